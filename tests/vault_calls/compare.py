@@ -49,6 +49,7 @@ _FORMS = {
     "hmac": _sealed,
     "random_bytes": _length,
     "public_key": _key,
+    "csr": _key,
     "accessor": _kind,
 }
 

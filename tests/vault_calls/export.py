@@ -52,6 +52,26 @@ GROUPS = {
         post("keys/i/import", {"type": "ed25519", "ciphertext": "AAAA"}),
         post("keys/i/import", {"type": "des", "ciphertext": "AAAA"}),
     ],
+    "certificates": [
+        call
+        for kind in ("ecdsa-p256", "rsa-2048", "ed25519")
+        for call in (
+            post(f"keys/cs-{kind}", {"type": kind}),
+            post(f"keys/cs-{kind}/csr"),
+            post(f"keys/cs-{kind}/csr", {"version": 2}),
+            post(f"keys/cs-{kind}/csr", {"csr": "x"}),
+            post(f"keys/cs-{kind}/set-certificate", {"certificate_chain": "x"}),
+            post(f"keys/cs-{kind}/set-certificate"),
+            get(f"export/certificate-chain/cs-{kind}"),
+        )
+    ]
+    + [
+        post("keys/cs-none/csr"),
+        post("keys/cs-none/set-certificate", {"certificate_chain": "x"}),
+        post("keys/cs-aes"),
+        post("keys/cs-aes/csr"),
+        post("keys/cs-aes/set-certificate", {"certificate_chain": "x"}),
+    ],
     "what is not there": [
         get("backup/b-none", ours=(404, "as other reads")),
         post("restore", {"backup": "AAAA"}),
