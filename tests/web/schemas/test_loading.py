@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
 from minikms.web.routes import ROUTES
+from minikms.web.schemas.base import Body
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 
 KINDS = {kind for route in ROUTES for kind in (route.body, route.answer) if kind}
@@ -102,4 +103,5 @@ def test_a_body_that_is_no_object_is_left_to_marshmallow(document):
     ],
 )
 def test_answers_are_dumped_as_by_marshmallow(name, data):
-    assert SCHEMAS[name].dump(data) == Schema.dump(SCHEMAS[name], data)
+    # By its fields; a key also leaves out what it does not have.
+    assert Body.dump(SCHEMAS[name], data) == Schema.dump(SCHEMAS[name], data)
