@@ -2,9 +2,15 @@
 
 import asyncio
 import contextlib
+from itertools import pairwise
+from random import Random
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser
+
+from minikms.http.list_method import ListParser
 
 SOURCE = """
 from minikms_plain import *
@@ -200,3 +206,37 @@ async def test_other_doors_refuse_list(opened):
     _, door = await opened()
     async with door.request("LIST", "/keys") as answer:
         assert answer.status == 400
+
+
+def random_request(random):
+    """Make a request; gives its bytes, and its method, path and body."""
+    path = random.choice(["/LIST", "/a?LIST", "/LIS"])
+    head = f"{path} HTTP/1.1\r\nHost: x\r\n" + random.choice(["", "X: LIST \r\n", "LIST: x\r\n"])
+    method = random.choice(["LIST", "LIST", "GET", "POST"])
+    if method != "POST":
+        return f"{method} {head}\r\n".encode(), (method, path, b"")
+    parts = [b"LIST ", b"LIST / HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"L", b"LI", b"x" * 9]
+    body = b"".join(random.choices(parts, k=random.randrange(1, 4)))
+    if random.random() < 0.5:
+        sent = f"POST {head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    else:
+        sent = f"POST {head}Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n".encode()
+        sent += body + b"\r\n0\r\n\r\n"
+    return sent, (method, path, body)
+
+
+async def test_requests_in_random_pieces_are_parsed_as_they_were_sent():
+    random = Random(30)
+    loop = asyncio.get_running_loop()
+    for _ in range(500):
+        protocol = BaseProtocol(loop)
+        parser = ListParser(HttpRequestParser(protocol, loop, 2**16, auto_decompress=False), [])
+        requests = [random_request(random) for _ in range(random.randrange(1, 8))]
+        stream = b"".join(sent for sent, _ in requests)
+        ends = sorted(random.choices(range(len(stream)), k=random.randrange(6)))
+        found = []
+        for begin, end in pairwise([0, *ends, len(stream)]):
+            found += parser.feed_data(stream[begin:end])[0]
+        assert [
+            (message.method, message.path, payload.read_nowait()) for message, payload in found
+        ] == [expected for _, expected in requests]
