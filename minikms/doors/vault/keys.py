@@ -57,7 +57,8 @@ async def create_key(call: VaultCall, body: Body) -> Answer:
     try:
         return await _described(call, name, *_warnings(body))
     except errors.AliasNotFound:
-        raise invalid(f"the key {name} is of a kind that Transit does not have") from None
+        why = "is of a kind that Transit does not have, or was just deleted"
+        raise invalid(f"the key {name} {why}") from None
 
 
 @operation("readKey", "keys:read", "GET keys/{name}")
