@@ -1,0 +1,55 @@
+"""Issue mdocs (ISO/IEC 18013-5) by pymdoccbor with a key of the service.
+
+It needs the extra `mdoc`. `MdocIssuer` has the methods of pymdoccbor's MdocCborIssuer.
+"""
+
+import secrets
+from typing import Any
+
+import cbor2
+from pymdoccbor.mdoc.issuer import MdocCborIssuer
+
+from minikms_client._sync.client import Client
+
+
+class MdocIssuer(MdocCborIssuer):
+    """An issuer whose IssuerAuth the service signs, with the key's certificates as x5chain.
+
+    pymdoccbor makes the items and the MSO, with digests by SHA-256. It demands a private key and
+    signs with it, so it has a random one, whose signature is replaced. Raises KeyNotFound and
+    AliasNotFound, and ValueError for a key without certificates.
+    """
+
+    def __init__(self, kms: Client, *, kid: str | None = None, alias: str | None = None) -> None:
+        if (kid is None) == (alias is None):
+            raise TypeError("Name the key in one way: by kid or by alias.")
+        placeholder = {"KTY": "EC2", "CURVE": "P_256", "ALG": "ES256", "D": secrets.token_bytes(32)}
+        super().__init__(private_key=placeholder, alg="ES256")
+        key = kms.get_key(kid) if kid is not None else kms.find_key(alias or "")
+        if not key.certificates:
+            raise ValueError("The key has no certificate.")
+        self._kms, self._kid, self._alias = kms, kid, alias
+        # pymdoccbor demands them as well; /cose/sign puts them in.
+        self._chain = list(key.certificates)
+
+    def new(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Make an mdoc, which is also in `signed`; arguments as pymdoccbor's, without certificates.
+
+        Raises the client's errors if the service does not sign.
+        """
+        made: dict[str, Any] = super().new(*args, **options | {"x509_chain": self._chain})
+        self.signed = {}
+        (document,) = made["documents"]
+        issuer_signed = document["issuerSigned"]
+        _, _, mso, _ = issuer_signed["issuerAuth"]
+        signed = self._kms.sign_cose(
+            mso,
+            kid=self._kid,
+            alias=self._alias,
+            kid_header="none",
+            certificate_header="x5chain",
+            tagged=False,
+        )
+        issuer_signed["issuerAuth"] = cbor2.loads(signed)
+        self.signed = made
+        return made
