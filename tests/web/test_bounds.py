@@ -91,6 +91,7 @@ LARGEST = {
     **dict.fromkeys(("/key/generate", "/key/generate/batch"), 128 * KIB),
     **dict.fromkeys(("/key/KID/associate", "/derive", "/encapsulate", "/decapsulate"), 64 * KIB),
     **dict.fromkeys(("/random", "/profile", "/profile/NAME", "/tokens"), 64 * KIB),
+    **dict.fromkeys(("/csr", "/certificate", "/key/KID/certificates"), 64 * KIB),
 }
 
 
