@@ -4,6 +4,7 @@ cbor2 only encodes: its decoder builds objects of tags, which a caller chooses, 
 doubled map keys, and reads indefinite lengths.
 """
 
+from collections.abc import Hashable
 from typing import Final
 
 import cbor2
@@ -41,7 +42,7 @@ class Reader:
         """Read the head of an item: its major type and its argument."""
         data, at = self.data, self.at
         if at >= len(data):
-            raise CborError("It is cut short.")
+            raise CborError("It is cut short, or too long.")
         self._left -= 1
         if self._left < 0:
             raise CborError(f"It has more than {MAX_ITEMS:,} items.")
@@ -52,7 +53,7 @@ class Reader:
                 raise CborError("An item has no definite length.")
             end = at + (1 << argument - _DEFINITE)
             if end > len(data):
-                raise CborError("It is cut short.")
+                raise CborError("It is cut short, or too long.")
             argument = int.from_bytes(data[at:end], "big")
             if major == SIMPLE and end == at + 1 and argument < 32:
                 raise CborError("A simple value is not well-formed.")  # RFC 8949 section 3.3
@@ -64,7 +65,7 @@ class Reader:
         """Read the content of a string."""
         start, self.at = self.at, self.at + size
         if self.at > len(self.data):
-            raise CborError("It is cut short.")
+            raise CborError("It is cut short, or too long.")
         return self.data[start : self.at]
 
     def byte_string(self) -> bytes:
@@ -114,10 +115,7 @@ class Reader:
             return -1 - argument
         if major != TEXT:
             raise CborError("A label must be an integer or a text.")
-        try:
-            return self.take(argument).decode()
-        except UnicodeDecodeError:
-            raise CborError("A text is not UTF-8.") from None
+        return self._text(argument)
 
     def labels(self) -> list[int | str]:
         """Read an array of labels."""
@@ -126,19 +124,41 @@ class Reader:
             raise CborError("An item that must be an array is not.")
         return [self.label() for _ in range(count)]
 
-    def _skip(self, depth: int) -> None:
+    def _text(self, size: int) -> str:
+        """Read the content of a text."""
+        try:
+            return self.take(size).decode()
+        except UnicodeDecodeError:
+            raise CborError("A text is not UTF-8.") from None
+
+    def _key(self, depth: int) -> Hashable:
+        """Read the key of a map: its value, but the encoding of an array, a map or a tag."""
+        start = self.at
         major, argument = self.head()
+        if major in (UINT, NEGATIVE):
+            return major, argument
         if major in (BYTES, TEXT):
+            return major, self.take(argument) if major == BYTES else self._text(argument)
+        self._skip_content(major, argument, depth)
+        return self.data[start : self.at]
+
+    def _skip(self, depth: int) -> None:
+        self._skip_content(*self.head(), depth)
+
+    def _skip_content(self, major: int, argument: int, depth: int) -> None:
+        """Read the rest of an item whose head was read."""
+        if major == BYTES:
             self.take(argument)
-            return
+        elif major == TEXT:
+            self._text(argument)
         if major not in (ARRAY, MAP, TAG):
             return
         if depth > MAX_DEPTH:
             raise CborError(f"It nests deeper than {MAX_DEPTH}.")
         if major == MAP:
-            keys: set[bytes] = set()
+            keys: set[Hashable] = set()
             for count in range(1, argument + 1):
-                keys.add(self.item(depth + 1))
+                keys.add(self._key(depth + 1))
                 if len(keys) != count:
                     raise CborError("A map has a key twice.")
                 self._skip(depth + 1)

@@ -51,6 +51,7 @@ _UNDERSTOOD: Final = frozenset({_ALG, _CRIT, _CONTENT_TYPE, _KID})
 
 # Bytes of each header map: chains of certificates take some thousands.
 _MAX_HEADER: Final = 65_536
+_TOO_LONG: Final = f"A header map has more than {_MAX_HEADER:,} bytes."
 
 
 class _Kind(NamedTuple):
@@ -118,11 +119,14 @@ class CoseHeader:
         ):
             own = Map() if data is None else _own_map(name, data)
             for label in own.keys() & taken:
-                fault = f"The service sets the label {label!r}, or it is there twice."
+                fault = f"The service sets the label {label!r:.40}, or it is there twice."
                 raise InvalidCose(errors=[(f"#/{name}", fault)])
             taken |= own.keys()
             our.update(own)
-        return protected.encode(), unprotected.encode()
+        both = protected.encode(), unprotected.encode()
+        _own_map("protected", both[0])
+        _own_map("unprotected", both[1])
+        return both
 
 
 @dataclass(slots=True, repr=False)
@@ -230,11 +234,13 @@ class Cose:
         if (major, argument) != (ARRAY, 4):
             raise CborError("It is not an array of four items.")
         protected = reader.byte_string()
+        if len(protected) > _MAX_HEADER:
+            raise CborError(_TOO_LONG)
         start = reader.at
-        unprotected = reader.map(2)
-        bare = data[start : reader.at]
-        if max(len(protected), len(bare)) > _MAX_HEADER:
-            raise CborError(f"A header map has more than {_MAX_HEADER:,} bytes.")
+        bounded = Reader(data[start : start + _MAX_HEADER])
+        unprotected = bounded.map(2)
+        reader.at += bounded.at
+        bare = bounded.data[: bounded.at]
         payload, signature = reader.byte_string_or_null(), reader.byte_string()
         reader.end()
         # An empty map may also be no bytes (RFC 9052 section 3).
@@ -270,10 +276,10 @@ def _check_critical(header: Map) -> None:
 
 
 def _own_map(name: str, data: bytes) -> Map:
-    """A map that a caller gives, for the header map of this name; raises InvalidCose."""
+    """A map with parameters of a caller, for the header map of this name; raises InvalidCose."""
     try:
         if len(data) > _MAX_HEADER:
-            raise CborError(f"It has more than {_MAX_HEADER:,} bytes.")
+            raise CborError(_TOO_LONG)
         read = Map.parse(data, depth=2)
         _check_types(read)
     except CborError as exc:

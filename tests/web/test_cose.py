@@ -240,6 +240,12 @@ async def test_a_label_is_in_a_message_once(refuses, generate, own):
         b"\xa2\x18\x64\x01\x18\x64\x01",  # the same label twice
         b"\xa2\x18\x64\x01\x19\x00\x64\x01",  # and written in two ways
         b"\xa1\x18\x64\xa2\x01\x01\x01\x01",  # within a value
+        b"\xa1\x18\x64\xa2\x01\x01\x18\x01\x01",
+        b"\xa1\x18\x64\xa2\x20\x01\x38\x00\x01",
+        b"\xa1\x18\x64\xa2\x61x\x01\x78\x01x\x01",
+        b"\xa1\x18\x64\x81\xa2\x41x\x01\x58\x01x\x01",
+        b"\xa1\x18\x64\x61\xff",
+        b"\xa1\x18\x64\xa1\x61\xff\x01",
         b"\xa1\xc2\x41\x01\x01",  # a bignum as label
         b"\xa1\x18\x64\xf8\x01",  # a simple value that is not well-formed
         b"\xa1\x18\x64\x1c",
@@ -257,6 +263,44 @@ async def test_bytes_that_are_not_a_map_of_parameters(refuses, generate, own):
     body = {"kid": (await generate())["kid"], "payload": "", "protected": b64(own)}
     found = await refuses("/cose/sign", body, 422, "invalid-cose")
     assert found["errors"][0]["pointer"] == "#/protected"
+
+
+async def test_keys_of_maps_that_differ_in_their_type_alone(post, generate):
+    kid = (await generate("ed25519"))["kid"]
+    value = b"\xa1\x18\x64\xa6" + b"".join(
+        key + b"\x01" for key in (b"\x01", b"\x20", b"\x61\x01", b"\x41\x01", b"\x81\x01", b"\x80")
+    )
+    body = {"kid": kid, "payload": "", "protected": b64(value)}
+    cose = (await post("/cose/sign", body))["cose"]
+    assert (await post("/cose/verify", {"kid": kid, "cose": cose}))["valid"]
+
+
+async def test_a_label_in_a_problem_is_cut(refuses, generate):
+    own = cbor({"x" * 60_000: 1})
+    body = {"kid": (await generate())["kid"], "payload": "", "protected": own, "unprotected": own}
+    found = await refuses("/cose/sign", body, 422, "invalid-cose")
+    assert len(found["errors"][0]["detail"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        # Each fits alone, but not beside the parameters of the service.
+        ({"protected": cbor({100: bytes(65_528)})}, "protected"),
+        ({"protected": cbor({100: [0] * 4_093})}, "protected"),
+        ({"unprotected": cbor({100: bytes(65_528)})}, "unprotected"),
+        ({"unprotected": cbor({100: [0] * 4_093})}, "unprotected"),
+    ],
+)
+async def test_a_header_that_is_too_large_is_not_signed(refuses, post, generate, own, name):
+    body = {"kid": (await generate("ed25519"))["kid"], "payload": "", "typ": "x" * 9, **own}
+    found = await refuses("/cose/sign", body, 422, "invalid-cose")
+    assert found["errors"][0]["pointer"] == f"#/{name}"
+    fits = cbor({100: bytes(65_400)}), cbor({100: [0] * 4_080})
+    for value in fits:
+        body = {"kid": body["kid"], "payload": "", name: value}
+        cose = (await post("/cose/sign", body))["cose"]
+        assert (await post("/cose/verify", {"kid": body["kid"], "cose": cose}))["valid"]
 
 
 async def test_parameters_nest_sixteen_deep(post, generate, refuses):
