@@ -134,7 +134,7 @@ async def data_key(call: VaultCall, body: Body) -> Answer:
 
 def _to_encrypt(name: Name, plaintext: bytes, aad: bytes | None, version: int) -> Use[Encrypted]:
     def choose(record: KeyRecord) -> Encrypt:
-        _require_cipher(record, aad)
+        _nonce_size(record, aad)
         return Encrypt(plaintext, aad)
 
     return Use(name.to_produce(version, "encryption"), ByRecord(Encrypt.uses, choose))
@@ -153,8 +153,7 @@ def _to_decrypt(name: Name, item: Body, aad: bytes | None) -> Use[bytes]:
         raise invalid("invalid ciphertext: could not decode base64") from None
 
     def choose(record: KeyRecord) -> Decrypt:
-        _require_cipher(record, aad)
-        size = nonce_of(record)
+        size = _nonce_size(record, aad)
         if not size:
             return Decrypt(Encrypted(data), None)
         if len(data) < size:
@@ -172,10 +171,12 @@ def _encrypted(used: Use[Encrypted], encrypted: Encrypted) -> dict[str, Any]:
     return {_CIPHERTEXT: str(Versioned(version, text)), "key_version": version}
 
 
-def _require_cipher(record: KeyRecord, aad: bytes | None) -> None:
-    """Raise VaultError for associated data that a key does not take."""
-    if aad is not None and not nonce_of(record):
+def _nonce_size(record: KeyRecord, aad: bytes | None) -> int:
+    """Return `nonce_of` a key; raises VaultError for associated data that it does not take."""
+    size = nonce_of(record)
+    if aad is not None and not size:
         raise invalid("associated_data provided for a key that is not an AEAD cipher")
+    return size
 
 
 def _plaintext(item: Body) -> bytes:

@@ -231,11 +231,21 @@ _OPTIONS: Final[Mapping[str, _Options]] = {
     **dict.fromkeys(("mldsa44", "mldsa65", "mldsa87"), _mldsa),
 }
 
-_NONCES: Final[Mapping[str, int]] = {"a128gcm": 12, "a256gcm": 12, "c20p": 12, "xc20p": 24}
+# Bytes of the nonce by algorithm; 0 for an algorithm without nonces and associated data.
+_NONCES: Final[Mapping[str, int]] = {
+    **{"a128gcm": 12, "a256gcm": 12, "c20p": 12, "xc20p": 24},
+    **dict.fromkeys(("rsa2048", "rsa3072", "rsa4096"), 0),
+}
 TAG: Final = 16
 """Bytes of the tag of each cipher."""
 
 
 def nonce_of(record: KeyRecord) -> int:
-    """Return the bytes of the nonce of a cipher; 0 for a key without nonces and associated data."""
-    return _NONCES.get(record.alg, 0)
+    """Return the bytes of the nonce in a ciphertext by a key, 0 without nonce and associated data.
+
+    Raises VaultError for a key whose ciphertexts have no form in Vault.
+    """
+    size = _NONCES.get(record.alg)
+    if size is None:
+        raise invalid(f"Vault has no ciphertexts by a key of {record.alg}")
+    return size

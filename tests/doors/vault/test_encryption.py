@@ -142,6 +142,23 @@ async def test_other_types_do_not_encrypt(vault, kind):
     assert "not supported" in await vault.refused("datakey/wrapped/k")
 
 
+@pytest.mark.parametrize("alg", ["a192gcm", "a128cbchs256", "a192cbchs384", "a256cbchs512"])
+async def test_a_key_whose_ciphertexts_have_no_form_in_vault_does_not_encrypt(vault, alg):
+    body = {"alg": alg, "alias": "k"}
+    async with vault.rest.post("/key/generate", json=body) as response:
+        assert response.status == 200
+    says = f"Vault has no ciphertexts by a key of {alg}"
+    assert await vault.refused("encrypt/k", plaintext="YQ==") == says
+    assert await vault.refused("datakey/plaintext/k") == says
+    sealed = f"vault:v1:{b64(bytes(60))}"
+    assert await vault.refused("decrypt/k", ciphertext=sealed) == says
+    assert await vault.refused("rewrap/k", ciphertext=sealed) == says
+    _, answer = await vault.call(
+        "POST", "transit/encrypt/k", {"batch_input": [{"plaintext": "YQ=="}]}
+    )
+    assert answer["data"]["batch_results"] == [{"error": says, "reference": ""}]
+
+
 async def test_an_older_version_encrypts_and_decrypts(vault):
     await make(vault, "aes256-gcm96")
     old = await encrypt(vault)
