@@ -1,6 +1,5 @@
 """X.509: `mkms csr`, `mkms certificate`, and `mkms key certificates`."""
 
-import re
 import ssl
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from minikms_client.cli.session import Session, pass_session
 
 _PROFILES: Final = click.Choice(["self-signed", "iaca", "document-signer", "reader", "client"])
 _FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
-_PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 @click.command(cls=Command)
@@ -73,10 +72,20 @@ def certificates(session: Session, name: str, files: tuple[Path, ...], remove: b
         session.show_key(session.client.remove_certificates(key.kid))
     elif files:
         text = "\n".join(contents(file).decode("ascii", "replace") for file in files)
-        session.show_key(session.client.set_certificates(key.kid, _PEM.findall(text)))
+        session.show_key(session.client.set_certificates(key.kid, _found(text)))
     else:
         chain = "".join(map(ssl.DER_cert_to_PEM_cert, key.certificates))
         _show(session, "certificates", chain)
+
+
+def _found(text: str) -> list[str]:
+    """The certificates of a text in PEM, without the text between them."""
+    found, start = [], text.find(_BEGIN)
+    while start >= 0 and (end := text.find(_END, start)) >= 0:
+        end += len(_END)
+        found.append(text[start:end])
+        start = text.find(_BEGIN, end)
+    return found
 
 
 def _show(session: Session, member: str, pem: str) -> None:
