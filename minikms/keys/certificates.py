@@ -12,15 +12,18 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minikms.encodings import jose_b64url
-from minikms.errors import InvalidCertificate, UnsupportedOperation
+from minikms.errors import InvalidCertificate, TooLargeRecord, UnsupportedOperation
 from minikms.keys.public_keys import public_key_of, spki
-from minikms.records import KeyRecord
+from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES, KeyRecord
 
 # Reading a certificate of a caller can raise these, at first or when a part of it is asked for.
 UNREADABLE: Final = (
     *(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm),
     *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
 )
+
+# Characters of all texts in PEM, which is a third longer than DER, and may have remarks.
+_MAX_TEXTS: Final = 2 * MAX_CERTIFICATE_BYTES
 
 
 def chain_of(record: KeyRecord) -> tuple[bytes, ...]:
@@ -45,7 +48,14 @@ def thumbprint_of(record: KeyRecord) -> str | None:
 
 
 def read_chain(texts: Sequence[str]) -> tuple[x509.Certificate, ...]:
-    """The chain in these PEM texts, each signed by the next; raises InvalidCertificate."""
+    """The chain in these PEM texts, each signed by the next.
+
+    Raises InvalidCertificate, and TooLargeRecord before it reads more than a key may have.
+    """
+    if len(texts) > MAX_CERTIFICATES:
+        raise TooLargeRecord(f"A key has at most {MAX_CERTIFICATES} certificates.")
+    if sum(map(len, texts)) > _MAX_TEXTS:
+        raise TooLargeRecord(f"All certificates have at most {_MAX_TEXTS:,} characters in PEM.")
     chain = tuple(read_certificate(text, place) for place, text in enumerate(texts))
     for place, (subject, issuer) in enumerate(pairwise(chain)):
         try:

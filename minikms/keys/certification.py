@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,12 +14,22 @@ from minikms.keys.certificate_profiles import PROFILES, CertificateProfile
 from minikms.keys.certificates import UNREADABLE, chain_of
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.keys.public_keys import spki
-from minikms.keys.x509_names import read_alternative_names, read_name, read_uri, texts_of
+from minikms.keys.x509_names import (
+    read_alternative_names,
+    read_name,
+    read_uri,
+    require_bounded,
+    texts_of,
+)
 from minikms.keys.x509_signing import public_key_in_x509, sign_x509
 from minikms.plugin.protocol import Signer
 from minikms.records import AnyKey, KeyRef
 
 SigningKey: TypeAlias = UsableKey[Signer[Any, Any]]
+
+# Of a request to copy: characters, and extensions.
+_MAX_TEMPLATE: Final = 64 * 1024
+_MAX_EXTENSIONS: Final = 64
 
 _CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
 
@@ -56,15 +66,19 @@ class CopyCsr(Operation[Signer[Any, Any], str]):
 
     def compute(self, key: SigningKey) -> str:
         subject, extensions = x509.Name([]), list[x509.Extension[x509.ExtensionType]]()
+        if len(self.template) > _MAX_TEMPLATE:
+            raise InvalidCertificate(f"The request has more than {_MAX_TEMPLATE:,} characters.")
         if self.template:
             try:
                 csr = x509.load_pem_x509_csr(self.template.encode())
                 subject, extensions = csr.subject, list(csr.extensions)
             except UNREADABLE:
                 raise InvalidCertificate("The request cannot be read.") from None
-        builder = x509.CertificateSigningRequestBuilder(subject)
-        for each in extensions:
-            builder = builder.add_extension(each.value, each.critical)
+            if len(extensions) > _MAX_EXTENSIONS:
+                raise InvalidCertificate(f"A request has at most {_MAX_EXTENSIONS} extensions.")
+            require_bounded(_extension(csr, x509.SubjectAlternativeName))
+        # All at once: `add_extension` compares each with all before it.
+        builder = x509.CertificateSigningRequestBuilder(subject, extensions)
         return sign_x509(builder, key, None).public_bytes(Encoding.PEM).decode()
 
 
@@ -152,6 +166,7 @@ def _subject(
         raise InvalidCertificate("The csr is not signed with the subject's key.")
     if PROFILES[request.profile].is_ca and spki(public) != spki(own):
         raise InvalidCertificate("The subject's key is not the key that signs.")
+    require_bounded(found)
     names = read_alternative_names(texts_of(found or ()), "csr")
     return read_name(text), public, names
 

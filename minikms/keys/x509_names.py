@@ -94,6 +94,16 @@ def read_uri(text: str, member: str) -> x509.UniformResourceIdentifier:
         raise InvalidCertificate(errors=[(f"#/{member}", "Not a URI.")]) from None
 
 
+def require_bounded(names: Iterable[x509.GeneralName] | None) -> None:
+    """Raise InvalidCertificate for more alternative names than a request has, or longer ones."""
+    texts = [name.value for name in names or ()]
+    longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
+    if len(texts) > MAX_NAMES or longest > MAX_NAME:
+        raise InvalidCertificate(
+            f"A request has at most {MAX_NAMES} alternative names, of {MAX_NAME:,} characters."
+        )
+
+
 def texts_of(names: Iterable[x509.GeneralName]) -> list[str]:
     """The texts of alternative names; raises InvalidCertificate for one of another kind."""
     texts = []

@@ -353,6 +353,26 @@ async def test_a_request_that_is_not_valid(post, refuses, generate, authority):
         await refuses("/certificate", body, 422, "invalid-certificate")
 
 
+async def test_bounds_of_the_names_of_a_request(post, refuses, authority):
+    kid, _ = await authority()
+    private = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name.from_rfc4514_string("CN=a")
+    for names, fits in (
+        ([x509.DNSName("a.example")] * 64, True),
+        ([x509.DNSName("a.example")] * 65, False),
+        ([x509.UniformResourceIdentifier("did:" + "a" * 1020)], True),
+        ([x509.UniformResourceIdentifier("did:" + "a" * 1021)], False),
+    ):
+        request = x509.CertificateSigningRequestBuilder(subject)
+        request = request.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        text = pem(request.sign(private, hashes.SHA256()))
+        body = {"kid": kid, "profile": "client", "csr": text, "days": 1}
+        if fits:
+            await post("/certificate", body)
+        else:
+            await refuses("/certificate", body, 422, "invalid-certificate")
+
+
 async def test_bounds_of_a_certificate(refuses, generate):
     kid = (await generate("p256"))["kid"]
     body = {"kid": kid, "profile": "self-signed", "subject": "CN=a", "days": 1}

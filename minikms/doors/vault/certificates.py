@@ -1,6 +1,5 @@
 """Certificates of keys: requests for them, and their chains."""
 
-import re
 from typing import Final
 
 from minikms.doors import KeyRecord, KeyRef, errors
@@ -11,10 +10,9 @@ from minikms.doors.vault.keys import typed
 from minikms.doors.vault.operation import Answer, VaultCall, operation
 from minikms.doors.vault.types import KeyType
 
-_CERTIFICATE: Final = re.compile(
-    r"-----BEGIN (?:X509 )?CERTIFICATE-----.+?-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
-)
 _BEGIN: Final = "-----BEGIN "
+_FIRST, _LAST = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+_MAX_TEXT: Final = 64 * 1024  # characters; a chain has at most 32 KiB in DER
 
 
 @operation("createCsr", "sign", "POST keys/{name}/csr", takes="version csr")
@@ -41,7 +39,9 @@ async def set_certificate(call: VaultCall, body: Body) -> Answer:
     """Give a version of a key its certificate, with the chain above it."""
     record, of_vault = await _signer(call, body, "failed to persist certificate chain: ")
     text = body.text("certificate_chain")
-    chain = _CERTIFICATE.findall(text)
+    if len(text) > _MAX_TEXT:
+        raise invalid(f"a certificate chain has at most {_MAX_TEXT:,} characters")
+    chain = _certificates(text)
     if not chain:
         if text.strip() and _BEGIN not in text:
             raise invalid("could not decode a PEM block in the certificate chain")
@@ -50,6 +50,17 @@ async def set_certificate(call: VaultCall, body: Body) -> Answer:
         )
     await call.service.set_certificates(call.profile, record.kid, chain)
     return {"name": body.text("name"), "type": of_vault.name, "certificate_chain": text}
+
+
+def _certificates(text: str) -> list[str]:
+    """Return the certificates of a text in PEM, without the text between them."""
+    text = text.replace("X509 CERTIFICATE", "CERTIFICATE")  # the older label
+    found, start = [], text.find(_FIRST)
+    while start >= 0 and (end := text.find(_LAST, start)) >= 0:
+        end += len(_LAST)
+        found.append(text[start:end])
+        start = text.find(_FIRST, end)
+    return found
 
 
 async def _signer(call: VaultCall, body: Body, cannot: str) -> tuple[KeyRecord, KeyType]:

@@ -1,5 +1,6 @@
 """Certificates of keys at the Vault door: requests, chains, and their versions."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,9 +27,10 @@ def certified(public, subject=NAME):
     return certificate(subject, public) + certificate(CA_NAME, CA.public_key())
 
 
-def template():
-    names = x509.SubjectAlternativeName([x509.DNSName("a.example")])
-    builder = x509.CertificateSigningRequestBuilder(NAME).add_extension(names, critical=False)
+def template(*extensions, names=("a.example",)):
+    names = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    found = [x509.Extension(each.oid, False, each) for each in (names, *extensions)]
+    builder = x509.CertificateSigningRequestBuilder(NAME, found)
     csr = builder.sign(CA, hashes.SHA256())
     return csr.public_bytes(ser.Encoding.PEM).decode()
 
@@ -110,3 +112,50 @@ async def test_certificates_that_are_refused(vault):
         assert await refused(vault, "k/set-certificate", body) == sentence
     assert await refused(vault, "k/set-certificate", {"certificate_chain": leaf + leaf})
     assert (await vault.data("GET", "transit/keys/k")) == made
+
+
+async def test_the_older_label_and_text_between_certificates(vault):
+    made = await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
+    chain = certified(shown(made, "1"))
+    text = chain.replace("CERTIFICATE-", "X509 CERTIFICATE-")
+    text = f"a: 1\n{text}-----BEGIN CERTIFICATE-----"
+    await vault.data("POST", "transit/keys/k/set-certificate", {"certificate_chain": text})
+    exported = await vault.data("GET", "transit/export/certificate-chain/k")
+    assert exported["keys"] == {"1": chain.strip()}
+
+
+async def test_a_chain_is_bounded_before_it_is_read(vault):
+    made = await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
+    for count, sentence in (
+        (2_000, "provided certificate chain did not contain any valid PEM encoded certificate"),
+        (36_000, "a certificate chain has at most 65,536 characters"),
+    ):
+        body = {"certificate_chain": "-----BEGIN CERTIFICATE-----" * count}
+        begin = time.process_time()
+        assert await refused(vault, "k/set-certificate", body) == sentence
+        assert time.process_time() - begin < 0.2  # a search from each BEGIN took seconds
+    many = {"certificate_chain": certified(shown(made, "1")) * 5}
+    sentence = "A key has at most 8 certificates."
+    assert await refused(vault, "k/set-certificate", many) == sentence
+
+
+async def test_a_template_is_bounded(vault):
+    await vault.data("POST", "transit/keys/k", {"type": "ed25519"})
+
+    def filler(count, size=1):
+        return [
+            x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.2.3.{n}"), bytes(size))
+            for n in range(count)
+        ]
+
+    body = {"csr": template(*filler(63))}
+    csr = (await vault.data("POST", "transit/keys/k/csr", body))["csr"]
+    assert len(x509.load_pem_x509_csr(csr.encode()).extensions) == 64
+    await vault.data("POST", "transit/keys/k/csr", {"csr": template(names=["a.example"] * 64)})
+    for text in (
+        template(*filler(64)),
+        template(*filler(1, 49_000)),
+        template(names=["a.example"] * 65),
+        template(names=["a" * 1025]),
+    ):
+        assert await refused(vault, "k/csr", {"csr": text}) == "could not decode PEM CSR"
