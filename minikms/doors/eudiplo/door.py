@@ -147,6 +147,8 @@ class _Body:
     def text(self, name: str) -> str:
         """Read a text."""
         value = self.members.get(name)
+        if value is None:
+            raise ValidationFailed(f"{name} is missing.")
         if not isinstance(value, str):
             raise ValidationFailed(f"{name} is not a text.")
         return value

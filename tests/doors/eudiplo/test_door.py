@@ -108,6 +108,12 @@ async def test_a_wrong_body_is_refused(eudiplo, body, slug):
     assert refused["error"] == slug
 
 
+async def test_the_refusal_names_a_member_that_is_missing(eudiplo):
+    for body, name in (({"kid": None, **ES256}, "kid"), ({"kid": KID}, "alg")):
+        _, refused = await eudiplo.call("POST", "/keys", body)
+        assert refused["message"] == f"{name} is missing."
+
+
 @pytest.mark.parametrize("body", [{"data": "*", **ES256}, {**ES256}, {"data": HELLO, "alg": "x"}])
 async def test_a_wrong_signature_is_refused(eudiplo, body):
     await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
