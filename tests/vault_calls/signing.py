@@ -36,7 +36,7 @@ GROUPS = {
         post("sign/ed/md5", {"input": HELLO}, says="invalid hash algorithm"),
         post("sign/ed", {"input": HELLO, "marshaling_algorithm": "x"}, says="invalid marshaling"),
         post("sign/ed", {"input": HELLO, "marshaling_algorithm": "jws"}),
-        post("sign/ed-none", {"input": HELLO}, says="not found"),
+        post("sign/ed-none", {"input": HELLO}, says="signing key not found"),
         post("sign/ed", {"input": HELLO, "hash_algorithm": "none"}, says="prehashed=true"),
         post("verify/ed", {"input": HELLO}, says="neither a 'signature' nor"),
         post("verify/ed", {"input": HELLO, "signature": "{sig}", "hmac": "{sig}"}, says="one of"),
@@ -48,7 +48,11 @@ GROUPS = {
         post("verify/ed", {"input": HELLO, "signature": "vault:v-1:AAAA"}),
         post("verify/ed", {"input": HELLO, "signature": "vault:v1:AAAA"}),
         post("verify/ed", {"input": HELLO, "signature": "vault:v1:***"}, says="base64"),
-        post("verify/ed-none", {"input": HELLO, "signature": "vault:v1:AAAA"}, says="not found"),
+        post(
+            "verify/ed-none",
+            {"input": HELLO, "signature": "vault:v1:AAAA"},
+            says="verification key not found",
+        ),
     ],
     "ecdsa": [
         call

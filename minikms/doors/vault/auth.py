@@ -1,7 +1,6 @@
 """Calls under `auth/`: logins, and the facts of a token.
 
-A login gives back the token that it was given, as the secret of Vault's own methods: Mini KMS makes
-no tokens for callers.
+A login returns the token of Mini KMS that the caller sends as its secret: it makes no new token.
 """
 
 import time
@@ -21,15 +20,17 @@ _KIND: Final = "service"
 _LATEST: Final = 253_402_300_799
 # Vault's default, 32 days. Its agent logs in at once, again and again, if a lease has no time left.
 _LEASE: Final = 2_764_800
+_ROLE: Final = "invalid role or secret ID"
+_USER: Final = "invalid username or password"
 
 
 @operation("login", LOGIN, "POST /auth/{mount}/login")
 async def login(call: VaultCall, body: Body) -> Answer:
     """Log in as by AppRole or JWT: the token is the `secret_id` or the `jwt`."""
     if jwt := body.text("jwt"):
-        return await _logged_in(call, jwt, {"role": body.text("role")})
+        return await _logged_in(call, jwt, {"role": body.text("role")}, _ROLE)
     if secret := body.text("secret_id"):
-        return await _logged_in(call, secret, {"role_name": body.text("role_id")})
+        return await _logged_in(call, secret, {"role_name": body.text("role_id")}, _ROLE)
     raise invalid("missing secret_id")
 
 
@@ -37,7 +38,7 @@ async def login(call: VaultCall, body: Body) -> Answer:
 async def login_user(call: VaultCall, body: Body) -> Answer:
     """Log in as by userpass: the token is the `password`."""
     if password := body.text("password"):
-        return await _logged_in(call, password, {"username": body.text("username")})
+        return await _logged_in(call, password, {"username": body.text("username")}, _USER)
     raise invalid("missing password")
 
 
@@ -71,7 +72,7 @@ async def lookup_self(call: VaultCall, body: Body) -> Answer:
 
 @operation("renewSelf", ANY_TOKEN, "POST /auth/token/renew-self")
 async def renew_self(call: VaultCall, body: Body) -> Answer:
-    """Begin the lease of a token without an expiry anew."""
+    """Renew the lease of a token that has no expiry."""
     caller = call.door.caller
     _, is_renewable = _lease(caller)
     if not is_renewable:
@@ -81,16 +82,18 @@ async def renew_self(call: VaultCall, body: Body) -> Answer:
 
 @operation("revokeSelf", ANY_TOKEN, "POST /auth/token/revoke-self")
 async def revoke_self(call: VaultCall, body: Body) -> Answer:
-    """Refuse: a login gave back the caller's own token, which its next start needs."""
+    """Refuse: the caller logs in with this same token at its next start."""
     raise invalid("a token cannot revoke itself here; the service's operator revokes it")
 
 
-async def _logged_in(call: VaultCall, token: str, metadata: dict[str, str]) -> VaultAnswer:
-    """Answer a login with a token; raises VaultError with 400 if it is not valid."""
+async def _logged_in(
+    call: VaultCall, token: str, metadata: dict[str, str], refusal: str
+) -> VaultAnswer:
+    """Answer a login with a token; raises VaultError with 400 and `refusal` if it is not valid."""
     try:
         caller = await call.door.authenticate(token)
     except errors.Unauthenticated as exc:
-        raise VaultError(400, "invalid role or secret ID", slug=exc.slug) from None
+        raise VaultError(400, refusal, slug=exc.slug) from None
     return VaultAnswer(auth=_auth(caller, token, metadata))
 
 

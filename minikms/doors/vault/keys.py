@@ -126,7 +126,7 @@ async def configure_key(call: VaultCall, body: Body) -> Answer:
     return await _described(call, name, *warnings)
 
 
-@operation("rotateKey", "keys:write", "POST keys/{name}/rotate")
+@operation("rotateKey", "keys:write", "POST keys/{name}/rotate", missing="key not found")
 async def rotate_key(call: VaultCall, body: Body) -> Answer:
     """Make the next version of a key; the versions before stay usable."""
     name = body.text("name")

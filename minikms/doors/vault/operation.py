@@ -41,6 +41,7 @@ MOUNT: Final = "transit"
 """The path of the Transit engine's only mount."""
 
 _READS: Final = frozenset({"GET", "LIST"})
+_MISSING: Final = "encryption key not found"
 
 
 class VaultAnswer(NamedTuple):
@@ -83,7 +84,8 @@ Handler: TypeAlias = Callable[[VaultCall, Body], Awaitable[Answer | None]]
 class VaultOperation:
     """An operation of the door; `calls` are its methods and paths, such as `POST sign/{name}`.
 
-    `takes` has the members of its body; an answer warns of others. None warns of none.
+    `takes` has the members of its body; an answer warns of others. None warns of none. `missing` is
+    Vault's sentence about a key that does not exist.
     """
 
     name: str
@@ -92,6 +94,7 @@ class VaultOperation:
     handler: Handler
     also: tuple[str, ...] = ()
     takes: str | None = None
+    missing: str = _MISSING
 
     def paths(self) -> list[tuple[str, str]]:
         """Return its methods, each with a path behind `/v1/`."""
@@ -102,7 +105,7 @@ class VaultOperation:
         ]
 
     def route(self, registry: AlgorithmRegistry) -> DoorRoute:
-        name, handler = self.name, self.handler
+        name, handler, missing = self.name, self.handler, self.missing
         reads = all(method in _READS for method, _ in self.paths())
         takes = None if self.takes is None else frozenset(self.takes.split(" "))
 
@@ -119,7 +122,7 @@ class VaultOperation:
             try:
                 answer = await handler(known, Body(members))
             except (errors.AliasNotFound, errors.KeyNotFound):
-                raise not_found() if reads else invalid("encryption key not found") from None
+                raise not_found() if reads else invalid(missing) from None
             if answer is None:
                 return _NO_CONTENT
             if unknown:
@@ -132,10 +135,15 @@ class VaultOperation:
 
 
 def operation(
-    name: str, scope: str, *calls: str, also: tuple[str, ...] = (), takes: str | None = None
+    name: str,
+    scope: str,
+    *calls: str,
+    also: tuple[str, ...] = (),
+    takes: str | None = None,
+    missing: str = _MISSING,
 ) -> Callable[[Handler], VaultOperation]:
     """Declare the operation that the decorated function handles."""
-    return lambda handler: VaultOperation(name, scope, calls, handler, also, takes)
+    return lambda handler: VaultOperation(name, scope, calls, handler, also, takes, missing)
 
 
 _NO_CONTENT: Final = DoorAnswer(204, b"")

@@ -22,6 +22,7 @@ _SIGNATURE: Final = "signature"
     "POST sign/{name}",
     "POST sign/{name}/{urlalgorithm...}",
     takes=f"input context key_version batch_input {FORM_MEMBERS}",
+    missing="signing key not found",
 )
 async def sign(call: VaultCall, body: Body) -> Answer:
     """Sign an input, or each of a batch."""
@@ -49,6 +50,7 @@ async def sign(call: VaultCall, body: Body) -> Answer:
     "POST verify/{name}",
     "POST verify/{name}/{urlalgorithm...}",
     takes=f"input context signature hmac batch_input {FORM_MEMBERS}",
+    missing="signature verification key not found",
 )
 async def verify(call: VaultCall, body: Body) -> Answer:
     """Verify a signature or an HMAC of an input, or each of a batch."""
