@@ -60,11 +60,19 @@ class SignAttestation(Operation[SignerOrMac, str]):
         return jws.compute(key)
 
 
-def require_attestable(record: KeyRecord) -> None:
-    """Raise NotAttestable unless the service has the private key, enabled, and keeps it."""
+def require_attestable(record: KeyRecord, place: int) -> None:
+    """Raise NotAttestable unless the service has the private key, enabled, and keeps it.
+
+    The error names the key by its place in the request.
+    """
     if record.jwk is None or record.material == "none":
-        raise NotAttestable("The service does not have the private key of a key pair.")
+        raise not_attestable(place, "The service does not have the private key of a key pair.")
     if record.exportable:
-        raise NotAttestable("A key is exportable.")
+        raise not_attestable(place, "The key is exportable.")
     if record.current_state != "enabled":
-        raise NotAttestable("A key is not enabled.")
+        raise not_attestable(place, "The key is not enabled.")
+
+
+def not_attestable(place: int, fault: str) -> NotAttestable:
+    """The error for the attested key at this place."""
+    return NotAttestable(errors=[(f"#/keys/{place}", fault)])

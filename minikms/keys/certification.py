@@ -140,12 +140,14 @@ def _issuer(key: SigningKey) -> x509.Certificate:
     """The certificate of an issuer's key."""
     chain = chain_of(key.record) if key.record else ()
     if not chain:
-        raise InvalidCertificate("The issuer's key has no certificate.")
+        raise InvalidCertificate(
+            "The issuer's key has no certificate: give it one by PUT /key/{kid}/certificates."
+        )
     certificate = x509.load_der_x509_certificate(chain[0])
     constraints = _extension(certificate, x509.BasicConstraints)
     usage = _extension(certificate, x509.KeyUsage)
     if not (constraints and constraints.ca and (usage is None or usage.key_cert_sign)):
-        raise InvalidCertificate("The certificate of the issuer's key is not one of a CA.")
+        raise InvalidCertificate("The certificate of the issuer's key is not for a CA.")
     return certificate
 
 
@@ -181,7 +183,7 @@ def _check_life(
     if request.days > profile.most_days:
         raise InvalidCertificate(f"Such a certificate has at most {profile.most_days:,} days.")
     if issuer and not issuer.not_valid_before_utc <= begin < end <= issuer.not_valid_after_utc:
-        raise InvalidCertificate("The issuer's certificate is not valid for as long.")
+        raise InvalidCertificate("The issuer's certificate is not valid for all these days.")
 
 
 def _extensions(
@@ -230,7 +232,9 @@ def _contacts(
     if names:
         found.append(names)
     if profile.needs_contact and not any(isinstance(name, _CONTACTS) for name in names or ()):
-        raise InvalidCertificate("By ISO/IEC 18013-5, the issuer has an alternative email or URI.")
+        raise InvalidCertificate(
+            "Give an email or a URI in issuer_alternative_names: ISO/IEC 18013-5 requires one."
+        )
     points: x509.CRLDistributionPoints | None = None
     if request.crl is not None:
         point = x509.DistributionPoint([read_uri(request.crl, "crl")], None, None, None)
@@ -240,7 +244,7 @@ def _contacts(
     if points:
         found.append(points)
     elif profile.is_iso:
-        raise InvalidCertificate("By ISO/IEC 18013-5, a certificate has the URI of a crl.")
+        raise InvalidCertificate("Give crl, a URI: ISO/IEC 18013-5 requires one.")
     return found
 
 

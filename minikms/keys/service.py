@@ -19,13 +19,17 @@ from minikms.errors import (
     KeyNotFound,
     KeyNotUsable,
     KeyUnreadable,
-    NotAttestable,
     ProfileNotFound,
     StoreUnavailable,
     UnsupportedOperation,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
-from minikms.keys.attestation import Attestation, SignAttestation, require_attestable
+from minikms.keys.attestation import (
+    Attestation,
+    SignAttestation,
+    not_attestable,
+    require_attestable,
+)
 from minikms.keys.certificates import read_chain, with_chain
 from minikms.keys.certification import CertificateRequest, IssueCertificate, MakeCsr
 from minikms.keys.encryption import Unwrap
@@ -442,22 +446,22 @@ class KeyService(JweOperations, VersionOperations):
         operation = SignAttestation(certificate)
         await self._key(profile, by, operation)  # its errors come first
         records = []
-        for each in attestation.keys:
-            records.append(await self._attestable(profile, each))
+        for place, each in enumerate(attestation.keys):
+            records.append(await self._attestable(profile, each, place))
             keep_key()
         operation.payload = attestation.payload(records)
         return await self.perform(profile, by, operation)
 
-    async def _attestable(self, profile: str, key: KeyRef | AnyKey) -> KeyRecord:
+    async def _attestable(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:
         """The record of a key to attest; raises NotAttestable."""
         for ref in key.refs if isinstance(key, AnyKey) else (key,):
             try:
                 record = await self.get(profile, ref)
             except (KeyNotFound, AliasNotFound):
                 continue
-            require_attestable(record)
+            require_attestable(record, place)
             return record
-        raise NotAttestable("The profile has no such key.")
+        raise not_attestable(place, "The profile has no such key.")
 
     def random(self, length: int) -> bytes:
         """`length` bytes from the system's randomness."""

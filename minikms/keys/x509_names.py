@@ -58,7 +58,9 @@ def read_name(text: str) -> x509.Name:
         name = x509.Name.from_rfc4514_string(text, _SPELLED)
         name.public_bytes()
     except (ValueError, TypeError):
-        raise InvalidCertificate("The subject is not such as CN=example,O=Example,C=DE.") from None
+        raise InvalidCertificate(
+            "The subject is not a name of RFC 4514, such as CN=example,O=Example,C=DE."
+        ) from None
     attributes = list(name)
     if len(attributes) > _MAX_ATTRIBUTES:
         raise InvalidCertificate(f"The subject has more than {_MAX_ATTRIBUTES} attributes.")

@@ -107,7 +107,9 @@ async def test_keys_that_are_not_attested(client, post, refuses, generate, signe
     for name in (*bad, "unknown", "A" * 43):
         for keys in ([name], [good, name]):
             body = {"alias": "provider", "keys": keys}
-            await refuses("/key-attestation", body, 422, "not-attestable")
+            refused = await refuses("/key-attestation", body, 422, "not-attestable")
+            (fault,) = refused["errors"]
+            assert fault["pointer"] == f"#/keys/{len(keys) - 1}"
     await post("/key-attestation", {"alias": "provider", "keys": [good]})
 
 
@@ -119,6 +121,7 @@ async def test_the_key_of_another_tenant_is_not_attested(client, post, refuses, 
     theirs = await refuses("/key-attestation", body, 422, "not-attestable")
     unknown = await refuses("/key-attestation", body | {"keys": ["x"]}, 422, "not-attestable")
     assert theirs["detail"] == unknown["detail"]
+    assert theirs["errors"] == unknown["errors"]
 
 
 async def test_a_key_that_may_not_sign_attests_nothing(client, refuses, generate):
