@@ -2,44 +2,18 @@
 
 import cbor2
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from mdocs import COSE, MDL, NAMESPACE, VALIDITY, iaca, signer
 from pymdoccbor.mdoc.verifier import MdocCbor
 
-from minikms_client import AliasNotFound, KeyNotUsable
+from minikms_client import AliasNotFound, KeyNotUsable, UnsupportedOption
 from minikms_client.mdoc import MdocIssuer
 
-MDL, NAMESPACE = "org.iso.18013.5.1.mDL", "org.iso.18013.5.1"
-VALIDITY = {"issuance_date": "2026-01-01", "expiry_date": "2099-12-31"}
 DEVICE_KEY = {"KTY": "EC2", "CURVE": "P_256", "X": b"\x01" * 32, "Y": b"\x02" * 32}
 DATA = {NAMESPACE: {"family_name": "Mustermann", "issuing_country": "UT"}}
-# The COSE number of each algorithm that a document signer may have.
-COSE = {"p256": -7, "p384": -35, "p521": -36, "ed25519": -8}
 
 # pymdoccbor uses datetime.utcnow.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-
-
-def certified(minikms, alias, issuer, alg, **options):
-    """Make a key with a certificate by the issuer; gives the certificate."""
-    kid = minikms.generate_key(alg, alias=alias).kid
-    subject = f"CN={alias},C=UT"
-    pem = minikms.issue_certificate(alias=issuer, subject=subject, **options)
-    minikms.set_certificates(kid, [pem])
-    return x509.load_pem_x509_certificate(pem.encode())
-
-
-def iaca(minikms, name="iaca"):
-    options = {
-        "issuer_alternative_names": ["URI:https://a.example"],
-        "crl": "https://a.example/crl",
-    }
-    return certified(minikms, name, name, "p256", days=60, profile="iaca", **options)
-
-
-def signer(minikms, alg="p256"):
-    options = {"days": 30, "profile": "document-signer", "key": "signer"}
-    return certified(minikms, "signer", "iaca", alg, **options)
 
 
 def issue(issuer):
@@ -77,6 +51,18 @@ def test_every_algorithm_of_a_document_signer(minikms, alg):
     result = minikms.verify_cose(cbor2.dumps(cbor2.CBORTag(18, message)), alias="signer")
     assert result.valid
     assert cbor2.loads(cbor2.loads(result.payload).value)["digestAlgorithm"] == "SHA-256"
+
+
+def test_an_alias_names_the_key_and_its_certificate_at_each_mdoc(minikms):
+    iaca(minikms)
+    signer(minikms)
+    issuer = MdocIssuer(minikms, alias="signer")
+    certificate = signer(minikms).public_bytes(Encoding.DER)
+    (document,) = issue(issuer)["documents"]
+    assert document["issuerSigned"]["issuerAuth"][1] == {33: certificate}
+    minikms.rotate_key(minikms.find_key("signer").kid)
+    with pytest.raises(UnsupportedOption):
+        issue(issuer)
 
 
 def test_nothing_is_issued_if_the_service_does_not_sign(minikms):
