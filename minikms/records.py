@@ -153,8 +153,10 @@ class KeyRecord:
     to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
     state in effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest
     first. `versioned` are the aliases whose entries have their versions (versions.py). `replaced`
-    says that a rotation has replaced the key and left it enabled. `certificates` are in DER as
-    base64: its own certificate, and the chain above it, each signed by the next.
+    says that a rotation has replaced the key and left it enabled. `named_by` counts the aliases
+    that have the key among their versions, and may be too high; None if an older version stored the
+    key. `certificates` are in DER as base64: its own certificate, and the chain above it, each
+    signed by the next.
 
     `unknown` keeps members that this version does not know, None if the record has no such member.
     `crit` names critical members: a version that does not know one of them must not use the key, as
@@ -181,6 +183,7 @@ class KeyRecord:
     predecessors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     versioned: tuple[str, ...] = ()
     replaced: bool = False
+    named_by: int | None = 0
     crit: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -268,7 +271,13 @@ class KeyRecord:
             alias: (old.kid, *old.predecessors.get(alias, ()))[:MAX_PREDECESSORS]
             for alias in old.aliases
         }
-        return replace(self, aliases=old.aliases, labels=old.labels, predecessors=before)
+        return replace(
+            self,
+            aliases=old.aliases,
+            labels=old.labels,
+            predecessors=before,
+            named_by=len(old.aliases),
+        )
 
     def succeeded(self, *, enabled: bool = False) -> Self:
         """The record of a key that another one has replaced; it is `verify-only` or `enabled`."""
@@ -277,12 +286,16 @@ class KeyRecord:
             self, state=state, aliases=(), predecessors={}, versioned=(), replaced=enabled
         )
 
-    def with_alias(self, alias: str, *, versioned: bool = False) -> Self:
-        """The record with one more alias; raises TooManyAliases and TooLargeRecord."""
+    def with_alias(self, alias: str, *, versioned: bool = False, again: bool = False) -> Self:
+        """The record with one more alias; raises TooManyAliases and TooLargeRecord.
+
+        `again` says that the key is among the versions of the alias already.
+        """
         aliases = (*self.aliases, alias)
         _require_room(aliases)
         named = (*self.versioned, alias) if versioned else self.versioned
-        return replace(self, aliases=aliases, versioned=named, replaced=False)
+        count = self.named_by if again or self.named_by is None else self.named_by + 1
+        return replace(self, aliases=aliases, versioned=named, replaced=False, named_by=count)
 
     def with_versions(self, alias: str) -> Self:
         """The record of a key whose alias has versions in its entry."""
@@ -310,6 +323,10 @@ class KeyRecord:
             predecessors={name: k for name, k in self.predecessors.items() if name != alias},
             versioned=tuple(name for name in self.versioned if name != alias),
         )
+
+    def released(self) -> Self:
+        """The record once an alias does not have the key among its versions any more."""
+        return replace(self, named_by=self.named_by and self.named_by - 1)
 
     def drop_material(self) -> Self:
         """Drop the sealed material of a record that was just read, since callers keep records.
@@ -349,6 +366,7 @@ class KeyRecord:
         data["crit"] = tuple(data.get("crit", ()))
         data["versioned"] = tuple(data.get("versioned", ()))
         data["certificates"] = tuple(data.get("certificates", ()))
+        data.setdefault("named_by")
         data["labels"] = data["labels"] or _EMPTY
         before = data.get("predecessors", _EMPTY)
         data["predecessors"] = {each: tuple(before[each]) for each in before} or _EMPTY

@@ -183,8 +183,7 @@ class DoorService(Protocol):
         """Store the versions of an alias that `change` makes of the present ones.
 
         `change` gets the newest record and the versions in the transaction, and may raise. Keys of
-        versions that it leaves out are deleted, unless they have another alias, or the newest key
-        has one.
+        versions that it leaves out are deleted, unless another alias has them among its versions.
         """
 
     async def delete_name(
@@ -192,8 +191,8 @@ class DoorService(Protocol):
     ) -> KeyRecord:
         """Delete an alias with the keys of all versions, and give the record of the newest.
 
-        Keys stay if they have another alias, or the newest key has one. `check` gets the newest
-        record and the versions in the transaction, and may raise.
+        Keys stay if another alias has them among its versions, and are deleted with that one.
+        `check` gets the newest record and the versions in the transaction, and may raise.
         """
 
     def random(self, length: int) -> bytes:

@@ -257,12 +257,14 @@ async def add_alias(
         raise AliasNotFound()
     if binding in ("refuse", "create") and not holder.is_gone:
         raise AliasExists()
-    named = record.with_alias(alias, versioned=not holder.is_gone)
     value = record.kid.encode()
-    if not holder.is_gone:
+    if holder.is_gone:
+        named = record.with_alias(alias)
+    else:
         before = KeyVersions.stored(entry.value)
         if before is None:
             before = KeyVersions.known(holder.kid, holder.predecessors.get(alias, ()))
+        named = record.with_alias(alias, versioned=True, again=record.kid in before.kids)
         value = before.followed_by(record.kid).to_bytes()
     await replace_record(session, holder.without_alias(alias))
     await session.replace(ALIAS, name, value)
@@ -314,18 +316,20 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     await session.remove(KEY, record.kid)
 
 
-async def remove_versions(session: Transaction, newest: KeyRecord, kids: Collection[str]) -> None:
-    """Remove the keys of versions of an alias whose newest key is `newest`.
+async def remove_versions(session: Transaction, kids: Collection[str]) -> None:
+    """Remove keys that are not among the versions of an alias any more.
 
-    A key that has an alias stays. If the newest one has several, all stay: they may also be
-    versions of another one.
+    A key that another alias may have among its versions stays.
     """
-    if len(newest.aliases) > 1:
-        return
     for kid in sorted(kids):
         record = await load_record(session, kid)
-        if record is not None and not record.aliases:
+        if record is None:
+            continue
+        left = record.released()
+        if left.named_by == 0:
             await remove_key(session, record)
+        else:
+            await replace_record(session, left)
 
 
 async def publish(session: Transaction, *, public: bool) -> None:

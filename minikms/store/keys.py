@@ -331,7 +331,7 @@ class KeyStore:
                     raise AliasNotFound()
             set_key(record.kid, record.alg)
             await session.remove(ALIAS, name)
-            await replace_record(session, record.without_alias(alias))
+            await replace_record(session, record.without_alias(alias).released())
 
         await self._write(profile, work)
 
@@ -389,7 +389,7 @@ class KeyStore:
             await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
             if alias not in record.versioned:
                 await replace_record(session, record.with_versions(alias))
-            await remove_versions(session, record, set(before.kids) - set(after.kids))
+            await remove_versions(session, set(before.kids) - set(after.kids))
             return after
 
         return await self._write(profile, work, timeout=LONG_TIMEOUT)
@@ -397,17 +397,17 @@ class KeyStore:
     async def remove_name(self, profile: str, alias: str, check: CheckVersions) -> KeyRecord:
         """Remove an alias with the keys of all its versions, and give the record of the newest.
 
-        A key that has another alias stays, and if the newest one has, all stay. `check` is called
-        first, and may raise. Raises AliasNotFound.
+        A key that another alias has among its versions stays, and is removed with that one. `check`
+        is called first, and may raise. Raises AliasNotFound.
         """
 
         async def work(session: Transaction) -> KeyRecord:
             record, versions = await find_named(session, alias)
             set_key(record.kid, record.alg)
             check(record, versions)
-            left = record.without_alias(alias)
-            await remove_versions(session, record, set(versions.kids) - {record.kid})
-            if left.aliases:
+            left = record.without_alias(alias).released()
+            await remove_versions(session, set(versions.kids) - {record.kid})
+            if left.aliases or left.named_by:
                 await session.remove(ALIAS, alias_entry(alias))
                 await replace_record(session, left)
             else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -223,6 +224,75 @@ async def test_a_key_with_another_alias_stays_with_all_its_versions(calls):
     assert (await calls.get(KeyRef(kid=kids[-1]))).aliases == ("m",)
 
 
+async def moved_out_of_two_names(calls):
+    """`m` and `n` share two keys, then `m` is moved on."""
+    kids = [await calls.make("n", "m")]
+    kids.append((await calls.rotate_name("n")).kid)
+    kids.append(await calls.make("m"))
+    return kids
+
+
+async def moved_over(calls):
+    """`m` is moved to a replaced key of `n`, and on: each key has one alias at a time."""
+    kids = [await calls.make("n")]
+    await calls.rotate_name("n")
+    kids.append(await calls.make("m"))
+    await calls.associate(kids[0], "m")
+    kids.append(await calls.make("m"))
+    return [kids[1], kids[0], kids[2]]
+
+
+@pytest.mark.parametrize("share", [moved_out_of_two_names, moved_over])
+async def test_deleting_a_name_leaves_the_versions_of_another(calls, share):
+    kids = await share(calls)
+    assert await calls.kids("m") == kids
+    await calls.delete_name("n", none)
+    assert None not in await calls.records(kids)
+    assert await calls.kids("m") == kids
+    await calls.delete_name("m", none)
+    assert await calls.records(kids) == [None] * 3
+
+
+@pytest.mark.parametrize("share", [moved_out_of_two_names, moved_over])
+async def test_trimming_a_name_leaves_the_versions_of_another(calls, share):
+    kids = await share(calls)
+    await calls.change_versions("n", lambda _, versions: versions.trimmed(2))
+    assert None not in await calls.records(kids)
+    await calls.change_versions("m", lambda _, versions: versions.trimmed(3))
+    shared = set(kids[:2]) & set(await calls.kids("n"))
+    there = [record is not None for record in await calls.records(kids)]
+    assert there == [kid in {*shared, kids[2]} for kid in kids]
+
+
+async def test_deleting_a_name_leaves_its_newest_key_to_another_name(calls):
+    kids = [await calls.make("n")]
+    kids.append((await calls.rotate_name("n")).kid)
+    await calls.associate(kids[0], "m")
+    await calls.delete_name("m", none)
+    assert None not in await calls.records(kids)
+    await calls.associate(kids[0], "n")  # its versions have the key twice
+    await calls.delete_name("n", none)
+    assert await calls.records(kids) == [None, None]
+
+
+async def test_keys_of_one_name_are_deleted_though_the_newest_has_another(calls):
+    kids = [await calls.make("n")]
+    kids.append((await calls.rotate_name("n")).kid)
+    await calls.associate(kids[1], "m")
+    await calls.delete_name("n", none)
+    assert [record is None for record in await calls.records(kids)] == [True, False]
+    assert await calls.kids("m") == kids[1:]
+
+
+async def test_a_key_that_had_an_alias_is_deleted_with_its_next_name(calls):
+    kid = await calls.make("m")
+    await calls.dissociate(kid, "m")
+    await calls.associate(kid, "n")
+    await calls.rotate_name("n")
+    await calls.delete_name("n", none)
+    assert await calls.records([kid]) == [None]
+
+
 async def test_the_number_of_versions_is_bounded(calls):
     versions = KeyVersions(("0",))
     for number in range(MAX_VERSIONS + 50):
@@ -237,10 +307,22 @@ async def test_the_number_of_versions_is_bounded(calls):
 
 async def test_a_record_of_an_older_store_has_no_versions(calls):
     record = await calls.get(KeyRef(kid=await calls.make("n")))
-    assert (record.versioned, record.replaced) == ((), False)
-    members = record.to_bytes().replace(b'"versioned":[],"replaced":false,', b"")
+    assert (record.versioned, record.replaced, record.named_by) == ((), False, 1)
+    members = record.to_bytes().replace(b'"versioned":[],"replaced":false,"named_by":1,', b"")
     assert members != record.to_bytes()
-    assert KeyRecord.from_bytes(members) == record
+    assert KeyRecord.from_bytes(members) == replace(record, named_by=None)
+
+
+async def test_keys_of_an_older_store_stay_when_a_name_that_had_them_is_deleted(calls):
+    """Another alias may have had them."""
+    kids = [await calls.make("n")]
+    kids.append((await calls.rotate_name("n")).kid)
+    for kid in kids:
+        await calls.service._store.change(
+            DEFAULT_PROFILE, kid, lambda record: replace(record, named_by=None)
+        )
+    await calls.delete_name("n", none)
+    assert [record is None for record in await calls.records(kids)] == [False, True]
 
 
 async def test_the_entry_of_an_alias_as_of_an_earlier_key():
