@@ -242,10 +242,15 @@ def _require_type(call: VaultCall, record: KeyRecord) -> KeyType:
 async def records_of(
     call: VaultCall, versions: KeyVersions, numbers: range
 ) -> dict[int, KeyRecord]:
-    """Find the keys of some versions; deleted ones are left out."""
+    """Find the keys of some versions; deleted ones are left out, and types that Vault lacks."""
     kids = [versions.kid_of(number) or "" for number in numbers]
     records = await call.service.records(call.profile, kids)
-    return {n: record for n, record in zip(numbers, records, strict=True) if record is not None}
+    types = key_types(call.registry)
+    return {
+        number: record
+        for number, record in zip(numbers, records, strict=True)
+        if record is not None and types.of(record) is not None
+    }
 
 
 async def _change(

@@ -290,3 +290,27 @@ async def test_long_histories_stay_whole(vault):
     data = await vault.data("GET", "transit/keys/k")
     assert list(data["keys"]) == [str(number) for number in range(1, 41)]
     assert data["min_available_version"] == 0
+
+
+@pytest.mark.parametrize("alg", ["x25519", "x448", "bls12381g2"])
+async def test_versions_of_a_type_that_vault_lacks_are_not_shown(vault, alg):
+    await post(vault, "/key/generate", alg=alg, alias="k", exportable=True)
+    await post(vault, "/key/generate", alg="p256", alias="k", exportable=True)
+    assert list(await versions(vault)) == ["2"]
+    for call, body in (
+        ("rotate", {}),
+        ("config", {"min_encryption_version": 2, "min_decryption_version": 2}),
+        ("config", {"min_decryption_version": 1}),
+    ):
+        data = await vault.data("POST", f"transit/keys/k/{call}", body)
+        assert list(data["keys"]) == ["2", "3"]
+    for kind in ("signing-key", "public-key"):
+        exported = await vault.data("GET", f"transit/export/{kind}/k")
+        assert list(exported["keys"]) == ["2", "3"]
+        status, _ = await vault.call("GET", f"transit/export/{kind}/k/1")
+        assert status == 400
+    signed = {"input": "aGVsbG8=", "key_version": 1}
+    await vault.refused("sign/k", **signed)
+    await vault.data("POST", "transit/keys/k/config", {"min_decryption_version": 2})
+    trimmed = await vault.data("POST", "transit/keys/k/trim", {"min_available_version": 2})
+    assert list(trimmed["keys"]) == ["2", "3"]
