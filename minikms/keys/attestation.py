@@ -39,7 +39,7 @@ class Attestation:
             "exp": now + self.expires_in,
             "nonce": self.nonce,
             "aud": self.audience,
-            "attested_keys": [record.jwk for record in records],
+            "attested_keys": [{**(record.jwk or {}), "kid": record.kid} for record in records],
             "key_storage": self.key_storage,
             "user_authentication": self.user_authentication,
             "certification": self.certification,

@@ -51,7 +51,7 @@ async def test_joserfc_verifies_an_attestation(post, generate, signer, alg, name
         "iat": issued,
         "exp": issued + 60,
         "aud": "https://issuer.example",
-        "attested_keys": [key["jwk"] for key in keys],
+        "attested_keys": [{**key["jwk"], "kid": key["kid"]} for key in keys],
         **claims,
     }
 
@@ -64,7 +64,7 @@ async def test_an_attestation_says_no_more_than_its_caller(post, generate, signe
     assert header["kid"] == "provider"
     assert claims.keys() == {"iat", "exp", "attested_keys"}
     assert claims["exp"] - claims["iat"] == 300
-    assert claims["attested_keys"] == [key["jwk"]]
+    assert claims["attested_keys"] == [{**key["jwk"], "kid": key["kid"]}]
 
 
 async def test_the_certificate_of_the_signer(client, post, refuses, generate, signer):

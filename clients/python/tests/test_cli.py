@@ -135,7 +135,7 @@ def test_keys_are_attested(command, minikms):
     token = command(f"mkms attest provider wallet {options} --expires-in 60")
     verified = minikms.verify_jws(token, alias="provider")
     claims = json.loads(verified.payload)
-    assert claims["attested_keys"] == [minikms.get_key(kid).jwk]
+    assert claims["attested_keys"] == [{**minikms.get_key(kid).jwk, "kid": kid}]
     assert (claims["exp"] - claims["iat"], claims["key_storage"]) == (60, ["iso_18045_basic"])
     assert verified.header["typ"] == "key-attestation+jwt"
     assert command("mkms attest provider nobody", code=5) == ""
