@@ -13,13 +13,14 @@ import {
   KeyDidRegistrar,
   KeyDidResolver,
   Kms,
+  type ModulesMap,
   PeerDidRegistrar,
   PeerDidResolver,
 } from '@credo-ts/core'
 import { DidCommHttpOutboundTransport, DidCommMessageReceiver, DidCommModule } from '@credo-ts/didcomm'
 import { onTestFinished } from 'vitest'
 
-import { newKms } from './kms.js'
+import { newKms, send } from './kms.js'
 import { MemoryStorage } from './storage.js'
 
 class NoFiles {
@@ -36,7 +37,7 @@ const dependencies = {
 } as unknown as AgentDependencies
 
 /** An agent whose keys are in Mini KMS alone, and whose messages come over HTTP; it goes with the test. */
-export async function newAgent(label: string) {
+export async function newAgent<More extends ModulesMap = {}>(label: string, more: More = {} as More) {
   const { kms, profile, url } = await newKms()
   const server = await listen()
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -56,6 +57,7 @@ export async function newAgent(label: string) {
         transports: { outbound: [new DidCommHttpOutboundTransport()] },
         connections: { autoAcceptConnections: true },
       }),
+      ...more,
     },
   })
   await agent.initialize()
@@ -73,10 +75,26 @@ export async function newAgent(label: string) {
     server.close()
     server.closeAllConnections()
   })
-  return { agent, storage, profile, url, label }
+  const call = (method: string, path: string, body: object) => send(method, url, path, body, profile)
+  return { agent, storage, call, label }
 }
 
-async function listen(): Promise<Server> {
+export type TestAgent = Awaited<ReturnType<typeof newAgent<{}>>>['agent']
+
+/** The public key of a new key of an agent, with its keyId. */
+export async function publicKey(
+  agent: Pick<TestAgent, 'kms'>,
+  type: Kms.KmsCreateKeyTypeAssymetric
+): Promise<Kms.PublicJwk<any>> {
+  const { publicJwk } = await agent.kms.createKey({ type })
+  return Kms.PublicJwk.fromPublicJwk(publicJwk as any)
+}
+
+/** A validity for certificates, from a minute ago to an hour from now. */
+export const validity = () => ({ notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 3_600_000) })
+
+/** A server of a free port. */
+export async function listen(): Promise<Server> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return server

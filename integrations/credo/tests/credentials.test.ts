@@ -11,9 +11,7 @@ import {
 } from '@credo-ts/core'
 import { expect, it } from 'vitest'
 
-import { newAgent } from './agent.js'
-
-type TestAgent = Awaited<ReturnType<typeof newAgent>>['agent']
+import { newAgent, publicKey, type TestAgent } from './agent.js'
 
 /** A did:key of a new key, and its only verification method. */
 async function newDid(agent: TestAgent, type: Kms.KmsCreateKeyTypeAssymetric) {
@@ -133,8 +131,3 @@ it('signs a JWS by a key of each curve, which another agent verifies', async () 
     expect(found.isValid).toBe(true)
   }
 })
-
-async function publicKey(agent: TestAgent, type: Kms.KmsCreateKeyTypeAssymetric): Promise<Kms.PublicJwk<any>> {
-  const { publicJwk } = await agent.kms.createKey({ type })
-  return Kms.PublicJwk.fromPublicJwk(publicJwk as any)
-}

@@ -28,8 +28,12 @@ export function keyOfEachType(kms: () => MinikmsKeyManagementService) {
   }
 }
 
-export async function post(url: string, path: string, body: object, profile?: string): Promise<any> {
+/** The answer of a call to Mini KMS with a body; throws for a problem. */
+export async function send(method: string, url: string, path: string, body: object, profile?: string): Promise<any> {
   const headers = { 'Content-Type': 'application/json', ...(profile && { 'X-Profile': profile }) }
-  const response = await fetch(new URL(path, url), { method: 'POST', headers, body: JSON.stringify(body) })
+  const response = await fetch(new URL(path, url), { method, headers, body: JSON.stringify(body) })
+  if (!response.ok) throw new Error(await response.text())
   return response.json()
 }
+
+export const post = (url: string, path: string, body: object, profile?: string) => send('POST', url, path, body, profile)
