@@ -18,7 +18,7 @@ from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES, KeyRecord
 
 # Reading a certificate of a caller can raise these, at first or when a part of it is asked for.
 UNREADABLE: Final = (
-    *(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm),
+    *(ValueError, TypeError, KeyError, InvalidSignature, UnsupportedAlgorithm),
     *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
 )
 
@@ -37,14 +37,29 @@ def sent_chain(record: KeyRecord) -> tuple[str, ...]:
     Those who verify have the root already (RFC 5280 section 6.1). The key's own certificate stays.
     """
     chain = record.certificates
-    return chain[:-1] if len(chain) > 1 and _is_self_issued(chain[-1]) else chain
+    return chain[:-1] if len(chain) > 1 and _is_self_signed(chain[-1]) else chain
 
 
 def thumbprint_of(record: KeyRecord) -> str | None:
-    """The `x5t#S256` of a key's certificate (RFC 7515 section 4.1.8); None if it has none."""
+    """The `x5t#S256` of a key's certificate (RFC 7515 section 4.1.8); None if it has none.
+
+    Also None for one that is damaged, which `store verify` reports.
+    """
     if not record.certificates:
         return None
-    return jose_b64url(hashlib.sha256(base64.b64decode(record.certificates[0])).digest())
+    try:
+        certificate = base64.b64decode(record.certificates[0])
+    except UNREADABLE:
+        return None
+    return jose_b64url(hashlib.sha256(certificate).digest())
+
+
+def has_own_certificate(record: KeyRecord) -> bool:
+    """Tell whether the first certificate of a key can be read, and has its public key."""
+    try:
+        return _is_of(record, x509.load_der_x509_certificate(chain_of(record)[0]))
+    except UNREADABLE:
+        return False
 
 
 def read_chain(texts: Sequence[str]) -> tuple[x509.Certificate, ...]:
@@ -72,6 +87,7 @@ def read_certificate(text: str, place: int = 0) -> x509.Certificate:
         # They are parsed when they are asked for.
         certificate.public_key()
         _ = certificate.extensions, certificate.subject, certificate.issuer
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except UNREADABLE:
         raise _fault(place, "is not one certificate in PEM that can be read") from None
     return certificate
@@ -86,19 +102,28 @@ def with_chain(record: KeyRecord, chain: Sequence[x509.Certificate]) -> KeyRecor
     if "sign" not in record.operations:
         may = ", ".join(record.operations) or "nothing"
         raise UnsupportedOperation(f"Only a key that may sign has certificates; it may: {may}.")
-    own = public_key_of(record.jwk)
-    if own is None or spki(own) != spki(chain[0].public_key()):
+    if not _is_of(record, chain[0]):
         raise InvalidCertificate("The first certificate is not one of this key.")
     return record.with_certificates(
         tuple(base64.b64encode(each.public_bytes(Encoding.DER)).decode() for each in chain)
     )
 
 
-# It takes as long as an Ed25519 signature. A certificate has at most 44 KB, so all take 6 MB.
+def _is_of(record: KeyRecord, certificate: x509.Certificate) -> bool:
+    own = public_key_of(record.jwk)
+    return own is not None and spki(own) == spki(certificate.public_key())
+
+
+# It verifies a signature. A certificate has at most 44 KB, so all take 6 MB.
 @lru_cache(maxsize=128)
-def _is_self_issued(text: str) -> bool:
-    certificate = x509.load_der_x509_certificate(base64.b64decode(text))
-    return certificate.issuer == certificate.subject
+def _is_self_signed(text: str) -> bool:
+    try:
+        certificate = x509.load_der_x509_certificate(base64.b64decode(text))
+        # A self-issued one may be by another key (RFC 5280 section 3.2), as after a change of keys.
+        certificate.verify_directly_issued_by(certificate)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _fault(place: int, what: str) -> InvalidCertificate:

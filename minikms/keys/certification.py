@@ -72,6 +72,8 @@ class CopyCsr(Operation[Signer[Any, Any], str]):
             try:
                 csr = x509.load_pem_x509_csr(self.template.encode())
                 subject, extensions = csr.subject, list(csr.extensions)
+                for each in extensions:
+                    each.value.public_bytes()  # some that can be read cannot be written
             except UNREADABLE:
                 raise InvalidCertificate("The request cannot be read.") from None
             if len(extensions) > _MAX_EXTENSIONS:

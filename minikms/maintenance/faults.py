@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from minikms.encodings import thumbprint
 from minikms.errors import KeyNotUsable
+from minikms.keys.certificates import has_own_certificate
 from minikms.maintenance.stored_key import StoredKey, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
@@ -39,6 +40,8 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
         yield from faults_of_material(record, stored.stored, registry)
     elif not stored.unreadable_materials:
         yield "its material is missing"
+    if record.certificates and not has_own_certificate(record):
+        yield "its first certificate is not of its key, or cannot be read"
     listed = {alias_entry(alias): alias for alias in record.aliases}
     for name, bound in stored.aliases.items():
         alias = listed.get(name, name)

@@ -1,6 +1,7 @@
 """Faults that `verify` finds, and changes that are not faults."""
 
 import asyncio
+import base64
 import re
 import shutil
 from collections import Counter
@@ -9,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from aries_askar import Key
+from issuers import ROOT, der
 from sqlite_files import whole
 
 from minikms.keys.service import KeyService
@@ -26,6 +28,7 @@ from minikms.versions import KeyVersions
 REGISTRY = AlgorithmRegistry.from_installed()
 # Making one of the others takes seconds, and finds nothing else.
 LONG = "é" * 4096
+CERTIFICATE = base64.b64encode(der(ROOT.certificate)).decode()
 ALGORITHMS = [entry.algorithm for entry in REGISTRY if entry.algorithm.name[:4] != "rsa4"]
 
 
@@ -163,6 +166,16 @@ KEY_FAULTS = {
         "rsa2048",
         lambda session, record: put(session, record, secret=b"x"),
         ["its material does not open: ValueError"],
+    ),
+    "certificate of another": (
+        "ed25519",
+        lambda session, record: put(session, record, certificates=(CERTIFICATE,)),
+        ["its first certificate is not of its key, or cannot be read"],
+    ),
+    "certificate that is none": (
+        "ed25519",
+        lambda session, record: put(session, record, certificates=("A", CERTIFICATE)),
+        ["its first certificate is not of its key, or cannot be read"],
     ),
     "Askar key gone": (
         "xc20p",

@@ -145,6 +145,18 @@ async def test_a_jwk_set_has_the_chain_without_its_root(put, get, generate):
     assert entries["a"]["x5t#S256"] == x5t(leaf)
 
 
+async def test_a_self_issued_certificate_of_another_key_is_sent(put, get, generate):
+    """As of a CA that changed its key: it is not a root."""
+    key = await generate("p256")
+    new = Issuer("middle")
+    leaf, link = new.issue(public_key(key)), MIDDLE.issue(new.key.public_key(), new.name)
+    assert link.issuer == link.subject
+    async with put(key["kid"], pem(leaf, link)) as response:
+        assert response.status == 200
+    [entry] = (await get("/jwks.json"))["keys"]
+    assert entry["x5c"] == [base64.b64encode(der(each)).decode() for each in (leaf, link)]
+
+
 async def test_a_self_signed_certificate_of_the_key_is_in_the_jwk_set(put, get, post):
     private = ec.generate_private_key(ec.SECP256R1())
     scalar = private.private_numbers().private_value.to_bytes(32, "big")

@@ -1,6 +1,7 @@
 """JWK Sets that stay in memory: what changes them shows at once, and they are computed once."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from calls import ok
@@ -9,6 +10,7 @@ from waiting import until
 from minikms.config import Config
 from minikms.keys.jwk_sets import JwkSets
 from minikms.serve.assembly import create_service
+from minikms.store.entries import load_record, replace_record
 from minikms.store.keys import KeyStore
 from minikms.store.notices import NotifyChangeCounters
 from minikms.web.state import SERVICE, STORE
@@ -349,3 +351,16 @@ async def test_a_part_is_as_new_as_the_whole(service, any_store, monkeypatch):
     go_on.set()
     assert await before == []
     assert await kids(client, f"{PATH}&kty=EC") == [kid]
+
+
+@pytest.mark.parametrize("chain", [("A",), ("A", "A"), ("MAA=", "MAA=")])
+async def test_a_damaged_chain_does_not_break_a_set(service, chain):
+    client = await service({})
+    damaged, other = [await generate(client) for _ in range(2)]
+
+    async def damage(session):
+        record = await load_record(session, damaged)
+        await replace_record(session, replace(record, certificates=chain))
+
+    await client.app[STORE].database.write("alice", damage)
+    assert await kids(client) == [damaged, other]

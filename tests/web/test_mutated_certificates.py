@@ -1,6 +1,7 @@
 """Certificates and requests with changed bytes: refused, or taken, and never a failure."""
 
 import base64
+import datetime
 import random
 
 import pytest
@@ -8,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from problems import slug_of
-from web.test_certificates import MIDDLE, ROOT, der, public_key
+from web.test_certificates import MIDDLE, NOW, ROOT, der, public_key
 from web.test_csr import NAMES
 
 pytestmark = [
@@ -125,3 +126,26 @@ async def test_mutated_requests_with_a_right_signature(client, post, generate, a
         request = text(data, "CERTIFICATE REQUEST")
         seen.add(await slugs(client, "POST", "/certificate", {**body, "csr": request}))
     assert seen == {"", "invalid-certificate"}
+
+
+# A time of the year 0, and a TLS feature that has no name (RFC 7633).
+LATE = datetime.datetime(2060, 1, 1, tzinfo=datetime.UTC)
+UNREADABLE_PARTS = {
+    "time": (lambda data: data.replace(b"20600101000000Z", b"00000101000000Z"), None),
+    "extension": (lambda data: data, bytes.fromhex("3003020115")),
+}
+
+
+@pytest.mark.parametrize("part", UNREADABLE_PARTS)
+async def test_parts_that_are_read_late(client, generate, part):
+    key = await generate("p256")
+    change, extension = UNREADABLE_PARTS[part]
+    name = x509.Name.from_rfc4514_string("CN=a")
+    builder = x509.CertificateBuilder(MIDDLE.name, name, public_key(key), 1, NOW, LATE)
+    if extension:
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.24"), extension)
+        builder = builder.add_extension(unknown, critical=False)
+    data = change(builder.sign(MIDDLE.key, hashes.SHA256()).tbs_certificate_bytes)
+    body = {"certificates": [text(signed(data, MIDDLE.key), "CERTIFICATE")]}
+    found = await slugs(client, "PUT", f"/key/{key['kid']}/certificates", body)
+    assert found == "invalid-certificate"

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
 CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
@@ -159,3 +159,11 @@ async def test_a_template_is_bounded(vault):
         template(names=["a" * 1025]),
     ):
         assert await refused(vault, "k/csr", {"csr": text}) == "could not decode PEM CSR"
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+async def test_a_template_whose_extension_cannot_be_written(vault):
+    await vault.data("POST", "transit/keys/k", {"type": "ed25519"})
+    value = bytes.fromhex("3012800161a10aa00806022a03a0020500820180")  # a negative serial number
+    unknown = x509.UnrecognizedExtension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER, value)
+    assert await refused(vault, "k/csr", {"csr": template(unknown)}) == "could not decode PEM CSR"
