@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
@@ -17,6 +17,7 @@ from minikms.errors import (
     KeyNotUsable,
     TooLargeRecord,
     TooManyAliases,
+    ValidationFailed,
 )
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
@@ -52,6 +53,9 @@ MAX_PREDECESSORS: Final = 16
 # The names of keys (a kid is a thumbprint or random) and profiles that callers may give.
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
+# The length is checked apart: regex engines refuse so many repetitions, or need megabytes for them.
+ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
+MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
 
 # The profile of calls that do not name one.
 DEFAULT_PROFILE: Final = "default"
@@ -70,6 +74,14 @@ _SEPARATOR: Final = b"\0"
 
 class PrivateRecordError(ValueError):
     """A stored record has a private member in its public JWK."""
+
+
+def require_own_aliases(aliases: Sequence[str], reserved: Iterable[str]) -> None:
+    """Raise ValidationFailed for an alias that begins with a prefix of another protocol."""
+    for prefix in reserved:
+        if any(alias.startswith(prefix) for alias in aliases):
+            what = f"An alias that begins with {prefix!r} belongs to another protocol."
+            raise ValidationFailed(what, errors=[("#/alias", what)])
 
 
 class KeyRef(NamedTuple):

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES, TokenAccess
 from minikms.config import DoorConfig
+from minikms.doors.own_aliases import with_own_aliases
 from minikms.doors.protocol import (
     ANY_TOKEN,
     LOGIN,
@@ -50,10 +51,13 @@ _Expect: TypeAlias = Callable[[web.Request], Any]
 class DoorApp:
     """An open door; it shares the limits and the shutdown of the service's application, `main`.
 
-    Raises PluginError if a route has an unknown scope, or two routes have the same name.
+    `reserved` are the prefixes of aliases that belong to other doors. Raises PluginError if a route
+    has an unknown scope, or two routes have the same name.
     """
 
-    def __init__(self, door: Door, where: DoorConfig, main: web.Application) -> None:
+    def __init__(
+        self, door: Door, where: DoorConfig, main: web.Application, reserved: Iterable[str] = ()
+    ) -> None:
         self.where = where
         self.title = door.title
         self.gate = Gate(
@@ -64,6 +68,7 @@ class DoorApp:
             partial(_authorization, door),
         )
         self._door = door
+        self._reserved = reserved
         self._main = main
         most = main[CONFIG].max_body
         self._app = web.Application(client_max_size=min(most, door.max_body or most))
@@ -83,7 +88,7 @@ class DoorApp:
         self, service: DoorService, access: TokenAccess | None, sink: AuditSink | None
     ) -> None:
         """Give the door the service's keys, callers and audit log."""
-        self._service = service
+        self._service = with_own_aliases(service, self._reserved)
         self.gate.access, self.gate.sink = access, sink
 
     def runner(self, **kwargs: Any) -> KmsRunner:

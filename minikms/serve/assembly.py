@@ -1,6 +1,6 @@
 """The parts of a running service: application, store, audit log and tokens."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
@@ -42,7 +42,7 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
     doors = installed_doors()
     reserved = tuple(prefix for door in doors.values() for prefix in door.alias_prefixes)
     app = create_app(config, registry, reserved)
-    app[DOORS] = _doors(app, doors)
+    app[DOORS] = _doors(app, doors, reserved)
     app.cleanup_ctx.append(_service)
     app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
@@ -53,12 +53,15 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
     return app
 
 
-def _doors(app: web.Application, installed: Mapping[str, type[Door]]) -> list[DoorApp]:
+def _doors(
+    app: web.Application, installed: Mapping[str, type[Door]], reserved: Sequence[str]
+) -> list[DoorApp]:
     """Make the doors that the configuration opens; raises PluginError."""
     opened = []
     for where in app[CONFIG].doors:
         door = make_door(installed[where.name], where.options, app[REGISTRY])
-        opened.append(DoorApp(door, where, app))
+        others = [prefix for prefix in reserved if prefix not in door.alias_prefixes]
+        opened.append(DoorApp(door, where, app, others))
     return opened
 
 

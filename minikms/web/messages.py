@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from minikms import records
 from minikms.encodings import require_memory
 from minikms.errors import (
     BadRequest,
@@ -86,11 +87,8 @@ async def published_profile(request: web.Request) -> str | None:
 
 def require_own_aliases(request: web.Request, *aliases: str) -> None:
     """Raise ValidationFailed for an alias that only a door may give, move and remove."""
-    for prefix in request.app[RESERVED_ALIASES]:
-        for alias in aliases:
-            if alias.startswith(prefix):
-                what = f"An alias that begins with {prefix!r} belongs to another protocol."
-                raise ValidationFailed(errors=[("#/alias", what)])
+    reserved = request.app[RESERVED_ALIASES]
+    records.require_own_aliases(aliases, reserved)
 
 
 async def load(request: web.Request, schema: Request) -> dict[str, Any]:

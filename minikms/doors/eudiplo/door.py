@@ -108,6 +108,8 @@ async def _import(call: DoorCall) -> bytes:
     source = KeySource(alg=body.alg(), jwk=body.members.get("privateJwk"))
     if not isinstance(source.jwk, dict):
         raise ValidationFailed("privateJwk is not a JWK.")
+    if "d" not in source.jwk:
+        raise ValidationFailed("privateJwk has no private member.")
     policy = KeyPolicy(aliases=(call.parameters["kid"],), alias_taken="refuse")
     return _public(await call.service.import_key(call.profile, source, policy))
 

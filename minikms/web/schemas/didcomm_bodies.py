@@ -21,11 +21,10 @@ from minikms.keys.didcomm import (
     Recipient,
     Verkey,
 )
-from minikms.records import AnyKey, KeyRef
+from minikms.records import MAX_ALIAS, AnyKey, KeyRef
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     BASE64URL_PATTERN,
-    MAX_ALIAS,
     Base64Url,
     BoundedList,
     Converted,

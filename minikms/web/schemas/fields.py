@@ -18,7 +18,9 @@ from marshmallow import ValidationError, fields, validate
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin.protocol import KEY_OPERATIONS
 from minikms.records import (
+    ALIAS_PATTERN,
     KID_PATTERN,
+    MAX_ALIAS,
     MAX_LABEL_VALUE,
     MAX_LABELS,
     PROFILE_PATTERN,
@@ -26,9 +28,6 @@ from minikms.records import (
     State,
 )
 
-# The length is checked apart: regex engines refuse so many repetitions, or need megabytes for them.
-ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
-MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
 LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"
 LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]*\Z"

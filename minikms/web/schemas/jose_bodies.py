@@ -8,10 +8,9 @@ from marshmallow import ValidationError, post_load, validate, validates_schema
 
 from minikms.keys import jws
 from minikms.keys.attestation import Attestation
-from minikms.records import AnyKey
+from minikms.records import MAX_ALIAS, AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import (
-    MAX_ALIAS,
     Base64Url,
     BoundedList,
     Flag,

@@ -97,6 +97,10 @@ async def test_a_key_is_imported(eudiplo):
         ({"alg": "ES256"}, "validation-failed"),
         ({"kid": "a/b", **ES256}, "validation-failed"),
         ({"kid": "", **ES256}, "validation-failed"),
+        ({"kid": "a\0b", **ES256}, "validation-failed"),
+        ({"kid": "a\nb", **ES256}, "validation-failed"),
+        ({"kid": f"aws:{KID}", **ES256}, "validation-failed"),
+        ({"kid": "vault:wrapping-key", **ES256}, "validation-failed"),
         ({"kid": KID}, "validation-failed"),
         ({"kid": KID, "alg": "EdDSA"}, "validation-failed"),
         ({"kid": KID, "alg": 7}, "validation-failed"),
@@ -119,7 +123,15 @@ async def test_a_wrong_signature_is_refused(eudiplo, body):
     await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
     _, refused = await eudiplo.call("POST", f"/keys/{KID}/sign", body)
     assert refused["error"] == "validation-failed"
-    _, refused = await eudiplo.call("POST", f"/keys/{KID}/import", {"privateJwk": 1, **ES256})
+
+
+PUBLIC = {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}
+
+
+@pytest.mark.parametrize("jwk", [1, None, [], {}, PUBLIC])
+async def test_a_key_without_its_private_part_is_not_imported(eudiplo, jwk):
+    body = {"privateJwk": jwk, **ES256}
+    _, refused = await eudiplo.call("POST", f"/keys/{KID}/import", body)
     assert refused["error"] == "validation-failed"
 
 
