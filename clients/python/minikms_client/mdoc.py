@@ -23,7 +23,8 @@ class MdocIssuer(MdocCborIssuer):
     def __init__(self, kms: Client, *, kid: str | None = None, alias: str | None = None) -> None:
         if (kid is None) == (alias is None):
             raise TypeError("Name the key in one way: by kid or by alias.")
-        placeholder = {"KTY": "EC2", "CURVE": "P_256", "ALG": "ES256", "D": secrets.token_bytes(32)}
+        below_order = b"\0" + secrets.token_bytes(31)
+        placeholder = {"KTY": "EC2", "CURVE": "P_256", "ALG": "ES256", "D": below_order}
         super().__init__(private_key=placeholder, alg="ES256")
         key = kms.get_key(kid) if kid is not None else kms.find_key(alias or "")
         if not key.certificates:
