@@ -1,6 +1,6 @@
-import { Verifier as AnimoVerifier } from '@animo-id/mdoc'
+import { cborDecode, cborEncode, Verifier as AnimoVerifier } from '@animo-id/mdoc'
 import { Verifier as Auth0Verifier } from '@auth0/mdl'
-import { MdocDeviceResponse, X509Certificate } from '@credo-ts/core'
+import { type Mdoc, MdocDeviceResponse, X509Certificate } from '@credo-ts/core'
 import { expect, it } from 'vitest'
 
 import { newAgent, publicKey, type TestAgent } from './agent.js'
@@ -57,6 +57,16 @@ async function newIaca({ call }: Awaited<ReturnType<typeof newAgent>>, alg: stri
   return { kid, certificate }
 }
 
+/** The IssuerSigned of an mdoc, in base64url, with an IssuerAuth by `/cose/sign` instead of its own. */
+async function signedByCose({ call }: Awaited<ReturnType<typeof newAgent>>, mdoc: Mdoc, kid: string): Promise<string> {
+  const issuerSigned = cborDecode(Buffer.from(mdoc.base64Url, 'base64url')) as Map<string, any>
+  const payload = Buffer.from(issuerSigned.get('issuerAuth')[2]).toString('base64url')
+  const form = { kid_header: 'none', certificate_header: 'x5chain', tagged: false }
+  const { cose } = await call('POST', '/cose/sign', { kid, payload, ...form })
+  issuerSigned.set('issuerAuth', cborDecode(Buffer.from(cose, 'base64url')))
+  return Buffer.from(cborEncode(issuerSigned)).toString('base64url')
+}
+
 it.each([
   { alg: 'p256', type: { kty: 'EC', crv: 'P-256' } },
   { alg: 'p384', type: { kty: 'EC', crv: 'P-384' } },
@@ -83,18 +93,21 @@ it.each([
     issuerCertificate,
     namespaces: { [NAMESPACE]: CLAIMS },
   })
-  const mdoc = holder.agent.mdoc.fromBase64Url(signed.base64Url)
-  mdoc.deviceKeyId = device.keyId
-  const deviceResponse = await MdocDeviceResponse.createDeviceResponse(holder.agent.context, {
-    mdocs: [mdoc],
-    documentRequests: [{ docType: DOC_TYPE, nameSpaces: { [NAMESPACE]: { given_name: false, issuing_country: false } } }],
-    sessionTranscriptOptions,
-  })
+  await issuer.call('PUT', `/key/${signer.keyId}/certificates`, { certificates: [certificate] })
   const other = await newIaca(issuer, alg)
-  for (const [name, verified] of Object.entries(VERIFIERS)) {
-    const claims = await verified({ deviceResponse, root: iaca.certificate, agent: holder.agent })
-    expect(claims, name).toEqual({ given_name: 'Alice', issuing_country: 'DE' })
-    const refused = verified({ deviceResponse, root: other.certificate, agent: holder.agent })
-    await expect(refused, name).rejects.toThrow()
+  for (const encoded of [signed.base64Url, await signedByCose(issuer, signed, signer.keyId)]) {
+    const mdoc = holder.agent.mdoc.fromBase64Url(encoded)
+    mdoc.deviceKeyId = device.keyId
+    const deviceResponse = await MdocDeviceResponse.createDeviceResponse(holder.agent.context, {
+      mdocs: [mdoc],
+      documentRequests: [{ docType: DOC_TYPE, nameSpaces: { [NAMESPACE]: { given_name: false, issuing_country: false } } }],
+      sessionTranscriptOptions,
+    })
+    for (const [name, verified] of Object.entries(VERIFIERS)) {
+      const claims = await verified({ deviceResponse, root: iaca.certificate, agent: holder.agent })
+      expect(claims, name).toEqual({ given_name: 'Alice', issuing_country: 'DE' })
+      const refused = verified({ deviceResponse, root: other.certificate, agent: holder.agent })
+      await expect(refused, name).rejects.toThrow()
+    }
   }
 })
