@@ -171,7 +171,8 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
     """
     if ref.alias is None:
         return _required(await load_record(session, ref.kid or ""), KeyNotFound)
-    return await _holder(session, ref.alias, await _value_of(session, ref.alias))
+    record, _ = await _holder(session, ref.alias)
+    return record
 
 
 async def find_versions(session: Session, alias: str) -> tuple[KeyVersions, KeyRecord | None]:
@@ -183,8 +184,8 @@ async def find_versions(session: Session, alias: str) -> tuple[KeyVersions, KeyR
     versions = KeyVersions.stored(value)
     if versions is not None:
         return versions, None
-    record = await _holder(session, alias, value)
-    return KeyVersions.known(record.kid, record.predecessors.get(alias, ())), record
+    record, value = await _holder(session, alias, value)
+    return _versions_in(value, alias, record), record
 
 
 async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersions]:
@@ -192,10 +193,8 @@ async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersio
 
     Raises AliasNotFound and DueError.
     """
-    value = await _value_of(session, alias)
-    record = await _holder(session, alias, value)
-    versions = KeyVersions.stored(value)
-    return record, versions or KeyVersions.known(record.kid, record.predecessors.get(alias, ()))
+    record, value = await _holder(session, alias)
+    return record, _versions_in(value, alias, record)
 
 
 async def next_entries(
@@ -261,9 +260,7 @@ async def add_alias(
     if holder.is_gone:
         named = record.with_alias(alias)
     else:
-        before = KeyVersions.stored(entry.value)
-        if before is None:
-            before = KeyVersions.known(holder.kid, holder.predecessors.get(alias, ()))
+        before = _versions_in(entry.value, alias, holder)
         named = record.with_alias(alias, versioned=True, again=record.kid in before.kids)
         value = before.followed_by(record.kid).to_bytes()
     await replace_record(session, holder.without_alias(alias))
@@ -347,16 +344,26 @@ async def publishes(session: Session) -> bool:
     return False
 
 
-async def _holder(session: Session, alias: str, value: bytes) -> KeyRecord:
-    """The record of the key that an alias names; `value` is its entry as it was read."""
-    record, kid, before = None, kid_in(value), ""  # an alias ends with its key
-    while kid != before:
+async def _holder(
+    session: Session, alias: str, value: bytes | None = None
+) -> tuple[KeyRecord, bytes]:
+    """The record of the key that an alias names, and the alias's entry, `value` if it was read."""
+    if value is None:
+        value = await _value_of(session, alias)
+    record, before = None, ""  # an alias ends with its key
+    while (kid := kid_in(value)) != before:
         record = await load_record(session, kid)
         if record is not None and alias in record.aliases:
             break
         # It moved between the two reads, or the store is damaged.
-        before, kid = kid, kid_in(await _value_of(session, alias))
-    return _required(record, AliasNotFound)
+        before, value = kid, await _value_of(session, alias)
+    return _required(record, AliasNotFound), value
+
+
+def _versions_in(value: bytes, alias: str, holder: KeyRecord) -> KeyVersions:
+    """The versions in the entry of an alias, or as they follow from the record of its key."""
+    stored = KeyVersions.stored(value)
+    return stored or KeyVersions.known(holder.kid, holder.predecessors.get(alias, ()))
 
 
 async def _value_of(session: Session, alias: str) -> bytes:

@@ -15,6 +15,7 @@ from minikms.errors import (
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRecord, KeyRef
+from minikms.store import entries
 from minikms.store.askar import new_raw_key
 from minikms.store.cache import Bounds
 from minikms.store.entries import load_record
@@ -395,3 +396,38 @@ async def test_rotations_of_other_kinds_at_once_lose_no_version(pair, other):
     found = await pair[0].versions("n")
     assert sorted(found.kids) == sorted([first, *(kid for kid in made if kid)])
     assert found.first == 1
+
+
+@pytest.fixture
+def moving(monkeypatch):
+    """Let a coroutine run between the two reads that find the key of an alias."""
+
+    def run(work):
+        load = entries.load_record
+
+        async def after_work(session, kid):
+            monkeypatch.setattr(entries, "load_record", load)
+            await work()
+            return await load(session, kid)
+
+        monkeypatch.setattr(entries, "load_record", after_work)
+
+    return run
+
+
+async def test_an_alias_that_moves_while_its_versions_are_read_keeps_its_numbers(pair, moving):
+    first, second = await pair[0].make("n"), await pair[0].make()
+    moving(lambda: pair[0].associate(second, "n"))
+    assert await pair[1].kids() == [first, second]
+    assert await pair[1].kids() == [first, second]
+
+
+async def test_an_alias_that_is_rotated_while_its_versions_are_read_keeps_its_numbers(pair, moving):
+    kids = [await pair[0].make("n")]
+
+    async def rotate():
+        kids.append((await pair[0].rotate_name("n")).kid)
+
+    moving(rotate)
+    assert await pair[1].kids() == kids
+    assert len(kids) == 2
