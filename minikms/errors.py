@@ -216,7 +216,7 @@ class InvalidCertificate(KmsError):
 
 
 class NotAttestable(KmsError):
-    """A key cannot be attested: it is exportable, not enabled, or not a key of this profile."""
+    """A key cannot be attested: exportable, not enabled, not usable, or not of this profile."""
 
     status, slug, title = 422, "not-attestable", "A key cannot be attested"
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 import orjson
 
 from minikms.errors import NotAttestable
-from minikms.keys.jws import CertificateHeader, SignerOrMac, SignJws
+from minikms.keys.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Signer
-from minikms.records import AnyKey, KeyRecord, KeyRef
+from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 
 _TYP: Final = "key-attestation+jwt"
 
@@ -20,7 +20,8 @@ _TYP: Final = "key-attestation+jwt"
 class Attestation:
     """The claims of an attestation that its caller gives; None leaves a claim out.
 
-    `keys` are the attested keys, and `expires_in` is in seconds.
+    `keys` are the attested keys, and `expires_in` is in seconds: the attestation expires then, or
+    with the first of its keys.
     """
 
     keys: tuple[KeyRef | AnyKey, ...]
@@ -34,9 +35,10 @@ class Attestation:
     def payload(self, records: Sequence[KeyRecord]) -> bytes:
         """The claims about these keys, as JSON."""
         now = int(time.time())
+        ends = [record.expires // 10**9 for record in records if record.expires is not None]
         claims: dict[str, Any] = {
             "iat": now,
-            "exp": now + self.expires_in,
+            "exp": min((now + self.expires_in, *ends)),
             "nonce": self.nonce,
             "aud": self.audience,
             "attested_keys": [{**(record.jwk or {}), "kid": record.kid} for record in records],
@@ -49,22 +51,31 @@ class Attestation:
 
 @dataclass(slots=True, repr=False)
 class SignAttestation(Operation[SignerOrMac, str]):
-    """An attestation as a compact JWS, by a signing key alone; `payload` has its claims."""
+    """An attestation as a compact JWS, by a signing key alone; `payload` has its claims.
+
+    The header has a certificate chain or a kid, never both (OpenID4VCI 1.0, appendix F.1). The kid
+    is the key's own: a JWK Set has another key under an alias after a rotation.
+    """
 
     uses = (Use(Signer, "sign"),)
     certificate: CertificateHeader = "none"
     payload: bytes = b""
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
-        jws = SignJws(self.payload, {"typ": _TYP}, certificate=self.certificate)
+        kid: KidHeader = "none" if self.certificate == "x5c" else "kid"
+        jws = SignJws(self.payload, {"typ": _TYP}, kid=kid, certificate=self.certificate)
         return jws.compute(key)
 
 
 def require_attestable(record: KeyRecord, place: int) -> None:
-    """Raise NotAttestable unless the service has the private key, enabled, and keeps it.
+    """Raise NotAttestable unless the service has the private key, can use it, and keeps it.
 
-    The error names the key by its place in the request.
+    The error names the key by its place in the request. Raises KeyNotUsable if a member of the
+    record is critical and not known to this version.
     """
+    record.require_understood()
+    if isinstance(record, OrphanRecord):
+        raise not_attestable(place, "The algorithm of the key is not installed.")
     if record.jwk is None or record.material == "none":
         raise not_attestable(place, "The service does not have the private key of a key pair.")
     if record.exportable:

@@ -26,11 +26,10 @@ from minikms.cbor import (
 )
 from minikms.errors import InvalidCose, UnsupportedOption, ValidationFailed
 from minikms.keys.certificates import chain_of, sent_chain
-from minikms.keys.jws import SignerOrMac, certified
+from minikms.keys.jws import KidHeader, SignerOrMac, certified, kid_in_header
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 
-KidHeader: TypeAlias = Literal["kid", "alias", "none"]
 CertificateHeader: TypeAlias = Literal["none", "x5chain", "x5t"]
 
 # Labels of header parameters: RFC 9052 section 3.1, RFC 9596, RFC 9360 section 2.
@@ -104,9 +103,7 @@ class CoseHeader:
 
     def encode(self, alg: int, key: UsableKey[SignerOrMac]) -> tuple[bytes, bytes]:
         """The protected and the unprotected map; raises InvalidCose and UnsupportedOption."""
-        kid = None
-        if self.kid != "none":
-            kid = key.kid if self.kid == "kid" else key.alias or key.kid
+        kid = kid_in_header(key, self.kid)
         certificate = b"" if self.certificate == "none" else _certificate(key, self.certificate)
         ours = _protected(alg, self.content_type, self.typ), _unprotected(kid, certificate)
         if self.protected is None and self.unprotected is None:

@@ -7,13 +7,16 @@ from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 import orjson
 
 from minikms.encodings import b64url_decode, jose_b64url
-from minikms.errors import UnsupportedOption
+from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.keys.certificates import sent_chain, thumbprint_of
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 from minikms.records import KeyRecord
 
 SignerOrMac: TypeAlias = Signer[Any, Any] | Mac[Any]
+
+KidHeader: TypeAlias = Literal["alias", "kid", "none"]
+"""The name of a key that becomes the `kid` of a header."""
 
 CertificateHeader: TypeAlias = Literal["none", "x5c", "x5t#S256"]
 """The header member by which a JWS names the certificate of its key (RFC 7515 section 4.1)."""
@@ -52,11 +55,11 @@ class JwsResult(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class SignJws(Operation[SignerOrMac, str]):
-    """A compact JWS; raises UnsupportedOption.
+    """A compact JWS; raises UnsupportedOption, and ValidationFailed for too long a header.
 
-    `header` has members that the service does not set. Its `kid` is the alias if the caller named
-    one, unless `by_kid`. `certificate` names the member that has the certificate of the key, "x5c"
-    or "x5t#S256".
+    `header` has members that the service does not set. With `kid` "alias", the header's `kid` is
+    the alias if the caller named one. `certificate` names the member that has the certificate of
+    the key, "x5c" or "x5t#S256".
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -64,7 +67,7 @@ class SignJws(Operation[SignerOrMac, str]):
     header: Mapping[str, Any]
     alg: str | None = None
     detached: bool = False
-    by_kid: bool = False
+    kid: KidHeader = "alias"
     certificate: CertificateHeader = "none"
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
@@ -72,7 +75,7 @@ class SignJws(Operation[SignerOrMac, str]):
         alg = algs[0] if self.alg is None else self.alg
         if alg not in algs:
             raise UnsupportedOption(f"This key signs for: {', '.join(algs)}.")
-        kid = key.kid if self.by_kid else key.alias or key.kid
+        kid = kid_in_header(key, self.kid)
         header = self.header
         if self.certificate != "none":
             header = {**header, self.certificate: _certificate(key, self.certificate)}
@@ -121,6 +124,13 @@ def _algs(key: UsableKey[SignerOrMac]) -> tuple[str, ...]:
     if not key.algorithm.jws_algs:  # as for some plugins
         raise UnsupportedOption("JOSE has no name for the signatures of this key: it makes no JWS.")
     return key.algorithm.jws_algs
+
+
+def kid_in_header(key: UsableKey[SignerOrMac], name: KidHeader) -> str | None:
+    """The `kid` of a header that names the key in this way."""
+    if name == "none":
+        return None
+    return key.kid if name == "kid" else key.alias or key.kid
 
 
 def _certificate(key: UsableKey[SignerOrMac], member: CertificateHeader) -> object:
@@ -175,15 +185,19 @@ class Jws(NamedTuple):
         return cls(header, payload, signing_input(protected, payload, plain=plain), sig)
 
 
-def protected_header(alg: str, kid: str, extra: Mapping[str, Any], *, detached: bool) -> str:
-    """The encoded header of a new JWS.
+def protected_header(alg: str, kid: str | None, extra: Mapping[str, Any], *, detached: bool) -> str:
+    """The encoded header of a new JWS; raises ValidationFailed if it is too long to be verified.
 
     A detached JWS has the form that linked-data suites use: `b64` is false, and critical.
     """
-    header = {"alg": alg, "kid": kid, **extra}
+    header = {"alg": alg, **extra} if kid is None else {"alg": alg, "kid": kid, **extra}
     if detached:
         header |= {"b64": False, "crit": ["b64"]}
-    return jose_b64url(orjson.dumps(header))
+    encoded = jose_b64url(orjson.dumps(header))
+    if len(encoded) > _MAX_HEADER:
+        fault = f"The header has more than {_MAX_HEADER:,} characters."
+        raise ValidationFailed(errors=[("#/header", fault)])
+    return encoded
 
 
 def signing_input(protected: str, payload: bytes, *, plain: bool) -> bytes:

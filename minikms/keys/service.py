@@ -445,11 +445,13 @@ class KeyService(JweOperations, VersionOperations):
         """
         operation = SignAttestation(certificate)
         await self._key(profile, by, operation)  # its errors come first
-        records = []
+        records: dict[str, KeyRecord] = {}
         for place, each in enumerate(attestation.keys):
-            records.append(await self._attestable(profile, each, place))
-            keep_key()
-        operation.payload = attestation.payload(records)
+            record = await self._attestable(profile, each, place)
+            if record.kid not in records:
+                records[record.kid] = record
+                keep_key()
+        operation.payload = attestation.payload(list(records.values()))
         return await self.perform(profile, by, operation)
 
     async def _attestable(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:

@@ -15,8 +15,8 @@ from minikms.web.state import SERVICE
 def critical(client, generate):
     """Make a key, then give it a critical member."""
 
-    async def make(alg):
-        kid = (await generate(alg, exportable=True, alias=f"of {alg}"))["kid"]
+    async def make(alg, *, exportable=True):
+        kid = (await generate(alg, exportable=exportable, alias=f"of {alg}"))["kid"]
 
         async def add(session):
             record = await load_record(session, kid)
@@ -37,6 +37,12 @@ async def test_it_is_used_for_nothing(client, critical, alg):
             await refused(answer, 409, "key-not-usable")
     await refused(await client.post(f"/key/{kid}/rotate"), 409, "key-not-usable")
     await refused(await client.get(f"/key/{kid}/export"), 409, "key-not-usable")
+
+
+async def test_it_is_not_attested(client, critical, generate):
+    by, kid = (await generate("p256"))["kid"], await critical("ed25519", exportable=False)
+    body = {"kid": by, "keys": [kid]}
+    await refused(await client.post("/key-attestation", json=body), 409, "key-not-usable")
 
 
 async def test_it_is_shown_and_changed_and_keeps_the_member(client, critical):

@@ -193,10 +193,28 @@ async def test_the_kid_of_the_header(post, generate, alg, detached):
         (by_kid, {}, key["kid"]),
         (by_kid, {"kid_header": "alias"}, key["kid"]),
         (by_kid, {"kid_header": "kid"}, key["kid"]),
+        (by_alias, {"kid_header": "none"}, None),
+        (by_kid, {"kid_header": "none"}, None),
     ):
         jws = (await post("/jws/sign", {**body, **kid_header}))["jws"]
-        assert header_of(jws)["kid"] == expected
+        assert header_of(jws).get("kid") == expected
+        assert ("kid" in header_of(jws)) is (expected is not None)
         assert (await post("/jws/verify", {"jws": jws, "kid": key["kid"], "payload": ""}))["valid"]
+
+
+async def test_a_header_is_as_long_as_one_that_verifies(post, refuses, generate):
+    kid = (await generate("ed25519"))["kid"]
+    body = {"kid": kid, "payload": "", "kid_header": "none"}
+    bare = len('{"alg":"EdDSA","cty":""}')
+    for size, fits in ((49_152, True), (49_153, False)):  # 65,536 characters in base64url
+        own = body | {"header": {"cty": "x" * (size - bare)}}
+        if fits:
+            jws = (await post("/jws/sign", own))["jws"]
+            assert len(jws.partition(".")[0]) == 65_536
+            assert (await post("/jws/verify", {"kid": kid, "jws": jws}))["valid"]
+        else:
+            found = await refuses("/jws/sign", own, 422, "validation-failed")
+            assert found["errors"][0]["pointer"] == "#/header"
 
 
 @pytest.mark.parametrize("value", ["", "KID", None, True, "jwk"])

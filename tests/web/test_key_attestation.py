@@ -4,12 +4,20 @@ import base64
 import hashlib
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from encoded import jose, raw
 from issuers import MIDDLE, der, pem, public_key
 from joserfc import jwt
 from joserfc.jwk import import_key
+
+from minikms.errors import NotAttestable
+from minikms.keys.attestation import Attestation
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.store.keys import KeyStore
 
 pytestmark = pytest.mark.shared_service
 
@@ -57,11 +65,12 @@ async def test_joserfc_verifies_an_attestation(post, generate, signer, alg, name
 
 
 async def test_an_attestation_says_no_more_than_its_caller(post, generate, signer):
-    await signer()
+    by = await signer()
     key = await generate("p256")
     token = (await post("/key-attestation", {"alias": "provider", "keys": [key["kid"]]}))["jwt"]
     header, claims = header_and_claims(token)
-    assert header["kid"] == "provider"
+    # Not the alias, under which a JWK Set has another key after a rotation.
+    assert header["kid"] == by["kid"]
     assert claims.keys() == {"iat", "exp", "attested_keys"}
     assert claims["exp"] - claims["iat"] == 300
     assert claims["attested_keys"] == [{**key["jwk"], "kid": key["kid"]}]
@@ -76,10 +85,50 @@ async def test_the_certificate_of_the_signer(client, post, refuses, generate, si
     async with client.put(path, json={"certificates": pem(leaf)}) as response:
         assert response.status == 200
     header, _ = header_and_claims((await post("/key-attestation", body))["jwt"])
-    assert header["x5c"] == [base64.b64encode(der(leaf)).decode()]
+    x5c = [base64.b64encode(der(leaf)).decode()]
+    assert header == {"alg": "ES256", "typ": "key-attestation+jwt", "x5c": x5c}  # and no kid
     body["certificate_header"] = "x5t#S256"
     header, _ = header_and_claims((await post("/key-attestation", body))["jwt"])
     assert header["x5t#S256"] == jose(hashlib.sha256(der(leaf)).digest())
+    assert header["kid"] == by["kid"]
+
+
+async def test_an_attestation_expires_before_its_keys(post, generate, signer):
+    await signer()
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=100)
+    expiries = [None, soon + timedelta(seconds=50), soon]
+    keys = [
+        (await generate("p256", **({} if each is None else {"expires": each.isoformat()})))["kid"]
+        for each in expiries
+    ]
+    for seconds, capped in ((300, True), (20, False)):
+        body = {"alias": "provider", "keys": keys, "expires_in": seconds}
+        _, claims = header_and_claims((await post("/key-attestation", body))["jwt"])
+        expected = int(soon.timestamp()) if capped else claims["iat"] + 20
+        assert claims["exp"] == expected
+
+
+async def test_a_key_is_attested_once(post, generate, signer):
+    await signer()
+    key = await generate("p256", alias="a")
+    other = await generate("ed25519")
+    names = [key["kid"], "a", other["kid"], key["kid"]]
+    token = (await post("/key-attestation", {"alias": "provider", "keys": names}))["jwt"]
+    _, claims = header_and_claims(token)
+    assert claims["attested_keys"] == [{**each["jwk"], "kid": each["kid"]} for each in (key, other)]
+
+
+async def test_a_key_without_its_algorithm_is_not_attested():
+    async with KeyStore.open_memory() as store:
+        service = KeyService(AlgorithmRegistry.from_installed(), store)
+        by, key = [
+            await service.generate(DEFAULT_PROFILE, alg, KeyPolicy()) for alg in ("p256", "ed25519")
+        ]
+        about = Attestation((KeyRef(kid=key.kid),), 60)
+        await service.attest(DEFAULT_PROFILE, KeyRef(kid=by.kid), about)
+        without = KeyService(AlgorithmRegistry.from_installed({"ed25519"}), store)
+        with pytest.raises(NotAttestable):
+            await without.attest(DEFAULT_PROFILE, KeyRef(kid=by.kid), about)
 
 
 async def test_keys_that_are_not_attested(client, post, refuses, generate, signer):

@@ -232,15 +232,8 @@ def open_hpke(body: Body) -> OpenHpke:
 
 def sign_jws(body: Body) -> SignJws:
     """Sign a payload as a compact JWS."""
-    by_kid = body["kid_header"] == "kid"
-    return SignJws(
-        body["payload"],
-        body["header"],
-        body["alg"],
-        body["detached"],
-        by_kid,
-        body["certificate_header"],
-    )
+    names = ("payload", "header", "alg", "detached", "kid_header", "certificate_header")
+    return SignJws(*(body[name] for name in names))
 
 
 def verify_jws(body: Body) -> VerifyJws:

@@ -61,10 +61,11 @@ class SignJwsRequest(ByKey):
     )
     kid_header = Text(
         "The kid in the header, if an alias names the key: the alias (the "
-        "default), or the key's own kid, which a rotation does not move to another key.",
+        "default), the key's own kid, which a rotation does not move to another key, or none, even "
+        "if the call names the key by its kid.",
         component="KidHeader",
         load_default="alias",
-        validate=validate.OneOf(("alias", "kid")),
+        validate=validate.OneOf(get_args(jws.KidHeader)),
     )
     certificate_header = _certificate_header()
 

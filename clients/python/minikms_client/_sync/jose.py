@@ -26,8 +26,9 @@ class Jose(Transport):
     ) -> str:
         """Make a compact JWS of `payload`; `detached` leaves the payload out (RFC 7797).
 
-        The header names the key as the call does; with `kid_header` "kid", always by its kid. With
-        `certificate_header` "x5c" it has the key's chain, with "x5t#S256" its thumbprint.
+        The header names the key as the call does; with `kid_header` "kid", always by its kid; with
+        "none", not at all. With `certificate_header` "x5c" it has the key's chain, with "x5t#S256"
+        its thumbprint.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -68,9 +69,9 @@ class Jose(Transport):
     ) -> str:
         """Make a key attestation, a JWT by this key about `keys`, each a kid or an alias.
 
-        It expires after `expires_in` seconds. With `certificate_header` "x5c" the header has the
-        chain of this key, with "x5t#S256" its thumbprint. The last three claims are the caller's
-        own word.
+        It expires after `expires_in` seconds, or with the first of its keys. With
+        `certificate_header` "x5c" the header has the chain of this key instead of its kid, with
+        "x5t#S256" its thumbprint. The last three claims are the caller's own word.
         Raises NotAttestable for a key that is exportable or not enabled.
         """
         body = named(kid, alias) | present(

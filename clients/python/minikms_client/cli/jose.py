@@ -24,7 +24,9 @@ def jws() -> None:
 @click.option("--header", help="More members of the header, as JSON.")
 @click.option("--detached", is_flag=True, default=None, help="Leave the payload out (RFC 7797).")
 @click.option(
-    "--kid-header", type=click.Choice(["alias", "kid"]), help="Name of the key in the header."
+    "--kid-header",
+    type=click.Choice(["alias", "kid", "none"]),
+    help="Name of the key in the header.",
 )
 @click.option(
     "--certificate-header",
