@@ -8,6 +8,7 @@ from minikms.keys.certification import CopyCsr
 from minikms.keys.encryption import (
     Decapsulate,
     Decrypt,
+    DecryptImport,
     Derive,
     Encapsulate,
     Encrypt,
@@ -35,6 +36,7 @@ __all__ = [
     "CopyCsr",
     "Decapsulate",
     "Decrypt",
+    "DecryptImport",
     "Derive",
     "Each",
     "Encapsulate",

@@ -86,6 +86,20 @@ class Decrypt(Operation[AnyEncryption, bytes]):
 
 
 @dataclass(slots=True, repr=False)
+class DecryptImport(Operation[PublicKeyEncryption[Any, Any], bytes]):
+    """The plaintext by a key to which imported keys are wrapped; raises DecryptionFailed.
+
+    The key may have no operations, so that nothing else decrypts with it.
+    """
+
+    uses = (Use(PublicKeyEncryption, "decrypt", by_door=True),)
+    ciphertext: bytes
+
+    def compute(self, key: UsableKey[PublicKeyEncryption[Any, Any]]) -> bytes:
+        return key.algorithm.decrypt(key.material, self.ciphertext)
+
+
+@dataclass(slots=True, repr=False)
 class Wrap(Operation[KeyWrap[Any], bytes]):
     """A wrapped secret; raises InvalidKey if it is too short."""
 

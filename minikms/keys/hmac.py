@@ -28,7 +28,7 @@ _SECRETS: Final = ("d", "k", "priv")
 class ComputeHmac(Operation[Any, bytes]):
     """The HMAC of a message with a hash of HASHES."""
 
-    uses = (Use(Mac, "mac"), Use(JwkImporter, "mac", by_derivation=True))
+    uses = (Use(Mac, "mac"), Use(JwkImporter, "mac", by_door=True))
     message: bytes
     hash: str
 
@@ -40,7 +40,7 @@ class ComputeHmac(Operation[Any, bytes]):
 class VerifyHmac(Operation[Any, bool]):
     """The verification of a result of ComputeHmac."""
 
-    uses = (Use(Mac, "mac-verify"), Use(JwkImporter, "mac-verify", by_derivation=True))
+    uses = (Use(Mac, "mac-verify"), Use(JwkImporter, "mac-verify", by_door=True))
     message: bytes
     hash: str
     mac: bytes

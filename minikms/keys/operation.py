@@ -26,7 +26,7 @@ class Use:
     in the capability's `public_grants` are public by themselves. With `by_anyone` a use is public,
     and the key's `operations` need not name it: anyone with the public key can do it elsewhere.
     With `if_exportable`, they need not name it either, but the key must have been made exportable.
-    With `by_derivation`, every key that has a private part may: a secret derived from it is used.
+    With `by_door`, they need not name it, but the key has a private part: only doors do it.
     """
 
     capability: type[Capability]
@@ -35,7 +35,7 @@ class Use:
     is_public: bool = False
     by_anyone: bool = False
     if_exportable: bool = False
-    by_derivation: bool = False
+    by_door: bool = False
 
     def __post_init__(self) -> None:
         granted = self.operation in self.capability.public_grants

@@ -292,7 +292,7 @@ class KeyOperations:
         if use.if_exportable:
             if not record.exportable:
                 raise NotExportable("The key was not made exportable.")
-        elif use.by_derivation:
+        elif use.by_door:
             if record.material == "none":
                 raise UnsupportedOperation("The key has no private part.")
         elif use.operation not in record.operations and not use.by_anyone:

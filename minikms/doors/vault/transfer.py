@@ -6,7 +6,7 @@ from typing import Final
 from cryptography.hazmat.primitives import keywrap
 
 from minikms.doors import KeyPolicy, KeyRecord, KeyRef, KeySource, errors, keep_key
-from minikms.doors.operations import Decrypt, Encrypted, Export, ExportHmacSecret
+from minikms.doors.operations import DecryptImport, Export, ExportHmacSecret
 from minikms.doors.vault import formats, names
 from minikms.doors.vault.body import Body, decoded
 from minikms.doors.vault.errors import invalid
@@ -215,7 +215,8 @@ async def _wrapping_key(call: VaultCall) -> KeyRecord:
         return await call.service.get(call.profile, ref)
     except errors.AliasNotFound:
         pass
-    policy = KeyPolicy(aliases=(WRAPPING_KEY,), alias_taken="refuse", operations=("decrypt",))
+    # Without operations: a caller who may decrypt could else unwrap the imports of others.
+    policy = KeyPolicy(aliases=(WRAPPING_KEY,), alias_taken="refuse", operations=())
     try:
         return await call.service.generate(call.profile, "rsa4096", policy)
     except errors.AliasExists:  # another call was quicker
@@ -253,11 +254,9 @@ async def _unwrapped(call: VaultCall, body: Body) -> bytes:
         raise invalid("illegal base64 data in ciphertext") from None
     if len(ciphertext) <= _WRAPPED:
         raise invalid("provided ciphertext is too short")
-    encrypted = Encrypted(ciphertext[:_WRAPPED])
     try:
-        aes_key = await call.perform(
-            KeyRef(kid=(await _wrapping_key(call)).kid), Decrypt(encrypted, None)
-        )
+        key = KeyRef(kid=(await _wrapping_key(call)).kid)
+        aes_key = await call.perform(key, DecryptImport(ciphertext[:_WRAPPED]))
     except errors.DecryptionFailed:
         raise invalid("the ciphertext is not for the wrapping key") from None
     finally:

@@ -436,6 +436,26 @@ async def test_keys_of_each_kind_are_imported(vault, wrapped):
 
 
 @pytest.mark.timeout(120)  # makes an RSA key of 4,096 bits
+async def test_nobody_uses_the_wrapping_key_elsewhere(vault, wrapped):
+    sealed = b64decode(wrapped(secrets.token_bytes(32)))[:512]
+    ciphertext = b64encode(sealed).decode().translate(str.maketrans("+/", "-_"))
+    async with vault.rest.get("/key?alias=vault:wrapping-key") as response:
+        record = await response.json()
+    kid = record["kid"]
+    assert record["operations"] == []
+    await vault.rest.post(f"/key/{kid}/associate", json={"alias": "mine"})
+    for by in ({"alias": "vault:wrapping-key"}, {"kid": kid}, {"alias": "mine"}):
+        async with vault.rest.post("/decrypt", json={**by, "ciphertext": ciphertext}) as response:
+            assert (await response.json())["type"].endswith("unsupported-operation")
+    wrong = {"ciphertext": f"vault:v1:{b64encode(sealed).decode()}"}
+    assert "may not decrypt" in await refused(vault, "POST", "transit/decrypt/mine", wrong)
+    # It is not protected: the door makes another.
+    async with vault.rest.delete(f"/key/{kid}") as response:
+        assert response.status == 200
+    assert (await vault.data("GET", "transit/wrapping_key"))["public_key"]
+
+
+@pytest.mark.timeout(120)  # makes an RSA key of 4,096 bits
 async def test_versions_are_imported(vault, wrapped):
     first, second = keys_to_import()["ecdsa-p256"], keys_to_import()["ecdsa-p256"]
     body = {"type": "ecdsa-p256", "ciphertext": wrapped(pkcs8(first)), "allow_rotation": True}
