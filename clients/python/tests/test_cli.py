@@ -144,13 +144,13 @@ def test_keys_are_attested(command, minikms):
 def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     command("mkms key generate p256 --alias iaca")
     command("mkms key generate p256 --alias signer")
-    options = "--days 3650 --subject CN=a,C=DE --issuer-name URI:https://a.example/"
+    options = "--days 3650 --subject CN=a,C=DE --issuer-alternative-name URI:https://a.example/"
     crl = "--crl https://a.example/crl"
     root = command(f"mkms certificate iaca iaca {options} {crl}")
     assert root.startswith("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "root.pem").write_text(root)
     assert command("mkms key certificates iaca root.pem") == minikms.find_key("iaca").kid
-    request = command("mkms csr signer CN=b,C=DE --also DNS:b.example")
+    request = command("mkms csr signer CN=b,C=DE --alternative-name DNS:b.example")
     assert request.startswith("-----BEGIN CERTIFICATE REQUEST-----\n")
     (tmp_path / "b.csr").write_text(request)
     leaf = command("mkms certificate iaca document-signer --days 90 --csr b.csr")
@@ -165,6 +165,12 @@ def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     command("mkms key certificates signer root.pem", code=5)
     command("mkms key certificates signer root.pem --remove", code=2)
     command("mkms certificate iaca iaca", code=2)
+    command("mkms certificate iaca client --days 1 --subject CN=b", code=5)
+    assert "--csr: Give one of csr and key for this profile." in command.error
+    command("mkms csr signer CN=b --alternative-name DNS:b --alternative-name b", code=5)
+    assert "--alternative-name (number 2): Not such as" in command.error
+    command("mkms attest signer iaca nobody", code=5)
+    assert "KEYS (number 2): The profile has no such key." in command.error
     assert json.loads(command("mkms --json csr signer CN=b"))["csr"].startswith("-----BEGIN")
     command("mkms key certificates signer --remove")
     assert minikms.find_key("signer").certificates == ()

@@ -19,12 +19,16 @@ _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 @click.command(cls=Command)
 @click.argument("name")
 @click.argument("subject")
-@click.option("--also", multiple=True, help="Another name of the subject, such as DNS:a.example.")
+@click.option(
+    "--alternative-name", multiple=True, help="Another name of the subject, such as DNS:a.example."
+)
 @click.option("--alg", help="A JOSE name of the key, such as PS256.")
 @pass_session
-def csr(session: Session, name: str, subject: str, also: tuple[str, ...], alg: str | None) -> None:
+def csr(
+    session: Session, name: str, subject: str, alternative_name: tuple[str, ...], alg: str | None
+) -> None:
     """Print a certificate request for SUBJECT, such as CN=a,C=DE, by the key NAME."""
-    call = partial(session.client.make_csr, subject, alternative_names=also, alg=alg)
+    call = partial(session.client.make_csr, subject, alternative_names=alternative_name, alg=alg)
     _show(session, "csr", session.by_name(name, call))
 
 
@@ -32,10 +36,14 @@ def csr(session: Session, name: str, subject: str, also: tuple[str, ...], alg: s
 @click.argument("name")
 @click.argument("kind", type=_PROFILES)
 @click.option("--days", type=click.IntRange(1), required=True, help="How long it is valid.")
-@click.option("--subject", help="The subject, such as CN=a,C=DE; by default the one of --csr.")
+@click.option("--subject", help="The subject, such as CN=a,C=DE. Required without --csr.")
 @click.option("--csr", "request", type=_FILE, help="A file with the subject's request in PEM.")
-@click.option("--key", help="The subject's key, a kid or an alias, instead of --csr.")
-@click.option("--issuer-name", multiple=True, help="Where the issuer is reached: URI:… or email:….")
+@click.option("--key", help="The subject's key, by kid or alias, instead of --csr.")
+@click.option(
+    "--issuer-alternative-name",
+    multiple=True,
+    help="Where the issuer is reached: URI:… or email:…. An iaca needs one.",
+)
 @click.option("--crl", help="The URI of the issuer's revocation list.")
 @pass_session
 def certificate(
@@ -44,15 +52,18 @@ def certificate(
     name: str,
     kind: str,
     request: Path | None,
-    issuer_name: tuple[str, ...],
+    issuer_alternative_name: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Print a certificate of this KIND, signed with the key NAME."""
+    """Print a certificate of this KIND, signed with the key NAME.
+
+    The kinds document-signer, reader and client need --csr or --key.
+    """
     call = partial(
         session.client.issue_certificate,
         kind,
         csr=None if request is None else contents(request).decode("ascii", "replace"),
-        issuer_alternative_names=issuer_name,
+        issuer_alternative_names=issuer_alternative_name,
         **options,
     )
     _show(session, "certificate", session.by_name(name, call))

@@ -3,8 +3,11 @@
 One kid in 64 begins with a hyphen.
 """
 
+from typing import Any
+
 import click
 
+from minikms_client.cli.exits import sentences
 from minikms_client.cli.options import OPTIONS_AFTER
 
 
@@ -31,6 +34,22 @@ class Command(_Described):
         """Refer to the options of `mkms`, which are not listed again."""
         formatter.write_paragraph()
         formatter.write_text("The options of mkms, such as --json, also apply here.")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn an error into a sentence that names the options of this command."""
+        with sentences(self.spelling):
+            return super().invoke(ctx)
+
+    def spelling(self, pointer: str) -> str:
+        """Return the option or argument of a JSON pointer; the pointer itself if there is none."""
+        member, _, place = pointer.removeprefix("#/").partition("/")
+        option = f"--{member.replace('_', '-')}"
+        known = {name for param in self.params for name in param.opts}
+        for name in (option, option.removesuffix("s"), member):
+            if name in known:
+                spelled = name.upper() if name == member else name
+                return f"{spelled} (number {int(place) + 1})" if place.isdecimal() else spelled
+        return pointer
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse an unknown long option, which would otherwise pass as an argument."""

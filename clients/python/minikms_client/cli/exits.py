@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -63,13 +63,19 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Turn an error into a sentence and an exit code."""
+def sentences(spelling: Callable[[str], str] = str) -> Iterator[None]:
+    """Turn an error into a sentence and an exit code.
+
+    `spelling` returns the option of a JSON pointer into the request.
+    """
     try:
         yield
     except Unauthenticated as error:
         sources = "--token-file, MINIKMS_TOKEN or MINIKMS_TOKEN_FILE"
         fail(f"{error} The token comes from {sources}.", code_of(error))
+    except ProblemError as error:
+        faults = (f"{spelling(pointer)}: {fault}" for pointer, fault in error.errors)
+        fail(" ".join((error.detail, *faults)), code_of(error))
     except MinikmsError as error:
         fail(str(error), code_of(error))
     except BrokenPipeError:
