@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from cryptography import x509
@@ -15,25 +15,36 @@ MAX_NAME: Final = 1024
 MAX_NAMES: Final = 64
 _MAX_ATTRIBUTES: Final = 32
 
-# Attributes that people write besides those of RFC 4514, and in any case (RFC 4512 section 2.5).
+# Attributes that people write besides those of RFC 4514.
 _ATTRIBUTES: Final = {
-    "CN": NameOID.COMMON_NAME,
-    "C": NameOID.COUNTRY_NAME,
-    "L": NameOID.LOCALITY_NAME,
-    "ST": NameOID.STATE_OR_PROVINCE_NAME,
-    "O": NameOID.ORGANIZATION_NAME,
-    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
-    "DC": NameOID.DOMAIN_COMPONENT,
-    "UID": NameOID.USER_ID,
-    "STREET": NameOID.STREET_ADDRESS,
-    "serialNumber": NameOID.SERIAL_NUMBER,
-    "emailAddress": NameOID.EMAIL_ADDRESS,
+    "cn": NameOID.COMMON_NAME,
+    "c": NameOID.COUNTRY_NAME,
+    "l": NameOID.LOCALITY_NAME,
+    "st": NameOID.STATE_OR_PROVINCE_NAME,
+    "o": NameOID.ORGANIZATION_NAME,
+    "ou": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "dc": NameOID.DOMAIN_COMPONENT,
+    "uid": NameOID.USER_ID,
+    "street": NameOID.STREET_ADDRESS,
+    "serialnumber": NameOID.SERIAL_NUMBER,
+    "emailaddress": NameOID.EMAIL_ADDRESS,
 }
-_SPELLED: Final = {
-    spelling: oid
-    for name, oid in _ATTRIBUTES.items()
-    for spelling in (name, name.upper(), name.lower())
-}
+
+
+class _AnyCase(Mapping[str, x509.ObjectIdentifier]):
+    """The attributes, whose names have any case (RFC 4512 section 2.5)."""
+
+    def __getitem__(self, name: str) -> x509.ObjectIdentifier:
+        return _ATTRIBUTES[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_ATTRIBUTES)
+
+    def __len__(self) -> int:
+        return len(_ATTRIBUTES)
+
+
+_SPELLED: Final = _AnyCase()
 # RFC 5280 appendix A: attributes that are a PrintableString, or an IA5String.
 _FORMS: Final = {
     NameOID.COUNTRY_NAME: re.compile(r"[A-Z]{2}"),
@@ -45,9 +56,10 @@ _FORMS: Final = {
 _ANY: Final = re.compile(r"[^\u0000-\u001f\u007f-\u009f]+")
 
 # RFC 1034 section 3.5, with the wildcard of RFC 6125; RFC 3986 section 3; RFC 5321 section 4.1.2.
-_DNS: Final = re.compile(r"(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9-]+")
+_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DNS: Final = re.compile(rf"(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{{0,61}}[A-Za-z0-9_])?\.)*{_LABEL}")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z_a-z~\[\]]+")
-_EMAIL: Final = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
+_EMAIL: Final = re.compile(rf"[!-?A-~]+@({_LABEL}\.)*{_LABEL}")
 
 
 def read_name(text: str) -> x509.Name:
@@ -130,7 +142,10 @@ def _email(text: str) -> x509.RFC822Name:
 
 
 def _ip(text: str) -> x509.IPAddress:
-    return x509.IPAddress(ipaddress.ip_address(text))
+    address = ipaddress.ip_address(text)
+    if "%" in text:  # an interface of this machine, which a certificate cannot name
+        raise ValueError
+    return x509.IPAddress(address)
 
 
 _KINDS: Final[Mapping[str, Callable[[str], x509.GeneralName]]] = {
