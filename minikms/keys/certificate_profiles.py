@@ -43,6 +43,7 @@ class CertificateProfile:
     most_days: int = MAX_DAYS
     is_iso: bool = False
     names_country: bool = False
+    needs_iaca: bool = False
     needs_contact: bool = False
     has_authority: bool = True
 
@@ -59,6 +60,15 @@ class CertificateProfile:
             raise UnsupportedOption("ISO/IEC 18013-5 has ES256, ES384 and ES512 for issuers.")
         if not (_is_iso_curve(public) or isinstance(public, _EDWARDS)):
             raise UnsupportedOption("ISO/IEC 18013-5 does not have keys like the subject's.")
+
+    def check_issuer(self, issuer: x509.Certificate) -> None:
+        """Raise InvalidCertificate for a CA that cannot issue such a certificate."""
+        if not self.needs_iaca:
+            return
+        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        countries = issuer.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)
+        if constraints.path_length != 0 or len(countries) != 1:
+            raise InvalidCertificate("By ISO/IEC 18013-5, an IACA has pathLen 0 and one C.")
 
     def check_subject(self, subject: x509.Name, issuer: x509.Name) -> None:
         """Raise InvalidCertificate for a subject that such a certificate cannot have."""
@@ -100,6 +110,7 @@ PROFILES: Final[Mapping[str, CertificateProfile]] = {
         purpose=(x509.ObjectIdentifier("1.0.18013.5.1.2"), True),
         most_days=457,
         is_iso=True,
+        needs_iaca=True,
         names_country=True,
         needs_contact=True,
     ),

@@ -8,12 +8,12 @@ from typing import Any, Final, TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minikms.errors import InvalidCertificate
+from minikms.errors import InvalidCertificate, UnsupportedOption
 from minikms.events import set_certificate
 from minikms.keys.certificate_profiles import PROFILES, CertificateProfile
 from minikms.keys.certificates import UNREADABLE, chain_of
 from minikms.keys.operation import Operation, UsableKey, Use
-from minikms.keys.public_keys import spki
+from minikms.keys.public_keys import is_of_strong_signer, spki
 from minikms.keys.x509_names import (
     read_alternative_names,
     read_name,
@@ -30,6 +30,9 @@ SigningKey: TypeAlias = UsableKey[Signer[Any, Any]]
 # Of a request to copy: characters, and extensions.
 _MAX_TEMPLATE: Final = 64 * 1024
 _MAX_EXTENSIONS: Final = 64
+
+# A certificate begins before its call, for verifiers whose clocks are behind.
+_BEFORE: Final = timedelta(minutes=5)
 
 _CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
 
@@ -119,8 +122,15 @@ class IssueCertificate(Operation[Signer[Any, Any], str]):
         subject, public, names = _subject(request, own)
         issuer_name = issuer.subject if issuer else subject
         profile.check_keys(public, own)
+        if issuer:
+            profile.check_issuer(issuer)
         profile.check_subject(subject, issuer_name)
         begin = datetime.now(UTC).replace(microsecond=0)
+        if issuer and begin < issuer.not_valid_before_utc:
+            raise InvalidCertificate("The issuer's certificate is not valid yet.")
+        begin -= _BEFORE
+        if issuer:
+            begin = max(begin, issuer.not_valid_before_utc)
         end = begin + timedelta(days=request.days)
         _check_life(request, profile, (begin, end), issuer)
         builder = x509.CertificateBuilder(
@@ -161,7 +171,13 @@ def _subject(
         return read_name(request.subject or ""), own, []
     try:
         csr = x509.load_pem_x509_csr(request.csr.encode())
-        public, is_valid = csr.public_key(), csr.is_signature_valid
+        public = csr.public_key()
+        # Before the signature: it may take long to verify by a large key.
+        if not is_of_strong_signer(public):
+            raise UnsupportedOption(
+                "The subject's key is of a type or a size that is not certified."
+            )
+        is_valid = csr.is_signature_valid
         text = csr.subject.rfc4514_string() if request.subject is None else request.subject
         found = _extension(csr, x509.SubjectAlternativeName)
     except UNREADABLE:

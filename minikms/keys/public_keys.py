@@ -25,6 +25,10 @@ _RAW: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "ML-KEM-768": mlkem.MLKEM768PublicKey.from_public_bytes,
     "ML-KEM-1024": mlkem.MLKEM1024PublicKey.from_public_bytes,
 }
+_EDWARDS_OR_ML_DSA: Final = (
+    *(ed25519.Ed25519PublicKey, ed448.Ed448PublicKey),
+    *(mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey),
+)
 
 
 def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
@@ -42,6 +46,15 @@ def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
     if jwk.get("kty") == "RSA":
         return rsa.RSAPublicNumbers(_number(jwk, "e"), _number(jwk, "n")).public_key()
     return None
+
+
+def is_of_strong_signer(public: Any) -> bool:
+    """Tell whether a public key has a type and a size by which keys of the service sign."""
+    if isinstance(public, rsa.RSAPublicKey):
+        return 2048 <= public.key_size <= 4096 and public.public_numbers().e == 65537
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        return isinstance(public.curve, tuple(map(type, _CURVES.values())))
+    return isinstance(public, _EDWARDS_OR_ML_DSA)
 
 
 def spki(public: Any) -> bytes:

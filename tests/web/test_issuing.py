@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID
 from jwcrypto.jwk import JWK
@@ -64,6 +64,27 @@ def life(certificate):
 
 def uris(value):
     return [name.value for name in value]
+
+
+@pytest.fixture
+def certified(client, post):
+    """Make a key with a certificate of another program; gives its kid."""
+
+    async def make(subject, constraints, begin=None, end=None):
+        private = ec.generate_private_key(ec.SECP256R1())
+        secret = b64url(private.private_numbers().private_value.to_bytes(32, "big"))
+        kid = (await post("/key/import", {"alg": "p256", "secret": secret}))["kid"]
+        now, name = datetime.datetime.now(UTC), x509.Name.from_rfc4514_string(subject)
+        begin, end = begin or now - timedelta(days=1), end or now + timedelta(days=30)
+        builder = x509.CertificateBuilder(name, name, private.public_key(), 1, begin, end)
+        root = builder.add_extension(constraints, critical=True).sign(private, hashes.SHA256())
+        async with client.put(
+            f"/key/{kid}/certificates", json={"certificates": [pem(root)]}
+        ) as response:
+            assert response.status == 200
+        return kid
+
+    return make
 
 
 # ISO/IEC 18013-5 (second edition) Annex B, tables of B.1.2, B.1.4 and B.1.7, as two open projects
@@ -223,6 +244,29 @@ async def test_a_document_signer_that_is_not_by_the_tables(refuses, generate, au
     await refuses("/certificate", body | {"key": other}, 422, "unsupported-option")
 
 
+async def test_a_document_signer_needs_an_iaca(post, refuses, generate, certified):
+    key = (await generate("p256"))["kid"]
+    body = {"profile": "document-signer", "subject": SIGNER, "days": 9, "key": key, "crl": CRL}
+    body["issuer_alternative_names"] = [f"URI:{CONTACT}"]
+    for subject, length in (
+        ("CN=a,C=DE", None),
+        ("CN=a,C=DE", 1),
+        ("CN=a", 0),
+        ("C=DE,CN=a,C=AT", 0),
+    ):
+        kid = await certified(subject, x509.BasicConstraints(ca=True, path_length=length))
+        await refuses("/certificate", body | {"kid": kid}, 422, "invalid-certificate")
+        await post("/certificate", body | {"kid": kid, "profile": "reader"})
+
+
+async def test_a_certificate_does_not_begin_before_its_issuer(post, generate, certified):
+    begin = datetime.datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    kid = await certified("CN=a", x509.BasicConstraints(ca=True, path_length=None), begin)
+    body = {"kid": kid, "profile": "client", "subject": "CN=b", "days": 1}
+    body["key"] = (await generate("p256"))["kid"]
+    assert read(await post("/certificate", body)).not_valid_before_utc == begin
+
+
 async def test_a_certificate_does_not_outlive_its_issuer(post, refuses, generate, authority):
     key = (await generate("p256"))["kid"]
     for issuer, profile in (({**IACA, "days": 30}, "document-signer"), ({"days": 30}, "client")):
@@ -233,19 +277,11 @@ async def test_a_certificate_does_not_outlive_its_issuer(post, refuses, generate
 
 
 @pytest.mark.parametrize("days", [(-9, -1), (1, 9)])
-async def test_an_issuer_whose_certificate_is_not_valid_now(client, post, refuses, generate, days):
-    private = ec.generate_private_key(ec.SECP256R1())
-    scalar = private.private_numbers().private_value.to_bytes(32, "big")
-    secret = b64url(scalar)
-    kid = (await post("/key/import", {"alg": "p256", "secret": secret}))["kid"]
-    name, now = x509.Name.from_rfc4514_string("CN=a"), datetime.datetime.now(UTC)
+async def test_an_issuer_whose_certificate_is_not_valid_now(refuses, generate, certified, days):
+    now = datetime.datetime.now(UTC)
     begin, end = [now + timedelta(days=each) for each in days]
-    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, begin, end)
     constraints = x509.BasicConstraints(ca=True, path_length=None)
-    root = builder.add_extension(constraints, critical=True).sign(private, hashes.SHA256())
-    chain = {"certificates": [pem(root)]}
-    async with client.put(f"/key/{kid}/certificates", json=chain) as response:
-        assert response.status == 200
+    kid = await certified("CN=a", constraints, begin, end)
     key = (await generate("p256"))["kid"]
     body = {"kid": kid, "profile": "client", "subject": "CN=b", "key": key, "days": 1}
     await refuses("/certificate", body, 422, "invalid-certificate")
@@ -303,7 +339,7 @@ async def test_what_openssl_users_expect_of_a_self_signed_certificate(post, gene
     assert certificate.subject == certificate.issuer == x509.Name.from_rfc4514_string("CN=a,O=b")
     assert life(certificate) == timedelta(days=30)
     age = datetime.datetime.now(UTC) - certificate.not_valid_before_utc
-    assert timedelta(0) <= age < timedelta(minutes=1)
+    assert timedelta(minutes=5) <= age < timedelta(minutes=6)
 
 
 async def test_a_client_of_another_program(post, authority):
@@ -351,6 +387,26 @@ async def test_a_request_that_is_not_valid(post, refuses, generate, authority):
     ):
         body = {"kid": kid, "profile": "client", "csr": text, "days": 1}
         await refuses("/certificate", body, 422, "invalid-certificate")
+
+
+WEAK = {
+    "RSA of 1,024 bits": lambda: rsa.generate_private_key(65537, 1024),
+    "RSA with 3": lambda: rsa.generate_private_key(3, 2048),
+    "DSA": lambda: dsa.generate_private_key(2048),
+    "P-192": lambda: ec.generate_private_key(ec.SECP192R1()),
+    "P-224": lambda: ec.generate_private_key(ec.SECP224R1()),
+    "brainpool": lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@pytest.mark.parametrize("kind", WEAK)
+async def test_a_subject_with_a_weak_key(refuses, authority, kind):
+    kid, _ = await authority()
+    request = x509.CertificateSigningRequestBuilder(x509.Name.from_rfc4514_string("CN=a"))
+    text = pem(request.sign(WEAK[kind](), hashes.SHA256()))
+    body = {"kid": kid, "profile": "client", "csr": text, "days": 1}
+    await refuses("/certificate", body, 422, "unsupported-option")
 
 
 async def test_bounds_of_the_names_of_a_request(post, refuses, authority):

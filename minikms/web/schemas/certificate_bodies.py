@@ -62,7 +62,7 @@ class IssueCertificateRequest(ByKey):
         "The subject's key, if it is in the same profile: its kid or alias.",
         validate=alias().validate,
     )
-    days = number("Days that it is valid, from now on.", MAX_DAYS)
+    days = number("Days that it is valid; it begins five minutes before the call.", MAX_DAYS)
     issuer_alternative_names = _names("Names by which the issuer can be reached.")
     crl = Text("The URI of the issuer's revocation list.", validate=validate.Length(1, MAX_NAME))
 
