@@ -66,6 +66,8 @@ async def _batch(
         raise await _unsupported(call, ref, operations[0], exc, cannot) from None
     except errors.KeyNotFound:
         return [invalid("no such key version")] * len(operations)
+    except errors.KeyNotUsable as exc:
+        return [exc] * len(operations)
 
 
 async def _unsupported(

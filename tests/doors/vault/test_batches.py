@@ -185,3 +185,19 @@ async def test_the_items_of_a_key_that_was_deleted_fail(keys, path):
     assert (await keys.rest.delete(f"/key/{old}")).status == 200
     [result] = await batch(keys, path, {"input": HELLO}, key_version=1)
     assert "error" in result
+
+
+async def test_the_items_of_a_version_that_is_disabled_fail_alone(keys):
+    sealed = [(await batch(keys, "encrypt/aes256-gcm96", {"plaintext": HELLO}))[0]["ciphertext"]]
+    async with keys.rest.get("/key", params={"alias": "aes256-gcm96"}) as response:
+        old = (await response.json())["kid"]
+    await keys.call("POST", "transit/keys/aes256-gcm96/rotate")
+    sealed += [(await batch(keys, "encrypt/aes256-gcm96", {"plaintext": BYE}))[0]["ciphertext"]]
+    assert (await keys.rest.patch(f"/key/{old}", json={"state": "disabled"})).status == 200
+    items = [{"ciphertext": each} for each in (*sealed, *sealed)]
+    more = {"partial_failure_response_code": 207, "status": 207}
+    results = await batch(keys, "decrypt/aes256-gcm96", *items, **more)
+    assert [each["plaintext"] for each in results] == ["", BYE, "", BYE]
+    assert [each.get("error") for each in results] == ["The key is disabled.", None] * 2
+    again = await batch(keys, "rewrap/aes256-gcm96", *items)
+    assert ["error" in each for each in again] == [True, False] * 2
