@@ -41,6 +41,7 @@ MOUNT: Final = "transit"
 """The path of the Transit engine's only mount."""
 
 _READS: Final = frozenset({"GET", "LIST"})
+_WRAP: Final = "X-Vault-Wrap-TTL"
 _MISSING: Final = "encryption key not found"
 
 
@@ -110,14 +111,17 @@ class VaultOperation:
         takes = None if self.takes is None else frozenset(self.takes.split(" "))
 
         async def handle(call: DoorCall) -> bytes | DoorAnswer:
+            parameters = call.parameters
+            if "name" in parameters:
+                set_alias(parameters["name"])  # first, so that the line of a refusal has it
+            if _WRAP in call.request.headers:
+                _refuse_to_wrap(call)
             members = bodies.read(call.body)
             unknown = () if takes is None or members.keys() <= takes else members.keys() - takes
             if reads and call.request.query_string:
                 members |= call.request.query
-            if parameters := call.parameters:
+            if parameters:
                 members |= parameters
-                if "name" in parameters:
-                    set_alias(parameters["name"])
             known = VaultCall(name, call.profile, call.service, registry, call)
             try:
                 answer = await handler(known, Body(members))
@@ -144,6 +148,12 @@ def operation(
 ) -> Callable[[Handler], VaultOperation]:
     """Declare the operation that the decorated function handles."""
     return lambda handler: VaultOperation(name, scope, calls, handler, also, takes, missing)
+
+
+def _refuse_to_wrap(call: DoorCall) -> None:
+    """Raise VaultError if the answer shall be wrapped: it would come in the open."""
+    if call.request.headers[_WRAP] not in ("", "0", "0s"):
+        raise invalid(f"answers cannot be wrapped: send no {_WRAP}")
 
 
 _NO_CONTENT: Final = DoorAnswer(204, b"")

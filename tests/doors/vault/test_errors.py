@@ -148,3 +148,30 @@ async def test_the_audit_log_has_the_name_that_was_asked_for(guarded, issue, aud
     )
     assert (signed["alias"], signed["alg"]) == ("k", "ed25519")
     assert signed["kid"] == made["kid"]
+
+
+@pytest.mark.parametrize(
+    ("ttl", "is_refused"), [("60s", 1), ("1", 1), ("0", 0), ("0s", 0), ("", 0)]
+)
+async def test_an_answer_that_shall_be_wrapped_is_refused(vault, ttl, is_refused):
+    await vault.data("POST", "transit/keys/k", {"exportable": True})
+    headers = {"X-Vault-Wrap-TTL": ttl}
+    for method, path in (
+        ("GET", "transit/export/encryption-key/k"),
+        ("POST", "transit/datakey/plaintext/k"),
+        ("GET", "auth/token/lookup-self"),
+    ):
+        status, answer = await vault.call(method, path, **headers)
+        assert (status == 400) == is_refused
+        if is_refused:
+            sentence = "answers cannot be wrapped: send no X-Vault-Wrap-TTL"
+            assert answer == {"errors": [sentence]}
+
+
+async def test_a_malformed_call_has_its_name_in_the_audit_log(guarded, issue, audit_lines):
+    token = await issue("sign")
+    url = f"{guarded.url}/v1/transit/sign/named"
+    headers = {"X-Vault-Token": token}
+    async with guarded.session.post(url, data=b"{", headers=headers) as answer:
+        assert answer.status == 400
+    assert audit_lines()[-1]["alias"] == "named"
