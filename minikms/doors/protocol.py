@@ -155,8 +155,8 @@ class DoorService(Protocol):
     async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Delete a key with its aliases, and give its last record."""
 
-    async def versions(self, profile: str, name: str) -> KeyVersions:
-        """Find the versions of the alias `name`, from a cache if possible.
+    async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
+        """Find the versions of the alias `name`, from a cache if possible, unless `fresh`.
 
         `kid_of(version)` is the key of a version, which may be deleted since; perform operations
         with `KeyRef(kid=...)`. A rotation or a move of the alias, at any door, is the next version.

@@ -32,12 +32,12 @@ class VersionOperations(KeyOperations):
             lambda each: _EACH + _EACH_VERSION * len(each.kids),
         )
 
-    async def versions(self, profile: str, name: str) -> KeyVersions:
-        """The versions of the alias `name`; raises AliasNotFound.
+    async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
+        """The versions of the alias `name`, read from the store if `fresh`; raises AliasNotFound.
 
         It caches the newest key if it has to read it, so that a use of a key reads two entries.
         """
-        found = self._versions.get((profile, name))
+        found = None if fresh else self._versions.get((profile, name))
         if found is None:
             pending, pending_key = self._versions.start_fill(), self.cache.start_fill()
             found, read = await self._store.versions(profile, name)

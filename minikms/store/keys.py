@@ -386,6 +386,8 @@ class KeyStore:
             record, before = await find_named(session, alias)
             set_key(record.kid, record.alg)
             after = change(record, before)
+            if after == before:
+                return after
             await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
             if alias not in record.versioned:
                 await replace_record(session, record.with_versions(alias))

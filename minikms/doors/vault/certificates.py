@@ -75,6 +75,7 @@ async def _signer(call: VaultCall, body: Body, cannot: str) -> tuple[KeyRecord, 
     found.require_kept()
     versions = found.versions
     version = body.integer("version", versions.latest)
+    found.require_current(version)
     kid = versions.kid_of(version) if version in versions.shown else None
     try:
         if kid is not None:

@@ -259,29 +259,43 @@ async def _change(
     change: Callable[[KeyRecord, KeyVersions], KeyVersions],
     unknown: VaultError,
 ) -> None:
-    """Change the versions of a name, unless `change` leaves them; raises `unknown`."""
+    """Change the versions of a name; raises `unknown`."""
     try:
-        found, record, _ = await typed(call, name)
-        if change(record, found.versions) != found.versions:
-            await call.service.change_versions(call.profile, name, change)
+        await _store(call, name, change)
     except errors.AliasNotFound:
         raise unknown from None
+
+
+async def _store(
+    call: VaultCall, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
+) -> None:
+    """Store the versions of a name that `change` makes; raises AliasNotFound."""
+
+    def checked(record: KeyRecord, versions: KeyVersions) -> KeyVersions:
+        _require_type(call, record)
+        return change(record, versions)
+
+    if not NAME.fullmatch(name):
+        raise errors.AliasNotFound
+    await call.service.change_versions(call.profile, name, checked)
 
 
 async def _mark_deleted(
     call: VaultCall, body: Body, already: str, *, deleted: bool
 ) -> Answer | None:
     name = body.text("name")
+    is_changed = False
+
+    def change(_: KeyRecord, versions: KeyVersions) -> KeyVersions:
+        nonlocal is_changed
+        is_changed = versions.soft_deleted is not deleted
+        return replace(versions, soft_deleted=deleted)
+
     try:
-        found, _, _ = await typed(call, name)
-        if found.versions.soft_deleted is deleted:
-            return await _described(call, name, already)
-        await call.service.change_versions(
-            call.profile, name, lambda _, versions: replace(versions, soft_deleted=deleted)
-        )
+        await _store(call, name, change)
     except errors.AliasNotFound:
         return None
-    return await _described(call, name)
+    return await _described(call, name, *(() if is_changed else (already,)))
 
 
 def _configured(versions: KeyVersions, body: Body) -> KeyVersions:

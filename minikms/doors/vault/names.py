@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from minikms.doors import KeyPolicy, KeyRef, KeyVersions, errors
 from minikms.doors.vault.errors import invalid
-from minikms.doors.vault.operation import VaultCall
+from minikms.doors.vault.operation import StaleVersions, VaultCall
 from minikms.doors.vault.types import KeyType
 
 NAME: Final = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
@@ -24,10 +24,14 @@ class NamedKey(NamedTuple):
 
 
 class Name(NamedTuple):
-    """A name with its versions; each method raises VaultError with 400 in Vault's words."""
+    """A name with its versions; each method raises VaultError with 400 in Vault's words.
+
+    Methods that take a version also raise StaleVersions unless the versions are `fresh`.
+    """
 
     name: str
     versions: KeyVersions
+    fresh: bool
 
     def to_produce(self, version: int, does: str) -> NamedKey:
         """Return the key that encrypts or signs: of a version, or of the latest for 0.
@@ -36,6 +40,7 @@ class Name(NamedTuple):
         """
         versions = self.versions
         self.require_kept()
+        self.require_current(version)
         if version == 0:
             version = versions.latest
         elif version < 0:
@@ -51,6 +56,7 @@ class Name(NamedTuple):
     def to_check(self, version: int, what: str) -> NamedKey:
         """Return the key that decrypts or verifies; `what` is "ciphertext" or "signature"."""
         self.require_kept()
+        self.require_current(version)
         if version > self.versions.latest:
             raise invalid(f"invalid {what}: version is too new")
         if version < self.versions.min_decryption_version:
@@ -61,6 +67,11 @@ class Name(NamedTuple):
         """Raise if the name is soft-deleted."""
         if self.versions.soft_deleted:
             raise invalid(SOFT_DELETED)
+
+    def require_current(self, version: int) -> None:
+        """Raise StaleVersions for a version that the cache may lack."""
+        if version > self.versions.latest and not self.fresh:
+            raise StaleVersions
 
     def _key(self, version: int) -> NamedKey:
         kid = self.versions.kid_of(version)
@@ -73,7 +84,8 @@ async def find(call: VaultCall, name: str) -> Name:
     """Find the versions of a name; raises AliasNotFound."""
     if not NAME.fullmatch(name):
         raise errors.AliasNotFound
-    return Name(name, await call.service.versions(call.profile, name))
+    versions = await call.service.versions(call.profile, name, fresh=call.fresh)
+    return Name(name, versions, call.fresh)
 
 
 async def make(call: VaultCall, name: str, key_type: KeyType, *, exportable: bool = False) -> None:

@@ -63,14 +63,22 @@ class VaultAnswer(NamedTuple):
 Answer: TypeAlias = Mapping[str, Any] | VaultAnswer
 
 
+class StaleVersions(Exception):
+    """The cache may lack a version that another service has made: call again with `fresh`."""
+
+
 class VaultCall(NamedTuple):
-    """A call of `operation` that has passed the gate; `door` has its HTTP request and caller."""
+    """A call of `operation` that has passed the gate; `door` has its HTTP request and caller.
+
+    A `fresh` one reads versions from the store.
+    """
 
     operation: str
     profile: str
     service: DoorService
     registry: AlgorithmRegistry
     door: DoorCall
+    fresh: bool = False
 
     def perform(self, by: KeyRef, operation: Operation[Any, ResultT]) -> Awaitable[ResultT]:
         """Perform an operation with a key."""
@@ -124,7 +132,10 @@ class VaultOperation:
                 members |= parameters
             known = VaultCall(name, call.profile, call.service, registry, call)
             try:
-                answer = await handler(known, Body(members))
+                try:
+                    answer = await handler(known, Body(members))
+                except StaleVersions:
+                    answer = await handler(known._replace(fresh=True), Body(members))
             except (errors.AliasNotFound, errors.KeyNotFound):
                 raise not_found() if reads else invalid(missing) from None
             if answer is None:

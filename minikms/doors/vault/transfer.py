@@ -178,6 +178,7 @@ def _numbers(found: names.Name, version: str) -> range:
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
         raise invalid("invalid key version")
     number = int(digits)
+    found.require_current(number)
     if number < versions.min_decryption_version:
         raise invalid("version for export is below minimum decryption version")
     if number not in versions.shown:

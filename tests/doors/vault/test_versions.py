@@ -8,6 +8,8 @@ import pytest
 from aiohttp import ClientSession
 from doors.vault.conftest import Vault
 
+from minikms.keys.versions import VersionOperations
+
 
 async def versions(vault, name="k"):
     """The public keys or creation times of a name by version, as a read shows them."""
@@ -314,3 +316,60 @@ async def test_versions_of_a_type_that_vault_lacks_are_not_shown(vault, alg):
     await vault.data("POST", "transit/keys/k/config", {"min_decryption_version": 2})
     trimmed = await vault.data("POST", "transit/keys/k/trim", {"min_available_version": 2})
     assert list(trimmed["keys"]) == ["2", "3"]
+
+
+@pytest.fixture
+def stale(monkeypatch):
+    """Make the caches of versions keep the present ones of `k`; on PostgreSQL notices are late."""
+
+    async def run(vault):
+        await vault.data("GET", "transit/keys/k")
+        find = VersionOperations.versions
+        kept = []
+
+        async def versions(self, profile, name, **options):
+            if not kept:
+                kept.append(await find(self, profile, name))
+            return await find(self, profile, name, **options) if any(options.values()) else kept[0]
+
+        monkeypatch.setattr(VersionOperations, "versions", versions)
+        await vault.data("GET", "transit/keys/k")
+        return lambda: monkeypatch.setattr(VersionOperations, "versions", find)
+
+    return run
+
+
+async def test_settings_are_stored_though_the_cache_has_them_already(vault, stale):
+    await make(vault)
+    await rotate(vault)
+    end = await stale(vault)
+    path = "transit/keys/k/config"
+    await vault.data("POST", path, {"min_decryption_version": 2, "deletion_allowed": True})
+    await vault.data("POST", path, {"min_decryption_version": 1, "deletion_allowed": False})
+    await vault.data("DELETE", "transit/keys/k/soft-delete")
+    await vault.data("POST", "transit/keys/k/soft-delete-restore")
+    end()
+    data = await vault.data("GET", "transit/keys/k")
+    assert (data["min_decryption_version"], data["deletion_allowed"]) == (1, False)
+    assert data["soft_deleted"] is False
+
+
+async def test_a_version_that_the_cache_lacks_is_read(vault, stale):
+    await make(vault, kind="ecdsa-p256")
+    end = await stale(vault)
+    await rotate(vault)
+    text = {"input": "aGVsbG8="}
+    assert (await vault.data("POST", "transit/sign/k", text))["key_version"] == 1
+    signed = await vault.data("POST", "transit/sign/k", {**text, "key_version": 2})
+    verified = {**text, "signature": signed["signature"]}
+    assert (await vault.data("POST", "transit/verify/k", verified))["valid"]
+    batch = {"batch_input": [verified, {**text, "signature": "vault:v1:AAAA"}]}
+    results = (await vault.data("POST", "transit/verify/k", batch))["batch_results"]
+    assert results[0]["valid"]
+    mac = await vault.data("POST", "transit/hmac/k", {**text, "key_version": 2})
+    assert (await vault.data("POST", "transit/verify/k", {**text, **mac}))["valid"]
+    assert "2" in (await vault.data("GET", "transit/export/public-key/k/2"))["keys"]
+    assert await vault.refused("sign/k", **text, key_version=3) == (
+        "requested version for signing is higher than the latest key version"
+    )
+    end()
