@@ -25,6 +25,7 @@ VOLATILE = {
     "did": r"did:key:z(6Mk|Dn)[1-9A-HJ-NP-Za-km-z]{44,50}",
     "jws": r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}",
     "sig": r"[A-Za-z0-9_-]{86}==",
+    "signature": r"[A-Za-z0-9_-]{86}",
     "created": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
 }
 
