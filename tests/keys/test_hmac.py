@@ -2,12 +2,13 @@
 
 import hashlib
 import hmac
+import math
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from minikms.encodings import b64url_decode
+from minikms.encodings import b64url, b64url_decode
 from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedOperation
 from minikms.keys.exporting import Export
 from minikms.keys.hmac import ComputeHmac, VerifyHmac
@@ -23,9 +24,12 @@ MESSAGE = b"a message"
 DERIVED = ["a256gcm", "xc20p", "ed25519", "p256", "p521", "k256", "rsa2048", "mldsa44", "x25519"]
 
 
-def derived(secret):
-    """The HMAC secret of a private member, computed again."""
-    return HKDF(hashes.SHA256(), 32, salt=None, info=b"minikms hmac 1").derive(secret)
+def derived(alg, jwk):
+    """The HMAC secret of a private JWK, computed again."""
+    members = ("p", "q") if jwk["kty"] == "RSA" else ({"priv", "k", "d"} & jwk.keys())
+    secret = b"".join(sorted(b64url_decode(jwk[name]) for name in members))
+    info = f"minikms hmac 1 {alg}".encode()
+    return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(secret)
 
 
 @pytest.fixture
@@ -46,13 +50,44 @@ async def perform(keys, record, operation):
 async def test_every_key_has_a_secret_that_follows_from_its_private_part(keys, alg):
     record = await generate(keys, alg, exportable=True)
     jwk = await perform(keys, record, Export())
-    private = next(jwk[name] for name in ("priv", "k", "d") if name in jwk)
-    secret = derived(b64url_decode(private))
+    secret = derived(alg, jwk)
     made = await perform(keys, record, ComputeHmac(MESSAGE, "sha256"))
     assert made == hmac.digest(secret, MESSAGE, "sha256")
     assert await perform(keys, record, VerifyHmac(MESSAGE, "sha256", made))
     assert not await perform(keys, record, VerifyHmac(b"another", "sha256", made))
     assert not await perform(keys, record, VerifyHmac(MESSAGE, "sha512", made))
+
+
+async def test_equal_bytes_of_two_algorithms_have_two_secrets(keys):
+    macs = set()
+    for alg in ("a256gcm", "c20p", "xc20p", "ed25519", "x25519"):
+        source = KeySource(alg=alg, secret=bytes(range(32)))
+        record = await keys.import_key(DEFAULT_PROFILE, source, KeyPolicy())
+        macs.add(await perform(keys, record, ComputeHmac(MESSAGE, "sha256")))
+    assert len(macs) == 5
+
+
+async def test_each_form_of_an_rsa_key_has_the_same_secret(keys):
+    record = await generate(keys, "rsa2048", exportable=True)
+    made = await perform(keys, record, ComputeHmac(MESSAGE, "sha256"))
+    jwk = await perform(keys, record, Export())
+    p, q = (int.from_bytes(b64url_decode(jwk[prime])) for prime in "pq")
+    period = math.lcm(p - 1, q - 1)
+    least = pow(65537, -1, period)
+    swapped = {"p": jwk["q"], "q": jwk["p"], "dp": jwk["dq"], "dq": jwk["dp"]}
+    forms = [
+        jwk | {"d": _text(least)},
+        jwk | {"d": _text(least + period)},
+        jwk | swapped | {"qi": _text(pow(p, -1, q))},
+    ]
+    for form in forms:
+        await keys.delete(DEFAULT_PROFILE, KeyRef(kid=record.kid))
+        await keys.import_key(DEFAULT_PROFILE, KeySource(jwk=form), KeyPolicy())
+        assert await perform(keys, record, ComputeHmac(MESSAGE, "sha256")) == made
+
+
+def _text(number):
+    return b64url(number.to_bytes((number.bit_length() + 7) // 8))
 
 
 @pytest.mark.parametrize("name", HASHES)

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,6 +21,10 @@ IMPORTED: Final = "vault%3Aimported"
 ROTATABLE: Final = "rotatable"
 FIXED: Final = "fixed"
 
+MAX_CHAINS: Final = 4 * 1024 * 1024
+"""Bytes of the certificates of all versions in an answer."""
+_PAGE: Final = 100  # records of versions that are read at a time; each has up to 44 KB
+
 _AES: Final = "aes256-gcm96"
 _HOUR: Final = 3600
 _DURATION: Final = re.compile(r"(\d{1,12})([smhd]?)")
@@ -29,6 +33,10 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": _HOUR, "d": 24 * _HOUR}
 _NO_BACKUP: Final = (
     "Keys have no backup of their own here, so allow_plaintext_backup stays false: "
     "`minikms store backup` copies a whole store."
+)
+_CHAINS_LEFT_OUT: Final = (
+    f"The certificates have more than {MAX_CHAINS:,} bytes: those of the oldest versions are left "
+    "out. Export the certificate-chain of a version."
 )
 _FROM_1: Final = (
     "since Vault 0.3 (prior to the OpenBao fork), transit key numbering starts at 1; forcing "
@@ -241,16 +249,15 @@ def _require_type(call: VaultCall, record: KeyRecord) -> KeyType:
 
 async def records_of(
     call: VaultCall, versions: KeyVersions, numbers: range
-) -> dict[int, KeyRecord]:
-    """Find the keys of some versions; deleted ones are left out, and types that Vault lacks."""
-    kids = [versions.kid_of(number) or "" for number in numbers]
-    records = await call.service.records(call.profile, kids)
-    types = key_types(call.registry)
-    return {
-        number: record
-        for number, record in zip(numbers, records, strict=True)
-        if record is not None and types.of(record) is not None
-    }
+) -> AsyncIterator[tuple[int, KeyRecord]]:
+    """Find the keys of some versions, with their numbers; deleted ones are left out."""
+    for start in range(0, len(numbers), _PAGE):
+        page = numbers[start : start + _PAGE]
+        kids = [versions.kid_of(number) or "" for number in page]
+        records = await call.service.records(call.profile, kids)
+        for number, record in zip(page, records, strict=True):
+            if record is not None:
+                yield number, record
 
 
 async def _change(
@@ -367,22 +374,30 @@ async def _described(call: VaultCall, name: str, *warnings: str) -> Answer:
     if IMPORTED in record.labels:
         data["imported_key_allow_rotation"] = record.labels[IMPORTED] == ROTATABLE
     if not of_vault.is_hmac:
-        records = {versions.latest: record}
+        keys, types, size = dict[str, Any](), key_types(call.registry), 0
         if len(versions.shown) > 1:
-            records = await records_of(call, versions, versions.shown)
-        types = key_types(call.registry)
-        data["keys"] = {str(number): _key(each, types.of(each)) for number, each in records.items()}
+            # The newest first, since the chains of the oldest are left out.
+            async for number, each in records_of(call, versions, versions.shown[::-1]):
+                size += sum(map(len, each.certificates))
+                keys[str(number)] = _key(each, types.of(each), with_chain=size <= MAX_CHAINS)
+        else:
+            keys[str(versions.latest)] = _key(record, of_vault)
+        data["keys"] = dict(reversed(keys.items()))
+        if size > MAX_CHAINS:
+            warnings = (*warnings, _CHAINS_LEFT_OUT)
     return VaultAnswer(data, warnings=warnings) if warnings else data
 
 
-def _key(record: KeyRecord, of_vault: KeyType | None) -> int | Mapping[str, str]:
+def _key(
+    record: KeyRecord, of_vault: KeyType | None, *, with_chain: bool = True
+) -> int | Mapping[str, str]:
     """Return a version as a read shows it: the time, and the public key if there is one."""
     if record.jwk is None:
         return record.created // 10**9
     return {
         "name": "" if of_vault is None else of_vault.keys,
         "public_key": public_key(record.jwk),
-        "certificate_chain": chain(record.certificates),
+        "certificate_chain": chain(record.certificates) if with_chain else "",
         "creation_time": _time(record.created),
     }
 

@@ -13,6 +13,7 @@ from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.keys import (
     FIXED,
     IMPORTED,
+    MAX_CHAINS,
     ROTATABLE,
     records_of,
     refuse_automatic_rotation,
@@ -58,14 +59,19 @@ async def export_key(call: VaultCall, body: Body) -> Answer:
         raise invalid("signing not supported for the key")
     if kind == _CERTIFICATES and not of_vault.signs:
         raise invalid("certificate chain not supported for keys that do not support signing")
-    records = await records_of(call, found.versions, _numbers(found, body.text("version")))
-    if not records:
-        raise invalid("version does not exist or cannot be found")
-    keys = {}
-    for number, each in records.items():
+    numbers = _numbers(found, body.text("version"))
+    keys, size = dict[str, str](), 0
+    async for number, each in records_of(call, found.versions, numbers):
+        size += sum(map(len, each.certificates))
+        if kind == _CERTIFICATES and size > MAX_CHAINS:
+            raise invalid(
+                f"the certificates have more than {MAX_CHAINS:,} bytes: export those of one version"
+            )
         keys[str(number)] = await _exported(call, each, kind, form)
         keep_key()
         await asyncio.sleep(0)  # lets calls go on
+    if not keys:
+        raise invalid("version does not exist or cannot be found")
     return {"name": name, "type": of_vault.name, "keys": keys}
 
 
