@@ -24,7 +24,7 @@ from minikms.errors import (
     KeyUnreadable,
     KmsError,
 )
-from minikms.events import set_key_alg
+from minikms.events import set_key_alg, set_keys
 from minikms.plugin.protocol import Stored
 from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
@@ -313,11 +313,13 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     await session.remove(KEY, record.kid)
 
 
-async def remove_versions(session: Transaction, kids: Collection[str]) -> None:
-    """Remove keys that are not among the versions of an alias any more.
+async def remove_versions(session: Transaction, newest: KeyRecord, kids: Collection[str]) -> None:
+    """Remove keys that are not among the versions of an alias any more, whose key is `newest`.
 
-    A key that another alias may have among its versions stays.
+    A key that another alias may have among its versions stays. The event of the call names all
+    removed keys.
     """
+    concerned = [(newest.kid, newest.alg)]
     for kid in sorted(kids):
         record = await load_record(session, kid)
         if record is None:
@@ -325,8 +327,10 @@ async def remove_versions(session: Transaction, kids: Collection[str]) -> None:
         left = record.released()
         if left.named_by == 0:
             await remove_key(session, record)
+            concerned.append((kid, record.alg))
         else:
             await replace_record(session, left)
+    set_keys(concerned)
 
 
 async def publish(session: Transaction, *, public: bool) -> None:

@@ -391,7 +391,7 @@ class KeyStore:
             await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
             if alias not in record.versioned:
                 await replace_record(session, record.with_versions(alias))
-            await remove_versions(session, set(before.kids) - set(after.kids))
+            await remove_versions(session, record, set(before.kids) - set(after.kids))
             return after
 
         return await self._write(profile, work, timeout=LONG_TIMEOUT)
@@ -408,7 +408,7 @@ class KeyStore:
             set_key(record.kid, record.alg)
             check(record, versions)
             left = record.without_alias(alias).released()
-            await remove_versions(session, set(versions.kids) - {record.kid})
+            await remove_versions(session, record, set(versions.kids) - {record.kid})
             if left.aliases or left.named_by:
                 await session.remove(ALIAS, alias_entry(alias))
                 await replace_record(session, left)

@@ -127,3 +127,28 @@ async def test_no_exported_or_imported_secret_is_logged(guarded, caplog):
     await vault.call("POST", "transit/keys/other/import", body, token=token)
     assert secret not in log.read_text()
     assert secret not in caplog.text
+
+
+async def test_the_audit_log_names_each_key_that_is_destroyed(guarded):
+    vault, token, log = guarded
+
+    async def call(method, path, body=None):
+        """Call, and give the kids that its lines in the audit log have."""
+        before = len(log.read_text().splitlines())
+        status, answer = await vault.call(method, f"transit/keys/k{path}", body, token)
+        assert status in (200, 204), answer
+        lines = [json.loads(line) for line in log.read_text().splitlines()[before:]]
+        assert {line["outcome"] for line in lines} == {"success"}
+        assert all(line["alg"] == "ed25519" for line in lines)
+        return {line["kid"] for line in lines}
+
+    kids = {kid for _ in range(3) for kid in await call("POST", "/rotate")}
+    least = {"min_decryption_version": 3, "min_encryption_version": 3, "deletion_allowed": True}
+    (newest,) = await call("POST", "/config", least)
+    kids.add(newest)
+    trimmed = await call("POST", "/trim", {"min_available_version": 3})
+    assert len(trimmed) == 3
+    deleted = await call("DELETE", "")
+    assert trimmed & deleted == {newest}
+    assert trimmed | deleted == kids
+    assert len(kids) == 4
