@@ -18,10 +18,13 @@ from minikms.plugin.hashing import HASHES
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, Mac
 
 _SIZE: Final = 32  # bytes of a derived secret
-# Stored MACs depend on it: it never changes.
-_INFO: Final = b"minikms hmac 1"
+# Stored MACs depend on it: it never changes. The name of the algorithm follows, so that equal bytes
+# of keys of two algorithms have two secrets.
+_INFO: Final = b"minikms hmac 1 "
 # The private member from which all others follow: RFC 7518 section 6, RFC 8037, RFC 9964.
 _SECRETS: Final = ("d", "k", "priv")
+# In RSA, several numbers `d` belong to one key, so its primes count, in either order.
+_PRIMES: Final = ("p", "q")
 
 
 @dataclass(slots=True, repr=False)
@@ -74,5 +77,9 @@ def _secret(algorithm: KeyAlgorithm[Any], key: Any) -> bytes:
     if own is not None:
         return own
     jwk = algorithm.require(JwkImporter).export_jwk(key)
-    private = next(jwk[member] for member in _SECRETS if member in jwk)
-    return HKDF(hashes.SHA256(), _SIZE, salt=None, info=_INFO).derive(b64url_decode(private))
+    if all(prime in jwk for prime in _PRIMES):
+        private = b"".join(sorted(b64url_decode(jwk[prime]) for prime in _PRIMES))
+    else:
+        private = b64url_decode(next(jwk[member] for member in _SECRETS if member in jwk))
+    info = _INFO + algorithm.name.encode()
+    return HKDF(hashes.SHA256(), _SIZE, salt=None, info=info).derive(private)
