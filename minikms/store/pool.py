@@ -117,7 +117,7 @@ class StorePool:
         self._key = key
         self._counters = counters
         self._file = file
-        self._acquire_timeout = timeout or ACQUIRE_TIMEOUT
+        self.acquire_timeout = timeout or ACQUIRE_TIMEOUT
         self._free = _Free(location, writer_lock)
         # SQLite: whether a write failed, and the last reason why the store was not reopened.
         self._healthy = True
@@ -150,7 +150,7 @@ class StorePool:
         held = list[_Lock]()
         self.waiting += 1
         try:
-            async with asyncio.timeout(self._acquire_timeout):
+            async with asyncio.timeout(self.acquire_timeout):
                 if not self._alive.is_set():
                     with suppress(TimeoutError):
                         async with asyncio.timeout(_RECONNECT_WAIT):

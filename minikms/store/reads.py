@@ -1,113 +1,110 @@
-"""The way of a read of a key: in a session that reads of a profile hand from one to the next.
+"""The way of a read of a key: it waits, is done with others in a session, and ends with them.
 
-A session costs more than most reads do in it. A read that comes alone begins one, and does not
-wait. While it reads, others of its profile wait, and get its session. Between reads it stays open
-for a moment. Only reads of a few entries come this way, since others wait for them.
+A session costs more than most reads do in it, and calls that go on together cost less than calls
+that go on one by one. So a task with a session does a few waiting reads, one after the other, and
+then wakes their callers. Between reads, its session stays open for a moment. Only reads of a few
+entries come this way, since others wait for them.
 """
 
 import asyncio
-import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
-from aries_askar import AskarError, AskarErrorCode, Store
+from aries_askar import AskarError
 
 from minikms.errors import KmsError, StoreUnavailable
+from minikms.events import CURRENT, AuditEvent
 from minikms.store.calls import LOST, StoreCalls
 from minikms.store.entries import DueError
-from minikms.store.pool import ACQUIRE_TIMEOUT
 from minikms.store.sessions import Session
 
 ResultT = TypeVar("ResultT")
 Read: TypeAlias = Callable[[Session], Awaitable[ResultT]]
 
-# The number of reads that wait for each session of a profile before the next read begins another.
+# The number of reads that end together.
+_MOST: Final = 8
+
+# The number of reads that wait for each session of a profile before another one begins.
 _EACH: Final = 4
 
 # Seconds that a session is used. The next one is on a connection that the pool has checked again.
 _LONGEST: Final = 0.25
 
-# Seconds after which a read begins a session of its own if none was handed on: they may hang.
+# Seconds after which others do not wait for a read any longer: it may hang.
 _PATIENCE: Final = 0.5
 
-# Seconds between two attempts to close a session that Askar still uses.
-_PAUSE: Final = 0.05
+
+@dataclass(slots=True, eq=False, repr=False)
+class _Waiting:
+    """A read of a call with an event, begun at `since`, and the future that its caller waits for.
+
+    Once it is done, it has a value, which may be secret, or an error.
+    """
+
+    work: Read[Any]
+    future: "asyncio.Future[Any]"
+    event: AuditEvent | None
+    since: float
+    value: Any = None
+    error: Exception | None = None
+
+    def wake(self) -> None:
+        """Give the caller the value or the error, unless it has one or is gone."""
+        if self.error is not None:
+            self.fail(self.error)
+        elif not self.future.done():
+            self.future.set_result(self.value)
+
+    def fail(self, exc: Exception) -> None:
+        """Raise `exc` for the caller, unless it has a result or is gone."""
+        if not self.future.done():
+            self.future.set_exception(exc)
 
 
 @dataclass(slots=True, eq=False)
-class _Shared:
-    """A session on a profile, which `opening` opens on a connection of `store`.
+class _Reader:
+    """A task with a session of Askar's, once it is open.
 
-    `is_old` says that its time is over.
+    `read` is under way since `began`, and None once its time is over. `done` have ended, but their
+    callers wait for the others. `idle` is the future that an idle reader waits for. `is_old` says
+    that the session ends after this read.
     """
 
-    store: Store
-    opening: "asyncio.Task[Any]"
-    release: Callable[[], None]
-    session: Session | None = None
+    session: Any = None
+    read: _Waiting | None = None
+    began: float = 0
+    done: list[_Waiting] = field(default_factory=list)
+    idle: "asyncio.Future[None] | None" = None
     is_old: bool = False
 
-    async def close(self) -> None:
-        """Close the session once no call of Askar's uses it, and release its connection then.
-
-        A read may be over before its call, which cannot be cancelled.
-        """
-        try:
-            session = await self.opening
-            while True:
-                try:
-                    await session.close()
-                    return
-                except AskarError as exc:
-                    if exc.code is not AskarErrorCode.BUSY:
-                        raise
-                await asyncio.sleep(_PAUSE)
-        finally:
-            self.release()
-
-
-# A read waits for a session, or for None if it is to begin one, which is counted already.
-_Waiting: TypeAlias = asyncio.Future[_Shared | None]
+    def wake_callers(self) -> None:
+        """Give the callers their results: they go on in the same turn of the event loop."""
+        for read in self.done:
+            read.wake()
+        self.done.clear()
 
 
 @dataclass(slots=True, eq=False)
 class _Profile:
-    """The sessions on one of Askar's profiles, and the reads that wait for one of them.
+    """The readers of one of Askar's profiles, and the reads that wait for one of them.
 
-    `sessions` counts them, `idle` has those that no read uses, and `handed_on` counts how often a
-    read gave its session to the next.
+    `moved` is the time when a read ended, or a reader began.
     """
 
     askar_profile: str
-    sessions: int = 0
-    handed_on: int = 0
-    idle: list[_Shared] = field(default_factory=list)
+    moved: float = 0
+    readers: list[_Reader] = field(default_factory=list)
     waiting: deque[_Waiting] = field(default_factory=deque)
 
     def next(self) -> _Waiting | None:
         """The read that has waited longest, unless none waits; callers who are gone do not."""
         while self.waiting:
-            future = self.waiting.popleft()
-            if not future.done():
-                return future
+            read = self.waiting.popleft()
+            if not read.future.done():
+                return read
         return None
-
-    def look(self, future: _Waiting, handed_on: int, until: float) -> None:
-        """Let a read begin a session if none was handed on; refuse it if it has waited too long."""
-        if future.done():
-            return
-        loop = future.get_loop()
-        if loop.time() > until:
-            self.waiting.remove(future)
-            future.set_exception(StoreUnavailable("Too many calls wait for the key store."))
-        elif handed_on == self.handed_on:
-            self.waiting.remove(future)
-            self.sessions += 1
-            future.set_result(None)
-        else:
-            loop.call_later(_PATIENCE, self.look, future, self.handed_on, until)
 
 
 class Reads:
@@ -121,7 +118,7 @@ class Reads:
         self._most = max(self._most_idle, 1)
         self._profiles: dict[str, _Profile] = {}
         # The longest idle one first.
-        self._idle: OrderedDict[_Shared, _Profile] = OrderedDict()
+        self._idle: dict[_Reader, None] = {}
         calls.pool.on_short = self._close_longest_idle
 
     async def shared(self, askar_profile: str, work: Read[ResultT]) -> ResultT:
@@ -130,125 +127,138 @@ class Reads:
         Raises StoreUnavailable after a time limit, and AskarError, also if the session, which may
         be older than the call, is lost.
         """
-        shared = self._take_idle(askar_profile)
+        loop = asyncio.get_running_loop()
         profile = self._profiles.get(askar_profile)
         if profile is None:
             profile = self._profiles[askar_profile] = _Profile(askar_profile)
-        if shared is None:
-            if profile.sessions >= self._most or len(profile.waiting) < _EACH * profile.sessions:
-                shared = await self._wait(profile)
-            else:
-                profile.sessions += 1
-        began = time.monotonic()
-        try:
-            if shared is None:
-                shared = await self._begin(askar_profile)
-                began = time.monotonic()  # it may have waited for a connection
-            async with asyncio.timeout(self._pool.timeout):
-                if shared.session is None:
-                    sealing_key = self._calls.sealing_keys.get(askar_profile, b"")
-                    opened = await asyncio.shield(shared.opening)
-                    shared.session = Session(opened, sealing_key)
-                result = await work(shared.session)
-        except (KmsError, DueError):
-            self._end(profile, shared)
-            raise
-        except BaseException as exc:
-            self._close(profile, shared)
-            lost = isinstance(exc, AskarError) and exc.code in LOST
-            late = lost and time.monotonic() - began >= self._pool.location.timeout
-            if late or isinstance(exc, TimeoutError):
-                self._pool.on_silence()
-                raise StoreUnavailable("The key store does not answer.") from exc
-            raise
-        self._end(profile, shared)
-        return result
-
-    async def _wait(self, profile: _Profile) -> _Shared | None:
-        """Wait for a session; None if the caller is to begin one."""
-        loop = asyncio.get_running_loop()
-        future: _Waiting = loop.create_future()
-        profile.waiting.append(future)
-        until = loop.time() + ACQUIRE_TIMEOUT
-        timer = loop.call_later(_PATIENCE, profile.look, future, profile.handed_on, until)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            # Unless a session was given, or the read refused, at the same moment.
-            if not future.cancelled() and future.exception() is None:
-                self._end(profile, future.result())
-            raise
-        finally:
-            timer.cancel()
-
-    async def _begin(self, askar_profile: str) -> _Shared:
-        """Begin a session as soon as a connection is free."""
-        release = await self._pool.acquire(write=False)
-        store = self._pool.store
-        shared = _Shared(store, asyncio.create_task(_opened(store, askar_profile)), release)
-        asyncio.get_running_loop().call_later(_LONGEST, self._expire, shared)
-        return shared
-
-    def _take_idle(self, askar_profile: str) -> _Shared | None:
-        """An idle session on a profile; closes those that may not be used any more."""
-        while (profile := self._profiles.get(askar_profile)) is not None and profile.idle:
-            shared = profile.idle.pop()
-            del self._idle[shared]
-            if self._is_valid(shared):
-                return shared
-            self._close(profile, shared)
-        return None
-
-    def _end(self, profile: _Profile, shared: _Shared | None) -> None:
-        """Hand a session on, or keep it idle for a moment, unless it may not be used any more."""
-        if shared is None or self._pool.is_short or not self._is_valid(shared):
-            self._close(profile, shared)
-        elif (future := profile.next()) is not None:
-            profile.handed_on += 1
-            future.set_result(shared)
+            self._look(profile)
+        future: asyncio.Future[ResultT] = loop.create_future()
+        profile.waiting.append(_Waiting(work, future, CURRENT.get(), loop.time()))
+        readers = profile.readers
+        for reader in readers:
+            if reader.idle is not None:
+                self._wake(reader)
+                break
         else:
-            profile.idle.append(shared)
-            self._idle[shared] = profile
-            if len(self._idle) > self._most_idle:
-                self._close_longest_idle()
+            if len(profile.waiting) > _EACH * len(readers) and len(readers) < self._most:
+                self._begin(profile)
+        return await future
 
-    def _is_valid(self, shared: _Shared) -> bool:
-        """Tell whether a session is not old, and is one of the present connections."""
-        return not shared.is_old and shared.store is self._pool.store
+    def _begin(self, profile: _Profile) -> None:
+        """Begin a reader, which goes on if nobody waits for it."""
+        profile.readers.append(reader := _Reader())
+        profile.moved = asyncio.get_running_loop().time()
+        self._calls.begin(self._serve(profile, reader))
 
-    def _expire(self, shared: _Shared) -> None:
-        """End the time of a session; the read that has it closes it."""
-        shared.is_old = True
-        self._close_idle(shared)
+    async def _serve(self, profile: _Profile, reader: _Reader) -> None:
+        """Do reads of a profile in a session, as long as it may be used."""
+        try:
+            release = await self._pool.acquire(write=False)
+        except Exception as exc:
+            if (read := profile.next()) is not None:
+                read.fail(exc)
+            self._leave(profile, reader)
+            return
+        try:
+            store = self._pool.store
+            opening: Any = store.session(profile.askar_profile)  # its annotations are wrong
+            asyncio.get_running_loop().call_later(_LONGEST, self._expire, reader)
+            while not reader.is_old and store is self._pool.store:
+                await self._do_some(profile, reader, opening)
+                if self._pool.is_short:
+                    break
+                if not profile.waiting and not reader.is_old:
+                    await self._rest(reader)
+        finally:
+            self._leave(profile, reader)
+            try:
+                if reader.session is not None:
+                    await reader.session.close()
+            finally:
+                release()
+
+    async def _do_some(self, profile: _Profile, reader: _Reader, opening: Awaitable[Any]) -> None:
+        """Do a few waiting reads, then wake their callers; the first read opens the session."""
+        loop = asyncio.get_running_loop()
+        sealing_key = self._calls.sealing_keys.get(profile.askar_profile, b"")
+        while (read := profile.next()) is not None:
+            reader.read, reader.began = read, loop.time()
+            CURRENT.set(read.event)
+            try:
+                if reader.session is None:
+                    reader.session = await opening
+                read.value = await read.work(Session(reader.session, sealing_key))
+            except (KmsError, DueError) as exc:
+                read.error = exc
+            except Exception as exc:
+                reader.is_old = True
+                read.error = exc
+                late = loop.time() - reader.began >= self._pool.location.timeout
+                if late and isinstance(exc, AskarError) and exc.code in LOST:
+                    self._pool.on_silence()
+                    read.error = StoreUnavailable("The key store does not answer.")
+            reader.read, profile.moved = None, loop.time()
+            reader.done.append(read)
+            if reader.is_old or len(reader.done) == _MOST:
+                break
+        reader.wake_callers()
+
+    def _rest(self, reader: _Reader) -> "asyncio.Future[None]":
+        """Keep a session idle until a read comes, or until it is to be closed."""
+        reader.idle = idle = asyncio.get_running_loop().create_future()
+        self._idle[reader] = None
+        if len(self._idle) > self._most_idle:
+            self._close_longest_idle()
+        return idle
+
+    def _wake(self, reader: _Reader) -> None:
+        """Wake a reader if it is idle."""
+        if reader.idle is not None:
+            del self._idle[reader]
+            reader.idle.set_result(None)
+            reader.idle = None
+
+    def _expire(self, reader: _Reader) -> None:
+        """End the time of a session; if a read uses it, after that."""
+        reader.is_old = True
+        self._wake(reader)
 
     def _close_longest_idle(self) -> None:
         if self._idle:
-            self._close_idle(next(iter(self._idle)))
+            self._expire(next(iter(self._idle)))
 
-    def _close_idle(self, shared: _Shared) -> None:
-        """Close a session if it is idle."""
-        profile = self._idle.pop(shared, None)
-        if profile is not None:
-            profile.idle.remove(shared)
-            self._close(profile, shared)
-
-    def _close(self, profile: _Profile, shared: _Shared | None) -> None:
-        """Close a session; the next read begins another one."""
-        if shared is not None:
-            self._calls.begin(shared.close())
-        if (future := profile.next()) is not None:
-            future.set_result(None)
+    def _leave(self, profile: _Profile, reader: _Reader) -> None:
+        """Count a reader no longer; begin another one if reads wait."""
+        if reader not in profile.readers:
             return
-        profile.sessions -= 1
-        if not profile.sessions:
+        profile.readers.remove(reader)
+        if profile.waiting:
+            self._begin(profile)
+        elif not profile.readers:
             del self._profiles[profile.askar_profile]
+
+    def _look(self, profile: _Profile) -> None:
+        """Look after the reads of a profile, again and again: one may hang beside others."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for reader in list(profile.readers):  # one may begin or leave
+            if reader.read is None or now - reader.began <= _PATIENCE:
+                continue
+            reader.wake_callers()
+            if now - reader.began > self._pool.timeout:
+                reader.read.fail(StoreUnavailable("The key store does not answer."))
+                reader.read, reader.is_old = None, True
+                self._pool.on_silence()
+                self._leave(profile, reader)
+        waiting = profile.waiting
+        while waiting and now - waiting[0].since > self._pool.acquire_timeout:
+            waiting.popleft().fail(StoreUnavailable("Too many calls wait for the key store."))
+        if waiting and now - profile.moved > _PATIENCE:
+            self._begin(profile)
+        if self._profiles.get(profile.askar_profile) is profile:
+            loop.call_later(_PATIENCE / 5, self._look, profile)
 
     def close(self) -> None:
         """Close the idle sessions."""
         while self._idle:
             self._close_longest_idle()
-
-
-async def _opened(store: Store, askar_profile: str) -> Any:
-    session: Any = store.session(askar_profile)  # its annotations are wrong
-    return await session

@@ -317,7 +317,7 @@ async def test_heads_that_cannot_be_saved_are_said_once(path, store, tmp_path, c
     async with AuditLog.open(str(path), store) as log:
         await head(store, lambda head: head.count == 1)
         monkeypatch.setattr(AuditStore, "save_head", counted)
-        monkeypatch.setattr(store._database._pool, "_acquire_timeout", 0.1)
+        monkeypatch.setattr(store._database._pool, "acquire_timeout", 0.1)
         with open(tmp_path / "keys.db-lock-2") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             log.write([event()], "success")

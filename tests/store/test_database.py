@@ -203,7 +203,7 @@ async def test_a_store_that_was_never_finished(persistent_url, key):
 
 async def test_connections_that_are_not_released(stores, monkeypatch):
     store, release = stores[0], asyncio.Event()
-    monkeypatch.setattr(store._database._pool, "_acquire_timeout", 0.2)
+    monkeypatch.setattr(store._database._pool, "acquire_timeout", 0.2)
 
     async def hold():
         async with store._database._calls.held():
