@@ -92,7 +92,8 @@ async def test_changes_are_audited_with_the_key_that_they_concern(guarded):
     def last():
         """The first line of the last call; lines for the other removed keys follow it."""
         lines = [json.loads(line) for line in log.read_text().splitlines()]
-        return next(line for line in lines if line["request_id"] == lines[-1]["request_id"])
+        last = lines[-1]["request_id"]
+        return next(line for line in lines if line.get("request_id") == last)
 
     for method, path, body, operation in (
         ("POST", "keys/k/rotate", None, "rotateKey"),
