@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from minikms.doors.vault import keys, transfer
+
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
 CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
 CA = ec.generate_private_key(ec.SECP256R1())
@@ -167,3 +169,36 @@ async def test_a_template_whose_extension_cannot_be_written(vault):
     value = bytes.fromhex("3012800161a10aa00806022a03a0020500820180")  # a negative serial number
     unknown = x509.UnrecognizedExtension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER, value)
     assert await refused(vault, "k/csr", {"csr": template(unknown)}) == "could not decode PEM CSR"
+
+
+async def test_answers_with_certificates_are_bounded(vault, monkeypatch):
+    data = await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
+    await vault.data("POST", "transit/keys/k/rotate")
+    data = await vault.data("POST", "transit/keys/k/rotate")
+    chains = {version: certified(shown(data, version)).strip() for version in data["keys"]}
+    for version, chain in chains.items():
+        body = {"certificate_chain": chain, "version": version}
+        await vault.data("POST", "transit/keys/k/set-certificate", body)
+    for module in (keys, transfer):
+        monkeypatch.setattr(module, "MAX_CHAINS", 2 * len(chains["1"]))
+    status, answer = await vault.call("GET", "transit/keys/k")
+    found = {version: each["certificate_chain"] for version, each in answer["data"]["keys"].items()}
+    assert (status, found) == (200, {"1": "", "2": chains["2"], "3": chains["3"]})
+    assert list(found) == ["1", "2", "3"]
+    [warning] = answer["warnings"]
+    assert "oldest versions" in warning
+    status, answer = await vault.call("GET", "transit/export/certificate-chain/k")
+    assert (status, len(answer["errors"])) == (400, 1)
+    for version, chain in chains.items():
+        exported = await vault.data("GET", f"transit/export/certificate-chain/k/{version}")
+        assert exported["keys"] == {version: chain}
+
+
+async def test_versions_are_read_in_pages(vault, monkeypatch):
+    monkeypatch.setattr(keys, "_PAGE", 2)
+    await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
+    for _ in range(4):
+        data = await vault.data("POST", "transit/keys/k/rotate")
+    assert list(data["keys"]) == ["1", "2", "3", "4", "5"]
+    exported = await vault.data("GET", "transit/export/public-key/k")
+    assert list(exported["keys"]) == ["1", "2", "3", "4", "5"]
