@@ -250,13 +250,17 @@ def _require_type(call: VaultCall, record: KeyRecord) -> KeyType:
 async def records_of(
     call: VaultCall, versions: KeyVersions, numbers: range
 ) -> AsyncIterator[tuple[int, KeyRecord]]:
-    """Find the keys of some versions, with their numbers; deleted ones are left out."""
+    """Find the keys of some versions, with their numbers.
+
+    Deleted ones are left out, and types that Vault lacks.
+    """
+    types = key_types(call.registry)
     for start in range(0, len(numbers), _PAGE):
         page = numbers[start : start + _PAGE]
         kids = [versions.kid_of(number) or "" for number in page]
         records = await call.service.records(call.profile, kids)
         for number, record in zip(page, records, strict=True):
-            if record is not None:
+            if record is not None and types.of(record) is not None:
                 yield number, record
 
 
