@@ -216,7 +216,7 @@ class InvalidCertificate(KmsError):
 
 
 class NotAttestable(KmsError):
-    """A key cannot be attested: exportable, not enabled, not usable, or not of this profile."""
+    """A key cannot be attested: exportable, imported, not usable, or not of this profile."""
 
     status, slug, title = 422, "not-attestable", "A key cannot be attested"
 

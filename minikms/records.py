@@ -168,7 +168,7 @@ class KeyRecord:
     says that a rotation has replaced the key and left it enabled. `named_by` counts the aliases
     that have the key among their versions, and may be too high; None if an older version stored the
     key. `certificates` are in DER as base64: its own certificate, and the chain above it, each
-    signed by the next.
+    signed by the next. `imported` says that its private part, or its secret, was imported.
 
     `unknown` keeps members that this version does not know, None if the record has no such member.
     `crit` names critical members: a version that does not know one of them must not use the key, as
@@ -198,6 +198,7 @@ class KeyRecord:
     named_by: int | None = 0
     crit: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
+    imported: bool = False
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
     sealed: bytes = field(default=b"", repr=False, compare=False)
 

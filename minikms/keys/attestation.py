@@ -21,7 +21,7 @@ class Attestation:
     """The claims of an attestation that its caller gives; None leaves a claim out.
 
     `keys` are the attested keys, and `expires_in` is in seconds: the attestation expires then, or
-    with the first of its keys.
+    with the first of its keys. With `allow_imported`, they may be imported keys.
     """
 
     keys: tuple[KeyRef | AnyKey, ...]
@@ -31,6 +31,7 @@ class Attestation:
     key_storage: Sequence[str] | None = None
     user_authentication: Sequence[str] | None = None
     certification: str | None = None
+    allow_imported: bool = False
 
     def payload(self, records: Sequence[KeyRecord]) -> bytes:
         """The claims about these keys, as JSON."""
@@ -67,8 +68,10 @@ class SignAttestation(Operation[SignerOrMac, str]):
         return jws.compute(key)
 
 
-def require_attestable(record: KeyRecord, place: int) -> None:
-    """Raise NotAttestable unless the service has the private key, can use it, and keeps it.
+def require_attestable(record: KeyRecord, place: int, *, allow_imported: bool) -> None:
+    """Raise NotAttestable unless the service alone has the private key, can use it, and keeps it.
+
+    With `allow_imported`, others may have it.
 
     The error names the key by its place in the request. Raises KeyNotUsable if a member of the
     record is critical and not known to this version.
@@ -78,6 +81,8 @@ def require_attestable(record: KeyRecord, place: int) -> None:
         raise not_attestable(place, "The algorithm of the key is not installed.")
     if record.jwk is None or record.material == "none":
         raise not_attestable(place, "The service does not have the private key of a key pair.")
+    if record.imported and not allow_imported:
+        raise not_attestable(place, "The key was imported.")
     if record.exportable:
         raise not_attestable(place, "The key is exportable.")
     if record.current_state != "enabled":

@@ -164,7 +164,8 @@ class KeyService(JweOperations, VersionOperations):
             operation = "import-jwk"
             create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
         make = maker(algorithm, policy, create)
-        return await self._maker.in_turn(profile, algorithm, operation, make)
+        record, material = await self._maker.in_turn(profile, algorithm, operation, make)
+        return replace(record, imported=True), material
 
     async def add_missing(
         self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
@@ -447,22 +448,21 @@ class KeyService(JweOperations, VersionOperations):
         await self._key(profile, by, operation)  # its errors come first
         records: dict[str, KeyRecord] = {}
         for place, each in enumerate(attestation.keys):
-            record = await self._attestable(profile, each, place)
+            record = await self._key_to_attest(profile, each, place)
+            require_attestable(record, place, allow_imported=attestation.allow_imported)
             if record.kid not in records:
                 records[record.kid] = record
                 keep_key()
         operation.payload = attestation.payload(list(records.values()))
         return await self.perform(profile, by, operation)
 
-    async def _attestable(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:
-        """The record of a key to attest; raises NotAttestable."""
+    async def _key_to_attest(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:
+        """The record of a key to attest; raises NotAttestable if there is none."""
         for ref in key.refs if isinstance(key, AnyKey) else (key,):
             try:
-                record = await self.get(profile, ref)
+                return await self.get(profile, ref)
             except (KeyNotFound, AliasNotFound):
-                continue
-            require_attestable(record, place)
-            return record
+                pass
         raise not_attestable(place, "The profile has no such key.")
 
     def random(self, length: int) -> bytes:

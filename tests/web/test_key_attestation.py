@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from encoded import jose, raw
+from encoded import b64, jose, raw
 from issuers import MIDDLE, der, pem, public_key
 from joserfc import jwt
 from joserfc.jwk import import_key
@@ -18,6 +18,10 @@ from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.store.keys import KeyStore
+
+# RFC 8037 appendix A.1.
+D = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+X = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 
 pytestmark = pytest.mark.shared_service
 
@@ -160,6 +164,44 @@ async def test_keys_that_are_not_attested(client, post, refuses, generate, signe
             (fault,) = refused["errors"]
             assert fault["pointer"] == f"#/keys/{len(keys) - 1}"
     await post("/key-attestation", {"alias": "provider", "keys": [good]})
+
+
+@pytest.mark.parametrize("way", ["jwk", "secret", "wrapped", "seed"])
+async def test_an_imported_key_is_attested_if_the_caller_allows_it(
+    post, get, refuses, generate, signer, way
+):
+    await signer()
+    secret = b64(bytes(range(32)))
+    kek = await generate("a256kw")
+    wrap = {"kid": kek["kid"], "key": secret}
+    source = {
+        "jwk": {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": X, "d": D}},
+        "secret": {"alg": "p256", "secret": secret},
+        "wrapped": {"alg": "p256", "unwrap_kid": kek["kid"]},
+        "seed": {"alg": "ed25519", "seed": secret},
+    }[way]
+    if way == "wrapped":
+        source["wrapped"] = (await post("/wrap", wrap))["wrapped"]
+    key = await post("/key/import", source)
+    assert key["imported"] is True
+    assert (await get(f"/key/{key['kid']}"))["imported"] is True
+    body = {"alias": "provider", "keys": [key["kid"]]}
+    found = await refuses("/key-attestation", body, 422, "not-attestable")
+    assert found["errors"][0]["pointer"] == "#/keys/0"
+    for given in (False, None, "true"):
+        slug = "not-attestable" if given is False else "validation-failed"
+        await refuses("/key-attestation", body | {"allow_imported": given}, 422, slug)
+    token = (await post("/key-attestation", body | {"allow_imported": True}))["jwt"]
+    assert header_and_claims(token)[1]["attested_keys"] == [{**key["jwk"], "kid": key["kid"]}]
+
+
+async def test_the_successor_of_an_imported_key_is_attested(client, post, signer):
+    await signer()
+    source = {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": X, "d": D}, "alias": "a"}
+    kid = (await post("/key/import", source))["kid"]
+    async with client.post(f"/key/{kid}/rotate") as response:
+        assert "imported" not in await response.json()
+    await post("/key-attestation", {"alias": "provider", "keys": ["a"]})
 
 
 async def test_the_key_of_another_tenant_is_not_attested(client, post, refuses, generate, signer):

@@ -224,7 +224,7 @@ CALLS = {
     "/certificate": (orjson.dumps({"alias": "ed25519", **SELF_SIGNED}), [JSON], True),
     "/jws/verify": (orjson.dumps({"alias": "ed25519", "jws": "a.b.c"}), [JSON], True),
     "/key-attestation": (
-        orjson.dumps({"alias": "ed25519", "keys": ["p256"], "expires_in": 1}),
+        orjson.dumps({"alias": "ed25519", "keys": ["p256"], "allow_imported": True}),
         [JSON],
         True,
     ),

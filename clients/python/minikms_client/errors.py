@@ -243,7 +243,7 @@ class InvalidCertificate(Invalid, slug="invalid-certificate"):
 
 
 class NotAttestable(Invalid, slug="not-attestable"):
-    """A key cannot be attested: exportable, not enabled, not usable, or not of this profile."""
+    """A key cannot be attested: exportable, imported, not usable, or not of this profile."""
 
 
 class InvalidCose(Invalid, slug="invalid-cose"):

@@ -21,6 +21,7 @@ class Key:
     `jwk` is its public JWK, `b58` the public key in base58, `multikey` its Multikey and `did` its
     did:key; each is None if the key has no such form, as a symmetric key. `certificates` are in
     DER, the key's own first, and `x5t_s256` is the thumbprint of that one; a key may have none.
+    `imported` is true if its private part or secret was imported.
     `cose_key` is its COSE_Key, which only `get_key` and `find_key` give.
     """
 
@@ -40,6 +41,7 @@ class Key:
     expires: datetime | None
     deletes: datetime | None
     installed: bool = True
+    imported: bool = False
     certificates: tuple[bytes, ...] = ()
     x5t_s256: str | None = None
     cose_key: bytes | None = field(default=None, compare=False)
@@ -64,6 +66,7 @@ class Key:
             expires=optional(moment, data["expires"]),
             deletes=optional(moment, data["deletes"]),
             installed=flag(data.get("installed", True)),
+            imported=flag(data.get("imported", False)),
             certificates=each(_der, data.get("certificates", [])),
             x5t_s256=optional(text, data.get("x5t#S256")),
             cose_key=optional(decode, data.get("cose_key")),

@@ -139,6 +139,9 @@ def test_keys_are_attested(command, minikms):
     assert (claims["exp"] - claims["iat"], claims["key_storage"]) == (60, ["iso_18045_basic"])
     assert verified.header["typ"] == "key-attestation+jwt"
     assert command("mkms attest provider nobody", code=5) == ""
+    assert minikms.import_key(alg="p256", secret=b"\1" * 32, alias="imported").imported
+    assert command("mkms attest provider imported", code=5) == ""
+    assert command("mkms attest provider imported --allow-imported")
 
 
 def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):

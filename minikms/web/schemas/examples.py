@@ -301,6 +301,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "nonce": "tZignsnFbp",
             "audience": "https://issuer.example",
             "key_storage": ["iso_18045_basic"],
+            "allow_imported": True,  # as the examples import it
         }
     },
     "SignCoseRequest": {
@@ -410,7 +411,7 @@ def _imported(**facts: Any) -> dict[str, Any]:
         _ED25519["x"],
         "FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z",
         "z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw",
-        **{"exportable": True, **facts},
+        **{"exportable": True, "imported": True, **facts},
     )
 
 
@@ -530,13 +531,14 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "makeCsr": {"csr": _pem("CERTIFICATE REQUEST", _CSR)},
     "issueCertificate": {"certificate": _pem("CERTIFICATE", _ISSUED)},
     "attestKeys": {
-        "jwt": "eyJhbGciOiJFZERTQSIsImtpZCI6ImRpZDpleGFtcGxlOjEyMyNrZXktMSIsInR5cCI6ImtleS1hdHRl"
-        "c3RhdGlv"
-        "bitqd3QifQ.eyJpYXQiOjE3Njk4NjA4MDAsImV4cCI6MTc2OTg2MTEwMCwibm9uY2UiOiJ0WmlnbnNuRmJwIiwiY"
-        "XVkIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF0dGVzdGVkX2tleXMiOlt7Imt0eSI6Ik9LUCIsImNydiI6I"
-        "lgyNTUxOSIsIngiOiJoU0R3Q1lrd3AxUjBpMzNjdEQ3M1dnMl9PZzBtT0JyMDY2U3BqcXFiVG1vIn1dLCJrZXlfc"
-        "3RvcmFnZSI6WyJpc29fMTgwNDVfYmFzaWMiXX0.wwhWamUSPoVHIDks0sQasOmNhUMNTtBYU_dT2we8ZgO9j6rh7"
-        "pyI94gczXxuuXmUn8hXivuHOd0uKeOOfxDjBQ"
+        "jwt": "eyJhbGciOiJFZERTQSIsImtpZCI6ImtQcktfcW14VldhWVZBOXd3QkY2SXVvM3ZWeno3VHhIQ1R3WEJ5"
+        "Z3JTNGsiLCJ0eXAiOiJrZXktYXR0ZXN0YXRpb24rand0In0.eyJpYXQiOjE3Njk4NjA4MDAsImV4cCI6"
+        "MTc2OTg2MTEwMCwibm9uY2UiOiJ0WmlnbnNuRmJwIiwiYXVkIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBs"
+        "ZSIsImF0dGVzdGVkX2tleXMiOlt7Imt0eSI6Ik9LUCIsImNydiI6IlgyNTUxOSIsIngiOiJoU0R3Q1lr"
+        "d3AxUjBpMzNjdEQ3M1dnMl9PZzBtT0JyMDY2U3BqcXFiVG1vIiwia2lkIjoidTgwOVZwcHg1aXhXTU9v"
+        "aHhXcjJhTTNtNWJEMExRNjdnX0dQbXViUXVzNCJ9XSwia2V5X3N0b3JhZ2UiOlsiaXNvXzE4MDQ1X2Jh"
+        "c2ljIl19.zc0KEJvFbTP7FjEuKj8MhyiBUxtdn3tIJI3og0xKqX3H3pe4lLMkrhdrPlW6SPIp3Oqm0Qs"
+        "I5JFPKB53dvnSAQ"
     },
     "signCose": {"cose": _COSE_MADE},
     "verifyCose": {

@@ -128,6 +128,11 @@ class AttestKeysRequest(ByKey):
         load_default=None,
     )
 
+    allow_imported = Flag(
+        "Attest imported keys too, of which others may have a copy; false by default.",
+        load_default=False,
+    )
+
     @post_load
     def _to_attestation(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         keys = tuple(AnyKey.named(text) for text in data.pop("keys"))

@@ -161,6 +161,7 @@ class Key(Body):
     labels = labels(required=True)
     operations = ListOf(Text(), "Permitted operations.", required=True)
     exportable = Flag(required=True)
+    imported = Flag("true if its private part or secret was imported; otherwise left out.")
     installed = Flag(
         "false if the algorithm is not installed, so that the key cannot "
         "be used; otherwise left out."
@@ -184,6 +185,8 @@ class Key(Body):
         if many:
             return [self.dump(one) for one in obj]
         written = super().dump(obj)
+        if not obj.imported:
+            del written["imported"]
         if obj.certificates:
             written["x5t#S256"] = thumbprint_of(obj)
         else:

@@ -66,13 +66,15 @@ class Jose(Transport):
         key_storage: Iterable[str] | None = None,
         user_authentication: Iterable[str] | None = None,
         certification: str | None = None,
+        allow_imported: bool | None = None,
     ) -> str:
         """Make a key attestation, a JWT by this key about `keys`, each a kid or an alias.
 
         It expires after `expires_in` seconds, or with the first of its keys. With
         `certificate_header` "x5c" the header has the chain of this key instead of its kid, with
         "x5t#S256" its thumbprint. The last three claims are the caller's own word.
-        Raises NotAttestable for a key that is exportable or not enabled.
+        Raises NotAttestable for a key that is exportable or not enabled, and for an imported one
+        without `allow_imported`.
         """
         body = named(kid, alias) | present(
             keys=list(keys),
@@ -83,6 +85,7 @@ class Jose(Transport):
             key_storage=None if key_storage is None else list(key_storage),
             user_authentication=None if user_authentication is None else list(user_authentication),
             certification=certification,
+            allow_imported=allow_imported,
         )
         return self._read(
             Call("POST", "/key-attestation", body), lambda data: text(data["jwt"])

@@ -105,6 +105,7 @@ def verify_cose(
     type=click.Choice(["none", "x5c", "x5t#S256"]),
     help="The certificate of the key NAME in the header.",
 )
+@click.option("--allow-imported", is_flag=True, default=None, help="Attest imported keys, too.")
 @pass_session
 def attest(
     session: Session,
