@@ -14,11 +14,11 @@ from minikms.doors.vault.head import token_of
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
 
 _SECOND: Final = 1_000_000_000
-# Vault's name of tokens that are kept.
+# Vault's name for tokens that it stores.
 _KIND: Final = "service"
 # The end of the year 9999.
 _LATEST: Final = 253_402_300_799
-# Vault's default, 32 days. Its agent logs in at once, again and again, if a lease has no time left.
+# Vault's default, 32 days. Vault's agent logs in again and again if a lease has no time left.
 _LEASE: Final = 2_764_800
 _ROLE: Final = "invalid role or secret ID"
 _USER: Final = "invalid username or password"

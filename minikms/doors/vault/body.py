@@ -1,4 +1,4 @@
-"""Bodies as Vault takes them: a JSON object whose values need not have the type of their field."""
+"""Bodies as Vault accepts them: JSON objects, whose values are converted to the types of fields."""
 
 import binascii
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ _INTEGERS: Final = range(-(2**63), 2**63)
 class Body:
     """The members of a request: of its body, or of the query of a GET, and of its path.
 
-    Each method reads one member by its name. A member that is absent or null is the default.
-    Numbers and booleans may be texts, and texts may be numbers. Each raises VaultError with 400 for
-    a value of another type.
+    Each method reads one member by its name. An absent or null member has the default value.
+    Numbers and booleans may be texts, and texts may be numbers. A value of another type raises
+    VaultError with 400.
     """
 
     __slots__ = ("members",)
@@ -134,7 +134,7 @@ def read(content: bytes) -> dict[str, Any]:
 
 
 def decoded(text: str) -> bytes:
-    """Decode base64 as Vault does: with padding, and line breaks are ignored; raises ValueError."""
+    """Decode padded base64, ignoring line breaks as Vault does; raises ValueError."""
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
@@ -145,12 +145,12 @@ def decoded(text: str) -> bytes:
 
 
 def base64(data: bytes) -> str:
-    """Write bytes as answers have them."""
+    """Encode bytes in base64, with padding."""
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def _count_values(content: bytes) -> int:
-    """Count the JSON values of a body, or more: commas and brackets in texts count as well."""
+    """Count the JSON values of a body; commas and brackets in texts are also counted."""
     return content.count(b",") + content.count(b"[") + content.count(b"{") + 1
 
 

@@ -41,7 +41,7 @@ _STATUSES: Final = frozenset(range(200, 600)) - {204, 205, 304}
     " partial_failure_response_code",
 )
 async def encrypt(call: VaultCall, body: Body) -> Answer:
-    """Encrypt a plaintext, or each of a batch, with a key that is made if it does not exist."""
+    """Encrypt a plaintext, or each of a batch; make the key if it does not exist."""
     items = _require_items(body, "plaintext", "missing plaintext to encrypt")
     if items is None and "plaintext" not in body:
         raise invalid("missing plaintext to encrypt")
@@ -117,7 +117,7 @@ async def rewrap(call: VaultCall, body: Body) -> Answer:
     takes="context bits key_version associated_data",
 )
 async def data_key(call: VaultCall, body: Body) -> Answer:
-    """Make a data key; return it encrypted, and plain if the path says so."""
+    """Make a data key; return it encrypted, and also plain if the path asks for it."""
     form = body.text("plaintext")
     if form not in ("plaintext", "wrapped"):
         raise invalid("Invalid path, must be 'plaintext' or 'wrapped'")
@@ -180,7 +180,7 @@ def _nonce_size(record: KeyRecord, aad: bytes | None) -> int:
 
 
 def _plaintext(item: Body) -> bytes:
-    # A context is for derived keys; with another key Vault ignores it.
+    # Vault ignores the context for a key that is not derived.
     item.data("context")
     return item.data("plaintext")
 
@@ -190,7 +190,7 @@ def _associated_data(item: Body) -> bytes | None:
 
 
 def _require_items(body: Body, name: str, missing: str) -> list[Body] | None:
-    """Read a batch; raises VaultError unless each item has `name`, and each or none a context."""
+    """Read a batch; raises VaultError unless all items have `name`, and all or none a context."""
     items = items_of(body)
     for place, item in enumerate(items or ()):
         if name not in item.members:
@@ -203,7 +203,7 @@ def _require_items(body: Body, name: str, missing: str) -> list[Body] | None:
 
 
 async def _found_or_made(call: VaultCall, body: Body, items: Sequence[Body]) -> Name:
-    """Find the key, or make it if the caller may; raises VaultError for a type that Vault refuses.
+    """Find the key, or make it if the caller may make keys; raises VaultError for a refused type.
 
     No key is made if no plaintext can be encrypted.
     """

@@ -19,9 +19,9 @@ _SLUGS: Final[Mapping[int, str]] = {
 
 
 class VaultError(KmsError):
-    """An error by Vault's status and sentences; without a sentence, `errors` is empty.
+    """An error with Vault's status and sentences; without a sentence, `errors` is empty.
 
-    `data` are members of the answer besides the errors, as a batch has them.
+    `data` are the members of the answer beside the errors, for a batch.
     """
 
     title = "The request was refused"
@@ -39,16 +39,16 @@ class VaultError(KmsError):
 
 
 def invalid(sentence: str) -> VaultError:
-    """Return the error of a request that is not valid, or that the key does not allow."""
+    """Return the error for a request that is not valid or that the key does not allow."""
     return VaultError(400, sentence)
 
 
 def not_found() -> VaultError:
-    """Return the error of a read that finds nothing, which has no sentence."""
+    """Return the error for a read that finds nothing; it has no sentence."""
     return VaultError(404)
 
 
-# Errors with another status than their own, and Vault's sentence if it has one.
+# Errors that have another status here, and Vault's sentence, if any.
 _STATUSES: Final[Mapping[type[KmsError], tuple[int, str]]] = {
     errors.Unauthenticated: (403, PERMISSION_DENIED),
     errors.TooManyAttempts: (429, ""),
@@ -62,7 +62,7 @@ _STATUSES: Final[Mapping[type[KmsError], tuple[int, str]]] = {
     errors.RouteNotFound: (404, "1 error occurred:\n\t* unsupported path\n\n"),
 }
 
-# Statuses of the HTTP layer and of a service that is away: all others are 400, as in Vault.
+# Statuses of the HTTP layer and of an unavailable service. All others become 400, as in Vault.
 _KEPT: Final = frozenset({404, 405, 408, 413, 421, 429, 431, 500, 503})
 
 
@@ -73,7 +73,7 @@ def as_vault(error: KmsError) -> tuple[int, tuple[str, ...]]:
     if known := _STATUSES.get(type(error)):
         status, sentence = known
         return status, (sentence or error.detail,)
-    # A fault in a value, which the service's own API would place in the body.
+    # The HTTP API would also send the pointer of each fault.
     sentences = [sentence for _, sentence in error.errors] or [error.detail]
     return error.status if error.status in _KEPT else 400, tuple(sentences)
 

@@ -1,4 +1,4 @@
-"""Forms of signatures, ciphertexts and MACs: Vault's names, and the options of algorithms here."""
+"""Translate Vault's options for signatures, ciphertexts and MACs to options of our algorithms."""
 
 import binascii
 import re
@@ -140,7 +140,7 @@ class SignatureForm(NamedTuple):
             raise invalid("invalid base64 signature value") from None
 
 
-# The form of most calls: without and with `jws`.
+# The forms of most calls: without and with `jws`.
 _COMMON: Final = tuple(SignatureForm(SHA2_256, False, "", "auto", jws) for jws in (False, True))
 _FROM_URL: Final = str.maketrans("-_", "+/")
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")
@@ -153,7 +153,7 @@ def asked_hash(body: Body) -> str:
 
 
 def _salt_length(text: str) -> int | Literal["auto"] | None:
-    """Read a salt length; None is the length of the hash. The numbers 0 and -1 are Go's."""
+    """Read a salt length; None means the length of the hash. Go's numbers 0 and -1 are accepted."""
     lower = text.lower()
     if lower in ("auto", "0"):
         return "auto"
@@ -167,7 +167,7 @@ def _salt_length(text: str) -> int | Literal["auto"] | None:
 
 
 def _require_hash(form: SignatureForm) -> None:
-    """Raise VaultError unless a form without a hash is PKCS #1 v1.5 of a digest."""
+    """Raise VaultError if there is no hash, except for PKCS #1 v1.5 of a digest."""
     if form.hash == NO_HASH and not (form.prehashed and form.scheme == _PKCS1):
         raise invalid(
             "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15"
@@ -175,7 +175,7 @@ def _require_hash(form: SignatureForm) -> None:
 
 
 def _ecdsa(own: str) -> "_Options":
-    """Choose the options of a curve whose own hash is `own`, which takes less time."""
+    """Return the function that chooses options for a curve; its own hash, `own`, is quickest."""
     of_own = SignOptions(encoding="der"), SignOptions(encoding="raw")
 
     def options(form: SignatureForm) -> SignOptions:
@@ -193,7 +193,7 @@ _PURE: Final = SignOptions()
 
 
 def _eddsa(form: SignatureForm) -> SignOptions:
-    # Vault ignores a hash, and signs a digest as a message.
+    # Vault ignores the hash, and signs a digest like a message.
     return _PURE
 
 
@@ -241,7 +241,7 @@ TAG: Final = 16
 
 
 def nonce_of(record: KeyRecord) -> int:
-    """Return the bytes of the nonce in a ciphertext by a key, 0 without nonce and associated data.
+    """Return the size of the nonce in a key's ciphertexts; 0 if they have no nonce.
 
     Raises VaultError for a key whose ciphertexts have no form in Vault.
     """

@@ -33,7 +33,7 @@ async def compute_hash(call: VaultCall, body: Body) -> Answer:
 
 @operation("random", "random", "POST random", "POST random/{source...}", takes="bytes format")
 async def random(call: VaultCall, body: Body) -> Answer:
-    """Return random bytes; the path has their source, their number or both."""
+    """Return random bytes; the path names their source, their number or both."""
     source, slash, number = body.text("source").partition("/")
     if slash or source not in _SOURCES:
         source, number = (source, number) if slash else ("", source)

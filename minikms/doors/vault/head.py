@@ -34,7 +34,7 @@ def token_of(request: "web.Request") -> str:
 
 
 def profile_of(request: "web.Request") -> str:
-    """Return the profile, which a namespace names."""
+    """Return the profile that the namespace names."""
     given: str = request.headers.get("X-Vault-Namespace", "")
     if not given:
         return DEFAULT_PROFILE

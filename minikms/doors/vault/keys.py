@@ -35,8 +35,8 @@ _NO_BACKUP: Final = (
     "`minikms store backup` copies a whole store."
 )
 _CHAINS_LEFT_OUT: Final = (
-    f"The certificates have more than {MAX_CHAINS:,} bytes: those of the oldest versions are left "
-    "out. Export the certificate-chain of a version."
+    f"The certificates have more than {MAX_CHAINS:,} bytes: the oldest versions are shown without "
+    "certificates. Export the certificate-chain of a version."
 )
 _FROM_1: Final = (
     "since Vault 0.3 (prior to the OpenBao fork), transit key numbering starts at 1; forcing "
@@ -52,7 +52,7 @@ _FROM_1: Final = (
     " auto_rotate_period allow_plaintext_backup",
 )
 async def create_key(call: VaultCall, body: Body) -> Answer:
-    """Make a key; one that has the name is left as it is."""
+    """Make a key, unless a key has the name."""
     name = body.text("name")
     refuse_automatic_rotation(body)
     if body.boolean("convergent_encryption") and not body.boolean("derived"):
@@ -168,7 +168,7 @@ async def trim_key(call: VaultCall, body: Body) -> Answer:
             raise invalid(
                 "minimum available version cannot be set when minimum encryption version is not set"
             )
-        # With the spelling of OpenBao, by which clients may know it.
+        # OpenBao spells it so, and clients may look for it.
         if least > versions.min_encryption_version:
             raise invalid(
                 "minimum available version cannot be greater than minmum encryption version"
@@ -199,7 +199,7 @@ async def soft_restore_key(call: VaultCall, body: Body) -> Answer | None:
 
 @operation("readKeysConfig", "keys:read", "GET config/keys")
 async def read_keys_config(call: VaultCall, body: Body) -> Answer:
-    """Say that encrypting makes a key that does not exist, if the caller may."""
+    """Say that `encrypt` makes a missing key, if the caller may make keys."""
     return {"disable_upsert": False}
 
 
@@ -342,8 +342,8 @@ def _configured(versions: KeyVersions, body: Body) -> KeyVersions:
     )
     if after == versions:
         return versions
-    # With the spelling of OpenBao. The number of versions is bounded, which may raise the least
-    # available one though none to encrypt is set.
+    # The sentences are OpenBao's. Since the number of versions is bounded, the least available one
+    # may rise before a version to encrypt is set.
     if encryption < versions.min_available_version and "min_encryption_version" in body:
         raise invalid("min encryption version should not be less than min available version")
     if decryption < versions.min_available_version:
@@ -380,7 +380,7 @@ async def _described(call: VaultCall, name: str, *warnings: str) -> Answer:
     if not of_vault.is_hmac:
         keys, types, size = dict[str, Any](), key_types(call.registry), 0
         if len(versions.shown) > 1:
-            # The newest first, since the chains of the oldest are left out.
+            # The newest first: if there are too many, the oldest chains are left out.
             async for number, each in records_of(call, versions, versions.shown[::-1]):
                 size += sum(map(len, each.certificates))
                 keys[str(number)] = _key(each, types.of(each), with_chain=size <= MAX_CHAINS)

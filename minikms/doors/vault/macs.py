@@ -56,7 +56,7 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
         return Use(key, VerifyHmac(message, hash_name, mac))
 
     def shown(used: "Use[bool]", is_valid: bool) -> "dict[str, Any]":
-        # Vault leaves out a false one in a batch.
+        # In a batch, Vault leaves out `valid` if it is false.
         return {"valid": is_valid} if is_valid or "batch_input" not in body else {}
 
     return await answered(call, body, use, shown, cannot=_CANNOT)

@@ -1,4 +1,4 @@
-"""Names of the Transit engine: aliases here, and the key of a name and a version."""
+"""Names of the Transit engine, which are aliases, and the key of each version of a name."""
 
 import re
 from contextlib import suppress
@@ -89,7 +89,7 @@ async def find(call: VaultCall, name: str) -> Name:
 
 
 async def make(call: VaultCall, name: str, key_type: KeyType, *, exportable: bool = False) -> None:
-    """Make a key with a name; a key that has the name stays."""
+    """Make a key with a name, unless a key has the name."""
     with suppress(errors.AliasNotFound):
         await find(call, name)
         return  # some keys take long to make

@@ -1,4 +1,4 @@
-"""Operations of the Vault door: how one is declared, and the form of its answer.
+"""Operations of the Vault door: their declaration, and the form of their answers.
 
 A handler gets a VaultCall and the Body of the call. It returns the members of `data`, or None for
 an answer without a body (204), or a VaultAnswer for everything else:
@@ -9,7 +9,7 @@ an answer without a body (204), or a VaultAnswer for everything else:
 
     OPERATIONS: Final = (rotate_key,)
 
-A path begins at the mount of the Transit engine; with a slash in front, it begins behind `/v1`. A
+A path is below the mount of the Transit engine, or below `/v1` if it begins with a slash. A
 variable `{name}` is one segment, `{name...}` is the rest of the path. Variables are members of the
 body. A PUT is a POST, and a GET with `list=true` is a LIST. CONTRIBUTING.md has the whole recipe.
 """
@@ -48,7 +48,7 @@ _MISSING: Final = "encryption key not found"
 class VaultAnswer(NamedTuple):
     """An answer with more than `data`.
 
-    A `bare` one has the members of `data` alone, and a `doubled` one has them also beside `data`.
+    A `bare` answer has only the members of `data`; a `doubled` answer repeats them beside `data`.
     """
 
     data: Mapping[str, Any] | None = None
@@ -93,8 +93,8 @@ Handler: TypeAlias = Callable[[VaultCall, Body], Awaitable[Answer | None]]
 class VaultOperation:
     """An operation of the door; `calls` are its methods and paths, such as `POST sign/{name}`.
 
-    `takes` has the members of its body; an answer warns of others. None warns of none. `missing` is
-    Vault's sentence about a key that does not exist.
+    `takes` lists the members of its body, and the answer warns of others; None turns the warning
+    off. `missing` is Vault's sentence for a key that does not exist.
     """
 
     name: str
@@ -162,7 +162,7 @@ def operation(
 
 
 def _refuse_to_wrap(call: DoorCall) -> None:
-    """Raise VaultError if the answer shall be wrapped: it would come in the open."""
+    """Raise VaultError if the caller asks for a wrapped answer: the door would not wrap it."""
     if call.request.headers[_WRAP] not in ("", "0", "0s"):
         raise invalid(f"answers cannot be wrapped: send no {_WRAP}")
 
@@ -172,7 +172,7 @@ _NULL: Final = b"null"
 
 
 def _warned(answer: Answer, unknown: Iterable[str]) -> VaultAnswer:
-    """Add the warning of members that an operation does not take."""
+    """Add a warning about the members that an operation does not take."""
     names = " ".join(sorted(unknown))
     warning = f"Endpoint ignored these unrecognized parameters: [{names}]"
     special = answer if isinstance(answer, VaultAnswer) else VaultAnswer(answer)
@@ -192,7 +192,7 @@ def _special(call: DoorCall, answer: VaultAnswer) -> bytes | DoorAnswer:
 
 
 def _enveloped(call: DoorCall, data: bytes, warnings: bytes = _NULL, auth: bytes = _NULL) -> bytes:
-    """Return the body of an answer; a request's id needs no escapes in JSON."""
+    """Return the body of an answer. The request's id needs no escapes in JSON."""
     return b"".join(
         (
             b'{"request_id":"',

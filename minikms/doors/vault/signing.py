@@ -84,7 +84,7 @@ async def verify(call: VaultCall, body: Body) -> Answer:
 
 
 def _input_of(item: Body, body: Body) -> bytes:
-    """Read the input; only an item of a batch must have one. A context is read and ignored."""
+    """Read the input, which only an item of a batch must have. Its context is read but not used."""
     if item is not body and "input" not in item.members:
         raise invalid("missing input")
     item.data("context")
@@ -92,7 +92,7 @@ def _input_of(item: Body, body: Body) -> bytes:
 
 
 def _asks_for_hmac(body: Body) -> bool:
-    """Tell whether HMACs are to be verified; raises VaultError unless all items agree."""
+    """Tell whether the body asks to verify HMACs; raises VaultError unless all items agree."""
     items = items_of(body)
     if items is None:
         if _SIGNATURE not in body and "hmac" not in body:

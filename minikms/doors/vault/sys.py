@@ -1,4 +1,4 @@
-"""Calls under `sys/`, by which clients learn that a Vault is there, and what they may do."""
+"""Calls under `sys/`, by which clients find the server and the capabilities of their token."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ _MOUNT: Final[Mapping[str, Any]] = {
 }
 _MOUNTS: Final = {f"{MOUNT}/": _MOUNT}
 
-# Vault's names of what a method does.
+# The capability that each method needs, by Vault's names.
 _CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "GET": ("read",),
     "LIST": ("list",),
@@ -91,13 +91,13 @@ async def seal_status(call: VaultCall, body: Body) -> Answer:
 
 @operation("init", OPEN, "GET /sys/init")
 async def init(call: VaultCall, body: Body) -> Answer:
-    """Say that the store was set up."""
+    """Say that the store is initialized."""
     return VaultAnswer({"initialized": True}, bare=True)
 
 
 @operation("leader", OPEN, "GET /sys/leader")
 async def leader(call: VaultCall, body: Body) -> Answer:
-    """Say that every service answers itself: services share a store without a leader."""
+    """Say that there is no leader: each service of a store answers calls itself."""
     return VaultAnswer({"ha_enabled": False}, bare=True)
 
 
@@ -118,7 +118,7 @@ async def read_mount(call: VaultCall, body: Body) -> Answer:
 
 @operation("mount", ANY_TOKEN, "POST /sys/mounts/{path...}")
 async def mount(call: VaultCall, body: Body) -> Answer:
-    """Refuse to mount an engine; programs that find theirs there go on."""
+    """Refuse to mount an engine; a program goes on if the mount that it needs exists."""
     path = _mount_path(body)
     if path == f"{MOUNT}/":
         raise invalid(f"path is already in use at {path}")
@@ -127,13 +127,13 @@ async def mount(call: VaultCall, body: Body) -> Answer:
 
 @operation("listVisibleMounts", ANY_TOKEN, "GET /sys/internal/ui/mounts")
 async def list_visible_mounts(call: VaultCall, body: Body) -> Answer:
-    """List the only mount, as the CLI asks for it."""
+    """List the only mount, in the form for the CLI."""
     return {"auth": {}, "secret": _MOUNTS}
 
 
 @operation("readVisibleMount", ANY_TOKEN, "GET /sys/internal/ui/mounts/{path...}")
 async def read_visible_mount(call: VaultCall, body: Body) -> Answer:
-    """Describe the mount of a path, as the CLI asks before its first call."""
+    """Describe the mount of a path; the CLI calls it first."""
     path = _mount_path(body)
     if not path.startswith(f"{MOUNT}/"):
         raise VaultError(

@@ -65,7 +65,7 @@ async def export_key(call: VaultCall, body: Body) -> Answer:
         size += sum(map(len, each.certificates))
         if kind == _CERTIFICATES and size > MAX_CHAINS:
             raise invalid(
-                f"the certificates have more than {MAX_CHAINS:,} bytes: export those of one version"
+                f"the certificates have more than {MAX_CHAINS:,} bytes: export a single version"
             )
         keys[str(number)] = await _exported(call, each, kind, form)
         keep_key()
@@ -77,7 +77,7 @@ async def export_key(call: VaultCall, body: Body) -> Answer:
 
 @operation("readWrappingKey", "keys:write", "GET wrapping_key")
 async def read_wrapping_key(call: VaultCall, body: Body) -> Answer:
-    """Return the public key to which imported keys are wrapped; it is made once."""
+    """Return the public key with which callers wrap keys to import; the first call makes it."""
     record = await _wrapping_key(call)
     return {"public_key": formats.public_key(record.jwk or {})}
 
@@ -222,7 +222,7 @@ async def _wrapping_key(call: VaultCall) -> KeyRecord:
         return await call.service.get(call.profile, ref)
     except errors.AliasNotFound:
         pass
-    # Without operations: a caller who may decrypt could else unwrap the imports of others.
+    # It has no operations: otherwise a caller with `decrypt` could unwrap the imports of others.
     policy = KeyPolicy(aliases=(WRAPPING_KEY,), alias_taken="refuse", operations=())
     try:
         return await call.service.generate(call.profile, "rsa4096", policy)
@@ -231,7 +231,7 @@ async def _wrapping_key(call: VaultCall) -> KeyRecord:
 
 
 async def _source(call: VaultCall, body: Body, kind: str) -> KeySource:
-    """Read the key of a body, which has this type; raises VaultError."""
+    """Read the key of a body, as a key of this type; raises VaultError."""
     of_vault = key_types(call.registry).named(kind)[0]
     if "ciphertext" not in body:
         if of_vault.is_symmetric or of_vault.is_hmac:
@@ -251,7 +251,7 @@ def _alg(of_vault: KeyType) -> str | None:
 
 
 async def _unwrapped(call: VaultCall, body: Body) -> bytes:
-    """Unwrap an imported key: RSA-OAEP has an AES key, which wraps it (RFC 5649)."""
+    """Unwrap an imported key: RSA-OAEP encrypts an AES key, which wraps the key (RFC 5649)."""
     hash_name = body.text("hash_function", _HASH).upper()
     if hash_name != _HASH:
         raise invalid(f"hash_function {hash_name} is not supported: use {_HASH}, the default")

@@ -1,4 +1,4 @@
-"""Vault's key types, and the algorithms here."""
+"""Vault's key types, and the algorithm of each."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -10,10 +10,9 @@ from minikms.doors.vault.errors import VaultError, invalid
 
 
 class KeyType(NamedTuple):
-    """One of Vault's key types, and its algorithm here.
+    """One of Vault's key types, and its algorithm.
 
-    `keys` is the name of such a key in the answer of a read. `facts` are members that the type
-    has besides.
+    In the answer of a read, each version has the name `keys`, and `facts` are more members.
     """
 
     name: str
@@ -26,17 +25,17 @@ class KeyType(NamedTuple):
 
     @property
     def is_symmetric(self) -> bool:
-        """Tell whether such a key encrypts without a public part."""
+        """Tell whether keys of this type are symmetric encryption keys."""
         return self.encrypts and not self.signs
 
     @property
     def is_hmac(self) -> bool:
-        """Tell whether such a key makes MACs alone."""
+        """Tell whether keys of this type only make MACs."""
         return not self.encrypts and not self.signs
 
 
 class KeyTypes:
-    """Types whose algorithm is installed."""
+    """The types whose algorithm is installed."""
 
     def __init__(self, registry: AlgorithmRegistry) -> None:
         there = {entry.algorithm.name for entry in registry}
@@ -47,7 +46,7 @@ class KeyTypes:
         return self._by_alg.get(record.alg)
 
     def named(self, name: str) -> list[KeyType]:
-        """Find the types with a name, which are several for HMAC and ML-DSA.
+        """Find the types with a name; HMAC and ML-DSA have several.
 
         Raises VaultError with 400 for an unknown name.
         """

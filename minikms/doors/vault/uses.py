@@ -1,4 +1,4 @@
-"""Operations with the key of a name and a version, one or a batch of them."""
+"""Operations with the key of a name and a version: one, or a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -27,7 +27,7 @@ class Use(NamedTuple, Generic[ResultT]):
 
 
 async def perform(call: VaultCall, use: Use[ResultT], cannot: str) -> ResultT:
-    """Perform an operation with a key; `cannot` is Vault's sentence on a type that has none."""
+    """Perform an operation with a key; `cannot` is Vault's sentence for a type that lacks it."""
     try:
         return await call.perform(use.key.ref, use.operation)
     except errors.UnsupportedOperation as exc:
@@ -39,7 +39,7 @@ async def perform_each(
 ) -> list[ResultT | KmsError]:
     """Perform many operations of one kind: a result or an error for each.
 
-    Each key is looked up once. An error that stands for an operation is its result.
+    Each key is looked up once. An error in `uses` is returned as the result of its item.
     """
     results: list[Any] = list(uses)
     places: dict[KeyRef, list[int]] = {}
@@ -91,10 +91,10 @@ async def answered(
     cannot: str,
     failed: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Perform what a body asks for, or each item of its `batch_input`; gives `data`.
+    """Perform the operation of a body, or of each item of its `batch_input`; returns `data`.
 
-    `use` reads a body or an item, `shown` writes a result. An item that fails has the members of
-    `failed`.
+    `use` reads a body or an item, and `shown` writes a result. The result of an item that fails has
+    the members of `failed`.
     """
     items = items_of(body)
     if items is None:
@@ -125,7 +125,7 @@ def results_of(
 
 
 def items_of(body: Body) -> list[Body] | None:
-    """Read `batch_input`; None without one. Raises VaultError for one that is empty or too long."""
+    """Read `batch_input`; None if there is none. Raises VaultError if it is empty or too long."""
     items = body.items("batch_input")
     if items is None:
         return None
@@ -137,7 +137,7 @@ def items_of(body: Body) -> list[Body] | None:
 
 
 def tried(make: Callable[[ItemT], ResultT], item: ItemT) -> ResultT | KmsError:
-    """Make something of an item; returns a KmsError that it raises."""
+    """Return the result of `make(item)`, or the KmsError that it raises."""
     try:
         return make(item)
     except KmsError as exc:
