@@ -1,6 +1,7 @@
 """Bodies as Vault accepts them: JSON objects, whose values are converted to the types of fields."""
 
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ _MOST_VALUES: Final = 20_000
 
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE: Final = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
-_INTEGERS: Final = range(-(2**63), 2**63)
+NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+"""A whole number of 64 bits as a text: Python's `int` also reads other digits, `1_0` and spaces."""
 
 
 class Body:
@@ -66,12 +68,10 @@ class Body:
         if type(value) is bool:
             return int(value)
         if type(value) is str:
-            try:
-                number = int(value) if value else 0
-            except ValueError:
-                number = _INTEGERS.stop
-            if number in _INTEGERS:
-                return number
+            if not value:
+                return 0
+            if NUMBER.fullmatch(value):
+                return int(value)
         elif type(value) is float and value.is_integer():
             return int(value)
         raise _wrong(name, "cannot parse value as 'int'")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from minikms.doors import KeyRecord
 from minikms.doors.operations import SignOptions, Verify
-from minikms.doors.vault.body import Body, base64, decoded
+from minikms.doors.vault.body import NUMBER, Body, base64, decoded
 from minikms.doors.vault.errors import invalid
 
 SHA1: Final = "sha1"
@@ -41,7 +41,6 @@ _ASN1, _JWS = "asn1", "jws"
 _PKCS1: Final = "pkcs1v15"
 
 _PREFIX: Final = "vault:v"
-_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 class Versioned(NamedTuple):
@@ -61,7 +60,7 @@ class Versioned(NamedTuple):
         number, colon, rest = text[len(_PREFIX) :].partition(":")
         if not colon:
             raise invalid(f"invalid {noun}: wrong number of fields")
-        if not _NUMBER.fullmatch(number):
+        if not NUMBER.fullmatch(number):
             raise invalid(f"invalid {noun}: version number could not be decoded")
         return cls(int(number), rest)
 
@@ -159,7 +158,7 @@ def _salt_length(text: str) -> int | Literal["auto"] | None:
         return "auto"
     if lower in ("hash", "-1"):
         return None
-    if not _NUMBER.fullmatch(lower):
+    if not NUMBER.fullmatch(lower):
         raise invalid(f"salt length neither 'auto', 'hash', nor an int: {text}")
     if int(lower) < 0:
         raise invalid(f"salt length is invalid: {lower}")

@@ -4,7 +4,7 @@ import hashlib
 from typing import Final
 
 from minikms.doors import ANY_TOKEN
-from minikms.doors.vault.body import Body, base64
+from minikms.doors.vault.body import NUMBER, Body, base64
 from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.forms import SHA1, SHA2_256, hashed_by
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
@@ -37,10 +37,9 @@ async def random(call: VaultCall, body: Body) -> Answer:
     source, slash, number = body.text("source").partition("/")
     if slash or source not in _SOURCES:
         source, number = (source, number) if slash else ("", source)
-        try:
-            size = int(number)
-        except ValueError:
-            raise invalid("error parsing url-set byte count: invalid syntax") from None
+        if not NUMBER.fullmatch(number):
+            raise invalid("error parsing url-set byte count: invalid syntax")
+        size = int(number)
     else:
         size = body.integer("bytes", 32)
     if size < 1:

@@ -27,7 +27,7 @@ _PAGE: Final = 100  # records of versions that are read at a time; each has up t
 
 _AES: Final = "aes256-gcm96"
 _HOUR: Final = 3600
-_DURATION: Final = re.compile(r"(\d{1,12})([smhd]?)")
+_DURATION: Final = re.compile(r"([0-9]{1,12})([smhd]?)")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": _HOUR, "d": 24 * _HOUR}
 
 _NO_BACKUP: Final = (

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from urllib.parse import quote
 
 import pytest
 
@@ -71,6 +72,12 @@ async def test_random_bytes_have_the_number_that_is_asked_for(vault, path, body,
     assert one != other
     in_hex = await vault.data("POST", f"transit/{path}", {**body, "format": "hex"})
     assert len(bytes.fromhex(in_hex["random_bytes"])) == size
+
+
+@pytest.mark.parametrize("number", ["1_0", " 5", "5 ", "٥", "５", "1" * 19, "0x10", "1.0"])
+async def test_a_number_is_written_in_ascii_digits(vault, number):
+    assert "invalid syntax" in await vault.refused(f"random/{quote(number)}")
+    assert "cannot parse" in await vault.refused("random", bytes=number)
 
 
 async def test_the_source_of_a_seal_is_the_platform_with_a_warning(vault):
