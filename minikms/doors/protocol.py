@@ -198,6 +198,9 @@ class DoorService(Protocol):
     def random(self, length: int) -> bytes:
         """Give random bytes of the system."""
 
+    async def ping(self) -> None:
+        """Wait for an answer of the store."""
+
 
 class DoorCaller(Protocol):
     """The caller of a door, as a handler sees it; without tokens, anybody with every scope.

@@ -132,6 +132,7 @@ async def _delete(call: DoorCall) -> DoorAnswer:
 
 
 async def _health(call: DoorCall) -> bytes:
+    await call.service.ping()
     return b'{"ok":true}'
 
 

@@ -44,7 +44,9 @@ class VaultDoor(Door):
         from minikms.doors.paths import PathRoutes
         from minikms.doors.vault.sys import capabilities_of
 
-        known = (*_operations(), capabilities_of(self.routes_at))
+        known = [*_operations()]
+        either = {each.name: each.either for each in known if each.either}
+        known.append(capabilities_of(self.routes_at, either))
         self._routes = {each.name: each.route(registry) for each in known}
         self._paths = PathRoutes(
             (

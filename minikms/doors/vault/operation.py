@@ -94,7 +94,8 @@ class VaultOperation:
     """An operation of the door; `calls` are its methods and paths, such as `POST sign/{name}`.
 
     `takes` lists the members of its body, and the answer warns of others; None turns the warning
-    off. `missing` is Vault's sentence for a key that does not exist.
+    off. `missing` is Vault's sentence for a key that does not exist. Callers need one of the scopes
+    in `either`, which the handler checks.
     """
 
     name: str
@@ -104,6 +105,7 @@ class VaultOperation:
     also: tuple[str, ...] = ()
     takes: str | None = None
     missing: str = _MISSING
+    either: tuple[str, ...] = ()
 
     def paths(self) -> list[tuple[str, str]]:
         """Return its methods, each with a path behind `/v1/`."""
@@ -156,9 +158,10 @@ def operation(
     also: tuple[str, ...] = (),
     takes: str | None = None,
     missing: str = _MISSING,
+    either: tuple[str, ...] = (),
 ) -> Callable[[Handler], VaultOperation]:
     """Declare the operation that the decorated function handles."""
-    return lambda handler: VaultOperation(name, scope, calls, handler, also, takes, missing)
+    return lambda handler: VaultOperation(name, scope, calls, handler, also, takes, missing, either)
 
 
 def _refuse_to_wrap(call: DoorCall) -> None:
@@ -169,6 +172,10 @@ def _refuse_to_wrap(call: DoorCall) -> None:
 
 _NO_CONTENT: Final = DoorAnswer(204, b"")
 _NULL: Final = b"null"
+_ENVELOPE: Final = frozenset(
+    {"request_id", "lease_id", "renewable", "lease_duration", "data"}
+    | {"wrap_info", "warnings", "auth"}
+)
 
 
 def _warned(answer: Answer, unknown: Iterable[str]) -> VaultAnswer:
@@ -186,9 +193,15 @@ def _special(call: DoorCall, answer: VaultAnswer) -> bytes | DoorAnswer:
     else:
         warnings = orjson.dumps(answer.warnings) if answer.warnings else _NULL
         body = _enveloped(call, data, warnings, orjson.dumps(answer.auth))
-        if answer.doubled and answer.data:
-            body = data[:-1] + b"," + body[1:]
+        beside = _beside(answer.data or {}) if answer.doubled else {}
+        if beside:
+            body = orjson.dumps(beside)[:-1] + b"," + body[1:]
     return body if answer.status == 200 else DoorAnswer(answer.status, body)
+
+
+def _beside(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of `data` that are also beside it: no name is twice in an answer."""
+    return {name: value for name, value in data.items() if name not in _ENVELOPE}
 
 
 def _enveloped(call: DoorCall, data: bytes, warnings: bytes = _NULL, auth: bytes = _NULL) -> bytes:

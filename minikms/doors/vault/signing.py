@@ -51,6 +51,7 @@ async def sign(call: VaultCall, body: Body) -> Answer:
     "POST verify/{name}/{urlalgorithm...}",
     takes=f"input context signature hmac batch_input {FORM_MEMBERS}",
     missing="signature verification key not found",
+    either=("verify", "mac"),
 )
 async def verify(call: VaultCall, body: Body) -> Answer:
     """Verify a signature or an HMAC of an input, or each of a batch."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from minikms.doors import ANY_TOKEN, LOGIN, OPEN, DoorRoute
+from minikms.doors import ANY_TOKEN, LOGIN, OPEN, DoorRoute, errors
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import VaultError, invalid
 from minikms.doors.vault.operation import (
@@ -49,12 +49,17 @@ _NO_SCOPE: Final = (OPEN, LOGIN, ANY_TOKEN)
 
 @operation("health", OPEN, "GET /sys/health", "HEAD /sys/health")
 async def health(call: VaultCall, body: Body) -> Answer:
-    """Say that the service is ready."""
+    """Ask the store; a service whose store is away answers like a sealed Vault."""
+    try:
+        await call.service.ping()
+        is_away = False
+    except errors.StoreUnavailable:
+        is_away = True
     return VaultAnswer(
         {
             "initialized": True,
-            "sealed": False,
-            "standby": False,
+            "sealed": is_away,
+            "standby": is_away,
             "replication_performance_mode": "disabled",
             "replication_dr_mode": "disabled",
             "server_time_utc": int(time.time()),
@@ -62,6 +67,7 @@ async def health(call: VaultCall, body: Body) -> Answer:
             "cluster_name": _CLUSTER,
             "cluster_id": "",
         },
+        status=503 if is_away else 200,
         bare=True,
     )
 
@@ -144,8 +150,18 @@ async def read_visible_mount(call: VaultCall, body: Body) -> Answer:
     return {**_MOUNT, "path": f"{MOUNT}/"}
 
 
-def capabilities_of(routes_at: Callable[[str], Mapping[str, DoorRoute]]) -> VaultOperation:
-    """Make the operation that tells a caller its capabilities on the routes of a path."""
+def capabilities_of(
+    routes_at: Callable[[str], Mapping[str, DoorRoute]], either: Mapping[str, tuple[str, ...]]
+) -> VaultOperation:
+    """Make the operation that tells a caller its capabilities on the routes of a path.
+
+    `either` has scopes by the name of an operation, which needs one of them.
+    """
+
+    def may(route: DoorRoute, scopes: frozenset[str]) -> bool:
+        needed = {route.scope, *route.also}.difference(_NO_SCOPE)
+        one = either.get(route.operation)
+        return needed <= scopes and (one is None or not scopes.isdisjoint(one))
 
     @operation("capabilitiesSelf", ANY_TOKEN, "POST /sys/capabilities-self")
     async def capabilities_self(call: VaultCall, body: Body) -> Answer:
@@ -157,7 +173,7 @@ def capabilities_of(routes_at: Callable[[str], Mapping[str, DoorRoute]]) -> Vaul
             path: sorted(
                 capability
                 for method, route in routes_at(path).items()
-                if {route.scope, *route.also}.difference(_NO_SCOPE) <= scopes
+                if may(route, scopes)
                 for capability in _CAPABILITIES.get(method, ())
             )
             or ["deny"]

@@ -9,6 +9,9 @@ from aiohttp import ClientSession
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from minikms.errors import StoreUnavailable
+from minikms.store.keys import KeyStore
+
 KID = "0c4de2c6-4a63-4ac8-a1e1-0f5b1c6d3a11"
 HELLO = base64.b64encode(b"hello").decode()
 ES256 = {"alg": "ES256"}
@@ -153,6 +156,15 @@ async def test_a_caller_needs_a_token_except_for_the_health(start_eudiplo, admin
         status, refused = await eudiplo.call("POST", "/keys", body, token)
         assert (status, refused["error"]) == (401, "unauthenticated")
     assert (await eudiplo.call("POST", "/keys", body, admin[0]))[0] == 200
+
+
+async def test_the_health_is_that_of_the_store(eudiplo, monkeypatch):
+    async def away(self):
+        raise StoreUnavailable
+
+    monkeypatch.setattr(KeyStore, "ping", away)
+    status, refused = await eudiplo.call("GET", "/health")
+    assert (status, refused["error"]) == (503, "store-unavailable")
 
 
 async def test_the_path_begins_with_a_profile(eudiplo):

@@ -86,7 +86,7 @@ def test_table_of_paths_is_that_of_the_door():
         tuple(map(form, each.calls)): ", ".join(
             WITHOUT_SCOPE.get(scope, f"`{scope}`") for scope in (each.scope, *each.also)
         )
-        for each in (*vault_door._operations(), capabilities_of(lambda path: {}))
+        for each in (*vault_door._operations(), capabilities_of(lambda path: {}, {}))
     }
     assert shown == there
 

@@ -1,6 +1,11 @@
 """Calls under `sys/` at the Vault door."""
 
+import json
+
 import pytest
+
+from minikms.errors import StoreUnavailable
+from minikms.store.keys import KeyStore
 
 MOUNT = {"type": "transit", "description": "the keys of Mini KMS"}
 
@@ -90,6 +95,7 @@ async def test_capabilities_follow_from_scopes(guarded, issue):
         "transit/keys/payments": ["read"],
         "transit/keys": ["list"],
         "transit/decrypt/payments": ["deny"],
+        "transit/verify/payments": ["deny"],
         "sys/capabilities-self": ["create", "update"],
         "kv/data": ["deny"],
     }
@@ -103,6 +109,39 @@ async def test_capabilities_follow_from_scopes(guarded, issue):
         "capabilities": ["create", "update"],
         "transit/sign/payments": ["create", "update"],
     }
+
+
+@pytest.mark.parametrize("scope", ["verify", "mac"])
+async def test_either_scope_is_enough_to_verify(guarded, issue, scope):
+    token, path = await issue(scope), "transit/verify/payments"
+    data = await guarded.data("POST", "sys/capabilities-self", {"path": path}, token=token)
+    assert data["capabilities"] == ["create", "update"]
+
+
+async def test_no_name_is_twice_in_an_answer(vault):
+    paths = ["data", "auth", "warnings", "kv/data"]
+    async with vault.session.post(
+        f"{vault.url}/v1/sys/capabilities-self", json={"paths": paths}
+    ) as answer:
+        found = []
+        json.loads(await answer.text(), object_pairs_hook=found.append)
+    for pairs in found:
+        names = [name for name, _ in pairs]
+        assert len(names) == len(set(names))
+    assert sorted(name for name, _ in found[0]) == sorted(paths)
+
+
+async def test_the_health_is_that_of_a_sealed_vault_if_the_store_is_away(vault, monkeypatch):
+    async def away(self):
+        raise StoreUnavailable
+
+    monkeypatch.setattr(KeyStore, "ping", away)
+    status, answer = await vault.call("GET", "sys/health")
+    assert status == 503
+    assert {"initialized": True, "sealed": True, "standby": True}.items() <= answer.items()
+    assert (await vault.call("HEAD", "sys/health"))[0] == 503
+    monkeypatch.undo()
+    assert (await vault.call("HEAD", "sys/health"))[0] == 200
 
 
 async def test_capabilities_need_a_path(vault):
