@@ -18,7 +18,7 @@ _TYP: Final = "key-attestation+jwt"
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """The claims of an attestation that its caller gives; None leaves a claim out.
+    """The claims that the caller gives an attestation; None leaves a claim out.
 
     `keys` are the attested keys, and `expires_in` is in seconds: the attestation expires then, or
     with the first of its keys. With `allow_imported`, they may be imported keys.

@@ -1,9 +1,9 @@
 """Kinds of certificates, with their extensions and bounds.
 
-`iaca`, `document-signer` and `reader` have the tables of ISO/IEC 18013-5 Annex B, sections B.1.2,
-B.1.4 and B.1.7, in its second edition; `crl` of an IACA is mandatory in the first one.
-`self-signed` has the extensions of `openssl req -x509`, and `client` the ones of a TLS client (RFC
-5280 section 4.2.1.12).
+`iaca`, `document-signer` and `reader` follow the tables of ISO/IEC 18013-5 Annex B, sections B.1.2,
+B.1.4 and B.1.7, in its second edition; the first edition requires the `crl` of an IACA.
+`self-signed` has the extensions of `openssl req -x509`, and `client` has the extensions of a TLS
+client (RFC 5280 section 4.2.1.12).
 """
 
 from collections.abc import Mapping
@@ -30,10 +30,10 @@ _EDWARDS: Final = (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
 class CertificateProfile:
     """One kind of certificate.
 
-    One with `is_ca` is signed by its own key, another one by the key of a CA. `usages` are its key
-    usages, `constraints` its basic constraints, and `purpose` its extended key usage, with its
-    criticality; None if it has no such extension. `most_days` bounds its life. The other members
-    are rules of ISO/IEC 18013-5.
+    If `is_ca`, it is signed with its own key, otherwise with the key of a CA. `usages` are its key
+    usages. `constraints` are its basic constraints, and `purpose` is its extended key usage and
+    whether it is critical; None if it has no such extension. `most_days` bounds its life. The other
+    members are rules of ISO/IEC 18013-5.
     """
 
     is_ca: bool
@@ -57,9 +57,9 @@ class CertificateProfile:
         if not self.is_iso:
             return
         if not _is_iso_curve(issuer):
-            raise UnsupportedOption("ISO/IEC 18013-5 has ES256, ES384 and ES512 for issuers.")
+            raise UnsupportedOption("ISO/IEC 18013-5 allows p256, p384 and p521 for issuers.")
         if not (_is_iso_curve(public) or isinstance(public, _EDWARDS)):
-            raise UnsupportedOption("ISO/IEC 18013-5 does not have keys like the subject's.")
+            raise UnsupportedOption("ISO/IEC 18013-5 does not allow the type of the subject's key.")
 
     def check_issuer(self, issuer: x509.Certificate) -> None:
         """Raise InvalidCertificate for a CA that cannot issue such a certificate."""
@@ -68,7 +68,7 @@ class CertificateProfile:
         constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
         countries = issuer.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)
         if constraints.path_length != 0 or len(countries) != 1:
-            raise InvalidCertificate("By ISO/IEC 18013-5, an IACA has pathLen 0 and one C.")
+            raise InvalidCertificate("ISO/IEC 18013-5 requires pathLen 0 and one C in an IACA.")
 
     def check_subject(self, subject: x509.Name, issuer: x509.Name) -> None:
         """Raise InvalidCertificate for a subject that such a certificate cannot have."""
@@ -77,15 +77,15 @@ class CertificateProfile:
         if not self.is_iso:
             return
         if len(subject.get_attributes_for_oid(NameOID.COMMON_NAME)) != 1:
-            raise InvalidCertificate("By ISO/IEC 18013-5, the subject has one CN.")
+            raise InvalidCertificate("ISO/IEC 18013-5 requires one CN in the subject.")
         if not self.names_country:
             return
         if len(subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)) != 1:
-            raise InvalidCertificate("By ISO/IEC 18013-5, the subject has one C.")
+            raise InvalidCertificate("ISO/IEC 18013-5 requires one C in the subject.")
         for oid in (NameOID.COUNTRY_NAME, NameOID.STATE_OR_PROVINCE_NAME):
             expected = issuer.get_attributes_for_oid(oid)
             if expected and subject.get_attributes_for_oid(oid) != expected:
-                raise InvalidCertificate("By ISO/IEC 18013-5, C and ST are those of the issuer.")
+                raise InvalidCertificate("ISO/IEC 18013-5 requires the issuer's C and ST.")
 
 
 PROFILES: Final[Mapping[str, CertificateProfile]] = {

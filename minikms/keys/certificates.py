@@ -1,4 +1,4 @@
-"""The certificates of a key: read, checked, and in the forms that others take (RFC 5280)."""
+"""The certificates of a key: reading, checking, and the forms for JOSE and COSE (RFC 5280)."""
 
 import base64
 import hashlib
@@ -16,13 +16,13 @@ from minikms.errors import InvalidCertificate, TooLargeRecord, UnsupportedOperat
 from minikms.keys.public_keys import public_key_of, spki
 from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES, KeyRecord
 
-# Reading a certificate of a caller can raise these, at first or when a part of it is asked for.
+# The errors of reading a caller's certificate, or later a part of it.
 UNREADABLE: Final = (
     *(ValueError, TypeError, KeyError, InvalidSignature, UnsupportedAlgorithm),
     *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
 )
 
-# Characters of all texts in PEM, which is a third longer than DER, and may have remarks.
+# The most characters of all PEM texts: PEM is a third longer than DER, and may have remarks.
 _MAX_TEXTS: Final = 2 * MAX_CERTIFICATE_BYTES
 
 
@@ -34,7 +34,7 @@ def chain_of(record: KeyRecord) -> tuple[bytes, ...]:
 def sent_chain(record: KeyRecord) -> tuple[str, ...]:
     """The chain of a key as base64 of DER, for `x5c` and `x5chain`: without a self-signed root.
 
-    Those who verify have the root already (RFC 5280 section 6.1). The key's own certificate stays.
+    Verifiers have the root already (RFC 5280 section 6.1). The key's own certificate stays.
     """
     chain = record.certificates
     return chain[:-1] if len(chain) > 1 and _is_self_signed(chain[-1]) else chain
@@ -84,7 +84,7 @@ def read_certificate(text: str, place: int = 0) -> x509.Certificate:
     """The one certificate of a PEM text; raises InvalidCertificate, which names its place."""
     try:
         [certificate] = x509.load_pem_x509_certificates(text.encode())
-        # They are parsed when they are asked for.
+        # pyca/cryptography parses each part only when it is read.
         certificate.public_key()
         _ = certificate.extensions, certificate.subject, certificate.issuer
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -126,6 +126,6 @@ def _is_self_signed(text: str) -> bool:
     return True
 
 
-def _fault(place: int, what: str) -> InvalidCertificate:
+def _fault(place: int, predicate: str) -> InvalidCertificate:
     pointer = f"#/certificates/{place}"
-    return InvalidCertificate(errors=[(pointer, f"The certificate {what}.")])
+    return InvalidCertificate(errors=[(pointer, f"The certificate {predicate}.")])

@@ -27,7 +27,7 @@ from minikms.records import AnyKey, KeyRef
 
 SigningKey: TypeAlias = UsableKey[Signer[Any, Any]]
 
-# Of a request to copy: characters, and extensions.
+# The most characters and extensions of a request to copy.
 _MAX_TEMPLATE: Final = 64 * 1024
 _MAX_EXTENSIONS: Final = 64
 
@@ -59,9 +59,9 @@ class MakeCsr(Operation[Signer[Any, Any], str]):
 
 @dataclass(slots=True, repr=False)
 class CopyCsr(Operation[Signer[Any, Any], str]):
-    """A certificate request in PEM, with the subject and the extensions of another one in PEM.
+    """A certificate request in PEM, with the subject and the extensions of `template`, also in PEM.
 
-    An empty one has neither. Raises InvalidCertificate and UnsupportedOption.
+    An empty `template` has neither. Raises InvalidCertificate and UnsupportedOption.
     """
 
     uses = (Use(Signer, "sign"),)
@@ -82,7 +82,7 @@ class CopyCsr(Operation[Signer[Any, Any], str]):
             if len(extensions) > _MAX_EXTENSIONS:
                 raise InvalidCertificate(f"A request has at most {_MAX_EXTENSIONS} extensions.")
             require_bounded(_extension(csr, x509.SubjectAlternativeName))
-        # All at once: `add_extension` compares each with all before it.
+        # Added at once: `add_extension` compares each with all before it.
         builder = x509.CertificateSigningRequestBuilder(subject, extensions)
         return sign_x509(builder, key, None).public_bytes(Encoding.PEM).decode()
 
@@ -91,8 +91,9 @@ class CopyCsr(Operation[Signer[Any, Any], str]):
 class CertificateRequest:
     """A certificate that a caller asks for.
 
-    `profile` is one of PROFILES. The subject's key is the one of `csr`, a request in PEM, or `key`,
-    which names a key of the service, or else the issuer's own. `subject` replaces the one of `csr`.
+    `profile` is one of PROFILES. The subject's key is the key of `csr`, a request in PEM, or the
+    service's key that `key` names, or else the issuer's own. `subject` replaces the subject of
+    `csr`.
     """
 
     profile: str
@@ -108,8 +109,8 @@ class CertificateRequest:
 class IssueCertificate(Operation[Signer[Any, Any], str]):
     """A certificate in PEM, signed by the issuer's key; raises InvalidCertificate.
 
-    Raises UnsupportedOption for keys that X.509, or the profile, does not have. The issuer is named
-    by the certificate of its key, which must be one of a CA.
+    Raises UnsupportedOption for keys that X.509 or the profile does not allow. The issuer's key
+    must have a CA certificate, whose subject becomes the issuer.
     """
 
     uses = (Use(Signer, "sign"),)
@@ -149,7 +150,7 @@ class IssueCertificate(Operation[Signer[Any, Any], str]):
 
 
 def _issuer(key: SigningKey) -> x509.Certificate:
-    """The certificate of an issuer's key."""
+    """The CA certificate of an issuer's key; raises InvalidCertificate if there is none."""
     chain = chain_of(key.record) if key.record else ()
     if not chain:
         raise InvalidCertificate(
@@ -159,20 +160,20 @@ def _issuer(key: SigningKey) -> x509.Certificate:
     constraints = _extension(certificate, x509.BasicConstraints)
     usage = _extension(certificate, x509.KeyUsage)
     if not (constraints and constraints.ca and (usage is None or usage.key_cert_sign)):
-        raise InvalidCertificate("The certificate of the issuer's key is not for a CA.")
+        raise InvalidCertificate("The certificate of the issuer's key is not a CA certificate.")
     return certificate
 
 
 def _subject(
     request: CertificateRequest, own: Any
 ) -> tuple[x509.Name, Any, list[x509.GeneralName]]:
-    """The subject, its public key and its alternative names; `own` is the key of the issuer."""
+    """The subject's name, public key and alternative names; `own` is the key of the issuer."""
     if request.csr is None:
         return read_name(request.subject or ""), own, []
     try:
         csr = x509.load_pem_x509_csr(request.csr.encode())
         public = csr.public_key()
-        # Before the signature: it may take long to verify by a large key.
+        # Checked before the signature, which takes long to verify with a large key.
         if not is_of_strong_signer(public):
             raise UnsupportedOption(
                 "The subject's key is of a type or a size that is not certified."
@@ -237,7 +238,7 @@ def _contacts(
 ) -> list[x509.ExtensionType]:
     """The issuer's alternative names and revocation list.
 
-    By ISO/IEC 18013-5 both are mandatory, and by default the ones in the issuer's certificate.
+    ISO/IEC 18013-5 requires both; by default they are copied from the issuer's certificate.
     """
     found: list[x509.ExtensionType] = []
     names: x509.IssuerAlternativeName | None = None
@@ -269,9 +270,9 @@ def _contacts(
 def _alternative_names(
     names: list[x509.GeneralName], subject: x509.Name
 ) -> tuple[x509.SubjectAlternativeName, bool]:
-    """The extension of alternative names, which is critical without a subject.
+    """The extension of alternative names, which is critical if the subject is empty.
 
-    RFC 5280 section 4.1.2.6 says so.
+    RFC 5280 section 4.1.2.6 requires this.
     """
     return x509.SubjectAlternativeName(names), not subject.rdns
 

@@ -36,7 +36,7 @@ CertificateHeader: TypeAlias = Literal["none", "x5chain", "x5t"]
 _ALG, _CRIT, _CONTENT_TYPE, _KID, _TYP, _X5CHAIN, _X5T = 1, 2, 3, 4, 16, 33, 34
 _SHA_256: Final = -16  # RFC 9054 section 3.1
 
-# Major types of their values.
+# The major types of their values.
 _TYPES: Final[Mapping[int | str, tuple[int, ...]]] = {
     _ALG: (UINT, NEGATIVE, TEXT),
     _CRIT: (ARRAY,),
@@ -48,13 +48,13 @@ _TYPES: Final[Mapping[int | str, tuple[int, ...]]] = {
 # Labels that are understood if `crit` has them.
 _UNDERSTOOD: Final = frozenset({_ALG, _CRIT, _CONTENT_TYPE, _KID})
 
-# Bytes of each header map: chains of certificates take some thousands.
+# The most bytes of a header map: a chain of certificates takes some thousands.
 _MAX_HEADER: Final = 65_536
 _TOO_LONG: Final = f"A header map has more than {_MAX_HEADER:,} bytes."
 
 
 class _Kind(NamedTuple):
-    """A kind of message, and the beginnings of its bytes and of the bytes that are signed."""
+    """A kind of message, with the first bytes of a tagged message, and of the bytes to sign."""
 
     name: str
     tag: int
@@ -63,7 +63,7 @@ class _Kind(NamedTuple):
 
 
 def _kind(name: str, context: str, tag: int) -> _Kind:
-    """A kind of message by its name, its context and its tag."""
+    """The kind of message with this name, context and tag."""
     to_sign = _FOUR + head(TEXT, len(context)) + context.encode()
     return _Kind(name, tag, head(TAG, tag) + _FOUR, to_sign)
 
@@ -88,10 +88,10 @@ class CoseResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CoseHeader:
-    """The header parameters of a new message that its caller chooses.
+    """The header parameters that the caller chooses for a new message.
 
-    `protected` and `unprotected` are encoded maps, or None. `kid` chooses the name of the key that
-    becomes the parameter of this name, and `certificate` the parameter with its certificate.
+    `protected` and `unprotected` are encoded maps, or None. `kid` chooses the value of the kid,
+    and `certificate` chooses the parameter with the key's certificate.
     """
 
     protected: bytes | None = None
@@ -116,7 +116,7 @@ class CoseHeader:
         ):
             own = Map() if data is None else _own_map(name, data)
             for label in own.keys() & taken:
-                fault = f"The service sets the label {label!r:.40}, or it is there twice."
+                fault = f"The service sets the label {label!r:.40}, or it occurs twice."
                 raise InvalidCose(errors=[(f"#/{name}", fault)])
             taken |= own.keys()
             our.update(own)
@@ -204,7 +204,7 @@ class VerifyCose(Operation[SignerOrMac, CoseResult]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Cose:
-    """A message in parts; `protected` is as it was signed, and `alg` its algorithm there."""
+    """A message in parts; `protected` has the signed bytes, and `alg` is its algorithm in them."""
 
     protected: bytes
     unprotected: bytes
@@ -254,14 +254,14 @@ class Cose:
 
 
 def _check_types(header: Map) -> None:
-    """Raise CborError if a value has another type than its label has."""
+    """Raise CborError if a value does not have the type of its label."""
     for label in header.keys() & _TYPES.keys():
         if header[label][0] >> 5 not in _TYPES[label]:
             raise CborError(f"The value of the label {label!r} has the wrong type.")
 
 
 def _check_critical(header: Map) -> None:
-    """Raise CborError unless all that is critical is there, and understood."""
+    """Raise CborError unless every critical label is present and understood."""
     if _CRIT not in header:
         return
     labels = Reader(header[_CRIT]).labels()
@@ -269,11 +269,11 @@ def _check_critical(header: Map) -> None:
         raise CborError("The label 2 (crit) is empty.")
     for label in labels:
         if label not in header or label not in _UNDERSTOOD:
-            raise CborError("The label 2 (crit) has one that is not there, or not understood.")
+            raise CborError("The label 2 (crit) names a label that is missing or not understood.")
 
 
 def _own_map(name: str, data: bytes) -> Map:
-    """A map with parameters of a caller, for the header map of this name; raises InvalidCose."""
+    """The map of a caller's parameters for the header map of this name; raises InvalidCose."""
     try:
         if len(data) > _MAX_HEADER:
             raise CborError(_TOO_LONG)
@@ -333,6 +333,6 @@ def _certificate(key: UsableKey[SignerOrMac], name: CertificateHeader) -> bytes:
     if name == "x5t":
         digest = hashlib.sha256(chain_of(record)[0]).digest()
         return cbor2.dumps(_X5T) + cbor2.dumps([_SHA_256, digest])
-    # One certificate stands without an array (RFC 9360 section 2).
+    # A single certificate has no array (RFC 9360 section 2).
     first, *others = map(base64.b64decode, sent_chain(record))
     return cbor2.dumps(_X5CHAIN) + cbor2.dumps([first, *others] if others else first)

@@ -1,4 +1,4 @@
-"""Versions of an alias: finding them, from a cache, and changing them."""
+"""Versions of an alias: finds them, with a cache, and changes them."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -13,7 +13,7 @@ from minikms.store.entries import ALIAS, alias_entry
 from minikms.store.keys import CheckVersions, KeyStore
 from minikms.versions import KeyVersions
 
-# The memory of cached versions, at most. Bytes of the versions of an alias, and of each of them.
+# The most memory of cached versions. The bytes of an alias's versions, and of each version.
 _MEMORY: Final = 16 * 1024 * 1024
 _EACH: Final = 900
 _EACH_VERSION: Final = 110
@@ -35,7 +35,7 @@ class VersionOperations(KeyOperations):
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
         """The versions of the alias `name`, read from the store if `fresh`; raises AliasNotFound.
 
-        It caches the newest key if it has to read it, so that a use of a key reads two entries.
+        The newest key is cached if it is read, so that a use of a key reads two entries.
         """
         found = None if fresh else self._versions.get((profile, name))
         if found is None:
@@ -70,7 +70,7 @@ class VersionOperations(KeyOperations):
         return [self._shown(found[kid]) if kid in found else None for kid in kids]
 
     async def drop_stale(self) -> None:
-        """Drop what is no longer valid in the caches."""
+        """Drop entries of the caches that are no longer valid."""
         await self.cache.drop_stale()
         await self._versions.drop_stale()
 
