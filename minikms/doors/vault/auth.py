@@ -128,6 +128,3 @@ def _time(nanoseconds: int | None) -> str | None:
         return None
     seconds = min(nanoseconds // _SECOND, _LATEST)
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-OPERATIONS: Final = (login, login_user, lookup_self, renew_self, revoke_self)

@@ -83,6 +83,3 @@ async def _signer(call: VaultCall, body: Body, cannot: str) -> tuple[KeyRecord, 
     except errors.KeyNotFound:
         pass
     raise invalid(f"{cannot}no such key version")
-
-
-OPERATIONS: Final = (create_csr, set_certificate)

@@ -103,6 +103,7 @@ class VaultDoor(Door):
 
 
 def _operations() -> "Sequence[VaultOperation]":
+    """All operations that the modules declare."""
     from minikms.doors.vault import (
         auth,
         certificates,
@@ -114,15 +115,8 @@ def _operations() -> "Sequence[VaultOperation]":
         sys,
         transfer,
     )
+    from minikms.doors.vault.operation import VaultOperation
 
-    return (
-        *keys.OPERATIONS,
-        *signing.OPERATIONS,
-        *encryption.OPERATIONS,
-        *macs.OPERATIONS,
-        *hashing.OPERATIONS,
-        *transfer.OPERATIONS,
-        *certificates.OPERATIONS,
-        *sys.OPERATIONS,
-        *auth.OPERATIONS,
-    )
+    modules = (keys, signing, encryption, macs, hashing, transfer, certificates, sys, auth)
+    declared = [each for module in modules for each in vars(module).values()]
+    return [each for each in declared if isinstance(each, VaultOperation)]

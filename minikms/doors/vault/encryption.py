@@ -246,6 +246,3 @@ def _with_status(body: Body, data: dict[str, Any]) -> Answer:
         "invalid HTTP response code override from partial_failure_response_code, reverting to 400"
     )
     return VaultAnswer(data, 400, (warning,))
-
-
-OPERATIONS: Final = (encrypt, decrypt, rewrap, data_key)

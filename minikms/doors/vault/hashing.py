@@ -63,6 +63,3 @@ def _written(data: bytes, encoding: str) -> str:
 def _require_format(encoding: str) -> None:
     if encoding not in _FORMATS:
         raise invalid(f'unsupported encoding format "{encoding}"; must be "hex" or "base64"')
-
-
-OPERATIONS: Final = (compute_hash, random)

@@ -416,18 +416,3 @@ def _time(nanoseconds: int) -> str:
 
 def _warnings(body: Body) -> tuple[str, ...]:
     return (_NO_BACKUP,) if body.boolean("allow_plaintext_backup") else ()
-
-
-OPERATIONS: Final = (
-    create_key,
-    read_key,
-    list_keys,
-    delete_key,
-    configure_key,
-    rotate_key,
-    trim_key,
-    soft_delete_key,
-    soft_restore_key,
-    read_keys_config,
-    write_keys_config,
-)

@@ -60,6 +60,3 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
         return {"valid": is_valid} if is_valid or "batch_input" not in body else {}
 
     return await answered(call, body, use, shown, cannot=_CANNOT)
-
-
-OPERATIONS: Final = (compute_hmac,)

@@ -109,6 +109,3 @@ def _asks_for_hmac(body: Body) -> bool:
     if not all(wanted):
         raise invalid(f"some elements of batch_input are missing '{name}'")
     return name != _SIGNATURE
-
-
-OPERATIONS: Final = (sign, verify)

@@ -189,16 +189,3 @@ def capabilities_of(
 def _mount_path(body: Body) -> str:
     """Return the path that a call names, with a slash at its end."""
     return body.text("path").rstrip("/") + "/"
-
-
-OPERATIONS: Final = (
-    health,
-    seal_status,
-    init,
-    leader,
-    list_mounts,
-    read_mount,
-    mount,
-    list_visible_mounts,
-    read_visible_mount,
-)

@@ -274,15 +274,3 @@ async def _unwrapped(call: VaultCall, body: Body) -> bytes:
         return keywrap.aes_key_unwrap_with_padding(aes_key, ciphertext[_WRAPPED:])
     except (keywrap.InvalidUnwrap, ValueError):
         raise invalid("the key that the ciphertext wraps cannot be unwrapped") from None
-
-
-OPERATIONS: Final = (
-    export_key,
-    read_wrapping_key,
-    import_key,
-    import_key_version,
-    backup_key,
-    restore_key,
-    read_cache_config,
-    write_cache_config,
-)
