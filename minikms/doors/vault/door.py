@@ -1,6 +1,5 @@
 """The Vault door: the head of a request in Vault's protocol, and the table of operations."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -25,9 +24,6 @@ _VERSION: Final = "/v1/"
 # A browser sends a POST of any page without asking first, since the door needs no header.
 _NO_PAGES: Final = "a request with an Origin is refused: no web page may call this port"
 
-# Vault's GenericNameRegex.
-_NAME: Final = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
-
 
 class VaultDoor(Door):
     """Vault's Transit engine, and the calls that clients of Vault make before they use it."""
@@ -42,6 +38,7 @@ class VaultDoor(Door):
         super().__init__(options, registry)
         # Imported here: the help of `minikms serve` loads this module without operations.
         from minikms.doors.paths import PathRoutes
+        from minikms.doors.vault.names import NAME
         from minikms.doors.vault.sys import capabilities_of
 
         known = [*_operations()]
@@ -54,7 +51,7 @@ class VaultDoor(Door):
                 for each in known
                 for method, path in each.paths()
             ),
-            _NAME,
+            NAME,
         )
         self._engines = {path.split("/")[0] for each in known for _, path in each.paths()}
 

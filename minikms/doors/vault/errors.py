@@ -14,7 +14,6 @@ _SLUGS: Final[Mapping[int, str]] = {
     400: "vault-invalid-request",
     404: "vault-not-found",
     405: "vault-unsupported-operation",
-    501: "vault-unsupported",
 }
 
 
@@ -57,7 +56,6 @@ _STATUSES: Final[Mapping[type[KmsError], tuple[int, str]]] = {
     # Another tenant's profile looks as if it did not exist.
     errors.ProfileNotFound: (404, "namespace not found"),
     errors.NotExportable: (400, "key is not exportable"),
-    errors.TokenNotFound: (403, PERMISSION_DENIED),
     errors.MethodNotAllowed: (405, "1 error occurred:\n\t* unsupported operation\n\n"),
     errors.RouteNotFound: (404, "1 error occurred:\n\t* unsupported path\n\n"),
 }

@@ -7,8 +7,6 @@ an answer without a body (204), or a VaultAnswer for everything else:
     async def rotate_key(call: VaultCall, body: Body) -> Answer | None:
         ...
 
-    OPERATIONS: Final = (rotate_key,)
-
 A path is below the mount of the Transit engine, or below `/v1` if it begins with a slash. A
 variable `{name}` is one segment, `{name...}` is the rest of the path. Variables are members of the
 body. A PUT is a POST, and a GET with `list=true` is a LIST. CONTRIBUTING.md has the whole recipe.
