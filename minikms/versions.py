@@ -24,7 +24,8 @@ class KeyVersions:
     Each rotation, and each move of the alias to another key, is the next version. `kids` are the
     keys of the versions from `first` on, without gaps: the last one is the key that the alias names
     now. A key may be deleted since, and may be the key of several versions. `min_available_version`
-    is 0 as long as no version was dropped.
+    is 0 as long as no version was dropped. `kept` says that the Vault door has changed the name: a
+    rotation or move that would drop its oldest version is refused.
     """
 
     kids: tuple[str, ...]
@@ -34,6 +35,7 @@ class KeyVersions:
     min_available_version: int = 0
     deletion_allowed: bool = False
     soft_deleted: bool = False
+    kept: bool = False
 
     @classmethod
     def known(cls, kid: str, predecessors: Sequence[str]) -> Self:
@@ -79,9 +81,23 @@ class KeyVersions:
                 return self.first + place
         return None
 
-    def followed_by(self, kid: str, most: int = MAX_VERSIONS) -> Self:
-        """These versions and the next one; only the newest `most` of them."""
-        return replace(self, kids=(*self.kids, kid)).trimmed(self.latest + 2 - most)
+    def followed_by(self, kid: str, aliases: int = 1) -> Self:
+        """These versions and the next one, without the oldest if there are too many.
+
+        `aliases` is the number of aliases of the key. Raises TooLargeRecord if they are `kept`.
+        """
+        self.require_room(aliases)
+        first = self.latest + 2 - most_versions(aliases)
+        return replace(self, kids=(*self.kids, kid)).trimmed(first)
+
+    def require_room(self, aliases: int) -> None:
+        """Raise TooLargeRecord if they are `kept`, and one more would drop the oldest."""
+        most = most_versions(aliases)
+        if self.kept and len(self.kids) >= most:
+            raise TooLargeRecord(
+                f"An alias of the key has {len(self.kids):,} versions, and may have {most:,} at "
+                "most: trim them at the Vault door."
+            )
 
     def trimmed(self, first: int) -> Self:
         """The versions from `first` on."""
@@ -118,10 +134,3 @@ def value_as_of(value: bytes, kid: str) -> bytes:
 def most_versions(aliases: int) -> int:
     """The most versions of each alias of a key that has so many aliases."""
     return max(MAX_VERSIONS // max(aliases, 1), MIN_VERSIONS)
-
-
-def require_room(versions: KeyVersions, aliases: int) -> None:
-    """Raise TooLargeRecord if the next rotation would forget the oldest version."""
-    most = most_versions(aliases)
-    if len(versions.kids) >= most:
-        raise TooLargeRecord(f"The name has {most:,} versions, the most there may be: trim them.")

@@ -68,9 +68,18 @@ class DoorService(Protocol):
         Raises UnsupportedAlgorithm, TooBusy, and UnsupportedOperation for secret keys.
         """
 
-    async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
+    async def import_key(
+        self,
+        profile: str,
+        source: KeySource,
+        policy: KeyPolicy,
+        *,
+        check: Callable[[KeyRecord, KeyVersions], object] | None = None,
+    ) -> KeyRecord:
         """Store a key that exists.
 
+        With `check`, it is the next version of the one alias of `policy`, or AliasNotFound is
+        raised. `check` gets the newest record and the versions in the transaction, and may raise.
         Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, DecryptionFailed, KeyExists,
         AliasExists, TooLargeRecord and TooBusy.
         """

@@ -122,10 +122,18 @@ class KeyService(JweOperations, VersionOperations):
         return await self._maker.make_pair(profile, self._registry.get(alg))
 
     async def import_key(
-        self, profile: str, source: KeySource, policy: KeyPolicy, *, keep: bool = False
+        self,
+        profile: str,
+        source: KeySource,
+        policy: KeyPolicy,
+        *,
+        keep: bool = False,
+        check: CheckVersions | None = None,
     ) -> KeyRecord:
         """Store the key of `source`; with `keep`, an existing key gets the alias, and is returned.
 
+        With `check`, it is the next version of its one alias, or AliasNotFound is raised. `check`
+        is called with the newest record and the versions first, and may raise.
         Raises as `read_key` does, DecryptionFailed, KeyExists and AliasExists.
         """
         if source.wrapped is not None:
@@ -136,10 +144,15 @@ class KeyService(JweOperations, VersionOperations):
             source = replace(source, secret=secret)
         record, material = await self.read_key(profile, source, policy)
         set_key(record.kid, record.alg)
-        binding = policy.alias_taken
         return self._shown(
             await self._store.insert(
-                profile, record, material, policy.aliases, binding=binding, keep=keep
+                profile,
+                record,
+                material,
+                policy.aliases,
+                binding=policy.alias_taken if check is None else "update",
+                keep=keep,
+                check=check,
             )
         )
 

@@ -30,7 +30,7 @@ from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, P
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import ensure_sealing_key, require_profile, sealing_key
 from minikms.store.sessions import Session, Transaction
-from minikms.versions import KeyVersions, kid_in, most_versions
+from minikms.versions import KeyVersions, kid_in
 
 LOGGER = logging.getLogger(__name__)
 
@@ -203,9 +203,8 @@ async def next_entries(
     """The entries of a key's aliases once the key `kid` has replaced it.
 
     An entry has versions if it had some, if the record would forget a predecessor, and if `named`
-    has those of the alias.
+    has those of the alias. Raises TooLargeRecord.
     """
-    most = most_versions(len(old.aliases))
     entries = {}
     for alias in old.aliases:
         before = named.get(alias)
@@ -216,7 +215,7 @@ async def next_entries(
             before = KeyVersions.known(old.kid, predecessors)
         entries[alias] = kid.encode()
         if before is not None:
-            entries[alias] = before.followed_by(kid, most).to_bytes()
+            entries[alias] = before.followed_by(kid, len(old.aliases)).to_bytes()
     return entries
 
 
@@ -225,10 +224,13 @@ async def add_alias(
     record: KeyRecord,
     alias: str,
     binding: AliasBinding = "move",
+    *,
+    kept: bool = False,
 ) -> KeyRecord:
     """Let an alias name a key, and give the key's record, which is yet to be stored.
 
-    With "leave", an alias of another key stays there, and the record is unchanged. Raises
+    With "leave", an alias of another key stays there, and the record is unchanged. With `kept`, the
+    alias of another key keeps all its versions from now on. Raises
     AliasExists, AliasNotFound with "update", TooManyAliases and TooLargeRecord, and then has
     written nothing.
     """
@@ -261,6 +263,8 @@ async def add_alias(
         named = record.with_alias(alias)
     else:
         before = _versions_in(entry.value, alias, holder)
+        if kept:
+            before = replace(before, kept=True)
         named = record.with_alias(alias, versioned=True, again=record.kid in before.kids)
         value = before.followed_by(record.kid).to_bytes()
     await replace_record(session, holder.without_alias(alias))

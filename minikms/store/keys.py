@@ -53,7 +53,7 @@ from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
 from minikms.store.writes import Work
-from minikms.versions import KeyVersions, has_versions, kid_in, require_room
+from minikms.versions import KeyVersions, has_versions, kid_in
 
 # The number of keys due for deletion that one call reads.
 _DUE: Final = 1000
@@ -140,9 +140,12 @@ class KeyStore:
         binding: AliasBinding = "move",
         is_unique: bool = False,
         keep: bool = False,
+        check: CheckVersions | None = None,
     ) -> KeyRecord:
         """Store a new key with its `aliases`, and give its record.
 
+        With `check`, it is the next version of its one alias, which must exist; `check` gets the
+        newest record and the versions before, and may raise.
         See `add_alias` for `binding`. `is_unique` says that the kid cannot exist, which saves a
         read. With `keep`, an existing key with this kid gets the aliases, and its record is given.
         Raises KeyExists, AliasExists, TooManyAliases and TooLargeRecord, and then stores nothing.
@@ -150,6 +153,8 @@ class KeyStore:
 
         async def work(session: Transaction) -> KeyRecord:
             # Before anything is written, since others share the transaction.
+            if check is not None:
+                check(*await find_named(session, *aliases))
             existing = None if is_unique else await load_record(session, record.kid)
             if existing is not None:
                 if not keep or existing.is_gone:
@@ -158,7 +163,7 @@ class KeyStore:
                 return await bind_aliases(session, existing, aliases, binding)
             stored = record
             for alias in aliases:
-                stored = await add_alias(session, stored, alias, binding)
+                stored = await add_alias(session, stored, alias, binding, kept=check is not None)
             stored = replace(stored, seq=seq_of(session.next_place()))
             await insert_key(session, stored, material)
             return stored
@@ -208,10 +213,11 @@ class KeyStore:
                 set_key(old.kid, old.alg)
             else:
                 alias = ref.alias or ""
-                old, named[alias] = await find_named(session, alias)
+                old, before = await find_named(session, alias)
                 set_key(old.kid, old.alg)
-                check(old, named[alias])
-                require_room(named[alias], len(old.aliases))
+                check(old, before)
+                named[alias] = replace(before, kept=True)
+                named[alias].require_room(len(old.aliases))
             record, material = successor(old)
             entries = await next_entries(session, old, record.kid, named)
             stored = replace(
@@ -388,6 +394,7 @@ class KeyStore:
             after = change(record, before)
             if after == before:
                 return after
+            after = replace(after, kept=True)
             await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
             if alias not in record.versioned:
                 await replace_record(session, record.with_versions(alias))

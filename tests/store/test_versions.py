@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from minikms import versions
 from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
     KeyNotUsable,
+    TooLargeRecord,
     ValidationFailed,
 )
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRecord, KeyRef
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRecord, KeyRef, KeySource
 from minikms.store import entries
 from minikms.store.askar import new_raw_key
 from minikms.store.cache import Bounds
@@ -295,14 +297,14 @@ async def test_a_key_that_had_an_alias_is_deleted_with_its_next_name(calls):
 
 
 async def test_the_number_of_versions_is_bounded(calls):
-    versions = KeyVersions(("0",))
+    found = KeyVersions(("0",))
     for number in range(MAX_VERSIONS + 50):
-        versions = versions.followed_by(f"{number + 1}".rjust(43, "k"))
-    assert len(versions.kids) == MAX_VERSIONS
-    assert versions.latest == MAX_VERSIONS + 51
-    assert versions.first == versions.min_available_version == versions.min_decryption_version == 52
-    assert len(versions.to_bytes()) < 64 * 1024
-    assert KeyVersions.stored(versions.to_bytes()) == versions
+        found = found.followed_by(f"{number + 1}".rjust(43, "k"))
+    assert len(found.kids) == MAX_VERSIONS
+    assert found.latest == MAX_VERSIONS + 51
+    assert found.first == found.min_available_version == found.min_decryption_version == 52
+    assert len(found.to_bytes()) < 64 * 1024
+    assert KeyVersions.stored(found.to_bytes()) == found
     assert [most_versions(number) for number in (0, 1, 2, 1000)] == [1000, 1000, 500, MIN_VERSIONS]
 
 
@@ -431,3 +433,72 @@ async def test_an_alias_that_is_rotated_while_its_versions_are_read_keeps_its_nu
     moving(rotate)
     assert await pair[1].kids() == kids
     assert len(kids) == 2
+
+
+@pytest.mark.parametrize("moved", ["n", "m"])
+async def test_no_version_of_a_name_that_was_used_by_name_is_forgotten(calls, moved, monkeypatch):
+    """Not by a rotation of any alias of its key, nor by a move; the refusal changes nothing."""
+    monkeypatch.setattr(versions, "MAX_VERSIONS", 20)
+    kids = [await calls.make("n")]
+    kids += [(await calls.rotate_name("n")).kid for _ in range(18)]
+    await calls.associate(kids[-1], "m")
+    for rotated in (lambda: calls.rotate_name(moved), lambda: calls.rotate(kids[-1])):
+        with pytest.raises(TooLargeRecord):
+            await rotated()
+    assert await calls.kids() == kids
+    kids.append(await calls.make("n"))
+    with pytest.raises(TooLargeRecord):
+        await calls.make("n")
+    other = await calls.make()
+    with pytest.raises(TooLargeRecord):
+        await calls.associate(other, "n")
+    assert await calls.kids() == kids
+    await calls.change_versions("n", lambda _, found: found.trimmed(2))
+    await calls.rotate(kids[-1])
+    assert (await calls.kids())[:-1] == kids[1:]
+
+
+async def test_a_setting_keeps_the_versions_too(calls, monkeypatch):
+    monkeypatch.setattr(versions, "MAX_VERSIONS", 20)
+    kids = [await calls.make("n")]
+    await calls.change_versions("n", lambda _, found: replace(found, deletion_allowed=True))
+    for _ in range(19):
+        kids.append((await calls.rotate(kids[-1])).kid)
+    with pytest.raises(TooLargeRecord):
+        await calls.rotate(kids[-1])
+
+
+async def test_rotations_by_kid_and_moves_alone_are_never_refused(calls, monkeypatch):
+    monkeypatch.setattr(versions, "MAX_VERSIONS", 20)
+    kids = [await calls.make("n", "m")]
+    for number in range(50):
+        if number % 5 == 4:
+            kids.append(await calls.make("n", "m"))
+        else:
+            kids.append((await calls.rotate(kids[-1])).kid)
+    found = await calls.versions("n")
+    # A rotation of two aliases leaves 17 versions of each, and a move adds one.
+    assert (found.latest, len(found.kids)) == (51, MIN_VERSIONS + 1)
+    assert list(found.kids) == kids[-MIN_VERSIONS - 1 :]
+
+
+async def test_an_imported_version_is_checked_in_its_transaction(calls):
+    await calls.make("n")
+    source = KeySource("hs256", secret=bytes(range(32)))
+
+    def refuse(*_):
+        raise ValidationFailed
+
+    before = await calls.kids()
+    with pytest.raises(ValidationFailed):
+        await calls.import_key(source, NAMED, check=refuse)
+    with pytest.raises(AliasNotFound):
+        await calls.import_key(source, KeyPolicy(aliases=("gone",)), check=none)
+    assert await calls.kids() == before
+    seen = []
+    imported = await calls.import_key(
+        source, NAMED, check=lambda record, found: seen.append((record.kid, found.latest))
+    )
+    assert await calls.kids() == [*before, imported.kid]
+    assert seen == [(before[0], 1)]
+    assert (await calls.versions("n")).kept

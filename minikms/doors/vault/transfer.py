@@ -5,7 +5,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives import keywrap
 
-from minikms.doors import KeyPolicy, KeyRecord, KeyRef, KeySource, errors, keep_key
+from minikms.doors import KeyPolicy, KeyRecord, KeyRef, KeySource, KeyVersions, errors, keep_key
 from minikms.doors.operations import DecryptImport, Export, ExportHmacSecret
 from minikms.doors.vault import formats, names
 from minikms.doors.vault.body import Body, decoded
@@ -114,15 +114,25 @@ async def import_key(call: VaultCall, body: Body) -> None:
 async def import_key_version(call: VaultCall, body: Body) -> None:
     """Import a key as the next version of an imported one."""
     name = body.text("name")
+    missing = invalid(
+        f"no key found with name {name}; to import a new key, use the import/ endpoint"
+    )
+
+    def check(now: KeyRecord, versions: KeyVersions) -> None:
+        if IMPORTED not in now.labels:
+            raise invalid("the import_version endpoint can only be used with an imported key")
+        names.Name(name, versions, fresh=True).require_kept()
+
+    def check_again(now: KeyRecord, versions: KeyVersions) -> None:
+        check(now, versions)
+        if (now.alg, now.exportable, now.labels) != (record.alg, record.exportable, record.labels):
+            raise invalid(f"the key {name} was replaced meanwhile")
+
     try:
         found, record, of_vault = await typed(call, name)
     except errors.AliasNotFound:
-        raise invalid(
-            f"no key found with name {name}; to import a new key, use the import/ endpoint"
-        ) from None
-    if IMPORTED not in record.labels:
-        raise invalid("the import_version endpoint can only be used with an imported key")
-    found.require_kept()
+        raise missing from None
+    check(record, found.versions)
     if "version" in body:
         raise invalid("the private part of an imported version cannot be added later")
     policy = KeyPolicy(
@@ -130,7 +140,11 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
         exportable=record.exportable and "ciphertext" in body,
         labels=record.labels,
     )
-    await call.service.import_key(call.profile, await _source(call, body, of_vault.name), policy)
+    source = await _source(call, body, of_vault.name)
+    try:
+        await call.service.import_key(call.profile, source, policy, check=check_again)
+    except errors.AliasNotFound:
+        raise missing from None
 
 
 @operation("backupKey", "keys:export", "GET backup/{name}")

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
+from minikms.doors.vault import transfer
+
 # Type, body besides, alg here, encrypts, signs, derives, name of a version.
 TYPES = [
     ("aes128-gcm96", {}, "a128gcm", True, False, True, None),
@@ -515,3 +517,36 @@ async def test_an_import_that_is_refused(vault, wrapped):
         found = await refused(vault, "POST", "transit/keys/k/import", body)
         assert found.startswith(sentence)
     assert (await vault.call("GET", "transit/keys/k"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("DELETE", "keys/k/soft-delete"), "refusing to use soft-deleted key"),
+        (("DELETE", "keys/k"), "no key found with name k; to import a new key"),
+    ],
+    ids=["soft-delete", "delete"],
+)
+async def test_a_name_that_changes_while_a_version_is_read_is_checked_again(
+    vault, monkeypatch, change, sentence
+):
+    def public():
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        pem = key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
+        return {"type": "ecdsa-p256", "public_key": pem}
+
+    assert await vault.call("POST", "transit/keys/k/import", public()) == (204, None)
+    await vault.data("POST", "transit/keys/k/config", {"deletion_allowed": True})
+    read = transfer._source
+
+    async def source(call, body, kind):
+        found = await read(call, body, kind)
+        method, path = change
+        assert (await vault.call(method, f"transit/{path}"))[0] in (200, 204)
+        return found
+
+    monkeypatch.setattr(transfer, "_source", source)
+    refusal = await refused(vault, "POST", "transit/keys/k/import_version", public())
+    assert refusal.startswith(sentence)
+    async with vault.rest.get("/keys") as response:
+        assert len(await response.json()) == (change == ("DELETE", "keys/k/soft-delete"))
