@@ -333,10 +333,12 @@ class KeyService(JweOperations, VersionOperations):
         self, profile: str, ref: KeyRef, check: CheckVersions | None = None
     ) -> KeyRecord:
         made: tuple[KeyRecord, Stored] | None = None
+        made_for: tuple[str, KeyPolicy] | None = None
 
         def successor(old: KeyRecord) -> tuple[KeyRecord, Stored]:
             _require_rotatable(old)
-            if made is not None and made[0].alg == old.alg:
+            # The alias may have moved meanwhile.
+            if made is not None and made_for == (old.alg, _policy_of(old)):
                 return made
             algorithm = self._registry.of(old)
             if is_slow_to_make(algorithm, "generate"):
@@ -351,6 +353,7 @@ class KeyService(JweOperations, VersionOperations):
                 algorithm = self._registry.of(old)
                 make = maker(algorithm, _policy_of(old), algorithm.generate)
                 made = await self._maker.in_turn(profile, algorithm, "generate", make)
+                made_for = old.alg, _policy_of(old)
 
     # Certificates
 

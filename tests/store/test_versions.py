@@ -14,6 +14,7 @@ from minikms.errors import (
     TooLargeRecord,
     ValidationFailed,
 )
+from minikms.keys import service
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRecord, KeyRef, KeySource
@@ -502,3 +503,24 @@ async def test_an_imported_version_is_checked_in_its_transaction(calls):
     assert await calls.kids() == [*before, imported.kid]
     assert seen == [(before[0], 1)]
     assert (await calls.versions("n")).kept
+
+
+async def test_a_slow_rotation_makes_the_key_for_the_policy_of_the_key_that_it_replaces(
+    calls, monkeypatch
+):
+    """The alias moves to a key with another policy while its successor is made."""
+    await calls.make("n", alg="p256")
+    other = (await calls.generate("p256", KeyPolicy(exportable=True))).kid
+    monkeypatch.setattr(service, "is_slow_to_make", lambda *_: True)
+    in_turn, made = calls.service._maker.in_turn, []
+
+    async def moving(*args):
+        made.append(await in_turn(*args))
+        if len(made) == 1:
+            await calls.associate(other, "n")
+        return made[-1]
+
+    monkeypatch.setattr(calls.service._maker, "in_turn", moving)
+    rotated = await calls.rotate_name("n")
+    assert (rotated.exportable, len(made)) == (True, 2)
+    assert (await calls.kids())[1:] == [other, rotated.kid]
