@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -177,6 +178,14 @@ def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     assert json.loads(command("mkms --json csr signer CN=b"))["csr"].startswith("-----BEGIN")
     command("mkms key certificates signer --remove")
     assert minikms.find_key("signer").certificates == ()
+
+
+def test_a_file_without_an_end_of_a_certificate_takes_no_longer(command, minikms, tmp_path):
+    minikms.generate_key("p256", alias="signer")
+    (tmp_path / "root.pem").write_text("-----BEGIN CERTIFICATE-----\n" * 10_000)
+    begin = time.process_time()
+    command("mkms key certificates signer root.pem", code=5)
+    assert time.process_time() - begin < 2
 
 
 def test_a_jwe_is_encrypted_and_decrypted(command, tmp_path):
