@@ -1,7 +1,6 @@
 """Keys by name: making, reading, listing, configuring, rotating, trimming and deleting them."""
 
 import re
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +19,11 @@ IMPORTED: Final = "vault%3Aimported"
 """The label of an imported key: ROTATABLE or FIXED."""
 ROTATABLE: Final = "rotatable"
 FIXED: Final = "fixed"
+
+# Of one listing; names are ASCII.
+MAX_NAMES: Final = 100_000
+MAX_NAME_BYTES: Final = 4 * 1024 * 1024
+_MORE_NAMES: Final = "There are more names: list again with the last one as `after`."
 
 MAX_CHAINS: Final = 4 * 1024 * 1024
 """Bytes of the certificates of all versions in an answer."""
@@ -77,19 +81,33 @@ async def read_key(call: VaultCall, body: Body) -> Answer:
 
 @operation("listKeys", "keys:read", "LIST keys")
 async def list_keys(call: VaultCall, body: Body) -> Answer:
-    """List the names of all keys of Vault's types, sorted."""
+    """List the names of all keys of Vault's types, sorted; the first ones if there are many."""
     types = key_types(call.registry)
-    found: list[str] = []
-    async for page in call.service.pages(call.profile):
-        for record in page:
-            if types.of(record) is not None:
-                found += [alias for alias in record.aliases if NAME.fullmatch(alias)]
-    found.sort()
     after, limit = body.text("after"), body.integer("limit")
-    start = bisect_right(found, after) if after else 0
-    found = found[start : start + limit] if limit > 0 else found[start:]
+    most = min(limit, MAX_NAMES) if limit > 0 else MAX_NAMES
+    require_present = call.door.presence()
+    found: list[str] = []
+    size, is_cut = 0, False
+    async for page in call.service.pages(call.profile):
+        require_present()
+        some = [
+            alias
+            for record in page
+            if types.of(record) is not None
+            for alias in record.aliases
+            if alias > after and NAME.fullmatch(alias)
+        ]
+        size += sum(map(len, some))
+        # Page by page, so that no step takes long: most of it is sorted already.
+        found += some
+        found.sort()
+        while len(found) > most or size > MAX_NAME_BYTES:
+            size -= len(found.pop())
+            is_cut = True
     if not found:
         raise not_found()
+    if is_cut and len(found) != limit:
+        return VaultAnswer({"keys": found}, warnings=(_MORE_NAMES,))
     return {"keys": found}
 
 

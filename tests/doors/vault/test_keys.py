@@ -1,16 +1,20 @@
 """Keys of the Vault door: making, reading, listing, configuring, deleting, export and import."""
 
+import contextlib
 import re
 import secrets
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiohttp import ClientError
 from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
-from minikms.doors.vault import transfer
+from minikms.doors import DoorCall
+from minikms.doors.vault import keys, transfer
+from minikms.keys import service
 
 # Type, body besides, alg here, encrypts, signs, derives, name of a version.
 TYPES = [
@@ -550,3 +554,43 @@ async def test_a_name_that_changes_while_a_version_is_read_is_checked_again(
     assert refusal.startswith(sentence)
     async with vault.rest.get("/keys") as response:
         assert len(await response.json()) == (change == ("DELETE", "keys/k/soft-delete"))
+
+
+@pytest.mark.parametrize("bound", ["MAX_NAMES", "MAX_NAME_BYTES"])
+async def test_a_listing_is_bounded_and_continues_after_the_last_name(vault, monkeypatch, bound):
+    names = [f"{number:02d}" for number in range(20)]
+    for place in range(20):
+        await make(vault, names[7 * place % 20])
+    monkeypatch.setattr(keys, bound, {"MAX_NAMES": 6, "MAX_NAME_BYTES": 12}[bound])
+    monkeypatch.setattr(service, "_PAGE", 3)
+    listed, path = [], "transit/keys?list=true"
+    while len(listed) < len(names):
+        after = f"&after={listed[-1]}" if listed else ""
+        _, answer = await vault.call("GET", path + after)
+        listed += answer["data"]["keys"]
+        assert (answer["warnings"] is None) == (len(listed) == len(names))
+    assert listed == names
+    _, answer = await vault.call("GET", f"{path}&limit=5")
+    assert (answer["data"]["keys"], answer["warnings"]) == (names[:5], None)
+    _, answer = await vault.call("GET", f"{path}&limit=7")
+    assert (answer["data"]["keys"], len(answer["warnings"])) == (names[:6], 1)
+
+
+async def test_a_listing_ends_when_its_caller_is_gone(vault, monkeypatch):
+    for name in "abcdef":
+        await make(vault, name)
+    monkeypatch.setattr(service, "_PAGE", 2)
+    checked = []
+
+    def presence(self):
+        def check():
+            checked.append(self.request.path)
+            if len(checked) == 2:
+                raise ConnectionResetError
+
+        return check
+
+    monkeypatch.setattr(DoorCall, "presence", presence)
+    with contextlib.suppress(ClientError):
+        await vault.call("LIST", "transit/keys")  # which the client does not repeat
+    assert len(checked) == 2
