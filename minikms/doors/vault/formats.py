@@ -1,30 +1,24 @@
 """Keys in the formats of the Transit engine, and as JWKs."""
 
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, rsa
 from joserfc.errors import JoseError
-from joserfc.jwk import import_key
+from joserfc.jwk import RSAKey, import_key
 
 from minikms.doors.public_keys import spki_of
 from minikms.doors.vault.errors import VaultError, invalid
 
 FORMATS: Final = ("", "raw", "der", "pem")
 
-_CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
-    "P-256": ec.SECP256R1(),
-    "P-384": ec.SECP384R1(),
-    "P-521": ec.SECP521R1(),
-    "secp256k1": ec.SECP256K1(),
-}
-_SEEDS: Final[Mapping[str, Callable[[bytes], Any]]] = {
-    "ML-DSA-44": mldsa.MLDSA44PrivateKey.from_seed_bytes,
-    "ML-DSA-65": mldsa.MLDSA65PrivateKey.from_seed_bytes,
-    "ML-DSA-87": mldsa.MLDSA87PrivateKey.from_seed_bytes,
+_ML_DSA: Final[Mapping[str, Any]] = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
 }
 
 
@@ -77,7 +71,8 @@ def jwk_of_private(pkcs8: bytes) -> dict[str, str]:
     try:
         key = ser.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
         if isinstance(key, rsa.RSAPrivateKey):
-            return _rsa_jwk(key)  # the service validates it, in a thread
+            of_jose: Any = RSAKey(key, key)
+            return dict(of_jose.as_dict(private=True))  # the service validates it, in a thread
         for alg, kind in _ML_DSA.items():
             if isinstance(key, kind):
                 public, seed = key.public_key().public_bytes_raw(), key.private_bytes_raw()
@@ -103,45 +98,15 @@ def jwk_of_public(pem: str) -> dict[str, str]:
 
 def _private(jwk: Mapping[str, str]) -> Any:
     """Return the key of pyca/cryptography of a private JWK of the service."""
-    if jwk["kty"] == "EC":
-        return ec.derive_private_key(_number(jwk, "d"), _CURVES[jwk["crv"]])
     if jwk["kty"] == "RSA":
         public = rsa.RSAPublicNumbers(_number(jwk, "e"), _number(jwk, "n"))
         p, q, d, dp, dq, qi = (_number(jwk, each) for each in ("p", "q", "d", "dp", "dq", "qi"))
         numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public)
         return numbers.private_key(unsafe_skip_rsa_key_validation=True)
     if jwk["kty"] == "AKP":
-        return _SEEDS[jwk["alg"]](_bytes(jwk["priv"]))
-    return ed25519.Ed25519PrivateKey.from_private_bytes(_bytes(jwk["d"]))
-
-
-def _rsa_jwk(key: rsa.RSAPrivateKey) -> dict[str, str]:
-    numbers = key.private_numbers()
-    public = numbers.public_numbers
-    members = {
-        "n": public.n,
-        "e": public.e,
-        "d": numbers.d,
-        "p": numbers.p,
-        "q": numbers.q,
-        "dp": numbers.dmp1,
-        "dq": numbers.dmq1,
-        "qi": numbers.iqmp,
-    }
-    return {
-        "kty": "RSA",
-        **{
-            name: _text(number.to_bytes((number.bit_length() + 7) // 8))
-            for name, number in members.items()
-        },
-    }
-
-
-_ML_DSA: Final[Mapping[str, Any]] = {
-    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
-    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
-    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
-}
+        return _ML_DSA[jwk["alg"]].from_seed_bytes(_bytes(jwk["priv"]))
+    of_jose: Any = import_key({**jwk})
+    return of_jose.private_key
 
 
 def _unknown_form(jwk: Mapping[str, str]) -> VaultError:
