@@ -1,5 +1,6 @@
 """Keys by name: making, reading, listing, configuring, rotating, trimming and deleting them."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
@@ -280,6 +281,7 @@ async def records_of(
         for number, record in zip(page, records, strict=True):
             if record is not None and types.of(record) is not None:
                 yield number, record
+        await asyncio.sleep(0)  # all may be in the cache: lets calls go on
 
 
 async def _change(

@@ -3,12 +3,16 @@
 import asyncio
 from collections import Counter
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import ClientSession
 from doors.vault.conftest import Vault
 
+from minikms.doors.vault.keys import records_of
 from minikms.keys.versions import VersionOperations
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.versions import KeyVersions
 
 
 async def versions(vault, name="k"):
@@ -337,6 +341,30 @@ def stale(monkeypatch):
         return lambda: monkeypatch.setattr(VersionOperations, "versions", find)
 
     return run
+
+
+async def test_many_versions_in_the_cache_let_other_calls_go_on():
+    other, ticks = asyncio.Event(), 0
+
+    class Cached:
+        async def records(self, profile, kids):
+            return [record] * len(kids)
+
+    async def tick():
+        nonlocal ticks
+        while not other.is_set():
+            ticks += 1
+            await asyncio.sleep(0)
+
+    registry = AlgorithmRegistry.from_installed()
+    record = SimpleNamespace(alg="ed25519")
+    call = SimpleNamespace(registry=registry, profile="default", service=Cached())
+    task = asyncio.create_task(tick())
+    found = KeyVersions(("kid",) * 1000)
+    assert len([each async for each in records_of(call, found, found.shown)]) == 1000
+    other.set()
+    await task
+    assert ticks >= 9
 
 
 async def test_settings_are_stored_though_the_cache_has_them_already(vault, stale):
