@@ -94,15 +94,6 @@ def multikey(multicodec: int, public: bytes) -> str:
     return "z" + b58(bytes(code) + public)
 
 
-def parse_json(body: bytes) -> Any:
-    """Parse JSON; raises JSONDecodeError, and MemoryError if memory runs out."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        require_memory(exc)
-        raise
-
-
 def require_memory(exc: orjson.JSONDecodeError) -> None:
     """Raise MemoryError if orjson could not allocate memory: the text may be valid JSON."""
     if "memory" in exc.msg:

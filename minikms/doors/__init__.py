@@ -1,6 +1,7 @@
 """The names that the author of a door imports (docs/writing-a-door.md)."""
 
 from minikms import errors
+from minikms.doors.json_bodies import parse_json
 from minikms.doors.protocol import (
     ANY_TOKEN,
     LOGIN,
@@ -14,7 +15,6 @@ from minikms.doors.protocol import (
     DoorService,
     ErrorAnswer,
 )
-from minikms.encodings import parse_json
 from minikms.errors import (
     BadRequest,
     KmsError,

@@ -25,9 +25,9 @@ from minikms.doors.protocol import (
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.events import CURRENT, AuditSink
 from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
+from minikms.http.body_bounds import SMALL_BODY
 from minikms.http.gate import Gate, Gated, enter, receive
 from minikms.http.hosts import known_hosts
-from minikms.http.limits import SMALL_BODY
 from minikms.http.logs import request_id
 from minikms.http.proxies import parse_proxies
 from minikms.http.request_batches import EVERY_PATH

@@ -15,8 +15,9 @@ from minikms.access.tokens import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored
+from minikms.http.body_bounds import refuse_too_large
 from minikms.http.hosts import Hosts
-from minikms.http.limits import InFlight, expect, read_body, refuse_too_large
+from minikms.http.limits import InFlight, expect, read_body
 from minikms.http.logs import EVENT, request_id
 from minikms.http.problems import slug_of
 from minikms.http.proxies import Network, forwarded_address

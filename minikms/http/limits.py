@@ -3,17 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from minikms.errors import BodyTooLarge, RequestTimeout, TooBusy
-
-SMALL_BODY: Final = 64 * 1024
-"""Bytes of a body, decoded, whose JSON values are not counted."""
-
-# JSON values of a larger body, as many as fit into a small one: `{}` takes 64 bytes of memory.
-_MAX_VALUES: Final = 20_000
+from minikms.errors import RequestTimeout, TooBusy
+from minikms.http.body_bounds import refuse_too_large
 
 
 class InFlight:
@@ -78,34 +72,3 @@ async def expect(request: web.Request) -> None:
     writer = request.writer
     await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     writer.output_size = 0  # nothing of the answer itself
-
-
-def refuse_too_large(size: int, most: int) -> None:
-    """Raise BodyTooLarge for a body of more than `most` bytes."""
-    if size > most:
-        raise BodyTooLarge(f"The body is over the limit of {most:,} bytes.")
-
-
-class BodyBound:
-    """Bounds a body that comes in parts: its bytes, and if it is large, its JSON values."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = self._values = 0
-
-    def add(self, part: bytes) -> None:
-        """Count a part; raises BodyTooLarge."""
-        self._size += len(part)
-        refuse_too_large(self._size, self._most)
-        if self._most <= SMALL_BODY:
-            return
-        self._values += _count_values(part)
-        if self._size > SMALL_BODY and self._values > _MAX_VALUES:
-            raise BodyTooLarge(
-                f"A body over {SMALL_BODY:,} bytes has at most {_MAX_VALUES:,} JSON values."
-            )
-
-
-def _count_values(body: bytes) -> int:
-    """Count the JSON values of a body, or more: commas and brackets in texts count as well."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{") + 1

@@ -21,8 +21,8 @@ from minikms.errors import (
     ValidationFailed,
 )
 from minikms.events import CURRENT
+from minikms.http.body_bounds import SMALL_BODY, BodyBound
 from minikms.http.gate import enter, receive
-from minikms.http.limits import SMALL_BODY, BodyBound
 from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN

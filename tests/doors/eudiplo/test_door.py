@@ -138,6 +138,12 @@ async def test_a_key_without_its_private_part_is_not_imported(eudiplo, jwk):
     assert refused["error"] == "validation-failed"
 
 
+async def test_a_large_body_with_many_values_is_refused(eudiplo):
+    body = {"kid": KID, **ES256, "padding": [{}] * 30_000}
+    status, refused = await eudiplo.call("POST", "/keys", body)
+    assert (status, refused["error"]) == (413, "body-too-large")
+
+
 async def test_a_kid_names_one_key(eudiplo):
     await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
     status, refused = await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})

@@ -1,0 +1,42 @@
+"""The bounds of a body: its bytes, and the number of its JSON values."""
+
+from typing import Final
+
+from minikms.errors import BodyTooLarge
+
+SMALL_BODY: Final = 64 * 1024
+"""Bytes of a body, decoded, whose JSON values are not counted."""
+
+# JSON values of a larger body, as many as fit into a small one: `{}` takes 64 bytes of memory.
+_MAX_VALUES: Final = 20_000
+
+
+def refuse_too_large(size: int, most: int) -> None:
+    """Raise BodyTooLarge for a body of more than `most` bytes."""
+    if size > most:
+        raise BodyTooLarge(f"The body is over the limit of {most:,} bytes.")
+
+
+class BodyBound:
+    """Bounds a body that comes in parts: its bytes, and if it is large, its JSON values."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = self._values = 0
+
+    def add(self, part: bytes) -> None:
+        """Count a part; raises BodyTooLarge."""
+        self._size += len(part)
+        refuse_too_large(self._size, self._most)
+        if self._most <= SMALL_BODY:
+            return
+        self._values += _count_values(part)
+        if self._size > SMALL_BODY and self._values > _MAX_VALUES:
+            raise BodyTooLarge(
+                f"A body over {SMALL_BODY:,} bytes has at most {_MAX_VALUES:,} JSON values."
+            )
+
+
+def _count_values(body: bytes) -> int:
+    """Count the JSON values of a body, or more: commas and brackets in texts count as well."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{") + 1
