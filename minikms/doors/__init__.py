@@ -15,6 +15,7 @@ from minikms.doors.protocol import (
     DoorService,
     ErrorAnswer,
 )
+from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import (
     BadRequest,
     KmsError,
@@ -67,7 +68,9 @@ __all__ = [
     "SetupError",
     "Unauthenticated",
     "ValidationFailed",
+    "b64url_decode",
     "errors",
+    "jose_b64url",
     "keep_key",
     "parse_json",
     "set_alias",

@@ -1,6 +1,5 @@
 """The EUDIPLO door: keys and signatures in the contract of EUDIPLO's `http` KMS provider."""
 
-import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from minikms.doors import (
     MalformedJson,
     ValidationFailed,
     errors,
+    jose_b64url,
     parse_json,
 )
 
@@ -122,8 +122,7 @@ async def _sign(call: DoorCall) -> bytes:
     body.alg()
     operation = Sign(body.data("data"), SignOptions(alg=body.text("alg")))
     signed = await call.service.perform(call.profile, _ref(call), operation)
-    signature = base64.urlsafe_b64encode(signed.sig).decode("ascii").rstrip("=")
-    return orjson.dumps({"signature": signature})
+    return orjson.dumps({"signature": jose_b64url(signed.sig)})
 
 
 async def _delete(call: DoorCall) -> DoorAnswer:

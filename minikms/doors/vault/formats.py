@@ -1,6 +1,5 @@
 """Keys in the formats of the Transit engine, and as JWKs."""
 
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -10,7 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, rsa
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey, import_key
 
+from minikms.doors import b64url_decode, jose_b64url
 from minikms.doors.public_keys import spki_of
+from minikms.doors.vault.body import base64
 from minikms.doors.vault.errors import VaultError, invalid
 
 FORMATS: Final = ("", "raw", "der", "pem")
@@ -25,11 +26,11 @@ _ML_DSA: Final[Mapping[str, Any]] = {
 def public_key(jwk: Mapping[str, str], form: str = "") -> str:
     """Write a public key: PEM, or base64 of an Ed25519 key; raises VaultError for another form."""
     if jwk.get("crv") == "Ed25519" and form in ("", "raw"):
-        return _base64(_bytes(jwk["x"]))
+        return base64(b64url_decode(jwk["x"]))
     if form == "raw":
         raise _unknown_form(jwk)
     der = spki_of(jwk)
-    return _base64(der) if form == "der" else _pem("PUBLIC KEY", der)
+    return base64(der) if form == "der" else _pem("PUBLIC KEY", der)
 
 
 def private_key(jwk: Mapping[str, str], form: str = "") -> str:
@@ -39,26 +40,26 @@ def private_key(jwk: Mapping[str, str], form: str = "") -> str:
     """
     key = _private(jwk)
     if form in ("", "raw") and jwk.get("crv") == "Ed25519":
-        return _base64(_bytes(jwk["d"]) + _bytes(jwk["x"]))
+        return base64(b64url_decode(jwk["d"]) + b64url_decode(jwk["x"]))
     if form == "raw":
         raise _unknown_form(jwk)
     older = form == "" and jwk["kty"] in ("EC", "RSA")
     kind = ser.PrivateFormat.TraditionalOpenSSL if older else ser.PrivateFormat.PKCS8
     encoding = ser.Encoding.DER if form == "der" else ser.Encoding.PEM
     encoded: bytes = key.private_bytes(encoding, kind, ser.NoEncryption())
-    return _base64(encoded) if form == "der" else encoded.decode()
+    return base64(encoded) if form == "der" else encoded.decode()
 
 
 def secret_key(secret: bytes, form: str = "") -> str:
     """Write a symmetric key; raises VaultError for a form of key pairs."""
     if form in ("der", "pem"):
         raise invalid("unknown format for HMAC key; supported values are `` or `raw`")
-    return _base64(secret)
+    return base64(secret)
 
 
 def secret_of(jwk: Mapping[str, str]) -> bytes:
     """Return the bytes of a symmetric key of a private JWK."""
-    return _bytes(jwk["k"])
+    return b64url_decode(jwk["k"])
 
 
 def chain(certificates: Iterable[str]) -> str:
@@ -76,7 +77,12 @@ def jwk_of_private(pkcs8: bytes) -> dict[str, str]:
         for alg, kind in _ML_DSA.items():
             if isinstance(key, kind):
                 public, seed = key.public_key().public_bytes_raw(), key.private_bytes_raw()
-                return {"kty": "AKP", "alg": alg, "pub": _text(public), "priv": _text(seed)}
+                return {
+                    "kty": "AKP",
+                    "alg": alg,
+                    "pub": jose_b64url(public),
+                    "priv": jose_b64url(seed),
+                }
         kty: Any = "OKP" if isinstance(key, ed25519.Ed25519PrivateKey) else "EC"
         return dict(import_key(pkcs8, kty).as_dict(private=True))
     # pyca/cryptography may not support the kind of key, nor joserfc the curve.
@@ -104,7 +110,7 @@ def _private(jwk: Mapping[str, str]) -> Any:
         numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public)
         return numbers.private_key(unsafe_skip_rsa_key_validation=True)
     if jwk["kty"] == "AKP":
-        return _ML_DSA[jwk["alg"]].from_seed_bytes(_bytes(jwk["priv"]))
+        return _ML_DSA[jwk["alg"]].from_seed_bytes(b64url_decode(jwk["priv"]))
     of_jose: Any = import_key({**jwk})
     return of_jose.private_key
 
@@ -115,7 +121,7 @@ def _unknown_form(jwk: Mapping[str, str]) -> VaultError:
 
 
 def _pem(label: str, der: bytes) -> str:
-    return _lines(label, _base64(der)) + "\n"
+    return _lines(label, base64(der)) + "\n"
 
 
 def _lines(label: str, text: str) -> str:
@@ -123,17 +129,5 @@ def _lines(label: str, text: str) -> str:
     return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----"))
 
 
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode()
-
-
-def _bytes(text: str) -> bytes:
-    return urlsafe_b64decode(f"{text}==")
-
-
-def _text(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def _number(jwk: Mapping[str, str], member: str) -> int:
-    return int.from_bytes(_bytes(jwk[member]))
+    return int.from_bytes(b64url_decode(jwk[member]))
