@@ -100,7 +100,8 @@ def test_keys_of_a_plugin_that_was_removed(plugin, started, run, options, tmp_pa
     orphan = first | {"installed": False}
     path, by_alias = f"/key/{first['kid']}", f"/key?alias={quote(ALIAS)}"
     assert "bip340" not in {row["name"] for row in ok(call("GET", "/algorithms"))}
-    assert ok(call("GET", path)) == ok(call("GET", by_alias)) == orphan
+    alone = orphan | {"cose_key": None}  # which a listing leaves out
+    assert ok(call("GET", path)) == ok(call("GET", by_alias)) == alone
     for listed in (
         ok(call("GET", "/keys")),
         ok(call("GET", "/keys", Accept="application/x-ndjson")),
@@ -156,7 +157,7 @@ def test_keys_of_a_plugin_that_was_removed(plugin, started, run, options, tmp_pa
     assert run("store", "verify", **options).returncode == 0
     service, call = started()
     again = first | {"labels": {"a": "b"}, "aliases": [ALIAS, "too"]}
-    assert ok(call("GET", path)) == again
+    assert ok(call("GET", path)) == again | {"cose_key": None}
     assert ok(call("POST", "/verify", by | {"sig": sig})) == {"valid": True}
     assert ok(call("POST", "/sign", by))["alg"] is None
     assert ok(call("GET", f"{path}/export"))["jwk"].items() > first["jwk"].items()
