@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -180,12 +179,11 @@ def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     assert minikms.find_key("signer").certificates == ()
 
 
-def test_a_file_without_an_end_of_a_certificate_takes_no_longer(command, minikms, tmp_path):
+def test_a_file_of_many_beginnings_of_a_certificate_is_read_once(command, minikms, tmp_path):
+    # A search for the end from each of them takes minutes.
     minikms.generate_key("p256", alias="signer")
-    (tmp_path / "root.pem").write_text("-----BEGIN CERTIFICATE-----\n" * 10_000)
-    begin = time.process_time()
+    (tmp_path / "root.pem").write_text("-----BEGIN CERTIFICATE-----\n" * 20_000)
     command("mkms key certificates signer root.pem", code=5)
-    assert time.process_time() - begin < 2
 
 
 def test_a_jwe_is_encrypted_and_decrypted(command, tmp_path):
