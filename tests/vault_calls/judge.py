@@ -14,7 +14,7 @@ from vault import Answer, Vault
 
 from vault_calls.call import Call
 
-_HASHES = {
+HASHES = {
     "sha1": hashes.SHA1(),
     "sha2-224": hashes.SHA224(),
     "sha2-256": hashes.SHA256(),
@@ -69,7 +69,7 @@ def _sign(server: Vault, name: str, asked: dict[str, Any], result: dict[str, Any
         key.verify(signature, message)
         return 1
     named = asked.get("hash_algorithm") or asked.get("algorithm") or "sha2-256"
-    used: Any = _HASHES.get(named)
+    used: Any = HASHES.get(named)
     if str(asked.get("prehashed")).lower() == "true":
         digest = message
     else:
@@ -94,7 +94,7 @@ def _verify_ecdsa(
         r, s = (int.from_bytes(half, "big") for half in (signature[:length], signature[length:]))
         signature = utils.encode_dss_signature(r, s)
     # ECDSA takes the first bits of a digest, so any hash of its length will do.
-    of_length = {each.digest_size: each for each in _HASHES.values()}.get(len(digest))
+    of_length = {each.digest_size: each for each in HASHES.values()}.get(len(digest))
     if of_length:  # pyca takes no digest of another length
         key.verify(signature, digest, ec.ECDSA(utils.Prehashed(of_length)))
 

@@ -320,7 +320,7 @@ async def test_a_self_signed_certificate_is_by_the_key_that_signs(post, refuses,
     await refuses("/certificate", body | {"subject": ""}, 422, "invalid-certificate")
 
 
-async def test_what_openssl_users_expect_of_a_self_signed_certificate(post, generate):
+async def test_a_self_signed_certificate_is_one_as_openssl_makes_it(post, generate):
     key = await generate("p256")
     csr = await post("/csr", {"kid": key["kid"], "subject": "CN=a,O=b", "alternative_names": NAMES})
     body = {"kid": key["kid"], "profile": "self-signed", "days": 30, **csr}

@@ -27,7 +27,7 @@ async def batch(vault, path, *items, status=200, **more):
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa-p256", "rsa-2048"])
-async def test_signatures(keys, kind):
+async def test_wrong_items_do_not_keep_others_from_being_signed_and_verified(keys, kind):
     wrong = [{"input": "***", "reference": "r"}, {}, {"input": "", "context": "***"}]
     first, *failed, last = await batch(
         keys, f"sign/{kind}", {"input": HELLO, "reference": "a"}, *wrong, {"input": BYE}
@@ -49,7 +49,7 @@ async def test_signatures(keys, kind):
     assert ["error" in each for each in results] == [False, False, False, True, True]
 
 
-async def test_macs(keys):
+async def test_wrong_items_do_not_keep_others_from_having_macs(keys):
     one, *failed = await batch(
         keys, "hmac/hmac", {"input": HELLO, "reference": "r"}, {}, {"input": "***"}
     )

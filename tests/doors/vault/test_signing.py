@@ -8,20 +8,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from vault_calls.judge import HASHES
 
 MESSAGE = b"a message"
 INPUT = base64.b64encode(MESSAGE).decode()
-HASHES = {
-    "sha1": hashes.SHA1(),
-    "sha2-224": hashes.SHA224(),
-    "sha2-256": hashes.SHA256(),
-    "sha2-384": hashes.SHA384(),
-    "sha2-512": hashes.SHA512(),
-    "sha3-224": hashes.SHA3_224(),
-    "sha3-256": hashes.SHA3_256(),
-    "sha3-384": hashes.SHA3_384(),
-    "sha3-512": hashes.SHA3_512(),
-}
 CURVES = {"ecdsa-p256": 32, "ecdsa-p384": 48, "ecdsa-p521": 66, "ecdsa-secp256k1": 32}
 
 
