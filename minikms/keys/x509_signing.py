@@ -56,7 +56,7 @@ class Builder(Protocol[SignedT_co]):
 def sign_x509(
     builder: Builder[SignedT], key: UsableKey[Signer[Any, Any]], alg: str | None
 ) -> SignedT:
-    """What a builder makes, signed with a key; `alg` is a JOSE name, by default the key's first.
+    """Sign the object of a builder; `alg` is a JOSE name, by default the first of the key.
 
     Raises UnsupportedOption if X.509 has no such signature.
     """

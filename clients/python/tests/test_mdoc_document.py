@@ -39,7 +39,7 @@ def pasted_in(tmp_path_factory):
 
 
 def read(folder):
-    """Run the wallet and the verifier; gives their output, or that of their failure."""
+    """Run the wallet and the verifier, and return their output, also if they fail."""
     command = ["node", "read.mjs"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.stderr if done.returncode else done.stdout
