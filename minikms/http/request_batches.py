@@ -1,9 +1,9 @@
-"""Starts requests in batches, and answers a request at once if its handler does not wait.
+"""Starts requests in batches, and answers a request from there unless its handler waits for long.
 
 Between a parsed request and its handler, and from there to the socket, aiohttp has a queue, two
 tasks and a router: more work than everything around a signature here. So the handler of a request
-is started as soon as it has come. If it ends without having waited, its answer is sent from here;
-if it waits or raises, aiohttp's own task for the request awaits it.
+is started as soon as it has come. If it ends without having waited for long, its answer is sent
+from here; if it waits longer or raises, aiohttp's own task for the request awaits it.
 
 The names of aiohttp that are used here are in the tables of private_names.py, and checked at the
 start.
@@ -11,8 +11,10 @@ start.
 
 import asyncio
 import logging
+import math
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -32,6 +34,9 @@ LOGGER = logging.getLogger(__name__)
 
 # None only if private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
+
+# Seconds that a call may wait before aiohttp's task goes on with it.
+_PATIENCE: Final = 0.02
 
 # From here on, a task takes its first step when it is made.
 _EAGER: Final = sys.version_info >= (3, 12)
@@ -98,7 +103,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._shutdown = shutdown
         # The call that aiohttp's task goes on with.
         self.started: Call | None = None
-        # While it is true, the batch records the success of the call that is being started.
+        # While it is true, the batch records the success of the call.
         self.batched = False
 
     @property
@@ -229,6 +234,10 @@ class RequestBatch:
 
     def __init__(self) -> None:
         self._calls: list[Call] = []
+        # The longest waiting one first.
+        self._waiting: dict[Call, None] = {}
+        # Calls that have waited, to be answered in the next turn.
+        self._ended: list[Call] = []
 
     def add(self, loop: asyncio.AbstractEventLoop, call: "Call") -> None:
         """Start a call before the loop waits for others."""
@@ -254,14 +263,21 @@ class RequestBatch:
     def _answer(self, calls: "list[Call]") -> None:
         ended = []
         events = []
+        waits = False
         for call in calls:
             task = call.task
-            if task.done() and not task.cancelled() and task.exception() is None:
+            if not task.done():
+                waits = True
+                self._waiting[call] = None
+                task.add_done_callback(partial(self._end, call))
+            elif not task.cancelled() and task.exception() is None:
                 ended.append(call)
                 if (event := call.request.get(logs.EVENT)) is not None:
                     events.append(event)
             else:
                 call.connection.hand_over(call)
+        if waits:
+            asyncio.get_running_loop().call_later(_PATIENCE, self.hand_over, perf_counter())
         try:
             record_together(events)
         except Exception:  # each event is then recorded alone, and fails with the reason
@@ -275,6 +291,28 @@ class RequestBatch:
                 LOGGER.exception("a connection ends, since an answer could not be sent")
                 call.connection.force_close()  # a part of the answer may have been sent
                 call.rests.cancel()
+
+    def _end(self, call: "Call", task: "asyncio.Task[Answer]") -> None:
+        """Answer a call that has waited, with all others that end in this turn."""
+        if call not in self._waiting:  # handed over
+            return
+        del self._waiting[call]
+        if not self._ended:
+            task.get_loop().call_soon(self._answer_ended)
+        self._ended.append(call)
+
+    def _answer_ended(self) -> None:
+        calls, self._ended = self._ended, []
+        self._answer(calls)
+
+    def hand_over(self, until: float = math.inf) -> None:
+        """Let aiohttp's tasks await the calls that began until then, and still wait."""
+        for call in list(self._waiting):
+            if call.begun > until:
+                break
+            if not call.task.done():
+                del self._waiting[call]
+                call.connection.hand_over(call)
 
 
 class Call:

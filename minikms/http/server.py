@@ -131,6 +131,11 @@ class KmsServer(web.Server):
         self._giving_back = None
         self._loop.run_in_executor(None, memory.give_back)
 
+    def pre_shutdown(self) -> None:
+        """Let each connection end after its answer."""
+        self._batch.hand_over()
+        super().pre_shutdown()
+
     async def shutdown(self, timeout: float | None = None) -> None:
         """End the connections."""
         await super().shutdown(timeout)

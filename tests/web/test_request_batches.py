@@ -20,13 +20,16 @@ from joserfc import jwe
 from joserfc.jwk import OKPKey
 from nacl.public import Box, PrivateKey, SealedBox
 from uses import COSE, OTHER_BODIES, USES
+from waiting import until
 
 from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url, jose_b64url
+from minikms.http import request_batches
 from minikms.http.server import KmsServer
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
+from minikms.store.keys import KeyStore
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 from minikms.web.state import SERVICE
 
@@ -132,7 +135,7 @@ OPENED_BY = {
 
 SELF_SIGNED = {"profile": "self-signed", "subject": "CN=a", "days": 1}
 
-# Each with what is sent, and whether that is answered at once.
+# Each with what is sent, and whether that is answered in its batch.
 CALLS = {
     "Ed25519": (call(), [JSON], True),
     "another JOSE name": (call(alg="Ed25519"), [JSON], True),
@@ -143,7 +146,7 @@ CALLS = {
     "no Content-Type": (call(), [], True),
     "a profile": (call(), [JSON, "X-Profile: default"], True),
     "an id": (call(), [JSON, "X-Request-Id: mine"], True),
-    "a slow algorithm": (call("mldsa44"), [JSON], False),
+    "a slow algorithm": (call("mldsa44"), [JSON], True),
     "an alias of nothing": (call("nothing"), [JSON], False),
     "a kid of nothing": (orjson.dumps({"kid": "x" * 43, "data": ""}), [JSON], False),
     "a key that encrypts": (call("a256gcm"), [JSON], False),
@@ -171,14 +174,14 @@ CALLS = {
     "a good signature of a key that was changed": (
         call("verify-only", sig=signature("verify-only")),
         [JSON],
-        False,
+        True,
     ),
     "a good signature of a disabled key": (
         call("disabled", sig=signature("disabled")),
         [JSON],
         False,
     ),
-    "a signature by a key before": (call("rotated", sig=signature("rotated")), [JSON], False),
+    "a signature by a key before": (call("rotated", sig=signature("rotated")), [JSON], True),
     "no signature of ML-DSA": (call("mldsa44", sig="aGVsbG8"), [JSON], True),
     "a signature by a JWK": (
         orjson.dumps({"jwk": JWK, "data": "aGVsbG8", "sig": signature("ed25519")}),
@@ -211,7 +214,7 @@ CALLS = {
     "/jwe/encrypt to a secret key": (to_bob("a256kw", alg="A256KW"), [JSON], True),
     "/jwe/encrypt to nobody": (to_bob("nobody"), [JSON], False),
     "/jwe/encrypt by nobody": (to_bob("x25519", alg="ECDH-1PU", sender="n"), [JSON], False),
-    "/jwe/encrypt to five": (to_bob("x25519", times=5), [JSON], False),
+    "/jwe/encrypt to five": (to_bob("x25519", times=5), [JSON], True),
     "/jwe/decrypt": (orjson.dumps({"alias": "x25519", "jwe": JWE}), [JSON], True),
     "/jwe/decrypt of none": (orjson.dumps({"alias": "x25519", "jwe": ""}), [JSON], False),
     "/jwe/decrypt of five": (
@@ -248,7 +251,8 @@ def test_the_calls_are_all_operations_but_batches_and_random_bytes():
 
 @pytest.fixture
 def handed_over(monkeypatch):
-    """The paths of all calls that were not answered in their batch."""
+    """The paths of all calls that were not answered in their batch, however long they waited."""
+    monkeypatch.setattr(request_batches, "_PATIENCE", 60)
     seen, handle = [], KmsServer._answer
 
     async def watched(server, request):
@@ -402,9 +406,9 @@ async def test_a_token_is_checked_as_for_other_calls(begin, admin, handed_over):
 
 
 async def test_a_call_in_a_batch_is_recorded_as_others(
-    begin, admin, handed_over, tmp_path, caplog, free_port
+    begin, admin, handed_over, tmp_path, caplog, free_port, monkeypatch
 ):
-    """The audit log, the access log and the metrics, as of a call that waits."""
+    """The audit log, the access log and the metrics, as of calls that wait."""
     token, file = admin
     bearer = f"Authorization: Bearer {token}"
     log = tmp_path / "audit.log"
@@ -419,19 +423,21 @@ async def test_a_call_in_a_batch_is_recorded_as_others(
     )
     more = [JSON, bearer, "X-Forwarded-For: 192.0.2.1"]
     opened = connection.app[SERVICE].cache
-    for is_cached in (True, False):
+    for is_cached, patience in ((True, 60), (False, 60), (False, 0)):
+        monkeypatch.setattr(request_batches, "_PATIENCE", patience)
         if not is_cached:
             opened._entries.clear()
         answer = await connection.call("POST", "/sign", call(), *more)
         assert answer.status == 200
         await rest(connection)
     assert handed_over == ["/sign"]
-    before, direct, other = (json.loads(line) for line in log.read_bytes().splitlines()[-3:])
+    before, *three = (json.loads(line) for line in log.read_bytes().splitlines()[-4:])
     assert before["operation"] == "derive"
-    for line in (direct, other):
+    for line in three:
         for name in ("n", "time", "prev", "mac", "request_id"):
             assert line.pop(name)
-    assert direct == other
+    direct = three[0]
+    assert three == [direct] * 3
     facts = {name: direct[name] for name in ("operation", "outcome", "who", "address", "profile")}
     assert facts == {
         "operation": "sign",
@@ -440,18 +446,86 @@ async def test_a_call_in_a_batch_is_recorded_as_others(
         "address": "192.0.2.1",
         "profile": "default",
     }
-    lines = [record.__dict__ for record in caplog.records if record.name == "minikms.access"][-2:]
+    lines = [record.__dict__ for record in caplog.records if record.name == "minikms.access"][-3:]
     for name in ("method", "status", "bytes", "route", "who"):
-        assert lines[0][name] == lines[1][name]
+        assert lines[0][name] == lines[1][name] == lines[2][name]
     assert lines[0]["path"] == "/sign"
     reader, writer = await asyncio.open_connection("127.0.0.1", int(free_port))
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     text = (await reader.read()).decode()
     writer.close()
-    signed = len(KEYS) - len(OPENED_BY) + 2
+    signed = len(KEYS) - len(OPENED_BY) + 3
     assert f'minikms_requests_total{{route="sign",status="200"}} {signed}.0' in text
     ed25519 = 'alg="ed25519",operation="sign",outcome="success"'
-    assert f"minikms_operations_total{{{ed25519}}} 6.0" in text
+    assert f"minikms_operations_total{{{ed25519}}} 7.0" in text
+
+
+@pytest.fixture
+def held(begin, monkeypatch):
+    """Begin a call that waits in its batch; gives its connection, and an event that lets it end."""
+
+    async def run():
+        connection = await begin()
+        connection.app[SERVICE].cache._entries.clear()
+        begun, go_on, open_key = asyncio.Event(), asyncio.Event(), KeyStore.open_key
+
+        async def waits(*args):
+            begun.set()
+            await go_on.wait()
+            return await open_key(*args)
+
+        monkeypatch.setattr(KeyStore, "open_key", waits)
+        connection.send("POST", "/sign", call(), JSON)
+        await begun.wait()
+        return connection, go_on
+
+    return run
+
+
+async def test_a_call_that_waits_is_answered_in_its_batch(held, handed_over):
+    connection, go_on = await held()
+    connection.send("POST", "/random", b'{"length": 1}', JSON)  # which waits for the first answer
+    await rest(connection)
+    go_on.set()
+    assert "sig" in orjson.loads((await connection.receive()).body)
+    assert "bytes" in orjson.loads((await connection.receive()).body)
+    assert "/sign" not in handed_over
+
+
+async def test_a_call_that_waits_for_long_is_handed_over(held, handed_over, monkeypatch):
+    monkeypatch.setattr(request_batches, "_PATIENCE", 0.001)
+    connection, go_on = await held()
+    await until("it is handed over", lambda: handed_over == ["/sign"])
+    go_on.set()
+    assert (await connection.receive()).status == 200
+
+
+async def test_a_call_that_waits_while_the_service_ends(held, handed_over):
+    connection, go_on = await held()
+    ending = asyncio.create_task(connection.client.server.runner.cleanup())
+    await until("it is handed over", lambda: handed_over == ["/sign"])
+    go_on.set()
+    assert (await connection.receive()).status == 200
+    await ending
+
+
+async def test_a_call_that_waits_while_its_caller_half_closes(held):
+    connection, go_on = await held()
+    connection.writer.write_eof()
+    await rest(connection)
+    go_on.set()
+    answer = await connection.receive()
+    assert (answer.status, answer.headers["Connection"]) == (200, "close")
+
+
+async def test_a_call_that_waits_while_its_caller_leaves(held, caplog):
+    connection, go_on = await held()
+    connection.writer.transport.abort()
+    await rest(connection)
+    go_on.set()
+    in_flight = connection.app[IN_FLIGHT]
+    await until("the call has ended", lambda: in_flight.number == 0)
+    assert caplog.text == ""
 
 
 async def test_an_audit_log_that_takes_no_line(begin, admin, handed_over, tmp_path):
