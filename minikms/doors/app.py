@@ -133,7 +133,11 @@ class DoorApp:
                 return answer
             if not isinstance(answer, DoorAnswer):
                 raise TypeError(f"The handler of {name} returns neither bytes nor a DoorAnswer.")
-            return _response(self._door, answer)
+            status, body, headers = answer
+            response = BodyAnswer(status=status, body=body or None, headers=headers)
+            if body and "Content-Type" not in response.headers:
+                response.headers["Content-Type"] = self._door.content_type
+            return response
 
         # No cache may keep the answers of a door.
         gated = Gated(name, scopes, secret=True, is_open=is_open, is_recorded=route.scope != OPEN)
@@ -167,14 +171,6 @@ def _asked_profile(door: Door, request: web.Request) -> str | None:
     except KmsError:
         return None
     return name if _PROFILE.match(name) else None
-
-
-def _response(door: Door, answer: DoorAnswer) -> web.Response:
-    status, body, headers = answer
-    response = BodyAnswer(status=status, body=body or None, headers=headers)
-    if body and "Content-Type" not in response.headers:
-        response.headers["Content-Type"] = door.content_type
-    return response
 
 
 def _respond(door: Door, error: KmsError) -> web.Response:

@@ -30,13 +30,9 @@ class BodyBound:
         refuse_too_large(self._size, self._most)
         if self._most <= SMALL_BODY:
             return
-        self._values += _count_values(part)
+        # Or more: commas and brackets in texts count as well.
+        self._values += part.count(b",") + part.count(b"[") + part.count(b"{") + 1
         if self._size > SMALL_BODY and self._values > _MAX_VALUES:
             raise BodyTooLarge(
                 f"A body over {SMALL_BODY:,} bytes has at most {_MAX_VALUES:,} JSON values."
             )
-
-
-def _count_values(body: bytes) -> int:
-    """Count the JSON values of a body, or more: commas and brackets in texts count as well."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{") + 1

@@ -27,7 +27,7 @@ class PlainRequestHandler(web.RequestHandler):
         self._observer = observer
         self._form = form
         # Called when the connection is lost; the acceptor sets it.
-        self.ended: Callable[[], None] = _nothing
+        self.ended: Callable[[], None] = lambda: None
 
     @property
     def whole_heads(self) -> bool:
@@ -67,10 +67,6 @@ class PlainRequestHandler(web.RequestHandler):
         add_common_headers(self._form, request, response)
         response.force_close()
         return response
-
-
-def _nothing() -> None:
-    pass
 
 
 def _unreadable(exc: BaseException | None) -> KmsError:

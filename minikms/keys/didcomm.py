@@ -172,18 +172,14 @@ class Unpack(Operation[AnyBox, Unpacked]):
         if recipient.sender is None:
             cek = key.algorithm.open_sealed(key.material, recipient.encrypted_key)
         else:
-            sender = _read_sender(key.algorithm.open_sealed(key.material, recipient.sender))
+            opened = key.algorithm.open_sealed(key.material, recipient.sender)
+            try:
+                sender = Verkey.parse(opened.decode("ascii"))
+            except ValueError:
+                raise DecryptionFailed from None
             cek = _open_from(key, sender, recipient)
         came_from = None if sender is None else sender.text
         return Unpacked(_decrypt(self.packed, cek), recipient.verkey.text, came_from, key.kid)
-
-
-def _read_sender(text: bytes) -> Verkey:
-    """The verkey in a recipient's `sender`; raises DecryptionFailed."""
-    try:
-        return Verkey.parse(text.decode("ascii"))
-    except ValueError:
-        raise DecryptionFailed from None
 
 
 def _open_from(key: UsableKey[AnyBox], sender: Verkey, recipient: Recipient) -> bytes:

@@ -127,14 +127,20 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
         value = self.value
         parsed = _parse_compact(value) if isinstance(value, str) else _parse_json(value)
         recipients = _of_sender(_fitting(parsed.recipients, key.algorithm), self.sender)
-        sender = _load_sender(key.algorithm, self.sender)
+        sender = None
+        if self.sender is not None and isinstance(key.algorithm, KeyAgreement):
+            refuse_private(self.sender)
+            sender = AgreementKey(key.algorithm, key.algorithm.load_peer(self.sender))
         try:
             texts = (parsed.iv, parsed.ciphertext, parsed.tag)
             sealed = _Content(parsed.aad.encode("ascii"), *map(decode_canonical, texts))
         except ValueError:
             raise DecryptionFailed() from None
+        # By its kid or an alias; all if no recipient names the key.
+        names = {key.kid} if key.record is None else {key.kid, *key.record.aliases}
+        named = [each for each in recipients if each.header.get("kid") in names]
         refused, others = "", False
-        for recipient in _addressed(recipients, key):
+        for recipient in named or recipients:
             try:
                 plaintext = _decrypt(sealed, recipient, key, sender)
             except InvalidKey as exc:  # from its epk, before the private key is used
@@ -284,21 +290,6 @@ def _of_sender(
         has = "a sender" if sender is None else "no sender"
         raise ValidationFailed(errors=[("#/from", f"The JWE has {has}: its alg is {alg}.")])
     return chosen
-
-
-def _load_sender(algorithm: Jwe, sender: Mapping[str, Any] | None) -> AgreementKey | None:
-    if sender is None or not isinstance(algorithm, KeyAgreement):
-        return None
-    refuse_private(sender)
-    return AgreementKey(algorithm, algorithm.load_peer(sender))
-
-
-def _addressed(
-    recipients: Sequence[ParsedRecipient], key: UsableKey[Jwe]
-) -> Sequence[ParsedRecipient]:
-    """The recipients that name the key by its kid or an alias, or all if no recipient does."""
-    names = {key.kid} if key.record is None else {key.kid, *key.record.aliases}
-    return [each for each in recipients if each.header.get("kid") in names] or recipients
 
 
 def _decrypt(

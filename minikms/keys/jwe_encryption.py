@@ -35,6 +35,9 @@ Serialization: TypeAlias = Literal["compact", "flattened", "general"]
 Made: TypeAlias = str | dict[str, Any]
 """A JWE: compact, or the object of a JSON form."""
 
+# The parts of a compact JWE, in order (RFC 7516 section 7.1).
+_COMPACT: Final = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
+
 _Json: TypeAlias = GeneralJSONEncryption | FlattenedJSONEncryption
 
 
@@ -141,7 +144,11 @@ class EncryptJwe:
         obj = new(protected, self.plaintext, aad=self.aad or None)
         epk = _ephemeral_key(keys) if len(algs) == 1 else None
         for recipient, key in zip(self.recipients, keys, strict=True):
-            header = self._own_header(recipient, alg=len(algs) > 1)
+            header = dict(recipient.header)
+            if recipient.kid is not None and "kid" not in {**self.header, **header}:
+                header["kid"] = recipient.kid
+            if len(algs) > 1:
+                header["alg"] = recipient.alg
             if self.form == "compact":
                 protected.update(header)
             one = _Recipient(obj, header, protected if epk else header)
@@ -152,14 +159,9 @@ class EncryptJwe:
             obj.recipients.append(one)
         enc = content(keys[0].algorithm, keys[0].material, self.enc)
         made = _encrypt(obj, enc)
-        return _compact(made) if self.form == "compact" else made
-
-    def _own_header(self, recipient: JweRecipient, *, alg: bool) -> dict[str, Any]:
-        """A recipient's part of the header, with its `alg` if recipients have several."""
-        header = dict(recipient.header)
-        if recipient.kid is not None and "kid" not in {**self.header, **header}:
-            header["kid"] = recipient.kid
-        return {**header, "alg": recipient.alg} if alg else header
+        if self.form == "compact":
+            return ".".join(made.get(name, "") for name in _COMPACT)
+        return made
 
 
 class _Recipient(joserfc.Recipient[Any]):
@@ -239,12 +241,6 @@ def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
             if not one[name]:  # RFC 7516 section 7.2.1
                 del one[name]
     return dict(made)
-
-
-def _compact(made: Mapping[str, str]) -> str:
-    """The compact form of a JWE whose header is protected as a whole."""
-    parts = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
-    return ".".join(made.get(name, "") for name in parts)
 
 
 class JweOperations(KeyOperations):

@@ -122,7 +122,9 @@ class ByRecord(Operation[AlgorithmT, ResultT]):
     choose: Callable[[KeyRecord], Operation[AlgorithmT, ResultT]]
 
     def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:
-        return self.choose(_record_of(key)).compute(key)
+        if key.record is None:
+            raise UnsupportedOption("A JWK has no record.")
+        return self.choose(key.record).compute(key)
 
 
 @dataclass(slots=True, repr=False)
@@ -141,9 +143,3 @@ def refuse_private(jwk: Mapping[str, Any]) -> None:
     """Raise InvalidKey for a JWK with a private member."""
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise InvalidKey("Give the public JWK: a private member must not be sent here.")
-
-
-def _record_of(key: UsableKey[Any]) -> KeyRecord:
-    if key.record is None:
-        raise UnsupportedOption("A JWK has no record.")
-    return key.record

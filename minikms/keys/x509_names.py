@@ -129,16 +129,8 @@ def texts_of(names: Iterable[x509.GeneralName]) -> list[str]:
     return texts
 
 
-def _dns(text: str) -> x509.DNSName:
-    return x509.DNSName(_matching(_DNS, text, 253))
-
-
 def _uri(text: str) -> x509.UniformResourceIdentifier:
     return x509.UniformResourceIdentifier(_matching(_URI, text))
-
-
-def _email(text: str) -> x509.RFC822Name:
-    return x509.RFC822Name(_matching(_EMAIL, text, 254))
 
 
 def _ip(text: str) -> x509.IPAddress:
@@ -149,12 +141,11 @@ def _ip(text: str) -> x509.IPAddress:
 
 
 _KINDS: Final[Mapping[str, Callable[[str], x509.GeneralName]]] = {
-    "DNS": _dns,
+    "DNS": lambda text: x509.DNSName(_matching(_DNS, text, 253)),
     "URI": _uri,
-    "email": _email,
+    "email": lambda text: x509.RFC822Name(_matching(_EMAIL, text, 254)),
     "IP": _ip,
 }
-
 
 _PREFIXES: Final[Mapping[type, str]] = {
     x509.DNSName: "DNS",

@@ -167,7 +167,11 @@ class _ProfileCheck:
                 hidden += len(batch) - len(found)
                 self._tally.keys += len(batch)
                 newest = max([newest, *(int(each.record.seq) for each in found if each.record)])
-                await self._recheck(await self._suspects(found))
+                # Read again by name, since a store in use changes.
+                suspects = await self._suspects(found)
+                for stored in await self._inspector.inspect(self._profile, suspects):
+                    if any(faults_of(stored, self._registry)):
+                        await self._confirm(stored.kid)
                 self._advance(len(batch))
         try:
             last = await self._inspector.last_seq(self._profile)
@@ -223,12 +227,6 @@ class _ProfileCheck:
             for kid, record in zip(some, records, strict=True):
                 if record is None or not fits(record):
                     await self._confirm(kid)
-
-    async def _recheck(self, kids: Sequence[str]) -> None:
-        """Read keys again by name, since a store in use changes, and confirm their faults."""
-        for stored in await self._inspector.inspect(self._profile, kids):
-            if any(faults_of(stored, self._registry)):
-                await self._confirm(stored.kid)
 
     async def _confirm(self, kid: str, *aliases: str) -> None:
         """Read a key again while nobody writes, and report its faults."""

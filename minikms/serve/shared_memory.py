@@ -40,15 +40,10 @@ async def _make(url: str, key: StoreKey) -> None:
 def _folder() -> "TemporaryDirectory[str]":
     """Make a new folder in memory, with mode 0700."""
     with suppress(OSError):
-        if _is_tmpfs(_MOUNT):
+        mounts = map(str.split, Path("/proc/self/mounts").read_text().splitlines())
+        if [kind for _, where, kind, *_ in mounts if where == _MOUNT][-1:] == ["tmpfs"]:
             return TemporaryDirectory(prefix="minikms-", dir=_MOUNT)
     raise StoreError(
         f"Several workers need a writable tmpfs at {_MOUNT} to share keys in memory, and there is "
         "none."
     )
-
-
-def _is_tmpfs(path: str) -> bool:
-    """Tell whether the last file system mounted at a path is a tmpfs."""
-    mounts = map(str.split, Path("/proc/self/mounts").read_text().splitlines())
-    return [kind for _, where, kind, *_ in mounts if where == path][-1:] == ["tmpfs"]

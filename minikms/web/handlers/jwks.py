@@ -28,12 +28,7 @@ async def jwks(
     found = await service(request).jwk_set(name, wanted)
     # Caches must ask each time whether the set has changed: a key may have been removed.
     headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
-    if _has(request, found.etag):
+    given = ", ".join(request.headers.getall("If-None-Match", ()))
+    if given.strip() == "*" or found.etag in _ETAG.findall(given):  # RFC 9110 section 13.1.2
         return web.Response(status=304, headers=headers)
     return BodyAnswer(body=found.body, headers=headers, content_type="application/json")
-
-
-def _has(request: web.Request, etag: str) -> bool:
-    """Tell whether `If-None-Match` has the entity tag (RFC 9110 section 13.1.2)."""
-    given = ", ".join(request.headers.getall("If-None-Match", ()))
-    return given.strip() == "*" or etag in _ETAG.findall(given)
