@@ -41,6 +41,9 @@ SCOPES: Final = (
 OPEN: Final = "open"
 """Stands in place of a scope on routes that need no token."""
 
+ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
+"""Stands in place of a scope on routes that need a token, with any scopes."""
+
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from minikms.access.policy import OPEN, SCOPES
+from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
 from minikms.config import Config
 from minikms.http.gate import GATE, ExpectHandler, Gate, Gated
 from minikms.http.hosts import known_hosts
@@ -55,7 +55,9 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
         route for route in ROUTES if app[CONFIG].docs or route.handler is not openapi_document
     ]
     for route in routes:
-        if route.scope not in SCOPES and (route.scope, route.name in _OPEN_ROUTES) != (OPEN, True):
+        if route.scope not in (*SCOPES, ANY_TOKEN) and (
+            (route.scope, route.name in _OPEN_ROUTES) != (OPEN, True)
+        ):
             raise AccessError(f"The route {route.name} has no scope that callers can have.")
     gate, config = app[GATE], app[CONFIG]
     if config.docs:
@@ -70,7 +72,8 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
             published = published_profile if route.name == "jwks" else None
             handler = reading(route.handler, route.parameters)
             refuse = refuse_query if handler is route.handler else None
-            gated = Gated(route.name, (route.scope,), route.secret, published, refuse)
+            scopes = () if route.scope == ANY_TOKEN else (route.scope,)
+            gated = Gated(route.name, scopes, route.secret, published, refuse)
             handler = gate.guard(gated, handler)
             expecting = gate.expecting(gated)
         # HEAD is GET without its content (RFC 9110 section 9.3.2).

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from minikms import errors
-from minikms.access.policy import OPEN
+from minikms.access.policy import ANY_TOKEN, OPEN
 from minikms.http.answers import CACHE_CONTROL, NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
 from minikms.http.problems import CONTENT_TYPE, problem
@@ -189,7 +189,8 @@ def _operation(
         "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].rstrip("."),
     }
     if route.scope != OPEN:
-        operation["description"] = f"Scope: `{route.scope}`."
+        scope = "any" if route.scope == ANY_TOKEN else f"`{route.scope}`"
+        operation["description"] = f"Scope: {scope}."
         if guarded:
             operation["security"] = [{"token": []}]
     if route.parameters:

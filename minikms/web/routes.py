@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from minikms import errors as e
-from minikms.access.policy import OPEN
+from minikms.access.policy import ANY_TOKEN, OPEN
 from minikms.http.answers import Answer
 from minikms.web import parameters as p
 from minikms.web.handlers import (
@@ -303,6 +303,8 @@ ROUTES: Final = (
     Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin", "tokens",
           "The tokens, oldest first.", token_bodies.Token, many=True,
           problems=(e.StoreUnavailable,)),
+    Route("GET", "/tokens/self", tokens.get_own, "getOwnToken", ANY_TOKEN, "tokens",
+          "The facts of the caller's token.", token_bodies.OwnToken),
     Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin", "tokens",
           "The token is revoked.", token_bodies.TokenRevoked, parameters=(p.TOKEN,),
           problems=(e.TokenNotFound, e.StoreUnavailable)),

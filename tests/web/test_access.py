@@ -15,7 +15,7 @@ from identity_provider import AUDIENCE, ISSUER, SigningKey
 from in_process import KmsTestServer
 from problems import refused
 
-from minikms.access.policy import OPEN, SCOPES
+from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.errors import Unauthenticated
@@ -145,7 +145,7 @@ async def test_every_route_refuses_callers_without_its_scope(
         assert answer.headers["WWW-Authenticate"] == expected
 
     for scopes in (set(SCOPES) - {route.scope}, *({scope} for scope in SCOPES)):
-        if route.scope not in scopes:
+        if route.scope not in (*scopes, ANY_TOKEN):
             answer = await call(client, route, await made_once(*scopes))
             expected = f'Bearer error="insufficient_scope", scope="{route.scope}"'
             await refused(answer, 403, "forbidden")
@@ -155,7 +155,8 @@ async def test_every_route_refuses_callers_without_its_scope(
     if profile_of(parsed(await client.app[DOCUMENT].content()), route.name, named=PROFILE):
         await refused(await call(client, route, elsewhere), 404, "profile-not-found")
 
-    for headers in (everything, await made_once(route.scope)):
+    own_scope = "random" if route.scope == ANY_TOKEN else route.scope
+    for headers in (everything, await made_once(own_scope)):
         answer = await call(client, route, headers)
         assert answer.status not in (401, 403), await answer.text()
         assert "profile-not-found" not in await answer.text() or route.name == "changeProfile"
@@ -205,6 +206,25 @@ async def test_no_spelling_leads_past_the_gate(shared_guarded, target, headers):
         status = int((await reader.read()).split()[1])
         writer.close()
         assert status in (400, 401, 404, 405, 422)
+
+
+async def test_a_caller_learns_the_permissions_of_its_own_token(guarded, client):
+    guarded, everything = guarded
+    body = {"name": "issuer", "scopes": ["verify", "sign"], "profiles": ["b", "a"]}
+    body |= {"expires": "2100-01-01T00:00:00.000Z"}
+    async with guarded.post("/tokens", json=body, headers=everything) as answer:
+        new = await answer.json()
+
+    async def own(client, headers):
+        async with client.get("/tokens/self", headers=headers) as answer:
+            assert answer.status == 200
+            return await answer.json()
+
+    found = {**body, "scopes": ["sign", "verify"], "profiles": ["a", "b"]}
+    assert await own(guarded, bearer(new["token"])) == {"id": new["record"]["id"], **found}
+    all_of_it = {"id": None, "scopes": list(SCOPES), "profiles": None, "expires": None}
+    assert await own(guarded, everything) == {**all_of_it, "name": "admin"}
+    assert await own(client, {}) == {**all_of_it, "name": None}
 
 
 async def test_no_docs_takes_the_documents_away(start, admin):

@@ -322,6 +322,32 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnToken:
+    """The permissions of a caller.
+
+    `id` is None unless the store has the token, and `name` if callers need no token. `profiles` is
+    None if the token is valid in all.
+    """
+
+    id: str | None
+    name: str | None
+    scopes: tuple[str, ...]
+    profiles: tuple[str, ...] | None
+    expires: datetime | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "OwnToken":
+        """The token of an answer."""
+        return cls(
+            id=optional(text, data["id"]),
+            name=optional(text, data["name"]),
+            scopes=texts(data["scopes"]),
+            profiles=optional(texts, data["profiles"]),
+            expires=optional(moment, data["expires"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NewToken:
     """A new token. `token` is the secret, which no later answer shows."""
 

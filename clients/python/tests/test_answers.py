@@ -128,6 +128,7 @@ CALLS = {
     "delete_profile": lambda kms: kms.delete_profile("a"),
     "create_token": lambda kms: kms.create_token("a", []),
     "list_tokens": lambda kms: kms.list_tokens(),
+    "get_own_token": lambda kms: kms.get_own_token(),
     "revoke_token": lambda kms: kms.revoke_token("a"),
     "list_algorithms": lambda kms: kms.list_algorithms(),
     "readyz": lambda kms: kms.readyz(),

@@ -167,6 +167,9 @@ def test_calls_carry_the_token_and_nothing_shows_it(
         assert made.token not in repr(made)
         assert admin_token not in repr(admin)
         assert made.record in admin.list_tokens()
+        with Client(guarded_url, token=made.token) as kms:
+            own = kms.get_own_token()
+        assert (own.id, own.scopes, own.profiles) == (made.record.id, ("sign",), ("default",))
         file = tmp_path / "token"
         file.write_text(f"{made.token}\n")
         with Client(guarded_url, token_file=file) as signer:

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from minikms.access.policy import SCOPES
 from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.http.answers import Answer
 from minikms.http.gate import caller
@@ -12,6 +13,7 @@ from minikms.web.state import TOKENS
 _CREATE = schemas.CreateToken()
 _CREATED = schemas.TokenCreated()
 _TOKEN = schemas.Token()
+_OWN_TOKEN = schemas.OwnToken()
 _REVOCATION = schemas.TokenRevoked()
 
 
@@ -37,6 +39,20 @@ async def list_tokens(request: web.Request) -> Answer:
     covers = caller(request).covers
     records = await request.app[TOKENS].list_all()
     return _TOKEN.encode([one for one in records if covers(one.profiles)], many=True)
+
+
+async def get_own(request: web.Request) -> Answer:
+    """Get the permissions of the caller's own token."""
+    own = caller(request)
+    return _OWN_TOKEN.encode(
+        {
+            "id": own.token or None,
+            "name": own.name or None,
+            "scopes": [scope for scope in SCOPES if scope in own.scopes],
+            "profiles": None if own.profiles is None else sorted(own.profiles),
+            "expires": own.expires,
+        }
+    )
 
 
 async def revoke(request: web.Request, token: str) -> Answer:

@@ -9,6 +9,7 @@ It is over 300 lines, since it has an example of each request, in one order.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from minikms.access.policy import SCOPES
 from minikms.web.schemas import example_mlkem
 
 KID: Final = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
@@ -557,6 +558,13 @@ ANSWERS: Final[Mapping[str, Any]] = {
         "record": _TOKEN,
     },
     "listTokens": [_TOKEN],
+    "getOwnToken": {
+        "id": None,
+        "name": None,
+        "scopes": list(SCOPES),
+        "profiles": None,
+        "expires": None,
+    },
     "revokeToken": {"message": "Token revoked", "id": HOLDER},
     "healthz": {"status": "alive"},
     "readyz": {"status": "ready"},

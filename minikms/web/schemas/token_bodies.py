@@ -70,6 +70,26 @@ class Token(Body):
     expires = Timestamp(required=True, allow_none=True)
 
 
+class OwnToken(Body):
+    """The caller's own token, or JWT."""
+
+    id = Text(
+        "Id of the token; null for a JWT, the operator's token, and without tokens.",
+        required=True,
+        allow_none=True,
+    )
+    name = Text(
+        "Name of the caller in the audit log; null if callers need no token.",
+        required=True,
+        allow_none=True,
+    )
+    scopes = ListOf(Text(component="Scope", validate=validate.OneOf(SCOPES)), required=True)
+    profiles = ListOf(
+        profile(), "Profiles that it is for; null for all.", required=True, allow_none=True
+    )
+    expires = Timestamp("Expiry; null for never.", required=True, allow_none=True)
+
+
 class TokenCreated(Body):
     """A new token; no other answer shows its secret."""
 

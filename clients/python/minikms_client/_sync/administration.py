@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from minikms_client._sync.transport import Transport
-from minikms_client.models import Algorithm, NewToken, Profile, Token
+from minikms_client.models import Algorithm, NewToken, OwnToken, Profile, Token
 from minikms_client.shapes import each, flag, members, text, texts
 from minikms_client.wire import Call, encode_time, present, segment
 
@@ -54,6 +54,10 @@ class Administration(Transport):
         """Return the record of each token, oldest first."""
         call = Call("GET", "/tokens")
         return self._read(call, lambda data: each(Token.from_json, data))
+
+    def get_own_token(self) -> OwnToken:
+        """Return the permissions of the caller's own token."""
+        return self._read(Call("GET", "/tokens/self"), OwnToken.from_json)
 
     def revoke_token(self, token: str) -> str:
         """Revoke the token with this id; return the id."""
