@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from aries_askar import AskarError, AskarErrorCode
 from stores import opened
-from waiting import until
+from waiting import until, waiting_for
 
 from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
@@ -104,7 +104,7 @@ async def test_idle_sessions_leave_connections_to_others(store, sessions):
         await read(store, KIDS[0], f"p{n}")
     half = connections // 2
     await until("the others are closed", lambda: store.database.pool.in_use == half)
-    async with AsyncExitStack() as stack, asyncio.timeout(1):
+    async with AsyncExitStack() as stack, waiting_for("all connections"):
         for _ in range(connections):
             await stack.enter_async_context(store.database._calls.held())
 
@@ -202,11 +202,12 @@ async def test_a_database_that_hangs_is_reported_in_time(store, monkeypatch):
     monkeypatch.setattr(store.database._pool, "acquire_timeout", 0.2)
     monkeypatch.setattr(store.database._pool, "timeout", 0.3)
     hang = Hang()
-    async with asyncio.timeout(5):
+    async with waiting_for("all errors", 10):
         calls = (work(store, hang) for _ in range(50))
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(result) for result in results} == {StoreUnavailable}
     assert {result.outcome for result in results} == {None}
+    monkeypatch.undo()
     hang.go_on.set()  # its connections are in use until Askar's calls have ended
     await until("all connections are free", lambda: store.database.pool.in_use == 0)
     assert (await read(store, KIDS[0]))[0].kid == KIDS[0]

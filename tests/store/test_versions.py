@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from waiting import waiting_for
 
 from minikms import versions
 from minikms.errors import (
@@ -352,7 +353,7 @@ async def test_rotations_at_once_give_one_version_each(pair):
 
 async def sees(calls, kids):
     """Wait until a service has these versions: on PostgreSQL, the notice may come later."""
-    async with asyncio.timeout(5):
+    async with waiting_for("the versions of the other service"):
         while await calls.kids() != kids:
             await asyncio.sleep(0.01)
 

@@ -24,7 +24,7 @@ from waiting import until
 
 from minikms.audit.file import AuditFile
 from minikms.config import Config
-from minikms.encodings import b64url, jose_b64url
+from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.http import request_batches
 from minikms.http.server import KmsServer
 from minikms.http.state import IN_FLIGHT
@@ -318,7 +318,8 @@ def sent(body, *headers):
 
 async def rest(connection):
     """Wait until a connection of this very process waits for its next request."""
-    await asyncio.sleep(0.02)
+    for _ in range(4):  # if the machine stands still in one of them, the loop goes on in the next
+        await asyncio.sleep(0.005)
 
 
 def comparable(answer):
@@ -330,6 +331,10 @@ def comparable(answer):
         del body["sig"], headers["Content-Length"]  # which is random
     if "certificate" in body:  # with a random serial number
         del body["certificate"], headers["Content-Length"]
+    if "jwt" in body:  # with the time, and a signature of it
+        head, claims, _ = body["jwt"].split(".")
+        claims = orjson.loads(b64url_decode(claims))
+        body["jwt"] = head, {name: claims[name] for name in claims if name not in ("iat", "exp")}
     if "packed" in body:  # which is random, as are these
         body = {name: len(value) for name, value in body["packed"].items()}
     elif "ciphertext" in body or "jwe" in body:  # and these, with a nonce or a secret beside them

@@ -146,15 +146,16 @@ async def test_without_tokens_a_login_gives_back_what_it_gets(vault):
     assert (status, answer["auth"]["client_token"]) == (200, "anything")
 
 
-@pytest.mark.parametrize("seconds", [8, 3600])
+@pytest.mark.parametrize("seconds", [20, 3600])
 async def test_a_lease_ends_with_its_token_and_has_never_no_time(guarded, issue, seconds):
     expires = datetime.now(UTC) + timedelta(seconds=seconds + 1)
     token = await issue("sign", expires=expires.strftime("%Y-%m-%dT%H:%M:%SZ"))
     _, answer = await guarded.call("POST", "auth/approle/login", {"secret_id": token})
-    assert max(seconds - 10, 1) <= answer["auth"]["lease_duration"] <= seconds
+    assert seconds - 15 <= answer["auth"]["lease_duration"] <= seconds
     assert answer["auth"]["renewable"] is False
     facts = await guarded.data("GET", "auth/token/lookup-self", token=token)
-    assert (facts["creation_ttl"] in (seconds, seconds + 1), facts["renewable"]) == (True, False)
+    assert seconds - 15 <= facts["creation_ttl"] <= seconds + 1
+    assert facts["renewable"] is False
     assert 1 <= facts["ttl"] <= seconds
     renewed = await guarded.call("POST", "auth/token/renew-self", {}, token=token)
     assert renewed == (400, {"errors": ["lease is not renewable"]})

@@ -1,8 +1,8 @@
 """The calls of tests/vault_calls with something wrong in each: refused, and not failed."""
 
 import json
-import random
 from collections import Counter
+from random import Random
 from urllib.parse import quote
 
 import pytest
@@ -68,7 +68,7 @@ BODIES = [call.body for calls in GROUPS.values() for call in calls if isinstance
 MEMBERS = sorted({name for body in BODIES for name in body})
 
 
-def damaged(call):
+def damaged(call, random):
     """A call with something wrong."""
     method, path, body = call.method, call.path, call.body
     kind = random.choice(("value", "value", "value", "member", "batch", "path", "raw", "method"))
@@ -108,7 +108,7 @@ def require(status, text):
 )
 async def test_damaged_calls_are_refused(vault, number):
     """Each call is made as it is, and `number` times with something wrong."""
-    kept, outcomes = {}, Counter()
+    kept, outcomes, random = {}, Counter(), Random(31)
 
     async def send(method, path, sent, headers):
         url = URL(f"{vault.url}/v1/{quote(path, safe='/%?=&')}", encoded=True)
@@ -129,7 +129,7 @@ async def test_damaged_calls_are_refused(vault, number):
                 value = value[int(part)] if isinstance(value, list) else value.get(part, {})
             kept[name] = value or ""
         for _ in range(number):
-            method, path, sent = damaged(filled)
+            method, path, sent = damaged(filled, random)
             try:
                 await send(method, path, sent, {})
             except Exception as exc:

@@ -171,6 +171,7 @@ def test_vault_signer_of_securesystemslib_signs(client, door, monkeypatch):
 
 
 @needs_openbao
+@pytest.mark.timeout(120)  # bao takes a second for each command
 def test_bao_manages_and_uses_keys(run):
     def bao(*args, **options):
         return run(BAO, *args, **options)
@@ -197,6 +198,7 @@ def test_bao_manages_and_uses_keys(run):
 
 
 @needs_openbao
+@pytest.mark.timeout(120)
 def test_bao_asks_about_the_server_and_its_token(run, door):
     def bao(*args, **options):
         return run(BAO, *args, **options)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from aiohttp import ClientSession
 from doors.vault.conftest import Vault
+from waiting import waiting_for
 
 from minikms.doors.vault.keys import records_of
 from minikms.keys.versions import VersionOperations
@@ -270,7 +271,7 @@ async def test_two_services_on_one_store(start_vault, persistent):
     await asyncio.gather(*(rotate(pair[n % 2]) for n in range(30)))
 
     async def sees(vault, number):
-        async with asyncio.timeout(10):  # a notice may come later on PostgreSQL
+        async with waiting_for("a version"):  # a notice may come later on PostgreSQL
             while (await vault.data("GET", "transit/keys/k"))["latest_version"] != number:
                 await asyncio.sleep(0.02)
 
