@@ -140,6 +140,8 @@ async def test_the_health_is_that_of_a_sealed_vault_if_the_store_is_away(vault, 
     assert status == 503
     assert {"initialized": True, "sealed": True, "standby": True}.items() <= answer.items()
     assert (await vault.call("HEAD", "sys/health"))[0] == 503
+    status, answer = await vault.call("GET", "sys/seal-status")
+    assert (status, answer["sealed"]) == (200, True)
     monkeypatch.undo()
     assert (await vault.call("HEAD", "sys/health"))[0] == 200
 
