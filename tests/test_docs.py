@@ -22,6 +22,7 @@ from minikms.records import (
 )
 from minikms.serve.assembly import create_service
 from minikms.store.listing import MAX_PAGE_BYTES
+from minikms.versions import MAX_VERSIONS
 from minikms.web.openapi import error_classes
 from minikms.web.parameters import MAX_LIMIT
 from minikms.web.routes import ROUTES
@@ -177,6 +178,7 @@ def test_table_of_limits_is_that_of_the_code():
         "keys that one call makes": MAX_KEYS,
         "bytes of `POST /random`": MAX_RANDOM,
         "aliases of a key": MAX_ALIASES,
+        "versions of an alias": MAX_VERSIONS,
         "labels of a key": MAX_LABELS,
         "bytes of all aliases of a key together, in UTF-8": MAX_ALIAS_BYTES,
         "bytes of all labels of a key together, names and values, in UTF-8": MAX_LABEL_BYTES,
