@@ -26,6 +26,8 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.store.askar import AskarError
 from minikms.store.cache import Bounds
+from minikms.store.counters import CONTENTS, slot_of
+from minikms.store.entries import KEY
 from minikms.store.keys import KeyStore
 
 
@@ -33,6 +35,15 @@ from minikms.store.keys import KeyStore
 async def keys():
     async with KeyStore.open_memory() as store:
         yield KeyService(AlgorithmRegistry.from_installed(), store, cache=Bounds(100))
+
+
+async def generate(keys, *others):
+    """Make a key that shares its counter neither with the profile's contents nor with others."""
+    taken = {slot_of(CONTENTS, DEFAULT_PROFILE), *(slot_of(KEY, kid) for kid in others)}
+    while True:
+        record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+        if slot_of(KEY, record.kid) not in taken:
+            return record
 
 
 async def sign(keys, ref):
@@ -83,7 +94,7 @@ async def test_a_commit_that_did_not_say_whether_it_was_done(keys, monkeypatch):
 
 
 async def test_a_new_key_takes_no_other_out_of_memory(keys):
-    record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+    record = await generate(keys)
     await sign(keys, KeyRef(kid=record.kid))
     for number in range(10):
         await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=(str(number),)))
@@ -93,7 +104,8 @@ async def test_a_new_key_takes_no_other_out_of_memory(keys):
 
 
 async def test_a_deleted_key_leaves_memory_with_the_next_sweep(keys):
-    kids = [(await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())).kid for _ in range(2)]
+    kids = [(await generate(keys)).kid]
+    kids.append((await generate(keys, *kids)).kid)
     for kid in kids:
         await sign(keys, KeyRef(kid=kid))
     await keys.delete(DEFAULT_PROFILE, KeyRef(kids[0]))

@@ -99,16 +99,17 @@ async def use_for(seconds, *calls):
         await asyncio.sleep(0.02)
 
 
-async def renewed(client, *calls, seconds=1.5 * TTL, begin=lambda: None):
+async def renewed(client, *calls, seconds=1.5 * TTL, begin=lambda: None, of=None):
     """Use keys until their lease is renewed in time for so many seconds, and none is read again.
 
-    `begin` is called as this time begins.
+    `begin` is called as this time begins; `of` is another cache than the one of keys.
     """
+    of = cache(client) if of is None else of
     for _ in range(10):  # a machine that stands still for a while may miss the time
         begin()
-        misses = cache(client).misses
+        misses = of.misses
         await use_for(seconds, *calls)
-        if cache(client).misses == misses:
+        if of.misses == misses:
             return
     pytest.fail("keys in use are read again")
 
@@ -123,6 +124,16 @@ async def refused_by(end, call):
     await until_refused(call, end)
     for _ in range(3):
         assert (await call()).status in (404, 409)
+
+
+async def until_changed(call, changed, end):
+    """Call until the answer has changed, which a call half a second after `end` must see."""
+    while True:
+        begun = time.monotonic()
+        if changed(await ok(await call())):
+            return
+        assert begun < end + 0.5
+        await asyncio.sleep(0.02)
 
 
 async def test_keys_in_use_are_not_read_again(without_notices, pair, monkeypatch):
@@ -246,9 +257,7 @@ async def test_an_alias_that_moves_without_a_notice(without_notices, pair):
     before = await ok(await use())
     await ok(await one.post(f"/key/{second}/associate", json={"alias": "a"}))
     end = time.monotonic() + TTL
-    while (await ok(await use())) == before:
-        assert time.monotonic() < end + 0.5
-        await asyncio.sleep(0.02)
+    await until_changed(use, lambda found: found != before, end)
 
 
 async def test_a_new_key_is_in_the_jwk_set_without_a_notice(without_notices, pair):
@@ -256,14 +265,10 @@ async def test_a_new_key_is_in_the_jwk_set_without_a_notice(without_notices, pai
     await generate(one)
     await use_for(2 * TTL, lambda: other.get("/jwks.json"))
     sets = other.app[SERVICE]._jwk_sets._sets
-    misses = sets.misses
-    await use_for(2 * TTL, lambda: other.get("/jwks.json"))
-    assert sets.misses == misses
+    await renewed(other, lambda: other.get("/jwks.json"), seconds=2 * TTL, of=sets)
     [kid] = await generate(one)
     end = time.monotonic() + TTL
-    while kid not in str(await ok(await other.get("/jwks.json"))):
-        assert time.monotonic() < end + 0.5
-        await asyncio.sleep(0.02)
+    await until_changed(lambda: other.get("/jwks.json"), lambda found: kid in str(found), end)
 
 
 async def test_a_late_notice(pair, listening, monkeypatch):
@@ -358,14 +363,12 @@ async def test_a_part_of_a_jwk_set_ends_with_the_set(without_notices, pair, monk
     [first] = await generate(one)
     await ok(await one.post("/key/generate", json={"alg": "p256"}))
 
-    async def get(query=""):
-        return str(await ok(await other.get(f"/jwks.json{query}")))
+    def get(query=""):
+        return other.get(f"/jwks.json{query}")
 
     monkeypatch.setattr(leases.Leases, "_check", never)
-    assert first in await get()
+    assert first in str(await ok(await get()))
     [second] = await generate(one)
     end = time.monotonic() + TTL
     await asyncio.sleep(0.7 * TTL)
-    while second not in await get("?kty=OKP"):
-        assert time.monotonic() < end + 0.5
-        await asyncio.sleep(0.02)
+    await until_changed(lambda: get("?kty=OKP"), lambda found: second in str(found), end)

@@ -9,7 +9,7 @@ import time
 import pytest
 from calls import ok
 from problems import slug_of
-from waiting import until
+from waiting import until, until_refused
 
 from minikms.config import Config
 from minikms.errors import KeyUnreadable
@@ -119,10 +119,10 @@ async def test_a_change_is_seen_by_a_service_that_has_read_ahead(start, warm, pe
     await warmed(client, caplog)
     other = await start(create_service(Config(**persistent)))
     await ok(await other.patch(f"/key/{kids[0]}", json={"state": "disabled"}))
-    end = time.monotonic() + 5  # --cache-ttl; at once on SQLite
-    while await slug_of(await sign(client, {"kid": kids[0]})) != "key-not-usable":
-        assert persistent["store"].startswith("postgres")
-        assert time.monotonic() < end
+    if persistent["store"].startswith("postgres"):
+        end = time.monotonic() + 5  # --cache-ttl; at once on SQLite
+        await until_refused(lambda: sign(client, {"kid": kids[0]}), end)
+    assert await slug_of(await sign(client, {"kid": kids[0]})) == "key-not-usable"
     await ok(await sign(client, {"kid": kids[1]}))
 
 
