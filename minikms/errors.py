@@ -19,6 +19,8 @@ class KmsError(Exception):
     """The seconds after which the caller may try again; None if a retry does not help."""
     outcome: Literal["unknown"] | None = None
     """`unknown` if the change may have been applied; None if nothing was changed."""
+    rule: str | None = None
+    """The rule of the key that refused the call, such as `jws.typ`."""
 
     def __init__(
         self,
@@ -141,6 +143,22 @@ class NotExportable(KmsError):
     """The key was not made exportable."""
 
     status, slug, title = 403, "not-exportable", "The key cannot be exported"
+
+
+class RuleViolated(KmsError):
+    """A rule of the key does not allow the signature; `rule` names it."""
+
+    status, slug, title = 403, "rule-violated", "A rule of the key does not allow this"
+
+    def __init__(self, rule: str = "", fault: str = "") -> None:
+        self.rule = rule or None
+        super().__init__(f"The rule {rule}: {fault}" if rule else "")
+
+
+class RulesLoosened(KmsError):
+    """The new rules would allow more than the key's rules do."""
+
+    status, slug, title = 409, "rules-loosened", "The rules of a key only become tighter"
 
 
 class ProfileProtected(KmsError):

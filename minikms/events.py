@@ -25,6 +25,7 @@ class AuditEvent:
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
     subject and its profile.
+    `rule` is the rule of the key that refused the call.
     """
 
     operation: str
@@ -42,6 +43,7 @@ class AuditEvent:
     outcome: str = SUCCESS
     others: tuple[tuple[str, str | None], ...] = ()
     certificate: Mapping[str, str] | None = None
+    rule: str | None = None
 
     def lines(self) -> list["AuditEvent"]:
         """The event for each key that the call uses, its own first."""

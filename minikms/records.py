@@ -19,6 +19,7 @@ from minikms.errors import (
     TooManyAliases,
     ValidationFailed,
 )
+from minikms.rules import Rules, RulesError
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
@@ -44,7 +45,7 @@ MAX_LABEL_BYTES: Final = 32 * 1024
 MAX_CERTIFICATES: Final = 8
 MAX_CERTIFICATE_BYTES: Final = 32 * 1024
 
-# Bytes of the labels of all keys that one call makes.
+# Bytes of the labels and rules of all keys that one call makes.
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
 # The number of earlier keys of an alias that are remembered.
@@ -63,6 +64,9 @@ DEFAULT_PROFILE: Final = "default"
 # The members of a JWK that many keys have with equal values, and the labels of a key without any.
 _SHARED_MEMBERS: Final = frozenset({"kty", "crv", "e"})
 _EMPTY: Final[Mapping[str, Any]] = {}
+
+# The critical members of a record with rules.
+RULED: Final = ("rules",)
 
 # A thumbprint, or random text of the same length (keys/making.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
@@ -112,7 +116,7 @@ class KeyPolicy:
 
     `alias_taken` applies if an alias names another key. `operations` are the allowed operations;
     None allows all but the opt-in ones. `exportable` allows the export of the private part.
-    `expires` is in nanoseconds since the epoch, None for never.
+    `expires` is in nanoseconds since the epoch, None for never. `rules` are None for none.
     """
 
     aliases: tuple[str, ...] = ()
@@ -121,18 +125,21 @@ class KeyPolicy:
     exportable: bool = False
     operations: tuple[str, ...] | None = None
     expires: int | None = None
+    rules: Rules | None = None
 
     def require_bounded(self, count: int = 1) -> None:
         """Raise TooManyAliases or TooLargeRecord if `count` keys may not have it."""
         if self.aliases:
             _require_room(self.aliases)
-        if not self.labels:
+        if not self.labels and self.rules is None:
             return
         size = _bytes_of_labels(self.labels)
         _require_small(size)
+        if self.rules is not None:
+            size += self.rules.size
         if size * count > MAX_BATCH_BYTES:
             raise TooLargeRecord(
-                f"The labels of all keys together have at most {MAX_BATCH_BYTES:,} bytes."
+                f"The labels and rules of all keys have at most {MAX_BATCH_BYTES:,} bytes together."
             )
 
 
@@ -169,6 +176,7 @@ class KeyRecord:
     that have the key among their versions, and may be too high; None if an older version stored the
     key. `certificates` are in DER as base64: its own certificate, and the chain above it, each
     signed by the next. `imported` says that its private part, or its secret, was imported.
+    `rules` bound its use, None for none; they are critical.
 
     `unknown` keeps members that this version does not know, None if the record has no such member.
     `crit` names critical members: a version that does not know one of them must not use the key, as
@@ -199,6 +207,7 @@ class KeyRecord:
     crit: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
     imported: bool = False
+    rules: Rules | None = None
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
     sealed: bytes = field(default=b"", repr=False, compare=False)
 
@@ -239,6 +248,8 @@ class KeyRecord:
             raise KeyExists(f"The key already exists, as one of {self.alg}.")
         if self.material == "none" and other.material != "none":
             raise KeyExists("The key already exists, without its private part.")
+        if other.rules not in (None, self.rules):
+            raise KeyExists("The key already exists, with other rules.")
 
     def require_usable(self, operation: str, now: int) -> None:
         """Raise KeyNotUsable if its state at `now`, or a member of it, excludes the operation.
@@ -260,8 +271,9 @@ class KeyRecord:
             raise self.not_usable(now)
 
     def require_understood(self) -> None:
-        """Raise KeyNotUsable if a member is critical and not known to this version."""
-        if not _MEMBERS.issuperset(self.crit):
+        """Raise KeyNotUsable if a member is critical and this version cannot read it."""
+        unread = self.rules is None and "rules" in self.crit
+        if unread or not _MEMBERS.issuperset(self.crit):
             raise KeyNotUsable("A newer Mini KMS has given the key rules that this one ignores.")
 
     def not_usable(self, now: int) -> KeyNotUsable:
@@ -328,6 +340,17 @@ class KeyRecord:
             )
         return replace(self, certificates=chain)
 
+    def with_rules(self, rules: Rules) -> Self:
+        """The record with these rules.
+
+        Raises RulesLoosened if they allow anything that its own refuse, and KeyNotUsable if this
+        version cannot read its own.
+        """
+        self.require_understood()
+        if self.rules is not None:
+            rules = self.rules.tightened(rules)
+        return replace(self, rules=rules, crit=tuple(dict.fromkeys((*self.crit, *RULED))))
+
     def without_alias(self, alias: str) -> Self:
         """The record without an alias."""
         return replace(
@@ -352,6 +375,8 @@ class KeyRecord:
     def to_bytes(self) -> bytes:
         """The record as the store has it: JSON, then its sealed material if it has some."""
         members = {name: getattr(self, name) for name in _NAMES}
+        if self.rules is not None:
+            members["rules"] = self.rules.document()
         record = orjson.dumps(members if self.unknown is None else {**members, **self.unknown})
         return record + _SEPARATOR + self.sealed if self.sealed else record
 
@@ -366,8 +391,14 @@ class KeyRecord:
         if data["jwk"] is not None and not PRIVATE_MEMBERS.isdisjoint(data["jwk"]):
             raise PrivateRecordError()
         unknown = None
+        if "rules" in data:
+            try:
+                data["rules"] = _shared_rules(Rules.parse(data["rules"]))
+            except RulesError:  # of a later version: the key is not used
+                unknown = {"rules": data.pop("rules")}
         if not data.keys() <= _MEMBERS:
-            unknown = {name: data.pop(name) for name in data.keys() - _MEMBERS}
+            others = {name: data.pop(name) for name in data.keys() - _MEMBERS}
+            unknown = {**others, **(unknown or {})}
         # Many records stay in memory, so they share equal values.
         for name in ("alg", "kty", "material", "state"):
             data[name] = sys.intern(data[name])
@@ -386,17 +417,23 @@ class KeyRecord:
         return cls(**data, unknown=unknown, sealed=sealed)
 
 
-# The members of a stored record that this version knows, in their order.
+# The members of every stored record that this version knows, in their order.
 _NAMES: Final = tuple(
-    each.name for each in fields(KeyRecord) if each.name not in ("unknown", "sealed")
+    each.name for each in fields(KeyRecord) if each.name not in ("rules", "unknown", "sealed")
 )
-_MEMBERS: Final = frozenset(_NAMES)
+_MEMBERS: Final = frozenset((*_NAMES, *RULED))
 
 
 @lru_cache(maxsize=1024)
 def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
     """The same object for equal names."""
     return names
+
+
+@lru_cache(maxsize=256)
+def _shared_rules(rules: Rules) -> Rules:
+    """The same object for equal rules."""
+    return rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from minikms.records import (
     MAX_LABEL_BYTES,
     MAX_LABELS,
 )
+from minikms.rules import MAX_RULE_BYTES, MAX_RULE_VALUES
 from minikms.serve.assembly import create_service
 from minikms.store.listing import MAX_PAGE_BYTES
 from minikms.versions import MAX_VERSIONS
@@ -182,7 +183,11 @@ def test_table_of_limits_is_that_of_the_code():
         "labels of a key": MAX_LABELS,
         "bytes of all aliases of a key together, in UTF-8": MAX_ALIAS_BYTES,
         "bytes of all labels of a key together, names and values, in UTF-8": MAX_LABEL_BYTES,
-        "bytes of the labels of all keys that one call makes": MAX_BATCH_BYTES,
+        "bytes of the labels and rules of all keys that one call makes": MAX_BATCH_BYTES,
+        "texts of a list in rules": MAX_RULE_VALUES,
+        "bytes of all texts in the [rules](rules.md#the-rules) of a key together, in UTF-8": (
+            MAX_RULE_BYTES
+        ),
         "bytes of a page of `GET /keys`": MAX_PAGE_BYTES,
         "recipients of a JWE": MAX_RECIPIENTS,
         "recipients of a DIDComm v1 message": didcomm_bodies.MAX_RECIPIENTS,

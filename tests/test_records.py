@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minikms.errors import KeyExists, KeyNotFound, KeyNotUsable
 from minikms.records import KeyRecord, KeySource
+from minikms.rules import Rules
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 RECORDS = st.builds(
@@ -26,6 +27,13 @@ RECORDS = st.builds(
     deletes=st.none() | st.integers(0, 2**63),
     predecessors=st.dictionaries(TEXT, st.lists(TEXT, max_size=3).map(tuple), max_size=3),
     versioned=st.lists(TEXT, max_size=3, unique=True).map(tuple),
+    rules=st.none()
+    | st.builds(
+        Rules,
+        st.booleans(),
+        per_day=st.none() | st.integers(1, 9),
+        algs=st.none() | st.just(("A",)),
+    ),
     named_by=st.none() | st.integers(0, 3),
     replaced=st.booleans(),
     unknown=st.none() | st.fixed_dictionaries({"x-later": st.lists(TEXT) | st.integers(0, 9)}),
@@ -41,7 +49,7 @@ def test_a_record_comes_back_as_it_was(record):
 
 def test_members_of_a_later_version_are_kept_where_they_were():
     record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
-    later = {**orjson.loads(record.to_bytes()), "rules": {"raw": False}, "provider": None}
+    later = {**orjson.loads(record.to_bytes()), "purposes": {"raw": False}, "provider": None}
     read = KeyRecord.from_bytes(orjson.dumps(later) + b"\0sealed\0")
     assert read.sealed == b"sealed\0"
     changed, _, sealed = replace(read, labels={"n": "1"}).to_bytes().partition(b"\0")
@@ -51,11 +59,17 @@ def test_members_of_a_later_version_are_kept_where_they_were():
 
 
 @pytest.mark.parametrize(
-    ("crit", "understood"), [(["rules"], False), (["labels", "rules"], False), (["labels"], True)]
+    ("crit", "understood"),
+    [
+        (["purposes"], False),
+        (["labels", "purposes"], False),
+        (["rules"], False),
+        (["labels"], True),
+    ],
 )
 def test_a_key_with_a_critical_member_that_is_not_understood_is_not_used(crit, understood):
     record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
-    later = {**orjson.loads(record.to_bytes()), "crit": crit, "rules": {"raw": False}}
+    later = {**orjson.loads(record.to_bytes()), "crit": crit, "purposes": {"raw": False}}
     read = KeyRecord.from_bytes(orjson.dumps(later))
     if understood:
         read.require_usable("sign", 1)
@@ -135,3 +149,30 @@ def test_the_repr_of_a_key_source_shows_no_secret():
     secret = b"planted-7f3a"
     source = KeySource("x", {"d": "planted-7f3a"}, secret, secret, secret, "k")
     assert repr(source) == "KeySource(alg='x', unwrap_kid='k')"
+
+
+def test_a_record_without_rules_has_no_member_for_them():
+    record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
+    assert b"rules" not in record.to_bytes()
+
+
+def test_rules_are_critical_and_equal_ones_are_one_object():
+    record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
+    ruled = record.with_rules(Rules.parse("sd-jwt-vc"))
+    one, two = (KeyRecord.from_bytes(ruled.to_bytes()) for _ in range(2))
+    assert one == ruled
+    assert one.crit == ("rules",)
+    assert one.rules is two.rules
+    one.require_usable("sign", 1)
+
+
+@pytest.mark.parametrize("rules", [{"later": 1}, {"raw": "no"}, {"jws": {"later": 1}}, "later", 7])
+def test_a_key_whose_rules_cannot_be_read_keeps_them_and_is_not_used(rules):
+    record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
+    later = {**orjson.loads(record.to_bytes()), "crit": ["rules"], "rules": rules}
+    read = KeyRecord.from_bytes(orjson.dumps(later))
+    with pytest.raises(KeyNotUsable):
+        read.require_usable("verify", 1)
+    with pytest.raises(KeyNotUsable):
+        read.with_rules(Rules(raw=False))
+    assert orjson.loads(replace(read, labels={"n": "1"}).to_bytes())["rules"] == rules

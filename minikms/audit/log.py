@@ -241,6 +241,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["alias"] = event.alias
     if event.certificate is not None:
         facts["certificate"] = event.certificate
+    if event.rule is not None:
+        facts["rule"] = event.rule
     try:
         encoded = orjson.dumps(facts)
     except TypeError:  # a caller's name may contain lone surrogates

@@ -36,6 +36,7 @@ from minikms.records import (
     KeyRef,
     KeySource,
 )
+from minikms.rules import Rules
 from minikms.startup_errors import SetupError
 from minikms.versions import KeyVersions
 
@@ -65,6 +66,7 @@ __all__ = [
     "KmsError",
     "MalformedJson",
     "RouteNotFound",
+    "Rules",
     "SetupError",
     "Unauthenticated",
     "ValidationFailed",

@@ -38,7 +38,7 @@ class DoorService(Protocol):
         """Perform an operation (`minikms.doors.operations`) with the key `by`.
 
         Raises UnsupportedOperation if the key cannot or may not do this, KeyNotUsable if its state
-        excludes it, and the errors of the operation.
+        excludes it, RuleViolated if its rules do, and the errors of the operation.
         """
 
     async def perform_batch(
@@ -112,9 +112,10 @@ class DoorService(Protocol):
         """Remove an alias from this key, or from any key if `kid` is None."""
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
-        """Set the `state`, `expires` or `labels` of a key, as far as `changes` has them.
+        """Set the `state`, `expires`, `labels` or `rules` of a key, as far as `changes` has them.
 
-        Raises TooLargeRecord, and KeyNotUsable if the key is scheduled for deletion.
+        Raises TooLargeRecord, RulesLoosened, UnsupportedOption for rules that do not fit the key,
+        and KeyNotUsable if the key is scheduled for deletion.
         """
 
     async def relabel(

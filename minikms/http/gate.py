@@ -221,6 +221,8 @@ class Gate:
 
     def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
         """Record the failure of a call, with its caller and profile as far as they are known."""
+        if isinstance(exc, KmsError):
+            event.rule = exc.rule
         try:
             if event.profile is None:
                 event.profile = self._asked_profile(request)

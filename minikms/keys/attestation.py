@@ -9,7 +9,7 @@ import orjson
 
 from minikms.errors import NotAttestable
 from minikms.keys.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws
-from minikms.keys.operation import Operation, UsableKey, Use
+from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.plugin.protocol import Signer
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 
@@ -51,7 +51,7 @@ class Attestation:
 
 
 @dataclass(slots=True, repr=False)
-class SignAttestation(Operation[SignerOrMac, str]):
+class SignAttestation(Envelope[SignerOrMac, str]):
     """An attestation as a compact JWS, by a signing key alone; `payload` has its claims.
 
     The header has a certificate chain or a kid, never both (OpenID4VCI 1.0, appendix F.1). The kid

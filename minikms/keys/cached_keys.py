@@ -20,6 +20,9 @@ _EACH: Final = 900
 _EACH_NAME: Final = 150
 _EACH_MEMBER: Final = 64
 
+# Bytes of rules besides their texts, for about ten of these. Equal rules may be one object.
+_EACH_RULES: Final = 1000
+
 # Bytes for each byte in JSON of members that this version does not know.
 _EACH_UNKNOWN: Final = 10
 
@@ -53,6 +56,8 @@ class CachedKey:
         weight = _EACH + names + members + texts
         if record.unknown:
             weight += _EACH_UNKNOWN * len(orjson.dumps(record.unknown))
+        if record.rules is not None:
+            weight += _EACH_RULES + 2 * record.rules.size
         opened = [key for key in (self.key, self.public) if key is not None]
         if opened:
             weight += sum(map(registry.of(record).memory_of, opened))

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minikms.errors import InvalidCertificate, UnsupportedOption
+from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
 from minikms.events import set_certificate
 from minikms.keys.certificate_profiles import PROFILES, CertificateProfile
 from minikms.keys.certificates import UNREADABLE, chain_of
-from minikms.keys.operation import Operation, UsableKey, Use
+from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.keys.public_keys import is_of_strong_signer, spki
 from minikms.keys.x509_names import (
     read_alternative_names,
@@ -38,7 +38,7 @@ _CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
 
 
 @dataclass(slots=True, repr=False)
-class MakeCsr(Operation[Signer[Any, Any], str]):
+class MakeCsr(Envelope[Signer[Any, Any], str]):
     """A certificate request in PEM; raises InvalidCertificate and UnsupportedOption."""
 
     uses = (Use(Signer, "sign"),)
@@ -58,7 +58,7 @@ class MakeCsr(Operation[Signer[Any, Any], str]):
 
 
 @dataclass(slots=True, repr=False)
-class CopyCsr(Operation[Signer[Any, Any], str]):
+class CopyCsr(Envelope[Signer[Any, Any], str]):
     """A certificate request in PEM, with the subject and the extensions of `template`, also in PEM.
 
     An empty `template` has neither. Raises InvalidCertificate and UnsupportedOption.
@@ -106,11 +106,12 @@ class CertificateRequest:
 
 
 @dataclass(slots=True, repr=False)
-class IssueCertificate(Operation[Signer[Any, Any], str]):
+class IssueCertificate(Envelope[Signer[Any, Any], str]):
     """A certificate in PEM, signed by the issuer's key; raises InvalidCertificate.
 
     Raises UnsupportedOption for keys that X.509 or the profile does not allow. The issuer's key
-    must have a CA certificate, whose subject becomes the issuer.
+    must have a CA certificate, whose subject becomes the issuer. Raises RuleViolated for another
+    key than the issuer's own if rules bind that to some JWSs: the other key has no such rules.
     """
 
     uses = (Use(Signer, "sign"),)
@@ -118,6 +119,8 @@ class IssueCertificate(Operation[Signer[Any, Any], str]):
 
     def compute(self, key: SigningKey) -> str:
         request, profile = self.request, PROFILES[self.request.profile]
+        if key.rules is not None and key.rules.jws is not None and not profile.is_ca:
+            raise RuleViolated("jws", "The key certifies no other key.")
         own = public_key_in_x509(key)
         issuer = None if profile.is_ca else _issuer(key)
         subject, public, names = _subject(request, own)

@@ -27,7 +27,8 @@ from minikms.cbor import (
 from minikms.errors import InvalidCose, UnsupportedOption, ValidationFailed
 from minikms.keys.certificates import chain_of, sent_chain
 from minikms.keys.jws import KidHeader, SignerOrMac, certified, kid_in_header
-from minikms.keys.operation import Operation, UsableKey, Use
+from minikms.keys.operation import Envelope, Operation, UsableKey, Use
+from minikms.keys.rule_checks import check_cose
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 
 CertificateHeader: TypeAlias = Literal["none", "x5chain", "x5t"]
@@ -127,10 +128,11 @@ class CoseHeader:
 
 
 @dataclass(slots=True, repr=False)
-class SignCose(Operation[SignerOrMac, bytes]):
-    """A COSE_Sign1, or by a MAC key a COSE_Mac0; raises UnsupportedOption and InvalidCose.
+class SignCose(Envelope[SignerOrMac, bytes]):
+    """A COSE_Sign1, or by a MAC key a COSE_Mac0.
 
-    `alg` is a JOSE name. A `detached` message leaves the payload out.
+    `alg` is a JOSE name. A `detached` message leaves the payload out. Raises UnsupportedOption,
+    InvalidCose and RuleViolated.
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -145,6 +147,8 @@ class SignCose(Operation[SignerOrMac, bytes]):
         algorithm, kind = key.algorithm, _kind_of(key)
         number, alg = _alg_of(key, self.alg)
         protected, unprotected = self.header.encode(number, key)
+        if key.rules is not None:
+            check_cose(key.rules, alg, protected, unprotected, self.payload)
         message = _to_sign(kind, protected, self.external_aad, self.payload)
         if isinstance(algorithm, Signer):
             signature = algorithm.sign(key.material, message, SignatureOptions(alg))

@@ -1,7 +1,7 @@
 """Compact JSON Web Signatures, detached or not: signed and verified (RFC 7515, RFC 7797)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
@@ -9,9 +9,11 @@ import orjson
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.keys.certificates import sent_chain, thumbprint_of
-from minikms.keys.operation import Operation, UsableKey, Use
+from minikms.keys.operation import Envelope, Operation, UsableKey, Use
+from minikms.keys.rule_checks import check_jws
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 from minikms.records import KeyRecord
+from minikms.rules import Rules
 
 SignerOrMac: TypeAlias = Signer[Any, Any] | Mac[Any]
 
@@ -44,6 +46,9 @@ MEMBERS: Final[Mapping[str, type]] = {
 # Characters of a header: chains of certificates (x5c) take some thousands.
 _MAX_HEADER: Final = 65_536
 
+# Bytes of a payload whose claims are checked in a thread.
+_LONG: Final = 65_536
+
 
 class JwsResult(NamedTuple):
     """The result of verifying a JWS: its header if it has one, its payload only if it is valid."""
@@ -54,12 +59,12 @@ class JwsResult(NamedTuple):
 
 
 @dataclass(slots=True, repr=False)
-class SignJws(Operation[SignerOrMac, str]):
-    """A compact JWS; raises UnsupportedOption, and ValidationFailed for too long a header.
+class SignJws(Envelope[SignerOrMac, str]):
+    """A compact JWS; raises UnsupportedOption, RuleViolated, and ValidationFailed.
 
     `header` has members that the service does not set. With `kid` "alias", the header's `kid` is
     the alias if the caller named one. `certificate` names the member that has the certificate of
-    the key, "x5c" or "x5t#S256".
+    the key, "x5c" or "x5t#S256". The header may be too long to be verified.
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -69,6 +74,10 @@ class SignJws(Operation[SignerOrMac, str]):
     detached: bool = False
     kid: KidHeader = "alias"
     certificate: CertificateHeader = "none"
+    is_long: bool = field(init=False, default=False)
+
+    def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
+        self.is_long = len(self.payload) > _LONG  # its claims take long to read
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
         algs = _algs(key)
@@ -79,6 +88,8 @@ class SignJws(Operation[SignerOrMac, str]):
         header = self.header
         if self.certificate != "none":
             header = {**header, self.certificate: _certificate(key, self.certificate)}
+        if key.rules is not None:
+            check_jws(key.rules, alg, header, self.payload)
         protected = protected_header(alg, kid, header, detached=self.detached)
         message = signing_input(protected, self.payload, plain=self.detached)
         if isinstance(key.algorithm, Signer):

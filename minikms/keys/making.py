@@ -17,9 +17,17 @@ from joserfc.jwk import import_key
 from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.fair_gate import FairGate
-from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, KeyPairAlgorithm, Stored
+from minikms.plugin.protocol import (
+    JwkImporter,
+    KeyAlgorithm,
+    KeyPairAlgorithm,
+    Mac,
+    Signer,
+    Stored,
+)
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
-from minikms.records import KeyPolicy, KeyRecord
+from minikms.records import RULED, KeyPolicy, KeyRecord
+from minikms.rules import Rules
 
 ResultT = TypeVar("ResultT")
 
@@ -115,8 +123,9 @@ def maker(
 ) -> Callable[[], tuple[KeyRecord, Stored]]:
     """The function that makes the record and the material of the key from `create`.
 
-    Raises UnsupportedOperation if the policy asks for an operation that such a key cannot do, and
-    TooManyAliases or TooLargeRecord if its names and labels are too large.
+    Raises UnsupportedOperation if the policy asks for an operation that such a key cannot do,
+    UnsupportedOption for rules that do not fit it, and TooManyAliases or TooLargeRecord if its
+    names, labels and rules are too large.
     """
     policy.require_bounded()
     operations = allowed_operations(algorithm, policy, public_only=False)
@@ -162,6 +171,8 @@ def describe(
         exportable=policy.exportable,
         labels=policy.labels,
         expires=policy.expires,
+        rules=policy.rules,
+        crit=() if policy.rules is None else RULED,
     )
 
 
@@ -170,8 +181,11 @@ def allowed_operations(
 ) -> tuple[str, ...]:
     """The operations of a new key: named by the policy, or all that are not opt-in.
 
-    Raises UnsupportedOperation for an operation that the key cannot do.
+    Raises UnsupportedOperation for an operation that the key cannot do, and UnsupportedOption for
+    rules that do not fit it.
     """
+    if policy.rules is not None:
+        require_fitting(policy.rules, algorithm)
     can = algorithm.public_operations if public_only else algorithm.key_operations
     if policy.operations is None:
         return tuple([op for op in can if op not in algorithm.opt_in])
@@ -179,6 +193,21 @@ def allowed_operations(
     if beyond:
         raise UnsupportedOperation(f"Such a key can: {', '.join(can) or 'nothing'}.")
     return tuple([op for op in can if op in policy.operations])
+
+
+def require_fitting(rules: Rules, algorithm: KeyAlgorithm[Any]) -> None:
+    """Raise UnsupportedOption if rules name an algorithm that a key has no signatures of.
+
+    Such a key could sign nothing, and its rules could not be corrected.
+    """
+    can: tuple[str, ...] = ()
+    if isinstance(algorithm, Signer):
+        can = algorithm.signing_algs
+    elif isinstance(algorithm, Mac):
+        can = algorithm.jws_algs
+    if not set(rules.algs or ()) <= set(can):
+        may = ", ".join(can) or "no JOSE name"
+        raise UnsupportedOption(f"Such a key signs for: {may}.")
 
 
 class PublicJwkIsPrivate(TypeError):

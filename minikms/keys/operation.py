@@ -12,6 +12,7 @@ from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import InvalidKey, UnsupportedOption
 from minikms.plugin.protocol import Capability
 from minikms.records import KeyRecord
+from minikms.rules import SIGNING, Rules
 
 AlgorithmT = TypeVar("AlgorithmT", bound=Capability)
 ItemT = TypeVar("ItemT")
@@ -48,7 +49,7 @@ class UsableKey(Generic[AlgorithmT]):
 
     A caller's JWK has neither `kid` nor `record`, and may be bound to one JOSE `alg`. `alias` is
     the one that the caller named. `material` is the private or the public key, in the form of its
-    algorithm.
+    algorithm. `rules` are the rules of the key, None if it has none.
     """
 
     algorithm: AlgorithmT
@@ -58,6 +59,7 @@ class UsableKey(Generic[AlgorithmT]):
     alias: str | None = None
     alg: str | None = None
     material: Any = field(default=None, repr=False)
+    rules: Rules | None = None
 
     @property
     def predecessors(self) -> Sequence[str]:
@@ -77,6 +79,17 @@ class KeyUser(ABC):
         """The material of a caller's public JWK; raises InvalidKey."""
         return algorithm.load_public(jwk)
 
+    def permit(self, key: UsableKey[Any], rules: Rules) -> None:
+        """Raise RuleViolated if the rules of a key do not allow the operation.
+
+        By default, an operation that signs is raw, with an algorithm that is not known.
+        """
+        if key.use.is_public:
+            return
+        rules.permit_operation(key.use.operation)
+        if key.use.operation in SIGNING:
+            rules.permit_alg(None)
+
 
 class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
     """An operation on one key, with its arguments."""
@@ -92,6 +105,15 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
     def is_final(self, result: ResultT) -> bool:
         """False if a key that the alias named before a rotation may give another result."""
         return True
+
+
+class Envelope(Operation[AlgorithmT, ResultT]):
+    """An operation that signs a form of its own, and checks rules of the key when it does."""
+
+    __slots__ = ()
+
+    def permit(self, key: UsableKey[Any], rules: Rules) -> None:
+        """Leave the rules to `compute`, which knows the bytes that it signs."""
 
 
 class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
@@ -121,10 +143,16 @@ class ByRecord(Operation[AlgorithmT, ResultT]):
     uses: tuple[Use, ...]
     choose: Callable[[KeyRecord], Operation[AlgorithmT, ResultT]]
 
+    def permit(self, key: UsableKey[Any], rules: Rules) -> None:
+        rules.permit_operation(key.use.operation)
+
     def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:
         if key.record is None:
             raise UnsupportedOption("A JWK has no record.")
-        return self.choose(key.record).compute(key)
+        chosen = self.choose(key.record)
+        if key.rules is not None:
+            chosen.permit(key, key.rules)
+        return chosen.compute(key)
 
 
 @dataclass(slots=True, repr=False)
@@ -133,10 +161,21 @@ class Each(BatchOperation[AlgorithmT, Operation[AlgorithmT, ResultT], ResultT]):
 
     uses: tuple[Use, ...]
 
+    def permit(self, key: UsableKey[Any], rules: Rules) -> None:
+        rules.permit_operation(key.use.operation)
+
     def bind(
         self, key: UsableKey[AlgorithmT]
     ) -> Callable[[Sequence[Operation[AlgorithmT, ResultT]]], list[ResultT]]:
-        return lambda operations: [each.compute(key) for each in operations]
+        rules = key.rules
+        if rules is None:
+            return lambda operations: [each.compute(key) for each in operations]
+
+        def compute(operation: Operation[AlgorithmT, ResultT]) -> ResultT:
+            operation.permit(key, rules)
+            return operation.compute(key)
+
+        return lambda operations: [compute(each) for each in operations]
 
 
 def refuse_private(jwk: Mapping[str, Any]) -> None:

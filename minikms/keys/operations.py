@@ -64,8 +64,8 @@ class KeyOperations:
     rotations.
 
     Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that cannot, or may not, do
-    this, KeyNotUsable if its state excludes it, InvalidKey for a malformed JWK, and the errors of
-    the operation.
+    this, KeyNotUsable if its state excludes it, RuleViolated if its rules do, InvalidKey for a
+    malformed JWK, and the errors of the operation.
     """
 
     def __init__(
@@ -299,7 +299,11 @@ class KeyOperations:
             may = ", ".join(record.operations) or "nothing"
             raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")
         record.require_usable(use.operation, time.time_ns())
-        return UsableKey(algorithm, use, record.kid, record, alias)
+        key: UsableKey[Any] = UsableKey(algorithm, use, record.kid, record, alias)
+        if record.rules is not None:
+            key.rules = record.rules
+            user.permit(key, record.rules)
+        return key
 
 
 async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> ResultT:

@@ -37,7 +37,7 @@ from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
 from minikms.keys.jws import CertificateHeader
-from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker
+from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker, require_fitting
 from minikms.keys.operations import By
 from minikms.keys.versions import VersionOperations
 from minikms.plugin.protocol import (
@@ -56,6 +56,7 @@ from minikms.records import (
     KeySource,
     State,
 )
+from minikms.rules import Rules
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.cache import NOTHING, Bounds
 from minikms.store.keys import Check, CheckVersions, KeyStore, no_check, no_check_of_versions
@@ -252,11 +253,21 @@ class KeyService(JweOperations, VersionOperations):
     # Changing keys
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
-        """Give a key another `state`, `expires` or `labels`, if `changes` has them.
+        """Give a key another `state`, `expires`, `labels` or `rules`, if `changes` has them.
 
-        Raises TooLargeRecord, and KeyNotUsable for a key that is scheduled for deletion.
+        Raises TooLargeRecord, RulesLoosened, UnsupportedOption for rules that do not fit the key,
+        and KeyNotUsable for a key that is scheduled for deletion.
         """
-        return await self._change(profile, kid, lambda record: replace(record, **changes))
+        others = {name: value for name, value in changes.items() if name != "rules"}
+        rules: Rules | None = changes.get("rules")
+
+        def change(record: KeyRecord) -> KeyRecord:
+            if rules is not None:
+                require_fitting(rules, self._registry.of(record))
+                record = record.with_rules(rules)
+            return replace(record, **others)
+
+        return await self._change(profile, kid, change)
 
     async def relabel(
         self, profile: str, kid: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
@@ -496,7 +507,7 @@ class _SlowToMake(Exception):
 
 def _policy_of(record: KeyRecord) -> KeyPolicy:
     """The policy of a key's successor, which has its aliases and labels besides."""
-    return KeyPolicy(exportable=record.exportable, operations=record.operations)
+    return KeyPolicy(exportable=record.exportable, operations=record.operations, rules=record.rules)
 
 
 def _require_rotatable(record: KeyRecord) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias
 from minikms.errors import UnsupportedOption
 from minikms.keys.operation import BatchOperation, Operation, UsableKey, Use
 from minikms.plugin.protocol import EcdsaSigner, Mac, SignatureOptions, Signer
+from minikms.rules import Rules
 
 AnySigner: TypeAlias = Signer[Any, Any]
 
@@ -48,6 +49,10 @@ class Sign(Operation[AnySigner, Signed]):
     message: bytes
     options: SignOptions
 
+    def permit(self, key: UsableKey[AnySigner], rules: Rules) -> None:
+        rules.permit_operation(key.use.operation)
+        _permit_alg(key, self.options, rules)
+
     def compute(self, key: UsableKey[AnySigner]) -> Signed:
         signing = _Signing.choose(key, self.options)
         sig = signing.signer.sign(key.material, self.message, signing.options)
@@ -81,6 +86,10 @@ class SignBatch(BatchOperation[AnySigner, bytes, bytes]):
     uses = _SIGN
     options: SignOptions
 
+    def permit(self, key: UsableKey[AnySigner], rules: Rules) -> None:
+        rules.permit_operation(key.use.operation)
+        _permit_alg(key, self.options, rules)
+
     def bind(self, key: UsableKey[AnySigner]) -> Callable[[Sequence[bytes]], list[bytes]]:
         signing = _Signing.choose(key, self.options)
         return lambda messages: signing.sign_many(key.material, messages)
@@ -112,6 +121,10 @@ class ComputeMac(Operation[Mac[Any], bytes]):
 
     uses = (Use(Mac, "mac"),)
     message: bytes
+
+    def permit(self, key: UsableKey[Mac[Any]], rules: Rules) -> None:
+        rules.permit_operation(key.use.operation)
+        rules.permit_alg(next(iter(key.algorithm.jws_algs), None))
 
     def compute(self, key: UsableKey[Mac[Any]]) -> bytes:
         return key.algorithm.mac(key.material, self.message)
@@ -177,3 +190,12 @@ class _Signing:
             except ValueError:
                 signature = b""
         return self.signer.verify(public, message, signature, self.options)
+
+
+def _permit_alg(key: UsableKey[AnySigner], options: SignOptions, rules: Rules) -> None:
+    """Raise RuleViolated if rules do not allow the algorithm of a signature.
+
+    With a hash of its own, a signature has no name in JOSE.
+    """
+    chosen = _Signing.choose(key, options).options
+    rules.permit_alg(chosen.alg if chosen.hash is None else None)

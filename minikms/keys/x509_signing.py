@@ -58,7 +58,7 @@ def sign_x509(
 ) -> SignedT:
     """Sign the object of a builder; `alg` is a JOSE name, by default the first of the key.
 
-    Raises UnsupportedOption if X.509 has no such signature.
+    Raises UnsupportedOption if X.509 has no such signature, and RuleViolated.
     """
     algorithm, public = key.algorithm, public_key_in_x509(key)
     algs = [name for name in algorithm.signing_algs if name in _HASHES]
@@ -67,6 +67,8 @@ def sign_x509(
     if alg is not None and alg not in algs:
         raise UnsupportedOption(f"In X.509, this key signs for: {', '.join(algs)}.")
     alg = alg or algs[0]
+    if key.rules is not None:
+        key.rules.permit_alg(alg)
     options, digest = SignatureOptions(alg), _HASHES[alg]
 
     def sign(data: bytes) -> bytes:

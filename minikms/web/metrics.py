@@ -29,6 +29,7 @@ from minikms.background import in_background
 from minikms.http.logs import EVENT
 from minikms.http.state import GONE, IN_FLIGHT
 from minikms.private_names import PrivateNames
+from minikms.rules import kind_of
 from minikms.startup_errors import MetricsError
 from minikms.web.state import SERVICE, STORE
 
@@ -119,6 +120,11 @@ class Metrics:
                 **family,
             )
         )
+        self._refusals = _ByLabels(
+            Counter(
+                "rule_refusals", "Calls that a rule of a key refused, by rule.", ("rule",), **family
+            )
+        )
         self._operation_times = _ByLabels(
             Histogram(
                 "operation_duration_seconds",
@@ -179,6 +185,8 @@ class Metrics:
             alg = event.alg or NONE
             self._operations[event.operation, alg, event.outcome].inc()
             self._operation_times[event.operation, alg].observe(seconds)
+            if event.rule is not None:
+                self._refusals[kind_of(event.rule),].inc()
 
     @contextlib.asynccontextmanager
     async def sampled(self, app: web.Application) -> AsyncIterator[None]:

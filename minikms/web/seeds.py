@@ -13,7 +13,7 @@ import orjson
 from minikms.errors import KeyExists, KmsError, ProfileExists, ValidationFailed
 from minikms.keys.service import KeyService
 from minikms.plugin.protocol import Stored
-from minikms.records import DEFAULT_PROFILE, KID_PATTERN, MAX_ALIASES, KeyRecord
+from minikms.records import DEFAULT_PROFILE, KID_PATTERN, MAX_ALIASES, KeyRecord, KeyRef
 from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
 from minikms.web.schemas.base import Request
@@ -139,6 +139,9 @@ async def _add(keys: KeyService, seed: _Seed) -> bool:
     try:
         kept = await keys.add_missing(seed.profile, seed.record, seed.material, seed.aliases)
     except KeyExists:
+        stored = await keys.get(seed.profile, KeyRef(kid=seed.record.kid))
+        if seed.record.rules not in (None, stored.rules):
+            LOGGER.warning("%s.rules: the stored key has other rules, and keeps them", seed.place)
         return False
     for number, name in enumerate(seed.aliases):
         if name not in kept.aliases:

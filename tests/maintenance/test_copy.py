@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
+from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound, RuleViolated
 from minikms.keys.exporting import Export
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions, Verify
@@ -15,6 +15,7 @@ from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
+from minikms.rules import Rules
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.entries import replace_record
@@ -329,3 +330,14 @@ async def test_a_copy_that_another_process_begins_again(target, key):
 async def test_a_store_with_one_connection(source, persistent_url, key, target):
     with pytest.raises(StoreError, match="max_connections"):
         await copy_of(f"{persistent_url}?max_connections=1", key, target)
+
+
+async def test_rules_are_copied(source, persistent_url, key, target):
+    rules = Rules.parse("sd-jwt-vc")
+    record = await add(source, "p256", rules=rules)
+    await copy_of(persistent_url, key, target)
+    async with KeyStore.open(target, key) as store:
+        copied = KeyService(REGISTRY, store)
+        assert (await copied.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))).rules == rules
+        with pytest.raises(RuleViolated):
+            await copied.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), Sign(b"", SignOptions()))

@@ -191,6 +191,11 @@ def test_a_call_whose_caller_leaves_is_counted(counted):
     until(lambda: service.metrics()[key("connections")] == 0)
 
 
+def ruled(name):
+    """Rules on a claim of this name."""
+    return {"jws": {"claims": {name: [name]}}}
+
+
 @pytest.mark.process
 def test_no_label_contains_names_chosen_by_callers(counted):
     service = counted()
@@ -199,6 +204,12 @@ def test_no_label_contains_names_chosen_by_callers(counted):
         calls = [
             ("POST", "/profile", {"name": name}),
             ("POST", "/key/generate", {"alg": "ed25519", "alias": name, "labels": {name: name}}),
+            (
+                "POST",
+                "/key/generate",
+                {"alg": "p256", "alias": f"{name}-ruled", "rules": ruled(name)},
+            ),
+            ("POST", "/jws/sign", {"alias": f"{name}-ruled", "payload": "e30"}),
             ("POST", "/sign", {"alias": name, "data": ""}),
             ("POST", "/sign", {"kid": name, "data": ""}),
             ("POST", "/key/generate", {"alg": name}),
@@ -222,6 +233,7 @@ def test_no_label_contains_names_chosen_by_callers(counted):
         "operation": names,
         "alg": algs | {"none"},
         "outcome": slugs | {"success", "broken-off"},
+        "rule": {"jws.claims"},
     }
     seen = {pair for _, labels in found for pair in labels if pair[0] in allowed}
     assert {name for name, _ in seen} == allowed.keys()
@@ -233,8 +245,10 @@ def test_no_label_contains_names_chosen_by_callers(counted):
 @pytest.mark.process
 def test_the_document_has_them_all(counted):
     service = counted()
-    assert service.status("POST", "/key/generate", GENERATE) == 200
-    service.metrics()
+    rules = b'{"alg":"ed25519","alias":"k","rules":{"raw":false}}'
+    assert service.status("POST", "/key/generate", rules) == 200
+    assert service.status("POST", "/sign", SIGN) == 403
+    assert service.metrics()[key("rule_refusals_total", rule="raw")] == 1
     expected = set()
     for family in text_string_to_metric_families(service.exposed):
         name = family.name + ("_total" if family.type == "counter" else "")

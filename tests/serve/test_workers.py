@@ -46,12 +46,12 @@ def pids(service):
     return {name: int(process) for name, process in started}
 
 
-def ask_all(service, workers, *call):
-    """Make a call on new connections until each of these processes has answered it with 200."""
+def ask_all(service, workers, *call, status=200):
+    """Make a call on new connections until each of these processes has answered it as expected."""
     waiting = set(workers)
     while waiting:
-        assert service.status(*call) == 200
-        line = service.read_until(" {} {} 200 ".format(*call))
+        assert service.status(*call) == status
+        line = service.read_until(f" {call[0]} {call[1]} {status} ")
         waiting.discard(int(re.search(r" minikms\.access\[(\d+)\] ", line)[1]))
 
 
@@ -309,6 +309,22 @@ def test_keys_in_memory_are_the_same_for_each(two):
     assert len(workers) == 2
     assert two.status("POST", "/key/generate", GENERATE) == 200
     ask_all(two, workers, "POST", "/sign", SIGN)
+
+
+@pytest.mark.parametrize("name", ["pair", "two"])
+def test_tightened_rules_bind_each_worker(request, name):
+    service = request.getfixturevalue(name)
+    workers = pids(service).values()
+    # RFC 8037 appendix A.1, so that its kid is known.
+    secret = b"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+    body = b'{"alg":"ed25519","alias":"k","seed":"%s"}' % secret
+    assert service.status("POST", "/key/import", body) == 200
+    ask_all(service, workers, "POST", "/sign", SIGN)  # each has it in its cache
+    kid = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    assert service.status("PATCH", f"/key/{kid}", b'{"rules":{"raw":false}}') == 200
+    ask_all(service, workers, "POST", "/sign", SIGN, status=403)
+    # None of them goes on without.
+    assert {service.status("POST", "/sign", SIGN) for _ in range(20)} == {403}
 
 
 def test_keys_in_memory_outlive_a_worker(two):

@@ -548,3 +548,22 @@ async def test_without_one_nothing_is_written(start, any_store, tmp_path):
     client = await start(create_service(Config(**any_store)))
     assert (await client.post("/random", json={"length": 1})).status == 200
     assert client.app[AUDIT] is None
+
+
+async def test_a_refusal_by_a_rule_names_it(client, lines):
+    key = {"alg": "p256", "rules": {"jws": {"claims": {"iss": ["a"]}}}}
+    kid = (await (await client.post("/key/generate", json=key)).json())["kid"]
+    lines()
+    await refused(await client.post("/sign", json={"kid": kid, "data": ""}), 403, "rule-violated")
+    body = {"kid": kid, "payload": b64encode(b'{"iss":"b"}').decode()}
+    await refused(await client.post("/jws/sign", json=body), 403, "rule-violated")
+    items = {"kid": kid, "items": [{"data": ""}]}
+    await refused(await client.post("/sign/batch", json=items), 403, "rule-violated")
+    await client.get(f"/key/{kid}")
+    found = [(line["outcome"], line.get("rule"), line["kid"]) for line in lines()]
+    assert found == [
+        ("rule-violated", "raw", kid),
+        ("rule-violated", "jws.claims.iss", kid),
+        ("rule-violated", "raw", kid),
+        ("success", None, kid),
+    ]

@@ -363,3 +363,25 @@ async def test_a_store_that_takes_no_key(start, seed, persistent):
             await seeds.load(config.seed_keys, client.app[SERVICE])
     assert "store" in message(caught, config)
     assert await keys_of(client) == []
+
+
+async def test_the_rules_of_a_key_that_is_there_stay(start, seed, persistent, caplog):
+    content = {"keys": [{**GOOD, "rules": {"raw": False}}]}
+    client = await start(create_service(seed(content, **persistent)))
+    [key] = await keys_of(client)
+    assert key["rules"] == {"raw": False}
+    await client.close()
+    # Neither a file without rules, nor one with others, changes them.
+    for rules, warnings in ({}, 0), ({"rules": {"per_day": 9}}, 1), (content["keys"][0], 0):
+        caplog.clear()
+        client = await start(create_service(seed({"keys": [{**GOOD, **rules}]}, **persistent)))
+        assert await keys_of(client) == [key]
+        await client.close()
+        found = [each for each in caplog.records if "keeps them" in each.getMessage()]
+        assert len(found) == warnings
+
+
+@pytest.mark.parametrize("rules", ["none-such", {"raw": 1}, {"jws": {"claims": {"iss": "a"}}}])
+async def test_faulty_rules_are_refused(start, seed, rules):
+    with pytest.raises(SeedError, match=r"keys\[0\]\.rules"):
+        await start(create_service(seed({"keys": [{**GOOD, "rules": rules}]})))

@@ -92,6 +92,7 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
     # Another tenant's profile looks as if it did not exist.
     errors.ProfileNotFound: "UnrecognizedClientException",
     errors.RouteNotFound: "UnknownOperationException",
+    errors.RuleViolated: "AccessDeniedException",
     errors.StoreUnavailable: "DependencyTimeoutException",
     errors.TooBusy: "ThrottlingException",
     errors.TooLargeRecord: "LimitExceededException",

@@ -125,7 +125,7 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
 
     def check_again(now: KeyRecord, versions: KeyVersions) -> None:
         check(now, versions)
-        if (now.alg, now.exportable, now.labels) != (record.alg, record.exportable, record.labels):
+        if _kept(now) != _kept(record):
             raise invalid(f"the key {name} was replaced meanwhile")
 
     try:
@@ -139,6 +139,7 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
         aliases=(name,),
         exportable=record.exportable and "ciphertext" in body,
         labels=record.labels,
+        rules=record.rules,
     )
     source = await _source(call, body, of_vault.name)
     try:
@@ -178,6 +179,11 @@ _BACKUP: Final = (
     "`minikms store restore` brings it back"
 )
 _CACHE: Final = "The options --cache-size and --cache-memory of `minikms serve` bound the cache."
+
+
+def _kept(record: KeyRecord) -> tuple[object, ...]:
+    """Return the properties that the next version of a key keeps."""
+    return record.alg, record.exportable, record.labels, record.rules
 
 
 def _exists() -> Exception:

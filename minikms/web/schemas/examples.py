@@ -197,6 +197,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "labels": {"purpose": "assertion"},
             "operations": ["sign"],
         },
+        "for SD-JWT VCs alone": {"alg": "p256", "rules": "sd-jwt-vc"},
     },
     "GenerateKeys": {"two keys": {"alg": "ed25519", "count": 2}},
     "UpdateKey": {

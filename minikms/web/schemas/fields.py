@@ -27,6 +27,7 @@ from minikms.records import (
     AliasTaken,
     State,
 )
+from minikms.rules import PRESETS, Rules, RulesError
 
 LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"
@@ -304,6 +305,36 @@ class Flag(Described, fields.Boolean):
         if type(value) is not bool:
             raise ValueError
         return value
+
+
+class RulesField(Described, fields.Field[Any]):
+    """The rules of a key: an object, or the name of a preset; loads as Rules."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        forms = [
+            {"$ref": "#/components/schemas/KeyRules"},
+            {"type": "string", "enum": list(PRESETS)},
+        ]
+        super().__init__(
+            "The signatures that the key may make, and how often it may be used; by default all. "
+            "A name stands for the rules of a kind of key.",
+            metadata={"oneOf": forms},
+            **kwargs,
+        )
+
+    def read(self, value: Any) -> Rules:
+        try:
+            return Rules.parse(value)
+        except RulesError as exc:
+            fault: Any = [exc.fault]
+            for name in reversed(exc.place):
+                fault = {name: fault}
+            raise ValidationError(fault) from None
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        return self.read(value)
 
 
 class Timestamp(Converted):

@@ -3,19 +3,28 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from marshmallow import ValidationError, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from minikms.encodings import b64url
 from minikms.keys.certificates import thumbprint_of
 from minikms.keys.cose_key import cose_key
 from minikms.records import MAX_CERTIFICATES, KeyPolicy, KeySource
+from minikms.rules import (
+    MAX_LIFETIME,
+    MAX_RATE,
+    MAX_RULE_TEXT,
+    MAX_RULE_VALUES,
+    MAX_RULED_CLAIMS,
+)
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     Base64Url,
     BoundedList,
+    Described,
     Flag,
     ListOf,
     Part,
+    RulesField,
     Text,
     Timestamp,
     algorithm,
@@ -41,6 +50,16 @@ MAX_LABELLED: Final = 128 * 1024
 MAX_KEYS: Final = 1000
 
 
+class _Claims(Described, fields.Dict):
+    """Claims of rules: names to texts."""
+
+
+def _texts(description: str = "") -> BoundedList:
+    """Texts of a rule."""
+    text = Text(validate=validate.Length(1, MAX_RULE_TEXT))
+    return BoundedList(text, 1, MAX_RULE_VALUES, description=description)
+
+
 class NewKeyOptions(Request):
     """The properties of new keys; loads into `policy`."""
 
@@ -49,10 +68,11 @@ class NewKeyOptions(Request):
     exportable = Flag("Whether the private key can be exported.")
     operations = operations()
     expires = Timestamp("Time from which the key only verifies and decrypts.")
+    rules = RulesField()
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("aliases", "alias_taken", "labels", "exportable", "operations", "expires")
+        names = ("aliases", "alias_taken", "labels", "exportable", "operations", "expires", "rules")
         given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
             given["aliases"] = (data.pop("alias"),)
@@ -119,13 +139,51 @@ class UpdateKey(Request):
     """Changes of a key; members that are left out stay as they are."""
 
     max_size: ClassVar[int | None] = None  # a key of an earlier version may have more labels
-    any_of = ("state", "expires", "labels")
+    any_of = ("state", "expires", "labels", "rules")
 
     state = state()
     expires = Timestamp(
         "Time from which the key only verifies and decrypts; null for never.", allow_none=True
     )
     labels = labels()
+    rules = RulesField()
+
+
+class JwsRules(Request):
+    """The payloads and headers that a key signs as JWS and COSE."""
+
+    typ = _texts("Allowed types of the header; by default any.")
+    claims = _Claims(
+        keys=Text(validate=validate.Length(1, MAX_RULE_TEXT)),
+        values=_texts(),
+        validate=validate.Length(max=MAX_RULED_CLAIMS),
+        description="Claims that the payload must have, each with its allowed texts.",
+    )
+    max_lifetime = fields.Integer(
+        validate=validate.Range(1, MAX_LIFETIME),
+        metadata={"description": "Seconds from now until the latest allowed exp."},
+    )
+
+
+class KeyRules(Request):
+    """The rules of a key; those that are left out allow anything."""
+
+    raw = Flag(
+        "Whether the key signs bytes as they are; if not, only JWS, COSE, certificates and key "
+        "attestations. By default true without jws, which needs false."
+    )
+    algs = _texts("JOSE names of the allowed signatures; by default any.")
+    jws = fields.Nested(JwsRules)
+    per_minute = fields.Integer(
+        validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a minute."}
+    )
+    per_day = fields.Integer(
+        validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a day."}
+    )
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """Dump the rules of a key."""
+        return obj.document()
 
 
 class AssociateAlias(Request):
@@ -180,6 +238,7 @@ class Key(Body):
         "SHA-256 thumbprint of its certificate (RFC 7515); left out if it has none.",
         data_key="x5t#S256",
     )
+    rules = Part(KeyRules, metadata={"description": "Its rules; left out if it has none."})
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         if many:
@@ -187,6 +246,8 @@ class Key(Body):
         written = super().dump(obj)
         if not obj.imported:
             del written["imported"]
+        if obj.rules is None:
+            del written["rules"]
         if obj.certificates:
             written["x5t#S256"] = thumbprint_of(obj)
         else:

@@ -283,6 +283,7 @@ WITHOUT_CODE = {
     errors.ProfileExists,
     errors.ProfileProtected,
     errors.RequestTimeout,
+    errors.RulesLoosened,
     errors.ShuttingDown,
     errors.TokenNotFound,
     errors.UnsupportedMediaType,

@@ -183,3 +183,14 @@ async def test_the_path_begins_with_a_profile(eudiplo):
     assert (status, refused["error"]) == (404, "profile-not-found")
     assert (await eudiplo.call("GET", "/alice/health"))[0] == 200
     assert (await eudiplo.call("GET", "/alice"))[0] == 404
+
+
+@pytest.mark.parametrize("rules", [{"raw": False}, "sd-jwt-vc"], ids=str)
+async def test_a_signature_is_raw_to_the_rules_of_the_key(eudiplo, rules):
+    assert (await eudiplo.call("POST", "/keys", {"kid": KID, **ES256}))[0] == 200
+    async with eudiplo.rest.get("/key", params={"alias": KID}) as answer:
+        kid = (await answer.json())["kid"]
+    async with eudiplo.rest.patch(f"/key/{kid}", json={"rules": rules}) as answer:
+        assert answer.status == 200
+    status, body = await eudiplo.call("POST", f"/keys/{KID}/sign", {**ES256, "data": HELLO})
+    assert (status, body["error"]) == (403, "rule-violated")

@@ -1,0 +1,158 @@
+"""Compares the bytes that a key signs with its rules, as their verifier reads them.
+
+A JWS is compared by its header and its JSON payload, a COSE message by its protected header and,
+if claims are bound, by its payload as a CWT (RFC 8392).
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from minikms.cbor import CborError, Map, Reader
+from minikms.errors import RuleViolated
+from minikms.rules import JwsRules, Rules
+
+# Labels of COSE headers: RFC 9596, and the claims of a CWT in a header (RFC 9597).
+_TYP, _HEADER_CLAIMS = 16, 15
+# Labels of the claims that a CWT and its rules have in common (RFC 8392 section 3.1).
+_LABELS: Final[Mapping[str, int]] = {"iss": 1, "sub": 2, "aud": 3}
+_EXP: Final = "exp"
+_EXP_LABEL: Final = 4
+
+# Larger numbers lose digits in parsers that read all numbers as doubles (RFC 8259 section 6).
+_MAX_INTEGER: Final = 2**53 - 1
+
+
+def check_jws(rules: Rules, alg: str, header: Mapping[str, Any], payload: bytes) -> None:
+    """Raise RuleViolated unless a JWS with this header and payload fits the rules."""
+    rules.permit_alg(alg)
+    jws = rules.jws
+    if jws is None:
+        return
+    claims = _claims_of_json(payload)
+    _check_header(jws, header)
+    _check_names(jws, claims)
+    for name, values in jws.claims:
+        _check_claim(name, values, claims.get(name))
+    _check_lifetime(jws, claims.get(_EXP))
+
+
+def check_cose(
+    rules: Rules, alg: str, protected: bytes, unprotected: bytes, payload: bytes
+) -> None:
+    """Raise RuleViolated unless a COSE message with these maps and payload fits the rules."""
+    rules.permit_alg(alg)
+    jws = rules.jws
+    if jws is None:
+        return
+    signed = Map.parse(protected)
+    _check_typ(jws, _value(signed, _TYP))
+    if not jws.claims and jws.max_lifetime is None:
+        return
+    # A verifier may read the claims there instead.
+    if _HEADER_CLAIMS in signed or _HEADER_CLAIMS in Map.parse(unprotected):
+        raise RuleViolated("jws", "The key signs no claims in a header.")
+    try:
+        claims = Map.parse(payload)
+    except CborError:
+        raise RuleViolated("jws", "The payload is not a map of claims in CBOR.") from None
+    for name, values in jws.claims:
+        # Another claim, or one under its name, has no label that every verifier reads.
+        label = None if name in claims else _LABELS.get(name)
+        _check_claim(name, values, None if label is None else _value(claims, label))
+    _check_lifetime(jws, None if _EXP in claims else _value(claims, _EXP_LABEL))
+
+
+def _check_typ(jws: JwsRules, typ: object) -> None:
+    if jws.typ is not None and typ not in jws.typ:
+        raise RuleViolated("jws.typ", "The header must have one of the allowed types.")
+
+
+def _check_claim(name: str, values: Sequence[str], value: object) -> None:
+    if value not in values:
+        raise RuleViolated(f"jws.claims.{name}", "The claim must be one of the allowed texts.")
+
+
+def _check_lifetime(jws: JwsRules, exp: object) -> None:
+    most = jws.max_lifetime
+    if most is not None and (type(exp) is not int or exp > time.time() + most):
+        fault = f"exp must be an integer of at most {most:,} seconds from now."
+        raise RuleViolated("jws.max_lifetime", fault)
+
+
+def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
+    """Check the type, and that no member makes a verifier read another type or payload."""
+    for name in header:
+        folded = name.casefold()
+        # Some verifiers inflate a payload with `zip`, as SMART Health Cards have it.
+        if folded == "zip" or (folded == "typ" and name != "typ"):
+            raise RuleViolated("jws", "The header has a member that the key does not sign.")
+    _check_typ(jws, header.get("typ"))
+
+
+def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
+    """Raise RuleViolated for a name that differs from a checked one in case alone.
+
+    Go reads either of the two into one field, and keeps the last one.
+    """
+    names = {name for name, _ in jws.claims} | {_EXP}
+    folded = {name.casefold() for name in names}
+    for name in claims:
+        if name.casefold() in folded and name not in names:
+            raise RuleViolated("jws", "The name of a claim differs from a rule's in case alone.")
+
+
+def _claims_of_json(payload: bytes) -> dict[str, Any]:
+    """Read a JSON object that every parser reads in the same way; raises RuleViolated."""
+    try:
+        claims: dict[str, Any] = orjson.loads(payload)
+        if type(claims) is dict:
+            # It writes no member twice, and refuses numbers and depths that others may not read.
+            if orjson.dumps(claims, option=orjson.OPT_STRICT_INTEGER) == payload:
+                return claims
+            # Other spellings are read again, ten times as slowly.
+            strictly: dict[str, Any] = _DECODER.decode(payload.decode())
+            return strictly
+    except (ValueError, TypeError, RecursionError):
+        pass
+    fault = "The payload must be a JSON object in UTF-8, with no member twice and no huge number."
+    raise RuleViolated("jws", fault)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member twice")
+    return members
+
+
+def _integer(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > _MAX_INTEGER:
+        raise ValueError("a huge number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a huge number")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_members, parse_int=_integer, parse_float=_number
+)
+
+
+def _value(claims: Map, label: int) -> int | str | None:
+    """The integer or the text of a label; None for any other value."""
+    if label not in claims:
+        return None
+    try:
+        return Reader(claims[label]).label()
+    except CborError:
+        return None

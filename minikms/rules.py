@@ -1,0 +1,248 @@
+"""The rules of a key: the signatures that it may make, and how often it may be used.
+
+They are parsed strictly, and can only become tighter. keys/rule_checks.py compares payloads with
+them.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minikms.errors import RulesLoosened, RuleViolated
+
+# A record is read and written as a whole, so its rules are bounded: in number, and in bytes of all
+# texts together, in UTF-8.
+MAX_RULE_VALUES: Final = 64  # of one list
+MAX_RULED_CLAIMS: Final = 16
+MAX_RULE_TEXT: Final = 2048  # characters
+MAX_RULE_BYTES: Final = 16 * 1024
+MAX_LIFETIME: Final = 2**31 - 1  # seconds
+MAX_RATE: Final = 1_000_000_000  # calls
+
+SIGNING: Final = frozenset({"sign", "mac"})
+"""The operations of keys that make signatures or authentication codes."""
+
+# Operations on the bytes of callers. With a shared secret, a caller makes codes of its own, as an
+# mdoc has them (ISO/IEC 18013-5 section 9.1.3.5).
+_RAW: Final = SIGNING | {"derive"}
+# Operations that authenticate the key as the sender of a ciphertext.
+_SENDING: Final = frozenset({"box", "jwe-encrypt"})
+
+_CLAIMS: Final = "jws.claims"
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # draft-ietf-oauth-sd-jwt-vc, section 2.2.1: `vc+sd-jwt` in drafts up to 5.
+    "sd-jwt-vc": {"jws": {"typ": ["dc+sd-jwt", "vc+sd-jwt"]}},
+    # OpenID4VCI 1.0, appendix F.1.
+    "openid4vci-proof": {"jws": {"typ": ["openid4vci-proof+jwt"]}},
+    # draft-ietf-oauth-status-list, sections 5.1 and 5.2: COSE has the whole media type.
+    "status-list": {"jws": {"typ": ["statuslist+jwt", "application/statuslist+cwt"]}},
+    # OpenID Federation 1.0, section 15: all that the keys of a federation entity sign.
+    "federation": {
+        "jws": {
+            "typ": [
+                "entity-statement+jwt",
+                "explicit-registration-response+jwt",
+                "jwk-set+jwt",
+                "resolve-response+jwt",
+                "trust-mark+jwt",
+                "trust-mark-delegation+jwt",
+                "trust-mark-status-response+jwt",
+            ]
+        }
+    },
+}
+"""Rules by the name that may stand in their place."""
+
+
+class RulesError(ValueError):
+    """Rules are not valid; `place` has the names of the members down to the fault."""
+
+    def __init__(self, fault: str, *place: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+        self.place = place
+
+
+@dataclass(frozen=True, slots=True)
+class JwsRules:
+    """The rules of the JWS and COSE messages that a key signs.
+
+    `typ` are the allowed types of the header, and `claims` has the allowed texts of each named
+    claim. `max_lifetime` is in seconds: `exp` may not be later than that. None allows any.
+    """
+
+    typ: tuple[str, ...] | None = None
+    claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    max_lifetime: int | None = None
+
+    @classmethod
+    def parse(cls, document: object) -> "JwsRules":
+        """Read the member `jws`; raises RulesError."""
+        members = _members(document, ("typ", "claims", "max_lifetime"), "jws")
+        claims = members.get("claims", {})
+        if type(claims) is not dict or len(claims) > MAX_RULED_CLAIMS:
+            most = f"Must be an object of at most {MAX_RULED_CLAIMS} claims."
+            raise RulesError(most, "jws", "claims")
+        for name in claims:
+            if not 0 < len(name) <= MAX_RULE_TEXT:
+                raise RulesError("The name of a claim is too long, or empty.", "jws", "claims")
+        return cls(
+            _texts(members["typ"], "jws", "typ") if "typ" in members else None,
+            tuple((name, _texts(claims[name], "jws", "claims", name)) for name in sorted(claims)),
+            _number(members, MAX_LIFETIME, "jws", "max_lifetime"),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The rules as JSON has them, without members that allow anything."""
+        written: dict[str, Any] = {}
+        if self.typ is not None:
+            written["typ"] = list(self.typ)
+        if self.claims:
+            written["claims"] = {name: list(values) for name, values in self.claims}
+        if self.max_lifetime is not None:
+            written["max_lifetime"] = self.max_lifetime
+        return written
+
+    def require_tighter(self, new: "JwsRules") -> None:
+        """Raise RulesLoosened if `new` allows anything that these rules refuse."""
+        _require(_is_within(new.typ, self.typ), "jws.typ")
+        claims = dict(new.claims)
+        for name, values in self.claims:
+            _require(_is_within(claims.get(name), values), f"{_CLAIMS}.{name}")
+        _require(_is_at_most(new.max_lifetime, self.max_lifetime), "jws.max_lifetime")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of a key; the default allows everything.
+
+    With `raw`, the key signs bytes as they are, and gives shared secrets; without, it signs only
+    envelopes: JWS, COSE, certificates and attestations. `algs` are the allowed JOSE names of its
+    signatures. `jws` implies that `raw` is false, since a raw signature of the text of a JWS is a
+    JWS. `per_minute` and `per_day` bound the number of its uses. None allows any.
+    """
+
+    raw: bool = True
+    algs: tuple[str, ...] | None = None
+    jws: JwsRules | None = None
+    per_minute: int | None = None
+    per_day: int | None = None
+
+    @classmethod
+    def parse(cls, document: object) -> "Rules":
+        """Read the name of a preset or an object of JSON; raises RulesError."""
+        if isinstance(document, str):
+            if document not in PRESETS:
+                raise RulesError(f"Must be an object, or one of: {', '.join(PRESETS)}.")
+            document = PRESETS[document]
+        members = _members(document, ("raw", "algs", "jws", "per_minute", "per_day"))
+        jws = JwsRules.parse(members["jws"]) if "jws" in members else None
+        raw = members.get("raw", jws is None)
+        if type(raw) is not bool:
+            raise RulesError("Must be true or false.", "raw")
+        if raw and jws is not None:
+            raise RulesError("Must be false with jws: a raw signature can make any JWS.", "raw")
+        read = cls(
+            raw,
+            _texts(members["algs"], "algs") if "algs" in members else None,
+            jws,
+            _number(members, MAX_RATE, "per_minute"),
+            _number(members, MAX_RATE, "per_day"),
+        )
+        if read.size > MAX_RULE_BYTES:
+            raise RulesError(f"All texts together have at most {MAX_RULE_BYTES:,} bytes.")
+        return read
+
+    def document(self) -> dict[str, Any]:
+        """The rules as JSON has them, without members that allow anything but `raw`."""
+        written: dict[str, Any] = {"raw": self.raw}
+        if self.algs is not None:
+            written["algs"] = list(self.algs)
+        if self.jws is not None:
+            written["jws"] = self.jws.document()
+        if self.per_minute is not None:
+            written["per_minute"] = self.per_minute
+        if self.per_day is not None:
+            written["per_day"] = self.per_day
+        return written
+
+    @property
+    def size(self) -> int:
+        """The bytes of all its texts, in UTF-8."""
+        texts = [*(self.algs or ())]
+        if self.jws is not None:
+            texts += self.jws.typ or ()
+            for name, values in self.jws.claims:
+                texts += (name, *values)
+        return sum(len(text.encode()) for text in texts)
+
+    def tightened(self, new: "Rules") -> "Rules":
+        """Give `new`; raises RulesLoosened if it allows anything that these rules refuse."""
+        _require(self.raw or not new.raw, "raw")
+        _require(_is_within(new.algs, self.algs), "algs")
+        if self.jws is not None:
+            _require(new.jws is not None, "jws")
+            self.jws.require_tighter(new.jws or JwsRules())
+        _require(_is_at_most(new.per_minute, self.per_minute), "per_minute")
+        _require(_is_at_most(new.per_day, self.per_day), "per_day")
+        return new
+
+    def permit_operation(self, operation: str) -> None:
+        """Raise RuleViolated for an operation with the private key that no rule can check."""
+        if not self.raw and operation in _RAW:
+            raise RuleViolated("raw", "The key signs only envelopes, such as JWS and COSE.")
+        if self.jws is not None and operation in _SENDING:
+            raise RuleViolated("jws", "The key is not the sender of a ciphertext.")
+
+    def permit_alg(self, alg: str | None) -> None:
+        """Raise RuleViolated for a signature of this JOSE name; None if JOSE has no name for it."""
+        if self.algs is not None and alg not in self.algs:
+            raise RuleViolated("algs", "The key does not sign with this algorithm.")
+
+
+def kind_of(rule: str) -> str:
+    """The rule without the name of a claim, which callers choose."""
+    return _CLAIMS if rule.startswith(_CLAIMS) else rule
+
+
+def _members(document: object, names: Collection[str], *place: str) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise RulesError("Must be an object.", *place)
+    for name in document:
+        if name not in names:
+            raise RulesError(f"Unknown: the rules are {', '.join(names)}.", *place, str(name)[:64])
+    return document
+
+
+def _texts(value: object, *place: str) -> tuple[str, ...]:
+    if type(value) is not list or not 0 < len(value) <= MAX_RULE_VALUES:
+        raise RulesError(f"Must be a list of 1 to {MAX_RULE_VALUES} texts.", *place)
+    for number, each in enumerate(value):
+        if type(each) is not str or not 0 < len(each) <= MAX_RULE_TEXT:
+            fault = f"Must be a text of 1 to {MAX_RULE_TEXT:,} characters."
+            raise RulesError(fault, *place, str(number))
+    return tuple(sorted(set(value)))
+
+
+def _number(members: Mapping[str, Any], most: int, *place: str) -> int | None:
+    name = place[-1]
+    if name not in members:
+        return None
+    value = members[name]
+    if type(value) is not int or not 1 <= value <= most:
+        raise RulesError(f"Must be a number from 1 to {most:,}.", *place)
+    return value
+
+
+def _is_within(new: tuple[str, ...] | None, old: tuple[str, ...] | None) -> bool:
+    return old is None or (new is not None and set(new) <= set(old))
+
+
+def _is_at_most(new: int | None, old: int | None) -> bool:
+    return old is None or (new is not None and new <= old)
+
+
+def _require(is_tighter: bool, rule: str) -> None:
+    if not is_tighter:
+        raise RulesLoosened(f"The rule {rule} would allow more than it does now.")

@@ -1,0 +1,75 @@
+"""Rules of a key hold at the AWS door."""
+
+import hashlib
+import json
+
+import pytest
+
+RAW = {"raw": False}
+
+
+async def ruled(aws, alg, rules, *operations):
+    """The KeyId of a new key with rules."""
+    key_id = await aws.make(alg, *operations)
+    await aws.change(key_id, rules=rules)
+    return key_id
+
+
+@pytest.mark.parametrize("rules", [RAW, "sd-jwt-vc", {"jws": {}}, {"algs": ["PS512"]}], ids=str)
+async def test_sign_is_a_raw_signature(aws, rules):
+    digest = hashlib.sha256(b"hello").digest()
+    key_id = await ruled(aws, "rsa2048", rules, "sign", "verify")
+    for kind, message in (("RAW", b"hello"), ("DIGEST", digest)):
+        said = await aws.refused(
+            "AccessDeniedException",
+            "sign",
+            KeyId=key_id,
+            Message=message,
+            MessageType=kind,
+            SigningAlgorithm="RSASSA_PSS_SHA_256",
+        )
+        assert said.startswith("The rule ")
+
+
+async def test_an_allowed_algorithm_signs(aws):
+    key_id = await ruled(aws, "rsa2048", {"algs": ["PS256"]}, "sign", "verify")
+    message = {"KeyId": key_id, "Message": b"hello"}
+    signed = await aws.sign(**message, SigningAlgorithm="RSASSA_PSS_SHA_256")
+    await aws.verify(
+        **message, SigningAlgorithm="RSASSA_PSS_SHA_256", Signature=signed["Signature"]
+    )
+    said = await aws.refused(
+        "AccessDeniedException", "sign", **message, SigningAlgorithm="RSASSA_PSS_SHA_384"
+    )
+    assert "The rule algs: " in said
+
+
+async def test_codes_and_shared_secrets_are_raw(aws):
+    key_id = await ruled(aws, "hs256", RAW)
+    call = {"KeyId": key_id, "Message": b"hello", "MacAlgorithm": "HMAC_SHA_256"}
+    assert "The rule raw: " in await aws.refused("AccessDeniedException", "generate_mac", **call)
+    key_id = await ruled(aws, "p256", RAW, "derive")
+    peer = await aws.make("p256", "derive")
+    public = (await aws.get_public_key(KeyId=peer))["PublicKey"]
+    said = await aws.refused(
+        "AccessDeniedException",
+        "derive_shared_secret",
+        KeyId=key_id,
+        KeyAgreementAlgorithm="ECDH",
+        PublicKey=public,
+    )
+    assert "The rule raw: " in said
+
+
+async def test_an_alias_is_no_way_around(aws):
+    key_id = await ruled(aws, "p256", RAW, "sign", "verify")
+    await aws.create_alias(AliasName="alias/issuer", TargetKeyId=key_id)
+    for name in ("alias/issuer", aws.arn(key_id)):
+        said = await aws.refused(
+            "AccessDeniedException",
+            "sign",
+            KeyId=name,
+            Message=b"hello",
+            SigningAlgorithm="ECDSA_SHA_256",
+        )
+        assert json.dumps(said)

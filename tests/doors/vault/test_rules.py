@@ -1,0 +1,94 @@
+"""Rules of a key hold at the Vault door, for each version of a name."""
+
+import base64
+
+import pytest
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+
+INPUT = base64.b64encode(b"hello").decode()
+RAW = {"raw": False}
+
+
+@pytest.fixture
+def ruled(vault):
+    """Make a key of a type, then give it rules; gives its kid."""
+
+    async def make(kind, rules, **more):
+        await vault.data("POST", "transit/keys/k", {"type": kind, **more})
+        async with vault.rest.get("/key", params={"alias": "k"}) as answer:
+            kid = (await answer.json())["kid"]
+        async with vault.rest.patch(f"/key/{kid}", json={"rules": rules}) as answer:
+            assert answer.status == 200, await answer.text()
+        return kid
+
+    return make
+
+
+async def denied(vault, path, rule="raw", **body):
+    status, answer = await vault.call("POST", f"transit/{path}", {"input": INPUT, **body})
+    assert status == 403, answer
+    assert answer["errors"][0].startswith(f"The rule {rule}: ")
+
+
+PATHS = ["sign/k", "sign/k/sha2-512", "hmac/k", "hmac/k/sha2-512"]
+
+
+@pytest.mark.parametrize("kind", ["ecdsa-p256", "ed25519", "rsa-2048", "ml-dsa"])
+async def test_signatures_and_hmacs_are_raw(vault, ruled, kind):
+    more = {"parameter_set": "44"} if kind == "ml-dsa" else {}
+    await ruled(kind, "sd-jwt-vc", **more)
+    for path in PATHS:
+        await denied(vault, path)
+        items = [{"input": INPUT}, {"input": INPUT}]
+        await denied(vault, path, batch_input=items)
+    await denied(vault, "sign/k", marshaling_algorithm="jws")
+    await denied(vault, "sign/k", prehashed=True)
+
+
+async def test_only_allowed_algorithms_sign(vault, ruled):
+    await ruled("ecdsa-p256", {"algs": ["ES256"]})
+    assert await vault.data("POST", "transit/sign/k", {"input": INPUT})
+    # Another hash has no name in JOSE.
+    await denied(vault, "sign/k/sha2-512", "algs")
+    await denied(vault, "hmac/k", "algs")
+    body = {"batch_input": [{"input": INPUT}], "hash_algorithm": "sha2-512"}
+    status, answer = await vault.call("POST", "transit/sign/k", body)
+    assert status in (200, 400)
+    [item] = answer["data"]["batch_results"]
+    assert item["error"].startswith("The rule algs: ")
+
+
+async def test_each_version_keeps_the_rules(vault, ruled):
+    await ruled("ecdsa-p256", RAW)
+    await vault.data("POST", "transit/keys/k/rotate")
+    for version in (0, 1, 2):
+        await denied(vault, "sign/k", key_version=version)
+    await vault.data("POST", "transit/keys/k/config", {"min_encryption_version": 2})
+    await denied(vault, "sign/k")
+
+
+async def test_a_request_for_a_certificate_is_an_envelope(vault, ruled):
+    await ruled("ecdsa-p256", "sd-jwt-vc")
+    assert (await vault.data("POST", "transit/keys/k/csr", {}))["csr"]
+
+
+async def test_an_imported_version_has_the_rules_of_the_version_before(vault):
+    def public_key():
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        return key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
+
+    async def latest():
+        async with vault.rest.get("/key", params={"alias": "k"}) as answer:
+            return await answer.json()
+
+    body = {"type": "ecdsa-p256", "public_key": public_key()}
+    assert (await vault.call("POST", "transit/keys/k/import", body))[0] == 204
+    first = await latest()
+    async with vault.rest.patch(f"/key/{first['kid']}", json={"rules": RAW}) as answer:
+        assert answer.status == 200
+    body = {"public_key": public_key()}
+    assert (await vault.call("POST", "transit/keys/k/import_version", body))[0] == 204
+    second = await latest()
+    assert second["kid"] != first["kid"]
+    assert second["rules"] == RAW
