@@ -194,6 +194,14 @@ class NotExportable(ProblemError, slug="not-exportable"):
     """The key was not made exportable."""
 
 
+class RuleViolated(ProblemError, slug="rule-violated"):
+    """A rule of the key does not allow the signature; `detail` names the rule."""
+
+
+class RulesLoosened(Conflict, slug="rules-loosened"):
+    """The new rules would allow more than the key's rules do."""
+
+
 class ProfileProtected(Conflict, slug="profile-protected"):
     """The default profile cannot be deleted."""
 
@@ -219,7 +227,7 @@ class TooManyAliases(Invalid, slug="too-many-aliases"):
 
 
 class TooLargeRecord(Invalid, slug="too-large-record"):
-    """The labels or aliases of a key, or the labels of a batch, are too large."""
+    """The labels or aliases of a key, or the labels and rules of a batch, are too large."""
 
 
 class UnsupportedAlgorithm(Invalid, slug="unsupported-algorithm"):

@@ -22,6 +22,7 @@ class Key:
     did:key; each is None if the key has no such form, as a symmetric key. `certificates` are in
     DER, the key's own first, and `x5t_s256` is the thumbprint of that one; a key may have none.
     `imported` is true if its private part or secret was imported.
+    `rules` are the rules of the key, as JSON has them; None if it has none.
     `cose_key` is its COSE_Key, which only `get_key` and `find_key` give.
     """
 
@@ -44,6 +45,7 @@ class Key:
     imported: bool = False
     certificates: tuple[bytes, ...] = ()
     x5t_s256: str | None = None
+    rules: Mapping[str, Any] | None = None
     cose_key: bytes | None = field(default=None, compare=False)
 
     @classmethod
@@ -69,6 +71,7 @@ class Key:
             imported=flag(data.get("imported", False)),
             certificates=each(_der, data.get("certificates", [])),
             x5t_s256=optional(text, data.get("x5t#S256")),
+            rules=optional(members, data.get("rules")),
             cose_key=optional(decode, data.get("cose_key")),
         )
 

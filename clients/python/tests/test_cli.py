@@ -498,3 +498,19 @@ def test_every_command_has_a_description():
     for path, command in found.items():
         assert command.help, path
         assert command.get_short_help_str() in " ".join(command.help.split()), path
+
+
+def test_the_rules_of_a_key_are_shown_and_tightened(command, minikms):
+    kid = command("mkms key generate p256 --alias issuer --rules sd-jwt-vc")
+    shown = json.loads(command("mkms key rules issuer"))
+    assert shown == {"raw": False, "jws": {"typ": ["dc+sd-jwt", "vc+sd-jwt"]}}
+    tighter = {**shown, "per_day": 9}
+    assert json.loads(command(f"mkms key rules issuer '{json.dumps(tighter)}'")) == tighter
+    assert minikms.get_key(kid).rules == tighter
+    command(f"mkms key rules issuer '{json.dumps(shown)}'", code=5)
+    assert "per_day" in command.error
+    command("mkms sign issuer hello", code=4)
+    assert "raw" in command.error
+    command("mkms key rules issuer '{'", code=2)
+    command("mkms key generate p256 --alias free")
+    assert command("mkms key rules free") == "{}"

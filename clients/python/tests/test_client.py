@@ -14,6 +14,8 @@ from minikms_client import (
     KeyExists,
     KeyNotFound,
     NotFound,
+    RulesLoosened,
+    RuleViolated,
     ValidationFailed,
 )
 from minikms_client.wire import decode
@@ -241,3 +243,18 @@ def test_a_key_has_one_name(minikms):
 def test_a_time_has_its_zone(minikms):
     with pytest.raises(ValueError, match="zone"):
         minikms.generate_key("ed25519", expires=datetime(2090, 1, 1))
+
+
+def test_a_key_has_rules(minikms):
+    key = minikms.generate_key("p256", rules="status-list")
+    assert key.rules["raw"] is False
+    tighter = {**key.rules, "per_minute": 60}
+    assert minikms.update_key(key.kid, rules=tighter).rules == tighter
+    with pytest.raises(RulesLoosened):
+        minikms.update_key(key.kid, rules=key.rules)
+    with pytest.raises(RuleViolated) as error:
+        minikms.sign(b"hello", kid=key.kid)
+    assert "raw" in error.value.detail
+    assert minikms.generate_key("p256").rules is None
+    [made] = minikms.generate_keys("p256", 1, rules={"raw": False})
+    assert made.rules == {"raw": False}

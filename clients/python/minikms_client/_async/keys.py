@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
 from minikms_client._async.transport import AsyncTransport
 from minikms_client.models import Association, Deletion, Key, KeyPage
@@ -20,6 +21,9 @@ from minikms_client.wire import (
     segment,
 )
 
+Rules: TypeAlias = str | Mapping[str, Any]
+"""The rules of a key: an object as JSON has it, or the name of a preset."""
+
 
 class AsyncKeys(AsyncTransport):
     """Management of keys."""
@@ -34,14 +38,16 @@ class AsyncKeys(AsyncTransport):
         operations: Iterable[str] | None = None,
         exportable: bool | None = None,
         expires: datetime | None = None,
+        rules: Rules | None = None,
     ) -> Key:
         """Make a key.
 
         An `alias` that names another key moves to this one, unless `alias_taken` is "refuse".
         `operations` are the permitted ones, by default all of its algorithm except the opt-in ones.
         From `expires` on, the key only verifies, decrypts and unwraps.
+        `rules` are the name of a preset, such as "sd-jwt-vc", or an object.
         """
-        options = _options(labels, operations, exportable, expires)
+        options = _options(labels, operations, exportable, expires, rules)
         body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
         refuses = alias is not None and alias_taken == "refuse"
         return await self._key("POST", "/key/generate", body, is_repeatable=refuses)
@@ -55,9 +61,10 @@ class AsyncKeys(AsyncTransport):
         operations: Iterable[str] | None = None,
         exportable: bool | None = None,
         expires: datetime | None = None,
+        rules: Rules | None = None,
     ) -> tuple[Key, ...]:
         """Make 1 to 1,000 keys in one transaction: all or none."""
-        options = _options(labels, operations, exportable, expires)
+        options = _options(labels, operations, exportable, expires, rules)
         body = present(alg=alg, count=count, **options)
         call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
         return await self._read(call, lambda data: each(Key.from_json, data["keys"]))
@@ -78,6 +85,7 @@ class AsyncKeys(AsyncTransport):
         operations: Iterable[str] | None = None,
         exportable: bool | None = None,
         expires: datetime | None = None,
+        rules: Rules | None = None,
     ) -> Key:
         """Import a key: a `jwk`, or for `alg` a `secret`, a `seed` or `wrapped`.
 
@@ -94,7 +102,7 @@ class AsyncKeys(AsyncTransport):
             alias=alias,
             alias_taken=alias_taken,
             if_exists=if_exists,
-            **_options(labels, operations, exportable, expires),
+            **_options(labels, operations, exportable, expires, rules),
         )
         # A symmetric key has a random kid, so that a second import makes a second key.
         keeps = if_exists == "keep" and jwk is not None and "k" not in jwk
@@ -153,9 +161,13 @@ class AsyncKeys(AsyncTransport):
         state: str | None = None,
         expires: datetime | UnsetType | None = UNSET,
         labels: Mapping[str, str] | None = None,
+        rules: Rules | None = None,
     ) -> Key:
-        """Change the given fields; `expires=None` removes the expiry, `labels` replace all."""
-        body = present(state=state, labels=labels)
+        """Change the given fields; `expires=None` removes the expiry, `labels` replace all.
+
+        `rules` replace the rules of the key, and must be as tight.
+        """
+        body = present(state=state, labels=labels, rules=_plain(rules))
         if expires is not UNSET:
             body["expires"] = encode_time(expires)
         return await self._key("PATCH", f"/key/{segment(kid)}", body)
@@ -221,6 +233,7 @@ def _options(
     operations: Iterable[str] | None,
     exportable: bool | None,
     expires: datetime | None,
+    rules: Rules | None,
 ) -> Json:
     """Return the fields for the options of a new key."""
     return present(
@@ -228,4 +241,10 @@ def _options(
         operations=None if operations is None else list(operations),
         exportable=exportable,
         expires=encode_time(expires),
+        rules=_plain(rules),
     )
+
+
+def _plain(rules: Rules | None) -> Json | str | None:
+    """Return rules as a body has them."""
+    return rules if rules is None or isinstance(rules, str) else dict(rules)

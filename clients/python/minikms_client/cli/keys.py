@@ -43,6 +43,14 @@ _labels_option = click.option(
 )
 
 
+def _rules(_: click.Context, __: click.Parameter, given: str | None) -> str | dict[str, Any] | None:
+    """Parse rules: an object in JSON, or the name of a preset."""
+    if given is None or not given.lstrip().startswith("{"):
+        return given
+    found: dict[str, Any] = from_json(given.encode(), "RULES")
+    return found
+
+
 def _key_options(command: Any) -> Any:
     """The options of a new key."""
     for option in (
@@ -53,6 +61,11 @@ def _key_options(command: Any) -> Any:
             "operations",
             multiple=True,
             help="An operation that the key may be used for; repeatable.",
+        ),
+        click.option(
+            "--rules",
+            callback=_rules,
+            help="Rules of the key: a JSON object, or a name such as sd-jwt-vc.",
         ),
         _labels_option,
         click.option(
@@ -250,6 +263,22 @@ def update(
             labels=labels or None,
         )
     )
+
+
+@key.command()
+@click.argument("name")
+@click.argument("rules", required=False, callback=_rules)
+@pass_session
+def rules(session: Session, name: str, rules: str | dict[str, Any] | None) -> None:
+    """Show the rules of the key NAME, or set RULES, which must be as tight.
+
+    RULES are a JSON object, such as {"raw": false}, or a name such as sd-jwt-vc.
+    """
+    found = session.key(name)
+    if rules is not None:
+        found = session.client.update_key(found.kid, rules=rules)
+    indent = 2 if sys.stdout.isatty() and not session.is_json else None
+    click.echo(json.dumps(found.rules or {}, indent=indent))
 
 
 @key.command()
