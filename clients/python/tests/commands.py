@@ -16,14 +16,17 @@ def environment(minikms):
         "HOME": os.environ.get("HOME", "/"),
         "MINIKMS_URL": minikms.url,
         "MINIKMS_PROFILE": minikms.profile,
+        "MINIKMS_CONFIG": os.environ["MINIKMS_CONFIG"],
         "COLUMNS": "80",
     }
 
 
-def on_a_terminal(line, minikms, *, typed="", code=0):
-    """Return the output of a line of bash on a terminal, with typed input."""
+def on_a_terminal(line, minikms, *, typed="", after="", code=0):
+    """Return the output of a line of bash on a terminal, with input typed `after` a prompt."""
     reader, writer = pty.openpty()
-    os.write(reader, typed.encode())
+    if not after:
+        os.write(reader, typed.encode())
+        typed = ""
     process = subprocess.Popen(
         ["bash", "-c", line],
         stdin=writer,
@@ -42,6 +45,9 @@ def on_a_terminal(line, minikms, *, typed="", code=0):
         if not part:
             break
         written += part
+        if typed and after.encode() in written:
+            os.write(reader, typed.encode())
+            typed = ""
     os.close(reader)
     assert process.wait() == code, written
     return written.decode()

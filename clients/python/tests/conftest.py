@@ -99,6 +99,8 @@ def command(minikms, tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch):
-    for name in ("URL", "TOKEN", "TOKEN_FILE", "PROFILE", "CA", "CERT", "CERT_KEY"):
+def _no_settings(monkeypatch, tmp_path):
+    names = ("URL", "TOKEN", "TOKEN_FILE", "PROFILE", "CA", "CERT", "CERT_KEY", "CONTEXT")
+    for name in names:
         monkeypatch.delenv(f"MINIKMS_{name}", raising=False)
+    monkeypatch.setenv("MINIKMS_CONFIG", str(tmp_path / "mkms" / "config.json"))

@@ -5,6 +5,7 @@ from datetime import datetime
 import click
 from click.core import ParameterSource
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.display import visible
 from minikms_client.cli.session import Session, pass_session
@@ -18,7 +19,10 @@ def profile() -> None:
     """Make, list, change and delete profiles: tenants of the service."""
 
 
-@profile.command("create")
+@profile.command(
+    "create",
+    examples="mkms profile create alice",
+)
 @click.argument("name")
 @pass_session
 def create_profile(session: Session, name: str) -> None:
@@ -27,7 +31,10 @@ def create_profile(session: Session, name: str) -> None:
     session.show({"name": made}, made)
 
 
-@profile.command("list")
+@profile.command(
+    "list",
+    examples="mkms profile list",
+)
 @pass_session
 def list_profiles(session: Session) -> None:
     """List all profiles."""
@@ -35,8 +42,11 @@ def list_profiles(session: Session) -> None:
         session.show({"name": name}, name)
 
 
-@profile.command("jwks")
-@click.argument("name")
+@profile.command(
+    "jwks",
+    examples="mkms profile jwks alice public",
+)
+@click.argument("name", shell_complete=completion.profiles)
 @click.argument("access", type=click.Choice(["public", "private"]))
 @pass_session
 def change_profile(session: Session, name: str, access: str) -> None:
@@ -45,8 +55,11 @@ def change_profile(session: Session, name: str, access: str) -> None:
     session.show(changed, changed.name, changed.jwks)
 
 
-@profile.command("delete")
-@click.argument("name")
+@profile.command(
+    "delete",
+    examples="mkms profile delete alice --yes",
+)
+@click.argument("name", shell_complete=completion.profiles)
 @click.confirmation_option(prompt="Delete the profile with all of its keys and tokens?")
 @pass_session
 def delete_profile(session: Session, name: str) -> None:
@@ -62,12 +75,17 @@ def token() -> None:
     """Make, list and revoke tokens."""
 
 
-@token.command("create")
+@token.command(
+    "create",
+    examples="mkms token create issuer --scope sign --profile alice --expires 90d\n"
+    "mkms token create operator --scope admin --all-profiles",
+)
 @click.argument("name")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
+    shell_complete=completion.scopes,
     required=True,
     help="A permission of the token, such as sign; repeatable.",
 )
@@ -76,6 +94,7 @@ def token() -> None:
     "profiles",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.profiles,
     help="A profile in which the token is valid; repeatable.",
 )
 @click.option(
@@ -122,7 +141,10 @@ def _warn(warning: str) -> None:
     click.echo(f"mkms: Warning: {visible(warning)}", err=True)
 
 
-@token.command("list")
+@token.command(
+    "list",
+    examples="mkms token list\nmkms token list --json",
+)
 @pass_session
 def list_tokens(session: Session) -> None:
     """List all tokens, the oldest first, without their secrets."""
@@ -141,8 +163,12 @@ def list_tokens(session: Session) -> None:
     )
 
 
-@token.command("revoke")
-@click.argument("id_", metavar="ID")
+@token.command(
+    "revoke",
+    examples="id=$(mkms token create issuer --scope sign --all-profiles | cut -d_ -f2)\n"
+    'mkms token revoke "$id"',
+)
+@click.argument("id_", metavar="ID", shell_complete=completion.tokens)
 @pass_session
 def revoke_token(session: Session, id_: str) -> None:
     """Revoke the token ID."""
@@ -150,7 +176,10 @@ def revoke_token(session: Session, id_: str) -> None:
     session.show({"id": revoked}, revoked)
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples="mkms algorithms\nmkms algorithms --json",
+)
 @pass_session
 def algorithms(session: Session) -> None:
     """List the algorithms of the service and their operations."""
@@ -164,7 +193,10 @@ def algorithms(session: Session) -> None:
     )
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples="mkms status\nmkms status --url https://kms.example --timeout 5",
+)
 @pass_session
 def status(session: Session) -> None:
     """Show whether the service is ready: exit code 0, or 6."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Command
 from minikms_client.cli.data import contents
 from minikms_client.cli.session import Session, pass_session
@@ -16,13 +17,18 @@ _FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms csr signer CN=issuer.example,C=DE --alternative-name DNS:issuer.example",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("subject")
 @click.option(
     "--alternative-name", multiple=True, help="Another name of the subject, such as DNS:a.example."
 )
-@click.option("--alg", help="A JOSE name of the key, such as PS256.")
+@click.option(
+    "--alg", shell_complete=completion.jose_names, help="A JOSE name of the key, such as PS256."
+)
 @pass_session
 def csr(
     session: Session, name: str, subject: str, alternative_name: tuple[str, ...], alg: str | None
@@ -32,13 +38,22 @@ def csr(
     _show(session, "csr", session.by_name(name, call))
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms certificate signer self-signed --days 365 --subject CN=a.example >signer.pem\n"
+    "mkms key certificates signer signer.pem\n"
+    "mkms certificate signer client --days 30 --key provider --subject CN=wallet.example",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("kind", type=_PROFILES)
 @click.option("--days", type=click.IntRange(1), required=True, help="How long it is valid.")
 @click.option("--subject", help="The subject, such as CN=a,C=DE. Required without --csr.")
 @click.option("--csr", "request", type=_FILE, help="A file with the subject's request in PEM.")
-@click.option("--key", help="The subject's key, by kid or alias, instead of --csr.")
+@click.option(
+    "--key",
+    shell_complete=completion.keys,
+    help="The subject's key, by kid or alias, instead of --csr.",
+)
 @click.option(
     "--issuer-alternative-name",
     multiple=True,
@@ -69,8 +84,13 @@ def certificate(
     _show(session, "certificate", session.by_name(name, call))
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms certificate signer self-signed --days 365 --subject CN=a.example >signer.pem\n"
+    "mkms key certificates signer signer.pem\n"
+    "mkms key certificates signer --remove",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("files", nargs=-1, type=_FILE)
 @click.option("--remove", is_flag=True, help="Remove the certificates of the key.")
 @pass_session

@@ -20,9 +20,13 @@ class _Described(click.Command):
 
 
 class Command(_Described):
-    """A command with only long options, so that `-AP8o…` is an argument."""
+    """A command with examples, and only long options, so that `-AP8o…` is an argument."""
 
     ignore_unknown_options = True
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return its own options, and the options of `mkms` that it does not redefine."""
@@ -31,7 +35,10 @@ class Command(_Described):
         return [*own, *(option for option in OPTIONS_AFTER if taken.isdisjoint(option.opts))]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Refer to the options of `mkms`, which are not listed again."""
+        """Show the examples, and refer to the options of `mkms`, which are not listed again."""
+        with formatter.section("Examples"):
+            for line in self.examples.splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
         formatter.write_paragraph()
         formatter.write_text("The options of mkms, such as --json, also apply here.")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.data import encoded, message, takes_data, takes_output, write_bytes
 from minikms_client.cli.operations import say_valid
@@ -18,11 +19,17 @@ def cose() -> None:
     """Sign and verify COSE messages."""
 
 
-@cose.command("sign")
-@click.argument("name")
+@cose.command(
+    "sign",
+    examples="mkms cose sign signer hello --typ application/cwt\n"
+    "mkms cose sign signer --file message.bin --output message.cose",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
 @takes_output
-@click.option("--alg", help="A JOSE name of the key, such as PS256.")
+@click.option(
+    "--alg", shell_complete=completion.jose_names, help="A JOSE name of the key, such as PS256."
+)
 @click.option("--detached", is_flag=True, default=None, help="Leave the payload out.")
 @click.option("--aad", help="Data that is signed, and not in the message.")
 @click.option("--typ", help="The type of the message, such as application/cwt.")
@@ -63,8 +70,12 @@ def sign_cose(
         session.show({"cose": encode(signed)}, encode(signed))
 
 
-@cose.command("verify")
-@click.argument("name")
+@cose.command(
+    "verify",
+    examples="mkms cose sign signer hello --output message.cose\n"
+    "mkms cose verify signer --file message.cose",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("text", metavar="COSE", required=False)
 @click.option(
     "--file", type=click.Path(dir_okay=False, path_type=Path), help="Read the message from a file."
@@ -91,9 +102,12 @@ def verify_cose(
     say_valid(session, found, found.valid)
 
 
-@click.command(cls=Command)
-@click.argument("name")
-@click.argument("keys", nargs=-1, required=True)
+@click.command(
+    cls=Command,
+    examples="mkms attest provider signer --nonce 8Zk1 --audience https://issuer.example",
+)
+@click.argument("name", shell_complete=completion.keys)
+@click.argument("keys", nargs=-1, required=True, shell_complete=completion.keys)
 @click.option("--nonce", help="The nonce of the issuer.")
 @click.option("--audience", help="The issuer, as aud.")
 @click.option("--expires-in", type=click.IntRange(1), help="Seconds; 300 by default.")

@@ -71,7 +71,7 @@ def sentences(spelling: Callable[[str], str] = str) -> Iterator[None]:
     try:
         yield
     except Unauthenticated as error:
-        sources = "--token-file, MINIKMS_TOKEN or MINIKMS_TOKEN_FILE"
+        sources = "--token-file, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE or mkms login"
         fail(f"{error} The token comes from {sources}.", code_of(error))
     except ProblemError as error:
         faults = (f"{spelling(pointer)}: {fault}" for pointer, fault in error.errors)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.data import from_json, message, takes_data
 from minikms_client.cli.operations import say_valid
@@ -17,10 +18,16 @@ def jws() -> None:
     """Sign and verify JSON Web Signatures."""
 
 
-@jws.command("sign")
-@click.argument("name")
+@jws.command(
+    "sign",
+    examples='mkms jws sign signer \'{"sub": "alice"}\' --header \'{"typ": "JWT"}\'\n'
+    "mkms jws sign signer --file message.bin --detached",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
-@click.option("--alg", help="A JOSE name of the key, such as PS256.")
+@click.option(
+    "--alg", shell_complete=completion.jose_names, help="A JOSE name of the key, such as PS256."
+)
 @click.option("--header", help="More members of the header, as JSON.")
 @click.option("--detached", is_flag=True, default=None, help="Leave the payload out (RFC 7797).")
 @click.option(
@@ -50,8 +57,12 @@ def sign_jws(
     session.show({"jws": signed}, signed)
 
 
-@jws.command("verify")
-@click.argument("name")
+@jws.command(
+    "verify",
+    examples='mkms jws verify signer "$(mkms jws sign signer hello)"\n'
+    'mkms jws verify signer "$(mkms jws sign signer hello)" --json',
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("token", metavar="JWS")
 @click.option("--payload", help="The payload of a detached JWS.")
 @pass_session
@@ -62,9 +73,17 @@ def verify_jws(session: Session, name: str, token: str, payload: str | None) -> 
     say_valid(session, found, found.valid)
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples="mkms jwks\nmkms jwks --use sig --kty EC",
+)
 @click.option("--kty", multiple=True, help="Only keys of this type.")
-@click.option("--alg", multiple=True, help="Only keys for this JOSE name.")
+@click.option(
+    "--alg",
+    multiple=True,
+    shell_complete=completion.jose_names,
+    help="Only keys for this JOSE name.",
+)
 @click.option("--use", multiple=True, help="Only keys for this use: sig or enc.")
 @pass_session
 def jwks(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
 from minikms_client.cli.display import progress, visible
@@ -59,6 +60,7 @@ def _key_options(command: Any) -> Any:
         click.option(
             "--operation",
             "operations",
+            shell_complete=completion.operations,
             multiple=True,
             help="An operation that the key may be used for; repeatable.",
         ),
@@ -89,8 +91,12 @@ def key() -> None:
     """Make, import, list, change and delete keys."""
 
 
-@key.command()
-@click.argument("alg")
+@key.command(
+    examples="mkms key generate ed25519 --alias did:example:123#key-1\n"
+    "mkms key generate p256 --operation sign --label use=login --expires 90d\n"
+    "mkms key generate ed25519 --count 100 >kids",
+)
+@click.argument("alg", shell_complete=completion.algorithms)
 @click.option("--count", type=click.IntRange(1), default=1, help="Number of keys to make.")
 @_key_options
 @pass_session
@@ -108,9 +114,18 @@ def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
             session.show(made, made.kid)
 
 
-@key.command("import")
+@key.command(
+    "import",
+    examples="mkms key import private.jwk --alias imported\n"
+    "mkms key import keys.ndjson --if-exists keep\n"
+    "mkms key import seed.bin --as seed --alg ed25519",
+)
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--alg", help="The algorithm, if FILE has a secret, a seed, or a JWK without it.")
+@click.option(
+    "--alg",
+    shell_complete=completion.algorithms,
+    help="The algorithm, if FILE has a secret, a seed, or a JWK without it.",
+)
 @click.option(
     "--as",
     "form",
@@ -118,7 +133,11 @@ def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
     default="jwk",
     help="Content of FILE: JWKs, or the bytes of one key.",
 )
-@click.option("--unwrap-kid", help="The kid of the key that wrapped the bytes.")
+@click.option(
+    "--unwrap-kid",
+    shell_complete=completion.keys,
+    help="The kid of the key that wrapped the bytes.",
+)
 @click.option(
     "--if-exists",
     type=click.Choice(["refuse", "keep"]),
@@ -189,9 +208,12 @@ _COLUMNS = {
 }
 
 
-@key.command("list")
-@click.option("--alg", help="Only keys of this algorithm.")
-@click.option("--alias", help="Only the key with this alias.")
+@key.command(
+    "list",
+    examples="mkms key list --alg p256 --label use=login\nmkms key list --state disabled --json",
+)
+@click.option("--alg", shell_complete=completion.algorithms, help="Only keys of this algorithm.")
+@click.option("--alias", shell_complete=completion.aliases, help="Only the key with this alias.")
 @click.option("--state", type=_STATES, help="Only keys in this state.")
 @_labels_option
 @pass_session
@@ -207,16 +229,20 @@ def list_(
     session.show_rows((key for key in keys if state in (None, key.state)), _COLUMNS)
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key show signer\nmkms key show signer --json",
+)
+@click.argument("name", shell_complete=completion.keys)
 @pass_session
 def show(session: Session, name: str) -> None:
     """Show the key NAME: its kid or an alias."""
     session.show_key(session.key(name))
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key alias signer did:example:123#key-1",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("alias")
 @click.option("--alias-taken", type=_TAKEN, help=_TAKEN_HELP)
 @pass_session
@@ -226,8 +252,10 @@ def alias(session: Session, name: str, alias: str, alias_taken: str | None) -> N
     session.show(made, made.kid)
 
 
-@key.command()
-@click.argument("alias")
+@key.command(
+    examples="mkms key unalias signer",
+)
+@click.argument("alias", shell_complete=completion.aliases)
 @pass_session
 def unalias(session: Session, alias: str) -> None:
     """Remove an ALIAS from its key."""
@@ -235,8 +263,11 @@ def unalias(session: Session, alias: str) -> None:
     session.show(gone, gone.kid)
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key update signer --state verify-only\n"
+    "mkms key update signer --expires 90d --label use=login",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.option("--state", type=_STATES, help="The state of the key from now on.")
 @_expires_option
 @click.option("--never-expires", is_flag=True, help="Let the key never expire.")
@@ -265,8 +296,10 @@ def update(
     )
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key rules signer\nmkms key rules signer sd-jwt-vc",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("rules", required=False, callback=_rules)
 @pass_session
 def rules(session: Session, name: str, rules: str | dict[str, Any] | None) -> None:
@@ -281,24 +314,30 @@ def rules(session: Session, name: str, rules: str | dict[str, Any] | None) -> No
     click.echo(json.dumps(found.rules or {}, indent=indent))
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key rotate signer",
+)
+@click.argument("name", shell_complete=completion.keys)
 @pass_session
 def rotate(session: Session, name: str) -> None:
     """Make a key that replaces the key NAME and takes its aliases."""
     session.show_key(session.client.rotate_key(session.kid(name)))
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key export backup >backup.jwk",
+)
+@click.argument("name", shell_complete=completion.keys)
 @pass_session
 def export(session: Session, name: str) -> None:
     """Print the private JWK of the key NAME, which was made exportable."""
     click.echo(json.dumps(session.client.export_key(session.kid(name))))
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key delete signer --after 7d\nmkms key delete signer --yes",
+)
+@click.argument("name", shell_complete=completion.keys)
 @after_option
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @pass_session
@@ -319,8 +358,10 @@ def _aliases(key: Key) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-@key.command()
-@click.argument("name")
+@key.command(
+    examples="mkms key delete signer --after 7d\nmkms key restore signer",
+)
+@click.argument("name", shell_complete=completion.keys)
 @pass_session
 def restore(session: Session, name: str) -> None:
     """Cancel the scheduled deletion of the key NAME."""

@@ -1,15 +1,31 @@
 """The command `mkms`."""
 
+from importlib.metadata import version
 from typing import Any
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import add_completion_class, get_completion_class
 
-from minikms_client.cli import administration, certificates, cose, jose, keys, messages, operations
+from minikms_client.cli import (
+    administration,
+    certificates,
+    contexts,
+    cose,
+    identity,
+    jose,
+    keys,
+    messages,
+    operations,
+)
 from minikms_client.cli.commands import Group
+from minikms_client.cli.completion import Bash
+from minikms_client.cli.display import visible
 from minikms_client.cli.exits import sentences
 from minikms_client.cli.options import OPTIONS
 from minikms_client.cli.session import Session
+from minikms_client.errors import MinikmsError
+
+add_completion_class(Bash)  # click finds the class of a shell in its own table
 
 
 class _Commands(Group):
@@ -20,8 +36,18 @@ class _Commands(Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=_Commands, params=list(OPTIONS))
-@click.version_option(package_name="minikms-client")
+# Not click's own option, which is handled before --url and --context are known.
+_VERSION = click.Option(
+    ["--version"], is_flag=True, help="Show the versions of mkms and of the service."
+)
+
+
+@click.group(
+    cls=_Commands,
+    params=[*OPTIONS, _VERSION],
+    no_args_is_help=True,
+    invoke_without_command=True,
+)
 @click.pass_context
 def mkms(context: click.Context, /, **options: Any) -> None:
     """Use the keys of a Mini KMS.
@@ -30,13 +56,38 @@ def mkms(context: click.Context, /, **options: Any) -> None:
     codes: 0 done, 1 not valid, 2 wrong usage, 3 not found, 4 not permitted, 5 refused,
     6 no answer, 7 a fault of mkms, 130 stopped.
     """
-    context.obj = Session(context, options)
+    context.obj = session = Session(context)
+    if options["version"]:
+        _show_versions(session)
+        context.exit()
+    if context.invoked_subcommand is None:
+        raise click.UsageError("Missing command.")
 
 
-@mkms.command()
+def _show_versions(session: Session) -> None:
+    """Print the version of mkms, and of the service if it answers within three seconds."""
+    own, of_service, url = version("minikms-client"), None, None
+    if not session.is_json:
+        session.show(None, f"mkms, version {own}")
+    try:
+        with session.connect(timeout=3, retries=0) as client:
+            url = client.url
+            of_service = client.openapi()["info"]["version"]
+    except MinikmsError as error:
+        click.echo(f"mkms: {visible(str(error))}", err=True)
+    if session.is_json:
+        session.show_json({"mkms": own, "service": of_service, "url": url})
+    elif of_service is not None:
+        session.show(None, f"{url}, version {of_service}")
+
+
+@mkms.command(examples="mkms completion bash >>~/.bashrc\nmkms completion zsh >>~/.zshrc")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a completion script for SHELL, for its startup file."""
+    """Print a completion script for SHELL, for its startup file.
+
+    It completes commands and options, and asks the service for keys, algorithms and scopes.
+    """
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"Completion for {shell} does not exist.")
@@ -44,6 +95,10 @@ def completion(shell: str) -> None:
 
 
 for command in (
+    contexts.context,
+    identity.login,
+    identity.logout,
+    identity.whoami,
     keys.key,
     operations.sign,
     operations.verify,

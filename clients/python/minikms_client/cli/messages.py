@@ -2,16 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import (
-    contents,
     encoded,
     from_json,
     from_text,
@@ -21,47 +20,13 @@ from minikms_client.cli.data import (
     write_bytes,
     write_plaintext,
 )
+from minikms_client.cli.recipients import (
+    public_jwk,
+    recipient_jwk,
+    takes_recipient,
+    takes_sender,
+)
 from minikms_client.cli.session import Session, pass_session
-from minikms_client.wire import Jwk
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
-_FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
-
-
-def _takes_recipient(command: CommandT) -> CommandT:
-    by_jwk = click.option("--to-jwk", type=_FILE, help="File with the recipient's JWK.")
-    return click.option("--to", help="The recipient, if it is a key of this profile.")(
-        by_jwk(command)
-    )
-
-
-def _takes_sender(command: CommandT) -> CommandT:
-    by_jwk = click.option("--from-jwk", type=_FILE, help="File with the sender's JWK.")
-    return click.option("--from", "from_", help="The sender, if it is a key of this profile.")(
-        by_jwk(command)
-    )
-
-
-def _public_jwk(session: Session, name: str | None, file: Path | None) -> Jwk | None:
-    """Return the public JWK of a named key, or from a file; None if neither is given."""
-    if name is not None and file is not None:
-        raise click.UsageError("Give a key or a file with its JWK, not both.")
-    if name is not None:
-        found = session.key(name).jwk
-        if found is None:
-            raise click.UsageError(f"The key {name} has no public part.")
-        return found
-    if file is None:
-        return None
-    jwk: Jwk = from_json(contents(file), str(file))
-    return jwk
-
-
-def _recipient(session: Session, to: str | None, to_jwk: Path | None) -> Jwk:
-    jwk = _public_jwk(session, to, to_jwk)
-    if jwk is None:
-        raise click.UsageError("Name the recipient: --to or --to-jwk.")
-    return jwk
 
 
 @click.group(cls=Group)
@@ -69,12 +34,21 @@ def jwe() -> None:
     """Encrypt and decrypt JSON Web Encryption."""
 
 
-@jwe.command("encrypt")
+@jwe.command(
+    "encrypt",
+    examples="mkms jwe encrypt hello --to reader\n"
+    "mkms jwe encrypt hello --to-jwk reader.jwk --enc A256CBC-HS512",
+)
 @takes_data
-@_takes_recipient
+@takes_recipient
 @click.option("--alg", default="ECDH-ES+A256KW", show_default=True, help="Key management.")
 @click.option("--enc", default="A256GCM", show_default=True, help="Content encryption.")
-@click.option("--from", "from_", help="The key of the sender, for ECDH-1PU.")
+@click.option(
+    "--from",
+    "from_",
+    shell_complete=completion.keys,
+    help="The key of the sender, for ECDH-1PU.",
+)
 @click.option("--header", help="More members of the protected header, as JSON.")
 @pass_session
 def encrypt_jwe(
@@ -90,7 +64,7 @@ def encrypt_jwe(
 ) -> None:
     """Print a compact JWE of DATA."""
     members = None if header is None else from_json(header.encode(), "The header")
-    jwk = _public_jwk(session, None, to_jwk)
+    jwk = public_jwk(session, None, to_jwk)
     if (jwk is None) == (to is None):
         raise click.UsageError("Name the recipient: --to or --to-jwk.")
     plaintext = message(data, file)
@@ -105,10 +79,14 @@ def encrypt_jwe(
     session.show({"jwe": made}, made if isinstance(made, str) else json.dumps(made))
 
 
-@jwe.command("decrypt")
-@click.argument("name")
+@jwe.command(
+    "decrypt",
+    examples="mkms jwe encrypt hello --to reader | mkms jwe decrypt reader\n"
+    'mkms jwe decrypt reader "$(mkms jwe encrypt hello --to reader)" --json',
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.argument("token", metavar="[JWE]", required=False)
-@_takes_sender
+@takes_sender
 @takes_output
 @pass_session
 def decrypt_jwe(
@@ -122,7 +100,7 @@ def decrypt_jwe(
     """Decrypt a JWE to the key NAME; the plaintext goes to standard output."""
     text = (token if token is not None else sys.stdin.read()).strip()
     given = from_json(text.encode(), "The JWE") if text.startswith("{") else text
-    sender = _public_jwk(session, from_, from_jwk)
+    sender = public_jwk(session, from_, from_jwk)
     found = session.by_name(name, partial(session.client.decrypt_jwe, given, from_=sender))
     if session.is_json and output is None:
         session.show_json(found)
@@ -135,9 +113,13 @@ def box() -> None:
     """Make and open NaCl's boxes: messages between keys on X25519."""
 
 
-@box.command("seal")
+@box.command(
+    "seal",
+    examples="mkms box seal hello --to reader\n"
+    "mkms box seal --file message.bin --to-jwk reader.jwk --output message.box",
+)
 @takes_data
-@_takes_recipient
+@takes_recipient
 @takes_output
 @pass_session
 def seal_box(
@@ -149,12 +131,15 @@ def seal_box(
     output: Path | None,
 ) -> None:
     """Encrypt DATA to a recipient, without a sender; print the box in base64url."""
-    sealed = session.client.seal_box(message(data, file), _recipient(session, to, to_jwk))
+    sealed = session.client.seal_box(message(data, file), recipient_jwk(session, to, to_jwk))
     write_bytes(sealed, output)
 
 
-@box.command("unseal")
-@click.argument("name")
+@box.command(
+    "unseal",
+    examples="mkms box seal hello --to reader | mkms box unseal reader",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
 @takes_output
 @pass_session
@@ -166,10 +151,13 @@ def open_sealed_box(
     write_plaintext(session.by_name(name, call), output)
 
 
-@box.command("make")
-@click.argument("name")
+@box.command(
+    "make",
+    examples="mkms box make writer hello --to reader",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
-@_takes_recipient
+@takes_recipient
 @pass_session
 def make_box(
     session: Session,
@@ -180,15 +168,18 @@ def make_box(
     to_jwk: Path | None,
 ) -> None:
     """Encrypt DATA from the key NAME to a recipient; print a JSON object."""
-    recipient = _recipient(session, to, to_jwk)
+    recipient = recipient_jwk(session, to, to_jwk)
     call = partial(session.client.make_box, message(data, file), recipient)
     session.show_json(session.by_name(name, call))
 
 
-@box.command("open")
-@click.argument("name")
+@box.command(
+    "open",
+    examples="mkms box make writer hello --to reader | mkms box open reader --from writer",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
-@_takes_sender
+@takes_sender
 @takes_output
 @pass_session
 def open_box(
@@ -201,7 +192,7 @@ def open_box(
     output: Path | None,
 ) -> None:
     """Open a box that `mkms box make` printed, with the key NAME."""
-    sender = _public_jwk(session, from_, from_jwk)
+    sender = public_jwk(session, from_, from_jwk)
     if sender is None:
         raise click.UsageError("Name the sender: --from or --from-jwk.")
     made = from_json(message(data, file), "The box")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Command
 from minikms_client.cli.data import (
     contents,
@@ -23,7 +24,11 @@ from minikms_client.cli.exits import NOT_VALID
 from minikms_client.cli.session import Session, pass_session
 
 _signature_options = (
-    click.option("--alg", help="A JOSE name of the key's signatures, such as PS256."),
+    click.option(
+        "--alg",
+        shell_complete=completion.jose_names,
+        help="A JOSE name of the key's signatures, such as PS256.",
+    ),
     click.option(
         "--encoding", type=click.Choice(["raw", "der"]), help="The form of an ECDSA signature."
     ),
@@ -31,7 +36,8 @@ _signature_options = (
 )
 
 
-def _takes_signature_options(command: Any) -> Any:
+def takes_signature_options(command: Any) -> Any:
+    """Let a command take the options of a signature."""
     for option in reversed(_signature_options):
         command = option(command)
     return command
@@ -44,10 +50,14 @@ def say_valid(session: Session, answer: object, is_valid: bool) -> None:
         sys.exit(NOT_VALID)
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms sign signer hello\n"
+    "mkms sign signer --file message.bin --encoding der --output message.sig",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
-@_takes_signature_options
+@takes_signature_options
 @takes_output
 @pass_session
 def sign(
@@ -68,14 +78,19 @@ def sign(
         write_bytes(signature.sig, output)
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples='mkms verify signer hello --sig "$(mkms sign signer hello)"\n'
+    "mkms sign signer --file message.bin --output message.sig\n"
+    "mkms verify signer --file message.bin --sig-file message.sig",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
 @click.option("--sig", help="The signature in base64url.")
 @click.option(
     "--sig-file", type=click.Path(dir_okay=False, path_type=Path), help="File with its bytes."
 )
-@_takes_signature_options
+@takes_signature_options
 @pass_session
 def verify(
     session: Session,
@@ -96,8 +111,12 @@ def verify(
     say_valid(session, {"valid": is_valid}, is_valid)
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms encrypt box hello --aad context\n"
+    "mkms encrypt box --file message.bin >sealed.json",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
 @click.option("--aad", help="A text that is authenticated and not encrypted.")
 @pass_session
@@ -110,8 +129,13 @@ def encrypt(
     session.show_json(session.by_name(name, call))
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms encrypt box hello | mkms decrypt box\n"
+    "mkms encrypt box --file message.bin >sealed.json\n"
+    "mkms decrypt box --file sealed.json --output message.copy",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
 @click.option("--aad", help="The text that was authenticated.")
 @takes_output
@@ -140,8 +164,11 @@ def decrypt(
     write_plaintext(session.by_name(name, call), output)
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms wrap wrapper --file secret.bin",
+)
+@click.argument("name", shell_complete=completion.keys)
 @click.option(
     "--file", type=click.Path(dir_okay=False, path_type=Path), help="Read the bytes from a file."
 )
@@ -153,8 +180,13 @@ def wrap(session: Session, name: str, file: Path | None, output: Path | None) ->
     write_bytes(session.by_name(name, call), output)
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples="mkms wrap wrapper --file secret.bin | mkms unwrap wrapper\n"
+    "mkms wrap wrapper --file secret.bin --output wrapped.bin\n"
+    "mkms unwrap wrapper --file wrapped.bin --output secret.copy",
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
 @takes_output
 @pass_session
@@ -166,8 +198,11 @@ def unwrap(
     write_bytes(session.by_name(name, call), output)
 
 
-@click.command(cls=Command)
-@click.argument("name")
+@click.command(
+    cls=Command,
+    examples='mkms mac checker hello\nmkms mac checker hello --check "$(mkms mac checker hello)"',
+)
+@click.argument("name", shell_complete=completion.keys)
 @takes_data
 @click.option("--check", metavar="CODE", help="A code in base64url, to compare.")
 @takes_output
@@ -190,7 +225,10 @@ def mac(
     say_valid(session, {"valid": is_valid}, is_valid)
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples="mkms random 32\nmkms random 32 --output random.bin",
+)
 @click.argument("length", type=click.IntRange(1, 65536))
 @takes_output
 @pass_session

@@ -7,7 +7,7 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from minikms_client.cli.session import Session
+from minikms_client.cli import completion
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -19,17 +19,25 @@ def _file(name: str, what: str) -> click.Option:
 
 
 OPTIONS: Final = (
+    click.Option(
+        ["--context"],
+        envvar="MINIKMS_CONTEXT",
+        show_envvar=True,
+        shell_complete=completion.contexts,
+        help="A service and caller that mkms login keeps; the current one by default.",
+    ),
     click.Option(["--url"], envvar="MINIKMS_URL", show_envvar=True, help="URL of the service."),
     click.Option(
         ["--token-file"],
         type=_FILE,
-        help="File with the caller's token; otherwise MINIKMS_TOKEN holds the token, or"
-        " MINIKMS_TOKEN_FILE names the file.",
+        help="File with the caller's token; otherwise MINIKMS_TOKEN holds the token,"
+        " MINIKMS_TOKEN_FILE names the file, or the context has it.",
     ),
     click.Option(
         ["--profile"],
         envvar="MINIKMS_PROFILE",
         show_envvar=True,
+        shell_complete=completion.profiles,
         help="Profile (tenant) of the keys.",
     ),
     _file("ca", "Trusted authorities, in PEM."),
@@ -50,7 +58,9 @@ def _change(context: click.Context, option: click.Parameter, value: object) -> N
     """Apply an option that is given after the command."""
     name = option.name or ""
     if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-        context.ensure_object(Session).change(name, value)
+        root = context.find_root()
+        root.params[name] = value
+        root.set_parameter_source(name, ParameterSource.COMMANDLINE)
 
 
 def _after_the_command(option: click.Option) -> click.Option:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -10,8 +11,10 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from minikms_client import AliasNotFound, Client, KeyNotFound
+from minikms_client.cli.context_file import Contexts, Settings
 from minikms_client.cli.display import show_members, show_rows, visible
 from minikms_client.cli.exits import NOT_FOUND, fail
 from minikms_client.models import Key
@@ -24,35 +27,89 @@ _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Session:
-    """The client and the output format, as the options say."""
+    """The client and the output format, by the options of `mkms`, the environment and a context."""
 
-    def __init__(self, context: click.Context, options: dict[str, Any]) -> None:
-        self._context = context
-        self._options = options
-
-    def change(self, name: str, value: object) -> None:
-        """Set an option that comes after the command, before the client is made."""
-        self._options[name] = value
+    def __init__(self, root: click.Context) -> None:
+        self._root = root
 
     @property
     def is_json(self) -> bool:
         """True if answers are shown as JSON."""
-        return bool(self._options["is_json"])
+        return bool(self._root.params["is_json"])
 
     @cached_property
     def client(self) -> Client:
         """The client, which is closed when the command ends."""
-        options = {name: value for name, value in self._options.items() if name != "is_json"}
-        cert, key = options.pop("cert"), options.pop("cert_key")
-        if (cert is None) != (key is None):
+        return self._root.with_resource(self.connect())
+
+    def connect(self, settings: Settings | None = None, **options: Any) -> Client:
+        """Make a client; without `settings`, as the options, the environment and a context say."""
+        found = settings or self.settings()
+        if (found.cert is None) != (found.cert_key is None):
             raise click.UsageError(
                 "A certificate needs its private key: give --cert and --cert-key."
             )
         try:
-            client = Client(**options, cert=None if cert is None else (cert, key))
+            return Client(
+                found.url,
+                profile=found.profile,
+                token=found.token,
+                token_file=found.token_file,
+                ca=found.ca,
+                cert=(found.cert, found.cert_key) if found.cert and found.cert_key else None,
+                **{"timeout": self._root.params["timeout"], **options},
+            )
         except OSError as error:
             raise click.UsageError(f"A TLS file cannot be read: {error}.") from error
-        return self._context.with_resource(client)
+
+    def settings(self) -> Settings:
+        """Merge the settings of the options, the environment and a context, in this order.
+
+        A context that --context names comes before the environment. The current context applies
+        only if neither an option nor the environment has a URL, so that its token is sent to its
+        own service.
+        """
+        options, environment = self.options(), self.environment()
+        if self._is_option("context"):
+            if options.url is not None:
+                raise click.UsageError("Use --context or --url, not both.")
+            context = Contexts.read().named(self._root.params["context"])
+            return options.over(context).over(environment)
+        given = options.over(environment)
+        if given.url is not None:
+            return given
+        contexts = Contexts.read()
+        name = self._root.params["context"] or contexts.current
+        return given if name is None else given.over(contexts.named(name))
+
+    @property
+    def context(self) -> str | None:
+        """The name that --context or MINIKMS_CONTEXT has."""
+        name: str | None = self._root.params["context"]
+        return name
+
+    def options(self) -> Settings:
+        """Return the settings that are options."""
+        return self._settings_from(ParameterSource.COMMANDLINE)
+
+    def environment(self) -> Settings:
+        """Return the settings of the environment, in which a token comes before its file."""
+        found = self._settings_from(ParameterSource.ENVIRONMENT)
+        tokens = Settings(token=os.environ.get("MINIKMS_TOKEN"))
+        files = Settings(token_file=os.environ.get("MINIKMS_TOKEN_FILE"))
+        return tokens.over(files).over(found)
+
+    def _settings_from(self, source: ParameterSource) -> Settings:
+        """Return the settings with values from this source."""
+        names = ("url", "profile", "token_file", "ca", "cert", "cert_key")
+        given = {name: self._root.params[name] for name in names if self._is_from(source, name)}
+        return Settings(**{name: str(value) for name, value in given.items() if value})
+
+    def _is_option(self, name: str) -> bool:
+        return self._is_from(ParameterSource.COMMANDLINE, name)
+
+    def _is_from(self, source: ParameterSource, name: str) -> bool:
+        return self._root.get_parameter_source(name) is source
 
     def by_name(self, name: str, call: Callable[..., ResultT]) -> ResultT:
         """Return the result of `call(alias=…)`; a name like a kid is first tried as `call(kid=…)`.
@@ -102,10 +159,14 @@ class Session:
 
     def show_key(self, key: Key) -> None:
         """Print a key: a table for people, its kid in a pipe."""
+        self.show_whole(key, key.kid)
+
+    def show_whole(self, answer: object, *cells: str) -> None:
+        """Print all of an answer as a table for people, or its cells in a pipe."""
         if self.is_json or not sys.stdout.isatty():
-            self.show(key, key.kid)
+            self.show(answer, *cells)
         else:
-            show_members(plain(key))
+            show_members(plain(answer))
 
     def show_rows(
         self, rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]]
@@ -131,7 +192,8 @@ def plain(value: object) -> Any:
             return [plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name.rstrip("_"): plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
         }
     return value
 

@@ -1,0 +1,127 @@
+"""Named contexts: services with the caller's identity, in a file of the user."""
+
+import json
+import os
+import stat
+import tempfile
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from minikms_client.shapes import members, optional, text
+
+_LARGEST: Final = 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A service and its caller; each member but `token` is the option of its name."""
+
+    url: str | None = None
+    profile: str | None = None
+    token: str | None = field(default=None, repr=False)
+    token_file: str | None = None
+    ca: str | None = None
+    cert: str | None = None
+    cert_key: str | None = None
+
+    def over(self, others: "Settings") -> "Settings":
+        """Return these settings, and of `others` the missing ones.
+
+        A token and the name of its file count as one setting.
+        """
+        merged = {
+            each.name: getattr(self, each.name) or getattr(others, each.name)
+            for each in fields(self)
+        }
+        if self.token or self.token_file:
+            merged |= {"token": self.token, "token_file": self.token_file}
+        return Settings(**merged)
+
+    def without_token(self) -> "Settings":
+        """Return the other settings."""
+        return replace(self, token=None, token_file=None)
+
+    def absolute(self) -> "Settings":
+        """Return the settings with absolute names of files, since commands run in any folder."""
+        files = {name: getattr(self, name) for name in ("token_file", "ca", "cert", "cert_key")}
+        return replace(
+            self, **{name: str(Path(file).absolute()) for name, file in files.items() if file}
+        )
+
+    def shown(self) -> dict[str, str]:
+        """Return the members that are not secret, and not empty."""
+        members = asdict(replace(self, token=None))
+        return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Contexts:
+    """The contexts by name, and the name of the current one; `write` keeps changes."""
+
+    file: Path
+    current: str | None = None
+    by_name: dict[str, Settings] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls) -> "Contexts":
+        """Read the user's file, which need not exist.
+
+        Raises UsageError for a file that other users can read, since it may hold a token.
+        """
+        named = os.environ.get("MINIKMS_CONFIG") or Path(click.get_app_dir("mkms"), "config.json")
+        file = Path(os.path.realpath(named))
+        try:
+            with open(file, "rb") as opened:
+                mode = os.fstat(opened.fileno()).st_mode
+                content = opened.read(_LARGEST)
+        except FileNotFoundError:
+            return cls(file)
+        except OSError as error:
+            raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise click.UsageError(
+                f"Other users can read or change {file}, which may hold a token: chmod 600 it."
+            )
+        try:
+            data = members(json.loads(content))
+            contexts = {name: _settings(each) for name, each in members(data["contexts"]).items()}
+            return cls(file, optional(text, data["current"]), contexts)
+        except (ValueError, TypeError, LookupError) as error:
+            raise click.UsageError(f"{file} does not have the contexts of mkms.") from error
+
+    def named(self, name: str) -> Settings:
+        """Return a context; raises UsageError if it does not exist."""
+        if name not in self.by_name:
+            raise click.UsageError(f"There is no context {name!r}: see mkms context list.")
+        return self.by_name[name]
+
+    def write(self) -> None:
+        """Replace the file, which only the user can read."""
+        contexts = {
+            name: {member: value for member, value in asdict(each).items() if value is not None}
+            for name, each in self.by_name.items()
+        }
+        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=self.file.parent, prefix=".mkms-", delete=False
+        ) as new:
+            try:
+                json.dump({"current": self.current, "contexts": contexts}, new, indent=2)
+                new.write("\n")
+                new.flush()
+                os.replace(new.name, self.file)
+            except BaseException:
+                os.unlink(new.name)
+                raise
+
+
+def _settings(data: Any) -> Settings:
+    """Return a context of the file; raises TypeError or LookupError for another form.
+
+    It has a URL, so that its token is for one service.
+    """
+    given = {name: text(value) for name, value in members(data).items()}
+    return Settings(url=given.pop("url"), **given)

@@ -1,0 +1,86 @@
+"""`mkms context`: name services and callers."""
+
+from typing import Any
+
+import click
+
+from minikms_client.cli import completion
+from minikms_client.cli.commands import Group
+from minikms_client.cli.context_file import Contexts, Settings
+from minikms_client.cli.session import Session, pass_session
+from minikms_client.settings import DEFAULT_URL
+
+_name = click.argument("name", shell_complete=completion.contexts)
+
+
+@click.group(cls=Group)
+def context() -> None:
+    """Name services and callers, and choose the current one."""
+
+
+@context.command("list", examples="mkms context list\nmkms context list --json")
+@pass_session
+def list_contexts(session: Session) -> None:
+    """List the contexts without their tokens; * marks the current one."""
+    contexts = Contexts.read()
+    rows: list[dict[str, Any]] = [
+        {"name": name, "current": name == contexts.current, **found.shown()}
+        for name, found in sorted(contexts.by_name.items())
+    ]
+    session.show_rows(
+        rows,
+        {
+            "name": lambda row: row["name"],
+            "url": lambda row: row["url"],
+            "profile": lambda row: row.get("profile", ""),
+            "current": lambda row: "*" if row["current"] else "",
+        },
+    )
+
+
+@context.command("use", examples="mkms context use production")
+@_name
+@pass_session
+def use_context(session: Session, name: str) -> None:
+    """Make the context NAME the current one."""
+    contexts = Contexts.read()
+    found = contexts.named(name)
+    contexts.current = name
+    contexts.write()
+    session.show({"name": name, **found.shown()}, name)
+
+
+@context.command(
+    "set",
+    examples="mkms context set staging --url https://kms.example --profile alice\n"
+    "mkms context set staging --token-file token",
+)
+@_name
+@pass_session
+def set_context(session: Session, name: str) -> None:
+    """Make or change the context NAME by the options of mkms, such as --url and --ca.
+
+    The first context becomes the current one. With another URL, the context loses its token.
+    """
+    contexts, options = Contexts.read(), session.options().absolute()
+    found = contexts.by_name.get(name, Settings(url=DEFAULT_URL))
+    if options.url not in (None, found.url):
+        found = found.without_token()
+    contexts.by_name[name] = options.over(found)
+    contexts.current = contexts.current or name
+    contexts.write()
+    session.show({"name": name, **contexts.by_name[name].shown()}, name)
+
+
+@context.command("delete", examples="mkms context delete production")
+@_name
+@pass_session
+def delete_context(session: Session, name: str) -> None:
+    """Delete the context NAME; its token stays valid until it is revoked."""
+    contexts = Contexts.read()
+    contexts.named(name)
+    del contexts.by_name[name]
+    if contexts.current == name:
+        contexts.current = None
+    contexts.write()
+    session.show({"name": name}, name)
