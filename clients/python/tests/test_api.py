@@ -3,38 +3,19 @@
 import dataclasses
 import inspect
 import keyword
-import re
 
 import pytest
+from api_document import operations, resolve, snake
 
 import minikms_client
 from minikms.web.openapi import error_classes
 from minikms_client import AsyncClient, Client, ProblemError, models
 from minikms_client.errors import problem
 
-METHODS = {"get", "post", "put", "patch", "delete"}
 # Parameters that belong to the client, not to a call.
 OF_THE_CLIENT = {"X-Profile", "profile"}
 # What answers have beside what their class has: texts for people, and names of what was asked for.
 NOT_KEPT = {"message", "success"}
-
-
-def snake(name):
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
-
-
-def operations(document):
-    for path in document["paths"].values():
-        for method in METHODS & path.keys():
-            parameters = [*path.get("parameters", ()), *path[method].get("parameters", ())]
-            yield path[method], [resolve(document, one) for one in parameters]
-
-
-def resolve(document, node):
-    if "$ref" in node:
-        kind, name = node["$ref"].split("/")[-2:]
-        return document["components"][kind][name]
-    return node
 
 
 def properties(document, schema):
