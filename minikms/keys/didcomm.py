@@ -194,7 +194,9 @@ def _open_from(key: UsableKey[AnyBox], sender: Verkey, recipient: Recipient) -> 
 
 def _seal(alg: str, recipients: Sequence[Recipient], cek: bytes, message: bytes) -> Envelope:
     """A message in its envelope, encrypted with the recipients' content key."""
-    protected = _write_protected(alg, recipients)
+    named = [_write_recipient(recipient) for recipient in recipients]
+    header = {"enc": ENC, "typ": TYP, "alg": alg, "recipients": named}
+    protected = jose_b64url(orjson.dumps(header))
     iv = sodium.randombytes(_NONCE_SIZE)
     encrypt = sodium.crypto_aead_chacha20poly1305_ietf_encrypt
     sealed = encrypt(message, protected.encode(), iv, cek)
@@ -211,17 +213,6 @@ def _decrypt(packed: Packed, cek: bytes) -> bytes:
         return decrypt(sealed, aad, packed.iv, cek)
     except CryptoError:  # also for a nonce or a key of a wrong length
         raise DecryptionFailed from None
-
-
-def _write_protected(alg: str, recipients: Sequence[Recipient]) -> str:
-    """The text of a new header."""
-    document = {
-        "enc": ENC,
-        "typ": TYP,
-        "alg": alg,
-        "recipients": [_write_recipient(recipient) for recipient in recipients],
-    }
-    return jose_b64url(orjson.dumps(document))
 
 
 def _write_recipient(recipient: Recipient) -> dict[str, Any]:

@@ -50,7 +50,9 @@ async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
         if path.exists():
             if is_open_elsewhere(path):
                 raise _in_use(path)
-            _give(new, path)
+            if os.geteuid() == 0:  # root restores another user's store
+                facts = path.stat()
+                os.chown(new, facts.st_uid, facts.st_gid)
         with _held(path):
             for ending in ("wal", "shm", "journal"):
                 Path(f"{path}-{ending}").unlink(missing_ok=True)
@@ -105,13 +107,6 @@ def _new_file(beside: Path) -> Iterator[Path]:
         new = Path(folder, beside.name)
         new.touch(0o600)
         yield new
-
-
-def _give(new: Path, like: Path) -> None:
-    """Give a file to the owner of another, whose store root restores."""
-    if os.geteuid() == 0:
-        facts = like.stat()
-        os.chown(new, facts.st_uid, facts.st_gid)
 
 
 @contextmanager

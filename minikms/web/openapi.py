@@ -196,7 +196,13 @@ def _operation(
     if route.parameters:
         operation["parameters"] = [ref("parameters", one.component) for one in route.parameters]
     if route.body is not None:
-        operation["requestBody"] = _request_body(route, route.body.__name__)
+        examples = {
+            title: {"summary": title, "value": example}
+            for title, example in _example_of(route, route.body.__name__, EXAMPLES).items()
+        }
+        schema = ref("schemas", route.body.__name__)
+        content = {"application/json": {"schema": schema, "examples": examples}}
+        operation["requestBody"] = {"required": True, "content": content}
     responses = {
         "200": _success(route, _example_of(route, route.name, answers)),
         **{status: dict(more) for status, more in route.responses.items() if status != "200"},
@@ -214,15 +220,6 @@ def _example_of(route: Route, name: str, examples: Mapping[str, Any]) -> Any:
     if name not in examples:
         raise LookupError(f"{route.name} has no example {name!r} in web/schemas/examples.py.")
     return examples[name]
-
-
-def _request_body(route: Route, schema: str) -> dict[str, Any]:
-    examples = {
-        title: {"summary": title, "value": example}
-        for title, example in _example_of(route, schema, EXAMPLES).items()
-    }
-    content = {"application/json": {"schema": ref("schemas", schema), "examples": examples}}
-    return {"required": True, "content": content}
 
 
 def _success(route: Route, example: Any) -> dict[str, Any]:
