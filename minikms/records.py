@@ -58,6 +58,11 @@ PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
 MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
 
+# Seconds between two scheduled rotations of a key: an hour, as at Vault, to ten years.
+MIN_ROTATE_EVERY: Final = 3600
+MAX_ROTATE_EVERY: Final = 3650 * 86_400
+SECOND: Final = 1_000_000_000
+
 # The profile of calls that do not name one.
 DEFAULT_PROFILE: Final = "default"
 
@@ -117,6 +122,7 @@ class KeyPolicy:
     `alias_taken` applies if an alias names another key. `operations` are the allowed operations;
     None allows all but the opt-in ones. `exportable` allows the export of the private part.
     `expires` is in nanoseconds since the epoch, None for never. `rules` are None for none.
+    `rotate_every` is the number of seconds between scheduled rotations, None without them.
     """
 
     aliases: tuple[str, ...] = ()
@@ -126,6 +132,7 @@ class KeyPolicy:
     operations: tuple[str, ...] | None = None
     expires: int | None = None
     rules: Rules | None = None
+    rotate_every: int | None = None
 
     def require_bounded(self, count: int = 1) -> None:
         """Raise TooManyAliases or TooLargeRecord if `count` keys may not have it."""
@@ -177,6 +184,8 @@ class KeyRecord:
     key. `certificates` are in DER as base64: its own certificate, and the chain above it, each
     signed by the next. `imported` says that its private part, or its secret, was imported.
     `rules` bound its use, None for none; they are critical.
+    `rotate_every` is the number of seconds between scheduled rotations, and `rotates` the time of
+    the next one. `scheduled` says that a scheduled rotation made the key.
 
     `unknown` keeps members that this version does not know, None if the record has no such member.
     `crit` names critical members: a version that does not know one of them must not use the key, as
@@ -208,6 +217,9 @@ class KeyRecord:
     certificates: tuple[str, ...] = ()
     imported: bool = False
     rules: Rules | None = None
+    rotate_every: int | None = None
+    rotates: int | None = None
+    scheduled: bool = False
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
     sealed: bytes = field(default=b"", repr=False, compare=False)
 
@@ -285,8 +297,10 @@ class KeyRecord:
             why = ": it has expired"
         return KeyNotUsable(f"The key is {state}{why}.")
 
-    def succeeding(self, old: "KeyRecord") -> Self:
-        """The record of a key that replaces `old`, with its aliases and labels.
+    def succeeding(self, old: "KeyRecord", *, scheduled: bool = False) -> Self:
+        """The record of a key that replaces `old`, with its aliases, labels and schedule.
+
+        `scheduled` says that its schedule asked for it.
 
         Raises TooManyAliases and TooLargeRecord: a key from an older version may have more.
         """
@@ -302,13 +316,23 @@ class KeyRecord:
             labels=old.labels,
             predecessors=before,
             named_by=len(old.aliases),
+            rotate_every=old.rotate_every,
+            rotates=None if old.rotate_every is None else self.created + old.rotate_every * SECOND,
+            scheduled=scheduled,
         )
 
     def succeeded(self, *, enabled: bool = False) -> Self:
         """The record of a key that another one has replaced; it is `verify-only` or `enabled`."""
         state: State = self.state if enabled else "verify-only"
         return replace(
-            self, state=state, aliases=(), predecessors={}, versioned=(), replaced=enabled
+            self,
+            state=state,
+            aliases=(),
+            predecessors={},
+            versioned=(),
+            replaced=enabled,
+            rotate_every=None,
+            rotates=None,
         )
 
     def with_alias(self, alias: str, *, versioned: bool = False, again: bool = False) -> Self:
@@ -321,6 +345,18 @@ class KeyRecord:
         named = (*self.versioned, alias) if versioned else self.versioned
         count = self.named_by if again or self.named_by is None else self.named_by + 1
         return replace(self, aliases=aliases, versioned=named, replaced=False, named_by=count)
+
+    def rotating(self, every: int | None, at: int | None = None) -> Self:
+        """The record with a rotation every so many seconds, the next one `at` a time.
+
+        By default that is one period from now; with the same period as before, it stays.
+        """
+        if every is None:
+            return replace(self, rotate_every=None, rotates=None)
+        if at is None:
+            same = every == self.rotate_every
+            at = self.rotates if same else time.time_ns() + every * SECOND
+        return replace(self, rotate_every=every, rotates=at)
 
     def with_versions(self, alias: str) -> Self:
         """The record of a key whose alias has versions in its entry."""

@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess
@@ -200,6 +201,19 @@ def admin(tmp_path: Path) -> tuple[str, str]:
     path.touch(0o600)
     path.write_text(token)
     return token, str(path)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Put the clock forward or back by seconds, counted from the system's time."""
+    system, off = time.time_ns, 0
+
+    def put(seconds: float) -> None:
+        nonlocal off
+        off = round(seconds * 1e9)
+
+    monkeypatch.setattr(time, "time_ns", lambda: system() + off)
+    return put
 
 
 @pytest.fixture

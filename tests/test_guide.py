@@ -16,5 +16,5 @@ OTHER_HEADER = Block("sh", 'test "${first%%.*}" != "${second%%.*}"\n')
 def test_the_pasted_commands_print_the_shown_output(tmp_path):
     done = paste([*blocks(GUIDE), OTHER_HEADER], tmp_path)
     assert done.answered == done.shown
-    assert len(done.shown) == 12
+    assert len(done.shown) == 14
     assert "pip install" not in done.commands

@@ -112,10 +112,13 @@ class DoorService(Protocol):
         """Remove an alias from this key, or from any key if `kid` is None."""
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
-        """Set the `state`, `expires`, `labels` or `rules` of a key, as far as `changes` has them.
+        """Set `state`, `expires`, `labels`, `rules` or `rotate_every` of a key, as `changes` say.
 
-        Raises TooLargeRecord, RulesLoosened, UnsupportedOption for rules that do not fit the key,
-        and KeyNotUsable if the key is scheduled for deletion.
+        `rotate_every` is in seconds, None for no scheduled rotation. `rotates` is the time of the
+        first one in nanoseconds, by default one period from now. Raises TooLargeRecord,
+        RulesLoosened, UnsupportedOption for rules that do not fit the key, UnsupportedOperation to
+        rotate a public key alone, and KeyNotUsable if the key is scheduled for deletion, or shall
+        be rotated and is not enabled.
         """
 
     async def relabel(
@@ -136,6 +139,8 @@ class DoorService(Protocol):
 
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
         """Replace a key by a new one, and give the record of the new one.
+
+        A key with `rotate_every` passes it on, and a new period begins.
 
         Raises KeyNotUsable if the key is not enabled, UnsupportedOperation for a public key alone,
         TooManyAliases, TooLargeRecord and TooBusy.

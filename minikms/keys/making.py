@@ -26,7 +26,7 @@ from minikms.plugin.protocol import (
     Stored,
 )
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
-from minikms.records import RULED, KeyPolicy, KeyRecord
+from minikms.records import RULED, SECOND, KeyPolicy, KeyRecord
 from minikms.rules import Rules
 
 ResultT = TypeVar("ResultT")
@@ -103,6 +103,8 @@ class KeyMaker:
         policy.require_bounded()
         if policy.exportable:
             raise UnsupportedOption("A public key alone has nothing to export.")
+        if policy.rotate_every is not None:
+            raise UnsupportedOperation("A public key alone is replaced by importing another.")
 
         def make() -> KeyRecord:
             key = algorithm.load_public(jwk)
@@ -156,6 +158,7 @@ def describe(
     multibase = None
     if public is not None and algorithm.multicodec is not None:
         multibase = multikey(algorithm.multicodec, public)
+    created, every = time.time_ns(), policy.rotate_every
     return KeyRecord(
         # RFC 7638 section 7: the thumbprint of a secret would reveal something of it.
         kid=secrets.token_urlsafe(32) if jwk is None else thumbprint(jwk),
@@ -167,12 +170,14 @@ def describe(
         did=f"did:key:{multibase}" if multibase and algorithm.did_key else None,
         operations=operations,
         material=material,
-        created=time.time_ns(),
+        created=created,
         exportable=policy.exportable,
         labels=policy.labels,
         expires=policy.expires,
         rules=policy.rules,
         crit=() if policy.rules is None else RULED,
+        rotate_every=every,
+        rotates=None if every is None else created + every * SECOND,
     )
 
 

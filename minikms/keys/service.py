@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -48,6 +48,7 @@ from minikms.plugin.protocol import (
 )
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import (
+    SECOND,
     AliasBinding,
     AnyKey,
     KeyPolicy,
@@ -60,10 +61,14 @@ from minikms.rules import Rules
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.cache import NOTHING, Bounds
 from minikms.store.keys import Check, CheckVersions, KeyStore, no_check, no_check_of_versions
+from minikms.store.rotation import NotDueError, NotRotatableError, Successor
 
 LOGGER = logging.getLogger(__name__)
 
 _PAGE: Final = 1000
+
+# Nanoseconds until a sweep looks again at a key that is due for rotation and cannot be rotated.
+_POSTPONED: Final = 3600 * SECOND
 
 
 class KeyService(JweOperations, VersionOperations):
@@ -253,19 +258,27 @@ class KeyService(JweOperations, VersionOperations):
     # Changing keys
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
-        """Give a key another `state`, `expires`, `labels` or `rules`, if `changes` has them.
+        """Give a key another `state`, `expires`, `labels`, `rules` or `rotate_every`.
 
-        Raises TooLargeRecord, RulesLoosened, UnsupportedOption for rules that do not fit the key,
-        and KeyNotUsable for a key that is scheduled for deletion.
+        `changes` has some of them. `rotates` is the time of the first scheduled rotation, by
+        default a period from now. Raises TooLargeRecord, RulesLoosened, UnsupportedOption for rules
+        that do not fit the key, UnsupportedOperation to rotate a public key alone, and KeyNotUsable
+        for a key that is scheduled for deletion, or shall be rotated and is not enabled.
         """
-        others = {name: value for name, value in changes.items() if name != "rules"}
-        rules: Rules | None = changes.get("rules")
+        others = dict(changes)
+        rules: Rules | None = others.pop("rules", None)
+        every, rotates = others.pop("rotate_every", ...), others.pop("rotates", None)
 
         def change(record: KeyRecord) -> KeyRecord:
             if rules is not None:
                 require_fitting(rules, self._registry.of(record))
                 record = record.with_rules(rules)
-            return replace(record, **others)
+            record = replace(record, **others)
+            if every is ...:
+                return record
+            if every is not None:
+                _require_rotatable(record)
+            return record.rotating(every, rotates)
 
         return await self._change(profile, kid, change)
 
@@ -343,6 +356,15 @@ class KeyService(JweOperations, VersionOperations):
     async def _rotate(
         self, profile: str, ref: KeyRef, check: CheckVersions | None = None
     ) -> KeyRecord:
+        async def store(successor: Successor) -> KeyRecord:
+            return await self._store.rotate(profile, ref, successor, check)
+
+        return await self._replace(profile, ref, store)
+
+    async def _replace(
+        self, profile: str, ref: KeyRef, store: Callable[[Successor], Awaitable[KeyRecord]]
+    ) -> KeyRecord:
+        """Call `store` with the function that makes the successor of the key."""
         made: tuple[KeyRecord, Stored] | None = None
         made_for: tuple[str, KeyPolicy] | None = None
 
@@ -358,7 +380,7 @@ class KeyService(JweOperations, VersionOperations):
 
         while True:
             try:
-                return await self._store.rotate(profile, ref, successor, check)
+                return await store(successor)
             except _SlowToMake:
                 old = await self._store.record(profile, ref)
                 algorithm = self._registry.of(old)
@@ -407,10 +429,10 @@ class KeyService(JweOperations, VersionOperations):
         )
 
     async def sweep(self, sink: AuditSink | None = None) -> None:
-        """Remove all keys whose scheduled deletion is due, in all profiles.
+        """Remove the keys whose scheduled deletion is due, and rotate those that are due for it.
 
-        Each removal is an audit event of its own, recorded in `sink`. Raises StoreUnavailable;
-        another failure is logged, and does not hold up other keys or profiles.
+        Each is an audit event of its own, recorded in `sink`. Raises StoreUnavailable; another
+        failure is logged, and does not hold up other keys or profiles.
         """
         await self.drop_stale()
         await self._jwk_sets.drop_stale()
@@ -418,10 +440,12 @@ class KeyService(JweOperations, VersionOperations):
             try:
                 for kid in await self._store.due(profile):
                     await self._remove_due(profile, kid, sink)
+                for kid in await self._store.due_rotations(profile):
+                    await self._rotate_due(profile, kid, sink)
             except ProfileNotFound:
                 continue  # removed meanwhile
             except (KeyUnreadable, UndecryptableError):
-                LOGGER.exception("the keys of a profile that are due for deletion are still kept")
+                LOGGER.exception("due keys of a profile are neither deleted nor rotated")
 
     async def _remove_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
         outer = CURRENT.set(AuditEvent("sweepKey", sink, profile=profile, kid=kid))
@@ -433,6 +457,28 @@ class KeyService(JweOperations, VersionOperations):
             LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
         finally:
             CURRENT.reset(outer)
+
+    async def _rotate_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
+        """Rotate a key if it is still due, or try again later."""
+
+        async def store(successor: Successor) -> KeyRecord:
+            return await self._store.rotate_due(profile, kid, successor)
+
+        outer = CURRENT.set(AuditEvent("rotateKey", sink, profile=profile, kid=kid))
+        try:
+            await self._replace(profile, KeyRef(kid=kid), store)
+            return
+        except NotDueError:
+            return  # another process has rotated it
+        except (StoreUnavailable, ProfileNotFound):
+            raise
+        except NotRotatableError:
+            pass
+        except Exception:  # such as an algorithm that is not installed, or too many versions
+            LOGGER.exception("the key %s, whose rotation is due, cannot be rotated", kid)
+        finally:
+            CURRENT.reset(outer)
+        await self._store.postpone_rotation(profile, kid, time.time_ns() + _POSTPONED)
 
     # Profiles
 

@@ -1,4 +1,4 @@
-"""Removes the keys whose scheduled deletion is due, while the service runs."""
+"""Deletes and rotates the keys that are due for it, while the service runs."""
 
 import asyncio
 import logging
@@ -14,13 +14,13 @@ from minikms.keys.service import KeyService
 LOGGER = logging.getLogger(__name__)
 
 # Seconds between two sweeps. A key cannot be seen once its deletion is due; until the sweep, its
-# material stays in the store.
+# material stays in the store. Scheduled rotations are as late.
 _PERIOD: Final = 300.0
 
 
 @asynccontextmanager
 async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
-    """Remove keys whose deletion is due, now and every few minutes, as long as the block lasts.
+    """Delete and rotate keys that are due, now and every few minutes, as long as the block lasts.
 
     Any number of processes may do so at the same time.
     """
@@ -33,7 +33,7 @@ async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
         try:
             await keys.sweep(sink)
         except StoreUnavailable:
-            LOGGER.warning("keys due for deletion are still kept: the store is unavailable")
+            LOGGER.warning("due keys are neither deleted nor rotated: the store is unavailable")
         except Exception:  # the next sweep may succeed, so the task goes on
-            LOGGER.exception("keys due for deletion are still kept")
+            LOGGER.exception("due keys are neither deleted nor rotated")
         await asyncio.sleep(_PERIOD)

@@ -10,7 +10,15 @@ from minikms.maintenance.stored_key import StoredKey, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.entries import ALIAS, DELETION, KEY, alias_entry, deletion_tags, tags_of
+from minikms.store.entries import (
+    ALIAS,
+    DELETION,
+    KEY,
+    ROTATION,
+    alias_entry,
+    deletion_tags,
+    tags_of,
+)
 
 # Takes a fault: the profile and the kid, empty if they do not apply, and a few words.
 Report: TypeAlias = Callable[[str, str, str], None]
@@ -24,6 +32,7 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
             KEY: "its record",
             ALIAS: f"its alias {name!r}",
             DELETION: "its scheduled deletion",
+            ROTATION: "its scheduled rotation",
         }
         part = parts.get(category, "its material")
         yield f"{part} does not decrypt"
@@ -63,6 +72,9 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
             yield "it is scheduled for deletion, and nothing would remove it"
     elif stored.deletion != deletion_tags(record):
         yield "its scheduled deletion does not match its record"
+    is_stored = stored.rotates or (ROTATION, stored.kid) in stored.unreadable
+    if is_stored is not (record.rotates is not None):
+        yield "its scheduled rotation does not match its record"
 
 
 def _faults_without_record(stored: StoredKey) -> Iterator[str]:

@@ -7,7 +7,15 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry, find_material
+from minikms.store.entries import (
+    ALIAS,
+    DELETION,
+    KEY,
+    MATERIAL,
+    ROTATION,
+    alias_entry,
+    find_material,
+)
 from minikms.store.sessions import Session
 from minikms.versions import KeyVersions, has_versions, kid_in
 
@@ -42,8 +50,9 @@ class StoredKey:
     `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials`
     maps a category to the material stored there. `aliases` maps the `alias_entry` of each alias
     that the record lists or the caller named to its entry, or to None if it has none.
-    `deletion` has the tags of the scheduled deletion. Entries that do not decrypt are only in
-    `unreadable`, as pairs of category and name.
+    `deletion` has the tags of the scheduled deletion, and `rotates` says that there is an entry of
+    a scheduled rotation. Entries that do not decrypt are only in `unreadable`, as pairs of category
+    and name.
     """
 
     kid: str
@@ -53,6 +62,7 @@ class StoredKey:
     materials: Mapping[str, Stored] = field(repr=False)
     aliases: Mapping[str, StoredAlias | None]
     deletion: Mapping[str, Any] | None
+    rotates: bool
     unreadable: tuple[tuple[str, str], ...]
 
     @property
@@ -94,6 +104,7 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
     listed = map(alias_entry, record.aliases) if record else ()
     names = dict.fromkeys((*listed, *aliases))
     deletion = await _read(session.fetch(DELETION, kid), (DELETION, kid), unreadable)
+    rotation = await _read(session.fetch(ROTATION, kid), (ROTATION, kid), unreadable)
     holders = {
         name: await _read(session.fetch(ALIAS, name), (ALIAS, name), unreadable) for name in names
     }
@@ -109,6 +120,7 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
             if (ALIAS, name) not in unreadable
         },
         deletion=deletion.tags if deletion else None,
+        rotates=rotation is not None,
         unreadable=tuple(unreadable),
     )
 

@@ -14,7 +14,7 @@ from minikms.maintenance.inspect import StoredRecord, StoreInspector
 from minikms.maintenance.stored_key import ASKAR_KEY, StoredAlias, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, ROTATION, alias_entry
 from minikms.store.rows import BATCH
 from minikms.store.sessions import Entry
 
@@ -114,6 +114,7 @@ class _ProfileCheck:
         # Entries without a record so far, by the name of an alias's entry, or by kid.
         self._aliases: dict[str, StoredAlias] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
+        self._rotations: dict[str, bool] = {}
         # The same of kids that have material in an entry of its own, by its category.
         self._apart: dict[str, dict[str, None]] = {MATERIAL: {}, ASKAR_KEY: {}}
 
@@ -124,6 +125,7 @@ class _ProfileCheck:
         self._tally.aliases += (aliases := len(self._aliases) + hidden[ALIAS])
         self._advance(aliases)
         hidden[DELETION] = await self._read(DELETION, self._deletions, lambda row: row.tags)
+        hidden[ROTATION] = await self._read(ROTATION, self._rotations, lambda _: True)
         hidden[MATERIAL] = await self._read(MATERIAL, self._apart[MATERIAL], lambda _: None)
         await self._read_askar_keys()
         hidden[KEY] = await self._check_records(askar_profile)
@@ -203,6 +205,7 @@ class _ProfileCheck:
                     name: self._aliases.get(name) for name in map(alias_entry, record.aliases)
                 },
                 deletion=self._deletions.pop(entry.kid, None),
+                rotates=self._rotations.pop(entry.kid, False),
                 unreadable=(),
             )
             for alias, holder in stored.aliases.items():

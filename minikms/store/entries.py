@@ -42,6 +42,7 @@ KEY: Final = "minikms.key"
 MATERIAL: Final = "minikms.material"
 ALIAS: Final = "minikms.alias"
 DELETION: Final = "minikms.deletion"
+ROTATION: Final = "minikms.rotation"
 
 # The entry of a profile that is public: category and name.
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
@@ -90,6 +91,11 @@ async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
     """Insert the scheduled deletion of a key, if it has one, so that it is found without a scan."""
     if record.deletes is not None:
         await session.insert(DELETION, record.kid, b"", deletion_tags(record))
+
+
+def rotation_tags(at: int) -> dict[str, str]:
+    """The tags by which a key is found that a sweep has to look at for its rotation."""
+    return {"~at": f"{at:020d}"}
 
 
 def seal(key: bytes, kid: str, material: bytes) -> bytes:
@@ -219,6 +225,16 @@ async def next_entries(
     return entries
 
 
+async def stored_versions(session: Session, record: KeyRecord) -> dict[str, KeyVersions]:
+    """The versions of the aliases of a key whose entries have versions; raises AliasNotFound."""
+    found = {}
+    for alias in record.versioned:
+        versions = KeyVersions.stored(await _value_of(session, alias))
+        if versions is not None:
+            found[alias] = versions
+    return found
+
+
 async def add_alias(
     session: Transaction,
     record: KeyRecord,
@@ -295,6 +311,8 @@ async def insert_key(session: Transaction, record: KeyRecord, material: Stored) 
         else:
             await session.insert_key(record.kid, material)
         await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
+        if record.rotates is not None:
+            await session.insert(ROTATION, record.kid, b"", rotation_tags(record.rotates))
     except DuplicateError:
         raise KeyExists() from None
 
@@ -312,6 +330,8 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
         await session.remove_key(record.kid)
     elif record.material == "bytes" and not record.sealed:
         await session.remove(MATERIAL, record.kid)
+    if record.rotates is not None:
+        await session.remove(ROTATION, record.kid)
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
     await session.remove(KEY, record.kid)

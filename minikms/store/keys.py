@@ -41,7 +41,6 @@ from minikms.store.entries import (
     insert_key,
     load_record,
     material_of,
-    next_entries,
     publish,
     publishes,
     remove_key,
@@ -50,10 +49,18 @@ from minikms.store.entries import (
 )
 from minikms.store.listing import KeyListing, read_back
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.rotation import (
+    Successor,
+    due_rotations,
+    postpone,
+    replace_due_key,
+    replace_key,
+    replace_rotation,
+)
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
 from minikms.store.writes import Work
-from minikms.versions import KeyVersions, has_versions, kid_in
+from minikms.versions import KeyVersions, kid_in
 
 # The number of keys due for deletion that one call reads.
 _DUE: Final = 1000
@@ -194,7 +201,7 @@ class KeyStore:
         self,
         profile: str,
         ref: KeyRef,
-        successor: Callable[[KeyRecord], tuple[KeyRecord, Stored]],
+        successor: Successor,
         check: CheckVersions | None = None,
     ) -> KeyRecord:
         """Store the `successor` of a key, and give its record.
@@ -218,20 +225,26 @@ class KeyStore:
                 check(old, before)
                 named[alias] = replace(before, kept=True)
                 named[alias].require_room(len(old.aliases))
-            record, material = successor(old)
-            entries = await next_entries(session, old, record.kid, named)
-            stored = replace(
-                record.succeeding(old),
-                seq=seq_of(session.next_place()),
-                versioned=tuple(each for each, value in entries.items() if has_versions(value)),
-            )
-            await insert_key(session, stored, material)
-            for alias, value in entries.items():
-                await session.replace(ALIAS, alias_entry(alias), value)
-            await replace_record(session, old.succeeded(enabled=check is not None))
-            return stored
+            return await replace_key(session, old, successor, named, enabled=check is not None)
 
         return await self._write(profile, work)
+
+    async def rotate_due(self, profile: str, kid: str, successor: Successor) -> KeyRecord:
+        """Store the `successor` of a key whose scheduled rotation is due, as `rotate` does.
+
+        Raises NotDueError, NotRotatableError, TooManyAliases and TooLargeRecord.
+        """
+        return await self._database.write(
+            profile, lambda session: replace_due_key(session, kid, successor)
+        )
+
+    async def due_rotations(self, profile: str) -> list[str]:
+        """The kids of up to a thousand keys whose scheduled rotation is due."""
+        return await self._database.run(profile, due_rotations)
+
+    async def postpone_rotation(self, profile: str, kid: str, until: int) -> None:
+        """Leave a key out of `due_rotations` until a time in nanoseconds."""
+        await self._database.write(profile, partial(postpone, kid=kid, until=until))
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
@@ -431,7 +444,9 @@ class KeyStore:
         """Replace a key's record by the one that `change` makes of it; raises KeyNotFound."""
 
         async def work(session: Transaction) -> KeyRecord:
-            record = change(await fetch_record(session, kid))
+            before = await fetch_record(session, kid)
+            record = change(before)
+            await replace_rotation(session, before, record)
             await replace_record(session, record)
             return record
 

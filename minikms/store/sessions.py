@@ -170,8 +170,15 @@ class Transaction(Session):
         *,
         cached: bool = True,
     ) -> None:
-        """Replace the value and the tags of an entry; `cached` is False if no cache has it."""
-        self._note((category, name) if cached else None, len(value))
+        """Replace the value and the tags of an entry.
+
+        `cached` is False if no cache depends on it, nor on the contents of the profile by it.
+        """
+        if cached:
+            self._note((category, name), len(value))
+        else:
+            self.written += 1
+            self.size += len(value)
         await self._replace(category, name, value, tags)
 
     async def remove(self, category: str, name: str) -> None:

@@ -69,6 +69,7 @@ async def test_a_store_with_nothing_wrong(location, key):
         public = [record for record in pages if record.jwk]
         for record in public:
             await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy())
+        await service.update(DEFAULT_PROFILE, public[0].kid, {"rotate_every": 3600})
         await service.rotate(DEFAULT_PROFILE, public[0].kid)
         await service.update(DEFAULT_PROFILE, public[1].kid, {"state": "disabled", "expires": 1})
         await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(public[2].kid), 10**12)
@@ -302,6 +303,16 @@ KEY_FAULTS = {
         "ed25519",
         lambda session, record: session.insert("minikms.deletion", "y", b"", {"~at": "1"}),
         [("y", "it is scheduled for deletion, and has no record")],
+    ),
+    "rotation gone": (
+        "ed25519",
+        lambda session, record: put(session, record, rotate_every=3600, rotates=2**62),
+        ["its scheduled rotation does not match its record"],
+    ),
+    "rotation that is not its record's": (
+        "hs256",
+        lambda session, record: session.insert("minikms.rotation", record.kid, b"", {"~at": "1"}),
+        ["its scheduled rotation does not match its record"],
     ),
     "order gone": (
         "ed25519",

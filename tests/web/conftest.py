@@ -17,11 +17,35 @@ from waiting import until, waiting_for
 
 from minikms.config import Config
 from minikms.keys.making import describe
+from minikms.keys.service import KeyService
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE, STORE
+
+
+@pytest.fixture
+def start_swept(start: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Any]]:
+    """Start an application that has looked once for due keys, and give a client of it."""
+
+    async def run(app: web.Application) -> Any:
+        looked, sweep = asyncio.Event(), KeyService.sweep
+
+        async def noted(self: KeyService, sink: Any = None) -> None:
+            try:
+                await sweep(self, sink)
+            finally:
+                looked.set()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(KeyService, "sweep", noted)
+            client = await start(app)
+            async with waiting_for("the first sweep"):
+                await looked.wait()
+        return client
+
+    return run
 
 
 @pytest.fixture

@@ -6,11 +6,20 @@ An answer may have more members than its class, since a later service adds some.
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from minikms_client.errors import ProblemError, problem
-from minikms_client.shapes import each, flag, members, moment, optional, text, texts
+from minikms_client.shapes import (
+    each,
+    flag,
+    members,
+    moment,
+    optional,
+    seconds,
+    text,
+    texts,
+)
 from minikms_client.wire import decode
 
 
@@ -23,6 +32,8 @@ class Key:
     DER, the key's own first, and `x5t_s256` is the thumbprint of that one; a key may have none.
     `imported` is true if its private part or secret was imported.
     `rules` are the rules of the key, as JSON has them; None if it has none.
+    The service rotates it every `rotate_every`, the next time at `rotates`; both are None without a
+    schedule.
     `cose_key` is its COSE_Key, which only `get_key` and `find_key` give.
     """
 
@@ -43,6 +54,8 @@ class Key:
     deletes: datetime | None
     installed: bool = True
     imported: bool = False
+    rotate_every: timedelta | None = None
+    rotates: datetime | None = None
     certificates: tuple[bytes, ...] = ()
     x5t_s256: str | None = None
     rules: Mapping[str, Any] | None = None
@@ -69,6 +82,8 @@ class Key:
             deletes=optional(moment, data["deletes"]),
             installed=flag(data.get("installed", True)),
             imported=flag(data.get("imported", False)),
+            rotate_every=optional(seconds, data.get("rotate_every")),
+            rotates=optional(moment, data.get("rotates")),
             certificates=each(_der, data.get("certificates", [])),
             x5t_s256=optional(text, data.get("x5t#S256")),
             rules=optional(members, data.get("rules")),

@@ -4,7 +4,7 @@ A wrong type raises TypeError or ValueError, a time also OverflowError.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 ResultT = TypeVar("ResultT")
@@ -50,6 +50,11 @@ def moment(value: object) -> datetime:
     if time.tzinfo is None:
         raise ValueError("A time has no zone.")
     return time.astimezone(UTC)
+
+
+def seconds(value: object) -> timedelta:
+    """A whole number of seconds."""
+    return timedelta(seconds=typed(value, int))
 
 
 def optional(form: Callable[[Any], ResultT], value: object) -> ResultT | None:

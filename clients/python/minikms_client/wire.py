@@ -69,6 +69,11 @@ def duration(after: timedelta) -> str:
     return f"{round(after.total_seconds())}s"
 
 
+def whole_seconds(period: timedelta | None) -> int | None:
+    """Return a period in whole seconds, as a body has it."""
+    return None if period is None else round(period.total_seconds())
+
+
 def segment(text: str) -> str:
     """Encode text as one segment of a path; raises InvalidSetting for a dot segment."""
     if text in ("", ".", ".."):

@@ -64,7 +64,7 @@ async def list_keys(
 
 
 async def update(request: web.Request, kid: str) -> Answer:
-    """Change the state, expiry or labels of a key."""
+    """Change the state, expiry, labels or schedule of a key."""
     changes = await load(request, _UPDATE)
     return _KEY.encode(await service(request).update(profile(request), kid, changes))
 

@@ -204,6 +204,8 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "two labels": {"labels": {"purpose": "assertion", "stage": "test"}},
         "out of use": {"state": "disabled"},
         "in use until then": {"state": "enabled", "expires": "2099-12-31T23:59:59+01:00"},
+        "a rotation every 90 days": {"rotate_every": 90 * 86_400},
+        "no rotation": {"rotate_every": None},
     },
     "SetCertificates": {"a self-signed one": {"certificates": [_pem("CERTIFICATE", _CERTIFICATE)]}},
     "AssociateAlias": {

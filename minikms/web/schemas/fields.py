@@ -23,6 +23,8 @@ from minikms.records import (
     MAX_ALIAS,
     MAX_LABEL_VALUE,
     MAX_LABELS,
+    MAX_ROTATE_EVERY,
+    MIN_ROTATE_EVERY,
     PROFILE_PATTERN,
     AliasTaken,
     State,
@@ -205,6 +207,19 @@ def number(description: str, most: int, **kwargs: Any) -> fields.Integer:
         metadata={"description": description},
         **kwargs,
     )
+
+
+class Seconds(Described, fields.Integer):
+    """A whole number of seconds."""
+
+    write = None
+
+    def read(self, value: Any) -> Any:
+        if type(value) is not int:
+            raise ValueError
+        for check in self.validators:
+            check(value)
+        return value
 
 
 class Part(fields.Nested):
@@ -458,6 +473,16 @@ def state(**kwargs: Any) -> Text:
         "enabled, disabled, or verify-only: it only verifies and decrypts.",
         component="KeyState",
         validate=validate.OneOf(get_args(State)),
+        **kwargs,
+    )
+
+
+def rotate_every(**kwargs: Any) -> Seconds:
+    """The period of a key's scheduled rotations."""
+    return Seconds(
+        "Seconds after which the service rotates the key, again and again.",
+        strict=True,
+        validate=validate.Range(MIN_ROTATE_EVERY, MAX_ROTATE_EVERY),
         **kwargs,
     )
 

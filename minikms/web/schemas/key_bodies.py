@@ -37,6 +37,7 @@ from minikms.web.schemas.fields import (
     labels,
     number,
     operations,
+    rotate_every,
     state,
 )
 
@@ -69,10 +70,20 @@ class NewKeyOptions(Request):
     operations = operations()
     expires = Timestamp("Time from which the key only verifies and decrypts.")
     rules = RulesField()
+    rotate_every = rotate_every()
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("aliases", "alias_taken", "labels", "exportable", "operations", "expires", "rules")
+        names = (
+            "aliases",
+            "alias_taken",
+            "labels",
+            "exportable",
+            "operations",
+            "expires",
+            "rules",
+            "rotate_every",
+        )
         given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
             given["aliases"] = (data.pop("alias"),)
@@ -139,7 +150,7 @@ class UpdateKey(Request):
     """Changes of a key; members that are left out stay as they are."""
 
     max_size: ClassVar[int | None] = None  # a key of an earlier version may have more labels
-    any_of = ("state", "expires", "labels", "rules")
+    any_of = ("state", "expires", "labels", "rules", "rotate_every")
 
     state = state()
     expires = Timestamp(
@@ -147,6 +158,7 @@ class UpdateKey(Request):
     )
     labels = labels()
     rules = RulesField()
+    rotate_every = rotate_every(allow_none=True)
 
 
 class JwsRules(Request):
@@ -230,6 +242,8 @@ class Key(Body):
         "Time from which the key only verifies and decrypts.", required=True, allow_none=True
     )
     deletes = Timestamp("Time at which the key is deleted.", required=True, allow_none=True)
+    rotate_every = rotate_every()
+    rotates = Timestamp("Time of its next scheduled rotation; left out if there is none.")
     certificates = ListOf(
         Text(),
         "Its certificate and the chain above it, in DER as base64; left out if it has none.",
@@ -244,6 +258,8 @@ class Key(Body):
         if many:
             return [self.dump(one) for one in obj]
         written = super().dump(obj)
+        if obj.rotate_every is None:
+            del written["rotate_every"], written["rotates"]
         if not obj.imported:
             del written["imported"]
         if obj.rules is None:

@@ -19,6 +19,7 @@ from minikms_client.wire import (
     next_page,
     present,
     segment,
+    whole_seconds,
 )
 
 Rules: TypeAlias = str | Mapping[str, Any]
@@ -39,15 +40,17 @@ class Keys(Transport):
         exportable: bool | None = None,
         expires: datetime | None = None,
         rules: Rules | None = None,
+        rotate_every: timedelta | None = None,
     ) -> Key:
         """Make a key.
 
         An `alias` that names another key moves to this one, unless `alias_taken` is "refuse".
         `operations` are the permitted ones, by default all of its algorithm except the opt-in ones.
         From `expires` on, the key only verifies, decrypts and unwraps.
-        `rules` are the name of a preset, such as "sd-jwt-vc", or an object.
+        `rules` are the name of a preset, such as "sd-jwt-vc", or an object. The service rotates the
+        key every `rotate_every`.
         """
-        options = _options(labels, operations, exportable, expires, rules)
+        options = _options(labels, operations, exportable, expires, rules, rotate_every)
         body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
         refuses = alias is not None and alias_taken == "refuse"
         return self._key("POST", "/key/generate", body, is_repeatable=refuses)
@@ -62,9 +65,10 @@ class Keys(Transport):
         exportable: bool | None = None,
         expires: datetime | None = None,
         rules: Rules | None = None,
+        rotate_every: timedelta | None = None,
     ) -> tuple[Key, ...]:
         """Make 1 to 1,000 keys in one transaction: all or none."""
-        options = _options(labels, operations, exportable, expires, rules)
+        options = _options(labels, operations, exportable, expires, rules, rotate_every)
         body = present(alg=alg, count=count, **options)
         call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
         return self._read(call, lambda data: each(Key.from_json, data["keys"]))
@@ -86,6 +90,7 @@ class Keys(Transport):
         exportable: bool | None = None,
         expires: datetime | None = None,
         rules: Rules | None = None,
+        rotate_every: timedelta | None = None,
     ) -> Key:
         """Import a key: a `jwk`, or for `alg` a `secret`, a `seed` or `wrapped`.
 
@@ -102,7 +107,7 @@ class Keys(Transport):
             alias=alias,
             alias_taken=alias_taken,
             if_exists=if_exists,
-            **_options(labels, operations, exportable, expires, rules),
+            **_options(labels, operations, exportable, expires, rules, rotate_every),
         )
         # A symmetric key has a random kid, so that a second import makes a second key.
         keeps = if_exists == "keep" and jwk is not None and "k" not in jwk
@@ -160,16 +165,20 @@ class Keys(Transport):
         *,
         state: str | None = None,
         expires: datetime | UnsetType | None = UNSET,
+        rotate_every: timedelta | UnsetType | None = UNSET,
         labels: Mapping[str, str] | None = None,
         rules: Rules | None = None,
     ) -> Key:
-        """Change the given fields; `expires=None` removes the expiry, `labels` replace all.
+        """Change the given fields.
 
-        `rules` replace the rules of the key, and must be as tight.
+        None removes `expires` or `rotate_every`, and `labels` replace all. `rules` replace the
+        rules of the key, and must be as tight.
         """
         body = present(state=state, labels=labels, rules=_plain(rules))
         if expires is not UNSET:
             body["expires"] = encode_time(expires)
+        if rotate_every is not UNSET:
+            body["rotate_every"] = whole_seconds(rotate_every)
         return self._key("PATCH", f"/key/{segment(kid)}", body)
 
     def rotate_key(self, kid: str) -> Key:
@@ -234,6 +243,7 @@ def _options(
     exportable: bool | None,
     expires: datetime | None,
     rules: Rules | None,
+    rotate_every: timedelta | None,
 ) -> Json:
     """Return the fields for the options of a new key."""
     return present(
@@ -242,6 +252,7 @@ def _options(
         exportable=exportable,
         expires=encode_time(expires),
         rules=_plain(rules),
+        rotate_every=whole_seconds(rotate_every),
     )
 
 

@@ -13,9 +13,9 @@ from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
 from minikms_client.cli.display import progress, visible
 from minikms_client.cli.session import Session, pass_session
-from minikms_client.cli.times import after_option, expires_option
+from minikms_client.cli.times import after_option, duration_option, expires_option
 from minikms_client.models import Key
-from minikms_client.shapes import moment, optional
+from minikms_client.shapes import moment, optional, seconds
 from minikms_client.wire import UNSET
 
 _MOST_ALIASES = 5
@@ -33,6 +33,9 @@ def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> di
 
 _expires_option = expires_option(
     "When the key stops signing and encrypting, and only verifies and decrypts"
+)
+_rotate_every_option = duration_option(
+    "--rotate-every", "Let the service rotate the key, such as every 90d."
 )
 _labels_option = click.option(
     "--label",
@@ -56,6 +59,7 @@ def _key_options(command: Any) -> Any:
     """The options of a new key."""
     for option in (
         _expires_option,
+        _rotate_every_option,
         click.option("--exportable", is_flag=True, help="Allow export of the private part."),
         click.option(
             "--operation",
@@ -187,6 +191,8 @@ def _body(item: Any) -> dict[str, Any]:
     fields = dict(item)
     for name in fields.keys() & {"secret", "seed", "wrapped"}:
         fields[name] = from_text(fields[name])
+    if "rotate_every" in fields:
+        fields["rotate_every"] = optional(seconds, fields["rotate_every"])
     if "expires" in fields:
         fields["expires"] = optional(moment, fields["expires"])
     return fields
@@ -271,6 +277,8 @@ def unalias(session: Session, alias: str) -> None:
 @click.option("--state", type=_STATES, help="The state of the key from now on.")
 @_expires_option
 @click.option("--never-expires", is_flag=True, help="Let the key never expire.")
+@_rotate_every_option
+@click.option("--never-rotate", is_flag=True, help="End the scheduled rotation of the key.")
 @_labels_option
 @pass_session
 def update(
@@ -279,18 +287,23 @@ def update(
     state: str | None,
     expires: datetime | None,
     never_expires: bool,
+    rotate_every: timedelta | None,
+    never_rotate: bool,
     labels: dict[str, str],
 ) -> None:
     """Change the key NAME; labels replace all of its labels."""
     if expires and never_expires:
         raise click.UsageError("Use --expires or --never-expires, not both.")
-    if not (state or expires or never_expires or labels):
+    if rotate_every and never_rotate:
+        raise click.UsageError("Use --rotate-every or --never-rotate, not both.")
+    if not any((state, expires, never_expires, rotate_every, never_rotate, labels)):
         raise click.UsageError("Name a field to change.")
     session.show_key(
         session.client.update_key(
             session.kid(name),
             state=state,
             expires=None if never_expires else expires or UNSET,
+            rotate_every=None if never_rotate else rotate_every or UNSET,
             labels=labels or None,
         )
     )

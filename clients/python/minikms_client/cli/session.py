@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
@@ -18,7 +18,7 @@ from minikms_client.cli.context_file import Contexts, Settings
 from minikms_client.cli.display import show_members, show_rows, visible
 from minikms_client.cli.exits import NOT_FOUND, fail
 from minikms_client.models import Key
-from minikms_client.wire import encode, encode_time
+from minikms_client.wire import encode, encode_time, whole_seconds
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -186,6 +186,8 @@ def plain(value: object) -> Any:
             return encode(value)
         case datetime():
             return encode_time(value)
+        case timedelta():
+            return whole_seconds(value)
         case Mapping():
             return {name: plain(item) for name, item in value.items()}
         case list() | tuple():

@@ -18,7 +18,7 @@ def _duration(text: str) -> timedelta | None:
     return found and timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def _after(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
+def _a_duration(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
     if given is None:
         return None
     duration = _duration(given)
@@ -46,9 +46,11 @@ def expires_option(what: str) -> Callable[[Any], Any]:
     )
 
 
-after_option = click.option(
-    "--after",
-    metavar="DURATION",
-    callback=_after,
-    help="Delay the deletion, such as 7d; until then it can be cancelled.",
+def duration_option(name: str, what: str) -> Callable[[Any], Any]:
+    """Make an option that is a duration; `what` is its help."""
+    return click.option(name, metavar="DURATION", callback=_a_duration, help=what)
+
+
+after_option = duration_option(
+    "--after", "Delay the deletion, such as 7d; until then it can be cancelled."
 )
