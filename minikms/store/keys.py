@@ -50,6 +50,7 @@ from minikms.store.entries import (
 from minikms.store.listing import KeyListing, read_back
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.rotation import (
+    NotDueError,
     Successor,
     due_rotations,
     postpone,
@@ -509,14 +510,17 @@ class KeyStore:
     async def remove_due(self, profile: str, kid: str) -> bool:
         """Remove a key whose deletion is due; False if it is not due or does not exist."""
 
-        async def work(session: Transaction) -> bool:
+        async def work(session: Transaction) -> None:
             record = await load_record(session, kid)
             if record is None or not record.is_gone:
-                return False
+                raise NotDueError  # so that the event of the call is not recorded as a success
             await remove_key(session, record)
-            return True
 
-        return await self._database.write(profile, work)
+        try:
+            await self._database.write(profile, work)
+        except NotDueError:
+            return False
+        return True
 
     async def _read(self, profile: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
         try:

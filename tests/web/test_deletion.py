@@ -12,7 +12,6 @@ from waiting import until, waiting_for
 
 from minikms.config import Config
 from minikms.errors import KeyNotFound, KeyUnreadable
-from minikms.keys.service import KeyService
 from minikms.records import KeyRecord, KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.entries import KEY
@@ -23,22 +22,9 @@ DATA = "aGVsbG8="
 
 
 @pytest.fixture
-async def own_client(start, any_store, monkeypatch):
-    """A client of a service that has looked once for what is due, as it does when it starts."""
-    looked, sweep = asyncio.Event(), KeyService.sweep
-
-    async def noted(self, sink=None):
-        try:
-            await sweep(self, sink)
-        finally:
-            looked.set()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(KeyService, "sweep", noted)
-        client = await start(create_service(Config(**any_store)))
-        async with waiting_for("the first sweep"):
-            await looked.wait()
-    return client
+async def own_client(start_swept, any_store):
+    """A client of a service that has looked once for due keys, as it does when it starts."""
+    return await start_swept(create_service(Config(**any_store)))
 
 
 async def schedule(client, kid, after="7d"):
@@ -255,6 +241,25 @@ async def test_overdue_keys_of_every_profile_are_swept(client, generate, start, 
 
 
 @pytest.mark.each_store
+async def test_each_removal_has_one_line_however_many_sweep(client, generate, start, any_store):
+    kids = [(await generate())["kid"] for _ in range(5)]
+    for kid in kids:
+        await let_be_due(client, kid)
+    sweepers = [client.app[SERVICE]]
+    if any_store:
+        sweepers.append((await start(create_service(Config(**any_store)))).app[SERVICE])
+    lines = []
+
+    def sink(events, outcome):
+        lines.extend((each.operation, each.kid, outcome) for each in events)
+
+    await asyncio.gather(*(sweeper.sweep(sink) for sweeper in sweepers for _ in range(4)))
+    assert lines.count(("sweepKey", kids[0], "success")) <= 1
+    assert len(lines) == len(set(lines))
+    assert await kept(client) == (0, 0, 0, 0)
+
+
+@pytest.mark.each_store
 async def test_restored_while_others_sweep(client, generate):
     kids = [(await generate())["kid"] for _ in range(8)]
     for kid in kids:
@@ -269,18 +274,6 @@ async def test_restored_while_others_sweep(client, generate):
     statuses = await asyncio.gather(*map(back, kids), *sweeps)
     assert statuses[: len(kids)] == [200] * len(kids)
     assert await kept(client) == (8, 0, 0, 8)
-
-
-@pytest.fixture
-def put_clock(monkeypatch):
-    """Set the clock so many seconds ahead of the system's."""
-    system, off = time.time_ns, [0]
-    monkeypatch.setattr(time, "time_ns", lambda: system() + off[0] * 10**9)
-
-    def put(seconds):
-        off[0] = seconds
-
-    return put
 
 
 @pytest.fixture
@@ -303,7 +296,7 @@ def paused(monkeypatch):
     return pause
 
 
-async def test_restored_while_another_service_removes_it(persistent, start, paused, put_clock):
+async def test_restored_while_another_service_removes_it(persistent, start, paused, clock):
     """The other's clock is ahead: the key is due there, and not here."""
     here, there = [await start(create_service(Config(**persistent))) for _ in range(2)]
     async with here.post("/key/generate", json={"alg": "hs256"}) as response:
@@ -313,7 +306,7 @@ async def test_restored_while_another_service_removes_it(persistent, start, paus
     restoring = asyncio.create_task(here.post(f"/key/{kid}/restore"))
     async with waiting_for("a key that is being restored"):
         await begun.wait()
-    put_clock(2 * 3600)
+    clock(2 * 3600)
     removing = asyncio.create_task(there.app[SERVICE].sweep())
     database = there.app[STORE].database
     await until("a sweep", lambda: database.pool.in_use + database.pool.waiting)
@@ -326,16 +319,16 @@ async def test_restored_while_another_service_removes_it(persistent, start, paus
 
 
 @pytest.mark.parametrize("change", ["POST /key/{kid}/restore", "DELETE /key/{kid}?after=9h"])
-async def test_changed_before_it_is_noted_as_due(client, generate, paused, put_clock, change):
+async def test_changed_before_it_is_noted_as_due(client, generate, paused, clock, change):
     """By a machine whose clock is behind: a call that finds the key due leaves it as it is."""
     kid = (await generate())["kid"]
     await schedule(client, kid, "1h")
     begun, go_on = paused("minikms.store.keys.KeyStore._record_due")
-    put_clock(2 * 3600)
+    clock(2 * 3600)
     finding = asyncio.create_task(client.get(f"/key/{kid}"))
     async with waiting_for("a call that finds it due"):
         await begun.wait()
-    put_clock(0)
+    clock(0)
     method, path = change.format(kid=kid).split()
     async with client.request(method, path) as response:
         assert response.status == 200
@@ -391,7 +384,7 @@ async def test_a_profile_that_cannot_be_read_holds_up_no_other(client, post, mon
     monkeypatch.setattr(KeyStore, "due", failing)
     await client.app[SERVICE].sweep()
     assert await kept(client) == (0, 0, 0, 0)
-    assert "the keys of a profile that are due for deletion are still kept" in caplog.text
+    assert "due keys of a profile are neither deleted nor rotated" in caplog.text
 
 
 @pytest.mark.each_store
