@@ -36,6 +36,11 @@ GROUPS = {
         post("keys/m-size2", {"type": "hmac", "key_size": 31}, says="invalid key_size"),
         post("keys/m-size3", {"type": "ed25519", "key_size": 32}, says="key_size is not valid"),
         post("keys/m-period", {"auto_rotate_period": "10m"}, says="at least an hour"),
+        post("keys/m-days", {"auto_rotate_period": "30d"}),
+        post("keys/m-days", {"auto_rotate_period": "60d"}),  # it is left as it is
+        get("keys/m-days"),
+        post("keys/m-seconds", {"auto_rotate_period": 3600}),
+        post("keys/m-never", {"auto_rotate_period": 0}),
         post("keys/m-extra", {"colour": "red"}),
         post("keys/m.dots-and_more", {"type": "ed25519"}),
         post("keys/.m"),
@@ -136,5 +141,12 @@ GROUPS = {
         post("keys/c/config", {"min_decryption_version": "x"}),
         post("keys/c/config", {"deletion_allowed": "perhaps"}),
         post("keys/c/config", {"auto_rotate_period": "1m"}, says="at least an hour"),
+        post("keys/c-period"),
+        post("keys/c-period/config", {"auto_rotate_period": "24h"}),
+        post("keys/c-period/config", {"deletion_allowed": True}),  # the period stays
+        post("keys/c-period/rotate"),
+        get("keys/c-period"),
+        post("keys/c-period/config", {"auto_rotate_period": 0}),
+        get("keys/c-period"),
     ],
 }

@@ -23,21 +23,14 @@ _ABSENT: Final = frozenset(
         "DeleteCustomKeyStore",
         "DeleteImportedKeyMaterial",
         "DescribeCustomKeyStores",
-        "DisableKeyRotation",
         "DisconnectCustomKeyStore",
-        "EnableKeyRotation",
         "GetKeyLastUsage",
         "GetParametersForImport",
         "ImportKeyMaterial",
-        "ListGrants",
-        "ListKeyPolicies",
-        "ListKeyRotations",
         "ListRetirableGrants",
-        "PutKeyPolicy",
         "ReplicateKey",
         "RetireGrant",
         "RevokeGrant",
-        "RotateKeyOnDemand",
         "UpdateCustomKeyStore",
         "UpdatePrimaryRegion",
     }
@@ -108,11 +101,16 @@ def _operations() -> "Sequence[AwsOperation]":
         data_keys,
         encryption,
         key_management,
+        policies,
+        rotation,
         signing,
         tags,
     )
     from minikms.doors.aws.operation import AwsOperation
 
-    modules = (signing, encryption, data_keys, agreement, key_management, aliases, tags)
+    modules = (
+        *(signing, encryption, data_keys, agreement),
+        *(key_management, rotation, policies, aliases, tags),
+    )
     declared = [each for module in modules for each in vars(module).values()]
     return [each for each in declared if isinstance(each, AwsOperation)]

@@ -4,8 +4,6 @@ import time
 import uuid
 from typing import Any, Final
 
-import orjson
-
 from minikms.doors import KeyPolicy, KeyRecord, KeyRef
 from minikms.doors.aws.body import (
     BY_KEY_ID,
@@ -25,6 +23,7 @@ from minikms.doors.aws.body import (
 from minikms.doors.aws.errors import AwsError, invalid, unsupported
 from minikms.doors.aws.identity import Arns, uuid_alias
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
+from minikms.doors.aws.policies import POLICY, require_default_policy
 from minikms.doors.aws.specs import (
     ENCRYPT_DECRYPT,
     KEY_SPECS,
@@ -36,7 +35,6 @@ from minikms.doors.aws.tags import TAGS, description_of, new_labels, with_descri
 
 _PENDING_DELETION: Final = "PendingDeletion"
 _ORIGINS: Final = ("AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE")
-_POLICY: Final = "default"
 _LIMIT: Final = 100
 _DAY: Final = 86_400 * 10**9
 _WINDOW: Final = 30
@@ -47,14 +45,13 @@ _CREATE_KEY: Final[Shape] = {
     "KeyUsage": Enum(KEY_USAGES),
     "Description": Text(0, 8192),
     "Tags": TAGS,
-    "Policy": Text(1, 131072),
+    "Policy": POLICY,
     "Origin": Enum(_ORIGINS),
     "MultiRegion": Boolean(),
     "CustomKeyStoreId": Unsupported(),
     "XksKeyId": Unsupported(),
 }
 _UPDATE_KEY_DESCRIPTION: Final[Shape] = {**BY_KEY_ID, "Description": Text(0, 8192, required=True)}
-_GET_KEY_POLICY: Final[Shape] = {**BY_KEY_ID, "PolicyName": Text(1, 128, r"[\w]+")}
 _SCHEDULE_KEY_DELETION: Final[Shape] = {**BY_KEY_ID, "PendingWindowInDays": Integer(7, 30)}
 
 
@@ -108,23 +105,6 @@ async def update_key_description(call: AwsCall, body: Body) -> None:
     await call.service.relabel(
         call.profile, key.record.kid, lambda labels: with_description(labels, body["Description"])
     )
-
-
-@operation("GetKeyPolicy", "keys:read", _GET_KEY_POLICY)
-async def get_key_policy(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Return the policy, which is the same for all keys."""
-    await call.key(body["KeyId"], by_alias=False)
-    if body.get("PolicyName", _POLICY) != _POLICY:
-        raise AwsError("NotFoundException", "No such policy exists")
-    policy = orjson.dumps(_policy_of(call.arns.account), option=orjson.OPT_INDENT_2)
-    return {"Policy": policy.decode(), "PolicyName": _POLICY}
-
-
-@operation("GetKeyRotationStatus", "keys:read", BY_KEY_ID)
-async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Say that the key is not rotated automatically; Terraform asks for every key."""
-    key = await call.key(body["KeyId"], by_alias=False)
-    return {"KeyRotationEnabled": False, "KeyId": key.key_id}
 
 
 @operation("EnableKey", "keys:write", BY_KEY_ID)
@@ -207,23 +187,6 @@ def _metadata(key: AwsKey, arns: Arns) -> dict[str, Any]:
     return found
 
 
-def _policy_of(account: str) -> dict[str, Any]:
-    """Return the policy of every key, which leaves its use to the account, a profile here."""
-    return {
-        "Version": "2012-10-17",
-        "Id": "key-default-1",
-        "Statement": [
-            {
-                "Sid": "Enable IAM User Permissions",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            }
-        ],
-    }
-
-
 def _spec_name(body: Body) -> str:
     """Return the key spec that a body names by its newer or older member."""
     named = [body[name] for name in ("KeySpec", "CustomerMasterKeySpec") if name in body]
@@ -239,15 +202,4 @@ def _require_plain(call: AwsCall, body: Body) -> None:
     if body.get("MultiRegion"):
         raise unsupported("MultiRegion")
     if "Policy" in body:
-        try:
-            policy = orjson.loads(body["Policy"])
-        except orjson.JSONDecodeError:
-            raise AwsError(
-                "MalformedPolicyDocumentException", "The policy is not valid JSON."
-            ) from None
-        if policy != _policy_of(call.arns.account):
-            raise AwsError(
-                "UnsupportedOperationException",
-                "Every key here has the default policy; the scopes of a token decide which calls "
-                "its holder may make.",
-            )
+        require_default_policy(call, body["Policy"])

@@ -34,7 +34,7 @@ class AwsKey:
     @property
     def material_id(self) -> str:
         """The id of the material of a symmetric key; a rotation changes it."""
-        return hashlib.sha256(self.record.kid.encode()).hexdigest()
+        return material_id(self.record)
 
     @property
     def by_kid(self) -> KeyRef:
@@ -70,6 +70,11 @@ class AwsKey:
             "InvalidKeyUsageException",
             f"Algorithm {algorithm} is incompatible with key spec {self.spec.name}.",
         )
+
+
+def material_id(record: KeyRecord) -> str:
+    """Return AWS's id of the material of a key."""
+    return hashlib.sha256(record.kid.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

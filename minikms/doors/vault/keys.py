@@ -1,7 +1,6 @@
 """Keys by name: making, reading, listing, configuring, rotating, trimming and deleting them."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from minikms.doors.vault.errors import VaultError, invalid, not_found
 from minikms.doors.vault.formats import chain, public_key
 from minikms.doors.vault.names import NAME, SOFT_DELETED
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
+from minikms.doors.vault.rotation import period_of, schedule
 from minikms.doors.vault.types import KeyType, key_types
 
 IMPORTED: Final = "vault%3Aimported"
@@ -31,9 +31,6 @@ MAX_CHAINS: Final = 4 * 1024 * 1024
 _PAGE: Final = 100  # records of versions that are read at a time; each has up to 44 KB
 
 _AES: Final = "aes256-gcm96"
-_HOUR: Final = 3600
-_DURATION: Final = re.compile(r"([0-9]{1,12})([smhd]?)")
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": _HOUR, "d": 24 * _HOUR}
 
 _NO_BACKUP: Final = (
     "Keys have no backup of their own here, so allow_plaintext_backup stays false: "
@@ -59,15 +56,17 @@ _FROM_1: Final = (
 async def create_key(call: VaultCall, body: Body) -> Answer:
     """Make a key, unless a key has the name."""
     name = body.text("name")
-    refuse_automatic_rotation(body)
+    period = period_of(body)
     if body.boolean("convergent_encryption") and not body.boolean("derived"):
         raise invalid("convergent encryption requires derivation to be enabled")
     refuse_derived(body)
     types = key_types(call.registry)
     kind = body.text("type", _AES)
     found = types.get(kind, body.integer("key_size"), body.text("parameter_set"))
-    await names.make(call, name, found, exportable=body.boolean("exportable"))
+    made = await names.make(call, name, found, exportable=body.boolean("exportable"))
     try:
+        if made and period:
+            await schedule(call, name, period)
         return await _described(call, name, *_warnings(body))
     except errors.AliasNotFound:
         why = "is of a kind that Transit does not have, or was just deleted"
@@ -136,9 +135,9 @@ async def delete_key(call: VaultCall, body: Body) -> None:
     " auto_rotate_period allow_plaintext_backup",
 )
 async def configure_key(call: VaultCall, body: Body) -> Answer:
-    """Set the least versions of a name, and whether it may be deleted."""
+    """Set the least versions of a name, whether it may be deleted, and its schedule."""
     name = body.text("name")
-    refuse_automatic_rotation(body)
+    period = period_of(body)
     warnings = _warnings(body)
     if "min_decryption_version" in body and body.integer("min_decryption_version") == 0:
         warnings = (*warnings, _FROM_1)
@@ -146,10 +145,14 @@ async def configure_key(call: VaultCall, body: Body) -> Answer:
     def change(record: KeyRecord, versions: KeyVersions) -> KeyVersions:
         if body.boolean("exportable") and not record.exportable:
             raise invalid("a key that was not made exportable cannot become so")
+        if period and record.labels.get(IMPORTED) == FIXED:
+            raise _not_rotatable(name)
         return _configured(versions, body)
 
     unknown = invalid(f"no existing key named {name} could be found")
     await _change(call, name, change, unknown)
+    if period is not None:
+        await schedule(call, name, period)
     return await _described(call, name, *warnings)
 
 
@@ -163,7 +166,7 @@ async def rotate_key(call: VaultCall, body: Body) -> Answer:
         if versions.soft_deleted:
             raise invalid(SOFT_DELETED)
         if record.labels.get(IMPORTED) == FIXED:
-            raise invalid(f"imported key {name} does not allow rotation within Vault")
+            raise _not_rotatable(name)
 
     try:
         await call.service.rotate_name(call.profile, name, check)
@@ -230,22 +233,14 @@ async def write_keys_config(call: VaultCall, body: Body) -> Answer:
     return {"disable_upsert": False}
 
 
+def _not_rotatable(name: str) -> VaultError:
+    return invalid(f"imported key {name} does not allow rotation within Vault")
+
+
 def refuse_derived(body: Body) -> None:
     """Raise for a key that derives a key from each context."""
     if body.boolean("derived"):
         raise invalid("derived keys are not supported: make a key for each context")
-
-
-def refuse_automatic_rotation(body: Body) -> None:
-    """Raise for a period after which a key would be rotated."""
-    match = _DURATION.fullmatch(body.text("auto_rotate_period") or "0")
-    if match is None:
-        raise invalid("auto_rotate_period is not a duration such as 24h")
-    seconds = int(match[1]) * _UNITS[match[2]]
-    if 0 < seconds < _HOUR:
-        raise invalid("auto rotate period must be 0 to disable or at least an hour")
-    if seconds:
-        raise invalid("keys are not rotated automatically here: rotate them by a scheduled call")
 
 
 async def typed(call: VaultCall, name: str) -> tuple[names.Name, KeyRecord, KeyType]:
@@ -390,7 +385,7 @@ async def _described(call: VaultCall, name: str, *warnings: str) -> Answer:
         "supports_decryption": of_vault.encrypts,
         "supports_signing": of_vault.signs,
         "supports_derivation": of_vault.derives,
-        "auto_rotate_period": 0,
+        "auto_rotate_period": record.rotate_every or 0,
         "imported_key": IMPORTED in record.labels,
         "soft_deleted": versions.soft_deleted,
         **of_vault.facts,

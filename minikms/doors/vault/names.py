@@ -88,11 +88,13 @@ async def find(call: VaultCall, name: str) -> Name:
     return Name(name, versions, call.fresh)
 
 
-async def make(call: VaultCall, name: str, key_type: KeyType, *, exportable: bool = False) -> None:
-    """Make a key with a name, unless a key has the name."""
+async def make(call: VaultCall, name: str, key_type: KeyType, *, exportable: bool = False) -> bool:
+    """Make a key with a name; False if a key has the name."""
     with suppress(errors.AliasNotFound):
         await find(call, name)
-        return  # some keys take long to make
+        return False  # some keys take long to make
     policy = KeyPolicy(aliases=(name,), alias_taken="refuse", exportable=exportable)
     with suppress(errors.AliasExists):
         await call.service.generate(call.profile, key_type.alg, policy)
+        return True
+    return False

@@ -16,11 +16,11 @@ from minikms.doors.vault.keys import (
     MAX_CHAINS,
     ROTATABLE,
     records_of,
-    refuse_automatic_rotation,
     refuse_derived,
     typed,
 )
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
+from minikms.doors.vault.rotation import period_of, schedule
 from minikms.doors.vault.types import KeyType, key_types
 
 WRAPPING_KEY: Final = "vault:wrapping-key"
@@ -88,7 +88,9 @@ async def import_key(call: VaultCall, body: Body) -> None:
     name = body.text("name")
     if "convergent_encryption" in body:
         raise invalid("import cannot be used on keys with convergent encryption enabled")
-    refuse_automatic_rotation(body)
+    period = period_of(body)
+    if period and not body.boolean("allow_rotation"):
+        raise invalid("allow_rotation must be set to true if auto-rotation is enabled")
     refuse_derived(body)
     kind = body.text("type", "aes256-gcm96").lower()
     key_types(call.registry).named(kind)
@@ -108,6 +110,8 @@ async def import_key(call: VaultCall, body: Body) -> None:
         await call.service.import_key(call.profile, await _source(call, body, kind), policy)
     except errors.AliasExists:
         raise _exists() from None
+    if period:
+        await schedule(call, name, period)
 
 
 @operation("importKeyVersion", "keys:write", "POST keys/{name}/import_version")
@@ -144,6 +148,9 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
     source = await _source(call, body, of_vault.name)
     try:
         await call.service.import_key(call.profile, source, policy, check=check_again)
+        if record.rotate_every is not None:  # the schedule is the name's
+            await schedule(call, name, record.rotate_every)
+            await call.service.update(call.profile, record.kid, {"rotate_every": None})
     except errors.AliasNotFound:
         raise missing from None
 

@@ -123,17 +123,6 @@ async def test_the_default_policy_may_be_given(aws, create):
     )
 
 
-async def test_no_key_is_rotated_by_itself(aws, create):
-    for asked in (
-        {},
-        {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"},
-        {"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"},
-    ):
-        key_id = (await create(**asked))["KeyId"]
-        found = await aws.get_key_rotation_status(KeyId=key_id)
-        assert (found["KeyRotationEnabled"], found["KeyId"]) == (False, key_id)
-
-
 async def test_a_description_is_changed(aws, create):
     key_id = (await create(Description="before"))["KeyId"]
     for text in ("after", "", "50% of it:\ntwo lines\x00\x85 and é", "x" * 8192):
@@ -208,6 +197,13 @@ BY_KEY_ID = [
     "cancel_key_deletion",
     "get_key_policy",
     "get_key_rotation_status",
+    "enable_key_rotation",
+    "disable_key_rotation",
+    "rotate_key_on_demand",
+    "list_key_rotations",
+    "list_key_policies",
+    "list_grants",
+    "put_key_policy",
     "list_resource_tags",
     "list_aliases",
     "tag_resource",
@@ -218,6 +214,7 @@ MORE = {
     "tag_resource": {"Tags": [{"TagKey": "a", "TagValue": "b"}]},
     "untag_resource": {"TagKeys": ["a"]},
     "update_key_description": {"Description": "x"},
+    "put_key_policy": {"Policy": "{}"},
 }
 
 
