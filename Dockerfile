@@ -2,7 +2,6 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY LICENSE pyproject.toml setup.cfg ./
-COPY docs docs
 COPY minikms minikms
 RUN python -m venv --without-pip /opt/minikms \
     && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]'

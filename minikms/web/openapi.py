@@ -55,12 +55,10 @@ of the `kid`. |
 _HELP: Final = """\
 Each example works unchanged, from the top of the page to its end. If it names a key that does not \
 exist, the page first imports that key, which is an example of `POST /key/import`.
-
 """
 _GUARDED_HELP: Final = """\
 Calls need a token: enter it under **Authorize**. Each example works unchanged, from the top of \
 the page to its end, after the examples of `POST /key/import` have been sent.
-
 """
 
 _BODY_PROBLEMS: Final[Problems] = (
@@ -107,17 +105,11 @@ def error_classes() -> Iterator[type[errors.KmsError]]:
 
 
 def complete(
-    spec: dict[str, Any],
-    routes: Sequence[Route],
-    registry: AlgorithmRegistry,
-    *,
-    guarded: bool,
-    documents: Mapping[str, str],
+    spec: dict[str, Any], routes: Sequence[Route], registry: AlgorithmRegistry, *, guarded: bool
 ) -> None:
     """Complete a document that has only a version and a title.
 
-    `guarded` says that callers need a token; `documents` are the titles and URLs that
-    the page links.
+    `guarded` says that callers need a token.
     """
     head = {
         "openapi": spec["openapi"],
@@ -128,8 +120,7 @@ def complete(
         "listAlgorithms": Algorithm().dump(list(registry)[:2], many=True),
         "openapi": {**head, "paths": {}},
     }
-    links = " · ".join(f"[{name}]({url})" for name, url in documents.items())
-    spec["info"]["description"] = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP) + links
+    spec["info"]["description"] = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP)
     spec["tags"] = list(TAGS)
     paths: dict[str, dict[str, Any]] = {}
     problems: set[type[errors.KmsError]] = set()

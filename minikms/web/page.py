@@ -33,7 +33,6 @@ from minikms.web.state import DOCUMENT, Document
 LOGGER = logging.getLogger(__name__)
 
 FOLDER: Final = Path(__file__).with_name("ui")
-DOCUMENTS: Final = FOLDER / "documents"
 
 PRIVATE_NAMES: Final = PrivateNames(
     "aiohttp-swagger3",
@@ -48,7 +47,6 @@ _TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
-    ".md": "text/plain",  # so that browsers show it
 }
 
 
@@ -60,7 +58,7 @@ def add_to(
     *,
     guarded: bool,
 ) -> None:
-    """Add the page at `/docs/`, its documents, and the OpenAPI document.
+    """Add the page at `/docs/`, and the OpenAPI document.
 
     `guarded` says that callers need a token.
     """
@@ -78,15 +76,9 @@ def add_to(
         add(f"/docs/{name}", _own_file(FOLDER / name))
     for file in swagger_ui.iterdir():
         add(f"/docs/swagger_ui_static/{file.name}", _file(file, {}))
-    links = {}
-    for document in sorted(DOCUMENTS.glob("*.md")):
-        url = f"/docs/documents/{document.name}"
-        add(url, _own_file(document))
-        with document.open(encoding="utf-8") as lines:
-            links[next(lines).removeprefix("# ").strip()] = url
 
     def make() -> bytes:
-        complete(spec, routes, registry, guarded=guarded, documents=links)
+        complete(spec, routes, registry, guarded=guarded)
         return orjson.dumps(spec, option=orjson.OPT_APPEND_NEWLINE)
 
     app[DOCUMENT] = Document(make)

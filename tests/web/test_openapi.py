@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import referencing
@@ -21,7 +20,6 @@ from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import EXAMPLES
 
 PROBLEM = "application/problem+json"
-DOCUMENTS = Path(__file__).parents[2] / "docs"
 BODIES = {route.body.__name__: route.body for route in ROUTES if route.body}
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -354,7 +352,7 @@ def test_a_missing_example_names_its_route(monkeypatch, examples):
     monkeypatch.setattr(openapi, examples, {})
     spec = {"openapi": "3.0.0", "info": {"title": "", "version": ""}}
     with pytest.raises(LookupError, match=r"^generateKey has no example .* in web/schemas/examp"):
-        openapi.complete(spec, ROUTES, registry, guarded=False, documents={})
+        openapi.complete(spec, ROUTES, registry, guarded=False)
 
 
 async def test_example_of_a_token_is_none(document):
@@ -364,16 +362,11 @@ async def test_example_of_a_token_is_none(document):
     assert example["record"]["id"] in example["token"]
 
 
-async def test_the_page_explains_its_words(client, document):
+async def test_the_page_explains_its_words(document):
     text = document["info"]["description"]
     for word in ("base64url", "kid", "alias", "profile"):
         assert f"| **{word}** | " in text
-    links = re.findall(r"\]\((\S+?)\)", text)
-    assert len(links) == len(list(DOCUMENTS.glob("*.md")))
-    for link in links:
-        async with client.get(link) as answer:
-            assert (answer.status, answer.content_type) == (200, "text/plain")
-            assert (await answer.text()) == (DOCUMENTS / link.rpartition("/")[2]).read_text("utf-8")
+    assert "](" not in text  # the documents are a site of their own
 
 
 async def test_swagger_ui_has_the_same_document(client, document):
