@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 from high_availability import Copies, shown
-from postgres import _AS_USER, _BIN, _USER, _let_through
+from postgres import _AS_USER, _BIN, _USER, let_through
 from waiting import LONG
 
 ETCD, PATRONI = (shutil.which(name, path="/usr/bin") for name in ("etcd", "patroni"))
@@ -142,7 +142,7 @@ class Cluster(Copies):
     def build(self):
         """Start all from nothing, make the service's database, and return the leader."""
         if _USER:
-            _let_through(_BIN)
+            let_through(_BIN)
         (block,) = (text for text in shown("## Patroni", "sh") if "cat >" in text)
         for member in self.members:
             member.write_files(block, self.local)

@@ -48,7 +48,7 @@ class Postgres:
         self._options = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port)]
         self._options += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
         if _USER:
-            _let_through(_BIN)
+            let_through(_BIN)
             os.chown(folder, _USER.pw_uid, _USER.pw_gid)
         self._make_data()
 
@@ -220,7 +220,7 @@ def _suspend(process: psutil.Process) -> None:
         time.sleep(0.001)
 
 
-def _let_through(path: Path) -> None:
+def let_through(path: Path) -> None:
     """Let every user pass the folders above, but not list them."""
     for folder in path.parents:
         mode = folder.stat().st_mode

@@ -1,0 +1,96 @@
+"""deploy/systemd: systemd accepts the files, and they fit the options of the service."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deployment import DEPLOY, ROOT, UNIT, named_variables, settings, tool, variables
+from processes import needs_root
+
+from minikms.config import Config
+from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT
+from minikms.startup_errors import SetupError
+
+FOLDER = DEPLOY / "systemd"
+
+
+@pytest.fixture
+def unit(tmp_path):
+    """The unit, with the program of this environment."""
+    text = UNIT.replace("/opt/minikms/bin/minikms", str(Path(sys.executable).with_name("minikms")))
+    path = tmp_path / "minikms.service"
+    path.write_text(text)
+    return path
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@tool("systemd-analyze", "systemd")
+def test_systemd_accepts_the_unit(unit):
+    assert run("systemd-analyze", "verify", "--man=no", unit) == (0, "")
+
+
+@tool("systemd-analyze", "systemd")
+def test_exposure_is_small(unit):
+    """On systemd's scale from 0 to 10; the threshold is in tenths."""
+    code, said = run("systemd-analyze", "security", "--offline=yes", "--threshold=12", unit)
+    assert code == 0, said
+
+
+@needs_root
+@tool("systemd-tmpfiles", "systemd")
+def test_user_and_folders(tmp_path):
+    (tmp_path / "etc").mkdir()
+    for program, file in (
+        (["systemd-sysusers"], "minikms.sysusers.conf"),
+        (["systemd-tmpfiles", "--create"], "minikms.tmpfiles.conf"),
+    ):
+        code, said = run(*program, f"--root={tmp_path}", FOLDER / file)
+        assert code == 0, said
+    line = next(
+        line.split(":")
+        for line in (tmp_path / "etc/passwd").read_text().splitlines()
+        if line.startswith("minikms:")
+    )
+    assert line[5] == "/var/lib/minikms"
+    assert line[6].endswith("nologin")
+    for folder, owner in (("etc", 0), ("var/lib", int(line[2])), ("var/log", int(line[2]))):
+        facts = os.stat(tmp_path / folder / "minikms")
+        assert (facts.st_uid, stat.S_IMODE(facts.st_mode)) == (owner, 0o700)
+
+
+def test_variables_are_options():
+    for file in FOLDER.iterdir():
+        assert named_variables(file.read_text("utf-8")) <= variables()
+
+
+def test_times_and_numbers_fit_the_service():
+    stop, *_ = map(int, settings("TimeoutStopSec"))
+    assert stop > Config().shutdown_grace + LAST_CALLS + SHUTDOWN_TIMEOUT
+    assert int(settings("LimitNOFILE")[0]) > Config().max_connections
+    assert settings("RestartPreventExitStatus") == [str(SetupError.code)]
+    # Without an audit log or a certificate, SIGHUP ends a service.
+    assert settings("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    assert any("MINIKMS_AUDIT_LOG=" in each for each in settings("Environment"))
+
+
+def test_paths_are_the_ones_of_the_other_files_and_of_the_document():
+    paths = {
+        "/etc/minikms/store.key",
+        "/etc/minikms/minikms.env",
+        "/opt/minikms/bin/minikms",
+        "sqlite:///var/lib/minikms/keys.db",
+    }
+    document = (ROOT / "docs/operations/deployment.md").read_text("utf-8")
+    for path in paths:
+        assert path in UNIT
+        assert path in document
+    folders = (FOLDER / "minikms.tmpfiles.conf").read_text("utf-8")
+    for folder in ("/etc/minikms", "/var/lib/minikms", "/var/log/minikms"):
+        assert f"\nd {folder} 0700 " in folders
