@@ -1,0 +1,70 @@
+"""The documents as a site: its pages, in reading order, and the reference of the HTTP API."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+
+import pytest
+from api_reference import Reference
+from build_site import ROOT, pages
+
+from minikms.web.routes import ROUTES
+
+NAV = tomllib.loads((ROOT / "docsite/zensical.toml").read_text("utf-8"))["project"]["nav"]
+
+
+def in_order(entries):
+    for entry in entries:
+        for value in entry.values():
+            if isinstance(value, list):
+                yield from in_order(value)
+            else:
+                yield value
+
+
+def test_every_page_is_in_the_navigation_once():
+    assert sorted(in_order(NAV)) == sorted(pages().values())
+
+
+@pytest.fixture
+async def reference(client):
+    return Reference(await (await client.get("/openapi.json")).json())
+
+
+async def test_reference_has_every_call_with_its_facts(reference):
+    assert len(reference.calls) == len(ROUTES)
+    for name, operation in reference.calls.items():
+        text = reference.call(name)
+        assert f"`{operation['operationId']}`" in text
+        assert "```json\n" in text
+        assert ("| field of the body |" in text) == ("requestBody" in operation)
+        assert not re.search(r"#/components|`None`|\{'", text), name
+
+
+async def test_reference_says_what_a_field_takes(reference):
+    text = reference.call("POST /sign/batch")
+    assert "| `kid` | text, form `^[A-Za-z0-9_-]{1,128}$` | one of these |" in text
+    assert "| `items` | array of object, 1 to 1,000 items | required |" in text
+    assert "| `items[].data` | text | required |" in text
+    assert "| `encoding` | `raw`, `der` |" in text
+    assert "404 `key-not-found`, `alias-not-found`" in text
+    assert "POST /sign/batch\n\n{" in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # it renders some fifty pages
+@pytest.mark.skipif(
+    find_spec("zensical") is None, reason="zensical is missing: pip install -e '.[test-all]'"
+)
+def test_site_is_built_without_a_warning():
+    """Zensical checks each link, and each section that a link names."""
+    done = subprocess.run(
+        (sys.executable, ROOT / "docsite/build_site.py"),
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = ROOT / "build/site"
+    for name in pages().values():
+        assert (site / name).with_suffix(".html").exists()
