@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 from minikms.doors.protocol import DoorService
@@ -24,26 +25,29 @@ _ALIASES: Final[Mapping[str, Callable[..., Iterable[str | None]]]] = {
 }
 
 
+# The other methods, each looked up at its call: `__getattr__` would take longer.
+_Service: Any = type(
+    "_Service",
+    (),
+    {
+        name: property(attrgetter(f"_service.{name}"))
+        for name in vars(DoorService)
+        if not name.startswith("_") and name not in _ALIASES
+    },
+)
+
+
 def with_own_aliases(service: DoorService, reserved: Iterable[str]) -> DoorService:
     """Return the service for a door: it refuses aliases that begin with prefixes of other doors.
 
     Its methods also raise ValidationFailed for an alias that has no form of one.
     """
-    narrowed: Any = _Service(service)
+    narrowed: Any = _Service()
+    narrowed._service = service
     for name, aliases in _ALIASES.items():
         setattr(narrowed, name, _checked(getattr(service, name), aliases, tuple(reserved)))
     checked: DoorService = narrowed
     return checked
-
-
-class _Service:
-    """The methods of a service, except for the ones that are set here."""
-
-    def __init__(self, service: DoorService) -> None:
-        self._service = service
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._service, name)
 
 
 def _checked(

@@ -252,7 +252,7 @@ class DoorOption(NamedTuple):
     """Placeholder of the value in the help, such as FILE."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class DoorCall:
     """A call that has passed the gate: its caller may perform this operation in this profile.
 

@@ -8,7 +8,7 @@ from minikms.doors import KeyRecord, KmsError, errors, keep_key
 from minikms.doors.operations import ByRecord, Decrypt, Encrypt, Encrypted
 from minikms.doors.vault.body import Body, base64, decoded
 from minikms.doors.vault.errors import invalid
-from minikms.doors.vault.forms import TAG, Versioned, nonce_of
+from minikms.doors.vault.forms import TAG, nonce_of, parse_versioned, versioned
 from minikms.doors.vault.names import Name, find, make
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
 from minikms.doors.vault.types import key_types
@@ -145,7 +145,7 @@ def _to_decrypt(name: Name, item: Body, aad: bytes | None) -> Use[bytes]:
     if not text:
         raise invalid(_MISSING)
     item.data("context")
-    version, text = Versioned.parse(text, _CIPHERTEXT)
+    version, text = parse_versioned(text, _CIPHERTEXT)
     key = name.to_check(version or 1, _CIPHERTEXT)  # the oldest Vaults began at 0
     try:
         data = decoded(text)
@@ -168,7 +168,7 @@ def _encrypted(used: Use[Encrypted], encrypted: Encrypted) -> dict[str, Any]:
     ciphertext, nonce, tag = encrypted
     text = base64(b"".join((nonce or b"", ciphertext, tag or b"")))
     version = used.key.version
-    return {_CIPHERTEXT: str(Versioned(version, text)), "key_version": version}
+    return {_CIPHERTEXT: versioned(version, text), "key_version": version}
 
 
 def _nonce_size(record: KeyRecord, aad: bytes | None) -> int:

@@ -3,7 +3,7 @@
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
@@ -43,26 +43,21 @@ _PKCS1: Final = "pkcs1v15"
 _PREFIX: Final = "vault:v"
 
 
-class Versioned(NamedTuple):
-    """A text such as `vault:v1:…`: the number of the key's version, and the rest."""
+def versioned(version: int, text: str) -> str:
+    """Write a text with the number of its key's version, such as `vault:v1:AAAA`."""
+    return f"{_PREFIX}{version}:{text}"
 
-    version: int
-    text: str
 
-    def __str__(self) -> str:
-        return f"{_PREFIX}{self.version}:{self.text}"
-
-    @classmethod
-    def parse(cls, text: str, noun: str) -> Self:
-        """Parse a text; raises VaultError in Vault's words, with `noun` for the kind of text."""
-        if not text.startswith(_PREFIX):
-            raise invalid(f"invalid {noun}: no prefix")
-        number, colon, rest = text[len(_PREFIX) :].partition(":")
-        if not colon:
-            raise invalid(f"invalid {noun}: wrong number of fields")
-        if not NUMBER.fullmatch(number):
-            raise invalid(f"invalid {noun}: version number could not be decoded")
-        return cls(int(number), rest)
+def parse_versioned(text: str, noun: str) -> tuple[int, str]:
+    """Parse a text with a version; raises VaultError in Vault's words, with `noun` for its kind."""
+    if not text.startswith(_PREFIX):
+        raise invalid(f"invalid {noun}: no prefix")
+    number, colon, rest = text[len(_PREFIX) :].partition(":")
+    if not colon:
+        raise invalid(f"invalid {noun}: wrong number of fields")
+    if not NUMBER.fullmatch(number):
+        raise invalid(f"invalid {noun}: version number could not be decoded")
+    return int(number), rest
 
 
 def hashed_by(name: str) -> str:

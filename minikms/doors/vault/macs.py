@@ -5,7 +5,7 @@ from typing import Any, Final
 from minikms.doors.operations import ComputeHmac, VerifyHmac
 from minikms.doors.vault.body import Body, base64, decoded
 from minikms.doors.vault.errors import invalid
-from minikms.doors.vault.forms import SHA2_256, Versioned, asked_hash, hashed_by
+from minikms.doors.vault.forms import SHA2_256, asked_hash, hashed_by, parse_versioned, versioned
 from minikms.doors.vault.names import find
 from minikms.doors.vault.operation import Answer, VaultCall, operation
 from minikms.doors.vault.uses import Use, answered
@@ -33,7 +33,7 @@ async def compute_hmac(call: VaultCall, body: Body) -> Answer:
         return Use(key, ComputeHmac(item.data("input"), hash_name))
 
     def shown(used: "Use[bytes]", mac: bytes) -> "dict[str, Any]":
-        return {"hmac": str(Versioned(used.key.version, base64(mac)))}
+        return {"hmac": versioned(used.key.version, base64(mac))}
 
     return await answered(call, body, use, shown, cannot=_CANNOT)
 
@@ -47,7 +47,7 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
         if item is not body and "input" not in item.members:
             raise invalid("missing input")
         message = item.data("input")
-        version, text = Versioned.parse(item.text("hmac"), _HMAC)
+        version, text = parse_versioned(item.text("hmac"), _HMAC)
         key = name.to_check(version, _HMAC)
         try:
             mac = decoded(text)

@@ -40,14 +40,14 @@ class Name(NamedTuple):
         """
         versions = self.versions
         self.require_kept()
-        self.require_current(version)
         if version == 0:
-            version = versions.latest
-        elif version < 0:
+            return NamedKey(versions.latest, KeyRef(versions.latest_kid))
+        if version < 0:
             raise invalid(f"requested version for {does} is negative")
-        elif version > versions.latest:
+        self.require_current(version)
+        if version > versions.latest:
             raise invalid(f"requested version for {does} is higher than the latest key version")
-        elif version < versions.min_encryption_version:
+        if version < versions.min_encryption_version:
             raise invalid(
                 f"requested version for {does} is less than the minimum encryption key version"
             )

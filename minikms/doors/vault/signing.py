@@ -7,7 +7,7 @@ from minikms.doors.operations import ByRecord, Sign, Signed
 from minikms.doors.operations import Verify as Verification
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import invalid
-from minikms.doors.vault.forms import FORM_MEMBERS, SignatureForm, Versioned
+from minikms.doors.vault.forms import FORM_MEMBERS, SignatureForm, parse_versioned, versioned
 from minikms.doors.vault.macs import verify_hmac
 from minikms.doors.vault.names import find
 from minikms.doors.vault.operation import Answer, VaultCall, operation
@@ -37,7 +37,7 @@ async def sign(call: VaultCall, body: Body) -> Answer:
 
     def shown(used: "Use[Signed]", signed: Signed) -> "dict[str, Any]":
         version = used.key.version
-        signature = str(Versioned(version, form.write(signed.sig)))
+        signature = versioned(version, form.write(signed.sig))
         return {_SIGNATURE: signature, "key_version": version}
 
     cannot = "key type {} does not support signing"
@@ -64,7 +64,7 @@ async def verify(call: VaultCall, body: Body) -> Answer:
 
     def use(item: Body) -> "Use[bool]":
         message = _input_of(item, body)
-        version, text = Versioned.parse(item.text(_SIGNATURE), _SIGNATURE)
+        version, text = parse_versioned(item.text(_SIGNATURE), _SIGNATURE)
         key, signature = name.to_check(version, _SIGNATURE), form.parse(text)
         return Use(
             key,
@@ -88,7 +88,8 @@ def _input_of(item: Body, body: Body) -> bytes:
     """Read the input, which only an item of a batch must have. Its context is read but not used."""
     if item is not body and "input" not in item.members:
         raise invalid("missing input")
-    item.data("context")
+    if "context" in item.members:
+        item.data("context")
     return item.data("input")
 
 
