@@ -66,8 +66,12 @@ GROUPS = {
         )
     ]
     + [
-        post("keys/cs-none/csr"),
-        post("keys/cs-none/set-certificate", {"certificate_chain": "x"}),
+        post("keys/cs-none/csr", says="provided name 'cs-none' not found"),
+        post(
+            "keys/cs-none/set-certificate",
+            {"certificate_chain": "x"},
+            says="provided name 'cs-none' not found",
+        ),
         post("keys/cs-aes"),
         post("keys/cs-aes/csr"),
         post("keys/cs-aes/set-certificate", {"certificate_chain": "x"}),

@@ -93,9 +93,9 @@ GROUPS = {
         post("keys/v/trim", {}, says="missing"),
         post("keys/v/config", {"min_decryption_version": 1}, says="min available version"),
         post("verify/v", {"input": HELLO, "signature": "{first}"}),
-        post("keys/v-none/rotate"),
+        post("keys/v-none/rotate", says="key not found"),
         post("keys/v-none/config", {"deletion_allowed": True}, says="no existing key"),
-        post("keys/v-none/trim", {"min_available_version": 1}),
+        post("keys/v-none/trim", {"min_available_version": 1}, says="invalid key name"),
     ],
     "versions of ciphertexts": [
         post("keys/vc", {"exportable": True}),

@@ -25,7 +25,12 @@ GROUPS = {
         post("hmac/h", {"input": "***"}, says="base64"),
         post("hmac/h/md5", {"input": HELLO}, says="algorithm"),
         post("hmac/h", {"input": HELLO, "key_version": 2}),
-        post("hmac/h-none", {"input": HELLO}, says="not found"),
+        post("hmac/h-none", {"input": HELLO}, says="encryption key not found"),
+        post(
+            "verify/h-none",
+            {"input": HELLO, "hmac": "vault:v1:AAAA"},
+            says="encryption key not found",
+        ),
         post("verify/h", {"input": HELLO, "hmac": "x"}, says="prefix"),
         post("verify/h", {"input": HELLO, "hmac": "vault:v1"}),
         post("verify/h", {"input": HELLO, "hmac": "vault:vx:AAAA"}),

@@ -2,12 +2,13 @@
 
 from typing import Any, Final
 
+from minikms.doors import errors
 from minikms.doors.operations import ComputeHmac, VerifyHmac
 from minikms.doors.vault.body import Body, base64, decoded
 from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.forms import SHA2_256, asked_hash, hashed_by, parse_versioned, versioned
 from minikms.doors.vault.names import find
-from minikms.doors.vault.operation import Answer, VaultCall, operation
+from minikms.doors.vault.operation import MISSING, Answer, VaultCall, operation
 from minikms.doors.vault.uses import Use, answered
 
 _HMAC: Final = "HMAC"
@@ -40,7 +41,10 @@ async def compute_hmac(call: VaultCall, body: Body) -> Answer:
 
 async def verify_hmac(call: VaultCall, body: Body) -> Answer:
     """Verify the HMAC of an input, or each of a batch."""
-    name = await find(call, body.text("name"))
+    try:
+        name = await find(call, body.text("name"))
+    except errors.AliasNotFound:
+        raise invalid(MISSING) from None  # `verify` has another sentence for a signature
     hash_name = hashed_by(asked_hash(body))
 
     def use(item: Body) -> "Use[bool]":

@@ -40,7 +40,8 @@ MOUNT: Final = "transit"
 
 _READS: Final = frozenset({"GET", "LIST"})
 _WRAP: Final = "X-Vault-Wrap-TTL"
-_MISSING: Final = "encryption key not found"
+MISSING: Final = "encryption key not found"
+"""The sentence for a missing key, unless an operation has its own."""
 
 
 class VaultAnswer(NamedTuple):
@@ -102,7 +103,7 @@ class VaultOperation:
     handler: Handler
     also: tuple[str, ...] = ()
     takes: str | None = None
-    missing: str = _MISSING
+    missing: str = MISSING
     either: tuple[str, ...] = ()
 
     def paths(self) -> list[tuple[str, str]]:
@@ -155,7 +156,7 @@ def operation(
     *calls: str,
     also: tuple[str, ...] = (),
     takes: str | None = None,
-    missing: str = _MISSING,
+    missing: str = MISSING,
     either: tuple[str, ...] = (),
 ) -> Callable[[Handler], VaultOperation]:
     """Declare the operation that the decorated function handles."""

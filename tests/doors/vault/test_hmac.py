@@ -74,7 +74,7 @@ async def test_every_key_has_an_hmac_of_its_own(vault, kind):
         ("hmac/k", {"input": INPUT, "key_version": 2}, "latest key version"),
         ("hmac/k", {"input": INPUT, "key_version": -1}, "negative"),
         ("hmac/none", {"input": INPUT}, "not found"),
-        ("verify/none", {"input": INPUT, "hmac": "vault:v1:AAAA"}, "not found"),
+        ("verify/none", {"input": INPUT, "hmac": "vault:v1:AAAA"}, "encryption key not found"),
         ("verify/k", {"input": INPUT, "hmac": "x"}, "no prefix"),
         ("verify/k", {"input": INPUT, "hmac": "vault:v1"}, "wrong number of fields"),
         ("verify/k", {"input": INPUT, "hmac": "vault:vx:AAAA"}, "could not be decoded"),
