@@ -22,6 +22,8 @@ class AuditEvent:
     the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`, and asked for
     its key by `alias`. `outcome` is "success" or the slug of a problem, and `recorded` the outcome
     that the audit log has already.
+    `asked` is the kid or alias that a call has not found; `admitted` says that a failed call had a
+    caller who may use the profile.
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
     subject and its profile.
@@ -44,6 +46,8 @@ class AuditEvent:
     others: tuple[tuple[str, str | None], ...] = ()
     certificate: Mapping[str, str] | None = None
     rule: str | None = None
+    asked: tuple[str | None, str | None] = (None, None)
+    admitted: bool = False
 
     def lines(self) -> list["AuditEvent"]:
         """The event for each key that the call uses, its own first."""
@@ -98,6 +102,13 @@ def set_alias(alias: str) -> None:
     event = CURRENT.get()
     if event is not None:
         event.alias = alias
+
+
+def set_asked(kid: str | None = None, alias: str | None = None) -> None:
+    """Set the key that the current call asks for, and does not find or may not have."""
+    event = CURRENT.get()
+    if event is not None:
+        event.asked = kid, alias
 
 
 def keep_key() -> None:

@@ -243,6 +243,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["certificate"] = event.certificate
     if event.rule is not None:
         facts["rule"] = event.rule
+    if event.admitted:
+        facts["admitted"] = True
     try:
         encoded = orjson.dumps(facts)
     except TypeError:  # a caller's name may contain lone surrogates

@@ -11,7 +11,7 @@ from aiohttp import web
 from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
-from minikms.access.tokens import ID_PATTERN
+from minikms.access.tokens import ID_PATTERN, PREFIX
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored
@@ -23,7 +23,7 @@ from minikms.http.problems import slug_of
 from minikms.http.proxies import Network, forwarded_address
 from minikms.http.state import CONFIG, IN_FLIGHT
 from minikms.http.tracebacks import is_of_an_algorithm
-from minikms.records import KID_PATTERN
+from minikms.records import ALIAS_PATTERN, KID_PATTERN, MAX_ALIAS
 
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
 # Returns the profile that a refused call names, or None.
@@ -33,7 +33,13 @@ CALLER: Final = web.RequestKey("caller", Caller)
 _AUTHENTICATE: Final[web.RequestKey[Callable[[], Awaitable[Caller]]]] = web.RequestKey("again")
 _LOG_IN: Final[web.RequestKey[Callable[[str], Awaitable[Caller]]]] = web.RequestKey("log_in")
 
-_KID, _TOKEN = map(re.compile, (KID_PATTERN, ID_PATTERN))
+_KID, _ALIAS, _TOKEN = map(re.compile, (KID_PATTERN, ALIAS_PATTERN, ID_PATTERN))
+
+# A token, a JWS or a private key, pasted in place of a name: a log must not have it.
+_SECRET: Final = re.compile(
+    rf"{PREFIX}[0-9a-f]{{16}}|eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.|-----BEGIN"
+    r"|\"(?:d|k|secret|seed)\"\s*:"
+)
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
 
 # The caller of an open route; its handler may log another one in.
@@ -220,15 +226,24 @@ class Gate:
         return event
 
     def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
-        """Record the failure of a call, with its caller and profile as far as they are known."""
+        """Record the failure of a call, with its caller, profile and key as far as they are known.
+
+        The profile and the key are the ones that the call asks for, if they have the form of one.
+        """
         if isinstance(exc, KmsError):
             event.rule = exc.rule
         try:
             if event.profile is None:
                 event.profile = self._asked_profile(request)
+            known: Caller | None = ANYBODY if self.access is None else request.get(CALLER)
             if not event.who and self.access is not None:
-                known = self.access.authenticate_cached(self._authorization(request))
+                known = self.access.authenticate_cached(self._authorization(request)) or known
                 event.who = known.name if known else ""
+            kid, alias = event.asked
+            event.kid = _name(event.kid or kid, _KID)
+            event.alias = _name(event.alias or alias or request.query.get("alias"), _ALIAS)
+            event.profile = _name(event.profile)
+            event.admitted = known is not None and known.covers((event.profile or "",))
         finally:  # even if a function of the protocol fails
             try:
                 event.record(slug_of(exc))
@@ -251,6 +266,7 @@ class Gate:
             return Caller("", _PUBLIC, frozenset({profile}))
         text = self._authorization(request)
         known = await access.authenticate(text, event.address, self._aside)
+        request[CALLER] = known  # also if it lacks a scope, for the line of its refusal
         event.who = known.name
         for scope in route.scopes:
             known.require(scope)
@@ -271,6 +287,13 @@ class Gate:
         with self._in_flight.waiting():
             yield
         self._in_flight.check()  # others have come meanwhile
+
+
+def _name(text: str | None, form: re.Pattern[str] | None = None) -> str | None:
+    """Return a name that a log may have: of its form, bounded, and not a secret."""
+    if not text or len(text) > MAX_ALIAS or (form and not form.match(text)):
+        return None
+    return None if _SECRET.search(text) else text
 
 
 GATE: Final = web.AppKey("gate", Gate)

@@ -24,7 +24,7 @@ from minikms.errors import (
     KeyUnreadable,
     KmsError,
 )
-from minikms.events import set_key_alg, set_keys
+from minikms.events import set_asked, set_key_alg, set_keys
 from minikms.plugin.protocol import Stored
 from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
@@ -176,7 +176,7 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
     Raises KeyNotFound or AliasNotFound, and DueError.
     """
     if ref.alias is None:
-        return _required(await load_record(session, ref.kid or ""), KeyNotFound)
+        return _required(await load_record(session, ref.kid or ""), KeyNotFound, kid=ref.kid)
     record, _ = await _holder(session, ref.alias)
     return record
 
@@ -258,6 +258,7 @@ async def add_alias(
             return named
     entry = await session.fetch(ALIAS, name)
     if entry is None:
+        set_asked(alias=alias)
         raise AliasNotFound()
     holding = kid_in(entry.value)
     if holding == record.kid:
@@ -273,6 +274,7 @@ async def add_alias(
     if binding == "update" and holder.is_gone:
         raise AliasNotFound()
     if binding in ("refuse", "create") and not holder.is_gone:
+        set_asked(alias=alias)
         raise AliasExists()
     value = record.kid.encode()
     if holder.is_gone:
@@ -385,7 +387,7 @@ async def _holder(
             break
         # It moved between the two reads, or the store is damaged.
         before, value = kid, await _value_of(session, alias)
-    return _required(record, AliasNotFound), value
+    return _required(record, AliasNotFound, alias=alias), value
 
 
 def _versions_in(value: bytes, alias: str, holder: KeyRecord) -> KeyVersions:
@@ -400,17 +402,25 @@ async def _value_of(session: Session, alias: str) -> bytes:
     except UndecryptableError as exc:
         raise _unreadable("that an alias names", exc) from None
     if entry is None:
+        set_asked(alias=alias)
         raise AliasNotFound()
     return entry.value
 
 
-def _required(record: KeyRecord | None, error: type[KmsError]) -> KeyRecord:
-    if record is None:
+def _required(
+    record: KeyRecord | None,
+    error: type[KmsError],
+    *,
+    kid: str | None = None,
+    alias: str | None = None,
+) -> KeyRecord:
+    if record is not None and not record.is_gone:
+        set_key_alg(record.kid, record.alg)
+        return record
+    set_asked(kid, alias)
+    if record is None or not record.deletes:
         raise error
-    if record.is_gone:
-        raise DueError(record, error) if record.deletes else error
-    set_key_alg(record.kid, record.alg)
-    return record
+    raise DueError(record, error)
 
 
 def _unreadable(name: str, exc: Exception) -> KeyUnreadable:

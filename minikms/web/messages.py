@@ -20,7 +20,7 @@ from minikms.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from minikms.events import CURRENT
+from minikms.events import CURRENT, set_asked
 from minikms.http.body_bounds import SMALL_BODY, BodyBound
 from minikms.http.gate import enter, receive
 from minikms.http.state import IN_FLIGHT, UNREAD
@@ -118,7 +118,13 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     except orjson.JSONDecodeError as exc:
         require_memory(exc)
         raise MalformedJson(_where(body, exc)) from None
-    return schema.parse(document)
+    try:
+        return schema.parse(document)
+    except ValidationFailed:
+        if isinstance(document, dict):
+            names = (document.get(name) for name in ("kid", "alias"))
+            set_asked(*(name if isinstance(name, str) else None for name in names))
+        raise
 
 
 async def no_body(request: web.Request) -> None:

@@ -216,7 +216,7 @@ class Guarded:
 
     def _without_names(self, line):
         """A line of the audit log, but for what it is to have: which profile, and which key."""
-        return json.dumps({**json.loads(line), "profile": None, "kid": None})
+        return json.dumps({**json.loads(line), "profile": None, "kid": None, "alias": None})
 
 
 @pytest.fixture
