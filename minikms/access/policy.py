@@ -34,6 +34,7 @@ SCOPES: Final = (
     "mac",
     "random",
     "profiles",
+    "audit",
     "admin",
 )
 """The permissions of callers; each route needs one of them."""

@@ -48,6 +48,7 @@ from minikms.plugin.protocol import (
 )
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import (
+    DEFAULT_PROFILE,
     SECOND,
     AliasBinding,
     AnyKey,
@@ -493,6 +494,13 @@ class KeyService(JweOperations, VersionOperations):
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted."""
         return await self._store.profiles()
+
+    async def profile_created(self, name: str) -> int:
+        """The time at which a profile was made, in nanoseconds since the epoch; 0 if not known.
+
+        The default profile, which is never removed, counts as always there.
+        """
+        return 0 if name == DEFAULT_PROFILE else await self._store.profile_created(name)
 
     async def publish(self, profile: str, *, public: bool) -> None:
         """Publish the profile's JWK Set, or show it only to callers who may read its keys."""

@@ -1,5 +1,6 @@
 """The parts of a running service: application, store, audit log and tokens."""
 
+import multiprocessing
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -8,7 +9,8 @@ from aiohttp import web
 from minikms.access.policy import TokenAccess, read_admin_token
 from minikms.access.tokens import Tokens
 from minikms.audit.heads import AuditStore
-from minikms.audit.log import AuditLog
+from minikms.audit.log import AuditLog, file_of_worker
+from minikms.audit.search import AuditSearch
 from minikms.config import Config
 from minikms.doors.app import DOORS, DoorApp
 from minikms.doors.protocol import Door
@@ -26,7 +28,7 @@ from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation, read_key
 from minikms.web import seeds
 from minikms.web.app import create_app
-from minikms.web.state import AUDIT, REGISTRY, SERVICE, STORE, TOKENS
+from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
@@ -120,11 +122,15 @@ def _jwt_options(config: Config) -> bool:
 @asynccontextmanager
 async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
     """Record every call if the configuration names an audit log."""
-    if not app[CONFIG].audit_log:
-        app[AUDIT] = None
+    file = app[CONFIG].audit_log
+    if not file:
+        app[AUDIT] = app[AUDIT_SEARCH] = None
         yield
         return
-    async with AuditLog.open(app[CONFIG].audit_log, AuditStore(store.database)) as audit:
+    app[AUDIT_SEARCH] = AuditSearch(file)
+    if multiprocessing.parent_process():  # each worker has its own
+        file = file_of_worker(file, multiprocessing.current_process().name)
+    async with AuditLog.open(file, AuditStore(store.database)) as audit:
         app[AUDIT], app[GATE].sink = audit, audit.write
         yield
 

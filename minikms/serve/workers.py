@@ -14,7 +14,6 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Final, NamedTuple, NoReturn
 
-from minikms.audit.log import file_of_worker
 from minikms.config import Config
 from minikms.http.acceptor import raise_descriptor_limit
 from minikms.serve import garbage, lifecycle, log_output, shared_memory
@@ -116,12 +115,8 @@ class _Workers:
 
     async def _start(self, name: str) -> int:
         """Start a worker and wait until it listens; return 0, or its code if it ends first."""
-        config = self._config
-        if config.audit_log:  # each has its own
-            file = file_of_worker(config.audit_log, name)
-            config = dataclasses.replace(config, audit_log=file)
         try:
-            worker = _spawn(name, config)
+            worker = _spawn(name, self._config)
         except OSError as exc:  # out of memory or descriptors, perhaps for a while
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1

@@ -7,6 +7,7 @@ name of Askar's is never used twice.
 
 import asyncio
 import secrets
+import time
 from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
@@ -44,6 +45,9 @@ _NAMES: Final = 100
 
 # In the marker `self`, the name of the profile ends here, and its sealing key begins.
 _NAME_END: Final = b"\n"
+
+# Its tag with the time of creation, in nanoseconds since the epoch.
+_CREATED: Final = "created"
 
 
 class StaleProfileError(Exception):
@@ -183,7 +187,8 @@ class ProfileDirectory:
         await self._calls.pool.store.create_profile(askar_profile)
         try:
             async with self._calls.pool.store.session(askar_profile) as session:
-                await session.insert(PROFILE, SELF, _marker(name.encode(), _new_sealing_key()))
+                marker = _marker(name.encode(), _new_sealing_key())
+                await session.insert(PROFILE, SELF, marker, {_CREATED: str(time.time_ns())})
             # In the directory last: a profile is invisible before that.
             async with self._calls.transaction() as transaction:
                 await self._calls.require_own_key(transaction)
@@ -261,6 +266,17 @@ async def require_profile(session: Session) -> None:
     """Raise StaleProfileError if the profile of a session no longer exists."""
     if await session.fetch(PROFILE, SELF) is None:
         raise StaleProfileError
+
+
+async def created(session: Session) -> int:
+    """The time at which a profile was made, in nanoseconds since the epoch.
+
+    0 if it was made by version 0.2.0 or an earlier one. Raises StaleProfileError.
+    """
+    entry = await session.fetch(PROFILE, SELF)
+    if entry is None:
+        raise StaleProfileError
+    return int((entry.tags or {}).get(_CREATED, 0))
 
 
 async def sealing_key(session: Session) -> bytes:

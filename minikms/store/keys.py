@@ -23,7 +23,7 @@ from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef, St
 from minikms.store.askar import new_raw_key
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.directory import require_profile
+from minikms.store.directory import created, require_profile
 from minikms.store.entries import (
     ALIAS,
     DELETION,
@@ -588,3 +588,7 @@ class KeyStore:
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted."""
         return await self._database.directory.names()
+
+    async def profile_created(self, name: str) -> int:
+        """The time at which a profile was made, 0 if it is not known."""
+        return await self._database.run(name, created)

@@ -35,6 +35,7 @@ TAGS: Final = (
     {"name": "cose", "description": "COSE_Sign1 and COSE_Mac0."},
     {"name": "profiles", "description": "Tenants: no profile sees the keys of another."},
     {"name": "tokens", "description": "Tokens of callers, with their scopes and profiles."},
+    {"name": "audit", "description": "The calls that were made: who used which key, and when."},
     {"name": "system", "description": "The service itself."},
 )
 

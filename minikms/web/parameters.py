@@ -9,9 +9,11 @@ from marshmallow import ValidationError, fields, validate
 
 from minikms import durations
 from minikms.access.tokens import ID_PATTERN
+from minikms.audit.search import CURSOR_PATTERN as AUDIT_CURSOR_PATTERN
 from minikms.errors import ValidationFailed
 from minikms.http.answers import Answer, Handler
 from minikms.http.problems import pointer
+from minikms.records import ALIAS_PATTERN
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas.base import sentence
 from minikms.web.schemas.examples import ALIAS, HOLDER, KID, OLD_ALIAS, PROFILE, SECOND_ALIAS
@@ -20,6 +22,7 @@ from minikms.web.schemas.fields import (
     LABEL_PATTERN,
     MAX_FAULTS,
     Converted,
+    Timestamp,
     algorithm,
     alias,
     kid,
@@ -29,6 +32,8 @@ from minikms.web.schemas.fields import (
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 MAX_FILTERS: Final = 64  # of one kind, in one query
+MAX_WHO: Final = 256  # characters; longer subjects of JWTs are cut in the audit log
+MAX_AUDIT_CURSOR: Final = 16_384  # characters; it has a place in each file that is open
 
 _YEAR: Final = durations.nanoseconds("365d")
 _LABEL: Final = re.compile(LABEL_PATTERN)
@@ -223,4 +228,45 @@ IF_NONE_MATCH: Final = Parameter(
     "header",
     "The ETag of the set that the caller has, or several.",
     fields.String(),
+)
+AUDIT_KID: Final = _query("AuditKid", "kid", "Only events of this key.", kid())
+AUDIT_WHO: Final = _query(
+    "AuditWho",
+    "who",
+    "Only events of callers of this name.",
+    fields.String(validate=(validate.Length(1, MAX_WHO), validate.Regexp(ALIAS_PATTERN))),
+)
+AUDIT_OPERATION: Final = _query(
+    "AuditOperation",
+    "operation",
+    "Only events of this operation, such as sign or aws:Sign.",
+    _text(r"^[A-Za-z0-9:._-]{1,128}\Z"),
+)
+AUDIT_OUTCOME: Final = _query(
+    "AuditOutcome",
+    "outcome",
+    "Only events with this outcome: ok, failed, or the slug of a problem.",
+    _text(r"^[A-Za-z0-9:._-]{1,128}\Z"),
+)
+AUDIT_PROFILE: Final = _query(
+    "AuditProfile",
+    "profile",
+    "Only events of this profile; by default of all profiles of the caller.",
+    profile(),
+)
+AUDIT_SINCE: Final = _query("AuditSince", "since", "Only events from this time on.", Timestamp())
+AUDIT_UNTIL: Final = _query("AuditUntil", "until", "Only events before this time.", Timestamp())
+AUDIT_LIMIT: Final = LIMIT._replace(
+    component="AuditLimit", description=f"Largest number of events; {DEFAULT_LIMIT} by default."
+)
+AUDIT_AFTER: Final = _query(
+    "AuditAfter",
+    "after",
+    "The cursor in the Link header of the page before.",
+    fields.String(
+        validate=(
+            validate.Length(max=MAX_AUDIT_CURSOR),
+            validate.Regexp(AUDIT_CURSOR_PATTERN, error="Not of its form."),
+        )
+    ),
 )

@@ -9,6 +9,7 @@ from minikms.access.policy import ANY_TOKEN, OPEN
 from minikms.http.answers import Answer
 from minikms.web import parameters as p
 from minikms.web.handlers import (
+    audit,
     jwks,
     keys,
     material,
@@ -20,6 +21,7 @@ from minikms.web.handlers import (
 from minikms.web.handlers.operations import batch_operation, operation
 from minikms.web.messages import NDJSON
 from minikms.web.schemas import (
+    audit_bodies,
     box_bodies,
     certificate_bodies,
     cose_bodies,
@@ -103,10 +105,8 @@ ID: Final = "{token:[^/]+}"
 _CALL: Final = (p.PROFILE_OF_CALL,)
 _OF_KEY: Final = (p.PROFILE_OF_CALL, p.KEY)
 _OF_KEYS: Final[Problems] = (e.KeyNotFound, e.AliasNotFound, e.KeyNotUsable, e.UnsupportedOperation)
-_PAGE: Final = {
-    "content": {NDJSON: {"schema": {"type": "string"}}},
-    "headers": {"Link": {"description": "The next page (RFC 8288).", "schema": {"type": "string"}}},
-}
+_NEXT: Final = {"Link": {"description": "The next page (RFC 8288).", "schema": {"type": "string"}}}
+_PAGE: Final = {"content": {NDJSON: {"schema": {"type": "string"}}}, "headers": _NEXT}
 _SET: Final = {
     "headers": {"ETag": {"description": "Entity tag of the set.", "schema": {"type": "string"}}}
 }
@@ -313,6 +313,14 @@ ROUTES: Final = (
     Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin", "tokens",
           "The token is revoked.", token_bodies.TokenRevoked, parameters=(p.TOKEN,),
           problems=(e.TokenNotFound, e.StoreUnavailable)),
+
+    Route("GET", "/audit", audit.list_events, "listAuditEvents", "audit", "audit",
+          'The events, newest first; a Link header with rel="next" if there may be more.',
+          audit_bodies.AuditEvent, many=True, responses={"200": {"headers": _NEXT}},
+          parameters=(p.AUDIT_KID, p.AUDIT_WHO, p.AUDIT_OPERATION, p.AUDIT_OUTCOME,
+                      p.AUDIT_PROFILE, p.AUDIT_SINCE, p.AUDIT_UNTIL, p.AUDIT_LIMIT,
+                      p.AUDIT_AFTER),
+          problems=(e.ProfileNotFound,)),
 
     Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "keys:read", "system",
           "The algorithms.", system_bodies.Algorithm, many=True),

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from minikms.access.tokens import Tokens
 from minikms.audit.log import AuditLog
+from minikms.audit.search import AuditSearch
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.keys import KeyStore
@@ -18,6 +19,7 @@ SERVICE: Final = web.AppKey("service", KeyService)
 TOKENS: Final = web.AppKey("tokens", Tokens)
 # None without an audit log.
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
+AUDIT_SEARCH: Final[web.AppKey[AuditSearch | None]] = web.AppKey("audit_search")
 # Prefixes of aliases that only doors give, move and remove.
 RESERVED_ALIASES: Final[web.AppKey[tuple[str, ...]]] = web.AppKey("reserved_aliases")
 # The OpenAPI document.

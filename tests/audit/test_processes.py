@@ -284,3 +284,25 @@ async def test_a_file_that_is_taken_away_under_load(answering, run, make_store, 
     service.end()
     ended = run("audit", "verify", str(path), str(away), **options)
     assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
+
+
+@pytest.mark.process
+def test_each_worker_searches_the_files_of_all(serve, options, path):
+    service = audited(serve, options, path, "--workers", "2")
+    service.status("POST", "/key/generate", GENERATE)
+    for number in range(2):
+        for _ in range(20):
+            assert service.status("POST", "/sign", SIGN) == 200
+        for name in ("audit.1.log", "audit.2.log"):
+            os.rename(path.with_name(name), path.with_name(f"{name}.{2 - number}"))
+        service.process.send_signal(signal.SIGHUP)
+        for _ in range(2):
+            service.read_until("opened again")
+    found = []
+    for _ in range(10):
+        with contextlib.closing(service.connect()) as connection:
+            connection.request("GET", "/audit?operation=sign&limit=1000")
+            found.append(json.loads(connection.getresponse().read()))
+    assert {len(events) for events in found} == {40}
+    times = [event["time"] for event in found[0]]
+    assert times == sorted(times, reverse=True)

@@ -440,6 +440,20 @@ _TOKEN = {
     "expires": "2036-01-31T12:00:00.000Z",
 }
 
+_EVENT = {
+    "time": "2026-01-31T12:00:00.000000Z",
+    "request_id": "7e2973aa8cc64875a5a7b6bdd50df3e9",
+    "who": "issuer",
+    "address": "192.0.2.7",
+    "subject": None,
+    "profile": "default",
+    "kid": KID,
+    "alg": "ed25519",
+    "token": None,  # nosec B105  # the id of a token, not a password
+    "operation": "signCose",
+    "outcome": "success",
+}
+
 _CERTIFIED: Final[Mapping[str, Any]] = {
     "certificates": [_CERTIFICATE],
     "x5t#S256": _THUMBPRINT,
@@ -569,6 +583,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
         "expires": None,
     },
     "revokeToken": {"message": "Token revoked", "id": HOLDER},
+    "listAuditEvents": [_EVENT],
     "healthz": {"status": "alive"},
     "readyz": {"status": "ready"},
 }

@@ -1,0 +1,551 @@
+"""Searches the files of an audit log, the newest line first.
+
+A file is read backwards in blocks. A block is searched for the text of one member before its lines
+are parsed, so that a search for a rare kid costs little more than reading.
+"""
+
+import asyncio
+import errno
+import logging
+import math
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, Self, TypeAlias
+
+import orjson
+
+from minikms.audit.chain import LONGEST, START
+from minikms.errors import AuditUnavailable, TooBusy
+from minikms.events import SUCCESS
+from minikms.fair_gate import FairGate
+from minikms.startup_errors import AuditError
+
+LOGGER = logging.getLogger("minikms.audit")
+
+CURSOR_PATTERN: Final = r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20}-[0-9]{1,20})*\Z"
+FAILED: Final = "failed"
+"""Stands for every outcome but success in a query."""
+
+# Bytes that are read and searched at a time. Meanwhile the event loop waits, since a search of
+# bytes holds the interpreter's lock.
+BLOCK: Final = 512 * 1024
+
+# Seconds of one search; its cursor continues it. Further searches wait.
+LONGEST_SEARCH: Final = 0.7
+_PATIENCE: Final = 10.0
+
+# The number of lines that are parsed before other threads get the interpreter's lock.
+_IN_A_ROW: Final = 32
+
+# Bytes in which the end of a file has a whole line, mostly and at the latest.
+_ENDS: Final = 8192, 2 * LONGEST
+
+# Attempts to find the files at their places, while logrotate renames them.
+_ATTEMPTS: Final = 5
+
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+_TIME: Final = re.compile(
+    rb'\{"chain":"[0-9a-f]{32}","n":[1-9][0-9]{0,15},"time":"([0-9T:.-]{26}Z)"'
+)
+_NEXT_TIME: Final = re.compile(b"\n" + _TIME.pattern)
+_LATEST: Final = "~"  # after every time
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_OPENING: Final = "openAuditLog"
+
+# The text of a member, or an expression for several texts.
+_Needle: TypeAlias = bytes | re.Pattern[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The wanted lines; None admits every value.
+
+    `outcome` is an outcome, or `FAILED`. `profiles` are the profiles of the lines, each with the
+    time from which on its lines count; with `admitted`, a line of a failed call counts only if its
+    caller was let into the profile. `until` is excluded. Times are in nanoseconds since the epoch.
+    """
+
+    kid: str | None = None
+    who: str | None = None
+    operation: str | None = None
+    outcome: str | None = None
+    profiles: Mapping[str, int] | None = None
+    admitted: bool = False
+    since: int | None = None
+    until: int | None = None
+
+
+class Found(NamedTuple):
+    """A line that was found, and its members."""
+
+    line: bytes
+    members: dict[str, Any]
+
+
+class Page(NamedTuple):
+    """Found lines, newest first, and the cursor that continues the search; empty at its end."""
+
+    found: list[Found]
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedFile:
+    """A file of an audit log, as it was when it was read.
+
+    `first` and `last` are the times of its first and last whole line, empty without any. A process
+    may still be writing to a file that `is_live`.
+    """
+
+    path: str
+    inode: int
+    size: int
+    is_live: bool
+    first: str
+    last: str
+
+    @classmethod
+    def read(cls, path: str, *, is_live: bool = True) -> Self | None:
+        """Read its times; None for a link, and for anything but a file; raises OSError."""
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                return None
+            raise
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                return None
+            first = _TIME.match(os.pread(descriptor, 256, 0))
+            return cls(
+                path,
+                facts.st_ino,
+                facts.st_size,
+                is_live,
+                first[1].decode() if first else "",
+                _last_time(descriptor, facts.st_size),
+            )
+        finally:
+            os.close(descriptor)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Its place among files that are not live, in the order of time."""
+        return self.last, self.inode
+
+
+class AuditSearch:
+    """Searches the audit log of a service: the files of all its processes, rotated ones included.
+
+    One search runs at a time, in a thread; callers take turns by name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._gate = FairGate(1, TooBusy, patience=_PATIENCE)
+        self._skipped = set[str]()
+
+    async def page(self, query: Query, limit: int, after: str, name: str) -> Page:
+        """Search for up to `limit` lines; raises AuditUnavailable and TooBusy.
+
+        A search that takes long ends with fewer lines, or none, and a cursor.
+        """
+        async with self._gate.held(name):
+            thread = asyncio.create_task(asyncio.to_thread(self._search, query, limit, after))
+            try:
+                return await asyncio.shield(thread)
+            except OSError as exc:
+                LOGGER.error("the audit log %s cannot be read: %s", self._path, exc.strerror)
+                raise AuditUnavailable("The audit log cannot be read.") from None
+            finally:
+                await asyncio.wait([thread])  # or several would run if callers leave
+
+    def _search(self, query: Query, limit: int, after: str) -> Page:
+        for _ in range(_ATTEMPTS):
+            try:
+                files = files_of(self._path)
+                for file in files:
+                    if file.size and not file.last and file.path not in self._skipped:
+                        self._skipped.add(file.path)
+                        LOGGER.warning("%s is not searched: it has no audit lines", file.path)
+                return search(files, query, limit, after, LONGEST_SEARCH)
+            except _MovedError:
+                continue
+        raise OSError(errno.ESTALE, "its files are being renamed")
+
+
+def files_of(path: str) -> list[SearchedFile]:
+    """The files of the log at a path: of one process, of workers, and rotated ones.
+
+    Raises OSError.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    stem, suffix = map(re.escape, os.path.splitext(name))
+    form = re.compile(rf"{stem}(?:\.[0-9]+)?{suffix}([.-].+)?")
+
+    def places() -> dict[str, int]:
+        with os.scandir(folder) as entries:
+            return {each.name: each.inode() for each in entries if form.fullmatch(each.name)}
+
+    files = []
+    before = places()
+    for name, inode in before.items():
+        rotated = form.fullmatch(name)
+        try:
+            file = SearchedFile.read(
+                f"{folder}/{name}", is_live=rotated is not None and not rotated[1]
+            )
+        except FileNotFoundError:
+            raise _MovedError from None
+        if file is None:
+            continue
+        if file.inode != inode:
+            raise _MovedError
+        files.append(file)
+    if places() != before:  # otherwise a file could be missed, or read twice
+        raise _MovedError
+    return files
+
+
+def search(
+    files: Iterable[SearchedFile],
+    query: Query,
+    limit: int,
+    after: str = "",
+    seconds: float = math.inf,
+) -> Page:
+    """Search files for up to `limit` lines, in no more than some seconds; raises OSError.
+
+    The newest line comes first, by the times in the lines. Lines that are written after the first
+    page are on no later page.
+    """
+    wanted, clock, cursor = _Filter(query), _Clock(seconds), _Cursor.parse(after)
+    waiting = []
+    for file in sorted(files, key=lambda file: file.key):
+        end = file.size if cursor is None else cursor.end_of(file)
+        if end and file.last and file.last >= wanted.since and file.first < wanted.until:
+            is_begun = file.is_live or (cursor is not None and file.inode in cursor.ends)
+            waiting.append(_Reader(file, wanted, end, is_begun=is_begun))
+    found: list[Found] = []
+    reading: list[_Reader] = []
+    try:
+        while True:
+            newest = max(reading, key=lambda reader: reader.time, default=None)
+            if waiting and (newest is None or waiting[-1].file.last >= newest.time):
+                reading.append(newest := waiting.pop())
+            elif newest is None:
+                break
+            else:
+                found.append(newest.take())
+                clock.moved = True
+                if len(found) == limit:
+                    break
+            newest.advance(clock)
+            if newest.head is None:
+                reading.remove(newest)
+    except _OutOfTimeError:
+        pass
+    finally:
+        for reader in reading:
+            reader.close()
+    return Page(found, _Cursor.of(reading, waiting).text)
+
+
+class _MovedError(Exception):
+    """A file is not at its path any more."""
+
+
+class _OutOfTimeError(Exception):
+    """The time of a search is over."""
+
+
+class _Clock:
+    """The time of a search, which goes on until the search has `moved`: its cursor has changed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self.moved = False
+
+    def check(self) -> None:
+        """Raise _OutOfTimeError once the time is over."""
+        if self.moved and time.monotonic() > self._end:
+            raise _OutOfTimeError
+
+
+class _Filter:
+    """A query, as lines and blocks are compared with it."""
+
+    def __init__(self, query: Query) -> None:
+        self.since = "" if query.since is None else _text(query.since)
+        self.until = _LATEST if query.until is None else _text(query.until)
+        self._query = query
+        self._profiles = None
+        if query.profiles is not None:
+            self._profiles = {name: _text(begin) for name, begin in query.profiles.items()}
+        self._equal = {
+            name: value
+            for name, value in (
+                ("kid", query.kid),
+                ("who", query.who),
+                ("operation", query.operation),
+                ("outcome", None if query.outcome == FAILED else query.outcome),
+            )
+            if value is not None
+        }
+        self.needles: list[_Needle] = [_member(*pair) for pair in self._equal.items()]
+        if query.outcome == FAILED:
+            self.needles.append(re.compile(b'"outcome":"(?!%s")' % SUCCESS.encode()))
+        if query.profiles is not None:
+            profiles = (re.escape(orjson.dumps(name)) for name in sorted(query.profiles))
+            self.needles.append(re.compile(b'"profile":(?:%s)' % b"|".join(profiles)))
+
+    def members(self, line: bytes) -> dict[str, Any] | None:
+        """The members of a line; None if it is not wanted, or was cut short."""
+        try:
+            found = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(found, dict) or found.get("operation") == _OPENING:
+            return None
+        written, outcome = found.get("time"), found.get("outcome")
+        if not isinstance(written, str) or not self.since <= written < self.until:
+            return None
+        if any(found.get(name) != value for name, value in self._equal.items()):
+            return None
+        if self._query.outcome == FAILED and outcome == SUCCESS:
+            return None
+        if self._profiles is not None:
+            profile = found.get("profile")
+            if not isinstance(profile, str) or written < self._profiles.get(profile, _LATEST):
+                return None
+        if self._query.admitted and outcome != SUCCESS and found.get("admitted") is not True:
+            return None
+        return found
+
+
+class _Reader:
+    """Reads a file from an offset, `end`, backwards; `head` is the newest line that it has found.
+
+    The reader of a file that `is_begun` has a place of its own in the cursor.
+    """
+
+    def __init__(self, file: SearchedFile, wanted: _Filter, end: int, *, is_begun: bool) -> None:
+        self.file = file
+        self.end = end
+        self.head: Found | None = None
+        self.is_begun = is_begun
+        self._wanted = wanted
+        self._descriptor: int | None = None
+        self._needle: _Needle | None = None
+        self._block = b""
+        self._start, self._next = 0, end
+        self._lines: list[tuple[int, int]] = []
+
+    @property
+    def time(self) -> str:
+        """The time of its head."""
+        written: str = self.head.members["time"] if self.head else ""
+        return written
+
+    def take(self) -> Found:
+        """Give its head, which it has."""
+        if self.head is None:
+            raise ValueError("No line was found.")
+        head, self.head = self.head, None
+        self.end -= len(head.line)
+        return head
+
+    def advance(self, clock: _Clock) -> None:
+        """Find the next line, None at the beginning of the file.
+
+        Raises OSError, _MovedError and _OutOfTimeError.
+        """
+        parsed = 0
+        while True:
+            while self._lines:
+                start, end = self._lines.pop()
+                self.end = self._start + end
+                line = self._block[start:end]
+                members = self._wanted.members(line)
+                if members is not None:
+                    self.head = Found(line, members)
+                    return
+                parsed += 1
+                if not parsed % _IN_A_ROW:
+                    time.sleep(0)
+            if self._next < self.end:
+                self.end = self._next
+                clock.moved = True
+            if self.end <= 0:
+                self.close()
+                return
+            clock.check()
+            self._read()
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _read(self) -> None:
+        """Read the block before `end`, and find the lines in it that may be wanted."""
+        if self._descriptor is None:
+            self._descriptor = self._open()
+            self.end = self._end_by_time(self._descriptor)
+        self._start = max(0, self.end - BLOCK)
+        self._block = os.pread(self._descriptor, self.end - self._start, self._start)
+        # The rest may be the beginning of a line that is being written.
+        end = self._block.rfind(b"\n") + 1
+        begin = self._block.find(b"\n") + 1 if self._start else 0
+        self._next = self._start + begin
+        if begin >= end:  # no whole line is as long as a block
+            self._next = self._start
+            return
+        first = _TIME.match(self._block, begin)
+        if first and first[1].decode() < self._wanted.since:
+            self._next = 0
+        if self._needle is None:
+            self._needle = self._rarest(begin, end)
+        self._lines = list(_lines(self._needle, self._block, begin, end))
+
+    def _open(self) -> int:
+        try:
+            descriptor = os.open(self.file.path, _FLAGS)
+        except FileNotFoundError:
+            raise _MovedError from None
+        if os.fstat(descriptor).st_ino != self.file.inode:
+            os.close(descriptor)
+            raise _MovedError
+        return descriptor
+
+    def _end_by_time(self, descriptor: int) -> int:
+        """An offset after all lines before `until`, near the last of them."""
+        if self.file.last < self._wanted.until:
+            return self.end
+        low, high = 0, self.end
+        while high - low > BLOCK:
+            middle = (low + high) // 2
+            found = _NEXT_TIME.search(os.pread(descriptor, 2 * LONGEST, middle))
+            if found and found[1].decode() < self._wanted.until:
+                low = middle
+            else:
+                high = middle
+        return min(self.end, high + 2 * LONGEST)
+
+    def _rarest(self, begin: int, end: int) -> _Needle:
+        """The text that the fewest lines of the block have."""
+        needles = self._wanted.needles or [START]
+        if len(needles) == 1:
+            return needles[0]
+
+        def number(needle: _Needle) -> int:
+            return sum(1 for _ in _lines(needle, self._block, begin, end))
+
+        return min(needles, key=number)
+
+
+class _Cursor(NamedTuple):
+    """The place of a search: `ends` of files that it has begun, by inode, and `before`.
+
+    Other files are still to be searched if their `key` is at most `before`.
+    """
+
+    before: tuple[str, int]
+    ends: dict[int, int]
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Parse a cursor; None for the beginning of a search."""
+        if not text:
+            return None
+        pairs = [part.split("-") for part in text.split(".")]
+        return cls(
+            (pairs[0][0], int(pairs[0][1])), {int(inode): int(end) for inode, end in pairs[1:]}
+        )
+
+    @classmethod
+    def of(cls, reading: Sequence[_Reader], waiting: Sequence[_Reader]) -> Self:
+        """The place of these readers."""
+        others = [reader.file for reader in waiting if not reader.is_begun]
+        begun = [*reading, *(reader for reader in waiting if reader.is_begun)]
+        before = (_digits(others[-1].last), others[-1].inode) if others else ("0", 0)
+        return cls(before, {reader.file.inode: reader.end for reader in begun if reader.end})
+
+    @property
+    def text(self) -> str:
+        """The cursor as text, empty if nothing is left."""
+        if self.before == ("0", 0) and not self.ends:
+            return ""
+        return ".".join(f"{one}-{other}" for one, other in (self.before, *self.ends.items()))
+
+    def end_of(self, file: SearchedFile) -> int:
+        """The end of the part of a file that is still to be searched; 0 if none is."""
+        if file.inode in self.ends:
+            return min(self.ends[file.inode], file.size)
+        return file.size if (_digits(file.last), file.inode) <= self.before else 0
+
+
+def read_files(paths: Iterable[str]) -> list[SearchedFile]:
+    """The files at these paths; raises AuditError."""
+    files = []
+    for path in paths:
+        try:
+            file = SearchedFile.read(path)
+        except OSError as exc:
+            raise AuditError(f"The audit log {path} cannot be read: {exc.strerror}.") from None
+        if file is None or (file.size and not file.last):
+            raise AuditError(f"The file {path} is not an audit log.")
+        files.append(file)
+    return files
+
+
+def _last_time(descriptor: int, size: int) -> str:
+    """The time of the last whole line, or empty."""
+    for length in _ENDS:
+        start = max(0, size - length)
+        for line in reversed(os.pread(descriptor, size - start, start).split(b"\n")[:-1]):
+            if found := _TIME.match(line):
+                return found[1].decode()
+    return ""
+
+
+def _lines(needle: _Needle, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """The lines of a part of a block that have a text, by their starts and ends."""
+    place = begin
+    while True:
+        if isinstance(needle, bytes):
+            place = block.find(needle, place, end)
+        else:
+            found = needle.search(block, place, end)
+            place = found.start() if found else -1
+        if place < 0:
+            return
+        start = block.rfind(b"\n", 0, place) + 1
+        place = block.index(b"\n", place, end) + 1
+        yield start, place
+
+
+def _member(name: str, value: str) -> bytes:
+    """The text of a member in a line."""
+    return b'"%s":%s' % (name.encode(), orjson.dumps(value))
+
+
+def _text(nanoseconds: int) -> str:
+    """A time as lines have it."""
+    moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _digits(written: str) -> str:
+    """The digits of a time, which have its order."""
+    return re.sub("[^0-9]", "", written)

@@ -1,0 +1,73 @@
+"""The handler of the audit log: search."""
+
+from collections.abc import Collection
+from contextlib import suppress
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from minikms.audit.search import Query
+from minikms.errors import ProfileNotFound
+from minikms.events import SUCCESS
+from minikms.http.answers import JSON, Answer, BodyAnswer
+from minikms.http.gate import caller, enter
+from minikms.web.messages import service
+from minikms.web.parameters import DEFAULT_LIMIT
+from minikms.web.schemas.audit_bodies import AuditEvent
+from minikms.web.state import AUDIT_SEARCH
+
+_EVENT = AuditEvent()
+
+
+async def list_events(
+    request: web.Request,
+    kid: str | None = None,
+    who: str | None = None,
+    operation: str | None = None,
+    outcome: str | None = None,
+    profile: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    limit: int = DEFAULT_LIMIT,
+    after: str = "",
+) -> Answer:
+    """List the events of the audit log, newest first, by page."""
+    audit, own = request.app[AUDIT_SEARCH], caller(request)
+    names = own.profiles if profile is None else {profile}
+    if profile is not None and own.profiles is not None:
+        enter(request, profile)
+    profiles = None if names is None else await _begins(request, names)
+    if audit is None or profiles == {}:
+        return _EVENT.encode([], many=True)
+    query = Query(
+        kid=kid,
+        who=who,
+        operation=operation,
+        outcome=SUCCESS if outcome == "ok" else outcome,
+        profiles=profiles,
+        admitted=own.profiles is not None,
+        since=since,
+        until=until,
+    )
+    page = await audit.page(query, limit, after, own.name)
+    body = _EVENT.encode([found.members for found in page.found], many=True)
+    if not page.after:
+        return body
+    given = [pair for pair in request.query.items() if pair[0] not in ("limit", "after")]
+    given += [("limit", str(limit)), ("after", page.after)]
+    link = f'<{request.path}?{urlencode(given)}>; rel="next"'
+    return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
+
+
+async def _begins(request: web.Request, profiles: Collection[str]) -> dict[str, int]:
+    """The time from which on the caller may see the events of profiles; without missing ones.
+
+    An earlier profile of the same name may have been another tenant's.
+    """
+    if caller(request).profiles is None:
+        return dict.fromkeys(profiles, 0)
+    begins = {}
+    for profile in profiles:
+        with suppress(ProfileNotFound):
+            begins[profile] = await service(request).profile_created(profile)
+    return begins

@@ -1,0 +1,32 @@
+"""The body of the call on the audit log."""
+
+from minikms.web.schemas.base import Body
+from minikms.web.schemas.fields import Flag, Part, Text
+
+
+class IssuedIdentity(Body):
+    """A certificate that a call issued."""
+
+    serial = Text("Serial number, hexadecimal.", required=True)
+    subject = Text("Subject (RFC 4514).", required=True)
+    profile = Text("Profile of the certificate.", required=True)
+
+
+class AuditEvent(Body):
+    """A call, as the audit log has it."""
+
+    time = Text("Time of the call, in UTC.", required=True, metadata={"format": "date-time"})
+    request_id = Text("The `X-Request-Id` of the answer.", required=True)
+    who = Text("Name of the caller; empty if unknown.", required=True)
+    address = Text("Address of the caller.", required=True)
+    subject = Text("Subject of the caller's certificate.", required=True, allow_none=True)
+    profile = Text("Profile of the call.", required=True, allow_none=True)
+    kid = Text("Key of the call.", required=True, allow_none=True)
+    alg = Text("Algorithm of the key.", required=True, allow_none=True)
+    token = Text("Id of a token that was made or revoked.", required=True, allow_none=True)
+    operation = Text("Operation, as the document names it.", required=True)
+    outcome = Text("`success`, or the slug of the problem.", required=True)
+    alias = Text("Alias by which a refused call asked for its key.")
+    certificate = Part(IssuedIdentity)
+    rule = Text("Rule of the key that refused the call.")
+    admitted = Flag("True if the caller of a refused call may use the profile.")

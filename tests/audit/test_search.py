@@ -1,0 +1,328 @@
+"""Searches of the files of an audit log: order, filters, pages, rotation, and damaged files."""
+
+import json
+import math
+import os
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+
+import pytest
+from audit_logs import write
+
+from minikms.audit import search as search_module
+from minikms.audit.search import (
+    FAILED,
+    AuditSearch,
+    Query,
+    SearchedFile,
+    _MovedError,
+    files_of,
+    read_files,
+    search,
+)
+from minikms.errors import AuditUnavailable
+from minikms.startup_errors import AuditError
+
+BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NANOSECONDS = int(BEGIN.timestamp()) * 10**9
+
+
+def line(second, **members):
+    """A line of that second, as a service writes it."""
+    time = (BEGIN + timedelta(seconds=second)).isoformat(timespec="microseconds")
+    facts = {
+        "chain": "0" * 32,
+        "n": 1,
+        "time": time.replace("+00:00", "Z"),
+        "request_id": str(second),
+        "who": "issuer",
+        "profile": "default",
+        "kid": "k",
+        "operation": "sign",
+        "outcome": "success",
+        **members,
+        "prev": "0" * 64,
+        "mac": "0" * 64,
+    }
+    return json.dumps(facts, separators=(",", ":")).encode() + b"\n"
+
+
+def file_of(path, *lines):
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+def seconds(page):
+    return [float(found.members["request_id"]) for found in page.found]
+
+
+def pages(path, query, limit, **options):
+    """Every page of a search, each of which begins where the one before ended."""
+    after, found = "", []
+    while True:
+        page = search(files_of(str(path)), query, limit, after, **options)
+        found.append(seconds(page))
+        after = page.after
+        if not after:
+            return found
+
+
+@pytest.fixture(params=[4000, 20_000, 512 * 1024])
+def block(request, monkeypatch):
+    """The size of a block: of a few lines, of many, or larger than a file."""
+    monkeypatch.setattr(search_module, "BLOCK", request.param)
+
+
+@pytest.fixture
+def log(path):
+    """A log of three workers and their rotated files, whose lines are of turns of one second."""
+    for worker in range(3):
+        stem = path.with_name(f"audit.{worker + 1}.log")
+        for age, start in ((2, 0), (1, 40), (0, 80)):
+            name = f"{stem.name}.{age}" if age else stem.name
+            lines = [line(second) for second in range(start, start + 40) if second % 3 == worker]
+            file_of(stem.with_name(name), *lines)
+    return path
+
+
+async def test_the_lines_that_a_service_writes(store, path):
+    await write(path, store, 5)
+    page = search(files_of(str(path)), Query(who="issuer", operation="sign"), 100)
+    assert [found.members["request_id"] for found in page.found] == [
+        f"request {number}" for number in reversed(range(5))
+    ]
+    assert b"".join(found.line for found in reversed(page.found)) in path.read_bytes()
+    assert page.after == ""
+    assert all(found.members["operation"] == "sign" for found in page.found)
+
+
+@pytest.mark.usefixtures("block")
+def test_all_files_are_searched_newest_line_first(log):
+    assert pages(log, Query(), 1000) == [list(reversed(range(120)))]
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("limit", [1, 7, 120])
+def test_pages_have_each_line_once(log, limit):
+    found = pages(log, Query(), limit)
+    assert list(chain.from_iterable(found)) == list(reversed(range(120)))
+    assert {len(page) for page in found[:-1]} <= {limit}
+
+
+@pytest.mark.usefixtures("block")
+def test_a_search_without_time_goes_on_with_the_next_page(log):
+    found = pages(log, Query(operation="nothing"), 10, seconds=0)
+    assert not any(found)
+    assert len(found) > 1
+    found = pages(log, Query(), 10, seconds=0)
+    assert list(chain.from_iterable(found)) == list(reversed(range(120)))
+
+
+def test_lines_that_come_later_are_on_no_later_page(log):
+    page = search(files_of(str(log)), Query(), 10)
+    for worker in range(3):
+        with open(log.with_name(f"audit.{worker + 1}.log"), "ab") as file:
+            file.write(line(200 + worker))
+    assert seconds(page) == list(range(119, 109, -1))
+    page = search(files_of(str(log)), Query(), 1000, page.after)
+    assert seconds(page) == list(range(109, -1, -1))
+
+
+def test_a_file_at_rest_that_is_written_again_keeps_its_place(path):
+    """A worker that had no calls for long, and has one between two pages."""
+    file_of(path.with_name("audit.1.log"), *map(line, range(50, 100)))
+    quiet = file_of(path.with_name("audit.2.log"), *map(line, range(10)))
+    page = search(files_of(str(path)), Query(), 20)
+    with open(quiet, "ab") as file:
+        file.write(line(200))
+    rest = search(files_of(str(path)), Query(), 100, page.after)
+    assert seconds(page) + seconds(rest) == [*range(99, 49, -1), *range(9, -1, -1)]
+
+
+def test_a_rotation_between_two_pages_hides_and_repeats_nothing(log):
+    page = search(files_of(str(log)), Query(), 10)
+    for worker in range(3):
+        stem = f"audit.{worker + 1}.log"
+        for age in (2, 1, 0):
+            old = log.with_name(f"{stem}.{age}" if age else stem)
+            os.rename(old, log.with_name(f"{stem}.{age + 1}"))
+        file_of(log.with_name(stem), line(200 + worker))
+    rest = search(files_of(str(log)), Query(), 1000, page.after)
+    assert seconds(page) + seconds(rest) == list(range(119, -1, -1))
+
+
+def test_files_that_are_renamed_while_they_are_read_are_read_again(log, monkeypatch):
+    read, renamed = SearchedFile.read, []
+
+    def rename_then_read(path, **options):
+        if not renamed:
+            renamed.append(path)
+            os.rename(path, f"{path}-20260131")
+        return read(path, **options)
+
+    monkeypatch.setattr(SearchedFile, "read", rename_then_read)
+    with pytest.raises(_MovedError):
+        files_of(str(log))
+    assert len(files_of(str(log))) == 9
+
+
+async def test_a_search_starts_again_if_its_files_move(log, monkeypatch):
+    found, moves = files_of, []
+
+    def moved_meanwhile(path):
+        files = found(path)
+        if len(moves) < 2:
+            moves.append(log.with_name("audit.1.log"))
+            os.rename(moves[-1], log.with_name(f"audit.1.log-{len(moves)}"))
+            file_of(moves[-1], line(300 + len(moves)))
+        return files
+
+    monkeypatch.setattr(search_module, "files_of", moved_meanwhile)
+    page = await AuditSearch(str(log)).page(Query(), 3, "", "")
+    assert seconds(page) == [302, 301, 119]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (Query(), [6, 5, 4, 3, 2, 1, 0]),
+        (Query(kid="k"), [6, 3, 2, 1, 0]),
+        (Query(kid="other"), [4]),
+        (Query(kid="nope"), []),
+        (Query(who="ops"), [3]),
+        (Query(who='a"b\\ü'), [5]),
+        (Query(operation="aws:Sign"), [2]),
+        (Query(outcome="success"), [6, 4, 2, 0]),
+        (Query(outcome="forbidden"), [1]),
+        (Query(outcome=FAILED), [5, 3, 1]),
+        (Query(outcome=FAILED, who="issuer"), [1]),
+        (Query(outcome=FAILED, kid="k"), [3, 1]),
+        (Query(profiles={"alice": 0}), [3]),
+        (Query(profiles={"alice": 0, "bob": 0}), [4, 3]),
+        (Query(profiles={"default": 0}, admitted=True), [6, 2, 1, 0]),
+        (Query(profiles={"alice": 0}, admitted=True), []),
+        (Query(profiles={"default": NANOSECONDS + 2 * 10**9}), [6, 2]),
+        (Query(profiles={"default": NANOSECONDS + 10**10, "bob": 0}), [4]),
+        (Query(since=NANOSECONDS + 3 * 10**9), [6, 5, 4, 3]),
+        (Query(until=NANOSECONDS + 3 * 10**9), [2, 1, 0]),
+        (Query(since=NANOSECONDS + 10**9, until=NANOSECONDS + 2 * 10**9), [1]),
+        (Query(since=NANOSECONDS + 10**9 * 100), []),
+        (Query(until=NANOSECONDS), []),
+    ],
+)
+def test_a_filter_finds_its_lines(path, query, expected):
+    lines = [
+        line(0),
+        line(1, outcome="forbidden", admitted=True),
+        line(2, operation="aws:Sign", alg="ed25519"),
+        line(3, who="ops", profile="alice", outcome="key-not-found"),
+        line(4, kid="other", profile="bob"),
+        line(5, who='a"b\\ü', kid=None, outcome="unauthenticated", profile=None),
+        # A member of another object, and the text of a member in a value.
+        line(6, certificate={"profile": "alice", "subject": '"kid":"other"'}),
+    ]
+    lines[5] = lines[5].replace(rb"\u00fc", "ü".encode())  # as orjson writes it
+    file_of(path, *lines)
+    assert seconds(search(files_of(str(path)), query, 100)) == expected
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("seed", range(5))
+def test_times_in_large_files_are_found_as_by_reading_all(path, seed):
+    chance = random.Random(seed)
+    times = sorted(chance.uniform(0, 1000) for _ in range(500))
+    written = [
+        line(time, subject="x" * chance.choice([0, 30, 3000]), request_id=str(place))
+        for place, time in enumerate(times)
+    ]
+    file_of(path, *written)
+    for _ in range(10):
+        since, until = sorted(chance.uniform(-50, 1050) for _ in range(2))
+        query = Query(
+            since=NANOSECONDS + int(since * 1e6) * 1000, until=NANOSECONDS + int(until * 1e6) * 1000
+        )
+        expected = [place for place, time in enumerate(times) if since <= time < until]
+        assert seconds(search(files_of(str(path)), query, 1000)) == expected[::-1]
+
+
+@pytest.mark.usefixtures("block")
+def test_lines_that_were_cut_short_are_left_out(path):
+    whole = [line(second) for second in range(3)]
+    file_of(path, whole[0], whole[1][:100], b"\n", whole[1], whole[2], line(3)[:-1])
+    assert seconds(search(files_of(str(path)), Query(), 100)) == [2, 1, 0]
+
+
+@pytest.mark.usefixtures("block")
+def test_a_file_of_anything_ends_the_search_of_it(path, tmp_path):
+    file_of(path, line(1))
+    noise = random.Random(1).randbytes(5000)
+    for name, content in (
+        ("audit.log.1", b""),
+        ("audit.log.2.gz", noise),
+        ("audit.log.3", b"x" * 5000),
+        ("audit.log.4", b"\n" * 5000),
+        ("audit.log.5", line(0) + b"{}\n[]\nnull\n" + line(0).replace(b'"issuer"', b"[]") + noise),
+    ):
+        (tmp_path / name).write_bytes(content)
+    os.mkfifo(tmp_path / "audit.log.6")
+    (tmp_path / "audit.log.7").mkdir()
+    (tmp_path / "audit.log.8").symlink_to(path)
+    page = search(files_of(str(path)), Query(), 100)
+    assert seconds(page)[:2] == [1, 0]
+
+
+def test_other_files_of_the_folder_are_not_read(path, tmp_path):
+    file_of(path, line(1))
+    for name in ("audit.log~", "other.log", "audit.logs", "audit.x.log", "myaudit.log", "audit.1"):
+        file_of(tmp_path / name, line(2))
+    for name in ("audit.log.1", "audit.log-20260131", "audit.3.log", "audit.12.log.old"):
+        file_of(tmp_path / name, line(3))
+    assert seconds(search(files_of(str(path)), Query(), 100)) == [3, 3, 3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "after", ["0-0", "9-9", "99999999999999999999-1.1-1", "0-0.1-99999999999999999999"]
+)
+def test_a_cursor_that_nobody_gave_finds_lines_or_none(path, after):
+    file_of(path, line(1), line(2))
+    assert set(seconds(search(files_of(str(path)), Query(), 100, after))) <= {1, 2}
+
+
+def test_a_cursor_of_a_file_names_no_offset_within_a_line(path):
+    file_of(path, line(1), line(2))
+    after = f"0-0.{path.stat().st_ino}-{len(line(1)) + 50}"
+    assert seconds(search(files_of(str(path)), Query(), 100, after)) == [1]
+
+
+async def test_a_file_that_cannot_be_read(path, monkeypatch, caplog):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    file_of(path, line(1))
+    monkeypatch.setattr(search_module.os, "pread", refuse)
+    with pytest.raises(AuditUnavailable):
+        await AuditSearch(str(path)).page(Query(), 1, "", "")
+    assert "cannot be read: Permission denied" in caplog.text
+
+
+async def test_a_file_that_is_skipped_is_logged_once(path, tmp_path, caplog):
+    file_of(path, line(1))
+    (tmp_path / "audit.log.1.gz").write_bytes(b"\x1f\x8b" * 100)
+    audit = AuditSearch(str(path))
+    for _ in range(2):
+        assert seconds(await audit.page(Query(), 10, "", "")) == [1]
+    assert caplog.text.count("audit.log.1.gz is not searched") == 1
+
+
+def test_named_files_must_be_audit_logs(path, tmp_path):
+    file_of(path, line(1))
+    assert len(read_files([str(path)])) == 1
+    file_of(tmp_path / "other", b"something else\n")
+    for wrong in (tmp_path / "other", tmp_path / "nowhere", tmp_path):
+        with pytest.raises(AuditError):
+            read_files([str(path), str(wrong)])
+
+
+def test_a_search_of_no_files_ends(path):
+    assert search(files_of(str(path)), Query(), 10, "", math.inf) == ([], "")

@@ -1,0 +1,442 @@
+"""`GET /audit`: who may see which events, its filters and pages, and names of refused calls."""
+
+import asyncio
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from unittest.mock import ANY
+
+import pytest
+from problems import refused
+
+from minikms.access.policy import SCOPES
+from minikms.access.tokens import Token
+from minikms.audit import search as search_module
+from minikms.config import Config
+from minikms.http.state import IN_FLIGHT
+from minikms.serve.assembly import create_service
+from minikms.web.state import TOKENS
+
+TOKEN = Token("0123456789abcdef", bytes(32)).reveal()
+JWS = "eyJhbGciOiJub25lIn0.e30."
+KID = "Z" * 43
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture
+async def client(start, path):
+    """A service whose callers need tokens, and whose calls are recorded."""
+    return await start(create_service(Config(auth="token", audit_log=str(path))))
+
+
+@pytest.fixture
+async def ops(client):
+    """The headers of a caller who may do everything everywhere."""
+    return await bearer(client, "ops")
+
+
+async def bearer(client, name, profiles=None, scopes=SCOPES):
+    token, _ = await client.app[TOKENS].create(name, scopes, profiles)
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+async def events(client, headers, **query):
+    async with client.get("/audit", params=query, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json()
+
+
+async def names(client, headers, **query):
+    """Who did what, with which outcome, oldest first."""
+    found = await events(client, headers, **query)
+    return [(each["who"], each["operation"], each["outcome"]) for each in reversed(found)]
+
+
+async def key_in(client, headers, profile, **options):
+    async with client.post(
+        "/key/generate",
+        json={"alg": "ed25519", **options},
+        headers={**headers, "X-Profile": profile},
+    ) as answer:
+        assert answer.status == 200, await answer.text()
+        return (await answer.json())["kid"]
+
+
+async def test_an_event_has_the_members_of_its_line(client, ops, path):
+    kid = await key_in(client, ops, "default")
+    async with client.post("/sign", json={"kid": kid, "data": ""}, headers=ops) as answer:
+        request_id = answer.headers["X-Request-Id"]
+    [event, _] = await events(client, ops, kid=kid)
+    line = json.loads(path.read_bytes().splitlines()[-2])
+    assert event == {
+        name: value for name, value in line.items() if name not in ("chain", "n", "prev", "mac")
+    }
+    assert (event["request_id"], event["operation"]) == (request_id, "sign")
+    [own] = await events(client, ops, operation="listAuditEvents")
+    assert (own["who"], own["profile"], own["kid"]) == ("ops", None, None)
+
+
+async def test_filters_apply_together(client, ops):
+    kid = await key_in(client, ops, "default", alias="a")
+    other = await bearer(client, "other", ("default",), ("sign",))
+    for headers in (ops, other):
+        for body in ({"kid": kid, "data": ""}, {"alias": "nope", "data": ""}):
+            await client.post("/sign", json=body, headers=headers)
+    await client.get("/keys", headers=other)
+    assert await names(client, ops, who="other") == [
+        ("other", "sign", "success"),
+        ("other", "sign", "alias-not-found"),
+        ("other", "listKeys", "forbidden"),
+    ]
+    assert await names(client, ops, who="other", outcome="failed", operation="sign") == [
+        ("other", "sign", "alias-not-found")
+    ]
+    assert await names(client, ops, kid=kid, outcome="ok", who="ops") == [
+        ("ops", "generateKey", "success"),
+        ("ops", "sign", "success"),
+    ]
+    assert await names(client, ops, outcome="forbidden") == [("other", "listKeys", "forbidden")]
+    assert await names(client, ops, kid=KID) == []
+
+
+async def test_times_bound_the_events(client, ops):
+    await key_in(client, ops, "default")
+    [event] = await events(client, ops, operation="generateKey")
+    moment = datetime.fromisoformat(event["time"])
+    later = moment + timedelta(microseconds=1)
+    texts = [each.isoformat() for each in (moment, later)]
+    made = {"operation": "generateKey"}
+    assert await events(client, ops, since=texts[0], until=texts[1], **made) == [event]
+    assert await events(client, ops, until=texts[0], **made) == []
+    assert await events(client, ops, since=texts[1], **made) == []
+    assert datetime.now(UTC) - moment < timedelta(minutes=5)
+
+
+async def test_pages_lead_to_every_event(client, ops):
+    kids = [await key_in(client, ops, "default") for _ in range(7)]
+    target, found = "/audit?operation=generateKey&who=ops&limit=2", []
+    while target:
+        async with client.get(target, headers=ops) as answer:
+            assert answer.status == 200
+            found += [event["kid"] for event in await answer.json()]
+            link = answer.headers.get("Link")
+        target = link and link.partition("<")[2].partition(">")[0]
+        if target:
+            assert link.endswith('>; rel="next"')
+            assert "who=ops" in target
+            assert "limit=2" in target
+    assert found == kids[::-1]
+
+
+async def test_a_search_without_time_answers_with_a_link(client, ops, monkeypatch):
+    monkeypatch.setattr(search_module, "LONGEST_SEARCH", 0)
+    monkeypatch.setattr(search_module, "BLOCK", 1000)
+    kid = await key_in(client, ops, "default")
+    for _ in range(10):
+        await client.get("/keys", headers=ops)
+    target, found, number = f"/audit?kid={kid}", [], 0
+    while target:
+        async with client.get(target, headers=ops) as answer:
+            found += await answer.json()
+            link = answer.headers.get("Link")
+        target, number = link and link.partition("<")[2].partition(">")[0], number + 1
+    assert [event["operation"] for event in found] == ["generateKey"]
+    assert number > 2
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": "0"},
+        {"limit": "1001"},
+        {"kid": "no!pe"},
+        {"who": ""},
+        {"operation": "a b"},
+        {"outcome": "<"},
+        {"profile": "ä"},
+        {"since": "yesterday"},
+        {"until": "2026-01-31T12:00:00"},
+        {"after": "1"},
+        {"after": "0-0." + "1-1." * 10_000 + "1-1"},
+        {"alias": "a"},
+    ],
+)
+async def test_a_malformed_filter_is_refused(client, ops, query):
+    async with client.get("/audit", params=query, headers=ops) as answer:
+        await refused(answer, 422, "validation-failed")
+
+
+# Tokens for some profiles
+
+
+@pytest.fixture
+async def tenants(client, ops):
+    """The headers of alice and bob, each in a profile of its own."""
+    for name in ("alice", "bob"):
+        await client.post("/profile", json={"name": name}, headers=ops)
+    return [await bearer(client, name, (name,)) for name in ("alice", "bob")]
+
+
+async def test_a_tenant_sees_its_profile_alone(client, ops, tenants):
+    alice, bob = tenants
+    await key_in(client, alice, "alice")
+    await key_in(client, bob, "bob")
+    await key_in(client, ops, "alice")
+    assert await names(client, alice) == [
+        ("ops", "createProfile", "success"),
+        ("alice", "generateKey", "success"),
+        ("ops", "generateKey", "success"),
+    ]
+    assert {event["profile"] for event in await events(client, alice)} == {"alice"}
+    both = await bearer(client, "both", ("alice", "bob"))
+    assert {event["profile"] for event in await events(client, both)} == {"alice", "bob"}
+    assert {event["profile"] for event in await events(client, both, profile="bob")} == {"bob"}
+    everything = {event["profile"] for event in await events(client, ops)}
+    assert everything == {"alice", "bob", None}
+
+
+async def test_another_tenants_log_is_like_an_unknown_one(client, tenants):
+    alice, _ = tenants
+    for name in ("bob", "nowhere", "default"):
+        query = {"profile": name}
+        async with client.get("/audit", params=query, headers=alice) as answer:
+            await refused(answer, 404, "profile-not-found")
+
+
+async def test_a_tenant_does_not_see_strangers_who_name_its_profile(client, ops, tenants):
+    alice, bob = tenants
+    kid = await key_in(client, alice, "alice")
+    unscoped = await bearer(client, "unscoped", ("bob",), ("random",))
+    wrong = {"Authorization": f"Bearer {Token.new().reveal()}"}
+    before = len(await events(client, alice))
+    for stranger in (bob, unscoped, wrong, {}):
+        headers = {**stranger, "X-Profile": "alice"}
+        await client.post("/sign", json={"kid": kid, "data": ""}, headers=headers)
+        await client.post("/sign", json={"kid": kid, "data": "?"}, headers=headers)
+        await client.get(f"/key/{kid}", headers=headers)
+        await client.get(f"/key/{kid}?x=y", headers=headers)
+        await client.delete("/profile/alice", headers=stranger)
+        await client.get("/audit?profile=alice", headers=stranger)
+    assert len(await events(client, alice)) == before
+    seen = await events(client, ops, profile="alice", outcome="failed")
+    assert {event["who"] for event in seen} == {"bob", "unscoped", ""}
+
+
+async def test_a_tenant_sees_its_own_failed_calls(client, ops, tenants):
+    alice, _ = tenants
+    signer = await bearer(client, "signer", ("alice",), ("sign",))
+    for headers in (signer, ops):
+        headers = {**headers, "X-Profile": "alice"}
+        await client.post("/sign", json={"alias": "nope", "data": ""}, headers=headers)
+        await client.post("/sign", json={"kid": "nope", "data": "?"}, headers=headers)
+        await client.get("/key?alias=other", headers=headers)
+    failed = await events(client, alice, outcome="failed")
+    assert [(each["who"], each["outcome"], each.get("alias"), each["kid"]) for each in failed] == [
+        ("ops", "alias-not-found", "other", None),
+        ("ops", "validation-failed", None, "nope"),
+        ("ops", "alias-not-found", "nope", None),
+        ("signer", "forbidden", "other", None),
+        ("signer", "validation-failed", None, "nope"),
+        ("signer", "alias-not-found", "nope", None),
+    ]
+    assert all(event["admitted"] is True for event in failed)
+
+
+async def test_a_tenant_sees_no_failed_calls_of_earlier_versions(client, ops, tenants, path):
+    """Their lines do not tell whether the caller was a stranger."""
+    alice, bob = tenants
+    await client.get("/keys", headers={**bob, "X-Profile": "alice"})
+    await client.get("/keys", headers={**alice, "X-Profile": "alice"})
+    line = path.read_bytes().splitlines(keepends=True)[-2]
+    assert b"profile-not-found" in line
+    assert b"admitted" not in line
+    assert ("bob", "listKeys", "profile-not-found") not in await names(client, alice)
+
+
+async def test_a_token_without_profiles_sees_nothing(client, ops):
+    nowhere = await bearer(client, "nowhere", ())
+    await client.get("/keys", headers=nowhere)
+    assert await events(client, nowhere) == []
+
+
+async def test_an_event_is_in_the_log_whoever_asks(client, ops, path):
+    await client.get("/audit", headers={})
+    await client.get("/audit", headers=ops)
+    found = [json.loads(line) for line in path.read_bytes().splitlines()][1:]
+    assert [(line["operation"], line["outcome"]) for line in found] == [
+        ("listAuditEvents", "unauthenticated"),
+        ("listAuditEvents", "success"),
+    ]
+
+
+# Names in refused calls
+
+
+@pytest.fixture
+def last_line(path):
+    return lambda: json.loads(path.read_bytes().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "kid", "alias"),
+    [
+        ("POST", "/sign", {"kid": KID, "data": ""}, KID, None),
+        ("POST", "/sign", {"alias": "did:example:1#k", "data": ""}, None, "did:example:1#k"),
+        ("POST", "/sign/batch", {"alias": "a", "items": [{"data": ""}]}, None, "a"),
+        ("POST", "/sign", {"kid": KID}, KID, None),
+        ("POST", "/sign", {"kid": "a", "alias": "b", "data": ""}, "a", "b"),
+        ("POST", "/sign", {"kid": ["a"], "alias": "", "data": ""}, None, None),
+        ("POST", "/sign", {"kid": "not of its form", "data": ""}, None, None),
+        ("POST", "/sign", [], None, None),
+        ("GET", f"/key/{KID}", None, KID, None),
+        ("GET", "/key?alias=a", None, None, "a"),
+        ("DELETE", "/key?alias=a", None, None, "a"),
+        ("PATCH", f"/key/{KID}", {"state": "disabled"}, KID, None),
+        ("POST", f"/key/{KID}/rotate", None, KID, None),
+        ("POST", f"/key/{KID}/associate", {"alias": "a"}, KID, None),
+        ("GET", f"/key/{KID}/export", None, KID, None),
+        (
+            "POST",
+            "/key/generate",
+            {"alg": "ed25519", "alias": "taken", "alias_taken": "refuse"},
+            ANY,
+            "taken",
+        ),
+    ],
+)
+async def test_the_line_of_a_refused_call_names_the_key(
+    client, ops, last_line, method, target, body, kid, alias
+):
+    await key_in(client, ops, "default", alias="taken")
+    async with client.request(method, target, json=body, headers=ops) as answer:
+        assert answer.status in (404, 409, 422), await answer.text()
+    line = last_line()
+    assert line["outcome"] != "success"
+    assert (line["kid"], line.get("alias")) == (kid, alias)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        TOKEN,
+        TOKEN[:30],
+        JWS,
+        '{"kty":"OKP","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}',
+        "-----BEGIN PRIVATE KEY----- MC4CAQAwBQ",
+    ],
+    ids=["token", "half a token", "JWS", "JWK", "PEM"],
+)
+async def test_a_secret_in_place_of_a_name_is_left_out(client, ops, path, secret):
+    named = {"X-Profile": secret}
+    for headers in (ops, {}, {**ops, **named}, named):
+        for body in (
+            {"kid": secret, "data": ""},
+            {"alias": secret, "data": ""},
+            {"kid": secret, "alias": secret},
+        ):
+            await client.post("/sign", json=body, headers=headers)
+        for target in ("/key", "/audit"):
+            for name in ("alias", "kid", "profile"):
+                await client.get(target, params={name: secret}, headers=headers)
+        await client.get(f"/key/{secret}", headers=headers)
+    assert secret not in path.read_text()
+    assert secret.replace('"', '\\"') not in path.read_text()
+    assert len(path.read_bytes().splitlines()) > 20
+
+
+async def test_a_call_that_finds_its_key_at_last_has_no_other_alias(client, ops, last_line):
+    """The key of a JWE is one of several recipients, the first of which is not there."""
+    kid = await key_in(client, ops, "default", alias="there")
+    async with client.post("/sign", json={"alias": "there", "data": ""}, headers=ops) as answer:
+        assert answer.status == 200
+    line = last_line()
+    assert (line["kid"], "alias" in line, "admitted" in line) == (kid, False, False)
+
+
+# The service meanwhile
+
+
+async def test_without_a_log_there_are_no_events(start):
+    client = await start(create_service(Config()))
+    async with client.get("/audit?kid=k") as answer:
+        assert (answer.status, await answer.json()) == (200, [])
+
+
+async def test_other_calls_are_answered_during_a_search(client, ops, monkeypatch):
+    go_on, begun = threading.Event(), threading.Event()
+    run = search_module.search
+
+    def held(*args):
+        begun.set()
+        go_on.wait(20)
+        return run(*args)
+
+    monkeypatch.setattr(search_module, "search", held)
+    searches = [asyncio.create_task(events(client, ops)) for _ in range(3)]
+    await asyncio.to_thread(begun.wait, 20)
+    kid = await key_in(client, ops, "default")
+    async with client.post("/sign", json={"kid": kid, "data": ""}, headers=ops) as answer:
+        assert answer.status == 200
+    go_on.set()
+    assert len(await asyncio.gather(*searches)) == 3
+    assert client.app[IN_FLIGHT].number == 0
+
+
+async def test_a_caller_who_leaves_does_not_begin_another_search(client, ops, monkeypatch):
+    go_on, running, most = threading.Event(), [], []
+
+    def held(*args):
+        running.append(args)
+        most.append(len(running))
+        go_on.wait(20)
+        running.pop()
+        return search_module.Page([], "")
+
+    monkeypatch.setattr(search_module, "search", held)
+    for _ in range(3):
+        leaving = asyncio.create_task(events(client, ops))
+        while not running:
+            await asyncio.sleep(0.01)
+        leaving.cancel()
+    staying = asyncio.create_task(events(client, ops))
+    go_on.set()
+    assert await staying == []
+    assert max(most) == 1
+
+
+async def test_a_log_that_cannot_be_read(client, ops, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(search_module, "files_of", refuse)
+    async with client.get("/audit", headers=ops) as answer:
+        await refused(answer, 503, "audit-unavailable")
+
+
+@pytest.mark.each_store
+async def test_a_tenant_does_not_see_an_earlier_profile_of_its_name(start, any_store, path):
+    config = Config(**{**any_store, "auth": "token"}, audit_log=str(path))
+    client = await start(create_service(config))
+    ops = await bearer(client, "ops")
+    for name in ("first", "second"):
+        await client.post("/profile", json={"name": "alice"}, headers=ops)
+        await key_in(client, ops, "alice", alias=name)
+        tenant = await bearer(client, name, ("alice",))
+        await client.get("/keys", headers={**tenant, "X-Profile": "alice"})
+        if name == "first":
+            await client.delete("/profile/alice", headers=ops)
+    expected = [
+        ("ops", "createProfile", "success"),
+        ("ops", "generateKey", "success"),
+        ("second", "listKeys", "success"),
+    ]
+    assert await names(client, tenant) == expected
+    # A cursor of one's own making leads no further.
+    after = f"99999999999999999999-1.{path.stat().st_ino}-{path.stat().st_size}"
+    assert await names(client, tenant, after=after) == expected
+    assert await names(client, tenant, profile="alice") == expected
+    assert ("first", "listKeys", "success") in await names(client, ops, profile="alice")
