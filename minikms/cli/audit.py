@@ -1,28 +1,53 @@
 """The commands of audit logs: `minikms audit …`."""
 
 import sys
+import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from minikms import durations
 from minikms.audit.chain import Head
 from minikms.audit.heads import AuditStore, public_text
+from minikms.audit.search import Query, read_files, search
 from minikms.audit.verify import verify as verify_files
 from minikms.audit.verify_file import LogFile
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.store_options import on_a_store, open_database
 from minikms.encodings import b64url_decode
+from minikms.events import SUCCESS
 from minikms.small_files import read_small_file
 from minikms.startup_errors import AuditError
 
 _MOST_HEADS: Final = 64 * 1024 * 1024  # bytes
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Moment(click.ParamType):  # type: ignore[type-arg]
+    """A time of RFC 3339, or a duration before now, as nanoseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            return time.time_ns() - durations.nanoseconds(value)
+        except ValueError:
+            pass
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = datetime.min
+        if moment.tzinfo is None:
+            self.fail(f"{value!r} is neither 24h, say, nor 2026-01-31T12:00:00Z.", param, ctx)
+        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 @click.group(cls=HelpGroup)
 def audit() -> None:
-    """Check audit logs, and export the evidence to check them without the store."""
+    """Search and check audit logs, and export the evidence to check them without the store."""
 
 
 @audit.command(
@@ -88,6 +113,36 @@ async def verify(
     )
     if tally.faults:
         sys.exit(1)
+
+
+@audit.command(
+    examples=(
+        "minikms audit show --kid KID audit.log audit.log.1",
+        "minikms audit show --outcome failed --since 24h audit.log",
+    )
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--kid", help="Only lines of this key.")
+@click.option("--who", metavar="NAME", help="Only lines of callers of this name.")
+@click.option("--operation", metavar="NAME", help="Only lines of this operation, such as sign.")
+@click.option("--outcome", metavar="SLUG", help="Only lines with this outcome; also ok, failed.")
+@click.option("--profile", metavar="NAME", help="Only lines of this profile.")
+@click.option("--since", type=_Moment(), help="Only lines from then on: 24h ago, or RFC 3339.")
+@click.option("--until", type=_Moment(), help="Only lines before then.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Most lines shown."
+)
+def show(
+    files: tuple[str, ...], outcome: str | None, profile: str | None, limit: int, **filters: Any
+) -> None:
+    """Show lines of these files, the newest first; they may be in use."""
+    query = Query(
+        outcome=SUCCESS if outcome == "ok" else outcome,
+        profiles=None if profile is None else {profile: 0},
+        **filters,
+    )
+    for found in search(read_files(files), query, limit).found:
+        click.echo(found.line, nl=False)
 
 
 @audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
