@@ -57,6 +57,8 @@ from minikms_client.errors import (
 from minikms_client.models import (
     Algorithm,
     Association,
+    AuditEvent,
+    AuditPage,
     Box,
     Ciphertext,
     CoseVerification,
@@ -86,6 +88,8 @@ __all__ = [
     "AliasNotFound",
     "Association",
     "AsyncClient",
+    "AuditEvent",
+    "AuditPage",
     "AuditUnavailable",
     "BadRequest",
     "BodyTooLarge",

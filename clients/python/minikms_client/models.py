@@ -379,6 +379,62 @@ class NewToken:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """A call in the audit log.
+
+    `who` is empty if the caller is unknown. `alias` is the one by which a failed call asked for its
+    key, and `admitted` is true if the caller of a failed call may use the profile. `certificate`
+    has the serial number, the subject and the profile of a certificate that the call issued. `rule`
+    is the rule of the key that refused the call.
+    """
+
+    time: datetime
+    request_id: str
+    who: str
+    address: str
+    subject: str | None
+    profile: str | None
+    kid: str | None
+    alg: str | None
+    token: str | None
+    operation: str
+    outcome: str
+    alias: str | None = None
+    certificate: Mapping[str, Any] | None = None
+    rule: str | None = None
+    admitted: bool = False
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "AuditEvent":
+        """The event of an answer."""
+        return cls(
+            time=moment(data["time"]),
+            request_id=text(data["request_id"]),
+            who=text(data["who"]),
+            address=text(data["address"]),
+            subject=optional(text, data["subject"]),
+            profile=optional(text, data["profile"]),
+            kid=optional(text, data["kid"]),
+            alg=optional(text, data["alg"]),
+            token=optional(text, data["token"]),
+            operation=text(data["operation"]),
+            outcome=text(data["outcome"]),
+            alias=optional(text, data.get("alias")),
+            certificate=optional(members, data.get("certificate")),
+            rule=optional(text, data.get("rule")),
+            admitted=flag(data.get("admitted", False)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """A page of the audit log; `after` is the start of the next one, None on the last."""
+
+    events: tuple[AuditEvent, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Algorithm:
     """An algorithm of the service.
 

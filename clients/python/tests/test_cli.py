@@ -11,6 +11,7 @@ import trustme
 from click.testing import CliRunner
 from commands import COMMANDS, environment
 
+from minikms_client import Client
 from minikms_client.cli.main import mkms
 from minikms_client.cli.session import Session
 from minikms_client.pytest_plugin import serve
@@ -514,3 +515,47 @@ def test_the_rules_of_a_key_are_shown_and_tightened(command, minikms):
     command("mkms key rules issuer '{'", code=2)
     command("mkms key generate p256 --alias free")
     assert command("mkms key rules free") == "{}"
+
+
+@pytest.fixture
+def audited(tmp_path):
+    """The URL of a service with an audit log."""
+    with serve("--audit-log", str(tmp_path / "audit.log")) as url:
+        yield url
+
+
+def test_the_audit_log_is_searched(command, audited):
+    options = f"--url {audited} --profile p"
+    command(f"mkms {options} profile create p")
+    kid = command(f"mkms {options} key generate ed25519 --alias a")
+    command(f"mkms {options} sign a hello")
+    command(f"mkms {options} sign nope hello", code=3)
+    lines = [line.split("\t") for line in command(f"mkms {options} audit a").splitlines()]
+    assert [line[2:6] for line in lines if line[2] != "findKey"] == [
+        ["sign", "success", "p", kid],
+        ["generateKey", "success", "p", kid],
+    ]
+    assert lines[0][0].endswith("Z")
+    [failed] = command(f"mkms {options} audit --outcome failed").splitlines()
+    assert failed.split("\t")[2:6] == ["sign", "alias-not-found", "p", "nope"]
+    assert command(f"mkms {options} audit {kid} --until 1h") == ""
+    assert len(command(f"mkms {options} audit --since 1h --limit 2").splitlines()) == 2
+    shown = json.loads(command(f"mkms {options} audit --json --limit 1"))
+    assert (shown["operation"], shown["address"]) == ("findKey", "127.0.0.1")
+
+
+def test_every_page_of_the_audit_log_is_read(audited):
+    with Client(audited, token="") as client:
+        for _ in range(250):
+            client.healthz()
+            client.random(1)
+        found = list(client.audit_events(operation="random", outcome="ok"))
+        assert len(found) == 250
+        assert [event.time for event in found] == sorted((e.time for e in found), reverse=True)
+        page = client.list_audit_events(operation="random", limit=10)
+        assert page.events == tuple(found[:10])
+        again = client.list_audit_events(operation="random", limit=10, after=page.after)
+        assert again.events == tuple(found[10:20])
+        since, until = found[20].time, found[10].time
+        between = client.list_audit_events(operation="random", since=since, until=until)
+        assert between.events == tuple(found[11:21])

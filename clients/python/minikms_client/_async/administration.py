@@ -1,13 +1,21 @@
 """Profiles, tokens, and the service itself."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Any
 
 from minikms_client._async.transport import AsyncTransport
-from minikms_client.models import Algorithm, NewToken, OwnToken, Profile, Token
+from minikms_client.models import (
+    Algorithm,
+    AuditEvent,
+    AuditPage,
+    NewToken,
+    OwnToken,
+    Profile,
+    Token,
+)
 from minikms_client.shapes import each, flag, members, text, texts
-from minikms_client.wire import Call, encode_time, present, segment
+from minikms_client.wire import Call, encode_time, next_page, present, segment
 
 
 class AsyncAdministration(AsyncTransport):
@@ -63,6 +71,70 @@ class AsyncAdministration(AsyncTransport):
         """Revoke the token with this id; return the id."""
         call = Call("DELETE", f"/tokens/{segment(token)}", is_repeatable=False)
         return await self._read(call, lambda data: text(data["id"]))
+
+    async def list_audit_events(
+        self,
+        *,
+        kid: str | None = None,
+        who: str | None = None,
+        operation: str | None = None,
+        outcome: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> AuditPage:
+        """Return a page of at most `limit` events (1 to 1,000) of the audit log, newest first.
+
+        `outcome` is "ok", "failed" or the slug of a problem. A client for a profile gets its
+        events, another one those of all profiles of its token. `after` comes from the page before.
+        A page may have fewer events, or none, and be followed by others.
+        """
+        given = present(
+            kid=kid,
+            who=who,
+            operation=operation,
+            outcome=outcome,
+            profile=self.profile,
+            since=encode_time(since),
+            until=encode_time(until),
+            limit=limit,
+            after=after,
+        )
+        query = [(name, str(value)) for name, value in given.items()]
+        answer = await self._send(Call("GET", "/audit", query=query))
+        link = answer.headers.get("Link")
+        return answer.read(
+            lambda data: AuditPage(each(AuditEvent.from_json, data), next_page(link))
+        )
+
+    async def audit_events(
+        self,
+        *,
+        kid: str | None = None,
+        who: str | None = None,
+        operation: str | None = None,
+        outcome: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[AuditEvent]:
+        """Yield every event that `list_audit_events` finds, page by page."""
+        after = None
+        while True:
+            page = await self.list_audit_events(
+                kid=kid,
+                who=who,
+                operation=operation,
+                outcome=outcome,
+                since=since,
+                until=until,
+                after=after,
+            )
+            for event in page.events:
+                yield event
+            after = page.after
+            if after is None:
+                return
 
     async def list_algorithms(self) -> tuple[Algorithm, ...]:
         """Return the installed algorithms."""

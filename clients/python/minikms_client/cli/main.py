@@ -9,6 +9,7 @@ from click.shell_completion import add_completion_class, get_completion_class
 from minikms_client.cli import (
     administration,
     agreement,
+    audit,
     batches,
     certificates,
     contexts,
@@ -128,6 +129,7 @@ for command in (
     didcomm.didcomm,
     administration.profile,
     administration.token,
+    audit.audit,
     administration.algorithms,
     administration.status,
 ):

@@ -39,11 +39,28 @@ def _expires(_: click.Context, __: click.Parameter, given: str | None) -> dateti
         ) from error
 
 
+def _past(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        duration = _duration(given)
+        return moment(given) if duration is None else datetime.now(UTC) - duration
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(
+            "Give a duration such as 24h, or RFC 3339 with its zone, such as 2026-01-31T12:00:00Z."
+        ) from error
+
+
 def expires_option(what: str) -> Callable[[Any], Any]:
     """Make the option --expires; `what` describes the time in its help."""
     return click.option(
         "--expires", metavar="TIME", callback=_expires, help=f"{what}: 90d, 12h, or RFC 3339."
     )
+
+
+def past_option(name: str, what: str) -> Callable[[Any], Any]:
+    """Make an option for an earlier time; `what` describes it in the help."""
+    return click.option(name, metavar="TIME", callback=_past, help=f"{what}: 24h ago, or RFC 3339.")
 
 
 def duration_option(name: str, what: str) -> Callable[[Any], Any]:

@@ -1,0 +1,55 @@
+"""`mkms audit`: events of the audit log."""
+
+import re
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final
+
+import click
+
+from minikms_client.cli.commands import Command
+from minikms_client.cli.session import Session, pass_session
+from minikms_client.cli.times import past_option
+from minikms_client.models import AuditEvent
+
+# Of a key that may be deleted.
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@click.command(cls=Command)
+@click.argument("key", required=False)
+@click.option("--who", metavar="NAME", help="Only events of callers of this name.")
+@click.option("--operation", metavar="NAME", help="Only events of this operation, such as sign.")
+@click.option("--outcome", metavar="SLUG", help="Only events with this outcome; also ok, failed.")
+@past_option("--since", "Only events from then on")
+@past_option("--until", "Only events before then")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Most events shown."
+)
+@pass_session
+def audit(session: Session, key: str | None, limit: int, **filters: Any) -> None:
+    """Show who did what, the newest first: all calls, or the uses of KEY.
+
+    Give the kid of a key that is deleted.
+    """
+    kid = key if key is None or _KID.fullmatch(key) else session.kid(key)
+    session.show_rows(
+        islice(session.client.audit_events(kid=kid, **filters), limit),
+        {
+            "time": lambda event: _shown(event.time),
+            "who": lambda event: event.who,
+            "operation": lambda event: event.operation,
+            "outcome": lambda event: event.outcome,
+            "profile": lambda event: event.profile or "",
+            "key": _key,
+            "address": lambda event: event.address,
+        },
+    )
+
+
+def _shown(time: datetime) -> str:
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _key(event: AuditEvent) -> str:
+    return event.kid or event.alias or ""
