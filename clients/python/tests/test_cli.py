@@ -65,17 +65,20 @@ def test_an_alias_of_the_length_of_a_kid(command):
     assert json.loads(command(f"mkms sign {alias} hello --json"))["kid"] == kid
 
 
-def test_a_kid_that_begins_with_a_hyphen(shell, command, minikms):
-    """As one in 64 does."""
-    while not (kid := minikms.generate_key("ed25519", exportable=True).kid).startswith("-"):
-        pass
+@pytest.mark.parametrize(("number", "begin"), [(33, "-d"), (1885, "--")])
+def test_a_kid_that_begins_with_hyphens(shell, command, minikms, number, begin):
+    """As one in 64 does, and one in 4,096."""
+    secret = number.to_bytes(32, "big")
+    kid = minikms.import_key(alg="ed25519", secret=secret, exportable=True).kid
+    assert kid.startswith(begin)
     assert shell(f"mkms key export {kid} | wc -l").strip() == "1"
     sig = command(f"mkms sign {kid} -x --encoding raw")
     assert command(f"mkms verify --sig={sig} {kid} -x") == "valid"
     assert command(f"mkms verify {kid} -x --sig {sig}") == "valid"
     assert command(f"mkms sign {kid} -- --data") != sig
-    command(f"mkms sign {kid} --data", code=2)
-    assert "No such option" in command.error
+    for wrong in ("--data", f"--fil={'a' * 43}"):
+        command(f"mkms sign {kid} {wrong}", code=2)
+        assert "No such option" in command.error
     assert command(f"mkms key delete {kid}") == kid
 
 

@@ -1,14 +1,16 @@
 """Commands that also accept the options of `mkms`, and arguments that begin with a hyphen.
 
-One kid in 64 begins with a hyphen.
+One kid in 64 begins with a hyphen, and one in 4,096 with two.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from minikms_client.cli.exits import sentences
 from minikms_client.cli.options import OPTIONS_AFTER
+
+_KID_LENGTH: Final = 43  # No option is as long, so `--NXHycu…` is an argument.
 
 
 class _Described(click.Command):
@@ -59,7 +61,7 @@ class Command(_Described):
         return pointer
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse an unknown long option, which would otherwise pass as an argument."""
+        """Refuse an unknown option with two hyphens, which would otherwise be an argument."""
         known = {
             name: param
             for param in self.get_params(ctx)
@@ -73,10 +75,10 @@ class Command(_Described):
                 is_value = False
             elif arg == "--":
                 break
-            elif name not in known:
-                raise click.NoSuchOption(name, possibilities=sorted(known), ctx=ctx)
-            else:
+            elif name in known:
                 is_value = not (equals or known[name].is_flag)
+            elif len(name) < _KID_LENGTH:
+                raise click.NoSuchOption(name, possibilities=sorted(known), ctx=ctx)
         return super().parse_args(ctx, args)
 
 
