@@ -1,19 +1,21 @@
-# Builds the service into a virtual environment, and takes that alone.
-FROM python:3.13-slim AS build
+# Builds the service into a virtual environment, and takes that alone, with Python and the libraries that it loads: the
+# image has no shell and no other program.
+ARG PYTHON=python:3.13-slim
+FROM ${PYTHON} AS build
 WORKDIR /src
 COPY LICENSE pyproject.toml setup.cfg ./
 COPY minikms minikms
 RUN python -m venv --without-pip /opt/minikms \
     && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]'
+COPY deploy/image.py /image.py
+# The number of its user, 999, is a promise: whoever mounts a folder of their own gives it to this user.
+RUN python /image.py /opt/minikms /image
 
-FROM python:3.13-slim
-# The number is a promise: whoever mounts a folder of their own gives it to this user.
-RUN useradd --system --uid 999 --no-create-home --shell /usr/sbin/nologin minikms \
-    && install --directory --owner=minikms --group=minikms --mode=0700 /data
-COPY --from=build /opt/minikms /opt/minikms
+FROM scratch
+COPY --from=build /image /
 # Docker lets any user bind a port below 1024 (net.ipv4.ip_unprivileged_port_start=0).
-ENV PATH=/opt/minikms/bin:$PATH MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80 MINIKMS_AWS_HOST=0.0.0.0
-USER 999
+ENV PATH=/opt/minikms/bin MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80 MINIKMS_AWS_HOST=0.0.0.0
+USER 999:999
 # Keys, where they are kept: relative names in options are names in here.
 WORKDIR /data
 VOLUME /data
