@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Prepare the commit of a release: set the version, and move changes/ into the changelog.
+
+Usage: deploy/prepare_release.py VERSION
+"""
+
+import datetime
+import re
+import sys
+from pathlib import Path
+
+HEADINGS = ("Before you upgrade", "Security", "New", "Fixed", "Faster", "Documents and tests")
+# Each place that has the version, as it stands there.
+PLACES = (
+    ("setup.cfg", "\nversion = {}\n"),
+    ("clients/python/pyproject.toml", '\nversion = "{}"'),
+    ("integrations/acapy/pyproject.toml", '\nversion = "{}"'),
+    ("integrations/acapy/pyproject.toml", '"minikms-client=={}"'),
+    ("integrations/credo/package.json", '"version": "{}"'),
+    ("integrations/credo/README.md", "minikms-credo-{}.tgz"),
+)
+
+
+def prepare(root: Path, version: str, today: datetime.date) -> None:
+    """Change the files of a checkout, and delete the files of changes/."""
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise SystemExit(f"{version} is not a version such as 1.2.3.")
+    changelog = root / "CHANGELOG.md"
+    text = changelog.read_text("utf-8")
+    if f"\n## {version} - " in text:
+        raise SystemExit(f"CHANGELOG.md has the release {version} already.")
+    files = [file for file in sorted((root / "changes").glob("*.md")) if file.name != "README.md"]
+    before, after = re.split(r"^(?=## \d)", text, maxsplit=1, flags=re.MULTILINE)
+    changelog.write_text(before + section(version, today, files) + after, "utf-8")
+    old = re.search(r"^version = (.+)$", (root / "setup.cfg").read_text("utf-8"), re.MULTILINE)
+    for name, place in PLACES:
+        replace_once(root / name, place.format(old and old[1]), place.format(version))
+    for file in files:
+        file.unlink()
+
+
+def section(version: str, today: datetime.date, files: list[Path]) -> str:
+    """Return the section of the release, with the items of the files under their headings."""
+    items: dict[str, list[str]] = {heading: [] for heading in HEADINGS}
+    for file in files:
+        for part in re.split(r"^### ", file.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+            heading, _, item = part.partition("\n")
+            if heading not in items:
+                raise SystemExit(f"{file} has the unknown heading {heading!r}.")
+            items[heading].append(item.strip("\n"))
+    parts = [f"## {version} - {today.isoformat()}"]
+    parts += [f"### {name}\n\n" + "\n".join(found) for name, found in items.items() if found]
+    return "\n\n".join(parts) + "\n\n"
+
+
+def replace_once(file: Path, old: str, new: str) -> None:
+    """Replace a text that a file has once."""
+    text = file.read_text("utf-8")
+    if text.count(old) != 1:
+        raise SystemExit(f"{file} does not have {old.strip()!r} once.")
+    file.write_text(text.replace(old, new), "utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    prepare(Path(__file__).parents[1], sys.argv[1], datetime.datetime.now(datetime.UTC).date())
