@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from api_document import operations, snake
 from commands import environment
 
 import minikms_client.cli
+from minikms_client import Client
 from minikms_client.cli.main import mkms
+from minikms_client.pytest_plugin import serve
 
 CLI = Path(minikms_client.cli.__file__).parent
 # The operations without a command of their own, and the reason.
 WITHOUT_COMMAND = {
     "openapi": "a document for programs, which mkms --version and completion read",
     "list_keys": "mkms key list calls it for every page, by `keys`",
+    "list_audit_events": "mkms audit calls it for every page, by `audit_events`",
     "delete_key_by_alias": "mkms key delete finds the key first, and asks with its aliases",
     "healthz": "mkms status asks whether the service is ready, which needs a living process",
 }
@@ -71,16 +75,32 @@ def test_every_command_has_examples():
         assert re.search(rf"^(.* |\$\()?{path}\b", command.examples, re.MULTILINE), path
 
 
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """The URL of a service with an audit log."""
+    with serve("--audit-log", str(tmp_path_factory.mktemp("audit") / "audit.log")) as url:
+        yield url
+
+
 @pytest.fixture
-def prepared(minikms, tmp_path):
+def kms(audited):
+    """A client of a new profile there."""
+    with Client(audited, token="", profile=f"examples-{uuid.uuid4().hex}") as client:
+        client.create_profile(client.profile)
+        yield client
+        client.delete_profile(client.profile)
+
+
+@pytest.fixture
+def prepared(kms, tmp_path):
     """A profile with the keys that examples name, and the files in the folder of the test."""
     for alias, options in KEYS.items():
-        minikms.generate_key(alias=alias, **options)
+        kms.generate_key(alias=alias, **options)
     for alias in ("reader", "kem"):
-        (tmp_path / f"{alias}.jwk").write_text(json.dumps(dict(minikms.find_key(alias).jwk)))
-    private = minikms.export_key(minikms.find_key("backup").kid)
-    minikms.delete_key_by_alias("backup")
-    minikms.generate_key("p256", alias="backup", exportable=True)
+        (tmp_path / f"{alias}.jwk").write_text(json.dumps(dict(kms.find_key(alias).jwk)))
+    private = kms.export_key(kms.find_key("backup").kid)
+    kms.delete_key_by_alias("backup")
+    kms.generate_key("p256", alias="backup", exportable=True)
     (tmp_path / "private.jwk").write_text(json.dumps(dict(private)))
     (tmp_path / "keys.ndjson").write_text(json.dumps(dict(private)) + "\n")
     for name in ("seed.bin", "secret.bin", "message.bin"):
@@ -90,17 +110,17 @@ def prepared(minikms, tmp_path):
     config = Path(os.environ["MINIKMS_CONFIG"])
     config.parent.mkdir()
     config.touch(mode=0o600)
-    contexts = {"production": {"url": minikms.url, "token": "mkms_token"}}
+    contexts = {"production": {"url": kms.url, "token": "mkms_token"}}
     config.write_text(json.dumps({"current": "production", "contexts": contexts}))
     return tmp_path
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_the_examples_of_a_command_run(path, minikms, prepared):
+def test_the_examples_of_a_command_run(path, kms, prepared):
     if path != "mkms profile create":
-        minikms.create_profile("alice")
-    variables = {**environment(minikms), "HOME": str(prepared)}
-    script = COMMANDS[path].examples.replace("https://kms.example", minikms.url)
+        kms.create_profile("alice")
+    variables = {**environment(kms), "HOME": str(prepared)}
+    script = COMMANDS[path].examples.replace("https://kms.example", kms.url)
     try:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -112,7 +132,7 @@ def test_the_examples_of_a_command_run(path, minikms, prepared):
             timeout=120,
         )
     finally:
-        minikms.delete_profile("alice")
+        kms.delete_profile("alice")
     assert done.returncode == 0, done.stderr
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from minikms_client.cli import completion
 from minikms_client.cli.commands import Command
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.cli.times import past_option
@@ -16,8 +17,11 @@ from minikms_client.models import AuditEvent
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-@click.command(cls=Command)
-@click.argument("key", required=False)
+@click.command(
+    cls=Command,
+    examples="mkms audit signer --since 24h\nmkms audit --outcome failed --who issuer",
+)
+@click.argument("key", required=False, shell_complete=completion.keys)
 @click.option("--who", metavar="NAME", help="Only events of callers of this name.")
 @click.option("--operation", metavar="NAME", help="Only events of this operation, such as sign.")
 @click.option("--outcome", metavar="SLUG", help="Only events with this outcome; also ok, failed.")
@@ -27,7 +31,7 @@ _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="Most events shown."
 )
 @pass_session
-def audit(session: Session, key: str | None, limit: int, **filters: Any) -> None:
+def audit(session: Session, /, key: str | None, limit: int, **filters: Any) -> None:
     """Show who did what, the newest first: all calls, or the uses of KEY.
 
     Give the kid of a key that is deleted.
