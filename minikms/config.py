@@ -70,7 +70,7 @@ class DoorConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """The options of `minikms serve`: each field but `doors` is a flag and a variable `MINIKMS_…`.
+    """The options of `minikms serve`: each field with a help is a flag, and a variable `MINIKMS_…`.
 
     Flags and docs are derived from these fields. With `flag=False` an option has only the variable,
     since it is a secret, which must not be on a command line.
@@ -181,6 +181,8 @@ class Config:
     )
     doors: tuple[DoorConfig, ...] = ()
     """The open doors, each with its options."""
+    rate_table: int = -1
+    """The descriptor of the file in which workers count together (rates.py); -1 without one."""
 
     @property
     def needs_token(self) -> bool:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
@@ -13,6 +15,19 @@ WorkerEnd: TypeAlias = "Connection[bool, int]"
 
 # Asks for a heartbeat; it is not the number of a signal (kill(2)).
 _HEARTBEAT: Final = 0
+
+
+def send_file(pipe: ParentEnd, file: int) -> None:
+    """Give a worker an open file, before it is started."""
+    with socket.socket(fileno=os.dup(pipe.fileno())) as end:
+        socket.send_fds(end, [b"\0"], [file])
+
+
+def receive_file(pipe: WorkerEnd) -> int:
+    """The descriptor of the file that the parent has sent."""
+    with socket.socket(fileno=os.dup(pipe.fileno())) as end:
+        _, (file,), _, _ = socket.recv_fds(end, 1, 1)
+    return file
 
 
 def follow_parent(pipe: WorkerEnd, on_signal: Callable[[signal.Signals], None]) -> None:

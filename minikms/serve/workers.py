@@ -16,9 +16,10 @@ from typing import Final, NamedTuple, NoReturn
 
 from minikms.config import Config
 from minikms.http.acceptor import raise_descriptor_limit
+from minikms.rates import new_table
 from minikms.serve import garbage, lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
-from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd
+from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd, receive_file, send_file
 from minikms.store.location import StoreLocation
 
 LOGGER = logging.getLogger("minikms")
@@ -68,8 +69,11 @@ class _Workers:
         self._cancel_on_signals()
         if lifecycle.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._pass_on_sighup)
-        with contextlib.suppress(asyncio.CancelledError):
-            async with _shared_store(self._given) as self._config, self._metrics() as self._forget:
+        with contextlib.suppress(asyncio.CancelledError), new_table() as self._rates:
+            async with (
+                _shared_store(self._given) as self._config,
+                self._metrics() as self._forget,
+            ):
                 try:
                     return await self._serve()
                 finally:
@@ -116,7 +120,7 @@ class _Workers:
     async def _start(self, name: str) -> int:
         """Start a worker and wait until it listens; return 0, or its code if it ends first."""
         try:
-            worker = _spawn(name, self._config)
+            worker = _spawn(name, self._config, self._rates)
         except OSError as exc:  # out of memory or descriptors, perhaps for a while
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
@@ -244,10 +248,11 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
         )
 
 
-def _spawn(name: str, config: Config) -> _Worker:
-    """Start a process, with a pipe on which it reports that it listens."""
+def _spawn(name: str, config: Config, rates: int) -> _Worker:
+    """Start a process, with a pipe on which it reports that it listens, and the file of rates."""
     pipe, child_end = _SPAWN.Pipe()
     with child_end:
+        send_file(pipe, rates)
         process = _SPAWN.Process(target=_work, args=(config, child_end), name=name)
         # A terminal sends SIGINT to all processes, and the parent handles it for the workers:
         # blocked here, it is blocked in the worker from the beginning. SIGHUP is blocked until the
@@ -266,7 +271,7 @@ def _work(config: Config, parent: WorkerEnd) -> None:
     with garbage.growing():
         from minikms.serve import process
 
-    process.run(config, parent)
+    process.run(dataclasses.replace(config, rate_table=receive_file(parent)), parent)
 
 
 async def _wait_readable(descriptor: int) -> None:

@@ -1,0 +1,181 @@
+"""How often something may be done: sliding windows, counted in memory that processes share.
+
+A window counts the calls since its beginning. The calls of the window before still count for the
+part of it that the sliding window covers, as if they had been spread evenly. So from rest, as many
+calls as the rate allows pass at once, and over a longer time no more than the rate. Each rate takes
+a slot of a table, which a lock guards, so that the processes of a service count together.
+"""
+
+import fcntl
+import hashlib
+import mmap
+import os
+import secrets
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import Final, NamedTuple
+
+SECOND: Final = 10**9
+MINUTE: Final = 60 * SECOND
+DAY: Final = 24 * 3600 * SECOND
+
+# The table has a key in its head, and buckets of slots. The hash of a rate's name, under the key,
+# gives its bucket; so callers cannot choose names that fill one.
+_KEY_BYTES: Final = 32
+_HEAD: Final = 4096
+_BUCKETS: Final = 4096
+_SLOTS: Final = 12
+# The hash of a name, 0 for a free slot; the end of its use, by the clock below; and three numbers.
+_SLOT: Final = struct.Struct("=QQQQQ")
+_BUCKET: Final = _SLOTS * _SLOT.size
+
+TABLE_BYTES: Final = _HEAD + _BUCKETS * _BUCKET
+"""The size of a table."""
+
+
+class Window(NamedTuple):
+    """A window: its beginning in nanoseconds, the calls before it, and the calls since."""
+
+    start: int = 0
+    before: int = 0
+    calls: int = 0
+
+    def at(self, now: int, length: int) -> "Window":
+        """The window at a moment, `length` being its length."""
+        elapsed = now - self.start
+        if elapsed < 0:  # the clock was set back: what was counted stays
+            return self._replace(start=now)
+        if elapsed < length:
+            return self
+        if elapsed < 2 * length:
+            return Window(self.start + length, self.calls)
+        return Window(now)
+
+    def room(self, now: int, length: int, most: int) -> int:
+        """The number of calls that it has room for, if `most` are allowed; it is the one at now."""
+        return most - self.calls - self.before * (self.start + length - now - 1) // length
+
+    def wait(self, now: int, length: int, most: int, number: int) -> int:
+        """Nanoseconds until it has room for `number` more calls."""
+        left = self.start + length - now
+        if number > most:
+            return length
+        if self.calls + number > most:  # only the next window has room
+            later = Window(self.start + length, self.calls)
+            return left + later.wait(later.start, length, most, number)
+        room = most - number - self.calls
+        covered = ((room + 1) * length - 1) // self.before if self.before else length
+        return max(left - covered - 1, 0)
+
+
+class RateTable:
+    """The rates of a service: in memory of this process, or in a `file` that its processes share.
+
+    `file` is the descriptor of a file that `new_table` has made.
+    """
+
+    def __init__(self, file: int = -1) -> None:
+        self._file = file
+        self._memory = mmap.mmap(file, TABLE_BYTES)
+        if file < 0:
+            self._memory[:_KEY_BYTES] = secrets.token_bytes(_KEY_BYTES)
+        self._key = self._memory[:_KEY_BYTES]
+
+    def take(self, name: tuple[str, ...], length: int, most: int, number: int = 1) -> int:
+        """Count calls if a window of this length has room for them, which has `most` at most.
+
+        Returns 0, or the nanoseconds until it has room.
+        """
+        now = _now()
+        with self._slot(name, now) as slot:
+            window = Window(*slot.numbers).at(now, length)
+            if window.room(now, length, most) < number:
+                return window.wait(now, length, most, number) or 1
+            slot.numbers = window._replace(calls=window.calls + number)
+            slot.until = window.start + 2 * length
+            return 0
+
+    def take_leased(self, name: tuple[str, ...], number: int) -> int | None:
+        """Take calls of a lease: 0, or the nanoseconds until more can be leased.
+
+        None if the lease has ended, or has fewer left.
+        """
+        now = _now()
+        with self._slot(name, now) as slot:
+            left, closed, _ = slot.numbers
+            if number <= left:
+                slot.numbers = (left - number, closed, 0)
+                return 0
+            return closed - now if closed > now else None
+
+    def lease(self, name: tuple[str, ...], number: int, duration: int, wait: int = 0) -> None:
+        """Add calls to a lease, which ends after `duration`; no more can be leased for `wait`."""
+        now = _now()
+        with self._slot(name, now) as slot:
+            slot.numbers = (slot.numbers[0] + number, now + wait, 0)
+            slot.until = now + max(duration, wait)
+
+    @contextmanager
+    def _slot(self, name: tuple[str, ...], now: int) -> "Iterator[_Slot]":
+        """The slot of a rate, which is stored at the end; nobody else changes its bucket."""
+        digest = hashlib.blake2b("\0".join(name).encode(), digest_size=10, key=self._key).digest()
+        mark = int.from_bytes(digest[:8], "big") or 1
+        start = _HEAD + int.from_bytes(digest[8:], "big") % _BUCKETS * _BUCKET
+        if self._file >= 0:
+            fcntl.lockf(self._file, fcntl.LOCK_EX, _BUCKET, start)
+        try:
+            slot = self._find(mark, start, now)
+            yield slot
+            if slot.until:
+                _SLOT.pack_into(self._memory, slot.place, mark, slot.until, *slot.numbers)
+        finally:
+            if self._file >= 0:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, _BUCKET, start)
+
+    def _find(self, mark: int, start: int, now: int) -> "_Slot":
+        """The slot of a rate in its bucket, or the slot that ends first, in its place."""
+        ends = []
+        for place in range(start, start + _BUCKET, _SLOT.size):
+            found, until, *numbers = _SLOT.unpack_from(self._memory, place)
+            if found == mark and until > now:
+                return _Slot(place, until, (numbers[0], numbers[1], numbers[2]))
+            ends.append((0 if found == mark else until, place))
+        return _Slot(min(ends)[1])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._memory.close()
+        if self._file >= 0:
+            os.close(self._file)
+
+
+class _Slot:
+    """A slot: its place, the end of its use, 0 if it is new, and its numbers."""
+
+    __slots__ = ("numbers", "place", "until")
+
+    def __init__(
+        self, place: int, until: int = 0, numbers: tuple[int, int, int] = (0, 0, 0)
+    ) -> None:
+        self.place = place
+        self.until = until
+        self.numbers = numbers
+
+
+@contextmanager
+def new_table() -> Iterator[int]:
+    """Make a file without a name for a table, and yield its descriptor; raises OSError."""
+    memory = getattr(os, "memfd_create", None)
+    with TemporaryFile() if memory is None else os.fdopen(memory("minikms-rates"), "w+b") as file:
+        # Allocate all of it: without room, a write to mapped memory would kill the process.
+        os.posix_fallocate(file.fileno(), 0, TABLE_BYTES)
+        os.pwrite(file.fileno(), secrets.token_bytes(_KEY_BYTES), 0)
+        yield file.fileno()
+
+
+def _now() -> int:
+    """Nanoseconds by a clock that is never set, and that all processes of a machine have."""
+    return time.monotonic_ns()
