@@ -191,6 +191,12 @@ class ValidationFailed(KmsError):
     status, slug, title = 422, "validation-failed", "The request is not valid"
 
 
+class TooManyKeys(KmsError):
+    """The profile has reached its limit of keys."""
+
+    status, slug, title = 422, "too-many-keys", "The profile has too many keys"
+
+
 class TooManyAliases(KmsError):
     """The key has reached its limit of aliases."""
 
@@ -257,6 +263,21 @@ class TooManyAttempts(KmsError):
     status, slug, title = 429, "too-many-attempts", "Too many wrong tokens"
 
     def __init__(self, detail: str = "", *, retry_after: int = 60) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class OverRate(KmsError):
+    """A key or a profile is used more often than the rate allows that `rule` names.
+
+    `wait` is the time until the next use, in nanoseconds.
+    """
+
+    status, slug, title = 429, "over-rate", "The call is over the rate"
+
+    def __init__(self, rule: str = "", wait: int = 1) -> None:
+        self.rule = rule or None
+        retry_after = -(-wait // 10**9)
+        detail = f"The rate {rule} is reached." if rule else ""
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 

@@ -26,8 +26,9 @@ class AuditEvent:
     caller who may use the profile.
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
-    subject and its profile.
-    `rule` is the rule of the key that refused the call.
+    subject and its profile. `rule` is the rule of the key or the profile that refused the call.
+    `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
+    rate.
     """
 
     operation: str
@@ -48,6 +49,7 @@ class AuditEvent:
     rule: str | None = None
     asked: tuple[str | None, str | None] = (None, None)
     admitted: bool = False
+    count_call: Callable[[str], None] | None = field(default=None, repr=False)
 
     def lines(self) -> list["AuditEvent"]:
         """The event for each key that the call uses, its own first."""

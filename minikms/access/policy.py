@@ -13,6 +13,7 @@ from minikms.access.token_queues import TokenQueues
 from minikms.access.tokens import PREFIX, Token, TokenRecord, Tokens
 from minikms.addresses import network_of
 from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
+from minikms.profile_settings import DELETE_SCOPE
 from minikms.startup_errors import AccessError
 from minikms.store.cache import NOTHING, Bounds, Cache
 from minikms.store.directory import TOKENS
@@ -25,6 +26,7 @@ SCOPES: Final = (
     "keys:read",
     "keys:write",
     "keys:export",
+    DELETE_SCOPE,
     "sign",
     "verify",
     "encrypt",
@@ -38,6 +40,9 @@ SCOPES: Final = (
     "admin",
 )
 """The permissions of callers; each route needs one of them."""
+
+# The scope that also allows the calls of a scope.
+_ALSO: Final = {DELETE_SCOPE: "keys:write"}
 
 OPEN: Final = "open"
 """Stands in place of a scope on routes that need no token."""
@@ -70,9 +75,18 @@ class Caller:
     created: int | None = None
     expires: int | None = None
 
+    def may(self, scope: str) -> bool:
+        """Tell whether the caller may make the calls of this scope."""
+        return scope in self.scopes or _ALSO.get(scope) in self.scopes
+
+    @property
+    def may_delete(self) -> bool:
+        """True if the caller may delete keys in every profile."""
+        return DELETE_SCOPE in self.scopes
+
     def require(self, scope: str) -> None:
-        """Raise Forbidden unless the caller has this scope."""
-        if scope not in self.scopes:
+        """Raise Forbidden unless the caller may make the calls of this scope."""
+        if not self.may(scope):
             raise Forbidden(scope)
 
     def permit(self, profile: str) -> None:

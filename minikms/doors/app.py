@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
-from minikms.access.policy import SCOPES, TokenAccess
+from minikms.access.policy import SCOPES
 from minikms.config import DoorConfig
 from minikms.doors.own_aliases import with_own_aliases
 from minikms.doors.protocol import (
@@ -23,7 +23,7 @@ from minikms.doors.protocol import (
     DoorService,
 )
 from minikms.errors import InternalError, KmsError, ProfileNotFound
-from minikms.events import CURRENT, AuditSink
+from minikms.events import CURRENT
 from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
 from minikms.http.body_bounds import SMALL_BODY
 from minikms.http.gate import Gate, Gated, enter, receive
@@ -84,12 +84,10 @@ class DoorApp:
         for path, name in (("/", door.name), (EVERY_PATH, None)):
             self._app.router.add_route("*", path, answer, name=name, expect_handler=self._expect)
 
-    def open(
-        self, service: DoorService, access: TokenAccess | None, sink: AuditSink | None
-    ) -> None:
-        """Give the door the service's keys, callers and audit log."""
+    def open(self, service: DoorService, main: Gate) -> None:
+        """Give the door the service's keys, and its callers, rates and audit log."""
         self._service = with_own_aliases(service, self._reserved)
-        self.gate.access, self.gate.sink = access, sink
+        self.gate.access, self.gate.rates, self.gate.sink = main.access, main.rates, main.sink
 
     def runner(self, **kwargs: Any) -> KmsRunner:
         """Return its runner; `kwargs` go to aiohttp's AppRunner."""

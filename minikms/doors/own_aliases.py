@@ -18,10 +18,10 @@ _ALIASES: Final[Mapping[str, Callable[..., Iterable[str | None]]]] = {
     "associate": lambda profile, kid, alias, binding="": [alias],
     "dissociate": lambda profile, kid, alias: [alias],
     "schedule_deletion": lambda profile, ref, after, **_: [ref.alias],
-    "delete": lambda profile, ref: [ref.alias],
+    "delete": lambda profile, ref, **_: [ref.alias],
     "rotate_name": lambda profile, name, check=None: [name],
-    "change_versions": lambda profile, name, change: [name],
-    "delete_name": lambda profile, name, check: [name],
+    "change_versions": lambda profile, name, change, **_: [name],
+    "delete_name": lambda profile, name, check, **_: [name],
 }
 
 

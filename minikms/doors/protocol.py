@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, Ty
 
 from minikms.errors import KmsError
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.profile_settings import DELETE_SCOPE
 from minikms.records import AliasBinding, KeyPolicy, KeyRecord, KeyRef, KeySource, State
 from minikms.versions import KeyVersions
 
@@ -59,7 +60,7 @@ class DoorService(Protocol):
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Make and store a key.
 
-        Raises UnsupportedAlgorithm, AliasExists, TooLargeRecord and TooBusy.
+        Raises UnsupportedAlgorithm, AliasExists, TooManyKeys, TooLargeRecord and TooBusy.
         """
 
     async def generate_pair(self, profile: str, alg: str) -> "KeyPair":
@@ -81,7 +82,7 @@ class DoorService(Protocol):
         With `check`, it is the next version of the one alias of `policy`, or AliasNotFound is
         raised. `check` gets the newest record and the versions in the transaction, and may raise.
         Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, DecryptionFailed, KeyExists,
-        AliasExists, TooLargeRecord and TooBusy.
+        AliasExists, TooManyKeys, TooLargeRecord and TooBusy.
         """
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
@@ -143,15 +144,22 @@ class DoorService(Protocol):
         A key with `rotate_every` passes it on, and a new period begins.
 
         Raises KeyNotUsable if the key is not enabled, UnsupportedOperation for a public key alone,
-        TooManyAliases, TooLargeRecord and TooBusy.
+        TooManyKeys, TooManyAliases, TooLargeRecord and TooBusy.
         """
 
     async def schedule_deletion(
-        self, profile: str, ref: KeyRef, after: int, *, check: Callable[[KeyRecord], object] = ...
+        self,
+        profile: str,
+        ref: KeyRef,
+        after: int,
+        *,
+        check: Callable[[KeyRecord], object] = ...,
+        may_delete: bool = ...,
     ) -> KeyRecord:
         """Delete a key in `after` nanoseconds, and let nobody use it until then.
 
-        `check` gets the record in the transaction, and may raise.
+        `check` gets the record in the transaction, and may raise. `may_delete` and the settings of
+        the profile apply as in `delete`.
         """
 
     async def restore(
@@ -167,8 +175,13 @@ class DoorService(Protocol):
         `check` gets the record in the transaction, and may raise.
         """
 
-    async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
-        """Delete a key with its aliases, and give its last record."""
+    async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = ...) -> KeyRecord:
+        """Delete a key with its aliases, and give its record.
+
+        If the profile has a least delay, the key is deleted then, at `deletes` of the record. Give
+        `DoorCall.may_delete`: if it is false, which is the default, profiles that require the scope
+        `keys:delete` raise Forbidden.
+        """
 
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
         """Find the versions of the alias `name`, from a cache if possible, unless `fresh`.
@@ -193,20 +206,32 @@ class DoorService(Protocol):
         """
 
     async def change_versions(
-        self, profile: str, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
+        self,
+        profile: str,
+        name: str,
+        change: Callable[[KeyRecord, KeyVersions], KeyVersions],
+        *,
+        may_delete: bool = ...,
     ) -> KeyVersions:
         """Store the versions of an alias that `change` makes of the present ones.
 
         `change` gets the newest record and the versions in the transaction, and may raise. Keys of
-        versions that it leaves out are deleted, unless another alias has them among its versions.
+        versions that it leaves out are deleted, as by `delete`, unless another alias has them among
+        its versions.
         """
 
     async def delete_name(
-        self, profile: str, name: str, check: Callable[[KeyRecord, KeyVersions], object]
+        self,
+        profile: str,
+        name: str,
+        check: Callable[[KeyRecord, KeyVersions], object],
+        *,
+        may_delete: bool = ...,
     ) -> KeyRecord:
         """Delete an alias with the keys of all versions, and give the record of the newest.
 
-        Keys stay if another alias has them among its versions, and are deleted with that one.
+        They are deleted as by `delete`: after a delay, until which the alias stays, too. Keys stay
+        if another alias has them among its versions, and are deleted with that one.
         `check` gets the newest record and the versions in the transaction, and may raise.
         """
 
@@ -238,8 +263,11 @@ class DoorCaller(Protocol):
     @property
     def expires(self) -> int | None: ...
 
+    def may(self, scope: str) -> bool:
+        """Tell whether the caller has this scope; with `keys:write`, it also has `keys:delete`."""
+
     def require(self, scope: str) -> None:
-        """Raise Forbidden unless the caller has this scope."""
+        """Raise Forbidden unless the caller `may` make calls of this scope."""
 
 
 class DoorOption(NamedTuple):
@@ -282,6 +310,11 @@ class DoorCall:
         from minikms.http.gate import caller
 
         return caller(self.request)
+
+    @property
+    def may_delete(self) -> bool:
+        """True if the caller has the scope `keys:delete` itself, which a profile may require."""
+        return DELETE_SCOPE in self.caller.scopes
 
     async def authenticate(self, token: str) -> "DoorCaller":
         """Authenticate the token in the body of a call to a LOGIN route, for the call's profile.

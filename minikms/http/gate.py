@@ -11,6 +11,7 @@ from aiohttp import web
 from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
+from minikms.access.rates import ProfileRates
 from minikms.access.tokens import ID_PATTERN, PREFIX
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
@@ -76,9 +77,10 @@ def authorization_header(request: web.Request) -> str:
 class Gate:
     """Passes each call of a route on its way in and out.
 
-    `access` authenticates callers, None if they need no token; `sink` is the audit log, None
-    without one. A protocol reads the profile of a request by `asked_profile`, and its token, as an
-    Authorization header (RFC 6750 section 2.1), by `authorization`.
+    `access` authenticates callers, None if they need no token; `rates` counts the calls of
+    profiles; `sink` is the audit log, None without one. A protocol reads the profile of a request
+    by `asked_profile`, and its token, as an Authorization header (RFC 6750 section 2.1), by
+    `authorization`.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Gate:
         authorization: Callable[[web.Request], str] = authorization_header,
     ) -> None:
         self.access: TokenAccess | None = None
+        self.rates: ProfileRates | None = None
         self.sink: AuditSink | None = None
         self._in_flight = in_flight
         self._proxies = proxies
@@ -100,6 +103,8 @@ class Gate:
     def guard(self, route: Gated, handler: Handler) -> Handler:
         """Guard the handler of a route; a call is recorded before its answer."""
         in_flight, hosts, is_open = self._in_flight, self._hosts, route.is_open
+        # Operators may change a profile that is over its rate, and anybody may read a JWK Set.
+        counts = route.published is None and "profiles" not in route.scopes
 
         async def guarded(request: web.Request) -> Answer:
             event = self._begin(request, route)
@@ -133,6 +138,9 @@ class Gate:
                     request[CALLER] = known
                     if route.refuse_query is not None and request.query_string:
                         route.refuse_query(request)
+                    rates = self.rates
+                    if rates is not None and rates.limited and counts:
+                        event.count_call = rates.count
                     answer = await handler(request)
                 finally:
                     in_flight.number -= 1
@@ -316,13 +324,18 @@ async def log_in(request: web.Request, token: str) -> Caller:
 
 
 def enter(request: web.Request, profile: str) -> str:
-    """Check that the caller may use a profile, and return it; raises ProfileNotFound."""
+    """Check that the caller may use a profile, count the call, and return the profile.
+
+    Raises ProfileNotFound and OverRate.
+    """
     event = CURRENT.get()
     if event is not None:
         event.profile = profile
     found: Caller = request[CALLER]
     if found.profiles is not None:
         found.permit(profile)
+    if event is not None and event.count_call is not None:
+        event.count_call(profile)
     return profile
 
 

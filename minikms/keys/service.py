@@ -47,6 +47,7 @@ from minikms.plugin.protocol import (
     Stored,
 )
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.profile_settings import ProfileSettings
 from minikms.records import (
     DEFAULT_PROFILE,
     SECOND,
@@ -90,7 +91,7 @@ class KeyService(JweOperations, VersionOperations):
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Make a key and store it.
 
-        Raises UnsupportedAlgorithm, AliasExists, TooLargeRecord and TooBusy.
+        Raises UnsupportedAlgorithm, AliasExists, TooManyKeys, TooLargeRecord and TooBusy.
         """
         algorithm = self._registry.get(alg)
         make = maker(algorithm, policy, algorithm.generate)
@@ -110,8 +111,8 @@ class KeyService(JweOperations, VersionOperations):
     ) -> list[KeyRecord]:
         """Make `count` keys in threads of batches, and store all or none of them.
 
-        Raises UnsupportedAlgorithm, UnsupportedOperation, TooLargeRecord and TooBusy. `check` is
-        called now and then, and raises if the caller is gone.
+        Raises UnsupportedAlgorithm, UnsupportedOperation, TooManyKeys, TooLargeRecord and TooBusy.
+        `check` is called now and then, and raises if the caller is gone.
         """
         policy.require_bounded(count)
         algorithm = self._registry.get(alg)
@@ -141,7 +142,7 @@ class KeyService(JweOperations, VersionOperations):
 
         With `check`, it is the next version of its one alias, or AliasNotFound is raised. `check`
         is called with the newest record and the versions first, and may raise.
-        Raises as `read_key` does, DecryptionFailed, KeyExists and AliasExists.
+        Raises as `read_key` does, DecryptionFailed, KeyExists, AliasExists and TooManyKeys.
         """
         if source.wrapped is not None:
             self._registry.get(source.alg or "").require(SecretImporter)
@@ -339,8 +340,8 @@ class KeyService(JweOperations, VersionOperations):
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
         """Replace a key by a new one, which is returned; the old key becomes `verify-only`.
 
-        Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyAliases,
-        TooLargeRecord, and UnsupportedOperation for a public key alone.
+        Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyKeys,
+        TooManyAliases, TooLargeRecord, and UnsupportedOperation for a public key alone.
         """
         return await self._rotate(profile, KeyRef(kid=kid))
 
@@ -405,18 +406,30 @@ class KeyService(JweOperations, VersionOperations):
 
     # Deleting keys
 
-    async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
-        """Remove a key and its aliases, and give its record."""
-        return await self._store.delete(profile, ref)
+    async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
+        """Remove a key and its aliases, and give its record, which has `deletes` if it waits.
+
+        The settings of the profile may require a delay, and that the caller may delete keys, or
+        Forbidden is raised.
+        """
+        return await self._store.delete(profile, ref, may_delete=may_delete)
 
     async def schedule_deletion(
-        self, profile: str, ref: KeyRef, after: int, *, check: Check = no_check
+        self,
+        profile: str,
+        ref: KeyRef,
+        after: int,
+        *,
+        check: Check = no_check,
+        may_delete: bool = False,
     ) -> KeyRecord:
         """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then.
 
-        `check` is called with its record first, and may raise.
+        `check` is called with its record first, and may raise. The settings of the profile apply as
+        in `delete`.
         """
-        return await self._store.schedule(profile, ref, time.time_ns() + after, check=check)
+        due = time.time_ns() + after
+        return await self._store.schedule(profile, ref, due, check=check, may_delete=may_delete)
 
     async def restore(
         self, profile: str, kid: str, *, state: State | None = None, check: Check = no_check
@@ -501,6 +514,14 @@ class KeyService(JweOperations, VersionOperations):
         The default profile, which is never removed, counts as always there.
         """
         return 0 if name == DEFAULT_PROFILE else await self._store.profile_created(name)
+
+    async def settings(self) -> dict[str, ProfileSettings]:
+        """The settings of all profiles, by name, sorted."""
+        return await self._store.settings()
+
+    async def change_settings(self, profile: str, changes: Mapping[str, Any]) -> ProfileSettings:
+        """Change settings of a profile, and return all of them; raises ProfileNotFound."""
+        return await self._store.change_settings(profile, changes)
 
     async def publish(self, profile: str, *, public: bool) -> None:
         """Publish the profile's JWK Set, or show it only to callers who may read its keys."""

@@ -75,11 +75,21 @@ class VersionOperations(KeyOperations):
         await self._versions.drop_stale()
 
     async def change_versions(
-        self, profile: str, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
+        self,
+        profile: str,
+        name: str,
+        change: Callable[[KeyRecord, KeyVersions], KeyVersions],
+        *,
+        may_delete: bool = False,
     ) -> KeyVersions:
-        """Store the versions of an alias that `change` makes of them; raises AliasNotFound."""
-        return await self._store.change_versions(profile, name, change)
+        """Store the versions of an alias that `change` makes of them; raises AliasNotFound.
 
-    async def delete_name(self, profile: str, name: str, check: CheckVersions) -> KeyRecord:
-        """Remove an alias with the keys of its versions; raises AliasNotFound."""
-        return await self._store.remove_name(profile, name, check)
+        Raises Forbidden if it leaves out versions, and the caller may not delete keys.
+        """
+        return await self._store.change_versions(profile, name, change, may_delete=may_delete)
+
+    async def delete_name(
+        self, profile: str, name: str, check: CheckVersions, *, may_delete: bool = False
+    ) -> KeyRecord:
+        """Remove an alias with the keys of its versions; raises AliasNotFound and Forbidden."""
+        return await self._store.remove_name(profile, name, check, may_delete=may_delete)

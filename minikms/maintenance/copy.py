@@ -55,7 +55,7 @@ async def copy(
     for profile in await source.profiles():
         # A profile that is removed meanwhile is left out; one that is made again is copied again.
         while (askar_profile := await _askar_profile(source, profile)) is not None:
-            await target.directory.create(profile)
+            await target.directory.create(profile, await source.settings(profile))
             try:
                 copied = await _copy_profile(source, target, registry, profile, advance)
             except ProfileNotFound:

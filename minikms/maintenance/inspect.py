@@ -14,6 +14,7 @@ from minikms.maintenance.stored_key import (
     read_stored_key,
 )
 from minikms.plugin.protocol import Stored
+from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT
@@ -84,6 +85,13 @@ class StoreInspector:
             return await self._database.directory.askar_profile(profile)
         except ProfileNotFound:
             return None
+
+    async def settings(self, profile: str) -> ProfileSettings:
+        """The settings of a profile; none if it does not exist."""
+        try:
+            return await self._database.directory.settings_of(profile)
+        except ProfileNotFound:
+            return NO_SETTINGS
 
     async def fault(self, profile: str, askar_profile: str) -> str | None:
         """The reason why a profile cannot be used at all, in a few words; None if it can."""

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from aiohttp import web
 
 from minikms.access.policy import TokenAccess, read_admin_token
+from minikms.access.rates import ProfileRates
 from minikms.access.tokens import Tokens
 from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog, file_of_worker
@@ -21,6 +22,7 @@ from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.rates import RateTable
 from minikms.serve.garbage import spare
 from minikms.startup_errors import AccessError
 from minikms.store.cache import Bounds
@@ -70,11 +72,14 @@ def _doors(
 async def _service(app: web.Application) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store, _audited(app, store):
         app[STORE] = store
+        table = RateTable(app[CONFIG].rate_table)
         app[SERVICE] = KeyService(app[REGISTRY], store, cache=_bounds(app[CONFIG]))
+        app[GATE].rates = ProfileRates(table, store.database.directory)
         app[TOKENS] = Tokens(store.database)
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
         async with AsyncExitStack() as stack:
+            stack.callback(table.close)
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             if app[CONFIG].warm:
@@ -83,7 +88,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)
             for door in app[DOORS]:
-                door.open(app[SERVICE], app[GATE].access, app[GATE].sink)
+                door.open(app[SERVICE], app[GATE])
             yield
 
 

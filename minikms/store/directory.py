@@ -8,9 +8,10 @@ name of Askar's is never used twice.
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from aries_askar import AskarError, AskarErrorCode, Store
@@ -23,6 +24,7 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
+from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
@@ -39,6 +41,15 @@ SELF: Final = "self"
 TOKENS: Final = "minikms.token"
 
 _REMOVED: Final = b"-"
+
+# In an entry of the directory, Askar's name of the profile ends here, and its settings begin.
+_SETTINGS: Final = b"\n"
+
+# Seconds for which a profile is known on PostgreSQL, from its last check on.
+_TTL: Final = 5.0
+
+# No counter has this value; they begin at 0.
+_NEVER: Final = -1
 
 # The number of names that are read from Askar's entries, 20 µs each, before other calls go on.
 _NAMES: Final = 100
@@ -66,18 +77,61 @@ class DirectoryListing(NamedTuple):
     unreadable: int
 
 
+class _Known(NamedTuple):
+    """A profile as this process knows it.
+
+    `store` is the Askar store that was asked, since a reopened one reads its rows of profiles
+    again. It is current while the counter in `slot` has the value `counter`. Reading it began at
+    `read`.
+    """
+
+    store: Store
+    askar_profile: str
+    slot: int
+    counter: int
+    read: float
+
+
 class ProfileDirectory:
-    """Makes, removes and looks up profiles by the names that tenants use."""
+    """Makes, removes and looks up profiles by the names that tenants use.
+
+    `settings` has the settings of the profiles that have some, as this process knows them, and
+    `calls_per_second` the ones of that name. They are current after `known` or `look_up`.
+    """
 
     def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:
         self._calls = calls
         self._counters = counters
-        # Each with the Askar store that was asked: a reopened one reads its rows of profiles again.
-        self._known: dict[str, tuple[Store, str]] = {}
+        self._known: dict[str, _Known] = {}
+        self.settings: dict[str, ProfileSettings] = {}
+        self.calls_per_second: dict[str, int] = {}
+        # On PostgreSQL, where a notice of a change may be lost.
+        self._lease = counters.lease(())
 
-    async def create(self, name: str) -> None:
+    async def create(self, name: str, settings: ProfileSettings = NO_SETTINGS) -> None:
         """Make an empty profile; raises ProfileExists."""
-        await self._calls.run(partial(self._create, name), write=True)
+        await self._calls.run(partial(self._create, name, settings), write=True)
+
+    async def change(self, name: str, changes: Mapping[str, Any]) -> ProfileSettings:
+        """Change settings of a profile, and return all of them; raises ProfileNotFound.
+
+        Replacing the entry makes all processes read the profile and its keys again.
+        """
+        if not changes:
+            return await self.settings_of(name)
+
+        async def work() -> ProfileSettings:
+            async with self._calls.transaction() as transaction:
+                await self._calls.require_own_key(transaction)
+                entry = await transaction.fetch(PROFILE, name, for_update=True)
+                if entry is None or _is_removed(entry.value):
+                    raise ProfileNotFound()
+                settings = _settings(entry.value)._replace(**changes)
+                value = _entry(_askar_name(entry.value), settings)
+                await transaction.replace(PROFILE, name, value)
+                return settings
+
+        return await self._calls.run(work, write=True)
 
     async def remove(self, name: str) -> bool:
         """Remove a profile and its contents; False if it does not exist.
@@ -91,17 +145,22 @@ class ProfileDirectory:
 
     async def names(self) -> list[str]:
         """The names of all profiles, sorted."""
+        return list(await self.all_settings())
 
-        async def work() -> list[str]:
+    async def all_settings(self) -> dict[str, ProfileSettings]:
+        """The settings of all profiles, by name, sorted."""
+
+        async def work() -> dict[str, ProfileSettings]:
             async with self._calls.session() as session:
                 entries = await session.fetch_all(PROFILE)
-            names = []
+            found = {}
             for place, entry in enumerate(entries, 1):
-                if not _is_removed(entry.value):
-                    names.append(entry.name)
+                value = entry.value
+                if not _is_removed(value):
+                    found[entry.name] = _settings(value)
                 if place % _NAMES == 0:
                     await asyncio.sleep(0)
-            return sorted(names)
+            return dict(sorted(found.items()))
 
         return await self._calls.run(work)
 
@@ -117,7 +176,13 @@ class ProfileDirectory:
 
     async def askar_profile(self, name: str) -> str:
         """Askar's name of a profile by the directory alone; raises ProfileNotFound."""
-        return await self._calls.run(partial(self._named, name), write=True)
+        askar_profile, _ = await self._calls.run(partial(self._named, name), write=True)
+        return askar_profile
+
+    async def settings_of(self, name: str) -> ProfileSettings:
+        """The settings of a profile; raises ProfileNotFound."""
+        _, settings = await self._calls.run(partial(self._named, name))
+        return settings
 
     async def owner(self, askar_profile: str) -> str | None:
         """The name that is stored in one of Askar's profiles; None if it cannot be read.
@@ -135,9 +200,16 @@ class ProfileDirectory:
         return await self._calls.run(work, write=True)
 
     def known(self, name: str) -> str | None:
-        """Askar's name of a profile as this process knows it, if it has looked it up."""
-        store, askar_profile = self._known.get(name, (None, ""))
-        return askar_profile if store is self._calls.pool.store else None
+        """Askar's name of a profile, if this process has looked it up since its last change."""
+        known = self._known.get(name)
+        if known is None or known.store is not self._calls.pool.store:
+            return None
+        if self._counters.values[known.slot] != known.counter:
+            return None
+        lease = self._lease
+        if lease is not None and time.monotonic() > lease.confirmed(known.read) + _TTL:
+            return None
+        return known.askar_profile
 
     async def successor(self, name: str, askar_profile: str, exc: Exception) -> str:
         """Askar's name of a profile that was remade since `askar_profile` was looked up.
@@ -159,23 +231,41 @@ class ProfileDirectory:
         Raises ProfileNotFound, and KeyUnreadable if Askar's profile belongs to another one: only
         its entry `self` binds a row of Askar's table of profiles to the name of a profile.
         """
-        store = self._calls.pool.store
-        askar_profile = await self._named(name)
+        store, slot = self._calls.pool.store, slot_of(PROFILE, name)
+        read, counter = time.monotonic(), self._counters.values[slot]
+        askar_profile, settings = await self._named(name)
         while await self._owner(askar_profile) != name:
-            before, askar_profile = askar_profile, await self._named(name)
+            before = askar_profile
+            askar_profile, settings = await self._named(name)
             if askar_profile == before:  # it was not removed and made again meanwhile
                 raise _another()
-        if self._known.get(name, (store, askar_profile))[1] != askar_profile:
+        known = self._known.get(name)
+        if known is not None and known.askar_profile != askar_profile:
             self._forget(name)
-        self._known[name] = store, askar_profile
+        if counter % 2:  # it is being changed
+            counter = _NEVER
+        self._known[name] = _Known(store, askar_profile, slot, counter, read)
+        self._set(name, settings)
         return askar_profile
 
-    def _forget(self, name: str) -> None:
-        """Forget Askar's name of a profile, and its sealing key."""
-        _, askar_profile = self._known.pop(name, (None, ""))
-        self._calls.sealing_keys.pop(askar_profile, None)
+    def _set(self, name: str, settings: ProfileSettings) -> None:
+        if settings == NO_SETTINGS:
+            self.settings.pop(name, None)
+        else:
+            self.settings[name] = settings
+        if settings.calls_per_second is None:
+            self.calls_per_second.pop(name, None)
+        else:
+            self.calls_per_second[name] = settings.calls_per_second
 
-    async def _create(self, name: str) -> None:
+    def _forget(self, name: str) -> None:
+        """Forget a profile, and its sealing key."""
+        self._set(name, NO_SETTINGS)
+        known = self._known.pop(name, None)
+        if known is not None:
+            self._calls.sealing_keys.pop(known.askar_profile, None)
+
+    async def _create(self, name: str, settings: ProfileSettings) -> None:
         self._calls.pool.require_room()  # Askar makes its profile before the transaction below
         exists = ProfileExists(f"The profile {name!r} already exists.")
         entry = await self._entry(name)
@@ -192,7 +282,7 @@ class ProfileDirectory:
             # In the directory last: a profile is invisible before that.
             async with self._calls.transaction() as transaction:
                 await self._calls.require_own_key(transaction)
-                await transaction.insert(PROFILE, name, askar_profile)
+                await transaction.insert(PROFILE, name, _entry(askar_profile, settings))
         except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
             if isinstance(exc, StoreUnavailable) and exc.outcome:
                 raise  # the directory may name it
@@ -226,12 +316,12 @@ class ProfileDirectory:
                 await _revoke_tokens_of(transaction, name)
                 await transaction.remove(PROFILE, name)
 
-    async def _named(self, name: str) -> str:
+    async def _named(self, name: str) -> tuple[str, ProfileSettings]:
         entry = await self._entry(name)
         if entry is None or _is_removed(entry):
             self._forget(name)
             raise ProfileNotFound()
-        return _askar_name(entry)
+        return _askar_name(entry), _settings(entry)
 
     async def _owner(self, askar_profile: str) -> str | None:
         try:
@@ -328,7 +418,19 @@ def _is_removed(entry: bytes) -> bool:
 
 def _askar_name(entry: bytes) -> str:
     """Askar's name in an entry of the directory."""
-    return entry.removeprefix(_REMOVED).decode()
+    return entry.removeprefix(_REMOVED).partition(_SETTINGS)[0].decode()
+
+
+def _settings(entry: bytes) -> ProfileSettings:
+    """The settings in an entry of the directory."""
+    _, _, settings = entry.partition(_SETTINGS)
+    return ProfileSettings.from_bytes(settings) if settings else NO_SETTINGS
+
+
+def _entry(askar_profile: str, settings: ProfileSettings) -> bytes:
+    """The entry of a profile in the directory."""
+    written = settings.to_bytes()
+    return askar_profile.encode() + (_SETTINGS + written if written else b"")
 
 
 async def _revoke_tokens_of(session: Transaction, profile: str) -> None:

@@ -7,10 +7,11 @@ it stays encrypted while records are listed, changed and copied in memory.
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aries_askar import AskarErrorCode
 from cryptography.exceptions import InvalidTag
@@ -19,13 +20,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from minikms.errors import (
     AliasExists,
     AliasNotFound,
+    Forbidden,
     KeyExists,
     KeyNotFound,
     KeyUnreadable,
     KmsError,
+    TooManyKeys,
 )
 from minikms.events import set_asked, set_key_alg, set_keys
 from minikms.plugin.protocol import Stored
+from minikms.profile_settings import DELETE_SCOPE
 from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import ensure_sealing_key, require_profile, sealing_key
@@ -85,6 +89,11 @@ def tags_of(record: KeyRecord) -> dict[str, str]:
 def deletion_tags(record: KeyRecord) -> dict[str, str]:
     """The tags by which a scheduled deletion is found; empty if no deletion is scheduled."""
     return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
+
+
+def due_filter() -> dict[str, Any]:
+    """The filter of scheduled deletions that are due."""
+    return {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
 
 
 async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
@@ -305,6 +314,21 @@ async def bind_aliases(
     return named
 
 
+async def require_room(session: Transaction, number: int = 1) -> None:
+    """Raise TooManyKeys if the profile may not have `number` keys more.
+
+    Keys whose deletion is due do not count, since they exist for no caller.
+    """
+    most = session.settings.max_keys
+    if most is None:
+        return
+    if session.keys is None:  # the first key since the profile has this setting
+        session.keys = await session.count(KEY)
+    excess = session.keys + number - most
+    if excess > 0 and excess > await session.count(DELETION, due_filter()):
+        raise TooManyKeys(f"The profile has at most {most:,} keys.")
+
+
 async def insert_key(session: Transaction, record: KeyRecord, material: Stored) -> None:
     """Insert the record of a new key, its tags and its material; raises KeyExists."""
     try:
@@ -317,6 +341,8 @@ async def insert_key(session: Transaction, record: KeyRecord, material: Stored) 
             await session.insert(ROTATION, record.kid, b"", rotation_tags(record.rotates))
     except DuplicateError:
         raise KeyExists() from None
+    if session.keys is not None:
+        session.keys += 1
 
 
 async def replace_record(session: Transaction, record: KeyRecord) -> None:
@@ -337,13 +363,48 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
     await session.remove(KEY, record.kid)
+    if session.keys is not None:
+        session.keys -= 1
 
 
-async def remove_versions(session: Transaction, newest: KeyRecord, kids: Collection[str]) -> None:
+def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
+    """The earliest time at which a key may be deleted, by the profile's settings; None for now.
+
+    `may_delete` says that the caller has the scope `keys:delete`. Raises Forbidden if the profile
+    requires it.
+    """
+    settings = session.settings
+    if settings.delete_scope and not may_delete:
+        raise Forbidden(DELETE_SCOPE)
+    delay = settings.min_deletion_delay
+    return time.time_ns() + delay * 10**9 if delay else None
+
+
+async def delete_key(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
+    """Remove a key for None, or schedule its deletion, and give its record."""
+    if deletes is not None:
+        return await schedule(session, record, deletes)
+    await remove_key(session, record)
+    return replace(record, deletes=None)
+
+
+async def schedule(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
+    """Schedule the deletion of a key, or cancel it for None, and give its record."""
+    if record.deletes is not None:
+        await session.remove(DELETION, record.kid)
+    record = replace(record, deletes=deletes)
+    await insert_deletion(session, record)
+    await replace_record(session, record)
+    return record
+
+
+async def remove_versions(
+    session: Transaction, newest: KeyRecord, kids: Collection[str], deletes: int | None = None
+) -> None:
     """Remove keys that are not among the versions of an alias any more, whose key is `newest`.
 
-    A key that another alias may have among its versions stays. The event of the call names all
-    removed keys.
+    With `deletes`, their deletion is scheduled for then. A key that another alias may have among
+    its versions stays. The event of the call names all removed keys.
     """
     concerned = [(newest.kid, newest.alg)]
     for kid in sorted(kids):
@@ -352,7 +413,7 @@ async def remove_versions(session: Transaction, newest: KeyRecord, kids: Collect
             continue
         left = record.released()
         if left.named_by == 0:
-            await remove_key(session, record)
+            await delete_key(session, left, deletes)
             concerned.append((kid, record.alg))
         else:
             await replace_record(session, left)

@@ -3,12 +3,11 @@
 It is over 300 lines, since every change of a key is a method of one class.
 """
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from minikms.errors import (
     AliasNotFound,
@@ -19,6 +18,7 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, set_key, set_keys
 from minikms.plugin.protocol import Stored
+from minikms.profile_settings import ProfileSettings
 from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef, State
 from minikms.store.askar import new_raw_key
 from minikms.store.calls import LONG_TIMEOUT
@@ -32,12 +32,13 @@ from minikms.store.entries import (
     add_alias,
     alias_entry,
     bind_aliases,
+    delete_key,
     deletion_tags,
+    due_filter,
     fetch_record,
     find_named,
     find_record,
     find_versions,
-    insert_deletion,
     insert_key,
     load_record,
     material_of,
@@ -46,6 +47,9 @@ from minikms.store.entries import (
     remove_key,
     remove_versions,
     replace_record,
+    require_room,
+    schedule,
+    time_of_deletion,
 )
 from minikms.store.listing import KeyListing, read_back
 from minikms.store.location import StoreKey, StoreLocation
@@ -156,7 +160,8 @@ class KeyStore:
         newest record and the versions before, and may raise.
         See `add_alias` for `binding`. `is_unique` says that the kid cannot exist, which saves a
         read. With `keep`, an existing key with this kid gets the aliases, and its record is given.
-        Raises KeyExists, AliasExists, TooManyAliases and TooLargeRecord, and then stores nothing.
+        Raises KeyExists, AliasExists, TooManyKeys, TooManyAliases and TooLargeRecord, and then
+        stores nothing.
         """
 
         async def work(session: Transaction) -> KeyRecord:
@@ -169,6 +174,8 @@ class KeyStore:
                     raise KeyExists()
                 existing.require_same(record)
                 return await bind_aliases(session, existing, aliases, binding)
+            if session.settings.max_keys is not None:
+                await require_room(session)
             stored = record
             for alias in aliases:
                 stored = await add_alias(session, stored, alias, binding, kept=check is not None)
@@ -186,9 +193,14 @@ class KeyStore:
     async def insert_all(
         self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]
     ) -> list[KeyRecord]:
-        """Store new keys, all or none, and give their records; each has an audit line."""
+        """Store new keys, all or none, and give their records; each has an audit line.
+
+        Raises TooManyKeys.
+        """
 
         async def work(session: Transaction) -> list[KeyRecord]:
+            if session.settings.max_keys is not None:
+                await require_room(session, len(keys))
             stored: list[KeyRecord] = []
             for record, material in keys:
                 stored.append(replace(record, seq=seq_of(session.next_place())))
@@ -210,8 +222,8 @@ class KeyStore:
         The old key becomes `verify-only` and loses its aliases. `successor` gives the new key for
         the record of the old one, within the transaction, and may raise. With `check`, the old key
         stays enabled, and the alias of `ref` keeps the numbers of its versions; `check` gets these
-        before, with the record, and may raise. Raises KeyNotFound, AliasNotFound, TooManyAliases
-        and TooLargeRecord.
+        before, with the record, and may raise. Raises KeyNotFound, AliasNotFound, TooManyKeys,
+        TooManyAliases and TooLargeRecord.
         """
 
         async def work(session: Transaction) -> KeyRecord:
@@ -395,11 +407,17 @@ class KeyStore:
         ]
 
     async def change_versions(
-        self, profile: str, alias: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
+        self,
+        profile: str,
+        alias: str,
+        change: Callable[[KeyRecord, KeyVersions], KeyVersions],
+        *,
+        may_delete: bool = False,
     ) -> KeyVersions:
         """Store the versions of an alias that `change` makes of them, which may raise.
 
-        Keys of versions that it leaves out are removed, as by `remove_name`. Raises AliasNotFound.
+        Keys of versions that it leaves out are removed, as by `remove_name`. Raises AliasNotFound
+        and Forbidden.
         """
 
         async def work(session: Transaction) -> KeyVersions:
@@ -409,32 +427,38 @@ class KeyStore:
             if after == before:
                 return after
             after = replace(after, kept=True)
+            left_out = set(before.kids) - set(after.kids)
+            deletes = time_of_deletion(session, may_delete=may_delete) if left_out else None
             await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
             if alias not in record.versioned:
                 await replace_record(session, record.with_versions(alias))
-            await remove_versions(session, record, set(before.kids) - set(after.kids))
+            await remove_versions(session, record, left_out, deletes)
             return after
 
         return await self._write(profile, work, timeout=LONG_TIMEOUT)
 
-    async def remove_name(self, profile: str, alias: str, check: CheckVersions) -> KeyRecord:
+    async def remove_name(
+        self, profile: str, alias: str, check: CheckVersions, *, may_delete: bool = False
+    ) -> KeyRecord:
         """Remove an alias with the keys of all its versions, and give the record of the newest.
 
         A key that another alias has among its versions stays, and is removed with that one. `check`
-        is called first, and may raise. Raises AliasNotFound.
+        is called first, and may raise. Raises AliasNotFound. The settings of the profile apply as
+        in `delete`; the alias stays with its key until that is removed.
         """
 
         async def work(session: Transaction) -> KeyRecord:
+            deletes = time_of_deletion(session, may_delete=may_delete)
             record, versions = await find_named(session, alias)
             set_key(record.kid, record.alg)
             check(record, versions)
             left = record.without_alias(alias).released()
-            await remove_versions(session, record, set(versions.kids) - {record.kid})
+            await remove_versions(session, record, set(versions.kids) - {record.kid}, deletes)
             if left.aliases or left.named_by:
                 await session.remove(ALIAS, alias_entry(alias))
                 await replace_record(session, left)
             else:
-                await remove_key(session, record)
+                await delete_key(session, record, deletes)
             return record
 
         return await self._write(profile, work, timeout=LONG_TIMEOUT)
@@ -453,17 +477,19 @@ class KeyStore:
 
         return await self._write(profile, work)
 
-    async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
+    async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
         """Remove a key, its material and its aliases, and give its record.
 
-        Raises KeyNotFound and AliasNotFound.
+        If the settings of the profile require a delay, the deletion is scheduled, and the record
+        has its time. Raises KeyNotFound and AliasNotFound, and Forbidden if they require the scope
+        `keys:delete`, which the caller has with `may_delete`.
         """
 
         async def work(session: Transaction) -> KeyRecord:
+            deletes = time_of_deletion(session, may_delete=may_delete)
             record = await find_record(session, ref)
             set_key(record.kid, record.alg)
-            await remove_key(session, record)
-            return record
+            return await delete_key(session, record, deletes)
 
         return await self._write(profile, work)
 
@@ -475,23 +501,23 @@ class KeyStore:
         *,
         state: State | None = None,
         check: Check = no_check,
+        may_delete: bool = False,
     ) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None, and give its record.
 
         Its state becomes `state`, or stays for None. `check` is called with its record first, and
-        may raise. Raises KeyNotFound and AliasNotFound.
+        may raise. Raises KeyNotFound and AliasNotFound. The settings of the profile apply as in
+        `delete`.
         """
 
         async def work(session: Transaction) -> KeyRecord:
+            due = deletes
+            if due is not None:
+                due = max(due, time_of_deletion(session, may_delete=may_delete) or 0)
             record = await find_record(session, ref)
             set_key(record.kid, record.alg)
             check(record)
-            if record.deletes is not None:
-                await session.remove(DELETION, record.kid)
-            record = replace(record, deletes=deletes, state=state or record.state)
-            await insert_deletion(session, record)
-            await replace_record(session, record)
-            return record
+            return await schedule(session, replace(record, state=state or record.state), due)
 
         return await self._write(profile, work)
 
@@ -499,8 +525,7 @@ class KeyStore:
         """The kids of up to a thousand keys whose deletion is due."""
 
         async def work(session: Session) -> list[str]:
-            until = {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
-            rows = await session.fetch_all(DELETION, until, _DUE)
+            rows = await session.fetch_all(DELETION, due_filter(), _DUE)
             if not rows:
                 await require_profile(session)
             return [row.name for row in rows]
@@ -592,3 +617,11 @@ class KeyStore:
     async def profile_created(self, name: str) -> int:
         """The time at which a profile was made, 0 if it is not known."""
         return await self._database.run(name, created)
+
+    async def settings(self) -> dict[str, ProfileSettings]:
+        """The settings of all profiles, by name, sorted."""
+        return await self._database.directory.all_settings()
+
+    async def change_settings(self, profile: str, changes: Mapping[str, Any]) -> ProfileSettings:
+        """Change settings of a profile, and return all of them."""
+        return await self._database.directory.change(profile, changes)

@@ -82,6 +82,8 @@ class Leases:
     async def keep(self, read: Read, ttl: float) -> None:
         """Renew the leases in use before they end, `ttl` seconds after their last check."""
         pause = min(_PAUSE * ttl, _LONGEST_PAUSE)
+        # Later checks confirm profiles that are looked up after this one.
+        await self._check(None, self._own, read)
         while True:
             await asyncio.sleep(pause)
             now, due, succeeded = time.monotonic(), [], True

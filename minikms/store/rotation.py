@@ -21,6 +21,7 @@ from minikms.store.entries import (
     load_record,
     next_entries,
     replace_record,
+    require_room,
     rotation_tags,
     stored_versions,
 )
@@ -55,8 +56,10 @@ async def replace_key(
     """Store the `successor` of a key, which takes its aliases, and give its record.
 
     The old key stays `enabled`, or becomes `verify-only`. `named` has versions of its aliases that
-    were read already. Raises TooManyAliases and TooLargeRecord.
+    were read already. Raises TooManyKeys, TooManyAliases and TooLargeRecord.
     """
+    if session.settings.max_keys is not None:
+        await require_room(session)
     record, material = successor(old)
     entries = await next_entries(session, old, record.kid, named)
     stored = replace(

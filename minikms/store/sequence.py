@@ -1,5 +1,7 @@
 """The entry of a profile that has the last place in its order of creation, and its last changes.
 
+It also has the number of keys if the profile may have only so many.
+
 On PostgreSQL, a transaction that replaces or removes entries logs the slots of their counters
 (`store/counters.py`) here, under a random mark. So a process that has seen an earlier mark learns
 which entries were changed since, even if nobody could tell it.
@@ -11,6 +13,9 @@ from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple, Self
 
 _DIGITS: Final = 20
+
+# Begins the number of keys; a log never begins so, since no change has so many slots.
+_KEYS: Final = b"k"
 _MARK: Final = 8
 
 # The most bytes of a log, which has room for some hundred changes. PostgreSQL would store a row of
@@ -34,19 +39,26 @@ class Sequence(NamedTuple):
     """The last place that was assigned, 0 before the first, and the log of the last changes.
 
     A change in the log is the number of its slots, the slots, and its mark; the last one is newest.
+    `keys` is the number of keys, None as long as nobody has to know it.
     """
 
     place: int = 0
     log: bytes = b""
+    keys: int | None = None
 
     @classmethod
     def of(cls, stored: bytes) -> Self:
         """Decode an entry; before layout 3.0, it has only the place."""
-        return cls(int(stored[:_DIGITS]), stored[_DIGITS:])
+        place, rest = int(stored[:_DIGITS]), stored[_DIGITS:]
+        if not rest.startswith(_KEYS):
+            return cls(place, rest)
+        rest = rest[len(_KEYS) :]
+        return cls(place, rest[_DIGITS:], int(rest[:_DIGITS]))
 
     def to_bytes(self) -> bytes:
         """Encode the entry."""
-        return b"%0*d" % (_DIGITS, self.place) + self.log
+        keys = b"" if self.keys is None else b"%b%0*d" % (_KEYS, _DIGITS, self.keys)
+        return b"%0*d" % (_DIGITS, self.place) + keys + self.log
 
     def with_change(self, slots: Collection[int]) -> Self:
         """Log a change, in place of the oldest changes if the log is full."""

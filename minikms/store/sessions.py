@@ -11,6 +11,7 @@ from aries_askar import Key as AskarKey
 from aries_askar import Session as AskarSession
 
 from minikms.events import AuditEvent
+from minikms.profile_settings import NO_SETTINGS
 from minikms.store.counters import CONTENTS, slot_of
 from minikms.store.sequence import Sequence
 
@@ -113,8 +114,9 @@ class Transaction(Session):
     tenant's, whose contents change with every write; None for the store's own profile. `written`
     counts the writes, and `size` their bytes. `events` are recorded before the commit. `stored` is
     the profile's sequence as the store has it, None if it was not read; `place` is the last place
-    in the order of creation that was assigned. With `logs_changes`, the slots are stored with the
-    commit, for other processes.
+    in the order of creation that was assigned. `settings` are the profile's; `keys` is the number
+    of its keys, None as long as they are not counted. With `logs_changes`, the slots are stored
+    with the commit, for other processes.
     """
 
     def __init__(
@@ -131,6 +133,8 @@ class Transaction(Session):
         self._logs_changes = logs_changes
         self.stored: Sequence | None = None
         self.place = 0
+        self.settings = NO_SETTINGS
+        self.keys: int | None = None
         self.changed: set[int] = set()
         self.written = self.size = 0
         self.events = events
@@ -212,13 +216,14 @@ class Transaction(Session):
             if not (self._logs_changes and self.changed):
                 return False
             before = await self.sequence()
-            self.place = before.place
-        after = before._replace(place=self.place)
+            self.place, self.keys = before.place, before.keys
+        after = before._replace(place=self.place, keys=self.keys)
         # New keys need no change in the log: the place shows them.
         changed = self.changed - {self._contents}
         if self._logs_changes and (changed or (self.changed and after == before)):
             after = after.with_change(changed)
-        if after != before:
+        # An entry without contents would look as if there were none.
+        if after not in (before, Sequence()):
             write = self._session.insert if before == Sequence() else self._replace
             await write(SEQUENCE, _LAST, after.to_bytes())
         return after.place.bit_length() > before.place.bit_length()

@@ -18,6 +18,7 @@ from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KmsError, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
+from minikms.profile_settings import NO_SETTINGS
 from minikms.store.calls import LOST, StoreCalls
 from minikms.store.counters import CONTENTS, ChangeCounters, slot_of
 from minikms.store.directory import (
@@ -38,8 +39,10 @@ _MOST: Final = 64
 _BYTES: Final = 1024 * 1024
 _SECONDS: Final = 0.25
 
-# The number of profiles whose last place is remembered.
-_PLACES: Final = 1000
+# The number of profiles whose sequence is remembered.
+_SEQUENCES: Final = 1000
+
+_UNKNOWN: Final = Sequence(), 0, 0
 
 
 @dataclass(slots=True, eq=False)
@@ -77,8 +80,8 @@ class Writes:
         self._counters = counters
         self._waiting: dict[str, deque[_Write]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # The last place in Askar's profiles, and two counters; it is current while these are.
-        self._places: dict[str, tuple[int, int, int]] = {}
+        # The sequences of Askar's profiles, and two counters; they are current while these are.
+        self._sequences: dict[str, tuple[Sequence, int, int]] = {}
 
     @property
     def waiting(self) -> int:
@@ -200,25 +203,29 @@ class Writes:
                 async with self._calls.transaction(askar_profile, profile) as transaction:
                     stored = await self._sequence(transaction, askar_profile, slots)
                     transaction.stored, transaction.place = stored, stored.place
+                    settings = transaction.settings = directory.settings.get(profile, NO_SETTINGS)
+                    if settings.max_keys is not None:
+                        transaction.keys = stored.keys
                     result = await work(transaction)
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await directory.successor(profile, askar_profile, exc)
             else:
                 # Before another process may write.
-                self._remember_place(askar_profile, slots, transaction.place)
+                sequence = Sequence(transaction.place, keys=transaction.keys)
+                self._remember(askar_profile, slots, sequence)
                 return result
 
     async def _sequence(
         self, transaction: Transaction, askar_profile: str, slots: tuple[int, int]
     ) -> Sequence:
-        """The sequence of a profile, read unless its last place is known to be current.
+        """The sequence of a profile, read unless it is known to be current; then without its log.
 
         Raises StaleProfileError if the profile no longer exists.
         """
         values = self._counters.values
-        place, contents, profile = self._places.get(askar_profile, (0, 0, 0))
-        if place and contents == values[slots[0]] and profile == values[slots[1]]:
-            return Sequence(place)
+        known, contents, profile = self._sequences.get(askar_profile, _UNKNOWN)
+        if known.place and contents == values[slots[0]] and profile == values[slots[1]]:
+            return known
         sequence = await transaction.sequence()
         # SQLite gives the number of a removed profile to the next that is made, and a session that
         # still has it would write there. It does not find the place then.
@@ -226,13 +233,13 @@ class Writes:
             await require_profile(transaction)
         return sequence
 
-    def _remember_place(self, askar_profile: str, slots: tuple[int, int], place: int) -> None:
+    def _remember(self, askar_profile: str, slots: tuple[int, int], sequence: Sequence) -> None:
         values = self._counters.values
         contents, profile = values[slots[0]], values[slots[1]]
         # Not if another process may have written whose change is not counted yet.
         if self._counters.needs_ttl or contents % 2 or profile % 2:
             return
-        self._places.pop(askar_profile, None)
-        self._places[askar_profile] = place, contents, profile
-        if len(self._places) > _PLACES:
-            del self._places[next(iter(self._places))]
+        self._sequences.pop(askar_profile, None)
+        self._sequences[askar_profile] = sequence, contents, profile
+        if len(self._sequences) > _SEQUENCES:
+            del self._sequences[next(iter(self._sequences))]

@@ -5,7 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound, RuleViolated
+from minikms.errors import (
+    KeyNotFound,
+    KeyUnreadable,
+    ProfileNotFound,
+    RuleViolated,
+    TooManyKeys,
+)
 from minikms.keys.exporting import Export
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions, Verify
@@ -341,3 +347,15 @@ async def test_rules_are_copied(source, persistent_url, key, target):
         assert (await copied.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))).rules == rules
         with pytest.raises(RuleViolated):
             await copied.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), Sign(b"", SignOptions()))
+
+
+async def test_a_copy_has_the_settings_of_profiles(source, persistent_url, key, target):
+    await add(source, profile="t")
+    await source.change_settings("t", {"max_keys": 2, "delete_scope": True})
+    await copy_of(persistent_url, key, target)
+    async with KeyStore.open(target, key) as store:
+        copied = KeyService(REGISTRY, store)
+        assert await copied.settings() == await source.settings()
+        await add(copied, profile="t")
+        with pytest.raises(TooManyKeys):
+            await add(copied, profile="t")

@@ -48,3 +48,13 @@ def test_a_change_of_more_than_the_log_holds():
 )
 def test_the_changes_since_a_moment_that_never_was(restored):
     assert restored.changes_since(Sequence(7).with_change([1]).position) is None
+
+
+def test_an_entry_may_have_the_number_of_keys():
+    for keys in (0, 7, 10**9):
+        sequence = Sequence(7, keys=keys)
+        assert Sequence.of(sequence.to_bytes()) == sequence
+        logged = sequence.with_change([4095]).with_change([1])
+        assert Sequence.of(logged.to_bytes()) == logged
+    assert logged.changes_since(sequence.with_change([2]).position) is None
+    assert len(logged.to_bytes()) < 100

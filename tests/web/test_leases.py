@@ -372,3 +372,19 @@ async def test_a_part_of_a_jwk_set_ends_with_the_set(without_notices, pair, monk
     end = time.monotonic() + TTL
     await asyncio.sleep(0.7 * TTL)
     await until_changed(lambda: get("?kty=OKP"), lambda found: second in str(found), end)
+
+
+async def test_settings_of_a_profile_are_seen_without_notices(without_notices, pair):
+    changing, making = pair
+    [kid] = await generate(making)
+    for settings in ({"max_keys": 1}, {"max_keys": None, "calls_per_second": 1}):
+        end = time.monotonic() + 5
+        await ok(await changing.patch("/profile/default", json=settings))
+
+        async def use(settings=settings):
+            if settings["max_keys"] is None:
+                answers = await asyncio.gather(*(sign(making, kid) for _ in range(9)))
+                return max(answers, key=lambda answer: answer.status)
+            return await making.post("/key/generate", json={"alg": "ed25519"})
+
+        await until_refused(use, end)

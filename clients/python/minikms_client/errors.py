@@ -262,6 +262,14 @@ class DecryptionFailed(Invalid, slug="decryption-failed"):
     """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
 
 
+class TooManyKeys(Invalid, slug="too-many-keys"):
+    """The profile has reached its limit of keys."""
+
+
+class OverRate(ProblemError, slug="over-rate"):
+    """A key or a profile is used more often than allowed; `retry_after` has the seconds to wait."""
+
+
 class TooManyAttempts(ProblemError, slug="too-many-attempts"):
     """Too many invalid tokens came from one address."""
 

@@ -15,6 +15,7 @@ from minikms_client.shapes import (
     flag,
     members,
     moment,
+    number,
     optional,
     seconds,
     text,
@@ -303,16 +304,51 @@ class JwkSet:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileSettings:
+    """The settings of a profile, None for no bound; `min_deletion_delay` is in seconds."""
+
+    max_keys: int | None = None
+    min_deletion_delay: int | None = None
+    calls_per_second: int | None = None
+    delete_scope: bool = False
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ProfileSettings":
+        """The settings of an answer."""
+        return cls(
+            max_keys=optional(number, data.get("max_keys")),
+            min_deletion_delay=optional(number, data.get("min_deletion_delay")),
+            calls_per_second=optional(number, data.get("calls_per_second")),
+            delete_scope=flag(data.get("delete_scope", False)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile; `jwks` is "public" if everyone may read its JWK Set, or else "private"."""
+    """A profile with its settings, as in ProfileSettings.
+
+    `jwks` is "public" if everyone may read its JWK Set, or else "private".
+    """
 
     name: str
     jwks: str
+    max_keys: int | None = None
+    min_deletion_delay: int | None = None
+    calls_per_second: int | None = None
+    delete_scope: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Profile":
         """The profile of an answer."""
-        return cls(text(data["name"]), text(data["jwks"]))
+        settings = ProfileSettings.from_json(data)
+        return cls(
+            text(data["name"]),
+            text(data["jwks"]),
+            settings.max_keys,
+            settings.min_deletion_delay,
+            settings.calls_per_second,
+            settings.delete_scope,
+        )
 
 
 @dataclass(frozen=True, slots=True)

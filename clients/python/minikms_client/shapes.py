@@ -22,6 +22,11 @@ def flag(value: object) -> bool:
     return typed(value, bool)
 
 
+def number(value: object) -> int:
+    """A whole number."""
+    return typed(value, int)
+
+
 def members(value: object) -> dict[str, Any]:
     """A JSON object."""
     return typed(value, dict)

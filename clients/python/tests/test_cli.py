@@ -562,3 +562,21 @@ def test_every_page_of_the_audit_log_is_read(audited):
         since, until = found[20].time, found[10].time
         between = client.list_audit_events(operation="random", since=since, until=until)
         assert between.events == tuple(found[11:21])
+
+
+def test_settings_of_a_profile(command, minikms):
+    name = f"{minikms.profile}-3"
+    command(f"mkms profile create {name}")
+    given = "--max-keys 0 --min-deletion-delay 7d --calls-per-second 100 --delete-scope"
+    shown = "max_keys=0\tmin_deletion_delay=604800\tcalls_per_second=100\tdelete_scope=true"
+    assert command(f"mkms profile set {name} {given}") == f"{name}\t{shown}"
+    assert f"{name}\t{shown}" in command("mkms profile settings").splitlines()
+    assert minikms.profile_settings()[name].min_deletion_delay == 604_800
+    given = "--max-keys none --min-deletion-delay none --no-delete-scope"
+    assert command(f"mkms profile set {name} {given}") == f"{name}\tcalls_per_second=100"
+    found = json.loads(command(f"mkms --json profile set {name} --calls-per-second none"))
+    assert found["calls_per_second"] is None
+    assert name not in command("mkms profile settings")
+    for given in ("", "--max-keys many", "--min-deletion-delay soon"):
+        command(f"mkms profile set {name} {given}", code=2)
+    command(f"mkms profile delete {name} --yes")

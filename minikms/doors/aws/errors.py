@@ -89,6 +89,7 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
     errors.KeyNotUsable: "KMSInvalidStateException",
     errors.KeyUnreadable: "KMSInternalException",
     errors.MalformedJson: "SerializationException",
+    errors.OverRate: "ThrottlingException",
     # Another tenant's profile looks as if it did not exist.
     errors.ProfileNotFound: "UnrecognizedClientException",
     errors.RouteNotFound: "UnknownOperationException",
@@ -97,6 +98,7 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
     errors.TooBusy: "ThrottlingException",
     errors.TooLargeRecord: "LimitExceededException",
     errors.TooManyAliases: "LimitExceededException",
+    errors.TooManyKeys: "LimitExceededException",
     errors.TooManyAttempts: "ThrottlingException",
     errors.Unauthenticated: "UnrecognizedClientException",
     errors.UnsupportedAlgorithm: "UnsupportedOperationException",

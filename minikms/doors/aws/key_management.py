@@ -123,7 +123,7 @@ async def disable_key(call: AwsCall, body: Body) -> None:
     await call.service.update(call.profile, key.record.kid, {"state": "disabled"})
 
 
-@operation("ScheduleKeyDeletion", "keys:write", _SCHEDULE_KEY_DELETION)
+@operation("ScheduleKeyDeletion", "keys:delete", _SCHEDULE_KEY_DELETION)
 async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     """Schedule the deletion of a key, which cannot be used until then."""
     key = await call.key(body["KeyId"], by_alias=False)
@@ -133,14 +133,20 @@ async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
         if record.deletes is not None:
             raise AwsError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
 
+    now = time.time_ns()
     record = await call.service.schedule_deletion(
-        call.profile, KeyRef(kid=key.record.kid), days * _DAY, check=check
+        call.profile,
+        KeyRef(kid=key.record.kid),
+        days * _DAY,
+        check=check,
+        may_delete=call.door.may_delete,
     )
+    deletes = record.deletes or 0
     return {
         "KeyId": key.arn,
-        "DeletionDate": timestamp(record.deletes or 0),
+        "DeletionDate": timestamp(deletes),
         "KeyState": _PENDING_DELETION,
-        "PendingWindowInDays": days,
+        "PendingWindowInDays": max(days, (deletes - now) // _DAY),  # the profile may require more
     }
 
 

@@ -79,7 +79,7 @@ def material_id(record: KeyRecord) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AwsCall:
-    """A call of AWS's operation `operation` that has passed the gate."""
+    """A call of AWS's operation `operation` that has passed the gate, as `door` has it."""
 
     operation: str
     profile: str
@@ -87,6 +87,7 @@ class AwsCall:
     specs: Specs
     arns: Arns
     dry_run: bool
+    door: DoorCall
 
     async def key(self, text: str, *, by_alias: bool = True) -> AwsKey:
         """Find the key that a caller names, by an alias only if `by_alias` allows it.
@@ -186,7 +187,13 @@ class AwsOperation:
             body = read(call.body, self.request)
             arns = Arns(account_of(call.profile), caller(call.request).region)
             known = AwsCall(
-                self.name, call.profile, call.service, specs, arns, body.get("DryRun", False)
+                self.name,
+                call.profile,
+                call.service,
+                specs,
+                arns,
+                body.get("DryRun", False),
+                call,
             )
             try:
                 answer = await self.handler(known, body)

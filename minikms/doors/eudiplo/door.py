@@ -56,7 +56,7 @@ class EudiploDoor(Door):
             ("POST", "keys", DoorRoute("generate", "keys:write", _generate)),
             ("POST", "keys/{kid}/import", DoorRoute("import", "keys:write", _import)),
             ("POST", "keys/{kid}/sign", DoorRoute("sign", "sign", _sign)),
-            ("DELETE", "keys/{kid}", DoorRoute("delete", "keys:write", _delete)),
+            ("DELETE", "keys/{kid}", DoorRoute("delete", "keys:delete", _delete)),
             ("GET", "health", DoorRoute("health", OPEN, _health)),
         )
         self._routes = tuple(route for _, _, route in table)
@@ -126,7 +126,7 @@ async def _sign(call: DoorCall) -> bytes:
 
 
 async def _delete(call: DoorCall) -> DoorAnswer:
-    await call.service.delete(call.profile, _ref(call))
+    await call.service.delete(call.profile, _ref(call), may_delete=call.may_delete)
     return _NO_CONTENT
 
 

@@ -111,7 +111,7 @@ async def list_keys(call: VaultCall, body: Body) -> Answer:
     return {"keys": found}
 
 
-@operation("deleteKey", "keys:write", "DELETE keys/{name}")
+@operation("deleteKey", "keys:delete", "DELETE keys/{name}")
 async def delete_key(call: VaultCall, body: Body) -> None:
     """Delete a name with the keys of all its versions."""
     name = body.text("name")
@@ -122,7 +122,7 @@ async def delete_key(call: VaultCall, body: Body) -> None:
             raise invalid(f"error deleting policy {name}: deletion is not allowed for this key")
 
     try:
-        await call.service.delete_name(call.profile, name, check)
+        await call.service.delete_name(call.profile, name, check, may_delete=call.door.may_delete)
     except errors.AliasNotFound:
         raise invalid(f"error deleting policy {name}: could not delete key; not found") from None
 
@@ -175,7 +175,7 @@ async def rotate_key(call: VaultCall, body: Body) -> Answer:
     return await _described(call, name)
 
 
-@operation("trimKey", "keys:write", "POST keys/{name}/trim", takes="min_available_version")
+@operation("trimKey", "keys:delete", "POST keys/{name}/trim", takes="min_available_version")
 async def trim_key(call: VaultCall, body: Body) -> Answer:
     """Delete the keys of the oldest versions."""
     name = body.text("name")
@@ -303,7 +303,7 @@ async def _store(
 
     if not NAME.fullmatch(name):
         raise errors.AliasNotFound
-    await call.service.change_versions(call.profile, name, checked)
+    await call.service.change_versions(call.profile, name, checked, may_delete=call.door.may_delete)
 
 
 async def _mark_deleted(

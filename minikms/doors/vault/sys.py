@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from minikms.doors import ANY_TOKEN, LOGIN, OPEN, DoorRoute, errors
+from minikms.doors import ANY_TOKEN, LOGIN, OPEN, DoorCaller, DoorRoute, errors
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import VaultError, invalid
 from minikms.doors.vault.operation import (
@@ -154,22 +154,22 @@ def capabilities_of(
     `either` has scopes by the name of an operation, which needs one of them.
     """
 
-    def may(route: DoorRoute, scopes: frozenset[str]) -> bool:
+    def may(route: DoorRoute, caller: DoorCaller) -> bool:
         needed = {route.scope, *route.also}.difference(_NO_SCOPE)
         one = either.get(route.operation)
-        return needed <= scopes and (one is None or not scopes.isdisjoint(one))
+        return all(map(caller.may, needed)) and (one is None or any(map(caller.may, one)))
 
     @operation("capabilitiesSelf", ANY_TOKEN, "POST /sys/capabilities-self")
     async def capabilities_self(call: VaultCall, body: Body) -> Answer:
         paths = body.texts("paths") or body.texts("path")
         if not paths:
             raise invalid("paths must be supplied")
-        scopes = call.door.caller.scopes
+        caller = call.door.caller
         found: dict[str, Any] = {
             path: sorted(
                 capability
                 for method, route in routes_at(path).items()
-                if may(route, scopes)
+                if may(route, caller)
                 for capability in _CAPABILITIES.get(method, ())
             )
             or ["deny"]

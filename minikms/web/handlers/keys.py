@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from minikms.http.answers import JSON, Answer, BodyAnswer
+from minikms.http.gate import caller
 from minikms.records import KeyRef
 from minikms.web.messages import (
     NDJSON,
@@ -107,10 +108,15 @@ async def delete_by_alias(request: web.Request, alias: str, after: int | None = 
 
 
 async def _delete(request: web.Request, ref: KeyRef, after: int | None) -> Answer:
+    may_delete = caller(request).may_delete
     if after is None:
-        key = await service(request).delete(profile(request), ref)
+        key = await service(request).delete(profile(request), ref, may_delete=may_delete)
+    else:
+        key = await service(request).schedule_deletion(
+            profile(request), ref, after, may_delete=may_delete
+        )
+    if key.deletes is None:
         return _DELETION.encode({"message": "Key deleted", "kid": key.kid})
-    key = await service(request).schedule_deletion(profile(request), ref, after)
     done = {"message": "Key deletion scheduled", "kid": key.kid, "deletes": key.deletes}
     return _DELETION.encode(done)
 

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from minikms.http.answers import Answer
 from minikms.http.gate import caller, enter
+from minikms.profile_settings import NO_SETTINGS
 from minikms.web.messages import load, service
 from minikms.web.schemas import profile_bodies as schemas
 
@@ -23,17 +24,24 @@ async def create(request: web.Request) -> Answer:
 
 
 async def list_profiles(request: web.Request) -> Answer:
-    """List the names of the caller's profiles."""
+    """List the caller's profiles, and the settings of those that have some."""
     covers = caller(request).covers
-    names = [name for name in await service(request).profiles() if covers((name,))]
-    return _PROFILES.encode({"profiles": names})
+    found = await service(request).settings()
+    found = {name: settings for name, settings in found.items() if covers((name,))}
+    shown = {name: each.shown() for name, each in found.items() if each != NO_SETTINGS}
+    return _PROFILES.encode({"profiles": list(found), "settings": shown})
 
 
 async def change(request: web.Request, name: str) -> Answer:
-    """Publish a profile's JWK Set, or stop publishing it."""
-    jwks = (await load(request, _CHANGE))["jwks"]
-    await service(request).publish(enter(request, name), public=jwks == "public")
-    return _PROFILE.encode({"name": name, "jwks": jwks})
+    """Change the settings of a profile, and publish its JWK Set, or stop publishing it."""
+    changes = await load(request, _CHANGE)
+    profile, jwks = enter(request, name), changes.pop("jwks", None)
+    settings = await service(request).change_settings(profile, changes)
+    if jwks is not None:
+        await service(request).publish(profile, public=jwks == "public")
+    elif await service(request).publishes(profile):
+        jwks = "public"
+    return _PROFILE.encode({"name": name, "jwks": jwks or "private", **settings.shown()})
 
 
 async def delete(request: web.Request, name: str) -> Answer:

@@ -362,7 +362,15 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     },
     "RandomRequest": {"a secret": {"length": 32}},
     "CreateProfile": {"a tenant": {"name": PROFILE}},
-    "ChangeProfile": {"publish its keys": {"jwks": "public"}},
+    "ChangeProfile": {
+        "publish its keys": {"jwks": "public"},
+        "bound its keys and calls": {
+            "max_keys": 1000,
+            "min_deletion_delay": 604_800,
+            "calls_per_second": 100,
+            "delete_scope": True,
+        },
+    },
     "CreateToken": {
         "a signer": {
             "name": "issuer",
@@ -566,8 +574,15 @@ ANSWERS: Final[Mapping[str, Any]] = {
         "unprotected": "oQRCMTE=",
     },
     "createProfile": {"name": PROFILE, "success": True},
-    "listProfiles": {"profiles": [PROFILE, "default"]},
-    "changeProfile": {"name": PROFILE, "jwks": "public"},
+    "listProfiles": {"profiles": [PROFILE, "default"], "settings": {}},
+    "changeProfile": {
+        "name": PROFILE,
+        "jwks": "public",
+        "max_keys": None,
+        "min_deletion_delay": None,
+        "calls_per_second": None,
+        "delete_scope": False,
+    },
     "deleteProfile": {"success": True},
     # Not a token: its checksum is wrong.
     "createToken": {

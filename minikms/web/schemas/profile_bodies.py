@@ -1,17 +1,44 @@
 """Bodies of the calls on profiles."""
 
-from marshmallow import validate
+from marshmallow import fields, validate
 
+from minikms.profile_settings import MAX_CALLS, MAX_DELETION_DELAY, MAX_KEYS
 from minikms.web.schemas.base import Body, Request
-from minikms.web.schemas.fields import Flag, ListOf, Text, profile
+from minikms.web.schemas.fields import Flag, ListOf, Part, Text, profile
 
 
-def _jwks_access() -> Text:
+def _jwks_access(*, required: bool) -> Text:
     return Text(
         "Whether callers get the JWK Set without a token.",
         component="JwksAccess",
-        required=True,
+        required=required,
         validate=validate.OneOf(("public", "private")),
+    )
+
+
+def _max_keys() -> fields.Integer:
+    return _bound("Largest number of keys.", 0, MAX_KEYS)
+
+
+def _min_deletion_delay() -> fields.Integer:
+    return _bound("Least time until a deletion takes effect, in seconds.", 1, MAX_DELETION_DELAY)
+
+
+def _calls_per_second() -> fields.Integer:
+    return _bound("Largest rate of calls.", 1, MAX_CALLS)
+
+
+def _delete_scope() -> Flag:
+    return Flag("Whether callers need the scope keys:delete to delete keys.")
+
+
+def _bound(description: str, least: int, most: int) -> fields.Integer:
+    """A number, or null for no bound."""
+    return fields.Integer(
+        strict=True,
+        allow_none=True,
+        validate=validate.Range(least, most),
+        metadata={"description": f"{description} Null for no bound."},
     )
 
 
@@ -34,20 +61,41 @@ class ProfileDeleted(Body):
     success = Flag(required=True)
 
 
+class ProfileSettings(Body):
+    """The settings of a profile, null for no bound."""
+
+    max_keys = _max_keys()
+    min_deletion_delay = _min_deletion_delay()
+    calls_per_second = _calls_per_second()
+    delete_scope = _delete_scope()
+
+
 class ProfileNames(Body):
-    """Names of profiles."""
+    """Names of profiles, and the settings of the profiles that have some."""
 
     profiles = ListOf(profile(), required=True)
+    settings = fields.Dict(
+        keys=Text(),
+        values=Part(ProfileSettings),
+        required=True,
+        metadata={"description": "The settings of the profiles that have some, by name."},
+    )
 
 
 class ChangeProfile(Request):
-    """A change of a profile."""
+    """A change of a profile; members that are left out stay as they are."""
 
-    jwks = _jwks_access()
+    any_of = ("jwks", "max_keys", "min_deletion_delay", "calls_per_second", "delete_scope")
+
+    jwks = _jwks_access(required=False)
+    max_keys = _max_keys()
+    min_deletion_delay = _min_deletion_delay()
+    calls_per_second = _calls_per_second()
+    delete_scope = _delete_scope()
 
 
-class Profile(Body):
-    """A profile, and whether its JWK Set is public."""
+class Profile(ProfileSettings):
+    """A profile, with its settings, and whether its JWK Set is public."""
 
     name = profile(required=True)
-    jwks = _jwks_access()
+    jwks = _jwks_access(required=True)

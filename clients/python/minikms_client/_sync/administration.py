@@ -1,6 +1,6 @@
 """Profiles, tokens, and the service itself."""
 
-from collections.abc import Iterator, Iterable
+from collections.abc import Iterator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +12,11 @@ from minikms_client.models import (
     NewToken,
     OwnToken,
     Profile,
+    ProfileSettings,
     Token,
 )
 from minikms_client.shapes import each, flag, members, text, texts
-from minikms_client.wire import Call, encode_time, next_page, present, segment
+from minikms_client.wire import UNSET, Call, UnsetType, encode_time, next_page, present, segment
 
 
 class Administration(Transport):
@@ -30,9 +31,34 @@ class Administration(Transport):
         """Return the names of the profiles, sorted."""
         return self._read(Call("GET", "/profiles"), lambda data: texts(data["profiles"]))
 
-    def change_profile(self, name: str, *, jwks: str) -> Profile:
-        """Make the profile's JWK Set readable by everyone, "public", or callers, "private"."""
-        call = Call("PATCH", f"/profile/{segment(name)}", {"jwks": jwks})
+    def profile_settings(self) -> dict[str, ProfileSettings]:
+        """Return the settings of each profile that has some, by name."""
+        return self._read(Call("GET", "/profiles"), _settings)
+
+    def change_profile(
+        self,
+        name: str,
+        *,
+        jwks: str | None = None,
+        max_keys: int | UnsetType | None = UNSET,
+        min_deletion_delay: int | UnsetType | None = UNSET,
+        calls_per_second: int | UnsetType | None = UNSET,
+        delete_scope: bool | None = None,
+    ) -> Profile:
+        """Change the given settings; None removes a bound. Return the profile with all of them.
+
+        `jwks` lets everyone read the JWK Set, "public", or only callers, "private". A deletion of a
+        key waits for `min_deletion_delay` seconds, and with `delete_scope` it needs the scope
+        `keys:delete`.
+        """
+        body = present(jwks=jwks, delete_scope=delete_scope)
+        bounds = {
+            "max_keys": max_keys,
+            "min_deletion_delay": min_deletion_delay,
+            "calls_per_second": calls_per_second,
+        }
+        body |= {name: bound for name, bound in bounds.items() if bound is not UNSET}
+        call = Call("PATCH", f"/profile/{segment(name)}", body)
         return self._read(call, Profile.from_json)
 
     def delete_profile(self, name: str) -> bool:
@@ -152,3 +178,8 @@ class Administration(Transport):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of the service."""
         return self._read(Call("GET", "/openapi.json"), members)
+
+
+def _settings(data: Mapping[str, Any]) -> dict[str, ProfileSettings]:
+    found = members(data.get("settings", {}))  # an older service has none
+    return {name: ProfileSettings.from_json(settings) for name, settings in found.items()}

@@ -1,5 +1,7 @@
 """Profiles, tokens, algorithms, and the state of the service."""
 
+import dataclasses
+import json
 from datetime import datetime
 
 import click
@@ -8,10 +10,21 @@ from click.core import ParameterSource
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.display import visible
-from minikms_client.cli.session import Session, pass_session
-from minikms_client.cli.times import expires_option
+from minikms_client.cli.session import Session, pass_session, plain
+from minikms_client.cli.times import delay_option, expires_option
 from minikms_client.errors import Forbidden
-from minikms_client.models import Token
+from minikms_client.models import Profile, ProfileSettings, Token
+from minikms_client.wire import UNSET, UnsetType
+
+
+def _bound(_: click.Context, __: click.Parameter, given: str | None) -> int | UnsetType | None:
+    if given is None:
+        return UNSET
+    if given == "none":
+        return None
+    if not given.isdecimal():
+        raise click.BadParameter("Give a number, or none.")
+    return int(given)
 
 
 @click.group(cls=Group)
@@ -53,6 +66,66 @@ def change_profile(session: Session, name: str, access: str) -> None:
     """Let everyone read the JWK Set of the profile NAME, or only its callers."""
     changed = session.client.change_profile(name, jwks=access)
     session.show(changed, changed.name, changed.jwks)
+
+
+@profile.command(
+    "set",
+    examples="mkms profile set alice --max-keys 1000 --min-deletion-delay 7d --delete-scope",
+)
+@click.argument("name", shell_complete=completion.profiles)
+@click.option(
+    "--max-keys", metavar="NUMBER", callback=_bound, help="Largest number of keys; none removes it."
+)
+@delay_option
+@click.option(
+    "--calls-per-second",
+    metavar="NUMBER",
+    callback=_bound,
+    help="Largest rate of calls; none removes it.",
+)
+@click.option(
+    "--delete-scope/--no-delete-scope",
+    default=None,
+    help="Whether to delete keys needs the scope keys:delete.",
+)
+@pass_session
+def set_profile(
+    session: Session,
+    name: str,
+    max_keys: int | UnsetType | None,
+    min_deletion_delay: int | UnsetType | None,
+    calls_per_second: int | UnsetType | None,
+    delete_scope: bool | None,
+) -> None:
+    """Change settings of the profile NAME, and show all of them."""
+    if delete_scope is None and {max_keys, min_deletion_delay, calls_per_second} == {UNSET}:
+        raise click.UsageError("Name a setting to change.")
+    changed = session.client.change_profile(
+        name,
+        max_keys=max_keys,
+        min_deletion_delay=min_deletion_delay,
+        calls_per_second=calls_per_second,
+        delete_scope=delete_scope,
+    )
+    session.show(changed, changed.name, *_cells(changed))
+
+
+@profile.command("settings", examples="mkms profile settings")
+@pass_session
+def list_settings(session: Session) -> None:
+    """List the settings of the profiles that have some."""
+    for name, settings in session.client.profile_settings().items():
+        session.show({"name": name, **plain(settings)}, name, *_cells(settings))
+
+
+def _cells(settings: Profile | ProfileSettings) -> list[str]:
+    """Return the settings that are not their default, as NAME=VALUE."""
+    cells = []
+    for field in dataclasses.fields(ProfileSettings):
+        value = getattr(settings, field.name)
+        if value is not field.default:
+            cells.append(f"{field.name}={json.dumps(value)}")
+    return cells
 
 
 @profile.command(

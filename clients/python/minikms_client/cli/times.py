@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from minikms_client.shapes import moment
+from minikms_client.wire import UNSET, UnsetType
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -25,6 +26,15 @@ def _a_duration(_: click.Context, __: click.Parameter, given: str | None) -> tim
     if duration is None:
         raise click.BadParameter("Give a number of s, m, h or d, such as 7d.")
     return duration
+
+
+def _delay(
+    context: click.Context, parameter: click.Parameter, given: str | None
+) -> int | UnsetType | None:
+    if given is None:
+        return UNSET
+    delay = None if given == "none" else _a_duration(context, parameter, given)
+    return None if delay is None else int(delay.total_seconds())
 
 
 def _expires(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
@@ -70,4 +80,11 @@ def duration_option(name: str, what: str) -> Callable[[Any], Any]:
 
 after_option = duration_option(
     "--after", "Delay the deletion, such as 7d; until then it can be cancelled."
+)
+
+delay_option = click.option(
+    "--min-deletion-delay",
+    metavar="DURATION",
+    callback=_delay,
+    help="Least time from a deletion to its effect, such as 7d; none removes it.",
 )

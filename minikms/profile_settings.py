@@ -1,0 +1,57 @@
+"""The settings of a profile, which bound its keys, its calls and their deletion."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Self
+
+import orjson
+
+DELETE_SCOPE: Final = "keys:delete"
+"""The scope to delete keys. `keys:write` allows that, too, except where the settings forbid it."""
+
+MAX_KEYS: Final = 1_000_000_000
+MAX_CALLS: Final = 1_000_000
+MAX_DELETION_DELAY: Final = 365 * 24 * 3600  # seconds, as of `after` of a deletion
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class ProfileSettings(NamedTuple):
+    """The settings of a profile; None stands for no bound.
+
+    `max_keys` is the largest number of its keys, `calls_per_second` of its calls. Its keys are
+    deleted after `min_deletion_delay` seconds or more. With `delete_scope`, callers need the scope
+    `keys:delete` for that. `unknown` keeps members that this version does not know.
+    """
+
+    max_keys: int | None = None
+    min_deletion_delay: int | None = None
+    calls_per_second: int | None = None
+    delete_scope: bool = False
+    unknown: Mapping[str, Any] = _NOTHING
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Self:
+        """Parse the result of `to_bytes`, which is empty for no settings."""
+        if not value:
+            return cls()
+        members: dict[str, Any] = orjson.loads(value)
+        known = {name: members.pop(name) for name in _NAMES if name in members}
+        return cls(**known, unknown=members or _NOTHING)
+
+    def to_bytes(self) -> bytes:
+        """The settings as the store has them: JSON, without members that have their default."""
+        members = {name: value for name, value in self.shown().items() if value}
+        if self.max_keys is not None:  # 0 is a bound
+            members["max_keys"] = self.max_keys
+        members |= self.unknown
+        return orjson.dumps(members) if members else b""
+
+    def shown(self) -> dict[str, Any]:
+        """The members by name, as callers see them."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES: Final = tuple(name for name in ProfileSettings._fields if name != "unknown")
+
+NO_SETTINGS: Final = ProfileSettings()
