@@ -119,7 +119,7 @@ class Service:
                 self.exposed = response.read().decode()
         found = Counter()
         for family in text_string_to_metric_families(self.exposed):
-            assert family.name.startswith("minikms_")
+            assert family.name.startswith(("minikms_", "process_"))
             assert family.documentation
             for sample in family.samples:
                 name = sample.name.removeprefix("minikms_")

@@ -83,6 +83,16 @@ class AuditLog:
             self._next_head += _LINES
             self._due.set()
 
+    @property
+    def is_writable(self) -> bool:
+        """False from a line that could not be written until one that was."""
+        return not self._write_error
+
+    @property
+    def is_failing(self) -> bool:
+        """True while heads cannot be saved, or the file cannot be opened again."""
+        return bool(self._failure)
+
     def require_writable(self) -> None:
         """Write a line if the last one could not be written; raises AuditUnavailable."""
         if self._write_error:

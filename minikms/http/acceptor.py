@@ -28,6 +28,9 @@ _AT_ONCE: Final = 64
 # of the event loop reads no more than this of each of many connections, so others wait less.
 _RECEIVE_BUFFER: Final = 32 * 1024
 
+REASONS: Final = ("limit", "address", "descriptors")
+"""The reasons for which connections are refused, or wait to be accepted."""
+
 # In seconds.
 _REPORT_EVERY: Final = 60.0
 _PAUSE: Final = 1.0
@@ -64,6 +67,7 @@ def room_for(most: int) -> int:
 class Places:
     """Counts connections, and limits their number.
 
+    `refused` counts connections that were refused or had to wait, by reason.
     `most_of_one` is the limit of one caller: of an IPv4 address, or of a /64 of IPv6. Addresses
     that `is_exempt` accepts have no limit. The log names `option` as the source of `most`,
     and has the number of refused connections once a minute.
@@ -77,12 +81,13 @@ class Places:
         option: str = "--max-connections",
     ) -> None:
         self.number = 0
+        self.refused: Counter[str] = Counter()
         self._most = most
         self._most_of_one = most_of_one
         self._is_exempt = is_exempt
         self._option = option
         self._by_caller: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
+        self._unreported: Counter[str] = Counter()
         self._report: asyncio.TimerHandle | None = None
 
     def take(self, address: str) -> Callable[[], None] | None:
@@ -91,13 +96,13 @@ class Places:
         Calls after the first do nothing: a connection that is lost while it opens ends twice.
         """
         if self.number >= self._most:
-            self._refuse(self._option)
+            self._refuse("limit", self._option)
             return None
         caller = None
         if self._most_of_one is not None and not self._is_exempt(address):
             caller = network_of(address)
             if self._by_caller[caller] >= self._most_of_one:
-                self._refuse("--max-connections-per-address")
+                self._refuse("address", "--max-connections-per-address")
                 return None
             self._by_caller[caller] += 1
         self.number += 1
@@ -122,20 +127,21 @@ class Places:
             self._report.cancel()
             self._log()
 
-    def _refuse(self, option: str) -> None:
-        self._refused[option] += 1
+    def _refuse(self, reason: str, option: str) -> None:
+        self.refused[reason] += 1
+        self._unreported[option] += 1
         if self._report is None:
             self._log_on()
 
     def _log_on(self) -> None:
         """Log now, and then once a minute while connections are refused."""
         self._report = None
-        if self._refused:
+        if self._unreported:
             self._log()
             self._report = asyncio.get_running_loop().call_later(_REPORT_EVERY, self._log_on)
 
     def _log(self) -> None:
-        refused, self._refused = self._refused, Counter()
+        refused, self._unreported = self._unreported, Counter()
         if refused:
             over = ", ".join(f"{number} over {option}" for option, number in refused.items())
             LOGGER.warning("connections refused: %d (%s)", refused.total(), over)
@@ -262,6 +268,7 @@ class Acceptor:
         """Stop accepting for a while, and log the reason once a minute."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
+        self._places.refused["descriptors"] += 1
         self._paused[listening] = loop.call_later(_PAUSE, self._go_on, listening)
         if loop.time() - self._none_left_said >= _REPORT_EVERY:
             self._none_left_said = loop.time()

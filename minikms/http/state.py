@@ -1,11 +1,12 @@
 """State that the applications of a service share: their keys (AppKey), and two small types."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from aiohttp import web
 
 from minikms.config import Config
+from minikms.http.acceptor import Places
 from minikms.http.limits import InFlight
 from minikms.http.unread import UnreadAnswers
 
@@ -34,6 +35,12 @@ class Observer(Protocol):
 
     def unreadable(self, status: int) -> None:
         """Learn of a request that did not parse, and was answered with this status."""
+
+    def watch(self, places: Places, expiry: Callable[[], float]) -> None:
+        """Learn of the places for connections, and when the certificate of the ports expires.
+
+        That is in seconds since the epoch, 0 without TLS.
+        """
 
 
 CONFIG: Final = web.AppKey("config", Config)

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
-from minikms.store.files import is_open_elsewhere
+from minikms.store.files import is_open_elsewhere, note_backup
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.schema import connect, require_askars_schema
 
@@ -29,10 +30,12 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
     """
     if os.path.lexists(target):
         raise StoreError(f"{target} exists already.")
+    begun = time.time()
     with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
         await _fill(new, path, key)
         os.link(new, target)  # never replaces a file
         _sync(target.parent)
+    note_backup(path, begun)
 
 
 async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:

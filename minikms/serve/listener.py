@@ -5,6 +5,8 @@ import ssl
 from functools import partial
 from typing import Final
 
+from cryptography import x509
+
 from minikms.config import Config
 from minikms.http.acceptor import Acceptor, Places, room_for
 from minikms.http.proxies import is_one_of, parse_proxies
@@ -31,6 +33,7 @@ class Listener(Acceptor):
     """Accepts connections for a runner, with TLS if the configuration names a certificate.
 
     Used instead of aiohttp's site, which cannot change its TLS and does not limit connections.
+    `expires` is the end of the certificate's validity in seconds since the epoch, 0 without one.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Listener(Acceptor):
             read_certificates(config),
             config.header_timeout,
         )
+        self.expires = _expiry(config)
         self._config = config
         self._host, self._port = host, port
 
@@ -64,7 +68,7 @@ class Listener(Acceptor):
         fault: sessions stay with the context that a connection began under.)
         """
         try:
-            self.tls = read_certificates(self._config)
+            self.tls, self.expires = read_certificates(self._config), _expiry(self._config)
         except TlsError as exc:
             LOGGER.error("the old certificates stay in use: %s", exc)
         else:
@@ -100,3 +104,16 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
         except ssl.SSLError:
             raise TlsError(f"{client_ca} does not contain a CA certificate, in PEM.") from None
     return context
+
+
+def _expiry(config: Config) -> float:
+    """Return the end of the certificate's validity, 0 without TLS; raises TlsError."""
+    if not config.tls_cert:
+        return 0.0
+    try:
+        chain = read_small_file(config.tls_cert, _MOST_PEM).content
+        return x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc.timestamp()
+    except OSError as exc:  # it was removed meanwhile
+        raise TlsError(f"{config.tls_cert} cannot be read: {exc.strerror}.") from None
+    except ValueError:  # OpenSSL takes forms that the library does not
+        return 0.0

@@ -25,6 +25,7 @@ from minikms.http.acceptor import Acceptor, Places
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, OBSERVER, Shutdown
 from minikms.serve.ports import cannot_listen
+from minikms.serve.process_metrics import ProcessCollector, Processes, only_this_process
 from minikms.startup_errors import MetricsError
 from minikms.web.metrics import FOLDER, PRIVATE_NAMES, Metrics
 
@@ -46,12 +47,15 @@ def add_to(app: web.Application) -> None:
     app[OBSERVER] = metrics
     app.cleanup_ctx.append(metrics.sampled)
     if not parent:
+        metrics.registry.register(ProcessCollector())
         app.cleanup_ctx.append(lambda app: _listening(app[CONFIG], metrics.registry))
 
 
 @contextlib.asynccontextmanager
-async def for_workers(config: Config) -> AsyncIterator[Callable[[str], None]]:
-    """Serve the metrics of the workers that the block starts.
+async def for_workers(
+    config: Config, processes: Callable[[], Processes] = only_this_process
+) -> AsyncIterator[Callable[[str], None]]:
+    """Serve the metrics of the workers that the block starts, whose state `processes` tells.
 
     Yields the function to call with the name of a worker that has ended. Raises ListenError and
     MetricsError.
@@ -68,6 +72,7 @@ async def for_workers(config: Config) -> AsyncIterator[Callable[[str], None]]:
         os.environ[FOLDER] = path  # inherited by workers
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, path)  # type: ignore[no-untyped-call]
+        registry.register(ProcessCollector(config.workers, processes))
         async with _listening(config, registry):
             yield partial(multiprocess.mark_process_dead, path=path)
 

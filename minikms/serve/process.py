@@ -12,6 +12,7 @@ from minikms.config import Config
 from minikms.doors.app import DOORS
 from minikms.http import memory
 from minikms.http.acceptor import raise_descriptor_limit
+from minikms.http.state import OBSERVER
 from minikms.serve import core_dumps, garbage, log_output
 from minikms.serve.assembly import create_service
 from minikms.serve.lifecycle import (
@@ -54,6 +55,8 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
     runners = [runner, *(of_door for of_door, _ in doors)]
     listeners = [listener]
     listeners += [Listener(config, r, places, d.where.host, d.where.port) for r, d in doors]
+    if observer := app.get(OBSERVER):
+        observer.watch(places, lambda: listener.expires)
     signals = _signals(config, parent)
 
     async def stop_signal() -> signal.Signals:

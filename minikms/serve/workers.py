@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from multiprocessing import resource_tracker
@@ -62,6 +63,8 @@ class _Workers:
     def __init__(self, config: Config) -> None:
         self._given = self._config = config
         self._workers: dict[str, _Worker] = {}
+        self._alive: set[str] = set()
+        self._ends: Counter[str] = Counter()
         self._in_haste = False
 
     async def run(self) -> int:
@@ -84,9 +87,14 @@ class _Workers:
         """Serve the workers' metrics; yields a function that forgets an ended worker's gauges."""
         if not self._config.metrics_port:
             return contextlib.nullcontext(lambda name: None)
-        from minikms.serve import metrics_listener
+        from minikms.serve import metrics_listener, process_metrics
 
-        return metrics_listener.for_workers(self._config)
+        def processes() -> process_metrics.Processes:  # in a thread
+            pids = [worker.process.pid for worker in list(self._workers.values())]
+            ends = dict(self._ends)
+            return process_metrics.Processes(list(filter(None, pids)), len(self._alive), ends)
+
+        return metrics_listener.for_workers(self._config, processes)
 
     async def _serve(self) -> int:
         """Serve until cancelled; return the exit code of a worker that does not start."""
@@ -130,6 +138,7 @@ class _Workers:
             worker.pipe.recv()
         except EOFError:
             return max(1, await self._end(name))
+        self._alive.add(name)
         LOGGER.info("%s is process %d", name, worker.process.pid)
         return 0
 
@@ -153,6 +162,8 @@ class _Workers:
         code = process.exitcode or 0
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         LOGGER.warning("%s (process %d) ended with %s", name, process.pid, how)
+        self._ends[_signal_name(code)] += 1
+        self._alive.discard(name)
         del self._workers[name]
         pipe.close()
         self._forget(name)
@@ -272,6 +283,14 @@ def _work(config: Config, parent: WorkerEnd) -> None:
         from minikms.serve import process
 
     process.run(dataclasses.replace(config, rate_table=receive_file(parent)), parent)
+
+
+def _signal_name(code: int) -> str:
+    """The name of the signal that ended a process with this exit code, or `none`."""
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # it ended by itself, or by a real-time signal
+        return "none" if code >= 0 else str(-code)
 
 
 async def _wait_readable(descriptor: int) -> None:

@@ -86,6 +86,29 @@ async def check_error_codes() -> None:
     AskarError.__new__ = _of_its_kind  # type: ignore[method-assign,assignment]
 
 
+CAUSES: Final = ("refused", "timeout", "lost", "busy", "read-only", "full", "other")
+"""The causes by which failed calls of the store are counted."""
+
+# Parts of messages of SQLite, PostgreSQL and sqlx, in lower case, in the order of the search.
+_PARTS: Final = (
+    ("full", ("is full", "no space left", "could not extend")),
+    ("read-only", ("readonly", "read-only")),
+    ("busy", ("is locked", "timed out while waiting", "too many clients", "slots are reserved")),
+    ("refused", ("connection refused", "starting up", "unable to open")),
+    ("timeout", ("does not answer", "timed out", "timeout")),
+    ("lost", ("reset", "broken pipe", "closed", "terminat", "shutting down", "end of file", "eof")),
+)
+
+
+def cause_of(text: str) -> str:
+    """The cause of an error, one of `CAUSES`, by its text."""
+    text = text.lower()
+    for cause, parts in _PARTS:
+        if any(part in text for part in parts):
+            return cause
+    return "other"
+
+
 def last_error(exc: AskarError) -> str:
     """The text of Askar's last error, which belongs to `exc` if no other call was made since."""
     library = get_library().loaded

@@ -12,7 +12,7 @@ from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KeyUnreadable, StoreUnavailable
 from minikms.events import CURRENT, record_together
-from minikms.store.askar_errors import UndecryptableError
+from minikms.store.askar_errors import UndecryptableError, cause_of, last_error
 from minikms.store.counters import ChangeCounters
 from minikms.store.layout import SYSTEM, require_not_rekeyed
 from minikms.store.pool import StorePool
@@ -111,6 +111,8 @@ class StoreCalls:
             # Askar's pool may have had no connection to give, since hanging ones are in it.
             if time.monotonic() - began >= self.pool.location.timeout:
                 self.pool.on_silence()
+            else:
+                self.pool.errors[cause_of(last_error(exc))] += 1
             raise StoreUnavailable(unknown=state.commit_sent) from exc
         except StoreUnavailable as exc:
             if state.commit_sent and not exc.outcome:  # in a later transaction of the call
@@ -184,9 +186,11 @@ class StoreCalls:
                     await transaction.commit()
                 except AskarError as exc:
                     self.pool.on_failure(store, exc)
+                    self.pool.errors[cause_of(last_error(exc))] += 1
                     # It may have been committed, so it must not be tried again.
                     raise StoreUnavailable(unknown=True) from exc
-            self.pool.writes_fail = False
+            self.pool.writes_fail, self.pool.is_writable = False, True
+            self.pool.commits += 1
             if doubled:
                 self.statistics.note_doubled(transaction.place)
 

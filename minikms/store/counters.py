@@ -75,6 +75,12 @@ class ChangeCounters:
     needs_ttl = False
     """True if a change may be seen late or never, so that cached values need a time limit."""
 
+    is_connected = True
+    """False while changes by other processes should be received at once, and are not."""
+
+    losses = 0
+    """The number of times that this began."""
+
     def __init__(self) -> None:
         self.values = _as_integers(bytearray(_BYTES))
 

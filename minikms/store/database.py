@@ -241,9 +241,9 @@ class Database:
         state = self._pool.state
         return state._replace(waiting=state.waiting + self._writes.waiting)
 
-    async def ping(self) -> None:
-        """Return once the store has answered; in a transaction if the last one failed."""
-        write = self._pool.writes_fail
+    async def ping(self, *, write: bool = False) -> None:
+        """Return once the store has answered; in a transaction if asked for, or the last failed."""
+        write = write or self._pool.writes_fail
 
         async def work() -> None:
             async with self._calls.transaction() if write else self._calls.session() as session:

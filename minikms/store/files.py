@@ -136,6 +136,25 @@ def disk_fault(folder: Path) -> str:
     return ""
 
 
+def note_backup(store: Path, begun: float) -> None:
+    """Note the time of a backup in a file beside the store, unless its folder is read-only."""
+    note = _note_of_backup(store)
+    with suppress(OSError):
+        note.touch(0o600)
+        os.utime(note, (begun, begun))
+
+
+def last_backup(store: Path | None) -> float:
+    """The time of the last backup of a store, in seconds since the epoch; 0 if none is known."""
+    with suppress(OSError):
+        return _note_of_backup(store).stat().st_mtime if store else 0.0
+    return 0.0
+
+
+def _note_of_backup(store: Path) -> Path:
+    return Path(f"{store.resolve()}-backup")
+
+
 class StoreFile:
     """The file of a store that a process has open, and the files beside it."""
 

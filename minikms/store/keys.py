@@ -14,6 +14,7 @@ from minikms.errors import (
     KeyExists,
     KeyNotFound,
     KeyUnreadable,
+    ProfileNotFound,
     ProfileProtected,
 )
 from minikms.events import CURRENT, set_key, set_keys
@@ -27,6 +28,7 @@ from minikms.store.directory import created, require_profile
 from minikms.store.entries import (
     ALIAS,
     DELETION,
+    KEY,
     DueError,
     DueKey,
     add_alias,
@@ -139,6 +141,17 @@ class KeyStore:
     async def ping(self) -> None:
         """Return once the store has answered."""
         await self._database.ping()
+
+    async def totals(self) -> tuple[int, int]:
+        """Count the keys and the profiles, in a session for each profile.
+
+        The keys of a profile that is removed meanwhile, or does not decrypt, do not count.
+        """
+        names, keys = await self.profiles(), 0
+        for name in names:
+            with suppress(ProfileNotFound, KeyUnreadable):
+                keys += await self._database.run(name, _count_keys, timeout=LONG_TIMEOUT)
+        return keys, len(names)
 
     # Keys
 
@@ -625,3 +638,7 @@ class KeyStore:
     async def change_settings(self, profile: str, changes: Mapping[str, Any]) -> ProfileSettings:
         """Change settings of a profile, and return all of them."""
         return await self._database.directory.change(profile, changes)
+
+
+async def _count_keys(session: Session) -> int:
+    return await session.count(KEY)

@@ -81,6 +81,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
         self._channel = ""
         self._unread = ""
         self._using = asyncio.Lock()
+        self.is_connected = False
 
     @asynccontextmanager
     async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:
@@ -130,7 +131,10 @@ class NotifyChangeCounters(PostgresChangeCounters):
             if missed:
                 LOGGER.warning("notices come again from %s", self._location)
             self.count()  # earlier notices were missed
+            self.is_connected = True
             await self._watch(lost)
+            self.is_connected = False
+            self.losses += 1
             self.count()
             LOGGER.warning("the connection that notices come from %s by is lost", self._location)
             missed = True

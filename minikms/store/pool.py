@@ -11,7 +11,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -21,6 +22,7 @@ from aries_askar import AskarError, AskarErrorCode, Store
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.askar import close_store, no_answer, open_store
+from minikms.store.askar_errors import cause_of
 from minikms.store.counters import ChangeCounters
 from minikms.store.files import StoreFile
 from minikms.store.layout import check_layout, read_layout
@@ -52,12 +54,18 @@ class PoolState(NamedTuple):
     """The state of the connections: their number, and how many are in use.
 
     `waiting` counts the calls without a connection, `reopened` the times the store was reopened.
+    `hanging` counts earlier pools that wait for calls that hang, `commits` the commits of this
+    process, `errors` its failed calls by cause. `is_writable` is false after a failed write.
     """
 
     connections: int
     in_use: int
     waiting: int
     reopened: int
+    hanging: int
+    commits: int
+    errors: Mapping[str, int]
+    is_writable: bool
 
 
 class _Free:
@@ -111,6 +119,9 @@ class StorePool:
         self.waiting = 0
         self.reopened = 0
         self.writes_fail = False
+        self.is_writable = True
+        self.commits = 0
+        self.errors: Counter[str] = Counter()
         self.on_short: Callable[[], None] = lambda: None  # called if no connection is free
         self.closing: set[asyncio.Task[object]] = set()
         self.writer_lock = writer_lock
@@ -134,7 +145,16 @@ class StorePool:
     def state(self) -> PoolState:
         """The state of the connections."""
         connections = self.location.max_connections
-        return PoolState(connections, self._free.in_use, self.waiting, self.reopened)
+        return PoolState(
+            connections,
+            self._free.in_use,
+            self.waiting,
+            self.reopened,
+            len(self.closing),
+            self.commits,
+            self.errors,
+            self.is_writable,
+        )
 
     @property
     def is_short(self) -> bool:
@@ -169,6 +189,7 @@ class StorePool:
             for lock in held:
                 lock.release()
             if isinstance(exc, TimeoutError):
+                self.errors["busy"] += 1
                 raise StoreUnavailable("Too many calls wait for the key store.") from None
             raise
         finally:
@@ -180,7 +201,12 @@ class StorePool:
     def require_room(self) -> None:
         """Raise StoreUnavailable while the disk is known to be full."""
         if self._file is not None:
-            self._file.require_room()
+            try:
+                self._file.require_room()
+            except StoreUnavailable:
+                self.errors["full"] += 1
+                self.is_writable = False
+                raise
 
     async def rekey(self, key: StoreKey) -> None:
         """Let another key open the store."""
@@ -195,6 +221,7 @@ class StorePool:
         """
         if exc.code not in (AskarErrorCode.BACKEND, AskarErrorCode.BUSY):
             return
+        self.is_writable = False
         if self._file is None:
             self.writes_fail = True
         elif store is self.store and exc.code is AskarErrorCode.BACKEND:
@@ -204,7 +231,9 @@ class StorePool:
 
     def on_silence(self) -> None:
         """Make the next health check write; connect again unless that was just done."""
+        self.errors["timeout"] += 1
         self.writes_fail = True
+        self.is_writable = False
         if self.location.backend != "postgres" or self._is_reconnecting():
             return
         if time.monotonic() - self._replaced_at >= _LONG_PAUSE:
@@ -238,6 +267,7 @@ class StorePool:
             try:
                 store = await open_store(self.location, self._key)
             except StoreError as exc:
+                self.errors[cause_of(str(exc))] += 1
                 if self._file is not None and not self._file.has_room():
                     return  # the open connections can read, and nobody writes
                 if str(exc) != self._reopen_error:  # once, not for every call
@@ -264,6 +294,7 @@ class StorePool:
                     break
                 except StoreError as exc:
                     why = str(exc)
+                    self.errors["refused"] += 1
             if why not in said:
                 LOGGER.warning("no new connections: %s", why)
                 said.add(why)

@@ -1,14 +1,11 @@
-"""The metrics of one process, for Prometheus: counters, times and samples.
+"""The metrics of one process, for Prometheus: counters and times of calls, and its state.
 
 serve/metrics_listener.py serves them.
 """
 
-import asyncio
-import contextlib
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -25,13 +22,12 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-from minikms.background import in_background
 from minikms.http.logs import EVENT
-from minikms.http.state import GONE, IN_FLIGHT
+from minikms.http.state import GONE
 from minikms.private_names import PrivateNames
 from minikms.rules import kind_of
 from minikms.startup_errors import MetricsError
-from minikms.web.state import SERVICE, STORE
+from minikms.web.state_metrics import StateMetrics
 
 LOGGER = logging.getLogger("minikms")
 
@@ -54,7 +50,7 @@ PRIVATE_NAMES: Final = PrivateNames(
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 # The files of a worker, as prometheus-client names them: by type, and a gauge also by its mode.
-_FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+_FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_livemin")
 _FILE_SIZE: Final = 1024 * 1024  # bytes
 
 # The value of an empty label: a path without a route, a call without a key, a caller who left
@@ -62,7 +58,6 @@ _FILE_SIZE: Final = 1024 * 1024  # bytes
 NONE: Final = GONE
 
 # In seconds.
-_SAMPLING_INTERVAL: Final = 1.0
 _BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -101,7 +96,6 @@ class Metrics:
         self.registry = CollectorRegistry()
         family: dict[str, Any] = {"namespace": "minikms", "registry": self.registry}
         times: dict[str, Any] = {**family, "buckets": _BUCKETS}
-        number: dict[str, Any] = {**family, "multiprocess_mode": "livesum"}
         self._requests = _ByLabels(
             Counter("requests", "Requests, by route and status.", ("route", "status"), **family)
         )
@@ -133,28 +127,6 @@ class Metrics:
                 **times,
             )
         )
-        self._keys_opened = Counter("keys_opened", "Keys read from the store for use.", **family)
-        self._reopened = Counter(
-            "store_reopened", "Times the store was reopened after a fault.", **family
-        )
-        self._hits = Counter("key_cache_hits", "Keys found in the cache.", **family)
-        self._misses = Counter("key_cache_misses", "Keys not found in the cache.", **family)
-        self._evictions = Counter(
-            "key_cache_evictions", "Keys evicted from the cache to make room.", **family
-        )
-        self._cached = Gauge("key_cache_keys", "Keys in the cache.", **number)
-        self._cached_bytes = Gauge("key_cache_bytes", "Memory of the keys in the cache.", **number)
-        self._in_flight = Gauge("requests_in_flight", "Requests under way.", **number)
-        self._connections = Gauge("connections", "Connections of callers.", **number)
-        self._store_connections = Gauge(
-            "store_connections", "Largest number of connections to the store.", **number
-        )
-        self._store_in_use = Gauge(
-            "store_connections_in_use", "Connections to the store in use.", **number
-        )
-        self._store_waiting = Gauge(
-            "store_calls_waiting", "Calls waiting for a connection to the store.", **number
-        )
         Gauge(
             "build_info",
             "The version that runs.",
@@ -162,14 +134,12 @@ class Metrics:
             multiprocess_mode="livemax",
             **family,
         ).labels(version("minikms"), platform.python_version()).set(1)
+        self._state = StateMetrics(self.registry, counts_keys=worker in (None, "worker 1"))
+        self.sampled = self._state.sampled
+        self.add = self._state.add
+        self.watch = self._state.watch
         if worker:
             _check_files(worker)
-        self._counted: dict[Counter, int] = {}
-        self._servers: list[web.Server] = []
-
-    def add(self, server: web.Server) -> None:
-        """Count the connections of a server."""
-        self._servers.append(server)
 
     def unreadable(self, status: int) -> None:
         """Count a request that did not parse."""
@@ -187,42 +157,6 @@ class Metrics:
             self._operation_times[event.operation, alg].observe(seconds)
             if event.rule is not None:
                 self._refusals[kind_of(event.rule),].inc()
-
-    @contextlib.asynccontextmanager
-    async def sampled(self, app: web.Application) -> AsyncIterator[None]:
-        """Sample the gauges once a second, and at the end."""
-
-        async def sample() -> None:
-            while True:
-                self._sample(app)
-                await asyncio.sleep(_SAMPLING_INTERVAL)
-
-        try:
-            async with in_background(sample()):
-                yield
-        finally:
-            self._sample(app)
-
-    def _sample(self, app: web.Application) -> None:
-        store = app[STORE]
-        pool = store.database.pool
-        self._in_flight.set(app[IN_FLIGHT].number)
-        self._connections.set(sum(len(server.connections) for server in self._servers))
-        self._store_connections.set(pool.connections)
-        self._store_in_use.set(pool.in_use)
-        self._store_waiting.set(pool.waiting)
-        cache = app[SERVICE].cache
-        self._cached.set(len(cache))
-        self._cached_bytes.set(cache.weight)
-        for counter, number in (
-            (self._reopened, pool.reopened),
-            (self._keys_opened, store.keys_opened),
-            (self._hits, cache.hits),
-            (self._misses, cache.misses),
-            (self._evictions, cache.evictions),
-        ):
-            counter.inc(number - self._counted.get(counter, 0))
-            self._counted[counter] = number
 
 
 def _file(kind: str, worker: str) -> Path:

@@ -239,7 +239,7 @@ def test_no_label_contains_names_chosen_by_callers(counted):
     assert {name for name, _ in seen} == allowed.keys()
     assert not [(name, value) for name, value in seen if value not in allowed[name]]
     others = {pair[0] for _, labels in found for pair in labels} - allowed.keys()
-    assert others == {"le", "version", "python"}
+    assert others == {"le", "version", "python", "cause", "reason", "signal"}
 
 
 @pytest.mark.process
@@ -256,7 +256,7 @@ def test_the_document_has_them_all(counted):
         expected.add((name, frozenset(labels)))
     document = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
     table = document.partition("<!-- metrics -->")[2].partition("<!-- /metrics -->")[0]
-    rows = re.findall(r"^\| `(minikms_\w+)` \| (.*?) ?\|", table, re.MULTILINE)
+    rows = re.findall(r"^\| `((?:minikms|process)_\w+)` \| (.*?) ?\|", table, re.MULTILINE)
     assert len(rows) == len(expected)
     assert {(name, frozenset(re.findall(r"\w+", labels))) for name, labels in rows} == expected
 
@@ -467,7 +467,7 @@ def test_the_folder_of_workers(pair, number):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {path.name for path in folder.iterdir()} == {
         f"{kind}_worker {n}.db"
-        for kind in ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+        for kind in ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_livemin")
         for n in (1, 2)
     }
     for path in folder.iterdir():

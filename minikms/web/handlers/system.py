@@ -5,9 +5,8 @@ from aiohttp import web
 from minikms.errors import ShuttingDown
 from minikms.http.answers import Answer, BodyAnswer
 from minikms.http.state import SHUTDOWN
-from minikms.web.messages import service
 from minikms.web.schemas import system_bodies as schemas
-from minikms.web.state import AUDIT, DOCUMENT, REGISTRY
+from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SERVICE
 
 _ALGORITHM = schemas.Algorithm()
 _STATUS = schemas.Health()
@@ -24,13 +23,18 @@ async def healthz(request: web.Request) -> Answer:
     return _STATUS.encode({"status": "alive"})
 
 
+async def require_ready(app: web.Application) -> None:
+    """Raise ShuttingDown, AuditUnavailable or StoreUnavailable unless the service is ready."""
+    if app[SHUTDOWN].begun:
+        raise ShuttingDown
+    if (audit := app[AUDIT]) is not None:
+        audit.require_writable()
+    await app[SERVICE].ping()
+
+
 async def readyz(request: web.Request) -> Answer:
     """Check that the key store answers and the audit log can be written."""
-    if request.app[SHUTDOWN].begun:
-        raise ShuttingDown
-    if (audit := request.app[AUDIT]) is not None:
-        audit.require_writable()
-    await service(request).ping()
+    await require_ready(request.app)
     return _STATUS.encode({"status": "ready"})
 
 

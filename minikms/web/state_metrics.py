@@ -1,0 +1,210 @@
+"""Metrics of the state of one process: its store, caches, connections and audit log, sampled."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from minikms.background import in_background
+from minikms.errors import KmsError
+from minikms.http.acceptor import REASONS, Places
+from minikms.http.state import CONFIG, IN_FLIGHT
+from minikms.store.askar_errors import CAUSES
+from minikms.store.files import last_backup
+from minikms.store.location import StoreLocation
+from minikms.web.handlers.system import require_ready
+from minikms.web.state import AUDIT, SERVICE, STORE
+
+# In seconds.
+_SAMPLE_EVERY: Final = 1.0
+_CHECK_EVERY: Final = 5.0
+_COUNT_EVERY: Final = 600.0
+
+
+class StateMetrics:
+    """The families that are sampled; of several processes, one `counts_keys`."""
+
+    def __init__(self, registry: CollectorRegistry, *, counts_keys: bool) -> None:
+        own: dict[str, Any] = {"registry": registry}
+        family: dict[str, Any] = {**own, "namespace": "minikms"}
+        number: dict[str, Any] = {**family, "multiprocess_mode": "livesum"}
+        most: dict[str, Any] = {**family, "multiprocess_mode": "livemax"}
+        least: dict[str, Any] = {**family, "multiprocess_mode": "livemin"}
+
+        self._keys_opened = Counter("keys_opened", "Keys read from the store for use.", **family)
+        self._hits = Counter("key_cache_hits", "Keys found in the cache.", **family)
+        self._misses = Counter("key_cache_misses", "Keys not found in the cache.", **family)
+        self._evictions = Counter(
+            "key_cache_evictions", "Keys evicted from the cache to make room.", **family
+        )
+        self._cached = Gauge("key_cache_keys", "Keys in the cache.", **number)
+        self._cached_bytes = Gauge("key_cache_bytes", "Memory of the keys in the cache.", **number)
+
+        self._in_flight = Gauge("requests_in_flight", "Requests under way.", **number)
+        self._connections = Gauge("connections", "Connections of callers.", **number)
+        self._refused = _by_value(
+            Counter(
+                "connections_refused", "Refused connections, by reason.", ("reason",), **family
+            ),
+            REASONS,
+        )
+        self._expires = Gauge(
+            "tls_certificate_expiry_timestamp_seconds", "End of the TLS certificate.", **least
+        )
+
+        self._reopened = Counter(
+            "store_reopened", "Times the store was reopened after a fault.", **family
+        )
+        self._store_connections = Gauge(
+            "store_connections", "Largest number of connections to the store.", **number
+        )
+        self._store_in_use = Gauge(
+            "store_connections_in_use", "Connections to the store in use.", **number
+        )
+        self._store_waiting = Gauge(
+            "store_calls_waiting", "Calls waiting for a connection to the store.", **number
+        )
+        self._hanging = Gauge(
+            "store_pools_hanging", "Earlier pools that wait for calls that hang.", **number
+        )
+        self._errors = _by_value(
+            Counter("store_errors", "Failed calls of the store, by cause.", ("cause",), **family),
+            CAUSES,
+        )
+        self._writable = Gauge("store_writable", "0 after a write that the store failed.", **least)
+        self._committed_at = Gauge(
+            "store_last_commit_timestamp_seconds", "Time of the last commit.", **most
+        )
+        self._notices = Gauge(
+            "store_notices_connected", "0 while notices of other processes are missed.", **least
+        )
+        self._losses = Counter(
+            "store_notices_lost", "Losses of the connection of notices.", **family
+        )
+        self._backed_up = Gauge(
+            "last_backup_timestamp_seconds", "Time of the last backup of the store.", **most
+        )
+        self._keys = Gauge("keys", "Keys in the store.", **most)
+        self._profiles = Gauge("profiles", "Profiles in the store.", **most)
+
+        self._ready = Gauge("ready", "1 if all processes are ready.", **least)
+        self._audit_writable = Gauge(
+            "audit_writable", "0 after a line that could not be written.", **least
+        )
+        self._audit_failing = Gauge(
+            "audit_heads_failing", "1 while heads of the audit log cannot be saved.", **most
+        )
+        self._open_files = Gauge(
+            "process_open_fds", "Open descriptors.", multiprocess_mode="livesum", **own
+        )
+        self._most_files = Gauge(
+            "process_max_fds", "Most descriptors of a process.", multiprocess_mode="livemin", **own
+        )
+        for gauge in (self._writable, self._notices, self._audit_writable):
+            gauge.set(1)
+
+        self._counts_keys = counts_keys
+        self._counted: dict[Counter, int] = {}
+        self._commits = 0
+        self._servers: list[web.Server] = []
+        self._places: Places | None = None
+        self._expiry: Callable[[], float] = float
+
+    def add(self, server: web.Server) -> None:
+        """Count the connections of a server."""
+        self._servers.append(server)
+
+    def watch(self, places: Places, expiry: Callable[[], float]) -> None:
+        """Watch the places for connections, and the end of a certificate's validity."""
+        self._places, self._expiry = places, expiry
+
+    @contextlib.asynccontextmanager
+    async def sampled(self, app: web.Application) -> AsyncIterator[None]:
+        """Sample once a second, and at the end; check and count now and then."""
+
+        async def sample() -> None:
+            while True:
+                self._sample(app)
+                await asyncio.sleep(_SAMPLE_EVERY)
+
+        async def check() -> None:
+            while True:
+                await self._check(app)
+                await asyncio.sleep(_CHECK_EVERY)
+
+        async def count() -> None:
+            while self._counts_keys:
+                with contextlib.suppress(KmsError):  # counted among the store's errors
+                    keys, profiles = await app[STORE].totals()
+                    self._keys.set(keys)
+                    self._profiles.set(profiles)
+                await asyncio.sleep(_COUNT_EVERY)
+
+        try:
+            async with in_background(sample()), in_background(check()), in_background(count()):
+                yield
+        finally:
+            self._sample(app)
+
+    def _sample(self, app: web.Application) -> None:
+        store, audit = app[STORE], app[AUDIT]
+        pool, cache, counters = store.database.pool, app[SERVICE].cache, store.database.counters
+        refused = self._places.refused if self._places else {}
+        self._in_flight.set(app[IN_FLIGHT].number)
+        self._connections.set(sum(len(server.connections) for server in self._servers))
+        self._expires.set(self._expiry())
+        self._store_connections.set(pool.connections)
+        self._store_in_use.set(pool.in_use)
+        self._store_waiting.set(pool.waiting)
+        self._hanging.set(pool.hanging)
+        self._writable.set(pool.is_writable)
+        if pool.commits != self._commits:
+            self._commits = pool.commits
+            self._committed_at.set(time.time())
+        self._notices.set(counters.is_connected)
+        if audit is not None:
+            self._audit_writable.set(audit.is_writable)
+            self._audit_failing.set(audit.is_failing)
+        self._cached.set(len(cache))
+        self._cached_bytes.set(cache.weight)
+        for counter, number in (
+            *((counter, pool.errors.get(cause, 0)) for cause, counter in self._errors.items()),
+            *((counter, refused.get(reason, 0)) for reason, counter in self._refused.items()),
+            (self._losses, counters.losses),
+            (self._reopened, pool.reopened),
+            (self._keys_opened, store.keys_opened),
+            (self._hits, cache.hits),
+            (self._misses, cache.misses),
+            (self._evictions, cache.evictions),
+        ):
+            counter.inc(number - self._counted.get(counter, 0))
+            self._counted[counter] = number
+
+    async def _check(self, app: web.Application) -> None:
+        """Check that the service is ready; after a failed write, try one."""
+        try:
+            await require_ready(app)
+        except KmsError:
+            self._ready.set(0)
+        else:
+            self._ready.set(1)
+        if not app[STORE].database.pool.is_writable:
+            with contextlib.suppress(KmsError):  # it stays so
+                await app[STORE].database.ping(write=True)
+        self._open_files.set(len(os.listdir("/dev/fd")))
+        self._most_files.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._backed_up.set(last_backup(StoreLocation.parse(app[CONFIG].store).path))
+
+
+def _by_value(family: Counter, values: Iterable[str]) -> dict[str, Counter]:
+    """The members of a family by the values of its label, each with a series from the beginning.
+
+    `increase()` does not see an increase from no series to one.
+    """
+    return {value: family.labels(value) for value in values}

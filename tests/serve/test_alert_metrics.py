@@ -1,0 +1,260 @@
+"""The metrics that alerts need, of services that something happens to."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from authority import Authority
+from cryptography import x509
+from serve.test_metrics import GENERATE, key, pids, until
+from stores import new_store
+
+from minikms.store.askar_errors import CAUSES, cause_of
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Options of a store that processes can share."""
+    return [*new_store(tmp_path), "--auth", "none"]
+
+
+@pytest.fixture
+def counted(serve, free_port):
+    """Start a service with metrics."""
+
+    def start(*args, **options):
+        return serve("--port", "0", "--metrics-port", free_port, *args, **options)
+
+    return start
+
+
+def value(service, name, **labels):
+    return service.metrics()[key(name, **labels)]
+
+
+@pytest.mark.process
+def test_a_service_that_is_well(counted, store, tmp_path):
+    begun = time.time()
+    service = counted(*store, "--audit-log", str(tmp_path / "audit.log"))
+    for profile in ("a", "b"):
+        assert service.status("POST", "/profile", b'{"name":"%s"}' % profile.encode()) == 200
+    until(lambda: value(service, "ready"))
+    until(lambda: value(service, "store_last_commit_timestamp_seconds"))
+    found = service.metrics()
+    for name in ("store_writable", "store_notices_connected", "audit_writable", "workers"):
+        assert found[key(name)] == 1, name
+    for name in ("store_pools_hanging", "store_notices_lost_total", "audit_heads_failing"):
+        assert found[key(name)] == 0, name
+    for name in ("tls_certificate_expiry_timestamp_seconds", "last_backup_timestamp_seconds"):
+        assert found[key(name)] == 0, name
+    assert begun <= found[key("store_last_commit_timestamp_seconds")] <= time.time()
+    assert {labels: n for (name, labels), n in found.items() if name == "store_errors_total"} == {
+        key("", cause=cause)[1]: 0 for cause in CAUSES
+    }
+
+
+@pytest.mark.process
+def test_keys_and_profiles_are_counted(counted, store):
+    service = counted(*store)
+    assert service.status("POST", "/profile", b'{"name":"a"}') == 200
+    for _ in range(3):
+        assert service.status("POST", "/key/generate", GENERATE) == 200
+    service.stop()
+    service = counted(*store)
+    until(lambda: value(service, "keys") == 3)
+    assert value(service, "profiles") == 2
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_resources_of_all_processes(counted, store, workers):
+    begun = time.time()
+    service = counted("--workers", str(workers), *store)
+    found = service.metrics()
+    assert 0 < found[key("process_cpu_seconds_total")] < 600
+    assert found[key("process_resident_memory_bytes")] > workers * 30_000_000
+    assert begun - 2 <= found[key("process_start_time_seconds")] <= time.time()
+    until(lambda: value(service, "process_open_fds") > workers * 10)
+    limit = resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)[0]
+    assert value(service, "process_max_fds") == limit
+
+
+@pytest.mark.process
+def test_workers_that_end_are_counted_by_signal(counted, store):
+    service = counted("--workers", "2", *store)
+    assert (value(service, "workers"), value(service, "workers_alive")) == (2, 2)
+    before = value(service, "process_cpu_seconds_total")
+    for number, name in ((signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "none")):
+        assert value(service, "worker_ends_total", signal=name) == 0
+        os.kill(pids(service)["worker 2"], number)
+        service.read_until(f"worker 2 (process {pids(service)['worker 2']}) ended")
+        until(lambda name=name: value(service, "worker_ends_total", signal=name) == 1)
+        service.read_until("worker 2 is process ")
+        until(lambda: value(service, "workers_alive") == 2)
+    # The processor time of ended workers stays counted.
+    assert value(service, "process_cpu_seconds_total") >= before
+
+
+@pytest.mark.process
+def test_a_store_that_is_locked_is_not_writable(counted, store, tmp_path):
+    service = counted(*store)
+    assert service.status("POST", "/key/generate", GENERATE) == 200
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503
+        until(lambda: value(service, "store_writable") == 0)
+        found = service.metrics()
+        assert sum(n for (name, _), n in found.items() if name == "store_errors_total") > 0
+    # Without a call: the service tries.
+    until(lambda: value(service, "store_writable") == 1)
+
+
+@pytest.mark.process
+def test_an_audit_log_that_cannot_be_written(counted, store, tmp_path):
+    log = tmp_path / "audit.log"
+    service = counted(*store, "--audit-log", str(log))
+    until(lambda: value(service, "ready") == 1)
+    log.rename(tmp_path / "away")
+    assert service.status("GET", "/keys") == 503
+    until(lambda: (value(service, "audit_writable"), value(service, "ready")) == (0, 0))
+    service.process.send_signal(signal.SIGHUP)
+    until(lambda: (value(service, "audit_writable"), value(service, "ready")) == (1, 1))
+
+
+@pytest.mark.process
+def test_heads_that_cannot_be_saved(counted, store, tmp_path):
+    service = counted(*store, "--audit-log", str(tmp_path / "audit.log"))
+    assert value(service, "audit_heads_failing") == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: value(service, "audit_heads_failing") == 1)
+    until(lambda: value(service, "audit_heads_failing") == 0)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [("--max-connections", "limit"), ("--max-connections-per-address", "address")],
+)
+def test_connections_that_are_refused(counted, option, reason):
+    service = counted(option, "1")
+    for other in ("limit", "address", "descriptors"):
+        assert value(service, "connections_refused_total", reason=other) == 0
+    with socket.create_connection((service.host, service.port)):
+        until(lambda: value(service, "connections") == 1)
+        with socket.create_connection((service.host, service.port)) as refused:
+            assert refused.recv(1) == b""
+    until(lambda: value(service, "connections_refused_total", reason=reason) == 1)
+
+
+@pytest.mark.process
+def test_the_end_of_the_certificate(counted, tmp_path):
+    authority = Authority(tmp_path, "one")
+    certificate, private = authority.issue("kms")
+    ends = x509.load_pem_x509_certificates(Path(certificate).read_bytes())[0].not_valid_after_utc
+    service = counted("--tls-cert", certificate, "--tls-key", private)
+    until(lambda: value(service, "tls_certificate_expiry_timestamp_seconds") == ends.timestamp())
+
+
+@pytest.mark.process
+def test_the_last_backup(counted, run, store, tmp_path):
+    service = counted(*store)
+    assert value(service, "last_backup_timestamp_seconds") == 0
+    begun = time.time()
+    options = store[:-2]
+    assert run("store", "backup", str(tmp_path / "b.db"), *options).returncode == 0
+    until(lambda: value(service, "last_backup_timestamp_seconds"))
+    assert begun - 1 <= value(service, "last_backup_timestamp_seconds") <= time.time()
+    made = value(service, "last_backup_timestamp_seconds")
+    # It exists already, so this one fails.
+    assert run("store", "backup", str(tmp_path / "b.db"), *options).returncode == 2
+    service.stop()
+    service = counted(*store)
+    until(lambda: value(service, "last_backup_timestamp_seconds") == made)
+
+
+@pytest.mark.process
+async def test_a_database_that_is_away(counted, make_store, own_postgres):
+    options = await make_store(own_postgres.create_database())
+    service = await asyncio.to_thread(counted, **options)
+
+    def reaches(**expected):
+        until(lambda: all(value(service, name) == n for name, n in expected.items()))
+
+    await asyncio.to_thread(reaches, ready=1, store_notices_connected=1, store_writable=1)
+    await asyncio.to_thread(own_postgres.stop, "immediate")
+    assert await asyncio.to_thread(service.status, "POST", "/key/generate", GENERATE) == 503
+    await asyncio.to_thread(reaches, ready=0, store_notices_connected=0, store_writable=0)
+    found = await asyncio.to_thread(service.metrics)
+    assert found[key("store_notices_lost_total")] >= 1
+    assert found[key("store_errors_total", cause="refused")] > 0
+    await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(reaches, ready=1, store_notices_connected=1, store_writable=1)
+
+
+@pytest.mark.process
+async def test_a_database_that_is_read_only(counted, make_store, own_postgres):
+    options = await make_store(own_postgres.create_database())
+    service = await asyncio.to_thread(counted, **options)
+    assert await asyncio.to_thread(service.status, "POST", "/key/generate", GENERATE) == 200
+    own_postgres.set("default_transaction_read_only", "on")
+
+    def seen():
+        until(lambda: value(service, "store_writable") == 0)
+        until(lambda: value(service, "store_errors_total", cause="read-only") > 0)
+
+    body = b'{"alg":"ed25519"}'
+    assert await asyncio.to_thread(service.status, "POST", "/key/generate", body) == 503
+    await asyncio.to_thread(seen)
+    own_postgres.set("default_transaction_read_only", "off")
+
+
+@pytest.mark.process
+async def test_a_database_that_does_not_answer(counted, make_store, own_postgres):
+    options = await make_store(own_postgres.create_database())
+    service = await asyncio.to_thread(counted, **options)
+    assert await asyncio.to_thread(service.status, "POST", "/key/generate", GENERATE) == 200
+    await asyncio.to_thread(own_postgres.pause)
+
+    def seen():
+        assert service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503
+        until(lambda: value(service, "store_errors_total", cause="timeout") > 0)
+        until(lambda: value(service, "store_writable") == 0)
+
+    try:
+        await asyncio.to_thread(seen)
+    finally:
+        await asyncio.to_thread(own_postgres.resume)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("Backend error: (code: 13) database or disk is full", "full"),
+        ('could not extend file "base/1": No space left on device', "full"),
+        ("attempt to write a readonly database", "read-only"),
+        ("cannot execute INSERT in a read-only transaction", "read-only"),
+        ("(code: 5) database is locked", "busy"),
+        ("pool timed out while waiting for an open connection", "busy"),
+        ("sorry, too many clients already", "busy"),
+        ("The store at postgres://… does not answer.", "timeout"),
+        ("error connecting: Connection refused (os error 111)", "refused"),
+        ("the database system is starting up", "refused"),
+        ("terminating connection due to administrator command", "lost"),
+        ("expected to read 5 bytes, got 0 bytes at EOF", "lost"),
+        ("Connection reset by peer (os error 104)", "lost"),
+        ("something else", "other"),
+        ("", "other"),
+    ],
+)
+def test_the_cause_of_an_error(text, cause):
+    assert cause_of(text) == cause
+    assert cause in CAUSES
