@@ -39,7 +39,7 @@ class DoorService(Protocol):
         """Perform an operation (`minikms.doors.operations`) with the key `by`.
 
         Raises UnsupportedOperation if the key cannot or may not do this, KeyNotUsable if its state
-        excludes it, RuleViolated if its rules do, and the errors of the operation.
+        excludes it, RuleViolated or OverRate if its rules do, and the errors of the operation.
         """
 
     async def perform_batch(

@@ -257,6 +257,8 @@ class JweOperations(KeyOperations):
         sender = None
         if jwe.sender is not None:
             sender = await self._key(profile, jwe.sender, _AS_SENDER)
+            if sender.rules is not None:
+                await self._rates.count(profile, sender)
         for key in (*reversed(keys), *([sender] if sender else ())):
             name_in_event(key)
             keep_key()

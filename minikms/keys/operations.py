@@ -24,8 +24,10 @@ from minikms.keys.operation import (
     UsableKey,
     refuse_private,
 )
+from minikms.keys.rates import KeyRates
 from minikms.keys.threads import Batches, is_slow, run
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.rates import RateTable
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.directory import PROFILE
@@ -64,12 +66,17 @@ class KeyOperations:
     rotations.
 
     Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that cannot, or may not, do
-    this, KeyNotUsable if its state excludes it, RuleViolated if its rules do, InvalidKey for a
-    malformed JWK, and the errors of the operation.
+    this, KeyNotUsable if its state excludes it, RuleViolated if its rules do, OverRate if it was
+    used as often as they allow, InvalidKey for a malformed JWK, and the errors of the operation.
     """
 
     def __init__(
-        self, registry: AlgorithmRegistry, store: KeyStore, *, cache: Bounds = NOTHING
+        self,
+        registry: AlgorithmRegistry,
+        store: KeyStore,
+        *,
+        cache: Bounds = NOTHING,
+        rates: RateTable | None = None,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -77,6 +84,7 @@ class KeyOperations:
             store.database.counters, cache, lambda found: found.weight(registry)
         )
         self.batches = Batches()
+        self._rates = KeyRates(rates or RateTable(), store)
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key; raises KeyNotFound or AliasNotFound."""
@@ -89,6 +97,8 @@ class KeyOperations:
         key = self._key_at_hand(profile, by, operation)
         if key is None:
             key = await self._read_key(profile, by, operation)
+        if key.rules is not None:
+            await self._rates.count(profile, key)
         algorithm = key.algorithm
         if operation.is_long or (algorithm.slow and is_slow(algorithm, key.use.operation)):
             result = await asyncio.to_thread(operation.compute, key)
@@ -118,6 +128,9 @@ class KeyOperations:
         Raises TooBusy. `check` is called now and then, and raises if the caller is gone.
         """
         key = await self._key(profile, by, batch)
+        if key.rules is not None:
+            number = sum(not isinstance(item, KmsError) for item in items)
+            await self._rates.count(profile, key, number)
         results = await self._run_batch(profile, key, batch, items, check)
         for kid in key.predecessors:
             left = [

@@ -48,6 +48,7 @@ from minikms.plugin.protocol import (
 )
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import ProfileSettings
+from minikms.rates import RateTable
 from minikms.records import (
     DEFAULT_PROFILE,
     SECOND,
@@ -80,9 +81,14 @@ class KeyService(JweOperations, VersionOperations):
     """
 
     def __init__(
-        self, registry: AlgorithmRegistry, store: KeyStore, *, cache: Bounds = NOTHING
+        self,
+        registry: AlgorithmRegistry,
+        store: KeyStore,
+        *,
+        cache: Bounds = NOTHING,
+        rates: RateTable | None = None,
     ) -> None:
-        super().__init__(registry, store, cache=cache)
+        super().__init__(registry, store, cache=cache, rates=rates)
         self._maker = KeyMaker()
         self._jwk_sets = JwkSets(registry, store, cache)
 

@@ -6,6 +6,7 @@ from typing import Final
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operations import KeyOperations, keep_in_cache
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.rates import RateTable
 from minikms.records import KeyRecord
 from minikms.store.cache import NOTHING, Bounds, Cache
 from minikms.store.directory import PROFILE
@@ -23,9 +24,14 @@ class VersionOperations(KeyOperations):
     """Finds the keys of a store by alias and version, and changes the versions."""
 
     def __init__(
-        self, registry: AlgorithmRegistry, store: KeyStore, *, cache: Bounds = NOTHING
+        self,
+        registry: AlgorithmRegistry,
+        store: KeyStore,
+        *,
+        cache: Bounds = NOTHING,
+        rates: RateTable | None = None,
     ) -> None:
-        super().__init__(registry, store, cache=cache)
+        super().__init__(registry, store, cache=cache, rates=rates)
         self._versions: Cache[KeyVersions] = Cache(
             store.database.counters,
             cache._replace(memory=min(cache.memory, _MEMORY)),

@@ -73,7 +73,8 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store, _audited(app, store):
         app[STORE] = store
         table = RateTable(app[CONFIG].rate_table)
-        app[SERVICE] = KeyService(app[REGISTRY], store, cache=_bounds(app[CONFIG]))
+        bounds = _bounds(app[CONFIG])
+        app[SERVICE] = KeyService(app[REGISTRY], store, cache=bounds, rates=table)
         app[GATE].rates = ProfileRates(table, store.database.directory)
         app[TOKENS] = Tokens(store.database)
         if app[CONFIG].seed_keys:

@@ -46,6 +46,9 @@ KEY: Final = "minikms.key"
 MATERIAL: Final = "minikms.material"
 ALIAS: Final = "minikms.alias"
 DELETION: Final = "minikms.deletion"
+
+# The uses of a key in a day, if its rules bound them (store/uses.py).
+USES: Final = "minikms.uses"
 ROTATION: Final = "minikms.rotation"
 
 # The entry of a profile that is public: category and name.
@@ -362,6 +365,9 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
         await session.remove(ROTATION, record.kid)
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
+    is_counted = record.rules is not None and record.rules.per_day is not None
+    if is_counted and await session.fetch(USES, record.kid) is not None:
+        await session.remove(USES, record.kid)
     await session.remove(KEY, record.kid)
     if session.keys is not None:
         session.keys -= 1

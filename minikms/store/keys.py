@@ -66,6 +66,7 @@ from minikms.store.rotation import (
 )
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
+from minikms.store.uses import lease_uses
 from minikms.store.writes import Work
 from minikms.versions import KeyVersions, kid_in
 
@@ -533,6 +534,20 @@ class KeyStore:
             return await schedule(session, replace(record, state=state or record.state), due)
 
         return await self._write(profile, work)
+
+    async def lease_uses(
+        self, profile: str, kid: str, most: int, least: int, wanted: int
+    ) -> tuple[int, int]:
+        """Lease uses of a key that has `most` in a day, as `store.uses.lease_uses` does."""
+
+        async def work(session: Transaction) -> tuple[int, int]:
+            return await lease_uses(session, kid, most, least, wanted)
+
+        outer = CURRENT.set(None)  # the call is recorded when it is done
+        try:
+            return await self._database.write(profile, work)
+        finally:
+            CURRENT.reset(outer)
 
     async def due(self, profile: str) -> list[str]:
         """The kids of up to a thousand keys whose deletion is due."""

@@ -37,7 +37,8 @@ class Doors:
     async def make(self, door, name, token=""):
         """Make a key; gives the status, the JSON, and the name that the door gives it."""
         if door == "aws":
-            status, body = await self.aws("CreateKey", token)
+            spec = {"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}
+            status, body = await self.aws("CreateKey", token, **spec)
             name = body.get("KeyMetadata", {}).get("KeyId", name)
         elif door == "vault":
             body = {"type": "ecdsa-p256"}
@@ -183,3 +184,30 @@ async def test_a_call_over_the_rate_is_refused(start_all, monkeypatch, door):
     )
     if door == "aws":
         assert body["__type"] == "ThrottlingException"
+
+
+@pytest.mark.parametrize("rule", ["per_minute", "per_day"])
+@pytest.mark.parametrize("door", DOORS)
+async def test_the_rate_of_a_key_holds_at_every_door(start_all, door, rule):
+    doors = await start_all()
+    _, _, name = await doors.make(door, "one")
+    [key] = await doors.keys()
+    rules = {"rules": {rule: 2}}
+    await ok(await doors.rest.patch(f"/key/{key['kid']}", json=rules))
+    signed = {"kid": key["kid"], "data": "aGk"}
+    await ok(await doors.rest.post("/sign", json=signed))
+
+    async def sign():
+        if door == "aws":
+            algorithm = {"Message": "aGk=", "SigningAlgorithm": "ECDSA_SHA_256"}
+            return await doors.aws("Sign", KeyId=name, **algorithm)
+        if door == "vault":
+            body = {"batch_input": [{"input": "aGk="}]}
+            return await doors.call(door, "POST", f"/v1/transit/sign/{name}", body)
+        body = {"data": "aGk=", "alg": "ES256"}
+        return await doors.call(door, "POST", f"/keys/{name}/sign", body)
+
+    assert (await sign())[0] == 200
+    status, body = await sign()
+    assert (status, rule in json.dumps(body)) == ({"aws": 400}.get(door, 429), True)
+    assert (await doors.rest.post("/sign", json=signed)).status == 429

@@ -1,0 +1,156 @@
+"""The rates of a key: how often its private part is used in a minute and in a day."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from calls import ok
+from problems import refused, slug_of
+
+from minikms import rates
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+from minikms.web.state import SERVICE, STORE
+
+DATA = "aGk"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of rates, which a test moves, in seconds."""
+    now = [time.monotonic_ns()]
+    monkeypatch.setattr(rates, "_now", lambda: now[0])
+
+    def move(seconds):
+        now[0] += int(seconds * 10**9)
+
+    return move
+
+
+async def uses(client, path, number, body):
+    """The slugs of so many calls, "" for successes."""
+    return [await slug_of(await client.post(path, json=body)) for _ in range(number)]
+
+
+async def test_a_key_signs_so_often_in_a_minute(client, generate, clock):
+    key = await generate(rules={"per_minute": 3})
+    body = {"kid": key["kid"], "data": DATA}
+    assert await uses(client, "/sign", 5, body) == ["", "", "", "over-rate", "over-rate"]
+    answer = await client.post("/sign", json=body)
+    problem = await refused(answer, 429, "over-rate")
+    assert "per_minute" in problem["detail"]
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    clock(int(answer.headers["Retry-After"]))
+    assert (await uses(client, "/sign", 1, body)) == [""]
+    # Another key has its own.
+    other = await generate(rules={"per_minute": 3})
+    assert await uses(client, "/sign", 1, {"kid": other["kid"], "data": DATA}) == [""]
+
+
+async def test_every_use_of_the_private_part_counts(client, generate, clock):
+    key = await generate("p256", alias="k", rules={"per_minute": 4}, exportable=True)
+    signed = {"kid": key["kid"], "data": DATA}
+    verified = {**signed, "sig": DATA}
+    assert await uses(client, "/verify", 9, verified) == [""] * 9
+    for path, body in (
+        ("/jws/sign", {"alias": "k", "payload": DATA}),
+        ("/cose/sign", {"kid": key["kid"], "payload": DATA}),
+        ("/csr", {"kid": key["kid"], "subject": "CN=x"}),
+        ("/sign", signed),
+    ):
+        assert await uses(client, path, 1, body) == [""]
+    assert await uses(client, "/sign", 1, signed) == ["over-rate"]
+    export = await client.get(f"/key/{key['kid']}/export")
+    await refused(export, 429, "over-rate")
+    assert await uses(client, "/verify", 1, verified) == [""]
+
+
+async def test_decryption_counts(client, generate, clock):
+    key = await generate("a256gcm", rules={"per_minute": 2})
+    by = {"kid": key["kid"]}
+    made = await ok(await client.post("/encrypt", json={**by, "plaintext": DATA}))
+    body = {**by, **{name: made[name] for name in ("ciphertext", "nonce", "tag")}}
+    assert await uses(client, "/decrypt", 2, body) == ["", "over-rate"]
+
+
+async def test_a_batch_counts_as_its_items(client, generate, clock):
+    key = await generate(rules={"per_minute": 10})
+
+    def batch(number):
+        return {"kid": key["kid"], "items": [{"data": DATA}] * number}
+
+    for number, slug in ((7, ""), (4, "over-rate"), (3, ""), (1, "over-rate")):
+        assert await uses(client, "/sign/batch", 1, batch(number)) == [slug]
+
+
+async def test_a_call_that_another_rule_refuses_does_not_count(client, generate, clock):
+    key = await generate("p256", rules={"raw": False, "per_minute": 1})
+    signed = {"kid": key["kid"], "data": DATA}
+    assert await uses(client, "/sign", 3, signed) == ["rule-violated"] * 3
+    assert await uses(client, "/jws/sign", 1, {"kid": key["kid"], "payload": DATA}) == [""]
+
+
+async def test_the_audit_log_names_the_rate(start, tmp_path, clock):
+    log = tmp_path / "audit.log"
+    client = await start(create_service(Config(audit_log=str(log))))
+    made = {"alg": "ed25519", "rules": {"per_minute": 1, "per_day": 3}}
+    key = await ok(await client.post("/key/generate", json=made))
+    body = {"kid": key["kid"], "data": DATA}
+    for _ in range(5):
+        await uses(client, "/sign", 2, body)
+        clock(120)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    found = [
+        (line["outcome"], line.get("rule")) for line in lines if line.get("operation") == "sign"
+    ]
+    minute, day = ("over-rate", "per_minute"), ("over-rate", "per_day")
+    assert found == [("success", None), minute] * 3 + [day, minute] * 2
+
+
+@pytest.mark.each_store
+async def test_a_key_signs_so_often_in_a_day(client, generate):
+    key = await generate(rules={"per_day": 5})
+    body = {"kid": key["kid"], "data": DATA}
+    assert await uses(client, "/sign", 7, body) == [""] * 5 + ["over-rate"] * 2
+    answer = await client.post("/sign", json=body)
+    await refused(answer, 429, "over-rate")
+    assert 80_000 < int(answer.headers["Retry-After"]) <= 86_400
+
+
+async def test_a_call_over_the_rate_of_a_day_does_not_ask_the_store(client, generate, monkeypatch):
+    key = await generate(rules={"per_day": 1})
+    body = {"kid": key["kid"], "data": DATA}
+    assert await uses(client, "/sign", 2, body) == ["", "over-rate"]
+    monkeypatch.setattr(client.app[STORE], "lease_uses", None)
+    assert await uses(client, "/sign", 2, body) == ["over-rate"] * 2
+
+
+@pytest.mark.each_store
+async def test_a_restart_and_other_services_do_not_renew_a_day(start, any_store, client, generate):
+    if not any_store:
+        pytest.skip("a store in memory has one service")
+    key = await generate(rules={"per_day": 100})
+    body = {"kid": key["kid"], "data": DATA}
+    services = [client, await start(create_service(Config(**any_store)))]
+    passed = 0
+    for _ in range(3):  # each time with a new service, as after a kill
+        calls = [service.post("/sign", json=body) for service in services for _ in range(20)]
+        slugs = [await slug_of(answer) for answer in await asyncio.gather(*calls)]
+        passed += slugs.count("")
+        services = [services[1], await start(create_service(Config(**any_store)))]
+    assert 90 <= passed <= 100
+
+
+@pytest.mark.each_store
+async def test_a_deleted_key_leaves_no_uses(client, generate):
+    key = await generate(rules={"per_day": 5})
+    await uses(client, "/sign", 1, {"kid": key["kid"], "data": DATA})
+    database = client.app[SERVICE]._store.database
+
+    async def work(session):
+        return await session.count("minikms.uses")
+
+    assert await database.run("default", work) == 1
+    await ok(await client.delete(f"/key/{key['kid']}"))
+    assert await database.run("default", work) == 0
