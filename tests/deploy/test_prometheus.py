@@ -69,7 +69,7 @@ def test_metrics_are_those_of_the_service():
     families = {name: set(re.findall(r"\w+", labels)) for name, labels in rows}
     assert len(families) > 10
     for query in QUERIES:
-        for name, labels in re.findall(r"\b(minikms_\w+)(?:{(.*?)})?", query):
+        for name, labels in re.findall(r"\b((?:minikms|process)_\w+)(?:{(.*?)})?", query):
             family = re.sub(r"_(bucket|sum|count)$", "", name)
             assert family in families, query
             known = families[family] | {"job", "instance", "le"}
