@@ -18,6 +18,8 @@ PLACES = (
     ("integrations/acapy/pyproject.toml", '"minikms-client=={}"'),
     ("integrations/credo/package.json", '"version": "{}"'),
     ("integrations/credo/README.md", "minikms-credo-{}.tgz"),
+    ("deploy/helm/minikms/Chart.yaml", "\nversion: {}\n"),
+    ("deploy/helm/minikms/Chart.yaml", "\nappVersion: {}\n"),
 )
 
 

@@ -29,17 +29,17 @@ def promtool(*args, folder):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@tool("promtool", "prometheus")
+@tool("promtool", "promtool")
 def test_rules_are_valid():
     promtool("check", "rules", "--lint-fatal", "alerts.yaml", folder=FOLDER)
 
 
-@tool("promtool", "prometheus")
+@tool("promtool", "promtool")
 def test_rules_do_what_their_tests_say():
     promtool("test", "rules", "alerts_test.yaml", folder=FOLDER)
 
 
-@tool("promtool", "prometheus")
+@tool("promtool", "promtool")
 def test_queries_of_the_dashboard_are_valid(tmp_path):
     rules = []
     for number, query in enumerate(QUERIES):
