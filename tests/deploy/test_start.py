@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ import yaml
 from chart import container, needs_helm, render
 from chart import environment as variables_of
 from deployment import DEPLOY, settings
+from ports import free_port
 from postgres import let_through
-from service_process import MINIKMS, environment
+from service_process import MINIKMS, Service, environment
 
 from minikms.store.askar import new_raw_key
 
@@ -65,13 +67,14 @@ def compose():
     return Deployment(given, services["init"]["command"], ["serve"])
 
 
-def chart():
-    init, kms = (container(render({}), name) for name in ("init", "minikms"))
+def chart(**store):
+    objects = render({"store": store} if store else {})
+    init, kms = (container(objects, name) for name in ("init", "minikms"))
     return Deployment(variables_of(kms), init["args"], kms["args"])
 
 
-@pytest.fixture
-def folder():
+@contextlib.contextmanager
+def folder_of_user():
     """A folder of the user, with the folders and secrets of the files in it."""
     for path in (Path(sys.prefix), Path(sys.executable).resolve(), Path(__file__)):
         let_through(path)
@@ -106,46 +109,89 @@ PLACES = {
 }
 
 
+class Started(NamedTuple):
+    """A service, a function that calls it, and its folder."""
+
+    service: Service
+    call: Callable[..., int]
+    folder: Path
+
+
+@pytest.fixture
+def start(serve):
+    """Make the store of a deployment, and start its service."""
+    with contextlib.ExitStack() as folders:
+
+        def begin(deployment, **more):
+            folder = folders.enter_context(folder_of_user())
+
+            def moved(text):
+                places = "|".join(PLACES)
+                return re.sub(
+                    rf"(^|://)({places})", lambda at: f"{at[1]}{folder}/{PLACES[at[2]]}", text
+                )
+
+            given = {name: moved(value) for name, value in deployment.environment.items()} | more
+            done = subprocess.run(
+                (*COMMAND, *map(moved, deployment.init)), env=environment() | given, check=False,
+                timeout=60, capture_output=True, text=True,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            if "MINIKMS_METRICS_PORT" in given:
+                given["MINIKMS_METRICS_PORT"] = str(free_port())
+            for name in ("HOST", "METRICS_HOST"):
+                given[f"MINIKMS_{name}"] = "127.0.0.1"
+            given["MINIKMS_PORT"] = "0"
+            assert deployment.serve == ["serve"]
+            named = {name.removeprefix("MINIKMS_").lower(): value for name, value in given.items()}
+            service = serve(command=COMMAND, **named)
+            if "MINIKMS_ADMIN_TOKEN_FILE" in given:
+                token = Path(given["MINIKMS_ADMIN_TOKEN_FILE"]).read_text().strip()
+            else:
+                token = re.search(r"mkms_\S+", done.stdout)[0]
+
+            def call(path, body=None):
+                headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+                with contextlib.closing(service.connect()) as connection:
+                    connection.request("POST" if body else "GET", path, body, headers)
+                    with connection.getresponse() as response:
+                        response.read()
+                        return response.status
+
+            return Started(service, call, folder)
+
+        yield begin
+
+
+GENERATE = "/key/generate", b'{"alg":"p256","alias":"k"}'
+SIGN = "/sign", b'{"alias":"k","data":"aGVsbG8"}'
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("deployment", [unit, compose, pytest.param(chart, marks=needs_helm)])
-def test_a_service_starts_signs_and_stops(deployment, folder, serve, free_port):
-    variables, init, arguments = deployment()
-
-    def moved(text):
-        places = "|".join(PLACES)
-        return re.sub(rf"(^|://)({places})", lambda at: f"{at[1]}{folder}/{PLACES[at[2]]}", text)
-
-    given = {name: moved(value) for name, value in variables.items()}
-    done = subprocess.run(
-        (*COMMAND, *map(moved, init)), env=environment() | given, check=False, timeout=60,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    if "MINIKMS_METRICS_PORT" in given:
-        given["MINIKMS_METRICS_PORT"] = free_port
-    given |= {"MINIKMS_HOST": "127.0.0.1", "MINIKMS_METRICS_HOST": "127.0.0.1", "MINIKMS_PORT": "0"}
-    named = {name.removeprefix("MINIKMS_").lower(): value for name, value in given.items()}
-    assert arguments == ["serve"]
-    service = serve(command=COMMAND, **named)
-    if "MINIKMS_ADMIN_TOKEN_FILE" in given:
-        token = Path(given["MINIKMS_ADMIN_TOKEN_FILE"]).read_text().strip()
-    else:
-        token = re.search(r"mkms_\S+", done.stdout)[0]
-
-    def call(path, body=None):
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        with contextlib.closing(service.connect()) as connection:
-            connection.request("POST" if body else "GET", path, body, headers)
-            with connection.getresponse() as response:
-                response.read()
-                return response.status
-
+def test_a_service_starts_signs_and_stops(deployment, start):
+    service, call, folder = start(deployment())
     assert call("/readyz") == 200
-    assert call("/key/generate", b'{"alg":"p256","alias":"k"}') == 200
+    assert call(*GENERATE) == 200
     service.process.send_signal(signal.SIGHUP)  # ExecReload
-    assert call("/sign", b'{"alias":"k","data":"aGVsbG8"}') == 200
-    (log,) = (path for path in folder.rglob("audit.log"))
+    assert call(*SIGN) == 200
+    (log,) = folder.rglob("audit.log")
     assert '"operation":"sign","outcome":"success"' in log.read_text()
     (store,) = folder.rglob("keys.db")
     assert store.stat().st_uid == log.stat().st_uid == USER.pw_uid
     assert service.stop()[0] == 0
+
+
+@needs_helm
+@pytest.mark.process
+@pytest.mark.timeout(120)  # two commands and two services, one after the other
+def test_replicas_on_postgresql_share_their_keys(start, postgres_server):
+    database = postgres_server.create_database()
+    deployment = chart(kind="postgres")
+    assert deployment.environment["MINIKMS_STORE"] == "store-url"
+    first = start(deployment, MINIKMS_STORE=database)
+    assert first.call(*GENERATE) == 200
+    second = start(deployment, MINIKMS_STORE=database)
+    assert second.call(*SIGN) == 200
+    (log,) = second.folder.rglob("audit.log")
+    assert '"operation":"sign","outcome":"success"' in log.read_text()
