@@ -25,6 +25,7 @@ from aiohttp_swagger3 import (
 from minikms.http.answers import Handler
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.private_names import PrivateNames
+from minikms.web.files import own_file, sent_file
 from minikms.web.handlers.system import openapi, to_docs
 from minikms.web.openapi import complete
 from minikms.web.routes import Route
@@ -43,11 +44,6 @@ PRIVATE_NAMES: Final = PrivateNames(
 _LICENSE: Final = SwaggerLicense(
     name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0"
 )
-_TYPES: Final = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-}
 
 
 def add_to(
@@ -70,12 +66,12 @@ def add_to(
     spec, swagger_ui = _library()
     add("/", to_docs)
     add("/docs", to_docs)
-    add("/docs/", _own_file(FOLDER / "index.html"))
+    add("/docs/", own_file(FOLDER / "index.html"))
     add("/docs/swagger.json", openapi)
     for name in ("page.css", "page.js"):
-        add(f"/docs/{name}", _own_file(FOLDER / name))
+        add(f"/docs/{name}", own_file(FOLDER / name))
     for file in swagger_ui.iterdir():
-        add(f"/docs/swagger_ui_static/{file.name}", _file(file, {}))
+        add(f"/docs/swagger_ui_static/{file.name}", sent_file(file, {}))
 
     def make() -> bytes:
         complete(spec, routes, registry, guarded=guarded)
@@ -114,18 +110,3 @@ def _without_checker() -> Iterator[None]:
         yield
     finally:
         library.fastjsonschema = compiler
-
-
-def _own_file(file: Path) -> Handler:
-    headers = {
-        "Content-Type": f"{_TYPES[file.suffix]}; charset=utf-8",
-        "Cache-Control": "no-cache",  # another version of the service has another page
-    }
-    return _file(file, headers)
-
-
-def _file(file: Path, headers: dict[str, str]) -> Handler:
-    async def send(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(file, headers=headers)
-
-    return send

@@ -1,0 +1,33 @@
+"""Static files of pages, each at a path of its own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from minikms.http.answers import CACHE_CONTROL, Handler
+
+_TYPES: Final = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+}
+
+
+def own_file(file: Path) -> Handler:
+    """The handler that sends a file of this package."""
+    headers = {
+        "Content-Type": f"{_TYPES[file.suffix]}; charset=utf-8",
+        CACHE_CONTROL: "no-cache",  # another version of the service has another page
+    }
+    return sent_file(file, headers)
+
+
+def sent_file(file: Path, headers: Mapping[str, str]) -> Handler:
+    """The handler that sends a file with these headers."""
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(file, headers=headers)
+
+    return send
