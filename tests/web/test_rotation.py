@@ -27,6 +27,7 @@ def get(client):
     async def call(kid):
         found = await (await client.get(f"/key/{kid}")).json()
         del found["cose_key"]  # which only this call gives
+        found.pop("predecessors", None)
         return found
 
     return call
@@ -52,11 +53,33 @@ async def test_a_rotation_moves_aliases_and_keeps_the_old_key(client, generate, 
     assert await get(old["kid"]) == old | {"aliases": [], "state": "verify-only"}
     for alias in ("a", "b"):
         named = await (await client.get(f"/key?alias={alias}")).json()
-        assert named == new | {"cose_key": named["cose_key"]}
+        own = {"cose_key": named["cose_key"], "predecessors": [old["kid"]]}
+        assert named == new | own
     assert [key["kid"] for key in await (await client.get("/keys")).json()] == [
         old["kid"],
         new["kid"],
     ]
+
+
+async def test_a_key_names_the_keys_before_it(client, generate, rotate):
+    kids = [(await generate(alias="a"))["kid"]]
+    for number in range(18):
+        kids.append((await rotate(kids[-1]))["kid"])
+        if number == 9:
+            body = {"alias": "b"}
+            assert (await client.post(f"/key/{kids[-1]}/associate", json=body)).status == 200
+
+    async def before(query):
+        key = await (await client.get(query)).json()
+        return key.get("predecessors")
+
+    newest_first = kids[::-1]
+    for query in (f"/key/{kids[-1]}", "/key?alias=a", "/key?alias=b"):
+        assert await before(query) == newest_first[1:17]
+    assert await before(f"/key/{kids[0]}") is None
+    assert await before(f"/key/{kids[-2]}") is None  # they are the next key's
+    await client.delete(f"/key/{kids[-1]}/associate?alias=a")
+    assert await before(f"/key/{kids[-1]}") == newest_first[1:9]
 
 
 async def test_a_rotated_key_keeps_its_operations(generate, rotate):

@@ -35,7 +35,8 @@ class Key:
     `rules` are the rules of the key, as JSON has them; None if it has none.
     The service rotates it every `rotate_every`, the next time at `rotates`; both are None without a
     schedule.
-    `cose_key` is its COSE_Key, which only `get_key` and `find_key` give.
+    `cose_key` is its COSE_Key, and `predecessors` are the kids of the keys that it has replaced by
+    rotation, newest first; only `get_key` and `find_key` give them.
     """
 
     kid: str
@@ -61,6 +62,7 @@ class Key:
     x5t_s256: str | None = None
     rules: Mapping[str, Any] | None = None
     cose_key: bytes | None = field(default=None, compare=False)
+    predecessors: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Key":
@@ -89,6 +91,7 @@ class Key:
             x5t_s256=optional(text, data.get("x5t#S256")),
             rules=optional(members, data.get("rules")),
             cose_key=optional(decode, data.get("cose_key")),
+            predecessors=texts(data.get("predecessors", [])),
         )
 
 

@@ -272,14 +272,25 @@ class Key(Body):
 
 
 class KeyWithCose(Key):
-    """A key, with its COSE_Key; a form that its algorithm does not have is null."""
+    """A key, with its COSE_Key and the keys before it; a form that it does not have is null."""
 
     cose_key = Base64Url("Public key as COSE_Key (RFC 9052).", required=True, allow_none=True)
+    predecessors = ListOf(
+        kid(), "Keys that rotations replaced by it, newest first; left out if there are none."
+    )
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """Dump the record of a key, from whose JWK the COSE_Key is made."""
+        written = super().dump(obj, many=many)
         made = cose_key(obj.jwk)
-        return super().dump(obj, many=many) | {"cose_key": None if made is None else b64url(made)}
+        written["cose_key"] = None if made is None else b64url(made)
+        # The list of an alias begins as the list of an older alias does.
+        before = dict.fromkeys(each for kids in obj.predecessors.values() for each in kids)
+        if before:
+            written["predecessors"] = list(before)
+        else:
+            del written["predecessors"]
+        return written
 
 
 class GeneratedKeys(Body):
