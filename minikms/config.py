@@ -173,6 +173,7 @@ class Config:
     jwt_jwks: str = _access("", "JWK Set with the issuer's keys.", value="FILE or URL")
     audit_log: str = _option("", "File that records every call.", heading=AUDIT, value="FILE")
     docs: bool = _option(True, "Serve /docs and /openapi.json.")
+    console: bool = _option(True, "Serve /console/.")
     seed_keys: str = _option("", "Profiles and keys to load at startup, for tests.", value="FILE")
     without_algorithm: tuple[str, ...] = _option(
         (),

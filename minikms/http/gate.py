@@ -174,13 +174,16 @@ class Gate:
 
         return expecting
 
-    def page(self, handler: Handler) -> Handler:
-        """Guard a page for people, which no other page may show in a frame."""
+    def page(self, handler: Handler, policy: str = "frame-ancestors 'none'") -> Handler:
+        """Guard a page for people with a Content-Security-Policy.
+
+        By default no other page may show it in a frame.
+        """
 
         async def page(request: web.Request) -> Answer:
             response = await handler(request)
             if not isinstance(response, bytes):
-                response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+                response.headers["Content-Security-Policy"] = policy
             return response
 
         return self.hosted(page)

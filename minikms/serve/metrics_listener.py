@@ -11,16 +11,17 @@ import logging
 import multiprocessing
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from minikms.addresses import url_host
 from minikms.config import Config
+from minikms.errors import TooBusy
 from minikms.http.acceptor import Acceptor, Places
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, OBSERVER, Shutdown
@@ -28,12 +29,16 @@ from minikms.serve.ports import cannot_listen
 from minikms.serve.process_metrics import ProcessCollector, Processes, only_this_process
 from minikms.startup_errors import MetricsError
 from minikms.web.metrics import FOLDER, PRIVATE_NAMES, Metrics
+from minikms.web.state import METRICS
 
 LOGGER = logging.getLogger("minikms")
 
 # The largest number of connections to this listener.
 _CONNECTIONS: Final = 100
 _SHUTDOWN_TIMEOUT: Final = 1.0  # seconds
+
+# The time in which the parent answers a worker.
+_PATIENCE: Final = ClientTimeout(5)
 
 
 def add_to(app: web.Application) -> None:
@@ -45,6 +50,9 @@ def add_to(app: web.Application) -> None:
         return
     metrics = Metrics(multiprocessing.current_process().name if parent else None)
     app[OBSERVER] = metrics
+    of_this: Callable[[], Awaitable[bytes]] = partial(_text, metrics.registry)
+    of_all: Callable[[], Awaitable[bytes]] = partial(_of_parent, app[CONFIG])
+    app[METRICS] = of_all if parent else of_this
     app.cleanup_ctx.append(metrics.sampled)
     if not parent:
         metrics.registry.register(ProcessCollector())
@@ -77,10 +85,24 @@ async def for_workers(
             yield partial(multiprocess.mark_process_dead, path=path)
 
 
+async def _text(registry: CollectorRegistry) -> bytes:
+    return await asyncio.to_thread(generate_latest, registry)
+
+
+async def _of_parent(config: Config) -> bytes:
+    """The metrics of all workers, which the parent of this one serves; raises TooBusy."""
+    url = f"http://{url_host(config.metrics_host)}:{config.metrics_port}/metrics"
+    try:
+        async with ClientSession(timeout=_PATIENCE) as session, session.get(url) as answer:
+            return await answer.read()
+    except (ClientError, TimeoutError):
+        raise TooBusy() from None
+
+
 @contextlib.asynccontextmanager
 async def _listening(config: Config, registry: CollectorRegistry) -> AsyncIterator[None]:
     async def metrics(request: web.Request) -> web.Response:
-        text = await asyncio.to_thread(generate_latest, registry)
+        text = await _text(registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     app = web.Application()

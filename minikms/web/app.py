@@ -15,7 +15,7 @@ from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD, Sh
 from minikms.http.unread import UnreadAnswers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
-from minikms.web import page
+from minikms.web import console, page
 from minikms.web.handlers.system import openapi as openapi_document
 from minikms.web.messages import asked_profile, published_profile
 from minikms.web.parameters import reading, refuse_query
@@ -62,6 +62,8 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
     gate, config = app[GATE], app[CONFIG]
     if config.docs:
         page.add_to(app, routes, registry, gate.page, guarded=config.needs_token)
+    if config.console:
+        console.add_to(app, gate)
     for route in routes:
         handler: Any = route.handler
         if route.scope == OPEN:  # monitors and browsers add parameters of their own

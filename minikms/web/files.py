@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import web
@@ -12,16 +13,18 @@ _TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
+    ".svg": "image/svg+xml",
 }
 
 
-def own_file(file: Path) -> Handler:
-    """The handler that sends a file of this package."""
-    headers = {
+def own_file(file: Path, headers: Mapping[str, str] = MappingProxyType({})) -> Handler:
+    """The handler that sends a file of this package, with further headers."""
+    own = {
+        **headers,
         "Content-Type": f"{_TYPES[file.suffix]}; charset=utf-8",
         CACHE_CONTROL: "no-cache",  # another version of the service has another page
     }
-    return sent_file(file, headers)
+    return sent_file(file, own)
 
 
 def sent_file(file: Path, headers: Mapping[str, str]) -> Handler:

@@ -1,7 +1,7 @@
 """State that handlers share: the keys (AppKey) of the application."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -22,6 +22,8 @@ AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
 AUDIT_SEARCH: Final[web.AppKey[AuditSearch | None]] = web.AppKey("audit_search")
 # Prefixes of aliases that only doors give, move and remove.
 RESERVED_ALIASES: Final[web.AppKey[tuple[str, ...]]] = web.AppKey("reserved_aliases")
+# Returns the metrics as text; unset if they are disabled.
+METRICS: Final[web.AppKey[Callable[[], Awaitable[bytes]]]] = web.AppKey("metrics")
 # The OpenAPI document.
 DOCUMENT: Final[web.AppKey["Document"]] = web.AppKey("document")
 

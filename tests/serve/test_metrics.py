@@ -262,6 +262,17 @@ def test_the_document_has_them_all(counted):
 
 
 @pytest.mark.process
+def test_the_console_reads_the_sums_of_all_workers(pair):
+    assert pair.status("POST", "/key/generate", GENERATE) == 200
+    ask_all(pair)
+    labels = 'alg="ed25519",operation="generateKey",outcome="success"'
+    for _ in range(10):  # whichever of the two answers
+        status, kind, text = get(pair.port, "/console/metrics")
+        assert (status, kind.partition(";")[0]) == (200, "text/plain")
+        assert f"minikms_operations_total{{{labels}}} 1.0\n".encode() in text
+
+
+@pytest.mark.process
 def test_keys_that_are_opened(counted):
     service = counted()
     for body in GENERATE, GENERATE_OTHER:

@@ -1,7 +1,9 @@
 """Fixtures of tests over HTTP: clients, new keys, and a bare connection."""
 
 import asyncio
+import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -269,3 +271,53 @@ def connect(client: Any, connect_to: Any) -> Callable[[], Awaitable[Connection]]
 async def connection(connect: Callable[[], Awaitable[Connection]]) -> Connection:
     """One connection to the service."""
     return await connect()
+
+
+# Without these, Chromium as root does not start, or asks hosts of its own for updates.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Any]:
+    """A browser that the tests of a module share: each has a profile of its own."""
+    playwright = pytest.importorskip(
+        "playwright.async_api", reason="needs playwright: pip install -e '.[test-all]'"
+    )
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing = "chromium is missing: apt-get install chromium"
+        if os.environ.get("MINIKMS_TEST_REQUIRE_BROWSER") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    async with playwright.async_playwright() as running:
+        options = {"executable_path": chromium, "args": CHROMIUM_ARGUMENTS}
+        browser = await running.chromium.launch(**options)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Any) -> AsyncIterator[Any]:
+    """A page in a new browser profile, which keeps what it asked for and complained of."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(60_000)
+    page = await context.new_page()
+    page.requested, page.complaints = [], []
+    context.on("request", lambda request: page.requested.append(request.url))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            page.complaints.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
+    yield page
+    await context.close()

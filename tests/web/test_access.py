@@ -173,9 +173,10 @@ async def test_without_a_token_only_documents_and_health_answer(guarded):
         answer = await client.request(route.method, path, allow_redirects=False)
         if answer.status != 401:
             answering.add(path)
-    is_of_docs = {path for path in answering if path.startswith("/docs")}
-    assert answering - is_of_docs == {"/", "/healthz", "/readyz", "/openapi.json"}
-    assert is_of_docs
+    of_pages = {path for path in answering if path.startswith(("/docs", "/console"))}
+    assert answering - of_pages == {"/", "/healthz", "/readyz", "/openapi.json"}
+    assert {"/docs/", "/console/"} <= of_pages
+    assert "/console/metrics" not in of_pages
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Swagger UI as a browser shows it, from this process alone."""
 
-import os
-import shutil
 from itertools import groupby
 
 import pytest
@@ -18,52 +16,6 @@ expect.set_options(timeout=60_000)
 
 # Chromium opens the page and presses its buttons.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-CHROMIUM = shutil.which("chromium")
-MISSING = "chromium is missing: apt-get install chromium"
-
-# Without these, Chromium as root does not start, or asks hosts of its own for updates.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-async def browser():
-    """A browser that the tests of this module share: each has a profile of its own."""
-    if CHROMIUM is None:
-        if os.environ.get("MINIKMS_TEST_REQUIRE_BROWSER") == "1":
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
-    async with browsers.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def page(browser):
-    """A page in a new browser profile, which keeps what it asked for and complained of."""
-    context = await browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(60_000)
-    page = await context.new_page()
-    page.requested, page.complaints = [], []
-    context.on("request", lambda request: page.requested.append(request.url))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda message: (
-            page.complaints.append(message.text) if message.type in ("error", "warning") else None
-        ),
-    )
-    yield page
-    await context.close()
 
 
 async def open_operation(panel):

@@ -1,0 +1,72 @@
+"""The console: a page over the REST API, and the metrics that it shows.
+
+Its files are in `ui/console`. A browser runs them as they are.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from minikms.errors import Forbidden, RouteNotFound
+from minikms.http.answers import Answer, BodyAnswer, Handler
+from minikms.http.gate import Gate, Gated, caller
+from minikms.web.files import own_file
+from minikms.web.parameters import refuse_query
+from minikms.web.state import METRICS
+
+FOLDER: Final = Path(__file__).parent / "ui" / "console"
+
+# A script that an attacker brings into the page does not run, and has nowhere to send to. A browser
+# with Trusted Types also refuses to make markup of a text.
+POLICY: Final = "; ".join(
+    (
+        "default-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+)
+_HEADERS: Final = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+# The scope of the metrics, which count the calls of all profiles.
+_SCOPE: Final = "audit"
+
+
+def add_to(app: web.Application, gate: Gate) -> None:
+    """Add the console at `/console/`."""
+
+    def add(path: str, handler: Handler) -> None:
+        page: Any = gate.page(handler, POLICY)
+        app.router.add_get(path, page)
+
+    add("/console", _to_console)
+    add("/console/", own_file(FOLDER / "index.html", _HEADERS))
+    for file in sorted(FOLDER.rglob("*.*")):
+        path = file.relative_to(FOLDER).as_posix()
+        add(f"/console/{path}", own_file(file, _HEADERS))
+    gated = Gated("readMetrics", (_SCOPE,), refuse_query=refuse_query, is_recorded=False)
+    metrics: Any = gate.guard(gated, _metrics)
+    app.router.add_get("/console/metrics", metrics, expect_handler=gate.expecting(gated))
+
+
+async def _to_console(request: web.Request) -> Answer:
+    """Send a browser to the page, whose parts are relative to it."""
+    raise web.HTTPFound("/console/")
+
+
+async def _metrics(request: web.Request) -> Answer:
+    """The metrics, for callers who may read the audit log of all profiles.
+
+    Raises RouteNotFound if metrics are disabled, and TooBusy.
+    """
+    if not caller(request).covers(None):
+        raise Forbidden(_SCOPE)
+    if METRICS not in request.app:
+        raise RouteNotFound()
+    return BodyAnswer(body=await request.app[METRICS](), content_type="text/plain")

@@ -1,0 +1,168 @@
+// The console: finds the page that the address names, and shows it to a caller who may see it.
+//
+// The address is `#/page/argument?query`. A browser sends none of it to a server.
+
+import { fill, foreign, h } from "./dom.js";
+import { audit } from "./pages/audit.js";
+import { due } from "./pages/due.js";
+import { health } from "./pages/health.js";
+import { key } from "./pages/key.js";
+import { keys } from "./pages/keys.js";
+import { make } from "./pages/make.js";
+import { profiles } from "./pages/profiles.js";
+import { signIn } from "./pages/sign-in.js";
+import { tokens } from "./pages/tokens.js";
+import { tryOut } from "./pages/try.js";
+import * as session from "./session.js";
+import { button, choice, field, input, sentences, tellProblem } from "./widgets.js";
+
+// Name, title, scope that callers need, and the function that makes the content. Pages without a title in the menu
+// are reached from others.
+const PAGES = [
+  { name: "keys", menu: "Keys", scope: "keys:read", show: keys },
+  { name: "key", scope: "keys:read", show: key },
+  { name: "make", menu: "New key", scope: "keys:write", show: make },
+  { name: "due", menu: "Due", scope: "keys:read", show: due },
+  { name: "try", menu: "Try it", scopes: ["sign", "verify"], show: tryOut },
+  { name: "profiles", menu: "Profiles", scope: "profiles", show: profiles },
+  { name: "tokens", menu: "Tokens", scope: "admin", show: tokens },
+  { name: "audit", menu: "Audit", scope: "audit", show: audit },
+  { name: "health", menu: "Health", scopes: [], show: health },
+];
+const MOST_OPTIONS = 200; // beyond it, a profile is typed
+
+const main = document.getElementById("main");
+const menu = document.getElementById("menu");
+const caller = document.getElementById("caller");
+let shown = new AbortController();
+
+function scopesOf(page) {
+  return page.scopes ?? [page.scope];
+}
+
+function isPermitted(page) {
+  const scopes = scopesOf(page);
+  return scopes.length === 0 || scopes.some(session.may);
+}
+
+/** The page, the argument and the query of the address. */
+function place() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name, argument] = path.split("/");
+  const page = PAGES.find((one) => one.name === name) ?? PAGES.find(isPermitted);
+  return { page, argument: decoded(argument), query: new URLSearchParams(query) };
+}
+
+function decoded(text) {
+  try {
+    return text && decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Show the page of the address; what the page before still waits for ends. */
+async function show() {
+  shown.abort();
+  shown = new AbortController();
+  const { signal } = shown;
+  if (session.caller() === null) {
+    showSignIn();
+    return;
+  }
+  const { page, argument, query } = place();
+  for (const item of menu.children) {
+    if (item.dataset.page === page.name) item.setAttribute("aria-current", "page");
+    else item.removeAttribute("aria-current");
+  }
+  main.setAttribute("aria-busy", "true");
+  let content;
+  try {
+    content = isPermitted(page)
+      ? await page.show({ argument, query, signal, refresh: show })
+      : [h("h1", {}, "Not permitted"), h("p", {}, `This token lacks the scope ${scopesOf(page).join(" or ")}.`)];
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!("status" in error)) throw error;
+    content = [h("h1", {}, "Not to be shown"), h("p", { role: "alert" }, sentences(error))];
+  }
+  if (signal.aborted) return;
+  present(content);
+}
+
+/** Put content on the page, and the focus on its heading. */
+function present(content) {
+  const focused = document.activeElement;
+  const isFirst = focused === document.body;
+  fill(main, content);
+  main.removeAttribute("aria-busy");
+  const heading = main.querySelector("h1");
+  document.title = `${heading.textContent} · Mini KMS`;
+  heading.tabIndex = -1;
+  if (!isFirst && !focused.isConnected) heading.focus();
+  else if (menu.contains(focused)) heading.focus();
+}
+
+function showSignIn(remark) {
+  session.end();
+  fill(menu);
+  fill(caller);
+  present(signIn(enter, remark));
+}
+
+/** Begin with a token, or without one; throws Problem. */
+async function enter(token) {
+  await session.begin(token);
+  document.getElementById("notices").replaceChildren();
+  fill(
+    menu,
+    PAGES.filter((page) => page.menu && isPermitted(page)).map((page) =>
+      h("a", { href: `#/${page.name}`, "data-page": page.name }, page.menu)
+    )
+  );
+  await showCaller();
+  await show();
+}
+
+/** Show who calls, and in which profile. */
+async function showCaller() {
+  const { name } = session.caller();
+  const names = (await session.knownProfiles()) ?? [];
+  if (names.length > 0 && !names.includes(session.currentProfile())) {
+    session.chooseProfile(names.includes("default") ? "default" : names[0]);
+  }
+  const current = session.currentProfile();
+  const control =
+    names.length > 0 && names.length <= MOST_OPTIONS
+      ? choice("profile", names.map((each) => [each, each]), current)
+      : input("profile", { value: current, required: true, pattern: "[!-~]{1,128}" });
+  control.addEventListener("change", () => {
+    if (!control.reportValidity()) return;
+    session.chooseProfile(control.value);
+    if (place().page.name === "key") location.hash = "#/keys";
+    else show();
+  });
+  const signOut = button("Sign out", () => showSignIn("The token is forgotten."), { class: "small" });
+  fill(caller, field("Profile", control), name ? [h("span", {}, foreign(name)), signOut] : null);
+}
+
+session.onEnd(() => {
+  shown.abort();
+  showSignIn("The token is no longer valid.");
+});
+window.addEventListener("hashchange", show);
+window.addEventListener("profileschange", showCaller);
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+
+try {
+  await enter(null); // callers need no token
+} catch (problem) {
+  if (problem.status === 401) showSignIn();
+  else {
+    present([h("h1", {}, "Not reached"), h("p", {}, "The service does not answer as it should.")]);
+    tellProblem(problem);
+  }
+}

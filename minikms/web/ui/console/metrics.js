@@ -1,0 +1,72 @@
+// The text format of Prometheus, and figures over the time between two readings of it.
+
+const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)$/;
+const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
+
+/** The samples of a text by name, each with its labels and value. */
+export function parse(text) {
+  const samples = new Map();
+  for (const row of text.split("\n")) {
+    const found = !row.startsWith("#") && SAMPLE.exec(row);
+    if (!found) continue;
+    const [, name, labels = "", value] = found;
+    if (!samples.has(name)) samples.set(name, []);
+    samples.get(name).push({
+      labels: Object.fromEntries([...labels.matchAll(LABEL)].map(([, key, text]) => [key, text])),
+      value: Number(value),
+    });
+  }
+  return samples;
+}
+
+/** The help text of each family of a text, by name. */
+export function helps(text) {
+  const found = text.matchAll(/^# HELP (\w+) (.*)$/gm);
+  return new Map([...found].map(([, name, help]) => [name, help]));
+}
+
+/** The sum of a family without labels; null if the service does not have it. */
+export function total(samples, name) {
+  return samples.has(name) ? samples.get(name).reduce((sum, { value }) => sum + value, 0) : null;
+}
+
+/** Sums of a counter by one of its labels. */
+function sums(samples, name, label, counts = () => true) {
+  const found = new Map();
+  for (const { labels, value } of samples.get(name) ?? []) {
+    if (counts(labels)) found.set(labels[label], (found.get(labels[label]) ?? 0) + value);
+  }
+  return found;
+}
+
+/**
+ * For each operation, its calls and failed calls a second since the reading before, the time in seconds within
+ * which 99 of 100 calls ended (null if there were none), and its calls since the start.
+ */
+export function operations(before, now, seconds) {
+  const name = "minikms_operations_total";
+  const failed = (labels) => labels.outcome !== "success";
+  const [calls, callsBefore] = [now, before].map((one) => sums(one, name, "operation"));
+  const [errors, errorsBefore] = [now, before].map((one) => sums(one, name, "operation", failed));
+  const rate = (after, earlier, key) =>
+    Math.max(0, (after.get(key) ?? 0) - (earlier.get(key) ?? 0)) / seconds;
+  return [...calls.keys()].map((operation) => ({
+    operation,
+    calls: rate(calls, callsBefore, operation),
+    errors: rate(errors, errorsBefore, operation),
+    p99: quantile(before, now, 0.99, (labels) => labels.operation === operation),
+    total: calls.get(operation),
+  }));
+}
+
+/** A quantile of the times of operations between two readings, at the end of its bucket; null without a call. */
+export function quantile(before, now, share, counts = () => true) {
+  const name = "minikms_operation_duration_seconds_bucket";
+  const [ends, endsBefore] = [now, before].map((one) => sums(one, name, "le", counts));
+  const buckets = [...ends]
+    .map(([end, number]) => [end === "+Inf" ? Infinity : Number(end), number - (endsBefore.get(end) ?? 0)])
+    .sort(([one], [other]) => one - other);
+  const all = buckets.at(-1)?.[1] ?? 0;
+  if (all <= 0) return null;
+  return buckets.find(([, number]) => number >= share * all)[0];
+}

@@ -1,0 +1,67 @@
+// The page that searches the audit log.
+
+import { foreign, h } from "../dom.js";
+import { Results } from "../results.js";
+import { currentProfile, listing } from "../session.js";
+import { address, field, form, go, input, outcome, submit, time } from "../widgets.js";
+
+const SHOWN = 50; // events of a page
+const FILTERS = ["kid", "who", "operation", "outcome", "profile", "since", "until"];
+
+/** The columns of events. */
+export const EVENTS = [
+  ["Time (UTC)", (event) => time(event.time)],
+  ["Who", (event) => (event.who ? foreign(event.who) : "nobody known")],
+  ["Operation", (event) => event.operation],
+  ["Outcome", (event) => outcome(event.outcome)],
+  ["Address", (event) => event.address],
+];
+
+const COLUMNS = [
+  ...EVENTS.slice(0, 4),
+  ["Profile", (event) => event.profile && foreign(event.profile)],
+  ["Key", (event) => asked(event)],
+  ...EVENTS.slice(4),
+  ["Request id", (event) => h("code", {}, foreign(event.request_id ?? ""))],
+];
+
+/** The key that a call used or asked for, or the token that it made or revoked. */
+function asked({ kid, alias, token, alg, profile }) {
+  if (kid) {
+    const name = foreign(alias ?? `${kid.slice(0, 12)}…`);
+    const isHere = profile === currentProfile();
+    return [isHere ? h("a", { href: address("key", kid), title: kid }, name) : name, alg && ` (${alg})`];
+  }
+  if (alias) return ["asked for ", foreign(alias)];
+  return token && `token ${token}`;
+}
+
+/** The content of the page. */
+export async function audit({ query, signal }) {
+  const wanted = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
+  const search = form(
+    { class: "filters", role: "search" },
+    (values) => {
+      const { since, until, ...others } = values;
+      go(address("audit", undefined, { ...others, since: moment(since), until: moment(until) }));
+    },
+    field("kid", input("kid", { value: wanted.kid })),
+    field("Who", input("who", { value: wanted.who }), "The name of a token."),
+    field("Operation", input("operation", { value: wanted.operation, placeholder: "sign" })),
+    field("Outcome", input("outcome", { value: wanted.outcome, list: "outcomes" }), "ok, failed, or the name of a problem."),
+    h("datalist", { id: "outcomes" }, ["ok", "failed", "forbidden", "key-not-found"].map((value) => h("option", { value }))),
+    field("Profile", input("profile", { value: wanted.profile })),
+    field("Since (UTC)", input("since", { type: "datetime-local", value: wanted.since.slice(0, 16) })),
+    field("Until (UTC)", input("until", { type: "datetime-local", value: wanted.until.slice(0, 16) })),
+    h("div", { class: "buttons" }, submit("Search"))
+  );
+  const source = listing("audit", { query: { ...wanted, limit: SHOWN }, signal });
+  const results = new Results({ label: "Events, newest first", columns: COLUMNS, noun: "event", empty: "No event is like this.", source });
+  results.begin();
+  return [h("h1", {}, "Audit"), search, results.element];
+}
+
+/** A local field's time as RFC 3339 in UTC. */
+function moment(text) {
+  return text && `${text.length === 16 ? `${text}:00` : text}Z`;
+}

@@ -1,0 +1,54 @@
+// The page that lists what ends: scheduled deletions, expiries and certificates, the first one first.
+
+import { fill, foreign, h } from "../dom.js";
+import { readCertificate } from "../certificates.js";
+import { listing } from "../session.js";
+import { address, badge, link, nameOf, table, time } from "../widgets.js";
+
+const SHOWN = 200;
+
+/** What ends of a key, each with its time. */
+function endsOf(key) {
+  const chain = (key.certificates ?? []).map(readCertificate);
+  return [
+    key.deletes && { at: key.deletes, event: "the key is deleted", key },
+    key.expires && { at: key.expires, event: "the key verifies only", key },
+    key.rotates && { at: key.rotates, event: "the key is rotated", key },
+    ...chain.map(
+      (one, place) =>
+        one && { at: one.ends, event: place ? "a certificate above it ends" : "its certificate ends", of: one.subject, key }
+    ),
+  ].filter(Boolean);
+}
+
+/** The content of the page. */
+export async function due({ signal }) {
+  const status = h("p", { role: "status", class: "quiet" }, "Looking through the keys …");
+  const results = h("div", {});
+  look(results, status, signal);
+  return [h("h1", {}, "Due"), h("p", {}, "Deletions, expiries and ends of certificates in this profile."), status, results];
+}
+
+async function look(results, status, signal) {
+  const ends = [];
+  let number = 0;
+  try {
+    for await (const { items } of listing("keys", { query: { limit: 1000 }, signal })) {
+      number += items.length;
+      ends.push(...items.flatMap(endsOf));
+      fill(status, `Looked through ${number} keys …`);
+    }
+  } catch (error) {
+    if (error.name !== "AbortError") fill(status, `Not all keys were read: ${error.message}`);
+    return;
+  }
+  ends.sort((one, other) => Date.parse(one.at) - Date.parse(other.at));
+  fill(status, `${ends.length} in ${number} keys${ends.length > SHOWN ? `; the first ${SHOWN} are shown` : ""}.`);
+  fill(results, table("What ends", COLUMNS, ends.slice(0, SHOWN), "Nothing ends in this profile."));
+}
+
+const COLUMNS = [
+  ["When (UTC)", ({ at }) => [time(at), Date.parse(at) < Date.now() && [" ", badge("past", "bad")]]],
+  ["Event", ({ event, of }) => (of ? [`${event}: `, foreign(of)] : event)],
+  ["Key", ({ key }) => link(address("key", key.kid), foreign(nameOf(key)))],
+];

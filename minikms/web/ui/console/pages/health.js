@@ -1,0 +1,156 @@
+// The page of the service's health: whether it is ready, and its calls, errors and times as they come.
+
+import { Problem } from "../api.js";
+import { line } from "../charts.js";
+import { fill, h } from "../dom.js";
+import { helps, operations, parse, quantile, total } from "../metrics.js";
+import { isOperator, may, request, requestText } from "../session.js";
+import { badge, remark, section, sentences, table } from "../widgets.js";
+
+const INTERVAL = 5000; // milliseconds between two readings
+const KEPT = 120; // readings in a picture: ten minutes
+
+/** The content of the page, which goes on until `signal`. */
+export async function health({ signal }) {
+  const ready = h("p", { role: "status" }, "Asking …");
+  const figures = h("div", {});
+  const watch = new Watch(ready, figures, signal);
+  watch.run();
+  return [h("h1", {}, "Health"), ready, figures];
+}
+
+/** Reads the metrics while the page is visible, and draws them. */
+class Watch {
+  constructor(ready, figures, signal) {
+    Object.assign(this, { ready, figures, signal });
+    this.reading = null;
+    this.isReady = false;
+    this.points = []; // calls a second, errors a second, p99 in milliseconds
+    this.readsMetrics = may("audit") && isOperator();
+    if (!this.readsMetrics) {
+      fill(figures, remark("The figures of the service need a token with the scope audit for all profiles."));
+    }
+  }
+
+  async run() {
+    while (!this.signal.aborted) {
+      if (document.visibilityState === "visible") await this.read();
+      await this.pause();
+    }
+  }
+
+  /** Wait until the next reading, which comes at once when the page is seen again. */
+  pause() {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        document.removeEventListener("visibilitychange", end);
+        this.signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const timer = setTimeout(end, INTERVAL);
+      document.addEventListener("visibilitychange", end);
+      this.signal.addEventListener("abort", end);
+    });
+  }
+
+  async read() {
+    await this.attempt(this.ready, "not ready", async () => {
+      await request("GET", "readyz", { signal: this.signal });
+      if (this.isReady) return; // a screen reader would say it again
+      fill(this.ready, badge("ready", "good"), " The store answers, and calls can be recorded.");
+      this.isReady = true;
+    });
+    if (!this.readsMetrics) return;
+    await this.attempt(this.figures, "not read", async () => {
+      const text = await requestText("console/metrics", { signal: this.signal });
+      this.take({ at: Date.now(), samples: parse(text), helps: helps(text) });
+    });
+  }
+
+  /** Do a part of a reading; `word` stands before the reason why it failed. */
+  async attempt(place, word, work) {
+    try {
+      await work();
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof Problem)) throw error;
+      const isOff = place === this.figures && error.status === 404;
+      if (isOff) {
+        this.readsMetrics = false;
+        fill(place, remark("Metrics are off. Start the service with --metrics-port to see its figures."));
+      } else {
+        fill(place, badge(word, "bad"), " ", sentences(error));
+        if (place === this.ready) this.isReady = false;
+      }
+    }
+  }
+
+  /** Draw a reading beside the ones before it. */
+  take(reading) {
+    const before = this.reading;
+    this.reading = reading;
+    const gauges = section("Store, cache and workers", table("Figures now", GAUGES, gaugesOf(reading), "None."));
+    if (before === null) {
+      fill(this.figures, remark("Measuring …"), gauges);
+      return;
+    }
+    const seconds = (reading.at - before.at) / 1000;
+    const rows = operations(before.samples, reading.samples, seconds).sort((one, other) => other.total - one.total);
+    const p99 = quantile(before.samples, reading.samples, 0.99);
+    this.points.push({
+      calls: rows.reduce((sum, row) => sum + row.calls, 0),
+      errors: rows.reduce((sum, row) => sum + row.errors, 0),
+      p99: p99 === null ? null : p99 * 1000,
+    });
+    this.points.splice(0, this.points.length - KEPT);
+    fill(
+      this.figures,
+      h("div", { class: "charts" }, ["calls", "errors", "p99"].map((name) => this.picture(name))),
+      section("By operation", table("Operations", OPERATIONS, rows, "No call yet.")),
+      gauges
+    );
+  }
+
+  picture(name) {
+    const values = this.points.map((point) => point[name]);
+    const known = values.filter((value) => value !== null);
+    const now = values.at(-1);
+    const [title, unit] = { calls: ["Calls", "a second"], errors: ["Failed calls", "a second"], p99: ["p99", "ms"] }[name];
+    const most = known.length ? `, most ${shown(Math.max(...known))}` : "";
+    return line(`${title}: ${now === null ? "no call" : `${shown(now)} ${unit}`}${most}`, values);
+  }
+}
+
+/** The families without labels that are not counted by operation, and builds. */
+function gaugesOf({ samples, helps: texts }) {
+  const names = [...texts.keys()].filter(
+    (name) => /^(minikms|process)_/.test(name) && !/_(operations|requests|operation_duration_seconds|request_duration_seconds)(_total)?$/.test(name)
+  );
+  return names.flatMap((name) =>
+    (samples.get(name) ?? []).map(({ labels, value }) => ({
+      name: [name.replace("minikms_", "").replaceAll("_", " "), ...Object.values(labels)].join(" "),
+      help: texts.get(name),
+      value,
+    }))
+  );
+}
+
+const GAUGES = [
+  ["Figure", ({ name }) => name],
+  ["Value", ({ value }) => shown(value)],
+  ["Meaning", ({ help }) => help],
+];
+
+const OPERATIONS = [
+  ["Operation", ({ operation }) => operation],
+  ["Calls a second", ({ calls }) => shown(calls)],
+  ["Failed a second", ({ errors }) => (errors > 0 ? badge(shown(errors), "bad") : "0")],
+  ["p99", ({ p99 }) => (p99 === null ? "no call" : p99 === Infinity ? "over 10 s" : `${shown(p99 * 1000)} ms`)],
+  ["Calls in all", ({ total }) => shown(total)],
+];
+
+/** A number for people. */
+function shown(number) {
+  return number.toLocaleString("en", { maximumFractionDigits: number < 10 ? 1 : 0 });
+}

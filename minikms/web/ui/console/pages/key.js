@@ -1,0 +1,295 @@
+// The page of one key: its facts, its use, and its changes.
+
+import { bars } from "../charts.js";
+import { readCertificate } from "../certificates.js";
+import { fill, foreign, h } from "../dom.js";
+import { currentProfile, keyPath, listing, may, request } from "../session.js";
+import { pretty } from "../bytes.js";
+import {
+  address,
+  ask,
+  block,
+  button,
+  choice,
+  code,
+  facts,
+  field,
+  form,
+  input,
+  labels,
+  link,
+  nameOf,
+  remark,
+  section,
+  sentences,
+  state,
+  submit,
+  table,
+  tell,
+  time,
+} from "../widgets.js";
+import { EVENTS } from "./audit.js";
+import { parseLabels } from "./make.js";
+
+const MOST_EVENTS = 5000; // that the picture of its use counts
+const SHOWN_EVENTS = 20;
+// Operations that open what others have made.
+const OPENING = ["decrypt", "unwrap", "derive", "box-open", "jwe-decrypt", "decapsulate", "hpke-open"];
+const HOUR = 3600 * 1000;
+// Name of a span, its length in hours, and the hours of a bar.
+const SPANS = [
+  ["24 hours", 24, 1],
+  ["7 days", 168, 6],
+  ["30 days", 720, 24],
+];
+
+/** The content of the page. */
+export async function key({ argument, signal, refresh }) {
+  const found = await request("GET", keyPath(argument), { signal });
+  const kid = found.kid;
+  return [
+    h("h1", {}, foreign(nameOf(found))),
+    h("p", { class: "line" }, state(found), found.alg, labels(found.labels)),
+    actions(found, refresh),
+    section("Facts", facts(factsOf(found))),
+    section("Aliases", aliases(found, refresh)),
+    found.predecessors && section("Earlier keys", earlier(found.predecessors)),
+    found.jwk && section("Public JWK", block(pretty(found.jwk), "JWK")),
+    found.certificates && section("Certificates", certificates(found.certificates)),
+    found.rules && section("Rules", block(pretty(found.rules), "Rules")),
+    may("audit")
+      ? [use(kid, signal), events(kid, signal)]
+      : remark("Its use and its audit events need the scope audit."),
+  ];
+}
+
+function factsOf(key) {
+  return [
+    ["kid", code(key.kid, "kid")],
+    ["DID", key.did && code(key.did, "DID")],
+    ["Multikey", key.multikey && code(key.multikey, "Multikey")],
+    ["COSE_Key", key.cose_key && code(key.cose_key, "COSE_Key")],
+    ["Operations", key.operations.join(", ")],
+    ["Made (UTC)", [time(key.created), key.imported ? " by import" : ""]],
+    ["Verifies only from", key.expires ? time(key.expires) : "never"],
+    ["Deleted on", key.deletes && time(key.deletes)],
+    ["Last used", "last_used" in key ? (key.last_used ? time(key.last_used) : "never, as far as it is known") : null],
+    ["Rotated every", key.rotate_every && days(key.rotate_every)],
+    ["Rotated next", key.rotates && time(key.rotates)],
+    ["Provider", key.provider && foreign(key.provider)],
+    ["Private part", key.exportable ? "can be exported, by holders of keys:export" : "never leaves the service"],
+    ["Algorithm", key.installed === false ? "not installed, so the key cannot be used" : null],
+  ];
+}
+
+function days(seconds) {
+  const number = seconds / 86_400;
+  return number >= 1 ? `${Number(number.toFixed(1))} days` : `${seconds} seconds`;
+}
+
+/** The buttons that change a key. */
+function actions(key, refresh) {
+  const path = keyPath(key.kid);
+  const change = (text, body) => async () => {
+    await request("PATCH", path, { body });
+    tell(text);
+    await refresh();
+  };
+  const restore = async () => {
+    await request("POST", `${path}/restore`);
+    tell("The deletion is cancelled.");
+    await refresh();
+  };
+  const writes = may("keys:write");
+  const isEnabled = writes && key.state === "enabled";
+  const tries = key.operations.includes("sign") && (may("sign") || may("verify"));
+  return h(
+    "div",
+    { class: "buttons" },
+    isEnabled && [
+      button("Rotate", () => askRotation(key)),
+      button("Disable", () => askDisabling(key, change)),
+      button("Verify only", change("The key only verifies and decrypts now.", { state: "verify-only" })),
+    ],
+    writes && key.state !== "enabled" && !key.deletes && button("Enable", change("The key is enabled.", { state: "enabled" })),
+    writes && key.deletes && button("Cancel the deletion", restore),
+    writes && button("Labels", () => askLabels(key, refresh)),
+    (writes || may("keys:delete")) && button("Delete", () => askDeletion(key, refresh), { class: "danger" }),
+    tries && link(address("try", key.kid), "Try it")
+  );
+}
+
+function askRotation(key) {
+  ask({
+    title: "Rotate this key?",
+    lost: [
+      "A new key of the same algorithm, labels and operations takes over all aliases.",
+      "This key then only verifies and decrypts. What names it by its kid goes on with the old key.",
+      key.certificates ? "Its certificates stay with this key: the new one has none." : "It keeps its kid, and cannot be rotated again.",
+    ],
+    action: "Rotate",
+    run: async () => {
+      const made = await request("POST", keyPath(key.kid, "rotate"));
+      tell("The key is rotated. This is the new one.");
+      location.hash = address("key", made.kid);
+    },
+  });
+}
+
+function askDisabling(key, change) {
+  ask({
+    title: "Disable this key?",
+    lost: [
+      "Until it is enabled again, nobody can sign, verify, encrypt or decrypt with it, and the JWK Set leaves it out: verifiers " +
+        "that read it there refuse its signatures.",
+    ],
+    action: "Disable",
+    run: change("The key is disabled.", { state: "disabled" }),
+  });
+}
+
+function askDeletion(key, refresh) {
+  const number = key.aliases.length;
+  const names = [number === 0 ? "no alias" : number === 1 ? "its alias " : `${number} aliases, such as `, ...key.aliases.slice(0, 1).map(foreign)];
+  ask({
+    title: "Delete this key?",
+    lost: [
+      ["Lost are the ", key.alg, " key ", h("code", {}, key.kid), " and ", names, "."],
+      key.operations.some((name) => OPENING.includes(name)) && "What was encrypted to it, or wrapped by it, can never be read again.",
+      key.operations.includes("sign") &&
+        "Nobody can sign with it again. Its signatures can be checked only by copies of the public key.",
+      "A scheduled deletion disables the key at once, and can be cancelled until its time. A deletion now cannot be undone.",
+    ].filter(Boolean),
+    fields: [
+      field("When", choice("after", [["7d", "in 7 days"], ["30d", "in 30 days"], ["1d", "in 1 day"], ["", "now"]], "7d")),
+    ],
+    typed: key.kid.slice(0, 8),
+    action: "Delete",
+    run: async ({ after }) => {
+      await request("DELETE", keyPath(key.kid), { query: { after } });
+      if (after) {
+        tell("The deletion is scheduled.");
+        await refresh();
+      } else {
+        tell("The key is deleted.");
+        location.hash = "#/keys";
+      }
+    },
+  });
+}
+
+function askLabels(key, refresh) {
+  const lines = Object.entries(key.labels).map(([name, value]) => `${name}:${value}`);
+  ask({
+    title: "Labels",
+    lost: ["These lines replace all labels of the key."],
+    fields: [field("Labels", h("textarea", { name: "labels", rows: 4 }, lines.join("\n")), "One on each line, as name:value.")],
+    action: "Save",
+    run: async (values) => {
+      await request("PATCH", keyPath(key.kid), { body: { labels: parseLabels(values.labels) } });
+      tell("The labels are saved.");
+      await refresh();
+    },
+  });
+}
+
+function aliases(key, refresh) {
+  const path = keyPath(key.kid, "associate");
+  const remove = (alias) =>
+    ask({
+      title: "Remove this alias?",
+      lost: [["Calls that name the key by ", foreign(alias), " will find no key. The key stays."]],
+      action: "Remove",
+      run: async () => {
+        await request("DELETE", path, { query: { alias } });
+        tell("The alias is removed.");
+        await refresh();
+      },
+    });
+  const add = async ({ alias }) => {
+    await request("POST", path, { body: { alias, alias_taken: "refuse" } });
+    tell("The key has the alias.");
+    await refresh();
+  };
+  const columns = [["Alias", foreign]];
+  if (may("keys:write")) {
+    columns.push(["Actions", (alias) => button("Remove", () => remove(alias), { class: "small", "aria-label": `Remove the alias ${alias}` })]);
+  }
+  return [
+    table("Aliases", columns, key.aliases, "It has no alias."),
+    may("keys:write") &&
+      form({ class: "filters" }, add, field("New alias", input("alias", { required: true })), h("div", { class: "buttons" }, submit("Add"))),
+  ];
+}
+
+/** The keys that it has replaced, which may be deleted since. */
+function earlier(kids) {
+  return table("Keys that it has replaced, newest first", [["Key", (kid) => link(address("key", kid), foreign(kid))]], kids);
+}
+
+function certificates(chain) {
+  const rows = chain.map((text) => readCertificate(text) ?? { subject: "not readable", issuer: "", starts: "", ends: "" });
+  const columns = [
+    ["Subject", ({ subject }) => foreign(subject)],
+    ["Issuer", ({ issuer }) => foreign(issuer)],
+    ["From (UTC)", ({ starts }) => time(starts)],
+    ["To (UTC)", ({ ends }) => time(ends)],
+  ];
+  return table("Certificates, its own first", columns, rows);
+}
+
+/** Its calls over time, from the audit log. */
+function use(kid, signal) {
+  const picture = h("div", {}, remark("Reading the audit log …"));
+  const show = async (hours, step) => {
+    try {
+      fill(picture, await drawn(kid, hours, step, signal));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      fill(picture, h("p", { role: "alert" }, sentences(error)));
+    }
+  };
+  const choose = SPANS.map(([name, hours, step]) => button(name, () => show(hours, step), { class: "small" }));
+  show(SPANS[1][1], SPANS[1][2]);
+  return section("Use", h("div", { class: "buttons" }, choose), picture);
+}
+
+async function drawn(kid, hours, step, signal) {
+  const end = Math.ceil(Date.now() / (step * HOUR)) * step * HOUR;
+  const start = end - hours * HOUR;
+  const bins = Array.from({ length: hours / step }, (_, place) => ({
+    start: new Date(start + place * step * HOUR).toISOString().slice(0, 16).replace("T", " "),
+    good: 0,
+    bad: 0,
+  }));
+  const since = new Date(start).toISOString();
+  let number = 0;
+  for await (const { items } of listing("audit", { query: { kid, profile: currentProfile(), since, limit: 1000 }, signal })) {
+    for (const event of items) {
+      const bin = bins[Math.floor((Date.parse(event.time) - start) / (step * HOUR))];
+      if (!bin) continue;
+      number += 1;
+      bin[event.outcome === "success" ? "good" : "bad"] += 1;
+    }
+    if (number >= MOST_EVENTS) break;
+  }
+  const failed = bins.reduce((sum, { bad }) => sum + bad, 0);
+  const counted = number >= MOST_EVENTS ? `The newest ${number} calls` : `${number} calls`;
+  return bars(`${counted} since ${bins[0].start} UTC, ${failed} of them failed. A bar is ${step === 1 ? "an hour" : `${step} hours`}.`, bins);
+}
+
+/** Its newest events. */
+function events(kid, signal) {
+  const rows = h("div", {}, remark("Reading the audit log …"));
+  const read = async () => {
+    try {
+      const found = await request("GET", "audit", { query: { kid, profile: currentProfile(), limit: SHOWN_EVENTS }, signal });
+      fill(rows, table("Newest events", EVENTS, found, "The audit log has no event of this key."));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      fill(rows, h("p", { role: "alert" }, sentences(error)));
+    }
+  };
+  read();
+  return section("Events", rows, h("p", {}, link(address("audit", undefined, { kid, profile: currentProfile() }), "All events of this key")));
+}

@@ -1,0 +1,80 @@
+// The page that makes a key.
+
+import { h } from "../dom.js";
+import { may, request } from "../session.js";
+import { address, boxes, choice, field, form, input, nameOf, submit, tell, ticked } from "../widgets.js";
+
+const COMMON = ["ed25519", "p256"]; // the first of them that is installed is chosen
+
+/** The labels of lines `name:value`. */
+export function parseLabels(text) {
+  const lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [name, ...value] = line.split(":");
+      return [name.trim(), value.join(":").trim()];
+    })
+  );
+}
+
+/** The content of the page. */
+export async function make({ signal }) {
+  const algorithms = may("keys:read") ? await request("GET", "algorithms", { signal }) : [];
+  const chosen = COMMON.find((name) => algorithms.some((one) => one.name === name));
+  const alg = algorithms.length
+    ? choice("alg", algorithms.map((one) => [one.name, described(one)]), chosen)
+    : input("alg", { required: true });
+  const operations = h("div", {});
+  const showOperations = () => {
+    const found = algorithms.find((one) => one.name === alg.value);
+    if (!found) return;
+    const names = found.operations.filter((name) => !name.startsWith("import") && !found.opt_in.includes(name));
+    operations.replaceChildren(
+      boxes("Operations, to which none can be added later", "operations", [
+        ...names.map((name) => [name, name, true]),
+        ...found.opt_in.map((name) => [name, `${name}, only if you know why`, false]),
+      ])
+    );
+  };
+  alg.addEventListener("change", showOperations);
+  showOperations();
+
+  const send = async (values, form) => {
+    const body = { alg: values.alg, labels: parseLabels(values.labels) };
+    if (isChanged(form)) body.operations = ticked(form, "operations");
+    if (values.alias) Object.assign(body, { alias: values.alias, alias_taken: "refuse" });
+    if (values.expires) body.expires = `${values.expires}T00:00:00Z`;
+    if (values.exportable) body.exportable = true;
+    const key = await request("POST", "key/generate", { body });
+    tell("The key is made.");
+    location.hash = may("keys:read") ? address("key", key.kid) : "#/make";
+  };
+  return [
+    h("h1", {}, "New key"),
+    form(
+      { class: "stack narrow" },
+      send,
+      field("Algorithm", alg),
+      field("Alias", input("alias"), "A name, such as a DID URL. It must be free."),
+      field("Labels", h("textarea", { name: "labels", rows: 2 }), "One on each line, as name:value."),
+      operations,
+      field("Verifies only from", input("expires", { type: "date" }), "In UTC. Without a date it does not expire."),
+      h(
+        "label",
+        { class: "box" },
+        h("input", { type: "checkbox", name: "exportable" }),
+        h("span", {}, "Exportable: holders of the scope keys:export can read its private part. This cannot be changed later.")
+      ),
+      h("div", { class: "buttons" }, submit("Make the key"))
+    ),
+  ];
+}
+
+/** Tell whether other operations are ticked than at first. */
+function isChanged(form) {
+  return [...form.querySelectorAll("[name=operations]")].some((box) => box.checked !== box.defaultChecked);
+}
+
+function described({ name, jose_algs: names }) {
+  return names.length ? `${name} (${names.join(", ")})` : name;
+}

@@ -1,0 +1,102 @@
+// The caller of this tab: its permissions, and the profile that it looks at.
+
+import { Problem, call, pages, readText, segment, useToken } from "./api.js";
+
+let own = null;
+let profile = "default";
+let ended = () => {};
+
+/** Call `listener` when the service no longer accepts the token. */
+export function onEnd(listener) {
+  ended = listener;
+}
+
+/** Begin as the holder of a token, or without one; throws Problem if it is not valid. */
+export async function begin(text) {
+  useToken(text);
+  try {
+    own = await call("GET", "tokens/self");
+  } catch (problem) {
+    useToken(null);
+    throw problem;
+  }
+  const { profiles } = own;
+  profile = !profiles || profiles.includes("default") ? "default" : (profiles[0] ?? "default");
+}
+
+/** Forget the token. */
+export function end() {
+  useToken(null);
+  own = null;
+}
+
+/** The permissions of the caller, as `GET /tokens/self` gives them; null before `begin`. */
+export function caller() {
+  return own;
+}
+
+/** Tell whether the caller has a scope; true if callers need no token. */
+export function may(scope) {
+  return own !== null && own.scopes.includes(scope);
+}
+
+/** Tell whether the caller may read what concerns all profiles. */
+export function isOperator() {
+  return own !== null && own.profiles === null;
+}
+
+/** The profile that calls are in. */
+export function currentProfile() {
+  return profile;
+}
+
+export function chooseProfile(name) {
+  profile = name;
+}
+
+/** The names of the profiles that the caller may use, or null if it cannot know them. */
+export async function knownProfiles() {
+  if (may("profiles")) return (await request("GET", "profiles")).profiles;
+  return own.profiles;
+}
+
+/** Call the API in the current profile. */
+export async function request(method, path, options) {
+  return checked(() => call(method, path, { profile, ...options }));
+}
+
+/** Read a text of the service. */
+export async function requestText(path, options) {
+  return checked(() => readText(path, options));
+}
+
+/** Read a listing in the current profile, page by page. */
+export async function* listing(path, options) {
+  try {
+    yield* pages(path, { profile, ...options });
+  } catch (problem) {
+    checkEnd(problem);
+    throw problem;
+  }
+}
+
+/** The path of a key, and of a part of it. */
+export function keyPath(kid, part = "") {
+  return `key/${segment(kid)}${part && `/${part}`}`;
+}
+
+async function checked(work) {
+  try {
+    return await work();
+  } catch (problem) {
+    checkEnd(problem);
+    throw problem;
+  }
+}
+
+function checkEnd(problem) {
+  if (problem instanceof Problem && problem.status === 401 && own !== null) {
+    end();
+    ended();
+  }
+}

@@ -1,0 +1,592 @@
+"""The console as a browser shows it: each page, each change, and names that are markup."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from urllib.parse import quote
+
+import pytest
+from calls import bearer, ok
+
+from minikms.access.policy import SCOPES
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+from minikms.web.state import METRICS
+
+browsers = pytest.importorskip(
+    "playwright.async_api", reason="needs playwright: pip install -e '.[test-all]'"
+)
+expect = browsers.expect
+expect.set_options(timeout=60_000)
+
+# Chromium opens pages and presses their buttons.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+MARKUP = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&amp;\''
+BACKWARDS = "\u202egnp.exe"
+PROFILE = "<svg/onload=window.hit=1>"
+AXE = "axe-core@4.10.3"
+
+# The pages of the menu, in its order, with the scope that each needs.
+PAGES = {
+    "Keys": "keys:read",
+    "New key": "keys:write",
+    "Due": "keys:read",
+    "Try it": "sign",
+    "Profiles": "profiles",
+    "Tokens": "admin",
+    "Audit": "audit",
+    "Health": None,
+}
+
+
+class Metrics:
+    """Metrics in which each reading counts more calls; half of them failed."""
+
+    def __init__(self):
+        self.readings = 0
+
+    async def __call__(self):
+        self.readings += 1
+        number = self.readings * 1000
+        operation = 'operation="sign",alg="ed25519"'
+        name = "minikms_operation_duration_seconds_bucket"
+        return (
+            "# HELP minikms_operations_total Calls of the API.\n"
+            f'minikms_operations_total{{{operation},outcome="success"}} {number}.0\n'
+            f'minikms_operations_total{{{operation},outcome="key-not-found"}} {number}.0\n'
+            f'{name}{{{operation},le="0.0025"}} 0.0\n'
+            f'{name}{{{operation},le="0.005"}} {number * 2}.0\n'
+            f'{name}{{{operation},le="+Inf"}} {number * 2}.0\n'
+            "# HELP minikms_connections Connections of callers.\n"
+            "minikms_connections 7.0\n"
+        ).encode()
+
+
+@pytest.fixture
+async def guarded(start, admin, tmp_path):
+    """A service that asks for tokens, with an audit log and metrics; its client is its admin."""
+    config = Config(auth="token", admin_token_file=admin[1], audit_log=str(tmp_path / "audit.log"))
+    app = create_service(config)
+    app[METRICS] = Metrics()
+    client = await start(app)
+    client.session.headers.update(bearer(admin[0]))
+    return client
+
+
+@pytest.fixture
+def address(guarded):
+    return str(guarded.make_url("/console/"))
+
+
+@pytest.fixture
+async def signed_in(page, address, admin):
+    """The console in the hands of the admin."""
+    await sign_in(page, address, admin[0])
+    yield page
+    assert complaints(page) == []
+
+
+def complaints(page):
+    """What the browser complained of, but for refused calls."""
+    refusal = re.compile(r"Failed to load resource: .* status of (401|404|422) ")
+    return [one for one in page.complaints if not refusal.match(one)]
+
+
+async def sign_in(page, address, token):
+    await page.goto(address)
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.locator("#menu a").first).to_be_visible()
+
+
+async def open_page(page, name):
+    """Open a page of the menu by its name."""
+    await page.locator("#menu").get_by_role("link", name=name, exact=True).click()
+    await expect(page.locator("#menu [aria-current=page]")).to_have_text(name)
+    await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+
+
+async def make(client, **options):
+    body = {"alg": "ed25519", **options}
+    return await ok(await client.post("/key/generate", json=body))
+
+
+async def make_token(client, **options):
+    body = {"name": "t", "scopes": list(SCOPES), **options}
+    return (await ok(await client.post("/tokens", json=body)))["token"]
+
+
+async def test_a_service_without_tokens_shows_the_keys_at_once(client, page):
+    key = await make(client, alias="did:example:123#key-1")
+    await page.goto(str(client.make_url("/console")))
+    await expect(page).to_have_title("Keys · Mini KMS")
+    await page.get_by_role("link", name="did:example:123#key-1").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("did:example:123#key-1")
+    await expect(page.get_by_text(key["did"], exact=True)).to_be_visible()
+    origin = str(client.make_url("/"))
+    assert [url for url in page.requested if not url.startswith(origin)] == []
+    assert page.complaints == []
+
+
+async def test_a_token_is_in_memory_alone(guarded, address, page, admin, caplog):
+    wrong = await make_token(guarded)
+    for one in await ok(await guarded.get("/tokens")):
+        await guarded.delete(f"/tokens/{one['id']}")
+    await page.goto(address)
+    await page.get_by_label("Token").fill(wrong)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The token is not valid.")
+
+    await sign_in(page, address, admin[0])
+    for name in PAGES:
+        await open_page(page, name)
+    secret = admin[0].rpartition("_")[2]
+    kept = await page.evaluate(
+        """async () => JSON.stringify([
+            {...localStorage}, {...sessionStorage}, document.cookie, history.state, location.href,
+            await indexedDB.databases(), await caches.keys(), document.documentElement.outerHTML,
+        ])"""
+    )
+    assert json.loads(kept)[:4] == [{}, {}, "", None]
+    assert secret not in kept
+    assert not [url for url in page.requested if secret in url]
+    assert secret not in caplog.text
+    await page.reload()
+    await expect(page.get_by_label("Token")).to_have_value("")
+    assert complaints(page) == []
+
+
+async def test_signing_out_and_a_revoked_token_end_the_session(guarded, address, page):
+    token = await make_token(guarded)
+    await sign_in(page, address, token)
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_text("The token is forgotten.")).to_be_visible()
+    await expect(page.locator("#menu a")).to_have_count(0)
+
+    await sign_in(page, address, token)
+    [record] = await ok(await guarded.get("/tokens"))
+    await guarded.delete(f"/tokens/{record['id']}")
+    await page.locator("#menu").get_by_role("link", name="Profiles").click()
+    await expect(page.get_by_text("The token is no longer valid.")).to_be_visible()
+    assert complaints(page) == []
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_a_token_is_offered_only_its_own_pages(guarded, address, page, scope):
+    await sign_in(page, address, await make_token(guarded, scopes=[scope]))
+    offered = await page.locator("#menu a").all_inner_texts()
+    wanted = {scope, "sign" if scope == "verify" else scope}
+    assert offered == [name for name, needed in PAGES.items() if needed in {*wanted, None}]
+    await page.goto(f"{address}#/tokens")
+    if scope != "admin":
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Not permitted")
+    assert complaints(page) == []
+
+
+async def test_a_reader_is_offered_no_change(guarded, address, page):
+    key = await make(guarded)
+    await sign_in(page, address, await make_token(guarded, scopes=["keys:read"]))
+    await page.goto(f"{address}#/key/{key['kid']}")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(key["kid"])
+    buttons = await page.locator("main").get_by_role("button").all_inner_texts()
+    assert set(buttons) <= {"Copy"}
+    assert complaints(page) == []
+
+
+async def test_keys_are_found_by_each_of_their_names(guarded, signed_in):
+    for number in range(60):
+        await make(guarded, alias=f"did:example:{number}#key", labels={"number": str(number)})
+    wanted = await make(guarded, alg="p256", alias="did:example:wanted#key-1", labels={"a": "b:c"})
+    rows = signed_in.locator("main tbody tr")
+    await open_page(signed_in, "Due")
+    await open_page(signed_in, "Keys")
+    await expect(rows).to_have_count(50)
+    await signed_in.get_by_role("button", name="Show more").click()
+    await expect(rows).to_have_count(61)
+
+    async def search(found, **values):
+        for label in ("Alias, kid or DID", "Label"):
+            await signed_in.get_by_label(label).fill(values.pop(label, ""))
+        for label in ("Algorithm", "State"):
+            option = values.pop(label, "any")
+            await signed_in.get_by_role("search").get_by_label(label).select_option(label=option)
+        assert not values
+        await signed_in.get_by_role("button", name="Search").click()
+        await expect(rows).to_have_count(found)
+
+    for text in (
+        "did:example:wanted#key-1",
+        wanted["kid"],
+        wanted["did"],
+        wanted["multikey"],
+        f"{wanted['did']}#{wanted['multikey']}",
+        "wanted",
+    ):
+        await search(1, **{"Alias, kid or DID": text})
+        await expect(rows).to_contain_text("did:example:wanted#key-1")
+    await search(1, Label="number:7")
+    await search(1, Label="a:b:c")
+    await search(1, Algorithm="p256")
+    await search(0, State="disabled")
+    await guarded.patch(f"/key/{wanted['kid']}", json={"state": "disabled"})
+    await search(1, State="disabled")
+    await search(0, **{"Alias, kid or DID": "nowhere"})
+    await expect(signed_in.get_by_text("No key of this profile is like this.")).to_be_visible()
+
+
+async def test_a_key_is_made_changed_rotated_and_deleted(guarded, signed_in):
+    page = signed_in
+    await open_page(page, "New key")
+    await page.get_by_label("Algorithm").select_option("p256")
+    await page.get_by_label("Alias").fill("issuer")
+    await page.get_by_label("Labels").fill("use: assertion\nteam:a:b")
+    await page.get_by_role("button", name="Make the key").click()
+    heading = page.get_by_role("heading", level=1)
+    await expect(heading).to_have_text("issuer")
+    [first] = await ok(await guarded.get("/keys"))
+    assert (first["alg"], first["labels"]) == ("p256", {"use": "assertion", "team": "a:b"})
+    assert {"sign", "verify", "derive"} <= set(first["operations"])
+
+    async def press(name, *, typed=None):
+        await page.locator("main .buttons").get_by_role("button", name=name, exact=True).click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_be_visible()
+        if typed:
+            await dialog.get_by_role("textbox").fill(typed)
+        await dialog.locator("button[type=submit]").click()
+        await expect(dialog).to_have_count(0)
+
+    await press("Disable")
+    await expect(page.locator("main .badge").first).to_have_text("disabled")
+    await page.get_by_role("button", name="Enable").click()
+    await expect(page.locator("main .badge").first).to_have_text("enabled")
+    await page.get_by_label("New alias").fill("second")
+    await page.get_by_role("button", name="Add").click()
+    await expect(page.get_by_role("button", name="Remove the alias second")).to_be_visible()
+
+    await press("Rotate")
+    await expect(page.get_by_text("The key is rotated. This is the new one.")).to_be_visible()
+    old, new = await ok(await guarded.get("/keys"))
+    assert (old["state"], new["aliases"]) == ("verify-only", ["issuer", "second"])
+    await expect(page.get_by_text(new["kid"], exact=True).first).to_be_visible()
+
+    await page.locator("main .buttons").get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("textbox").fill("wrong")
+    await dialog.locator("button[type=submit]").click()
+    await expect(dialog.get_by_text("The text differs.")).to_be_visible()
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(dialog).to_have_count(0)
+    await press("Delete", typed=new["kid"][:8])
+    await expect(page.get_by_text("The deletion is scheduled.")).to_be_visible()
+    assert (await ok(await guarded.get(f"/key/{new['kid']}")))["deletes"]
+    await open_page(page, "Due")
+    await expect(page.locator("main tbody tr")).to_contain_text("the key is deleted")
+    await page.locator("main tbody").get_by_role("link").click()
+    await page.get_by_role("button", name="Cancel the deletion").click()
+    await expect(page.get_by_text("The deletion is cancelled.")).to_be_visible()
+
+    await page.locator("main .buttons").get_by_role("button", name="Delete").click()
+    await dialog.get_by_label("When").select_option(label="now")
+    await dialog.get_by_role("textbox").fill(new["kid"][:8])
+    await dialog.locator("button[type=submit]").click()
+    await expect(page).to_have_title("Keys · Mini KMS")
+    assert [key["kid"] for key in await ok(await guarded.get("/keys"))] == [old["kid"]]
+
+
+async def test_certificates_are_shown_with_their_ends(guarded, signed_in):
+    key = await make(guarded, alg="p256", alias="ca")
+    body = {"kid": key["kid"], "profile": "self-signed", "subject": "CN=Example,O=A", "days": 40}
+    made = (await ok(await guarded.post("/certificate", json=body)))["certificate"]
+    path = f"/key/{key['kid']}/certificates"
+    await ok(await guarded.put(path, json={"certificates": [made]}))
+    await open_page(signed_in, "Due")
+    await expect(signed_in.locator("main tbody tr")).to_contain_text("its certificate ends")
+    await signed_in.get_by_role("link", name="ca", exact=True).click()
+    await expect(signed_in.get_by_role("cell", name="CN=Example,O=A").first).to_be_visible()
+
+
+async def test_profiles_are_made_chosen_and_deleted(guarded, signed_in):
+    page = signed_in
+    await open_page(page, "Profiles")
+    await page.get_by_label("New profile").fill("alice")
+    await page.get_by_role("button", name="Make").click()
+    await expect(page.get_by_text("The profile is made.")).to_be_visible()
+    async with guarded.post("/key/generate", json={"alg": "ed25519", "alias": "of alice"},
+                            headers={"X-Profile": "alice"}) as answer:  # fmt: skip
+        assert answer.status == 200
+    await page.get_by_role("button", name="Show the keys of alice").click()
+    await expect(page.get_by_role("link", name="of alice")).to_be_visible()
+    await page.get_by_label("Profile").select_option("default")
+    await expect(page.get_by_text("This profile has no keys yet.")).to_be_visible()
+    await open_page(page, "Profiles")
+    await page.get_by_role("button", name="Delete the profile alice").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Lost are all keys")
+    await dialog.get_by_role("textbox").fill("alice")
+    await dialog.locator("button[type=submit]").click()
+    await expect(page.get_by_text("The profile is deleted.")).to_be_visible()
+    assert (await ok(await guarded.get("/profiles")))["profiles"] == ["default"]
+
+
+async def test_a_token_is_shown_once_and_revoked(guarded, signed_in):
+    page = signed_in
+    await open_page(page, "Tokens")
+    await page.get_by_label("Name", exact=True).fill("issuer")
+    await page.get_by_label("sign: sign messages").check()
+    await page.get_by_role("group", name="Scopes").get_by_label("verify: verify").check()
+    await page.get_by_role("textbox", name="Profiles").fill("default")
+    await page.get_by_role("button", name="Make the token").click()
+    shown = page.get_by_role("group", name="token")
+    token = await shown.inner_text()
+    own = await ok(await guarded.get("/tokens/self", headers=bearer(token)))
+    assert (own["name"], own["scopes"], own["profiles"]) == (
+        "issuer", ["sign", "verify"], ["default"],
+    )  # fmt: skip
+    await page.get_by_role("button", name="I have kept it").click()
+    await expect(shown).to_have_count(0)
+    await open_page(page, "Keys")
+    await open_page(page, "Tokens")
+    assert token not in await page.content()
+    await page.get_by_role("button", name="Revoke the token issuer").click()
+    await page.get_by_role("dialog").locator("button[type=submit]").click()
+    await expect(page.get_by_text("The token is revoked.")).to_be_visible()
+    assert (await guarded.get("/tokens/self", headers=bearer(token))).status == 401
+
+
+async def test_a_signature_and_a_jws_are_made_and_checked(guarded, signed_in):
+    page = signed_in
+    await make(guarded, alias="issuer")
+    await open_page(page, "Try it")
+    await page.get_by_label("Key").fill("issuer")
+    await page.get_by_label("Message").fill("héllo")
+    await page.get_by_role("button", name="Sign", exact=True).click()
+    signature = page.get_by_label("Signature, in base64url")
+    await expect(signature).to_have_value(re.compile(r"[\w-]{86}=="))
+    await page.get_by_role("button", name="Verify", exact=True).click()
+    status = page.get_by_role("status").filter(has_text="valid")
+    await expect(status).to_contain_text("valid The service")
+    await page.get_by_label("Message").fill("hello")
+    await page.get_by_role("button", name="Verify", exact=True).click()
+    await expect(status).to_contain_text("not valid")
+
+    await page.get_by_role("button", name="Make a JWS").click()
+    await expect(page.get_by_role("group", name="header")).to_contain_text('"alg": "EdDSA"')
+    await expect(page.get_by_role("group", name="payload")).to_contain_text('"sub": "alice"')
+    await page.get_by_role("button", name="Verify the JWS").click()
+    await expect(page.get_by_role("group", name="answer").last).to_contain_text('"valid": true')
+
+
+async def test_calls_are_found_in_the_audit_log(guarded, signed_in):
+    key = await make(guarded, alias="issuer")
+    for kid in (key["kid"], key["kid"], "nowhere"):
+        await guarded.post("/sign", json={"kid": kid, "data": ""})
+    await open_page(signed_in, "Audit")
+    rows = signed_in.locator("main tbody tr")
+    await expect(rows.filter(has_text="nowhere")).to_contain_text("key-not-found")
+    await signed_in.get_by_label("Operation").fill("sign")
+    await signed_in.get_by_label("Outcome").fill("failed")
+    await signed_in.get_by_label("Since (UTC)").fill("2020-01-31T12:00")
+    await signed_in.get_by_role("button", name="Search").click()
+    await expect(rows).to_have_count(1)
+    await signed_in.get_by_label("Outcome").fill("ok")
+    await signed_in.get_by_role("button", name="Search").click()
+    await expect(rows).to_have_count(2)
+    await rows.first.get_by_role("link").click()
+    await expect(signed_in.get_by_role("heading", level=1)).to_have_text("issuer")
+    events = signed_in.get_by_role("table", name="Newest events")
+    await expect(events.get_by_role("row").filter(has_text="sign")).to_have_count(2)
+    picture = signed_in.get_by_role("img", name=re.compile(r"^\d+ calls since .* 0 of them failed"))
+    await expect(picture).to_be_visible()
+    await signed_in.get_by_role("link", name="All events of this key").click()
+    await expect(signed_in.get_by_label("kid")).to_have_value(key["kid"])
+
+
+async def test_health_moves_with_each_reading(signed_in):
+    await open_page(signed_in, "Health")
+    await expect(signed_in.get_by_text("ready", exact=True)).to_be_visible()
+    calls = signed_in.get_by_role("img", name=re.compile("^Calls: [1-9]"))
+    await expect(calls).to_be_visible()
+    await expect(
+        signed_in.get_by_role("img", name=re.compile("^Failed calls: [1-9]"))
+    ).to_be_visible()
+    await expect(signed_in.get_by_role("img", name="p99: 5 ms, most 5")).to_be_visible()
+    row = signed_in.get_by_role("table", name="Operations").get_by_role("row", name="sign")
+    await expect(row).to_contain_text("5 ms")
+    await expect(signed_in.get_by_role("row", name="connections 7")).to_be_visible()
+
+
+async def test_health_says_that_metrics_are_off(client, page):
+    await page.goto(str(client.make_url("/console/#/health")))
+    await expect(page.get_by_text("Metrics are off.")).to_be_visible()
+    await expect(page.get_by_text("ready", exact=True)).to_be_visible()
+
+
+async def hostile(client):
+    """Names that are markup, wherever callers may choose them; gives the kid of a key."""
+    await ok(await client.post("/profile", json={"name": PROFILE}))
+    key = await make(client, alias=MARKUP, labels={MARKUP: MARKUP, BACKWARDS: BACKWARDS})
+    for alias in (BACKWARDS, f"{MARKUP} second"):
+        path = f"/key/{key['kid']}/associate"
+        await ok(await client.post(path, json={"alias": alias}))
+    await make_token(client, name=MARKUP, profiles=[PROFILE])
+    await client.post("/sign", json={"alias": MARKUP, "data": "!"})
+    return key["kid"]
+
+
+async def test_names_that_are_markup_stay_texts(guarded, address, signed_in):
+    page = signed_in
+    kid = await hostile(guarded)
+
+    async def check(*texts):
+        for text in texts:
+            await expect(page.get_by_text(text, exact=True).first).to_be_visible()
+        assert await page.locator("main :is(img, script, iframe, object)").count() == 0
+        assert await page.locator("dialog :is(img, script, iframe, object)").count() == 0
+        assert await page.evaluate("window.hit") is None
+
+    await open_page(page, "Due")
+    await open_page(page, "Keys")
+    await check(MARKUP)
+    await page.goto(f"{address}#/keys?text={quote(MARKUP)}&label={quote(MARKUP)}")
+    await check()
+    await page.goto(f"{address}#/key/{kid}")
+    await check(MARKUP, BACKWARDS, f"{MARKUP} second")
+    assert await page.locator("main bdi", has_text=BACKWARDS).count() >= 2
+    for name in ("Rotate", "Disable", "Delete", "Labels"):
+        await page.locator("main .buttons").get_by_role("button", name=name, exact=True).click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await check()
+        await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Remove the alias").first.click()
+    await check()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await open_page(page, "Profiles")
+    await check(PROFILE)
+    await page.get_by_role("button", name="Delete the profile").click()
+    await check()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await open_page(page, "Tokens")
+    await check(MARKUP, PROFILE)
+    await page.get_by_role("button", name="Revoke the token").click()
+    await check()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await open_page(page, "Try it")
+    await page.get_by_label("Key").fill(MARKUP)
+    await page.get_by_role("button", name="Make a JWS").click()
+    await expect(page.get_by_role("group", name="header")).to_be_visible()
+    await check()
+    await page.goto(f"{address}#/{quote(MARKUP)}/{quote(MARKUP)}?{quote(MARKUP)}")
+    await check()
+
+
+async def test_a_script_in_the_page_does_not_run(signed_in):
+    refusal = """() => {
+        try {
+            document.body.innerHTML = "<img src=x onerror=window.hit=1>";
+        } catch (error) {
+            return error.name;
+        }
+    }"""
+    assert await signed_in.evaluate(refusal) == "TypeError"
+    inserted = """() => {
+        const link = document.createElement("a");
+        link.href = "javascript:window.hit=1";
+        document.body.append(link);
+        link.click();
+        return new Promise((resolve) => setTimeout(() => resolve(window.hit), 200));
+    }"""
+    assert await signed_in.evaluate(inserted) is None
+    assert len(signed_in.complaints) >= 2
+    signed_in.complaints.clear()
+
+
+async def test_it_works_by_keyboard(guarded, address, page, admin):
+    await page.goto(address)
+    await expect(page.get_by_label("Token")).to_be_visible()
+
+    async def press_until(selector, key="Tab"):
+        for _ in range(60):
+            await page.keyboard.press(key)
+            if await page.evaluate("(one) => document.activeElement.matches(one)", selector):
+                return
+        raise AssertionError(selector)
+
+    await press_until("[name=token]")
+    await page.keyboard.type(admin[0])
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Keys")
+    await press_until("[data-page=make]")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_be_focused()
+    await press_until("[name=alias]")
+    await page.keyboard.type("by keyboard")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("by keyboard")
+    await press_until("button.danger")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.locator("main button.danger")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await press_until("[name=typed]")
+    [key] = await ok(await guarded.get("/keys"))
+    await page.keyboard.type(key["kid"][:8])
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("The deletion is scheduled.")).to_be_visible()
+    assert complaints(page) == []
+
+
+async def each_page(page, kid):
+    """Open each page in turn, and the page of a key."""
+    address = page.url.partition("#")[0]
+    for name in PAGES:
+        await open_page(page, name)
+        yield name
+    await page.goto(f"{address}#/key/{kid}")
+    await expect(page.get_by_role("heading", level=2).first).to_have_text("Facts")
+    yield "Key"
+    await page.locator("main .buttons").get_by_role("button", name="Delete").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    yield "Question"
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+
+
+async def test_no_page_is_wider_than_a_narrow_window(guarded, signed_in):
+    kid = await hostile(guarded)
+    await signed_in.set_viewport_size({"width": 390, "height": 844})
+    async for name in each_page(signed_in, kid):
+        width = await signed_in.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, name
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The source of axe-core, which npm installs in a folder of the test."""
+    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
+        reason = f"needs {' and '.join(missing)}: apt-get install nodejs npm"
+        if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("npm")
+    command = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", AXE)
+    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
+
+
+@pytest.mark.timeout(300)  # npm installs a package, and axe looks at 40 pages
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_has_no_complaint(guarded, signed_in, axe, scheme):
+    kid = await hostile(guarded)
+    await signed_in.emulate_media(color_scheme=scheme)
+    for width in (1280, 390):
+        await signed_in.set_viewport_size({"width": width, "height": 844})
+        async for name in each_page(signed_in, kid):
+            await signed_in.evaluate(axe)
+            found = await signed_in.evaluate("async () => (await axe.run()).violations")
+            faults = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+            assert faults == [], (name, width)
