@@ -5,8 +5,8 @@ import re
 
 import pytest
 import yaml
-from chart import container, environment, load_script, needs_helm, only, pod, render
 from deployment import DEPLOY, ROOT, named_variables, variables
+from helm_chart import container, environment, load_script, needs_helm, only, pod, render
 
 from minikms.config import OPTIONS, Config
 from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from chart import container, needs_helm, render
-from chart import environment as variables_of
 from deployment import DEPLOY, settings
+from helm_chart import container, needs_helm, render
+from helm_chart import environment as variables_of
 from ports import free_port
 from postgres import let_through
 from service_process import MINIKMS, Service, environment
