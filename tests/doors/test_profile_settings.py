@@ -146,7 +146,7 @@ async def test_a_profile_may_require_the_scope_to_delete(start_all, admin, door)
     for turn, may in enumerate((False, True)):
         await doors.set(everything, delete_scope=may)
         for token in (reader, writer, deleter):
-            _, _, name = await doors.make(door, f"k{turn}{token[5:9]}", writer)
+            _, _, name = await doors.make(door, f"k{turn}{token[5:21]}", writer)
             status, _ = await doors.delete(door, name, token)
             refusals.append(status not in (200, 204))
     assert refusals == [True, False, False, True, True, False]

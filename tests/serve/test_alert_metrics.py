@@ -87,6 +87,7 @@ def test_the_resources_of_all_processes(counted, store, workers):
 
 
 @pytest.mark.process
+@pytest.mark.timeout(90)  # workers end and start again
 def test_workers_that_end_are_counted_by_signal(counted, store):
     service = counted("--workers", "2", *store)
     assert (value(service, "workers"), value(service, "workers_alive")) == (2, 2)
@@ -182,6 +183,7 @@ def test_the_last_backup(counted, run, store, tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.timeout(90)  # the database ends and starts again
 async def test_a_database_that_is_away(counted, make_store, own_postgres):
     options = await make_store(own_postgres.create_database())
     service = await asyncio.to_thread(counted, **options)
@@ -193,9 +195,12 @@ async def test_a_database_that_is_away(counted, make_store, own_postgres):
     await asyncio.to_thread(own_postgres.stop, "immediate")
     assert await asyncio.to_thread(service.status, "POST", "/key/generate", GENERATE) == 503
     await asyncio.to_thread(reaches, ready=0, store_notices_connected=0, store_writable=0)
-    found = await asyncio.to_thread(service.metrics)
-    assert found[key("store_notices_lost_total")] >= 1
-    assert found[key("store_errors_total", cause="refused")] > 0
+
+    def counted_as():
+        until(lambda: value(service, "store_notices_lost_total") >= 1)
+        until(lambda: value(service, "store_errors_total", cause="refused") > 0)
+
+    await asyncio.to_thread(counted_as)
     await asyncio.to_thread(own_postgres.start)
     await asyncio.to_thread(reaches, ready=1, store_notices_connected=1, store_writable=1)
 
@@ -208,11 +213,11 @@ async def test_a_database_that_is_read_only(counted, make_store, own_postgres):
     own_postgres.set("default_transaction_read_only", "on")
 
     def seen():
+        # Open connections learn of a setting a little later.
+        until(lambda: service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503)
         until(lambda: value(service, "store_writable") == 0)
         until(lambda: value(service, "store_errors_total", cause="read-only") > 0)
 
-    body = b'{"alg":"ed25519"}'
-    assert await asyncio.to_thread(service.status, "POST", "/key/generate", body) == 503
     await asyncio.to_thread(seen)
     own_postgres.set("default_transaction_read_only", "off")
 

@@ -378,8 +378,8 @@ async def test_settings_of_a_profile_are_seen_without_notices(without_notices, p
     changing, making = pair
     [kid] = await generate(making)
     for settings in ({"max_keys": 1}, {"max_keys": None, "calls_per_second": 1}):
-        end = time.monotonic() + 5
         await ok(await changing.patch("/profile/default", json=settings))
+        end = time.monotonic() + 5
 
         async def use(settings=settings):
             if settings["max_keys"] is None:

@@ -323,8 +323,13 @@ async def test_another_service_learns_of_settings(start, any_store, client, alic
         while (await other.post("/sign", json=body, headers=ALICE)).status != 429:
             await asyncio.sleep(0.01)
     await alice(calls_per_second=None)
+
+    async def several():
+        calls = [other.post("/sign", json=body, headers=ALICE) for _ in range(9)]
+        return {answer.status for answer in await asyncio.gather(*calls)}
+
     async with waiting_for("the end of the rate"):
-        while (await other.post("/sign", json=body, headers=ALICE)).status != 200:
+        while await several() != {200}:  # one alone may be within the rate
             await asyncio.sleep(0.05)
     made = await other.post("/key/generate", json=ED25519, headers=ALICE)
     await refused(made, 422, "too-many-keys")
