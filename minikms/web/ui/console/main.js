@@ -105,6 +105,7 @@ function present(content) {
 
 function showSignIn(remark) {
   session.end();
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   fill(menu);
   fill(caller);
   present(signIn(enter, remark));

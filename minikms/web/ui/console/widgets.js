@@ -220,11 +220,12 @@ export function nameOf(key) {
 
 /**
  * Ask before something is done. `lost` are sentences that name what is lost. With `typed`, the caller has to type
- * this text first.
+ * this text first. If `run` has a problem, the question stays.
  */
 export function ask({ title, lost, action, typed, fields = [], run }) {
   const confirmation = typed !== undefined && input("typed", { required: true });
   const id = newId();
+  const fault = h("div", { role: "alert", class: "fault" });
   const content = form(
     { class: "stack" },
     async (values) => {
@@ -235,15 +236,18 @@ export function ask({ title, lost, action, typed, fields = [], run }) {
       }
       try {
         await run(values);
-      } finally {
-        dialog.close();
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        fill(fault, sentences(error));
+        return;
       }
+      dialog.close();
     },
     h("h2", { id }, title),
     lost.map((sentence) => h("p", {}, sentence)),
     fields,
     confirmation && field(["Type ", foreign(typed), " to go on"], confirmation),
-    confirmation && h("p", { role: "alert", class: "fault" }),
+    fault,
     h(
       "div",
       { class: "buttons" },
@@ -251,7 +255,6 @@ export function ask({ title, lost, action, typed, fields = [], run }) {
       h("button", { type: "button", onclick: () => dialog.close() }, "Cancel")
     )
   );
-  const fault = content.querySelector(".fault");
   const dialog = h("dialog", { "aria-labelledby": id, onclose: () => close(dialog) }, content);
   document.body.append(dialog);
   dialog.showModal();

@@ -29,13 +29,14 @@ import {
   time,
 } from "../widgets.js";
 import { EVENTS } from "./audit.js";
-import { parseLabels } from "./make.js";
+import { parseLabels, parseRules } from "./make.js";
 
 const MOST_EVENTS = 5000; // that the picture of its use counts
 const SHOWN_EVENTS = 20;
 // Operations that open what others have made.
 const OPENING = ["decrypt", "unwrap", "derive", "box-open", "jwe-decrypt", "decapsulate", "hpke-open"];
 const HOUR = 3600 * 1000;
+const DAY = 86_400; // seconds
 // Name of a span, its length in hours, and the hours of a bar.
 const SPANS = [
   ["24 hours", 24, 1],
@@ -83,7 +84,7 @@ function factsOf(key) {
 }
 
 function days(seconds) {
-  const number = seconds / 86_400;
+  const number = seconds / DAY;
   return number >= 1 ? `${Number(number.toFixed(1))} days` : `${seconds} seconds`;
 }
 
@@ -114,6 +115,7 @@ function actions(key, refresh) {
     writes && key.state !== "enabled" && !key.deletes && button("Enable", change("The key is enabled.", { state: "enabled" })),
     writes && key.deletes && button("Cancel the deletion", restore),
     writes && button("Labels", () => askLabels(key, refresh)),
+    isEnabled && [button("Schedule", () => askSchedule(key, refresh)), button("Rules", () => askRules(key, refresh))],
     (writes || may("keys:delete")) && button("Delete", () => askDeletion(key, refresh), { class: "danger" }),
     tries && link(address("try", key.kid), "Try it")
   );
@@ -166,14 +168,50 @@ function askDeletion(key, refresh) {
     typed: key.kid.slice(0, 8),
     action: "Delete",
     run: async ({ after }) => {
-      await request("DELETE", keyPath(key.kid), { query: { after } });
-      if (after) {
-        tell("The deletion is scheduled.");
+      const { deletes } = await request("DELETE", keyPath(key.kid), { query: { after } });
+      if (deletes) {
+        tell(`The deletion is scheduled for ${deletes.slice(0, 10)}.`); // the profile may ask for a delay
         await refresh();
       } else {
         tell("The key is deleted.");
         location.hash = "#/keys";
       }
+    },
+  });
+}
+
+function askSchedule(key, refresh) {
+  const every = key.rotate_every ? key.rotate_every / DAY : "";
+  ask({
+    title: "Rotate on a schedule?",
+    lost: [
+      "The service then rotates the key itself, with its aliases, labels and rules. The old key verifies and decrypts on.",
+      key.certificates && "The new key has no certificates.",
+    ].filter(Boolean),
+    fields: [
+      field("Days between rotations", input("days", { type: "number", min: 1, max: 3650, value: every }), "Empty for no schedule."),
+    ],
+    action: "Save",
+    run: async (values) => {
+      const body = { rotate_every: values.days ? Number(values.days) * DAY : null };
+      await request("PATCH", keyPath(key.kid), { body });
+      tell("The schedule is saved.");
+      await refresh();
+    },
+  });
+}
+
+function askRules(key, refresh) {
+  const rules = h("textarea", { name: "rules", rows: 10, spellcheck: "false" }, pretty(key.rules ?? {}));
+  ask({
+    title: "Tighten the rules?",
+    lost: ["Rules can only become tighter. What they exclude once, this key never signs again, at any door."],
+    fields: [field("Rules", rules, "As JSON, or the name of a preset.")],
+    action: "Save",
+    run: async (values) => {
+      await request("PATCH", keyPath(key.kid), { body: { rules: parseRules(values.rules) } });
+      tell("The rules are saved.");
+      await refresh();
     },
   });
 }

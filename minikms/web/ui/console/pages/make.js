@@ -1,5 +1,6 @@
 // The page that makes a key.
 
+import { Problem } from "../api.js";
 import { h } from "../dom.js";
 import { may, request } from "../session.js";
 import { address, boxes, choice, field, form, input, nameOf, submit, tell, ticked } from "../widgets.js";
@@ -15,6 +16,16 @@ export function parseLabels(text) {
       return [name.trim(), value.join(":").trim()];
     })
   );
+}
+
+/** Rules as JSON, or the name of a preset; throws Problem. */
+export function parseRules(text) {
+  if (!text.trim().startsWith("{")) return text.trim();
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Problem(0, { detail: "The rules are not JSON." }, null);
+  }
 }
 
 /** The content of the page. */
@@ -45,6 +56,8 @@ export async function make({ signal }) {
     if (values.alias) Object.assign(body, { alias: values.alias, alias_taken: "refuse" });
     if (values.expires) body.expires = `${values.expires}T00:00:00Z`;
     if (values.exportable) body.exportable = true;
+    if (values.rules.trim()) body.rules = parseRules(values.rules);
+    if (values.days) body.rotate_every = Number(values.days) * 86_400;
     const key = await request("POST", "key/generate", { body });
     tell("The key is made.");
     location.hash = may("keys:read") ? address("key", key.kid) : "#/make";
@@ -58,6 +71,12 @@ export async function make({ signal }) {
       field("Alias", input("alias"), "A name, such as a DID URL. It must be free."),
       field("Labels", h("textarea", { name: "labels", rows: 2 }), "One on each line, as name:value."),
       operations,
+      field(
+        "Rules",
+        h("textarea", { name: "rules", rows: 3, spellcheck: "false" }),
+        "What the key may sign, and how often: as JSON, or the name of a preset, such as sd-jwt-vc. Without any, everything."
+      ),
+      field("Days between rotations", input("days", { type: "number", min: 1, max: 3650 }), "Without a number it is not rotated by itself."),
       field("Verifies only from", input("expires", { type: "date" }), "In UTC. Without a date it does not expire."),
       h(
         "label",

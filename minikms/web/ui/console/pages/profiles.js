@@ -3,11 +3,13 @@
 import { foreign, h } from "../dom.js";
 import { segment } from "../api.js";
 import { chooseProfile, request } from "../session.js";
-import { ask, button, field, form, input, submit, table, tell } from "../widgets.js";
+import { ask, boxes, button, field, form, input, submit, table, tell } from "../widgets.js";
+
+const DAY = 86_400; // seconds
 
 /** The content of the page. */
 export async function profiles({ signal, refresh }) {
-  const { profiles: names } = await request("GET", "profiles", { signal });
+  const { profiles: names, settings } = await request("GET", "profiles", { signal });
   const make = async ({ name }) => {
     await request("POST", "profile", { body: { name } });
     tell("The profile is made.");
@@ -17,7 +19,7 @@ export async function profiles({ signal, refresh }) {
   return [
     h("h1", {}, "Profiles"),
     h("p", {}, "A profile is a tenant: its keys, aliases and labels are not seen from another one."),
-    table("Profiles", columns(refresh), names, "This token is for no profile."),
+    table("Profiles", columns(settings, refresh), names, "This token is for no profile."),
     form({ class: "filters" }, make, field("New profile", input("name", { required: true, maxlength: 128 })), h("div", { class: "buttons" }, submit("Make"))),
   ];
 }
@@ -27,9 +29,10 @@ function tellMenu() {
   window.dispatchEvent(new Event("profileschange"));
 }
 
-function columns(refresh) {
+function columns(settings, refresh) {
   return [
     ["Profile", foreign],
+    ["Settings", (name) => inWords(settings[name])],
     [
       "Actions",
       (name) =>
@@ -37,6 +40,10 @@ function columns(refresh) {
           "div",
           { class: "buttons" },
           button("Show keys", () => open(name), { class: "small", "aria-label": `Show the keys of ${name}` }),
+          button("Settings", () => askSettings(name, settings[name] ?? {}, refresh), {
+            class: "small",
+            "aria-label": `Settings of ${name}`,
+          }),
           button("Publish keys", () => askPublishing(name, true), { class: "small", "aria-label": `Publish the keys of ${name}` }),
           button("Withdraw keys", () => askPublishing(name, false), { class: "small", "aria-label": `Withdraw the keys of ${name}` }),
           name !== "default" &&
@@ -50,6 +57,48 @@ function open(name) {
   chooseProfile(name);
   tellMenu();
   location.hash = "#/keys";
+}
+
+/** The settings of a profile as a text; undefined are the defaults. */
+function inWords(given) {
+  if (!given) return "none";
+  const { max_keys: keys, min_deletion_delay: delay, calls_per_second: rate, delete_scope: scope } = given;
+  return [
+    keys !== null && `at most ${keys} keys`,
+    delay !== null && `deletions after ${Number((delay / DAY).toFixed(1))} days`,
+    rate !== null && `at most ${rate} calls a second`,
+    scope && "deletions by keys:delete only",
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+function askSettings(name, given, refresh) {
+  const number = (value) => (value === "" ? null : Number(value));
+  const whole = (member, value, most) => input(member, { type: "number", min: 0, max: most, value: value ?? "" });
+  const delay = given.min_deletion_delay ? given.min_deletion_delay / DAY : "";
+  ask({
+    title: "Settings of this profile",
+    lost: [["They hold for all callers in ", foreign(name), ". Callers over a bound are refused."]],
+    fields: [
+      field("Most keys", whole("keys", given.max_keys, 1e9), "Empty for no bound."),
+      field("Days until a deletion", whole("days", delay, 365), "At least, from the call on."),
+      field("Most calls a second", whole("rate", given.calls_per_second, 1e6), "Empty for no bound."),
+      boxes("Deletions", "scope", [["scope", "need the scope keys:delete: keys:write is not enough", given.delete_scope]]),
+    ],
+    action: "Save",
+    run: async ({ keys, days, rate, scope }) => {
+      const body = {
+        max_keys: number(keys),
+        min_deletion_delay: days === "" ? null : Number(days) * DAY,
+        calls_per_second: number(rate),
+        delete_scope: scope !== undefined,
+      };
+      await request("PATCH", `profile/${segment(name)}`, { body });
+      tell("The settings are saved.");
+      await refresh();
+    },
+  });
 }
 
 function askPublishing(name, isPublic) {
