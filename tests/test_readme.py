@@ -20,8 +20,8 @@ from minikms.plugin.registry import AlgorithmRegistry
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = blocks(README)
-OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
-POSTGRES = blocks(section(OPERATIONS, "### PostgreSQL"))
+STORES = (ROOT / "docs/operations/stores.md").read_text("utf-8")
+POSTGRES = blocks(section(STORES, "### PostgreSQL"))
 (MEMORY,) = (text for _, text in BLOCKS if "docker build" in text)
 
 
@@ -58,8 +58,9 @@ def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 def test_a_persistent_store_and_its_backup_as_operations_shows_them(tmp_path):
     """In a new terminal in the README's folder, as any user."""
-    stores = blocks(OPERATIONS.partition("## Stores")[2].partition("### PostgreSQL")[0])
-    backups = blocks(section(OPERATIONS, "## Backup and restore"))
+    stores = blocks(STORES.partition("## Stores")[2].partition("### PostgreSQL")[0])
+    backup = (ROOT / "docs/operations/backup.md").read_text("utf-8")
+    backups = blocks(section(backup, "## Backup and restore"))
     home, folder = tmp_path / "home", tmp_path / "folder"
     home.mkdir()
     folder.mkdir()
@@ -102,7 +103,8 @@ def in_containers(block):
 @pytest.mark.process
 async def test_containers_serve_as_shown(tmp_path):
     """Run the blocks for Docker in a folder in place of the volume."""
-    docker = blocks(section(OPERATIONS, "## Docker"))
+    deployment = (ROOT / "docs/operations/deployment.md").read_text("utf-8")
+    docker = blocks(section(deployment, "## Docker"))
     keep = next(text for _, text in docker if "docker volume create" in text)
     program = Path(sys.executable).with_name("minikms")
     ((memory, serve),) = in_containers(MEMORY)

@@ -64,7 +64,7 @@ def test_each_rule_has_a_test_and_a_row_in_the_document():
 
 def test_metrics_are_those_of_the_service():
     """By the table in the documents, which a test compares with a running service."""
-    document = (ROOT / "docs/operations.md").read_text("utf-8")
+    document = (ROOT / "docs/operations/monitoring.md").read_text("utf-8")
     table = document.partition("<!-- metrics -->")[2].partition("<!-- /metrics -->")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", table, re.MULTILINE)
     families = {name: set(re.findall(r"\w+", labels)) for name, labels in rows}

@@ -254,7 +254,7 @@ def test_the_document_has_them_all(counted):
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         expected.add((name, frozenset(labels)))
-    document = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
+    document = (Path(__file__).parents[2] / "docs/operations/monitoring.md").read_text("utf-8")
     table = document.partition("<!-- metrics -->")[2].partition("<!-- /metrics -->")[0]
     rows = re.findall(r"^\| `((?:minikms|process)_\w+)` \| (.*?) ?\|", table, re.MULTILINE)
     assert len(rows) == len(expected)

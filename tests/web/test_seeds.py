@@ -19,7 +19,7 @@ from minikms.web import seeds
 from minikms.web.app import create_runner
 from minikms.web.state import SERVICE
 
-OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs/operations/seed-keys.md").read_text("utf-8")
 # RFC 8037 appendix A.1 to A.3.
 SECRET = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 PUBLIC = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
@@ -67,9 +67,8 @@ async def profiles_of(client):
 
 
 async def test_the_example_of_the_documentation(start, seed, counts):
-    section = OPERATIONS.partition("## Seed keys")[2].partition("\n## ")[0]
-    (example,) = re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\S+)` \| (.*)\|$", section, re.MULTILINE)
+    (example,) = re.findall(r"^```json\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\S+)` \| (.*)\|$", DOCUMENT, re.MULTILINE)
     client = await start(create_service(seed(example.encode())))
     found = [
         (profile, key["alg"], key["kid"], tuple(key["aliases"]))
@@ -128,7 +127,7 @@ async def test_every_algorithm_gives_the_same_key_each_time(start, seed):
         alg = registered.algorithm
         jwk = made[alg.name] = alg.export_jwk(alg.generate())
         secret = jwk.get("k") or jwk.get("priv") or jwk["d"]
-        if alg.name.startswith("bls"):  # `d` is little-endian, see docs/http-api.md
+        if alg.name.startswith("bls"):  # `d` is little-endian, see docs/algorithms.md
             secret = b64(raw(secret)[::-1])
         ways = {"jwk": {"jwk": jwk}}
         if isinstance(alg, SecretImporter):

@@ -20,8 +20,8 @@ from minikms.web.state import STORE
 GENERATE = "POST", "/key/generate", {"alg": "ed25519"}
 READY = "GET", "/readyz", None
 
-# What docs/operations.md says, in seconds: every answer, and when a service writes again once new
-# connections work.
+# In seconds, as docs/operations/stores.md has them: every answer, and when a service writes again
+# once new connections work.
 ANSWERED, BACK = 5, 10
 # For a machine that is busy with other tests.
 MARGIN = 10
