@@ -53,3 +53,15 @@ def test_the_test_of_a_program(tmp_path):
         cwd=tmp_path,
     )
     assert "1 passed" in done.stdout
+
+
+def test_the_worked_example_of_rules_runs(shell, minikms):
+    document = (Path(__file__).parents[3] / "docs/rules.md").read_text("utf-8")
+    section = document.partition("## An issuer whose token is stolen")[2].partition("\n## ")[0]
+    make, sign = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert minikms.get_key(shell(make)).rules["jws"]["typ"] == ["dc+sd-jwt"]
+    assert shell(sign).count(".") == 2
+    shell(sign.replace("issuer.example/pid", "issuer.example/other"), code=4)
+    shell(sign.replace("dc+sd-jwt", "JWT"), code=4)
+    shell(sign.replace("86400", "864000000"), code=4)
+    shell("mkms sign issuer hello", code=4)
