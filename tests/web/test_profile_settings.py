@@ -1,6 +1,7 @@
 """The settings of a profile: its number of keys, its rate of calls, and deletions."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -335,3 +336,14 @@ async def test_another_service_learns_of_settings(start, any_store, client, alic
     await refused(made, 422, "too-many-keys")
     gone = await ok(await other.delete(f"/key/{key['kid']}", headers=ALICE))
     assert gone["message"] == "Key deletion scheduled"
+
+
+async def test_the_audit_log_names_the_rate_of_a_profile(start, tmp_path, frozen):
+    log = tmp_path / "audit.log"
+    client = await start(create_service(Config(audit_log=str(log))))
+    await ok(await client.patch("/profile/default", json={"calls_per_second": 1}))
+    await ok(await client.get("/keys"))
+    await refused(await client.get("/keys"), 429, "over-rate")
+    last = json.loads(log.read_text().splitlines()[-1])
+    named = [last[name] for name in ("operation", "profile", "outcome", "rule")]
+    assert named == ["listKeys", "default", "over-rate", "calls_per_second"]
