@@ -159,7 +159,7 @@ async def test_the_audit_log_names_the_door(guarded, new_token, log, admin):
     await aws.refused("KMSInvalidStateException", "enable_key", KeyId=one)
     await aws.cancel_key_deletion(KeyId=one)
     await aws.list_keys()
-    await aws.refused("NotFoundException", "describe_key", KeyId="secret-name")
+    await aws.refused("NotFoundException", "describe_key", KeyId="unknown-name")
     await aws.refused("AccessDeniedException", "encrypt", KeyId=one, Plaintext=b"x")
     kids = {}
     for key_id in keys:
