@@ -6,6 +6,7 @@ import { currentProfile, listing } from "../session.js";
 import { address, field, form, go, input, outcome, submit, time } from "../widgets.js";
 
 const SHOWN = 50; // events of a page
+const MOST_SHOWN = 10; // characters of a kid
 const FILTERS = ["kid", "who", "operation", "outcome", "profile", "since", "until"];
 
 /** The columns of events. */
@@ -28,7 +29,7 @@ const COLUMNS = [
 /** The key that a call used or asked for, or the token that it made or revoked. */
 function asked({ kid, alias, token, alg, profile }) {
   if (kid) {
-    const name = foreign(alias ?? `${kid.slice(0, 12)}…`);
+    const name = foreign(alias ?? (kid.length > MOST_SHOWN ? `${kid.slice(0, MOST_SHOWN)}…` : kid));
     const isHere = profile === currentProfile();
     return [isHere ? h("a", { href: address("key", kid), title: kid }, name) : name, alg && ` (${alg})`];
   }

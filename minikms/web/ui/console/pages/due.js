@@ -26,7 +26,7 @@ export async function due({ signal }) {
   const status = h("p", { role: "status", class: "quiet" }, "Looking through the keys …");
   const results = h("div", {});
   look(results, status, signal);
-  return [h("h1", {}, "Due"), h("p", {}, "Deletions, expiries and ends of certificates in this profile."), status, results];
+  return [h("h1", {}, "Due"), h("p", {}, "Deletions, expiries, rotations and ends of certificates in this profile."), status, results];
 }
 
 async function look(results, status, signal) {
@@ -43,7 +43,7 @@ async function look(results, status, signal) {
     return;
   }
   ends.sort((one, other) => Date.parse(one.at) - Date.parse(other.at));
-  fill(status, `${ends.length} in ${number} keys${ends.length > SHOWN ? `; the first ${SHOWN} are shown` : ""}.`);
+  fill(status, `${ends.length} dates in ${number} keys${ends.length > SHOWN ? `; the first ${SHOWN} are shown` : ""}.`);
   fill(results, table("What ends", COLUMNS, ends.slice(0, SHOWN), "Nothing ends in this profile."));
 }
 
