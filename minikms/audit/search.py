@@ -31,9 +31,10 @@ CURSOR_PATTERN: Final = r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20}-[0-9]{1,20})*\Z
 FAILED: Final = "failed"
 """Stands for every outcome but success in a query."""
 
-# Bytes that are read and searched at a time. Meanwhile the event loop waits, since a search of
-# bytes holds the interpreter's lock.
-BLOCK: Final = 512 * 1024
+# Bytes that are read at a time, without the interpreter's lock, and that are searched at a time by
+# an expression, which holds it. A search for bytes holds it for half a millisecond a block.
+BLOCK: Final = 4 * 1024 * 1024
+_STEP: Final = 512 * 1024
 
 # Seconds of one search; its cursor continues it. Further searches wait.
 LONGEST_SEARCH: Final = 0.7
@@ -348,7 +349,7 @@ class _Reader:
         self._needle: _Needle | None = None
         self._block = b""
         self._start, self._next = 0, end
-        self._lines: list[tuple[int, int]] = []
+        self._lines: Iterator[tuple[int, int]] = iter(())
 
     @property
     def time(self) -> str:
@@ -371,8 +372,7 @@ class _Reader:
         """
         parsed = 0
         while True:
-            while self._lines:
-                start, end = self._lines.pop()
+            for start, end in self._lines:
                 self.end = self._start + end
                 line = self._block[start:end]
                 members = self._wanted.members(line)
@@ -416,7 +416,7 @@ class _Reader:
             self._next = 0
         if self._needle is None:
             self._needle = self._rarest(begin, end)
-        self._lines = list(_lines(self._needle, self._block, begin, end))
+        self._lines = _lines(self._needle, self._block, begin, end)
 
     def _open(self) -> int:
         try:
@@ -443,13 +443,13 @@ class _Reader:
         return min(self.end, high + 2 * LONGEST)
 
     def _rarest(self, begin: int, end: int) -> _Needle:
-        """The text that the fewest lines of the block have."""
+        """The text that the fewest lines at the end of the block have."""
         needles = self._wanted.needles or [START]
         if len(needles) == 1:
             return needles[0]
 
         def number(needle: _Needle) -> int:
-            return sum(1 for _ in _lines(needle, self._block, begin, end))
+            return sum(1 for _ in _lines(needle, self._block, max(begin, end - _STEP), end))
 
         return min(needles, key=number)
 
@@ -520,19 +520,22 @@ def _last_time(descriptor: int, size: int) -> str:
 
 
 def _lines(needle: _Needle, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """The lines of a part of a block that have a text, by their starts and ends."""
-    place = begin
-    while True:
-        if isinstance(needle, bytes):
-            place = block.find(needle, place, end)
-        else:
-            found = needle.search(block, place, end)
-            place = found.start() if found else -1
-        if place < 0:
-            return
-        start = block.rfind(b"\n", 0, place) + 1
-        place = block.index(b"\n", place, end) + 1
-        yield start, place
+    """The lines of a part of a block that have a text, by their starts and ends, from the last."""
+    if isinstance(needle, bytes):
+        while (place := block.rfind(needle, begin, end)) >= 0:
+            start = block.rfind(b"\n", 0, place) + 1
+            yield start, block.index(b"\n", place) + 1
+            end = start
+        return
+    while end > begin:
+        start = block.rfind(b"\n", begin, max(begin, end - _STEP)) + 1 or begin
+        found, place = [], start
+        while match := needle.search(block, place, end):
+            place = block.index(b"\n", match.start()) + 1
+            found.append((block.rfind(b"\n", 0, match.start()) + 1, place))
+        yield from reversed(found)
+        end = start
+        time.sleep(0)
 
 
 def _member(name: str, value: str) -> bytes:

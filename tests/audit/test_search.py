@@ -72,6 +72,7 @@ def pages(path, query, limit, **options):
 def block(request, monkeypatch):
     """The size of a block: of a few lines, of many, or larger than a file."""
     monkeypatch.setattr(search_module, "BLOCK", request.param)
+    monkeypatch.setattr(search_module, "_STEP", request.param // 4)
 
 
 @pytest.fixture
@@ -183,6 +184,7 @@ async def test_a_search_starts_again_if_its_files_move(log, monkeypatch):
     assert seconds(page) == [302, 301, 119]
 
 
+@pytest.mark.usefixtures("block")
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
