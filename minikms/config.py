@@ -86,6 +86,9 @@ class Config:
         0, "Port to serve /metrics on; 0 disables metrics.", limits=(0, 65535)
     )
     metrics_host: str = _monitoring("127.0.0.1", "Address to serve /metrics on.", value="ADDRESS")
+    traces: bool = _monitoring(
+        False, "Send traces of calls by OTLP, as the variables of OpenTelemetry say."
+    )
     max_header: int = _limit(
         50 * 1024,  # an alias in a query, each of its bytes as three
         "Longest path with its query, and longest header.",

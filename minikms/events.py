@@ -29,6 +29,7 @@ class AuditEvent:
     subject and its profile. `rule` is the rule of the key or the profile that refused the call.
     `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
     rate.
+    `store_times`, which only traces set, are calls of the store with their begin and end.
     """
 
     operation: str
@@ -50,6 +51,7 @@ class AuditEvent:
     asked: tuple[str | None, str | None] = (None, None)
     admitted: bool = False
     count_call: Callable[[str], None] | None = field(default=None, repr=False)
+    store_times: list[tuple[str, int, int]] = field(init=False, repr=False, compare=False)
 
     def lines(self) -> list["AuditEvent"]:
         """The event for each key that the call uses, its own first."""

@@ -47,6 +47,10 @@ class MetricsError(SetupError):
     """A requirement of the metrics that is missing."""
 
 
+class TracesError(SetupError):
+    """A requirement of traces that is missing."""
+
+
 def one_line(exc: Exception) -> str:
     """Format a plugin's exception as a part of a sentence."""
     return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

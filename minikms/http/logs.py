@@ -15,6 +15,8 @@ REQUEST_ID_HEADER = "X-Request-Id"
 
 # The audit event of a request, from the gate; the log line has its caller.
 EVENT: Final = web.RequestKey("event", AuditEvent)
+# The trace of a request, if traces are sent.
+TRACE_ID: Final = web.RequestKey("trace_id", str)
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -72,6 +74,26 @@ class AccessLogger(AbstractAccessLogger):
     @property
     def enabled(self) -> bool:
         return self.logger.isEnabledFor(logging.INFO)
+
+
+class _WithTrace(logging.LoggerAdapter[logging.Logger]):
+    """Adds members to those of a line, which LoggerAdapter would replace."""
+
+    def process(self, msg: Any, kwargs: Any) -> Any:
+        kwargs["extra"] = {**kwargs["extra"], **(self.extra or {})}
+        return msg, kwargs
+
+
+class TracedAccessLogger(AccessLogger):
+    """An access logger whose lines have the `trace_id` of the request."""
+
+    def write(self, request: web.BaseRequest, status: int, length: int, time: float) -> None:
+        logger = self.logger
+        self.logger = _WithTrace(logger, {"trace_id": request.get(TRACE_ID)})  # type: ignore[assignment]
+        try:
+            super().write(request, status, length, time)
+        finally:
+            self.logger = logger
 
 
 def _route(request: web.BaseRequest) -> str | None:

@@ -184,7 +184,7 @@ class KmsRunner(web.AppRunner):
         self._observer = observer
         super().__init__(
             app,
-            access_log_class=logs.AccessLogger,
+            access_log_class=getattr(observer, "access_logger", logs.AccessLogger),
             access_log=logging.getLogger("minikms.access"),
             auto_decompress=False,
             max_line_size=config.max_header,

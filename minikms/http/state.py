@@ -1,13 +1,14 @@
 """State that the applications of a service share: their keys (AppKey), and two small types."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
 from minikms.config import Config
 from minikms.http.acceptor import Places
 from minikms.http.limits import InFlight
+from minikms.http.logs import AccessLogger
 from minikms.http.unread import UnreadAnswers
 
 # The status of a request whose caller was gone before its answer.
@@ -41,6 +42,34 @@ class Observer(Protocol):
 
         That is in seconds since the epoch, 0 without TLS.
         """
+
+
+class Observers:
+    """Several observers as one, which has the access logger of the last."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+        self.access_logger: Any = getattr(observers[-1], "access_logger", AccessLogger)
+
+    def add(self, server: web.Server) -> None:
+        """Tell all of a server."""
+        for each in self._observers:
+            each.add(server)
+
+    def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
+        """Tell all of an answer."""
+        for each in self._observers:
+            each.answered(request, status, seconds)
+
+    def unreadable(self, status: int) -> None:
+        """Tell all of a request that did not parse."""
+        for each in self._observers:
+            each.unreadable(status)
+
+    def watch(self, places: Places, expiry: Callable[[], float]) -> None:
+        """Tell all of places and the certificate."""
+        for each in self._observers:
+            each.watch(places, expiry)
 
 
 CONFIG: Final = web.AppKey("config", Config)

@@ -24,7 +24,7 @@ from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.serve.garbage import spare
-from minikms.startup_errors import AccessError
+from minikms.startup_errors import AccessError, TracesError
 from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation, read_key
@@ -36,8 +36,8 @@ from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOK
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
     """Make the application of one service, with its doors; its store is opened at startup.
 
-    `registry` replaces the algorithms of the installed packages. Raises PluginError and
-    AccessError.
+    `registry` replaces the algorithms of the installed packages. Raises PluginError, AccessError
+    and TracesError.
     """
     if not config.needs_token and (config.admin_token_file or _jwt_options(config)):
         raise AccessError(
@@ -54,6 +54,13 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
         from minikms.serve import metrics_listener
 
         metrics_listener.add_to(app)
+    if config.traces:
+        try:
+            from minikms.serve import tracing
+        except ImportError:
+            raise TracesError("--traces needs OpenTelemetry: install minikms[otel].") from None
+
+        tracing.add_to(app)
     return app
 
 
