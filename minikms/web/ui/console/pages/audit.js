@@ -57,7 +57,7 @@ export async function audit({ query, signal }) {
     h("div", { class: "buttons" }, submit("Search"))
   );
   const source = listing("audit", { query: { ...wanted, limit: SHOWN }, signal });
-  const results = new Results({ label: "Events, newest first", columns: COLUMNS, noun: "event", empty: "No event is like this.", source });
+  const results = new Results({ label: "Events, newest first", columns: COLUMNS, noun: "event", empty: "No event is like this. A service that was started without --audit-log records none.", source });
   results.begin();
   return [h("h1", {}, "Audit"), search, results.element];
 }

@@ -322,7 +322,7 @@ function events(kid, signal) {
   const read = async () => {
     try {
       const found = await request("GET", "audit", { query: { kid, profile: currentProfile(), limit: SHOWN_EVENTS }, signal });
-      fill(rows, table("Newest events", EVENTS, found, "The audit log has no event of this key."));
+      fill(rows, table("Newest events", EVENTS, found, "There is no event of this key. A service that was started without --audit-log records none."));
     } catch (error) {
       if (error.name === "AbortError") return;
       fill(rows, h("p", { role: "alert" }, sentences(error)));
