@@ -62,6 +62,8 @@ class Metrics:
             f'{name}{{{operation},le="+Inf"}} {number * 2}.0\n'
             "# HELP minikms_connections Connections of callers.\n"
             "minikms_connections 7.0\n"
+            "# HELP minikms_last_backup_timestamp_seconds Time of the last backup.\n"
+            "minikms_last_backup_timestamp_seconds 1.8e+09\n"
         ).encode()
 
 
@@ -455,6 +457,7 @@ async def test_health_moves_with_each_reading(signed_in):
     row = signed_in.get_by_role("table", name="Operations").get_by_role("row", name="sign")
     await expect(row).to_contain_text("5 ms")
     await expect(signed_in.get_by_role("row", name="connections 7")).to_be_visible()
+    await expect(signed_in.get_by_role("cell", name="2027-01-15 08:00:00 UTC")).to_be_visible()
 
 
 async def test_health_says_that_metrics_are_off(client, page):

@@ -131,14 +131,14 @@ function gaugesOf({ samples, helps: texts }) {
     (samples.get(name) ?? []).map(({ labels, value }) => ({
       name: [name.replace("minikms_", "").replaceAll("_", " "), ...Object.values(labels)].join(" "),
       help: texts.get(name),
-      value,
+      value: /time(stamp)?_seconds$/.test(name) ? moment(value) : shown(value),
     }))
   );
 }
 
 const GAUGES = [
   ["Figure", ({ name }) => name],
-  ["Value", ({ value }) => shown(value)],
+  ["Value", ({ value }) => value],
   ["Meaning", ({ help }) => help],
 ];
 
@@ -149,6 +149,11 @@ const OPERATIONS = [
   ["p99", ({ p99 }) => (p99 === null ? "no call" : p99 === Infinity ? "over 10 s" : `${shown(p99 * 1000)} ms`)],
   ["Calls in all", ({ total }) => shown(total)],
 ];
+
+/** A time in seconds since the epoch, for people; 0 stands for none. */
+function moment(seconds) {
+  return seconds === 0 ? "none" : `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
 
 /** A number for people. */
 function shown(number) {
