@@ -187,6 +187,9 @@ class KeyRecord:
     `rotate_every` is the number of seconds between scheduled rotations, and `rotates` the time of
     the next one. `scheduled` says that a scheduled rotation made the key.
 
+    `last_used` is the time of its last use, None if none is known since `noted_since`. The store
+    has both apart, and only records for answers have them (keys/last_use.py).
+
     `unknown` keeps members that this version does not know, None if the record has no such member.
     `crit` names critical members: a version that does not know one of them must not use the key, as
     in a JWS (RFC 7515 section 4.1.11).
@@ -220,6 +223,8 @@ class KeyRecord:
     rotate_every: int | None = None
     rotates: int | None = None
     scheduled: bool = False
+    last_used: int | None = field(default=None, compare=False)
+    noted_since: int = field(default=0, compare=False)
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
     sealed: bytes = field(default=b"", repr=False, compare=False)
 
@@ -408,11 +413,28 @@ class KeyRecord:
         object.__setattr__(self, "sealed", b"")
         return self
 
+    def is_unused(self, length: int | None) -> bool:
+        """Tell whether no use is known of the last `length` nanoseconds; true for None.
+
+        The record has its last use. Uses were noted all the time, or it is false.
+        """
+        return length is None or (self.last_used or self.noted_since) + length <= time.time_ns()
+
+    def set_last_use(self, at: int | None, since: int) -> None:
+        """Set the time of its last use, and the time from which on uses are noted.
+
+        It changes this record, which others may have: each answer sets it again.
+        """
+        object.__setattr__(self, "last_used", at)
+        object.__setattr__(self, "noted_since", max(since, self.created))
+
     def to_bytes(self) -> bytes:
         """The record as the store has it: JSON, then its sealed material if it has some."""
         members = {name: getattr(self, name) for name in _NAMES}
         if self.rules is not None:
             members["rules"] = self.rules.document()
+        if self.rotate_every is not None or self.scheduled:
+            members |= {name: getattr(self, name) for name in _SCHEDULE}
         record = orjson.dumps(members if self.unknown is None else {**members, **self.unknown})
         return record + _SEPARATOR + self.sealed if self.sealed else record
 
@@ -454,10 +476,10 @@ class KeyRecord:
 
 
 # The members of every stored record that this version knows, in their order.
-_NAMES: Final = tuple(
-    each.name for each in fields(KeyRecord) if each.name not in ("rules", "unknown", "sealed")
-)
-_MEMBERS: Final = frozenset((*_NAMES, *RULED))
+_SCHEDULE: Final = ("rotate_every", "rotates", "scheduled")
+_APART: Final = frozenset(("rules", *_SCHEDULE, "last_used", "noted_since", "unknown", "sealed"))
+_NAMES: Final = tuple(each.name for each in fields(KeyRecord) if each.name not in _APART)
+_MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE))
 
 
 @lru_cache(maxsize=1024)

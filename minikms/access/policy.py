@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from minikms.access.token_queues import TokenQueues
 from minikms.access.tokens import PREFIX, Token, TokenRecord, Tokens
@@ -105,11 +105,13 @@ ANYBODY: Final = Caller("", frozenset(SCOPES))
 """The caller of a service that needs no token."""
 
 
-class _CachedToken(NamedTuple):
-    """A token's record, and the caller that it authenticates."""
+@dataclass(slots=True)
+class _CachedToken:
+    """A token's record, the caller that it authenticates, and the last period of its use."""
 
     record: TokenRecord
     caller: Caller
+    period: int = 0
 
 
 class TokenAccess:
@@ -165,7 +167,17 @@ class TokenAccess:
         if scheme != "Bearer":
             return None
         found = self._cache.get(_hash_of(text))
-        return None if found is None or found.record.expired else found.caller
+        if found is None or found.record.expired:
+            return None
+        if found.period != self._tokens.period:
+            self._note_use(found)
+        return found.caller
+
+    def _note_use(self, found: _CachedToken) -> None:
+        """Note the first use of a token in this period."""
+        found.period = self._tokens.period
+        if found.caller.token:  # the operator's is not in the store
+            self._tokens.uses[found.caller.token] = time.time_ns()
 
     async def _authenticate(
         self, text: str, token_hash: bytes, lock: AbstractAsyncContextManager[None]
@@ -180,7 +192,11 @@ class TokenAccess:
                 return None
             async with lock:
                 found = self._cache.get(token_hash) or await self._read(token, token_hash)
-        return None if found is None or found.record.expired else found.caller
+        if found is None or found.record.expired:
+            return None
+        if found.period != self._tokens.period:
+            self._note_use(found)
+        return found.caller
 
     async def _read(self, token: Token, token_hash: bytes) -> _CachedToken | None:
         pending = self._cache.start_fill()

@@ -10,7 +10,8 @@ import hmac
 import re
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple, Self
 
 import base58
@@ -18,10 +19,19 @@ import orjson
 
 from minikms.errors import TokenNotFound, Unauthenticated
 from minikms.events import set_token
+from minikms.records import SECOND
 from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
 from minikms.store.directory import TOKENS
-from minikms.store.sessions import Session, Transaction
+from minikms.store.sessions import Entry, Session, Transaction
+
+# The tag of a token's entry with the time of its last use in nanoseconds. It is not in the record:
+# no cache shows it, so its change is not one that caches have to follow.
+_LAST_USE: Final = "used"
+
+# Nanoseconds by which a stored time may be too early, and tokens that one transaction writes.
+_CLOSE: Final = 60 * SECOND
+_TOGETHER: Final = 64
 
 PREFIX: Final = "mkms_"
 ID_PATTERN: Final = r"^[0-9a-f]{16}\Z"
@@ -69,7 +79,8 @@ class TokenRecord:
     """The stored facts of a token: the name of its holder, and its permissions.
 
     `profiles` None means all profiles, `expires` None means never; times are in nanoseconds
-    since the epoch.
+    since the epoch. `last_used` is the time of its last use, None if none is known; it is kept
+    beside the record, and only `list_all` reads it.
     """
 
     id: str
@@ -79,6 +90,7 @@ class TokenRecord:
     profiles: tuple[str, ...] | None
     created: int
     expires: int | None = None
+    last_used: int | None = None
 
     def fits(self, token: Token) -> bool:
         """Compare the hash of `token` with this record's, in constant time."""
@@ -89,7 +101,9 @@ class TokenRecord:
         return self.expires is not None and self.expires <= time.time_ns()
 
     def to_bytes(self) -> bytes:
-        return orjson.dumps(asdict(self))
+        members = asdict(self)
+        del members["last_used"]
+        return orjson.dumps(members)
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
@@ -101,10 +115,15 @@ class TokenRecord:
 
 
 class Tokens:
-    """The tokens of a store, kept in a profile that callers cannot reach."""
+    """The tokens of a store, kept in a profile that callers cannot reach.
+
+    `uses` has the first use of each token in this `period`, which ends when they are stored.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.uses: dict[str, int] = {}
+        self.period = 1
 
     @property
     def counters(self) -> ChangeCounters:
@@ -148,13 +167,43 @@ class Tokens:
         return await self._database.run_own(work)
 
     async def list_all(self) -> list[TokenRecord]:
-        """All records, the oldest first."""
+        """All records, the oldest first, with the times of last uses, true to some minutes."""
 
         async def work(session: Session) -> list[TokenRecord]:
             rows = await session.fetch_all(TOKENS)
-            return [TokenRecord.from_bytes(row.value) for row in rows]
+            return [self._with_last_use(row) for row in rows]
 
         return sorted(await self._database.run_own(work), key=lambda record: record.created)
+
+    def _with_last_use(self, row: Entry) -> TokenRecord:
+        record = TokenRecord.from_bytes(row.value)
+        last = max(_last_use(row), self.uses.get(record.id, 0))
+        return replace(record, last_used=last or None)
+
+    async def write_last_uses(self) -> None:
+        """Store the times of uses since the last call.
+
+        If it raises, as for StoreUnavailable, the next call stores them.
+        """
+        uses, self.uses = self.uses, {}
+        self.period += 1
+        try:
+            ids = sorted(uses)  # processes lock rows of PostgreSQL in one order
+            for start in range(0, len(ids), _TOGETHER):
+                await self._write({each: uses[each] for each in ids[start : start + _TOGETHER]})
+        except BaseException:
+            self.uses = uses | self.uses
+            raise
+
+    async def _write(self, uses: Mapping[str, int]) -> None:
+        async def work(session: Transaction) -> None:
+            for token_id, at in uses.items():
+                entry = await session.fetch(TOKENS, token_id, for_update=True)
+                if entry is not None and at - _last_use(entry) >= _CLOSE:
+                    tags = {_LAST_USE: str(at)}
+                    await session.replace(TOKENS, token_id, entry.value, tags, cached=False)
+
+        await self._database.run_own(work, write=True)
 
     async def revoke(self, token_id: str) -> None:
         """Delete a token, which ends its validity; raises TokenNotFound."""
@@ -166,3 +215,8 @@ class Tokens:
             await session.remove(TOKENS, token_id)
 
         await self._database.run_own(work, write=True)
+
+
+def _last_use(entry: Entry) -> int:
+    """The stored time of a token's last use, 0 if none is known."""
+    return int(entry.tags.get(_LAST_USE, 0))

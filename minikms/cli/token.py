@@ -86,7 +86,8 @@ async def create(
 async def list_tokens(**options: Any) -> None:
     """List the tokens of a store and their permissions, without their secrets."""
     async with open_database(options) as database:
-        rows: list[tuple[str, ...]] = [("ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES")]
+        heads = "ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES", "LAST USED"
+        rows: list[tuple[str, ...]] = [heads]
         rows += [_row(record) for record in await Tokens(database).list_all()]
         echo_table(rows)
 
@@ -113,7 +114,8 @@ def _row(record: TokenRecord) -> tuple[str, ...]:
     profiles = "all" if record.profiles is None else " ".join(record.profiles)
     expires = "never" if record.expires is None else _shown(record.expires)
     scopes = " ".join(record.scopes)
-    return record.id, record.name, scopes, profiles, _shown(record.created), expires
+    used = "" if record.last_used is None else _shown(record.last_used)
+    return record.id, record.name, scopes, profiles, _shown(record.created), expires, used
 
 
 def _shown(moment: int) -> str:

@@ -88,6 +88,12 @@ class DoorService(Protocol):
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key."""
 
+    async def describe(self, profile: str, ref: KeyRef) -> KeyRecord:
+        """Find the record of a key with the time of its last use, `last_used`.
+
+        It is in nanoseconds, true to five minutes, and None if no use is known since `noted_since`.
+        """
+
     async def list_keys(
         self, profile: str, *, limit: int, after: str = ""
     ) -> tuple[list[KeyRecord], bool]:

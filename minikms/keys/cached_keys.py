@@ -31,12 +31,14 @@ _EACH_UNKNOWN: Final = 10
 class CachedKey:
     """The record of a key, with its private and its public key once a call has used them.
 
-    Each use is checked against the record again, since it may depend on the time.
+    Each use is checked against the record again, since it may depend on the time. `period` is the
+    last one in which the key was used (keys/last_use.py).
     """
 
     record: KeyRecord
     key: Any = field(default=None, repr=False)
     public: Any = field(default=None, repr=False)
+    period: int = 0
 
     def names(self, profile: str) -> tuple[Name, ...]:
         """The names by which calls find it: its kid, and its aliases.

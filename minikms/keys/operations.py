@@ -85,6 +85,10 @@ class KeyOperations:
         )
         self.batches = Batches()
         self._rates = KeyRates(rates or RateTable(), store)
+        # The first use of each key in this period, which ends when these times are stored: the
+        # profile and the `seq` of the key, and the time.
+        self._uses: dict[tuple[str, str], int] = {}
+        self._period = 1
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key; raises KeyNotFound or AliasNotFound."""
@@ -201,8 +205,9 @@ class KeyOperations:
 
         pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, permit)
+        self._uses[profile, record.seq] = time.time_ns()
         usable.material = usable.algorithm.unpack(stored)
-        keep_in_cache(pending, profile, CachedKey(record, usable.material))
+        keep_in_cache(pending, profile, CachedKey(record, usable.material, period=self._period))
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
@@ -214,8 +219,8 @@ class KeyOperations:
             keep_in_cache(pending, profile, found)
         return found
 
-    async def read_ahead(self, profile: str, end: int | None) -> ReadAhead:
-        """Cache some keys up to the place `end` in the order of creation; None is the last place.
+    async def read_ahead(self, profile: str, end: int) -> ReadAhead:
+        """Cache some keys up to the place `end` in the order of creation.
 
         No other key is evicted. Raises ProfileNotFound and StoreUnavailable.
         """
@@ -279,7 +284,12 @@ class KeyOperations:
             found.public = key.algorithm.load_public(found.record.jwk or {})
             self.cache.weigh_again((profile, found.record.kid, None))
         key.material = found.public if key.use.is_public else found.key
-        return None if key.material is None else key
+        if key.material is None:
+            return None
+        if found.period != self._period:
+            found.period = self._period
+            self._uses[profile, found.record.seq] = time.time_ns()
+        return key
 
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:
         """A caller's public JWK; raises InvalidKey."""

@@ -37,6 +37,7 @@ from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
 from minikms.keys.jws import CertificateHeader
+from minikms.keys.last_use import LastUseOperations
 from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker, require_fitting
 from minikms.keys.operations import By
 from minikms.keys.versions import VersionOperations
@@ -74,7 +75,7 @@ _PAGE: Final = 1000
 _POSTPONED: Final = 3600 * SECOND
 
 
-class KeyService(JweOperations, VersionOperations):
+class KeyService(JweOperations, VersionOperations, LastUseOperations):
     """Creates, finds, changes and deletes the keys of tenants, and performs operations with them.
 
     `profile` names the tenant. Another tenant's keys look as if they did not exist.
@@ -158,17 +159,16 @@ class KeyService(JweOperations, VersionOperations):
             source = replace(source, secret=secret)
         record, material = await self.read_key(profile, source, policy)
         set_key(record.kid, record.alg)
-        return self._shown(
-            await self._store.insert(
-                profile,
-                record,
-                material,
-                policy.aliases,
-                binding=policy.alias_taken if check is None else "update",
-                keep=keep,
-                check=check,
-            )
+        stored = await self._store.insert(
+            profile,
+            record,
+            material,
+            policy.aliases,
+            binding=policy.alias_taken if check is None else "update",
+            keep=keep,
+            check=check,
         )
+        return await self._described(profile, stored) if keep else self._shown(stored)
 
     async def read_key(
         self, profile: str, source: KeySource, policy: KeyPolicy
@@ -224,13 +224,15 @@ class KeyService(JweOperations, VersionOperations):
             page, more = await self._store.page(
                 profile, limit=limit, after=after, alg=name, labels=labels
             )
-            return [self._shown(record) for record in page], more
+            records = [self._shown(record) for record in page]
+            await self.with_last_uses(profile, records)
+            return records, more
         try:
             record = await self._store.record(profile, KeyRef(alias=alias))
         except (AliasNotFound, KeyNotFound):
             return [], False
         fits = record.seq > after and record.fits(name, labels)
-        return [self._shown(record)] if fits else [], False
+        return [await self._described(profile, record)] if fits else [], False
 
     async def pages(
         self,
@@ -328,7 +330,13 @@ class KeyService(JweOperations, VersionOperations):
             after.require_labels_of(record)
             return after
 
-        return self._shown(await self._store.change(profile, kid, changed))
+        return await self._described(profile, await self._store.change(profile, kid, changed))
+
+    async def _described(self, profile: str, record: KeyRecord) -> KeyRecord:
+        """A record as answers show it, with the time of its last use."""
+        shown = self._shown(record)
+        await self.with_last_uses(profile, [shown])
+        return shown
 
     async def associate(
         self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
@@ -444,9 +452,8 @@ class KeyService(JweOperations, VersionOperations):
 
         `check` is called with its record first, and may raise.
         """
-        return self._shown(
-            await self._store.schedule(profile, KeyRef(kid), None, state=state, check=check)
-        )
+        record = await self._store.schedule(profile, KeyRef(kid), None, state=state, check=check)
+        return await self._described(profile, record)
 
     async def sweep(self, sink: AuditSink | None = None) -> None:
         """Remove the keys whose scheduled deletion is due, and rotate those that are due for it.

@@ -35,7 +35,7 @@ _SPARED: Final = 2000
 async def warming(
     keys: KeyService, store: KeyStore, spare: Callable[[], None]
 ) -> AsyncIterator[None]:
-    """Cache keys, the newest of each profile first, until the cache is full or the block ends.
+    """Cache keys, of each profile the last used and the newest first, until the cache is full.
 
     It pauses while calls wait for a connection to the store. `spare` excludes the present objects
     from garbage collection.
@@ -72,13 +72,17 @@ async def _read_all(
         if not await _lasts(keys, name):
             LOGGER.warning("the keys of a profile are not read ahead: it could not be checked")
             continue
-        place: int | None = None
-        while place != 0:
+        left: list[range] | None = None  # the places that are not read yet, the last ones next
+        while left is None or left:
             if _waits(store):
                 await asyncio.sleep(_PAUSE)
                 continue
             try:
-                read = await keys.read_ahead(name, place)
+                if left is None:
+                    left = (await keys.places_to_read(name))[::-1]
+                    continue
+                places = left[-1]
+                read = await keys.read_ahead(name, places[-1])
             except ProfileNotFound:
                 break
             except StoreUnavailable:
@@ -92,7 +96,9 @@ async def _read_all(
                 spare()
             if read.is_full:
                 return number, True
-            place = read.before
+            left.pop()
+            if read.before >= places.start:
+                left.append(range(places.start, read.before + 1))
     return number, False
 
 

@@ -52,6 +52,8 @@ async def copy(
     async with aclosing(source.own()) as batches:
         async for batch in batches:
             await target.insert_own(batch)
+    if since := await source.uses_noted_since():
+        await target.insert_uses_noted_since(since)
     for profile in await source.profiles():
         # A profile that is removed meanwhile is left out; one that is made again is copied again.
         while (askar_profile := await _askar_profile(source, profile)) is not None:
@@ -62,6 +64,8 @@ async def copy(
                 copied = None
             except KeyUnreadable as exc:
                 raise KeyUnreadable(f"Profile {profile}: {exc.detail}") from None
+            if copied is not None:
+                await target.insert_last_uses(profile, await source.last_uses(askar_profile))
             if copied is not None and await source.askar_profile(profile) == askar_profile:
                 yield copied
                 break

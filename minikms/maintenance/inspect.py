@@ -1,7 +1,7 @@
 """Reads the contents of a store, damaged or not, for tools that copy and verify stores."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -19,8 +19,9 @@ from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.directory import TOKENS, DirectoryListing
+from minikms.store.directory import TOKENS, USES, DirectoryListing, use_tags
 from minikms.store.entries import ALIAS, KEY, alias_entry, publishes
+from minikms.store.last_use import SINCE
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Entry, KeyEntry, Session
@@ -225,6 +226,26 @@ class StoreInspector:
             return [await read_stored_key(session, kid, aliases) for kid in kids]
 
         return await self._database.run(profile, work, write=exclusively)
+
+    async def last_uses(self, askar_profile: str) -> dict[str, bytes]:
+        """The entries of the last uses of a profile's keys, by the numbers in their names."""
+
+        async def work(session: Session) -> dict[str, bytes]:
+            with suppress(UndecryptableError):  # keys are copied all the same
+                rows = await session.fetch_all(USES, use_tags(askar_profile))
+                return {row.name.rpartition("/")[2]: row.value for row in rows}
+            return {}
+
+        return await self._database.run_own(work)
+
+    async def uses_noted_since(self) -> bytes | None:
+        """The time from which on uses are noted, as stored; None if they are not."""
+
+        async def work(session: Session) -> bytes | None:
+            entry = await session.fetch(USES, SINCE)
+            return None if entry is None else entry.value
+
+        return await self._database.run_own(work)
 
     async def last_seq(self, profile: str) -> int:
         """The last place in the order of creation that was assigned; 0 before the first."""

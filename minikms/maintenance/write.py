@@ -12,7 +12,9 @@ from minikms.records import KeyRecord
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
+from minikms.store.directory import USES, use_tags
 from minikms.store.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
+from minikms.store.last_use import SINCE
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Entry, Transaction
 
@@ -74,6 +76,21 @@ class StoreWriter:
                     ) from None
 
         await self._database.write(profile, work)
+
+    async def insert_last_uses(self, profile: str, entries: Mapping[str, bytes]) -> None:
+        """Insert the last uses of a profile's keys."""
+        askar_profile = await self.directory.askar_profile(profile)
+
+        async def work(session: Transaction) -> None:
+            for number, value in entries.items():
+                name = f"{askar_profile}/{number}"
+                await session.insert(USES, name, value, use_tags(askar_profile))
+
+        await self._database.run_own(work, write=True)
+
+    async def insert_uses_noted_since(self, value: bytes) -> None:
+        """Insert the time from which on uses are noted."""
+        await self._database.run_own(lambda session: session.insert(USES, SINCE, value), write=True)
 
     async def set_last_seq(self, profile: str, place: int) -> None:
         """Let later keys come after `place` in the order of creation."""

@@ -24,6 +24,7 @@ from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.serve.garbage import spare
+from minikms.serve.last_use import storing_last_uses
 from minikms.startup_errors import AccessError, TracesError
 from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
@@ -90,6 +91,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             stack.callback(table.close)
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
+            await stack.enter_async_context(storing_last_uses(app[SERVICE], app[TOKENS]))
             if app[CONFIG].warm:
                 await stack.enter_async_context(warming(app[SERVICE], store, spare))
             if app[CONFIG].needs_token:

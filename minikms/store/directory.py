@@ -40,6 +40,10 @@ SELF: Final = "self"
 # The category of tokens in the store's own profile; see also `access/tokens.py`.
 TOKENS: Final = "minikms.token"
 
+# The category of times of last uses in the store's own profile (store/last_use.py). A tag has
+# Askar's name of the profile whose keys an entry is about.
+USES: Final = "minikms.use"
+
 _REMOVED: Final = b"-"
 
 # In an entry of the directory, Askar's name of the profile ends here, and its settings begin.
@@ -314,6 +318,7 @@ class ProfileDirectory:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:
                 await _revoke_tokens_of(transaction, name)
+                await transaction.remove_all(USES, use_tags(_askar_name(entry)))
                 await transaction.remove(PROFILE, name)
 
     async def _named(self, name: str) -> tuple[str, ProfileSettings]:
@@ -350,6 +355,11 @@ class ProfileDirectory:
         async with self._calls.session() as session:
             entry = await session.fetch(PROFILE, name)
         return None if entry is None else entry.value
+
+
+def use_tags(askar_profile: str) -> dict[str, str]:
+    """The tags by which the last uses of a profile's keys are found."""
+    return {"profile": askar_profile}
 
 
 async def require_profile(session: Session) -> None:
@@ -444,6 +454,6 @@ async def _revoke_tokens_of(session: Transaction, profile: str) -> None:
             continue
         record["profiles"] = [other for other in record["profiles"] if other != profile]
         if record["profiles"]:
-            await session.replace(TOKENS, entry.name, orjson.dumps(record))
+            await session.replace(TOKENS, entry.name, orjson.dumps(record), entry.tags)
         else:
             await session.remove(TOKENS, entry.name)

@@ -304,13 +304,22 @@ class KeyStore:
         self.keys_opened += 1
         return opened
 
-    async def read_back(
-        self, profile: str, end: int | None
-    ) -> tuple[list[tuple[KeyRecord, Stored]], int]:
+    async def last_place(self, profile: str) -> int:
+        """The last place in the order of creation that was assigned; 0 before the first."""
+
+        async def work(session: Session) -> int:
+            last = await session.last_place()
+            if not last:
+                await require_profile(session)
+            return last
+
+        return await self._database.run(profile, work)
+
+    async def read_back(self, profile: str, end: int) -> tuple[list[tuple[KeyRecord, Stored]], int]:
         """Some keys up to a place in the order of creation, newest first, with their material.
 
-        `end` is the last place for None. The place before them is returned too, 0 at the end. Keys
-        that are disabled, scheduled for deletion or cannot be read are left out.
+        The place before them is returned too, 0 at the end. Keys that are disabled, scheduled for
+        deletion or cannot be read are left out.
         """
 
         async def work(session: Session) -> tuple[list[tuple[KeyRecord, Stored]], int]:

@@ -185,15 +185,11 @@ async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
     return found, start if start < last else None
 
 
-async def read_back(session: Session, end: int | None) -> tuple[list[KeyRecord], int]:
+async def read_back(session: Session, end: int) -> tuple[list[KeyRecord], int]:
     """The records of some places up to `end`, newest first, and the place before them.
 
-    None is the last place. A record that does not decrypt is logged and left out.
+    A record that does not decrypt is logged and left out.
     """
-    if end is None:
-        end = await session.last_place()
-        if not end:
-            await require_profile(session)
     start = max(end - _FETCHED, 0)
     found = await _read_places(session, start + 1, end + 1) if end else []
     return [each.record for each in reversed(found)], start

@@ -195,10 +195,12 @@ class Transaction(Session):
         self._note()
         await self._session.remove_key(name)
 
-    async def remove_all(self, category: str | None = None) -> int:
+    async def remove_all(
+        self, category: str | None = None, tag_filter: TagFilter | None = None
+    ) -> int:
         """Remove all entries of a category, or of the profile; return their number."""
         self._note()
-        removed: int = await self._session.remove_all(category)
+        removed: int = await self._session.remove_all(category, tag_filter)
         return removed
 
     def commit(self) -> Awaitable[None]:

@@ -197,6 +197,12 @@ LABEL_FILTER: Final = _query(
     "Only keys with this label; with all of them, if it is repeated.",
     fields.List(_Label(metadata={"pattern": LABEL_PATTERN})),
 )
+UNUSED_FILTER: Final = _query(
+    "UnusedFilter",
+    "unused",
+    "Only keys that were not used for this time, up to 365 days.",
+    _Duration(metadata={"pattern": durations.PATTERN}),
+)
 DELETE_AFTER: Final = _query(
     "DeleteAfter",
     "after",

@@ -1,5 +1,6 @@
 """Copies of stores that are in use, or damaged."""
 
+import time
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -212,6 +213,26 @@ async def test_keys_with_a_life_behind_them(source, persistent_url, target, key)
         assert (await copied.restore("t", later.kid)).state_at(0) == "enabled"
     async with verified(target, key):
         pass
+
+
+async def test_schedules_and_last_uses_are_copied(source, persistent_url, target, key):
+    made = await add(source, "ed25519", profile="t", aliases=("a",), rotate_every=3600)
+    other = await add(source, profile="t", aliases=("b",))
+    await source.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
+    await source.write_last_uses()
+    before, since = await source.describe("t", KeyRef(kid=made.kid)), time.time_ns()
+    await copy_of(persistent_url, key, target)
+    async with verified(target, key) as copied:
+        found = await copied.describe("t", KeyRef(kid=made.kid))
+        assert found == before
+        assert found.last_used // 10**9 == before.last_used // 10**9
+        assert found.noted_since == before.noted_since < since
+        assert (await copied.describe("t", KeyRef(kid=other.kid))).last_used is None
+        assert await copied._store.due_rotations("t") == []
+        await copied.update("t", made.kid, {"rotate_every": 3600, "rotates": 1})
+        assert await copied._store.due_rotations("t") == [made.kid]
+        await copied.sweep()
+        assert (await copied.get("t", KeyRef(alias="a"))).scheduled
 
 
 @pytest.mark.parametrize("change", ["rotated", "scheduled", "restored"])

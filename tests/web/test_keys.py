@@ -16,6 +16,7 @@ pytestmark = pytest.mark.shared_service
 MEMBERS = {
     *("kid", "alg", "kty", "jwk", "b58", "multikey", "did"),
     *("aliases", "labels", "operations", "exportable", "state", "created", "expires", "deletes"),
+    "last_used",
 }
 
 ALIASES = [

@@ -112,6 +112,19 @@ async def test_the_newest_keys_fill_the_cache_and_evict_nothing(start, warm, per
     assert cache(client).weight <= 100_000
 
 
+async def test_the_last_used_keys_are_read_first(start, warm, persistent, caplog):
+    client = await start(create_service(Config(**persistent)))
+    body = {"alg": "ed25519", "count": 700}
+    made = await ok(await client.post("/key/generate/batch", json=body))
+    kids = [key["kid"] for key in made["keys"]]
+    await ok(await sign(client, {"kid": kids[300]}))  # of the 256 keys from place 256 on
+    client = await warm(client, persistent, cache_size=300)
+    assert "the cache is full" in await warmed(client, caplog)
+    there = {kid for kid in kids if ("default", kid, None) in cache(client)}
+    assert there >= set(kids[255:511])
+    assert there <= set(kids[255:])
+
+
 async def test_a_change_is_seen_by_a_service_that_has_read_ahead(start, warm, persistent, caplog):
     client = await start(create_service(Config(**persistent)))
     kids = [await generate(client) for _ in range(5)]

@@ -35,6 +35,7 @@ class Key:
     `rules` are the rules of the key, as JSON has them; None if it has none.
     The service rotates it every `rotate_every`, the next time at `rotates`; both are None without a
     schedule.
+    `last_used` is the time of its last use, true to five minutes, None if none is known.
     `cose_key` is its COSE_Key, and `predecessors` are the kids of the keys that it has replaced by
     rotation, newest first; only `get_key` and `find_key` give them.
     """
@@ -58,6 +59,7 @@ class Key:
     imported: bool = False
     rotate_every: timedelta | None = None
     rotates: datetime | None = None
+    last_used: datetime | None = field(default=None, compare=False)
     certificates: tuple[bytes, ...] = ()
     x5t_s256: str | None = None
     rules: Mapping[str, Any] | None = None
@@ -87,6 +89,7 @@ class Key:
             imported=flag(data.get("imported", False)),
             rotate_every=optional(seconds, data.get("rotate_every")),
             rotates=optional(moment, data.get("rotates")),
+            last_used=optional(moment, data.get("last_used")),
             certificates=each(_der, data.get("certificates", [])),
             x5t_s256=optional(text, data.get("x5t#S256")),
             rules=optional(members, data.get("rules")),
@@ -356,7 +359,10 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The record of a token; `profiles` is None if it is valid in all."""
+    """The record of a token; `profiles` is None if it is valid in all.
+
+    `last_used` is the time of its last use, true to five minutes, None if none is known.
+    """
 
     id: str
     name: str
@@ -364,6 +370,7 @@ class Token:
     profiles: tuple[str, ...] | None
     created: datetime
     expires: datetime | None
+    last_used: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Token":
@@ -375,6 +382,7 @@ class Token:
             profiles=optional(texts, data["profiles"]),
             created=moment(data["created"]),
             expires=optional(moment, data["expires"]),
+            last_used=optional(moment, data.get("last_used")),
         )
 
 

@@ -22,6 +22,7 @@ KEY = {
     "created": "2026-01-31T12:00:00.000Z",
     "expires": None,
     "deletes": None,
+    "last_used": None,
 }
 
 

@@ -77,6 +77,20 @@ def test_a_key_is_changed_named_rotated_and_deleted(minikms):
     assert caught.value.request_id
 
 
+def test_a_key_is_rotated_on_a_schedule_and_its_use_is_noted(minikms):
+    every = timedelta(days=90)
+    key = minikms.generate_key("ed25519", alias=EXAMPLE, rotate_every=every)
+    assert (key.rotate_every, key.rotates - key.created) == (every, every)
+    assert minikms.generate_keys("ed25519", 2, rotate_every=every)[1].rotate_every == every
+    assert minikms.update_key(key.kid, rotate_every=2 * every).rotate_every == 2 * every
+    assert minikms.update_key(key.kid, labels={}).rotate_every == 2 * every
+    assert minikms.update_key(key.kid, rotate_every=None).rotates is None
+    assert key.last_used is None
+    minikms.sign(b"hello", alias=EXAMPLE)
+    assert abs(datetime.now(UTC) - minikms.get_key(key.kid).last_used) < timedelta(minutes=1)
+    assert list(minikms.keys(unused=timedelta(days=30))) == []
+
+
 def test_a_listing_has_every_page(minikms):
     made = minikms.generate_keys("ed25519", 25, labels={"kind": "holder"})
     other = minikms.generate_key("p256")

@@ -1,6 +1,7 @@
 """The command `mkms` on a terminal: tables for people, and nothing that steers the terminal."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from answering import KEY, answering, refusal
@@ -25,7 +26,7 @@ def test_a_terminal_is_shown_tables(minikms):
     assert "multikey" in key
     assert '{"use": "test"}' in key
     header, row = on_a_terminal("mkms key list", minikms).splitlines()
-    assert header.split() == ["kid", "alg", "state", "created", "aliases"]
+    assert header.split() == ["kid", "alg", "state", "created", "aliases", "used"]
     assert header.index("aliases") == row.index("signer")
 
 
@@ -76,6 +77,22 @@ def test_a_listing_of_one_state(command, minikms):
         ]
         assert [key["kid"] for key in found] == [kid]
     assert command("mkms key list --state verify-only") == ""
+
+
+def test_a_listing_shows_last_uses_and_schedules(command, minikms):
+    kid = command("mkms key generate p256 --alias signer --rotate-every 90d")
+    made = json.loads(command("mkms key show signer --json"))
+    assert (made["rotate_every"], made["last_used"]) == (90 * 86_400, None)
+    command("mkms sign signer hello")
+    used = minikms.get_key(kid).last_used
+    assert f"{used:%Y-%m-%dT%H:%M}" in on_a_terminal("mkms key list", minikms)
+    assert command("mkms key list --unused 30d") == ""
+    command("mkms key list --unused soon", code=2)
+    command("mkms key update signer --rotate-every 1d")
+    assert minikms.get_key(kid).rotate_every == timedelta(days=1)
+    command("mkms key update signer --rotate-every 1d --never-rotate", code=2)
+    command("mkms key update signer --never-rotate")
+    assert minikms.get_key(kid).rotate_every is None
 
 
 def test_people_are_asked_before_a_key_is_deleted(minikms):

@@ -24,7 +24,6 @@ _ABSENT: Final = frozenset(
         "DeleteImportedKeyMaterial",
         "DescribeCustomKeyStores",
         "DisconnectCustomKeyStore",
-        "GetKeyLastUsage",
         "GetParametersForImport",
         "ImportKeyMaterial",
         "ListRetirableGrants",

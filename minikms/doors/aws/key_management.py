@@ -2,9 +2,10 @@
 
 import time
 import uuid
+from contextlib import suppress
 from typing import Any, Final
 
-from minikms.doors import KeyPolicy, KeyRecord, KeyRef
+from minikms.doors import KeyPolicy, KeyRecord, KeyRef, errors
 from minikms.doors.aws.body import (
     BY_KEY_ID,
     PAGE,
@@ -85,6 +86,25 @@ async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
 async def describe_key(call: AwsCall, body: Body) -> dict[str, Any]:
     """Describe a key."""
     return {"KeyMetadata": _metadata(await call.key(body["KeyId"]), call.arns)}
+
+
+@operation("GetKeyLastUsage", "keys:read", BY_KEY_ID)
+async def get_key_last_usage(call: AwsCall, body: Body) -> dict[str, Any]:
+    """Return the time of the last use of a key, also of the keys that rotations replaced by it."""
+    key = await call.key(body["KeyId"], by_alias=False)
+    earlier = key.record.predecessors.get(uuid_alias(key.key_id), ())
+    used, since = 0, key.record.created
+    for kid in (key.record.kid, *earlier):
+        with suppress(errors.KeyNotFound):
+            record = await call.service.describe(call.profile, KeyRef(kid=kid))
+            used = max(used, record.last_used or 0)
+            since = record.noted_since
+    return {
+        "KeyId": key.key_id,
+        "KeyLastUsage": {"Timestamp": timestamp(used)} if used else {},
+        "TrackingStartDate": timestamp(since),
+        "KeyCreationDate": timestamp(key.record.created),
+    }
 
 
 @operation("ListKeys", "keys:read", PAGE)

@@ -1,13 +1,13 @@
 """Handlers of keys: look up, list, change, name, delete."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import caller
-from minikms.records import KeyRef
+from minikms.records import KeyRecord, KeyRef
 from minikms.web.messages import (
     NDJSON,
     load,
@@ -28,15 +28,22 @@ _KEY_WITH_COSE = schemas.KeyWithCose()
 _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
 
+# Filters of a listing, which the link to the next page keeps.
+_FILTERS = frozenset({"alg", "label", "unused"})
+
 
 async def get(request: web.Request, kid: str) -> Answer:
     """Get a key by its kid."""
-    return _KEY_WITH_COSE.encode(await service(request).get(profile(request), KeyRef(kid=kid)))
+    return await _described(request, KeyRef(kid=kid))
 
 
 async def find(request: web.Request, alias: str) -> Answer:
     """Get a key by one of its aliases."""
-    return _KEY_WITH_COSE.encode(await service(request).get(profile(request), KeyRef(alias=alias)))
+    return await _described(request, KeyRef(alias=alias))
+
+
+async def _described(request: web.Request, ref: KeyRef) -> Answer:
+    return _KEY_WITH_COSE.encode(await service(request).describe(profile(request), ref))
 
 
 async def list_keys(
@@ -46,22 +53,31 @@ async def list_keys(
     alg: str | None = None,
     alias: str | None = None,
     label: Sequence[tuple[str, str]] = (),
+    unused: int | None = None,
 ) -> Answer:
     """List keys in order of creation, by page, or all of them as NDJSON."""
     tenant = profile(request)
     if NDJSON in request.headers.get("Accept", ""):
         pages = service(request).pages(tenant, after=after, alg=alg, alias=alias, labels=label)
-        return await stream(request, _KEY, pages)
-    keys, more = await service(request).list_keys(
+        return await stream(request, _KEY, _unused(pages, unused))
+    page, more = await service(request).list_keys(
         tenant, limit=limit, after=after, alg=alg, alias=alias, labels=label
     )
-    body = _KEY.encode(keys, many=True)
+    body = _KEY.encode([key for key in page if key.is_unused(unused)], many=True)
     if not more:
         return body
-    query = [("limit", str(limit)), ("after", keys[-1].seq)]
-    query += [(name, text) for name, text in request.query.items() if name in ("alg", "label")]
+    query = [("limit", str(limit)), ("after", page[-1].seq)]
+    query += [(name, text) for name, text in request.query.items() if name in _FILTERS]
     link = f'<{request.path}?{urlencode(query)}>; rel="next"'
     return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
+
+
+async def _unused(
+    pages: AsyncIterator[list[KeyRecord]], unused: int | None
+) -> AsyncIterator[list[KeyRecord]]:
+    """The pages, without keys that were used more recently than `unused` nanoseconds ago."""
+    async for page in pages:
+        yield [key for key in page if key.is_unused(unused)]
 
 
 async def update(request: web.Request, kid: str) -> Answer:

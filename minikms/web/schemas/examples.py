@@ -393,6 +393,7 @@ def _ed25519_key(kid: str, x: str, b58: str, multikey: str, **facts: Any) -> dic
         "created": "2026-01-31T12:00:00.000Z",
         "expires": None,
         "deletes": None,
+        "last_used": None,
     }
     return {
         "kid": kid,
@@ -446,6 +447,7 @@ _TOKEN = {
     "profiles": ["default"],
     "created": "2026-01-31T12:00:00.000Z",
     "expires": "2036-01-31T12:00:00.000Z",
+    "last_used": None,
 }
 
 _EVENT = {

@@ -242,6 +242,11 @@ class Key(Body):
         "Time from which the key only verifies and decrypts.", required=True, allow_none=True
     )
     deletes = Timestamp("Time at which the key is deleted.", required=True, allow_none=True)
+    last_used = Timestamp(
+        "Time of its last use, true to five minutes; null if none is known.",
+        required=True,
+        allow_none=True,
+    )
     rotate_every = rotate_every()
     rotates = Timestamp("Time of its next scheduled rotation; left out if there is none.")
     certificates = ListOf(

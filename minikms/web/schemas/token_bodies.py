@@ -68,6 +68,11 @@ class Token(Body):
     profiles = _token_profiles(required=True, allow_none=True)
     created = Timestamp(required=True)
     expires = Timestamp(required=True, allow_none=True)
+    last_used = Timestamp(
+        "Time of its last use, true to five minutes; null if none is known.",
+        required=True,
+        allow_none=True,
+    )
 
 
 class OwnToken(Body):

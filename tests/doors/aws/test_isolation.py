@@ -34,6 +34,7 @@ def calls(key_id):
         ("generate_data_key", {**by, "KeySpec": "AES_256"}),
         ("generate_data_key_pair", {**by, "KeyPairSpec": "ECC_NIST_P256"}),
         ("generate_mac", {**by, "Message": b"x", "MacAlgorithm": "HMAC_SHA_256"}),
+        ("get_key_last_usage", by),
         ("get_key_policy", by),
         ("get_key_rotation_status", by),
         ("get_public_key", by),

@@ -197,6 +197,7 @@ BY_KEY_ID = [
     "cancel_key_deletion",
     "get_key_policy",
     "get_key_rotation_status",
+    "get_key_last_usage",
     "enable_key_rotation",
     "disable_key_rotation",
     "rotate_key_on_demand",
@@ -269,6 +270,22 @@ async def test_a_rotated_key_keeps_its_id(aws, create):
     assert (before["KeyState"], before["Enabled"]) == ("Disabled", False)
     assert before["CurrentKeyMaterialId"] == key["CurrentKeyMaterialId"]
     assert {each["KeyId"] for each in (await aws.list_keys())["Keys"]} == {key["KeyId"], old}
+
+
+async def test_the_last_use_of_a_key(aws, create):
+    key = await create()
+    by = {"KeyId": key["KeyId"]}
+    found = await aws.get_key_last_usage(**by)
+    assert (found["KeyId"], found["KeyLastUsage"]) == (key["KeyId"], {})
+    assert found["KeyCreationDate"] == key["CreationDate"]
+    assert found["TrackingStartDate"] >= key["CreationDate"]
+    await aws.describe_key(**by)
+    assert (await aws.get_key_last_usage(**by))["KeyLastUsage"] == {}
+    await aws.encrypt(**by, Plaintext=b"x")
+    used = (await aws.get_key_last_usage(**by))["KeyLastUsage"]["Timestamp"]
+    assert used >= key["CreationDate"]
+    await aws.rotate(key["KeyId"])
+    assert (await aws.get_key_last_usage(**by))["KeyLastUsage"]["Timestamp"] == used
 
 
 async def test_each_region_and_profile_has_its_own_arns(aws, create):

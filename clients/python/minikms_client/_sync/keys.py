@@ -130,14 +130,18 @@ class Keys(Transport):
         alg: str | None = None,
         alias: str | None = None,
         label: Mapping[str, str] | None = None,
+        unused: timedelta | None = None,
     ) -> KeyPage:
         """Return a page of at most `limit` keys (1 to 1,000), in order of creation.
 
-        `after` comes from the page before. Every key of the listing has all labels in `label`.
+        `after` comes from the page before. Every key of the listing has all labels in `label`, and
+        was not used for the time `unused`. A page with `after` may be short or empty.
         """
         given = present(limit=limit, after=after, alg=alg, alias=alias)
         query = [(name, str(value)) for name, value in given.items()]
         query += [("label", f"{name}:{value}") for name, value in (label or {}).items()]
+        if unused is not None:
+            query.append(("unused", duration(unused)))
         answer = self._send(Call("GET", "/keys", query=query))
         link = answer.headers.get("Link")
         return answer.read(lambda data: KeyPage(each(Key.from_json, data), next_page(link)))
@@ -148,11 +152,14 @@ class Keys(Transport):
         alg: str | None = None,
         alias: str | None = None,
         label: Mapping[str, str] | None = None,
+        unused: timedelta | None = None,
     ) -> Iterator[Key]:
         """Yield every key of the listing, page by page."""
         after = None
         while True:
-            page = self.list_keys(limit=1000, after=after, alg=alg, alias=alias, label=label)
+            page = self.list_keys(
+                limit=1000, after=after, alg=alg, alias=alias, label=label, unused=unused
+            )
             for key in page.keys:
                 yield key
             after = page.after

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
-from minikms_client.cli.display import visible
+from minikms_client.cli.display import last_use, visible
 from minikms_client.cli.session import Session, pass_session, plain
 from minikms_client.cli.times import delay_option, expires_option
 from minikms_client.errors import Forbidden
@@ -232,6 +232,7 @@ def list_tokens(session: Session) -> None:
             "name": lambda token: token.name,
             "scopes": lambda token: " ".join(token.scopes),
             "profiles": profiles,
+            "used": last_use,
         },
     )
 

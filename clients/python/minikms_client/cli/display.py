@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from minikms_client.models import Key, Token
+
 ItemT = TypeVar("ItemT")
 
 
@@ -19,6 +21,11 @@ def visible(text: str, keep: str = "") -> str:
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+def last_use(item: Key | Token) -> str:
+    """The time of the last use of a key or a token, empty if none is known."""
+    return "" if item.last_used is None else item.last_used.isoformat(timespec="minutes")
 
 
 def show_members(members: Mapping[str, Any]) -> None:

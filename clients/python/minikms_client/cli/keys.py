@@ -11,7 +11,7 @@ import click
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
-from minikms_client.cli.display import progress, visible
+from minikms_client.cli.display import last_use, progress, visible
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.cli.times import after_option, duration_option, expires_option
 from minikms_client.models import Key
@@ -211,6 +211,7 @@ _COLUMNS = {
     "state": _state,
     "created": lambda key: key.created.isoformat(timespec="seconds"),
     "aliases": lambda key: " ".join(key.aliases),
+    "used": last_use,
 }
 
 
@@ -221,6 +222,7 @@ _COLUMNS = {
 @click.option("--alg", shell_complete=completion.algorithms, help="Only keys of this algorithm.")
 @click.option("--alias", shell_complete=completion.aliases, help="Only the key with this alias.")
 @click.option("--state", type=_STATES, help="Only keys in this state.")
+@duration_option("--unused", "Only keys that were not used for this time, such as 90d.")
 @_labels_option
 @pass_session
 def list_(
@@ -228,10 +230,11 @@ def list_(
     alg: str | None,
     alias: str | None,
     state: str | None,
+    unused: timedelta | None,
     labels: dict[str, str],
 ) -> None:
     """List all keys, the oldest first."""
-    keys = session.client.keys(alg=alg, alias=alias, label=labels)
+    keys = session.client.keys(alg=alg, alias=alias, label=labels, unused=unused)
     session.show_rows((key for key in keys if state in (None, key.state)), _COLUMNS)
 
 

@@ -1,0 +1,49 @@
+"""Stores the times of last uses of keys and tokens, while the service runs."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from minikms.access.tokens import Tokens
+from minikms.background import in_background
+from minikms.errors import StoreUnavailable
+from minikms.keys.service import KeyService
+
+LOGGER = logging.getLogger(__name__)
+
+# Seconds after which times are stored, or sooner if there are so many.
+_PERIOD: Final = 120.0
+_MANY: Final = 20_000
+_LOOK: Final = 10.0
+
+
+@asynccontextmanager
+async def storing_last_uses(keys: KeyService, tokens: Tokens) -> AsyncIterator[None]:
+    """Store the times of last uses every two minutes, and at the end of the block.
+
+    Any number of processes may do so at the same time.
+    """
+    async with in_background(_store_again_and_again(keys, tokens)):
+        yield
+    await _store(keys, tokens)
+
+
+async def _store_again_and_again(keys: KeyService, tokens: Tokens) -> None:
+    while True:
+        await _store(keys, tokens)
+        until = time.monotonic() + _PERIOD
+        while time.monotonic() < until and keys.unwritten_uses < _MANY:
+            await asyncio.sleep(_LOOK)
+
+
+async def _store(keys: KeyService, tokens: Tokens) -> None:
+    try:
+        await keys.write_last_uses()
+        await tokens.write_last_uses()
+    except StoreUnavailable:
+        LOGGER.warning("last uses of keys and tokens are not stored: the store is unavailable")
+    except Exception:  # the next time may succeed
+        LOGGER.exception("last uses of keys and tokens are not stored")

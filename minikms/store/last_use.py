@@ -1,0 +1,237 @@
+"""Times of the last use of keys, apart from their records, which every cache would lose otherwise.
+
+They are in the store's own profile, so that one transaction writes those of many profiles, in
+entries of 256 keys each, by their places in the order of creation. No cache depends on them.
+"""
+
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeAlias
+
+from minikms.errors import ProfileNotFound, StoreUnavailable
+from minikms.records import SECOND
+from minikms.store.askar_errors import DuplicateError, UndecryptableError
+from minikms.store.database import Database
+from minikms.store.directory import USES, use_tags
+from minikms.store.sessions import Session, Transaction
+
+# The profile and the `seq` of a key.
+Used: TypeAlias = tuple[str, str]
+
+# The name of the entry with the time from which on uses are noted.
+SINCE: Final = "since"
+
+# The number of keys in an entry, whose times are numbers of four bytes, in seconds.
+_KEYS: Final = 256
+_SIZE: Final = 4
+_LATEST: Final = 2 ** (8 * _SIZE) - 1
+
+# The number of entries that one transaction writes, so that other writers do not wait long.
+_TOGETHER: Final = 64
+
+# Seconds by which a stored time may be too early. It saves writes of several processes that use the
+# same keys.
+_CLOSE: Final = 60
+
+# The number of entries that a process remembers, and seconds until they are read again.
+_REMEMBERED: Final = 1000
+_FRESH: Final = 60.0
+
+
+class _Group(NamedTuple):
+    """The keys of one of Askar's profiles at 256 places, which share an entry."""
+
+    askar_profile: str
+    number: int
+
+    @property
+    def entry(self) -> str:
+        """The name of the entry."""
+        return f"{self.askar_profile}/{self.number}"
+
+
+class LastUses:
+    """The stored times of last uses; all methods but `read` raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._since = 0
+        # The entry of each group, and when it was read.
+        self._remembered: dict[_Group, tuple[bytes, float]] = {}
+
+    async def write(self, uses: Mapping[Used, int]) -> None:
+        """Store times in nanoseconds, unless later ones are stored."""
+        await self._begin()
+        groups: dict[_Group, dict[int, int]] = {}
+        askar_profiles: dict[str, str | None] = {}
+        for (profile, seq), at in uses.items():
+            if profile not in askar_profiles:
+                askar_profiles[profile] = await self._askar_profile(profile)
+            askar_profile = askar_profiles[profile]
+            if askar_profile is not None:
+                number, place = divmod(int(seq or 0), _KEYS)
+                times = groups.setdefault(_Group(askar_profile, number), {})
+                times[place] = min(at // SECOND, _LATEST)
+        names = sorted(groups)  # processes lock rows of PostgreSQL in one order
+        for start in range(0, len(names), _TOGETHER):
+            some = {group: groups[group] for group in names[start : start + _TOGETHER]}
+            await self._write(some)
+
+    async def _write(self, groups: Mapping[_Group, Mapping[int, int]]) -> None:
+        async def work(session: Transaction) -> None:
+            for group, times in groups.items():
+                with suppress(UndecryptableError):  # a damaged entry stays as it is
+                    await _write(session, group, times)
+
+        await self._database.run_own(work, write=True)
+        for group in groups:
+            self._remembered.pop(group, None)
+
+    async def _begin(self) -> None:
+        """Store the time from which on uses are noted, unless it is stored."""
+
+        async def make(session: Transaction) -> None:
+            with suppress(DuplicateError):
+                await session.insert(USES, SINCE, str(time.time_ns()))
+
+        if not await self._begun():
+            await self._database.run_own(make, write=True)
+
+    async def _begun(self) -> int:
+        """The time from which on uses are noted, in nanoseconds; 0 if it is not stored yet."""
+
+        async def find(session: Session) -> int:
+            entry = await session.fetch(USES, SINCE)
+            return 0 if entry is None else int(entry.value)
+
+        if not self._since:
+            self._since = await self._database.run_own(find)
+        return self._since
+
+    async def read(self, profile: str, places: Sequence[int]) -> tuple[int, list[int]]:
+        """The time from which on uses are noted, and of each key at these places its last use.
+
+        Times are in nanoseconds, 0 if unknown. They are up to a minute old, and older if the store
+        does not answer. Raises ProfileNotFound.
+        """
+        try:
+            askar_profile = await self._known(profile)
+            since = await self._begun() or time.time_ns()
+        except StoreUnavailable:  # a key that is in memory is shown all the same
+            return self._since, [0] * len(places)
+        groups = [_Group(askar_profile, place // _KEYS) for place in places]
+        values = await self._values(dict.fromkeys(groups))
+        found = zip(groups, places, strict=True)
+        return since, [_time(values[group], place % _KEYS) * SECOND for group, place in found]
+
+    async def groups(self, profile: str) -> list[range]:
+        """The places of keys that were used, 256 at a time, the last used ones first.
+
+        Raises ProfileNotFound.
+        """
+        askar_profile = await self._known(profile)
+
+        async def work(session: Session) -> list[tuple[int, int]]:
+            rows = await session.fetch_all(USES, use_tags(askar_profile))
+            return [(_latest(row.value), int(row.name.rpartition("/")[2])) for row in rows]
+
+        found: list[tuple[int, int]] = []
+        with suppress(UndecryptableError):
+            found = await self._database.run_own(work)
+        return [places_of(number) for _, number in sorted(found, reverse=True)]
+
+    async def _values(self, groups: Iterable[_Group]) -> dict[_Group, bytes]:
+        """The entries of groups, from memory if they are fresh, or if the store does not answer."""
+        now, values, stale = time.monotonic(), dict[_Group, bytes](), list[_Group]()
+        for group in groups:
+            values[group], read = self._remembered.get(group, (b"", -_FRESH))
+            if read <= now - _FRESH:
+                stale.append(group)
+        if not stale:
+            return values
+
+        async def work(session: Session) -> list[bytes]:
+            return [await _read(session, group) for group in stale]
+
+        with suppress(StoreUnavailable):
+            values |= zip(stale, await self._database.run_own(work), strict=True)
+        for group in stale:
+            self._remembered.pop(group, None)
+            self._remembered[group] = values[group], now
+        self._forget_some()
+        return values
+
+    def _forget_some(self) -> None:
+        """Forget the entries that were read first."""
+        while len(self._remembered) > _REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+
+    async def _known(self, profile: str) -> str:
+        """Askar's name of a profile; raises ProfileNotFound."""
+        directory = self._database.directory
+        return directory.known(profile) or await directory.askar_profile(profile)
+
+    async def _askar_profile(self, profile: str) -> str | None:
+        """Askar's name of a profile, None if it was removed."""
+        with suppress(ProfileNotFound):
+            return await self._known(profile)
+        return None
+
+
+def places_of(number: int) -> range:
+    """The places whose keys share an entry."""
+    return range(max(number * _KEYS, 1), (number + 1) * _KEYS)
+
+
+def groups_of(last: int) -> list[range]:
+    """All places up to `last`, by the entries that keys share, the newest first."""
+    return [places_of(number) for number in range(last // _KEYS, -1, -1)]
+
+
+async def _read(session: Session, group: _Group) -> bytes:
+    """The entry of a group, empty if there is none, or if it does not decrypt."""
+    with suppress(UndecryptableError):
+        entry = await session.fetch(USES, group.entry)
+        return b"" if entry is None else entry.value
+    return b""
+
+
+async def _write(session: Transaction, group: _Group, times: Mapping[int, int]) -> None:
+    """Store times of a group, by the places of its keys; raises UndecryptableError."""
+    entry = await session.fetch(USES, group.entry, for_update=True)
+    if entry is None:
+        made = _merged(b"", times)
+        with suppress(DuplicateError):
+            await session.insert(USES, group.entry, made, use_tags(group.askar_profile))
+            return
+        entry = await session.fetch(USES, group.entry, for_update=True)
+    before = b"" if entry is None else entry.value
+    if (after := _merged(before, times)) != before:
+        tags = use_tags(group.askar_profile)
+        await session.replace(USES, group.entry, after, tags, cached=False)
+
+
+def _time(value: bytes, place: int) -> int:
+    """The time of a key in an entry, in seconds."""
+    start = place * _SIZE
+    return int.from_bytes(value[start : start + _SIZE])
+
+
+def _latest(value: bytes) -> int:
+    """The latest time in an entry, in seconds."""
+    return max((time for (time,) in struct.iter_unpack(">I", value)), default=0)
+
+
+def _merged(value: bytes, times: Mapping[int, int]) -> bytes:
+    """An entry with later times; unchanged if none is much later."""
+    length = max(len(value), (max(times) + 1) * _SIZE)
+    merged = bytearray(value.ljust(length, b"\0"))
+    changed = False
+    for place, at in times.items():
+        before = _time(value, place)
+        if at > before:
+            struct.pack_into(">I", merged, place * _SIZE, at)
+            changed = changed or at - before >= _CLOSE
+    return bytes(merged) if changed else value

@@ -1,0 +1,58 @@
+"""Workers of one service rotate due keys once, and store last uses when they stop."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import ClientSession
+
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+
+pytestmark = pytest.mark.process
+
+REGISTRY = AlgorithmRegistry.from_installed()
+ALIASES = [f"a{number}" for number in range(20)]
+
+
+async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store, tmp_path):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
+    location, key = StoreLocation.parse(options["store"]), StoreKey(options["store_key"])
+    old = {}
+    async with KeyStore.open(location, key) as store:
+        keys = KeyService(REGISTRY, store)
+        for alias in ALIASES:
+            policy = KeyPolicy(aliases=(alias,), rotate_every=3600)
+            old[alias] = (await keys.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
+            due = {"rotate_every": 3600, "rotates": 1}
+            await keys.update(DEFAULT_PROFILE, old[alias], due)
+    options["audit_log"] = str(tmp_path / "audit.log")
+    service = await asyncio.to_thread(serve, "--port", "0", "--workers", "2", **options)
+    async with ClientSession(f"http://{service.host}:{service.port}") as session:
+        for alias in ALIASES:
+            async with asyncio.timeout(60):
+                while True:
+                    async with session.get("/key", params={"alias": alias}) as response:
+                        if (await response.json())["kid"] != old[alias]:
+                            break
+                    await asyncio.sleep(0.05)
+        async with session.post("/sign", json={"alias": ALIASES[0], "data": ""}) as response:
+            assert response.status == 200
+    service.process.terminate()
+    assert await asyncio.to_thread(service.process.wait, 60) == 0
+    files = [file.read_text().splitlines() for file in tmp_path.glob("audit*")]
+    lines = [json.loads(each) for file in files for each in file]
+    rotated = [line["kid"] for line in lines if line.get("operation") == "rotateKey"]
+    assert sorted(rotated) == sorted(old.values())
+    async with KeyStore.open(location, key) as store:
+        keys = KeyService(REGISTRY, store)
+        found, _ = await keys.list_keys(DEFAULT_PROFILE, limit=100)
+        assert len(found) == 2 * len(ALIASES)
+        assert all(each.scheduled for each in found[len(ALIASES) :])
+        used = await keys.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[0]))
+        other = await keys.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[1]))
+        assert used.last_used is not None
+        assert other.last_used is None
