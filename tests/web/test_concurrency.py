@@ -275,7 +275,7 @@ async def test_one_rotates_a_key(client, generate, post):
     assert (old["kid"], old["state"], old["aliases"]) == (key["kid"], "verify-only", [])
     assert (new["state"], new["aliases"]) == ("enabled", ["a"])
     named = await (await client.get("/key?alias=a")).json()
-    assert named == new | {"cose_key": named["cose_key"]}
+    assert named == new | {"cose_key": named["cose_key"], "predecessors": [old["kid"]]}
     assert (await post("/verify", body | signed))["valid"] is True
 
 
@@ -321,4 +321,5 @@ async def test_deleted_restored_and_rotated_at_once(client, generate):
     for n in range(4):
         named = await (await client.get("/key", params={"alias": f"of {n}"})).json()
         assert named.pop("cose_key")
+        named.pop("predecessors", None)  # of a key that was rotated
         assert [key for key in keys if f"of {n}" in key["aliases"]] == [named]
