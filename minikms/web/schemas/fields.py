@@ -215,6 +215,8 @@ class Seconds(Described, fields.Integer):
     write = None
 
     def read(self, value: Any) -> Any:
+        if value is None and self.allow_none:
+            return None
         if type(value) is not int:
             raise ValueError
         for check in self.validators:
