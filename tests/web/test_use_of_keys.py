@@ -11,7 +11,7 @@ pytestmark = pytest.mark.shared_service
 
 # Scopes of routes that use no key.
 ELSE = {
-    *(OPEN, ANY_TOKEN, "admin", "profiles"),
+    *(OPEN, ANY_TOKEN, "admin", "audit", "profiles"),
     *("keys:read", "keys:write", "keys:export", "keys:delete"),
 }
 # These succeed only with what was made for them: see their own tests.
