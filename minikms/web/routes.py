@@ -100,7 +100,7 @@ def _operation(
 # otherwise their methods would count as methods of a key.
 KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
-ID: Final = "{token:[^/]+}"
+ID: Final = "{token:(?!self$)[^/]+}"
 
 _CALL: Final = (p.PROFILE_OF_CALL,)
 _OF_KEY: Final = (p.PROFILE_OF_CALL, p.KEY)
