@@ -24,7 +24,7 @@ SIGNING: Final = frozenset({"sign", "mac"})
 
 # Operations on the bytes of callers. With a shared secret, a caller makes codes of its own, as an
 # mdoc has them (ISO/IEC 18013-5 section 9.1.3.5).
-_RAW: Final = SIGNING | {"derive"}
+_RAW: Final = SIGNING | {"derive", "decapsulate"}
 # Operations that authenticate the key as the sender of a ciphertext.
 _SENDING: Final = frozenset({"box", "jwe-encrypt"})
 

@@ -238,7 +238,7 @@ ROUTES: Final = (
                (e.InvalidKey,), secret=True),
     _operation("/decapsulate", operations.decapsulate, "decapsulate", "derive",
                "encapsulation", "The secret.", encapsulation_bodies.DecapsulateRequest,
-               encapsulation_bodies.DecapsulatedSecret, (e.DecryptionFailed,),
+               encapsulation_bodies.DecapsulatedSecret, (e.RuleViolated, e.DecryptionFailed),
                secret=True),
     _operation("/hpke/seal", operations.seal_hpke, "sealHpke", "encrypt", "encapsulation",
                "The encapsulated key and the ciphertext.", encapsulation_bodies.SealHpkeRequest,

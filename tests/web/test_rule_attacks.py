@@ -190,6 +190,17 @@ async def test_no_other_call_signs_the_text_of_a_jws(client, kid, generate):
     )
 
 
+async def test_no_secret_of_a_kem_is_given(client, generate, post):
+    """It makes codes as the secret of `/derive` does."""
+    key = await generate("mlkem768")
+    sent = await post("/encapsulate", {"to": key["jwk"]})
+    body = {"kid": key["kid"], "ciphertext": sent["ciphertext"]}
+    assert (await client.post("/decapsulate", json=body)).status == 200
+    change = {"rules": {"raw": False}}
+    assert (await client.patch(f"/key/{key['kid']}", json=change)).status == 200
+    assert await slug_of(await client.post("/decapsulate", json=body)) == "rule-violated"
+
+
 CHANGES = [
     {"rules": {}},
     {"rules": {"raw": True}},

@@ -73,3 +73,14 @@ async def test_an_alias_is_no_way_around(aws):
             SigningAlgorithm="ECDSA_SHA_256",
         )
         assert json.dumps(said)
+
+
+async def test_no_secret_of_a_kem_is_given(aws):
+    key_id = await ruled(aws, "mlkem768", RAW)
+    call = {"KeyId": key_id, "EncapsulationAlgorithm": "ML_KEM"}
+    sent = await aws.encapsulate(**call)  # with its public key
+    ciphertext = sent["SharedSecretCiphertextBlob"]
+    said = await aws.refused(
+        "AccessDeniedException", "decapsulate", **call, SharedSecretCiphertextBlob=ciphertext
+    )
+    assert "The rule raw: " in said
