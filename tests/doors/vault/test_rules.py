@@ -59,6 +59,41 @@ async def test_only_allowed_algorithms_sign(vault, ruled):
     assert item["error"].startswith("The rule algs: ")
 
 
+FORMS = [
+    {"signature_algorithm": "pss"},
+    {"signature_algorithm": "pss", "salt_length": "hash"},
+    {"signature_algorithm": "pkcs1v15", "hash_algorithm": "sha2-512"},
+    {"signature_algorithm": "pkcs1v15", "hash_algorithm": "sha1"},
+    {"signature_algorithm": "pkcs1v15", "hash_algorithm": "none", "prehashed": True},
+    {"signature_algorithm": "pkcs1v15", "hash_algorithm": "sha3-256", "prehashed": True},
+    {"signature_algorithm": "pkcs1v15", "algorithm": "sha2-384", "marshaling_algorithm": "jws"},
+]
+
+
+async def test_no_form_of_a_signature_has_another_algorithm(vault, ruled):
+    await ruled("rsa-2048", {"algs": ["RS384"]})
+    for form in FORMS:  # with a hash of its own, even one that JOSE has a name for
+        await denied(vault, "sign/k", "algs", **form)
+
+
+async def test_no_setting_of_a_key_ends_its_rules(vault, ruled):
+    kid = await ruled("ecdsa-p256", RAW)
+    for path, body in (
+        ("keys/k/config", {"exportable": True}),
+        ("keys/k/config", {"allow_plaintext_backup": True}),
+        ("keys/k/config", {"deletion_allowed": True, "rules": {}}),
+        ("keys/k", {"type": "ecdsa-p256", "exportable": True}),
+        ("keys/k", {"type": "ed25519"}),
+        ("keys/k/import", {"type": "ecdsa-p256", "ciphertext": ""}),
+        ("restore/k", {"backup": "", "force": True}),
+    ):
+        await vault.call("POST", f"transit/{path}", body)
+        async with vault.rest.get(f"/key/{kid}") as answer:
+            key = await answer.json()
+        assert (key["rules"], key["exportable"]) == (RAW, False)
+        await denied(vault, "sign/k")
+
+
 async def test_each_version_keeps_the_rules(vault, ruled):
     await ruled("ecdsa-p256", RAW)
     await vault.data("POST", "transit/keys/k/rotate")
