@@ -6,6 +6,7 @@ if claims are bound, by its payload as a CWT (RFC 8392).
 
 import json
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -96,15 +97,21 @@ def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
 
 
 def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
-    """Raise RuleViolated for a name that differs from a checked one in case alone.
+    """Raise RuleViolated for a name that some parser takes for a checked one.
 
-    Go reads either of the two into one field, and keeps the last one.
+    Go reads names that differ in case into one field, and keeps the last one; Swift takes all
+    normal forms of a text for one name.
     """
     names = {name for name, _ in jws.claims} | {_EXP}
-    folded = {name.casefold() for name in names}
+    folded = {_fold(name) for name in names}
     for name in claims:
-        if name.casefold() in folded and name not in names:
-            raise RuleViolated("jws", "The name of a claim differs from a rule's in case alone.")
+        if name not in names and _fold(name) in folded:
+            raise RuleViolated("jws", "Some parsers take a claim's name for the name of a rule.")
+
+
+def _fold(name: str) -> str:
+    """The name without case, and in one normal form; Java takes the dotless i for an i."""
+    return unicodedata.normalize("NFKC", name).casefold().replace("\u0131", "i")
 
 
 def _claims_of_json(payload: bytes) -> dict[str, Any]:

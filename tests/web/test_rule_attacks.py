@@ -35,6 +35,8 @@ PAYLOADS = {
     "doubled deep": f'{text()},"a":[{{"b":{{"c":1,"c":2}}}}]}}',
     "doubled empty name": f'{text()},"":1,"":2}}',
     "other case": f'{text()},"ISS":"{EVIL}"}}',
+    "other width": f'{text()},"ｉss":"{EVIL}"}}',
+    "dotless i": f'{text()},"ıss":"{EVIL}"}}',
     "other case of exp": f'{text()},"Exp":{LATER}}}',
     "a letter that folds to s": f'{text()},"i\u017fs":"{EVIL}"}}',
     "nan": f'{text()},"a":NaN}}',
