@@ -21,6 +21,7 @@ OTHERS: Final = ("sign a JWS", "sign a COSE message", "mac", "wrap", "derive")
 # The same, on a message that was made for the key before.
 OPEN_BOX: Final = "open a box"
 UNPACK: Final = "unpack DIDComm v1"
+CREDENTIAL: Final = "sign a credential"
 OPEN_JWE: Final = "open a JWE"
 
 # In a request, it stands for a number that no other has (post.lua).

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from contender import BATCH, BATCH_OF_KEYS, BESIDE, OPEN_BOX, OPEN_JWE, OTHERS, UNPACK
+from contender import BATCH, BATCH_OF_KEYS, BESIDE, CREDENTIAL, OPEN_BOX, OPEN_JWE, OTHERS, UNPACK
 from contenders import RAFT
 from keys_in_use import BY_DEFAULT, COLD, IN_USE, KEYS, WARMED
 from keys_in_use import row as many
@@ -23,7 +23,7 @@ from many_keys import (
     THOUSAND,
     has,
 )
-from mini_kms import WALLET
+from mini_kms import RULED, WALLET
 from report import CONNECTIONS, Run, median, ratio
 from rows import Row
 from server import MIB
@@ -179,6 +179,11 @@ ONE_KEY: Final = (
         for name, alg in zip(
             OTHERS, ("ed25519", "ed25519", "hs256", "a256kw", "x25519"), strict=True
         )
+    ),
+    Goal(
+        "a credential by a key with rules / without",
+        against(row(CREDENTIAL, RULED), "memory", row(CREDENTIAL), "memory"),
+        least=0.8,
     ),
     *(
         Goal(f"{name}, {alg} / sign", against(row(name, alg), "memory", ED25519, "memory"), 0.5)

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+import time
 from asyncio.subprocess import DEVNULL
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from contender import (
     BATCH,
+    CREDENTIAL,
     MAKING,
     NUMBER,
     OPEN_BOX,
@@ -37,6 +39,15 @@ ALGORITHMS: Final = (
 )
 # No algorithm of its own: an Ed25519 key with the opt-in operations that a DIDComm wallet needs.
 WALLET: Final = "wallet"
+# Likewise: with the rules of an issuer, which its credential fits.
+RULED: Final = "ed25519 with rules"
+ISSUER: Final = "https://issuer.example"
+TYPE: Final = "https://issuer.example/pid"
+JWS_RULES: Final = {
+    "typ": ["dc+sd-jwt"],
+    "claims": {"iss": [ISSUER], "vct": [TYPE]},
+    "max_lifetime": 14 * 86400,
+}
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,9 @@ class MiniKms(Contender):
     algorithms: ClassVar = {
         **{name: {"alg": name} for name in ALGORITHMS},
         WALLET: {"alg": "ed25519", "operations": ["box", "box-open"]},
+        RULED: {"alg": "ed25519", "rules": {"jws": JWS_RULES}},
     }
-    operations = frozenset((*MAKING, *USING, *OTHERS, OPEN_BOX, UNPACK, OPEN_JWE))
+    operations = frozenset((*MAKING, *USING, *OTHERS, CREDENTIAL, OPEN_BOX, UNPACK, OPEN_JWE))
     probe = Request("GET", "/readyz")
 
     @property
@@ -170,6 +182,21 @@ class MiniKms(Contender):
             "derive": ("/derive", {"peer": peer}),
         }[operation]
         return post(path, {"kid": key.name, **body})
+
+    def sign_credential(self, key: Key) -> Request:
+        """Sign the claims of an SD-JWT VC with 12 digests, of some 900 bytes."""
+        claims = {
+            "iss": ISSUER,
+            "vct": TYPE,
+            "iat": int(time.time()),
+            "exp": int(time.time()) + 86400,
+            "_sd_alg": "sha-256",
+            "_sd": [base64url(bytes((place,)) * 32).rstrip("=") for place in range(12)],
+            "status": {"status_list": {"idx": 7, "uri": "https://issuer.example/status/1"}},
+        }
+        payload = base64url(json.dumps(claims, separators=(",", ":")).encode())
+        header = {"typ": "dc+sd-jwt"}
+        return post("/jws/sign", {"kid": key.name, "header": header, "payload": payload})
 
     def box(self, key: Key, peer: Any, plaintext: bytes) -> Request:
         """Box a plaintext for `peer`, the body of a key."""

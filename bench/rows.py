@@ -10,6 +10,7 @@ from contender import (
     BATCH,
     BATCH_OF_KEYS,
     BESIDE,
+    CREDENTIAL,
     NUMBER,
     OPEN_BOX,
     OPEN_JWE,
@@ -20,7 +21,7 @@ from contender import (
     Request,
     base64url,
 )
-from mini_kms import WALLET, MiniKms
+from mini_kms import RULED, WALLET, MiniKms
 from server import Refused, Server
 
 MESSAGE: Final = bytes(range(48))
@@ -95,6 +96,8 @@ _ROWS: Final = (
     ("verify", "ed25519", (64,), 1, ("memory", "openbao")),
     (BATCH, "ed25519", (64,), 1, ("memory", "openbao")),
     ("sign a JWS", "ed25519", (8,), 1, ("memory",)),
+    (CREDENTIAL, "ed25519", (8,), 1, ("memory",)),
+    (CREDENTIAL, RULED, (8,), 1, ("memory",)),
     ("sign a COSE message", "ed25519", (8,), 1, ("memory",)),
     ("mac", "hs256", (8,), 1, ("memory",)),
     ("wrap", "a256kw", (8,), 1, ("memory",)),
@@ -250,6 +253,13 @@ def _other(operation: str) -> "Callable[[Server, list[Key]], Awaitable[list[Requ
     return requests
 
 
+async def _sign_credential(server: Server, keys: list[Key]) -> list[Request]:
+    request = _ours(server).sign_credential(keys[0])
+    answer = (await server.call(request)).body
+    _expect(isinstance(answer["jws"], str), request)
+    return [request]
+
+
 async def _open_box(server: Server, keys: list[Key]) -> list[Request]:
     contender = _ours(server)
     peer = (await server.call(contender.get(keys[0]))).body
@@ -290,6 +300,7 @@ _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]
     BATCH: _batch,
     OPEN_JWE: _open_jwe,
     **{operation: _other(operation) for operation in OTHERS},
+    CREDENTIAL: _sign_credential,
     OPEN_BOX: _open_box,
     UNPACK: _unpack,
 }
