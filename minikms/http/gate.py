@@ -36,9 +36,10 @@ _LOG_IN: Final[web.RequestKey[Callable[[str], Awaitable[Caller]]]] = web.Request
 
 _KID, _ALIAS, _TOKEN = map(re.compile, (KID_PATTERN, ALIAS_PATTERN, ID_PATTERN))
 
-# A token, a JWS or a private key, pasted in place of a name: a log must not have it.
+# A token, a JWS or a private key, pasted in place of a name: a log must not have it. A search takes
+# time in proportion to the name.
 _SECRET: Final = re.compile(
-    rf"{PREFIX}[0-9a-f]{{16}}|eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.|-----BEGIN"
+    rf"{PREFIX}[0-9a-f]{{16}}|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.|-----BEGIN"
     r"|\"(?:d|k|secret|seed)\"\s*:"
 )
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)

@@ -4,6 +4,7 @@ A call is not touched: its span is made once it was answered, from its times. Th
 are made with it, from times that wrapped methods of the database note in the event of the call.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,7 +52,7 @@ class Tracing:
         for name in _METHODS:
             setattr(database, name, _timed(name, getattr(database, name)))
         yield
-        self._provider.shutdown()
+        await asyncio.to_thread(self._provider.shutdown)  # it waits for the collector
 
     def add(self, server: web.Server) -> None:
         """Do nothing."""

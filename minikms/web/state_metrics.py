@@ -197,7 +197,8 @@ class StateMetrics:
         if not app[STORE].database.pool.is_writable:
             with contextlib.suppress(KmsError):  # it stays so
                 await app[STORE].database.ping(write=True)
-        self._open_files.set(len(os.listdir("/dev/fd")))
+        with contextlib.suppress(OSError):  # no descriptor is left to list them
+            self._open_files.set(len(os.listdir("/dev/fd")))
         self._most_files.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._backed_up.set(last_backup(StoreLocation.parse(app[CONFIG].store).path))
 

@@ -216,7 +216,10 @@ async def test_keys_are_found_by_each_of_their_names(guarded, signed_in):
             option = values.pop(label, "any")
             await signed_in.get_by_role("search").get_by_label(label).select_option(label=option)
         assert not values
-        await signed_in.get_by_role("button", name="Search").click()
+        # The rows and the form before stay until the new page has come.
+        async with signed_in.expect_response("**/algorithms"):
+            await signed_in.get_by_role("button", name="Search").click()
+        await expect(signed_in.locator("main")).not_to_have_attribute("aria-busy", "true")
         await expect(rows).to_have_count(found)
 
     for text in (

@@ -45,7 +45,7 @@ def test_bash_keeps_a_did_before_its_last_colon(complete, minikms):
     assert complete("mkms sign did:example:1", breaks=" \t\n") == ["did:example:123#key-1"]
 
 
-HOSTILE = ("$(reboot)", "`reboot`", "a b", "a;b", "a\nplain,b", "'", "a*", "~root", "#a")
+HOSTILE = ("$(reboot)", "`reboot`", "a b", "a;b", "a\nplain,b", "'", "a*", "~root", "#a", "--url=a")
 
 
 def test_names_that_a_shell_would_interpret_are_not_offered(complete, minikms):

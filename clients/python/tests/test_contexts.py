@@ -129,6 +129,14 @@ def test_a_token_is_for_the_service_of_its_context(command, write, monkeypatch, 
         monkeypatch.setenv("MINIKMS_CONTEXT", "bare")
         command(f"mkms {show}")
         assert sent(others) is None
+        monkeypatch.delenv("MINIKMS_CONTEXT")
+        monkeypatch.setenv("MINIKMS_URL", own)
+        monkeypatch.setenv("MINIKMS_TOKEN", TOKEN)
+        command(f"mkms {show} --context bare")
+        assert sent(others) is None
+        monkeypatch.setenv("MINIKMS_URL", other)
+        command("mkms login", code=2, given=b"token\n")
+        assert f"is for {own}" in command.error
 
 
 def test_options_come_before_the_context_and_the_context_before_the_environment(

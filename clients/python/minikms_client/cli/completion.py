@@ -17,9 +17,9 @@ Complete: TypeAlias = Callable[[click.Context, click.Parameter, str], list[Compl
 Find: TypeAlias = Callable[[Client, str], Iterable[str]]
 
 _SECONDS: Final = 3
-# A word that needs no quotes in a shell. Other names are not offered: an alias such as $(reboot)
-# would run once the line is entered.
-_WORD: Final = re.compile(r"[\w@%+=:,./-][\w@%+=:,./#-]*", re.ASCII)
+# A word that needs no quotes in a shell, and is not an option. Other names are not offered: an
+# alias such as $(reboot) or --url=… would take effect once the line is entered.
+_WORD: Final = re.compile(r"[\w@%+=:,./][\w@%+=:,./#-]*", re.ASCII)
 
 
 def _items(found: Iterable[str], incomplete: str) -> list[CompletionItem]:

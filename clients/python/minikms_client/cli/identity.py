@@ -30,7 +30,8 @@ def login(session: Session) -> None:
     contexts, options = Contexts.read(), session.options()
     name = session.context or contexts.current or "default"
     known = contexts.by_name.get(name, Settings())
-    if session.context is None and known.url and options.url not in (None, known.url):
+    url = options.url or session.environment().url
+    if session.context is None and known.url and url not in (None, known.url):
         raise click.UsageError(f"The context {name!r} is for {known.url}. Name one by --context.")
     settings = (
         options.over(known.without_token())

@@ -74,6 +74,8 @@ class Session:
             if options.url is not None:
                 raise click.UsageError("Use --context or --url, not both.")
             context = Contexts.read().named(self._root.params["context"])
+            if environment.url not in (None, context.url):
+                environment = environment.without_token()  # it is for the other service
             return options.over(context).over(environment)
         given = options.over(environment)
         if given.url is not None:

@@ -104,6 +104,7 @@ function present(content) {
 }
 
 function showSignIn(remark) {
+  shown.abort();
   session.end();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   fill(menu);
@@ -147,10 +148,7 @@ async function showCaller() {
   fill(caller, field("Profile", control), name ? [h("span", {}, foreign(name)), signOut] : null);
 }
 
-session.onEnd(() => {
-  shown.abort();
-  showSignIn("The token is no longer valid.");
-});
+session.onEnd(() => showSignIn("The token is no longer valid."));
 window.addEventListener("hashchange", show);
 window.addEventListener("profileschange", showCaller);
 document.getElementById("skip").addEventListener("click", (event) => {
