@@ -1,5 +1,6 @@
 """Mini KMS as a contender, in several configurations, and the echo, which is asked the same."""
 
+import json
 import secrets
 import sys
 import time

@@ -257,9 +257,11 @@ class JweOperations(KeyOperations):
         sender = None
         if jwe.sender is not None:
             sender = await self._key(profile, jwe.sender, _AS_SENDER)
-            if sender.rules is not None:
-                await self._rates.count(profile, sender)
-        for key in (*reversed(keys), *([sender] if sender else ())):
+        used = [*reversed(keys), *([sender] if sender else ())]
+        for key in used:
+            if key.rules is not None:
+                await self._rates.count(profile, key)
+        for key in used:
             name_in_event(key)
             keep_key()
         is_long = jwe.is_long or any(is_slow(key.algorithm, key.use.operation) for key in keys)

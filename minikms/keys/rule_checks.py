@@ -89,7 +89,7 @@ def _check_lifetime(jws: JwsRules, exp: object) -> None:
 def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
     """Check the type, and that no member makes a verifier read another type or payload."""
     for name in header:
-        folded = name.casefold()
+        folded = _fold(name)
         # Some verifiers inflate a payload with `zip`, as SMART Health Cards have it.
         if folded == "zip" or (folded == "typ" and name != "typ"):
             raise RuleViolated("jws", "The header has a member that the key does not sign.")

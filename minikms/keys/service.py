@@ -19,6 +19,7 @@ from minikms.errors import (
     KeyNotFound,
     KeyNotUsable,
     KeyUnreadable,
+    KmsError,
     ProfileNotFound,
     StoreUnavailable,
     UnsupportedOperation,
@@ -501,8 +502,12 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
             raise
         except NotRotatableError:
             pass
-        except Exception:  # such as an algorithm that is not installed, or too many versions
-            LOGGER.exception("the key %s, whose rotation is due, cannot be rotated", kid)
+        except KmsError as exc:  # such as too many versions
+            why = exc.detail or exc.title
+            LOGGER.warning("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
+        except Exception as exc:  # the text of an algorithm's may hold a secret
+            why = type(exc).__name__
+            LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         finally:
             CURRENT.reset(outer)
         await self._store.postpone_rotation(profile, kid, time.time_ns() + _POSTPONED)

@@ -405,12 +405,19 @@ async def schedule(session: Transaction, record: KeyRecord, deletes: int | None)
 
 
 async def remove_versions(
-    session: Transaction, newest: KeyRecord, kids: Collection[str], deletes: int | None = None
+    session: Transaction,
+    newest: KeyRecord,
+    kids: Collection[str],
+    deletes: int | None = None,
+    *,
+    keep_name: bool = False,
 ) -> None:
-    """Remove keys that are not among the versions of an alias any more, whose key is `newest`.
+    """Remove keys of versions of an alias, whose key is `newest`.
 
     With `deletes`, their deletion is scheduled for then. A key that another alias may have among
-    its versions stays. The event of the call names all removed keys.
+    its versions stays. With `keep_name`, the alias still has the versions: no count of names
+    changes, so that another call of this kind does not count down again. The event of the call
+    names all removed keys.
     """
     concerned = [(newest.kid, newest.alg)]
     for kid in sorted(kids):
@@ -419,9 +426,9 @@ async def remove_versions(
             continue
         left = record.released()
         if left.named_by == 0:
-            await delete_key(session, left, deletes)
+            await delete_key(session, record if keep_name else left, deletes)
             concerned.append((kid, record.alg))
-        else:
+        elif not keep_name:
             await replace_record(session, left)
     set_keys(concerned)
 

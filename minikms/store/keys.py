@@ -476,8 +476,10 @@ class KeyStore:
             set_key(record.kid, record.alg)
             check(record, versions)
             left = record.without_alias(alias).released()
-            await remove_versions(session, record, set(versions.kids) - {record.kid}, deletes)
-            if left.aliases or left.named_by:
+            is_last = not (left.aliases or left.named_by)
+            kids, stays = set(versions.kids) - {record.kid}, is_last and deletes is not None
+            await remove_versions(session, record, kids, deletes, keep_name=stays)
+            if not is_last:
                 await session.remove(ALIAS, alias_entry(alias))
                 await replace_record(session, left)
             else:

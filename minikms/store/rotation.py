@@ -6,15 +6,18 @@ a sweep looks at it: `rotates`, or later if it could not be rotated then.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeAlias
 
 from minikms.events import set_key
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.directory import require_profile
 from minikms.store.entries import (
     ALIAS,
+    KEY,
     ROTATION,
     alias_entry,
     insert_key,
@@ -120,9 +123,11 @@ async def postpone(session: Transaction, kid: str, until: int) -> None:
     entry = await session.fetch(ROTATION, kid, for_update=True)
     if entry is None:
         return
-    if await load_record(session, kid) is None:  # an older version has deleted the key
-        await session.remove(ROTATION, kid)
-    elif not _is_later(entry.tags):
+    with suppress(UndecryptableError):
+        if await session.fetch(KEY, kid) is None:  # an older version has deleted the key
+            await session.remove(ROTATION, kid)
+            return
+    if not _is_later(entry.tags):
         await session.replace(ROTATION, kid, b"", rotation_tags(until), cached=False)
 
 

@@ -131,6 +131,23 @@ async def test_vaults_versions_wait_with_their_name(start_all):
     assert (await doors.call("vault", "POST", f"/v1/transit/sign/{name}", signed))[0] == 200
 
 
+async def test_a_name_of_vault_that_is_deleted_twice_leaves_the_versions_of_another(start_all):
+    doors = await start_all()
+    await doors.make("vault", "one")
+    [shared] = await doors.keys()
+    moved = {"alias": "two"}
+    await ok(await doors.rest.post(f"/key/{shared['kid']}/associate", json=moved))
+    other = await ok(await doors.rest.post("/key/generate", json={"alg": "p256"}))
+    await ok(await doors.rest.post(f"/key/{other['kid']}/associate", json=moved))
+    await doors.call("vault", "POST", "/v1/transit/keys/one/rotate", {})
+    await doors.set(min_deletion_delay=WEEK)
+    for _ in range(2):
+        assert await doors.delete("vault", "one") == (204, None)
+    due = {key["kid"]: bool(key["deletes"]) for key in await doors.keys()}
+    assert not due[shared["kid"]]
+    assert list(due.values()).count(True) == 1
+
+
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_profile_may_require_the_scope_to_delete(start_all, admin, door):
     doors = await start_all(auth="token", admin_token_file=admin[1])

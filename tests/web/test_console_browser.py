@@ -102,6 +102,9 @@ async def sign_in(page, address, token):
     await page.get_by_label("Token").fill(token)
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.locator("#menu a").first).to_be_visible()
+    # The first page has come, and waits for nothing.
+    await expect(page.locator("main h1")).not_to_have_text("Sign in")
+    await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
 
 
 async def open_page(page, name):

@@ -74,6 +74,13 @@ async def test_decryption_counts(client, generate, clock):
     assert await uses(client, "/decrypt", 2, body) == ["", "over-rate"]
 
 
+async def test_encryption_to_a_secret_key_counts(client, generate, clock):
+    key = await generate("a256kw", rules={"per_minute": 2})
+    recipient = {"kid": key["kid"], "alg": "A256KW"}
+    body = {"plaintext": DATA, "enc": "A256GCM", "recipients": [recipient]}
+    assert await uses(client, "/jwe/encrypt", 3, body) == ["", "", "over-rate"]
+
+
 async def test_a_batch_counts_as_its_items(client, generate, clock):
     key = await generate(rules={"per_minute": 10})
 

@@ -13,7 +13,7 @@ from problems import refused
 from minikms.config import Config
 from minikms.errors import AuditUnavailable
 from minikms.serve.assembly import create_service
-from minikms.web.state import SERVICE
+from minikms.web.state import SERVICE, STORE
 
 DATA = "aGVsbG8="
 HOUR = 3600
@@ -193,6 +193,20 @@ async def test_a_key_that_cannot_be_rotated_does_not_hold_up_others(
     clock(HOUR + 1)
     assert await sweep() == [("rotateKey", kid, "success")]
     assert "cannot be rotated" in caplog.text
+
+
+async def test_a_damaged_key_does_not_hold_up_others(client, generate, sweep, clock, caplog):
+    damaged = (await generate(alias="a", rotate_every=HOUR))["kid"]
+
+    async def damage(session):
+        await session.replace("minikms.key", damaged, b"{}")
+
+    await client.app[STORE].database.write("default", damage)
+    kid = (await generate(alias="b", rotate_every=HOUR))["kid"]
+    clock(HOUR + 1)
+    assert await sweep() == [("rotateKey", kid, "success")]
+    assert f"{damaged}, whose rotation is due, cannot be rotated" in caplog.text
+    assert await sweep() == []
 
 
 async def test_a_line_that_cannot_be_written_lets_the_key_be(

@@ -125,6 +125,7 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
     def check(now: KeyRecord, versions: KeyVersions) -> None:
         if IMPORTED not in now.labels:
             raise invalid("the import_version endpoint can only be used with an imported key")
+        now.require_understood()
         names.Name(name, versions, fresh=True).require_kept()
 
     def check_again(now: KeyRecord, versions: KeyVersions) -> None:
