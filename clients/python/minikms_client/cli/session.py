@@ -53,7 +53,8 @@ class Session:
             return Client(
                 found.url,
                 profile=found.profile,
-                token=found.token,
+                # Without any, "" keeps the client from the environment, which was asked already.
+                token=found.token or (None if found.token_file else ""),
                 token_file=found.token_file,
                 ca=found.ca,
                 cert=(found.cert, found.cert_key) if found.cert and found.cert_key else None,
