@@ -10,26 +10,19 @@ import logging
 import math
 import os
 import re
-import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple, Self, TypeAlias
-
-import orjson
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Self
 
 from minikms.audit.chain import LONGEST, START
+from minikms.audit.query import LineFilter, Needle, Query
+from minikms.audit.searched_files import OPEN_FLAGS, TIME, MovedError, SearchedFile, files_of
 from minikms.errors import AuditUnavailable, TooBusy
-from minikms.events import SUCCESS
 from minikms.fair_gate import FairGate
-from minikms.startup_errors import AuditError
 
 LOGGER = logging.getLogger("minikms.audit")
 
 CURSOR_PATTERN: Final = r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20}-[0-9]{1,20})*\Z"
-FAILED: Final = "failed"
-"""Stands for every outcome but success in a query."""
 
 # Bytes that are read at a time, without the interpreter's lock, and that are searched at a time by
 # an expression, which holds it. A search for bytes holds it for half a millisecond a block.
@@ -43,45 +36,10 @@ _PATIENCE: Final = 10.0
 # The number of lines that are parsed before other threads get the interpreter's lock.
 _IN_A_ROW: Final = 32
 
-# Bytes in which the end of a file has a whole line, mostly and at the latest.
-_ENDS: Final = 8192, 2 * LONGEST
-
 # Attempts to find the files at their places, while logrotate renames them.
 _ATTEMPTS: Final = 5
 
-_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-_TIME: Final = re.compile(
-    rb'\{"chain":"[0-9a-f]{32}","n":[1-9][0-9]{0,15},"time":"([0-9T:.-]{26}Z)"'
-)
-_NEXT_TIME: Final = re.compile(b"\n" + _TIME.pattern)
-_LATEST: Final = "~"  # after every time
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-_OPENING: Final = "openAuditLog"
-
-# The text of a member, or an expression for several texts.
-_Needle: TypeAlias = bytes | re.Pattern[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The wanted lines; None admits every value.
-
-    `outcome` is an outcome, or `FAILED`. `profiles` are the profiles of the lines, each with the
-    time from which on its lines count; with `admitted`, a line of a failed call counts only if its
-    caller was let into the profile. `until` is excluded. Times are in nanoseconds since the epoch.
-    """
-
-    kid: str | None = None
-    who: str | None = None
-    operation: str | None = None
-    outcome: str | None = None
-    profiles: Mapping[str, int] | None = None
-    admitted: bool = False
-    since: int | None = None
-    until: int | None = None
+_NEXT_TIME: Final = re.compile(b"\n" + TIME.pattern)
 
 
 class Found(NamedTuple):
@@ -96,52 +54,6 @@ class Page(NamedTuple):
 
     found: list[Found]
     after: str
-
-
-@dataclass(frozen=True, slots=True)
-class SearchedFile:
-    """A file of an audit log, as it was when it was read.
-
-    `first` and `last` are the times of its first and last whole line, empty without any. A process
-    may still be writing to a file that `is_live`.
-    """
-
-    path: str
-    inode: int
-    size: int
-    is_live: bool
-    first: str
-    last: str
-
-    @classmethod
-    def read(cls, path: str, *, is_live: bool = True) -> Self | None:
-        """Read its times; None for a link, and for anything but a file; raises OSError."""
-        try:
-            descriptor = os.open(path, _FLAGS)
-        except OSError as exc:
-            if exc.errno == errno.ELOOP:
-                return None
-            raise
-        try:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                return None
-            first = _TIME.match(os.pread(descriptor, 256, 0))
-            return cls(
-                path,
-                facts.st_ino,
-                facts.st_size,
-                is_live,
-                first[1].decode() if first else "",
-                _last_time(descriptor, facts.st_size),
-            )
-        finally:
-            os.close(descriptor)
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Its place among files that are not live, in the order of time."""
-        return self.last, self.inode
 
 
 class AuditSearch:
@@ -179,42 +91,9 @@ class AuditSearch:
                         self._skipped.add(file.path)
                         LOGGER.warning("%s is not searched: it has no audit lines", file.path)
                 return search(files, query, limit, after, LONGEST_SEARCH)
-            except _MovedError:
+            except MovedError:
                 continue
         raise OSError(errno.ESTALE, "its files are being renamed")
-
-
-def files_of(path: str) -> list[SearchedFile]:
-    """The files of the log at a path: of one process, of workers, and rotated ones.
-
-    Raises OSError.
-    """
-    folder, name = os.path.split(os.path.abspath(path))
-    stem, suffix = map(re.escape, os.path.splitext(name))
-    form = re.compile(rf"{stem}(?:\.[0-9]+)?{suffix}([.-].+)?")
-
-    def places() -> dict[str, int]:
-        with os.scandir(folder) as entries:
-            return {each.name: each.inode() for each in entries if form.fullmatch(each.name)}
-
-    files = []
-    before = places()
-    for name, inode in before.items():
-        rotated = form.fullmatch(name)
-        try:
-            file = SearchedFile.read(
-                f"{folder}/{name}", is_live=rotated is not None and not rotated[1]
-            )
-        except FileNotFoundError:
-            raise _MovedError from None
-        if file is None:
-            continue
-        if file.inode != inode:
-            raise _MovedError
-        files.append(file)
-    if places() != before:  # otherwise a file could be missed, or read twice
-        raise _MovedError
-    return files
 
 
 def search(
@@ -229,7 +108,7 @@ def search(
     The newest line comes first, by the times in the lines. Lines that are written after the first
     page are on no later page.
     """
-    wanted, clock, cursor = _Filter(query), _Clock(seconds), _Cursor.parse(after)
+    wanted, clock, cursor = LineFilter(query), _Clock(seconds), _Cursor.parse(after)
     waiting = []
     for file in sorted(files, key=lambda file: file.key):
         end = file.size if cursor is None else cursor.end_of(file)
@@ -261,10 +140,6 @@ def search(
     return Page(found, _Cursor.of(reading, waiting).text)
 
 
-class _MovedError(Exception):
-    """A file is not at its path any more."""
-
-
 class _OutOfTimeError(Exception):
     """The time of a search is over."""
 
@@ -282,71 +157,20 @@ class _Clock:
             raise _OutOfTimeError
 
 
-class _Filter:
-    """A query, as lines and blocks are compared with it."""
-
-    def __init__(self, query: Query) -> None:
-        self.since = "" if query.since is None else _text(query.since)
-        self.until = _LATEST if query.until is None else _text(query.until)
-        self._query = query
-        self._profiles = None
-        if query.profiles is not None:
-            self._profiles = {name: _text(begin) for name, begin in query.profiles.items()}
-        self._equal = {
-            name: value
-            for name, value in (
-                ("kid", query.kid),
-                ("who", query.who),
-                ("operation", query.operation),
-                ("outcome", None if query.outcome == FAILED else query.outcome),
-            )
-            if value is not None
-        }
-        self.needles: list[_Needle] = [_member(*pair) for pair in self._equal.items()]
-        if query.outcome == FAILED:
-            self.needles.append(re.compile(b'"outcome":"(?!%s")' % SUCCESS.encode()))
-        if query.profiles is not None:
-            profiles = (re.escape(orjson.dumps(name)) for name in sorted(query.profiles))
-            self.needles.append(re.compile(b'"profile":(?:%s)' % b"|".join(profiles)))
-
-    def members(self, line: bytes) -> dict[str, Any] | None:
-        """The members of a line; None if it is not wanted, or was cut short."""
-        try:
-            found = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            return None
-        if not isinstance(found, dict) or found.get("operation") == _OPENING:
-            return None
-        written, outcome = found.get("time"), found.get("outcome")
-        if not isinstance(written, str) or not self.since <= written < self.until:
-            return None
-        if any(found.get(name) != value for name, value in self._equal.items()):
-            return None
-        if self._query.outcome == FAILED and outcome == SUCCESS:
-            return None
-        if self._profiles is not None:
-            profile = found.get("profile")
-            if not isinstance(profile, str) or written < self._profiles.get(profile, _LATEST):
-                return None
-        if self._query.admitted and outcome != SUCCESS and found.get("admitted") is not True:
-            return None
-        return found
-
-
 class _Reader:
     """Reads a file from an offset, `end`, backwards; `head` is the newest line that it has found.
 
     The reader of a file that `is_begun` has a place of its own in the cursor.
     """
 
-    def __init__(self, file: SearchedFile, wanted: _Filter, end: int, *, is_begun: bool) -> None:
+    def __init__(self, file: SearchedFile, wanted: LineFilter, end: int, *, is_begun: bool) -> None:
         self.file = file
         self.end = end
         self.head: Found | None = None
         self.is_begun = is_begun
         self._wanted = wanted
         self._descriptor: int | None = None
-        self._needle: _Needle | None = None
+        self._needle: Needle | None = None
         self._block = b""
         self._start, self._next = 0, end
         self._lines: Iterator[tuple[int, int]] = iter(())
@@ -368,7 +192,7 @@ class _Reader:
     def advance(self, clock: _Clock) -> None:
         """Find the next line, None at the beginning of the file.
 
-        Raises OSError, _MovedError and _OutOfTimeError.
+        Raises OSError, MovedError and _OutOfTimeError.
         """
         parsed = 0
         while True:
@@ -411,7 +235,7 @@ class _Reader:
         if begin >= end:  # no whole line is as long as a block
             self._next = self._start
             return
-        first = _TIME.match(self._block, begin)
+        first = TIME.match(self._block, begin)
         if first and first[1].decode() < self._wanted.since:
             self._next = 0
         if self._needle is None:
@@ -420,12 +244,12 @@ class _Reader:
 
     def _open(self) -> int:
         try:
-            descriptor = os.open(self.file.path, _FLAGS)
+            descriptor = os.open(self.file.path, OPEN_FLAGS)
         except FileNotFoundError:
-            raise _MovedError from None
+            raise MovedError from None
         if os.fstat(descriptor).st_ino != self.file.inode:
             os.close(descriptor)
-            raise _MovedError
+            raise MovedError
         return descriptor
 
     def _end_by_time(self, descriptor: int) -> int:
@@ -442,13 +266,13 @@ class _Reader:
                 high = middle
         return min(self.end, high + 2 * LONGEST)
 
-    def _rarest(self, begin: int, end: int) -> _Needle:
+    def _rarest(self, begin: int, end: int) -> Needle:
         """The text that the fewest lines at the end of the block have."""
         needles = self._wanted.needles or [START]
         if len(needles) == 1:
             return needles[0]
 
-        def number(needle: _Needle) -> int:
+        def number(needle: Needle) -> int:
             return sum(1 for _ in _lines(needle, self._block, max(begin, end - _STEP), end))
 
         return min(needles, key=number)
@@ -495,31 +319,7 @@ class _Cursor(NamedTuple):
         return file.size if (_digits(file.last), file.inode) <= self.before else 0
 
 
-def read_files(paths: Iterable[str]) -> list[SearchedFile]:
-    """The files at these paths; raises AuditError."""
-    files = []
-    for path in paths:
-        try:
-            file = SearchedFile.read(path)
-        except OSError as exc:
-            raise AuditError(f"The audit log {path} cannot be read: {exc.strerror}.") from None
-        if file is None or (file.size and not file.last):
-            raise AuditError(f"The file {path} is not an audit log.")
-        files.append(file)
-    return files
-
-
-def _last_time(descriptor: int, size: int) -> str:
-    """The time of the last whole line, or empty."""
-    for length in _ENDS:
-        start = max(0, size - length)
-        for line in reversed(os.pread(descriptor, size - start, start).split(b"\n")[:-1]):
-            if found := _TIME.match(line):
-                return found[1].decode()
-    return ""
-
-
-def _lines(needle: _Needle, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
+def _lines(needle: Needle, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
     """The lines of a part of a block that have a text, by their starts and ends, from the last."""
     if isinstance(needle, bytes):
         while (place := block.rfind(needle, begin, end)) >= 0:
@@ -536,17 +336,6 @@ def _lines(needle: _Needle, block: bytes, begin: int, end: int) -> Iterator[tupl
         yield from reversed(found)
         end = start
         time.sleep(0)
-
-
-def _member(name: str, value: str) -> bytes:
-    """The text of a member in a line."""
-    return b'"%s":%s' % (name.encode(), orjson.dumps(value))
-
-
-def _text(nanoseconds: int) -> str:
-    """A time as lines have it."""
-    moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _digits(written: str) -> str:

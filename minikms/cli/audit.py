@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from minikms import durations
 from minikms.audit.chain import Head
 from minikms.audit.heads import AuditStore, public_text
-from minikms.audit.search import Query, read_files, search
+from minikms.audit.query import Query
+from minikms.audit.search import search
+from minikms.audit.searched_files import read_files
 from minikms.audit.verify import verify as verify_files
 from minikms.audit.verify_file import LogFile
 from minikms.cli.help import ON_A_STORE, HelpGroup

@@ -11,16 +11,9 @@ import pytest
 from audit_logs import write
 
 from minikms.audit import search as search_module
-from minikms.audit.search import (
-    FAILED,
-    AuditSearch,
-    Query,
-    SearchedFile,
-    _MovedError,
-    files_of,
-    read_files,
-    search,
-)
+from minikms.audit.query import FAILED, Query
+from minikms.audit.search import AuditSearch, search
+from minikms.audit.searched_files import MovedError, SearchedFile, files_of, read_files
 from minikms.errors import AuditUnavailable
 from minikms.startup_errors import AuditError
 
@@ -163,7 +156,7 @@ def test_files_that_are_renamed_while_they_are_read_are_read_again(log, monkeypa
         return read(path, **options)
 
     monkeypatch.setattr(SearchedFile, "read", rename_then_read)
-    with pytest.raises(_MovedError):
+    with pytest.raises(MovedError):
         files_of(str(log))
     assert len(files_of(str(log))) == 9
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from minikms.audit.search import Query
+from minikms.audit.query import Query
 from minikms.errors import ProfileNotFound
 from minikms.events import SUCCESS
 from minikms.http.answers import JSON, Answer, BodyAnswer

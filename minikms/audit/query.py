@@ -1,0 +1,104 @@
+"""Wanted lines of an audit log, and their comparison with lines and blocks of a file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from minikms.events import SUCCESS
+
+FAILED: Final = "failed"
+"""Stands for every outcome but success in a query."""
+
+LATEST: Final = "~"  # after every time
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_OPENING: Final = "openAuditLog"
+
+# The text of a member, or an expression for several texts.
+Needle: TypeAlias = bytes | re.Pattern[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The wanted lines; None admits every value.
+
+    `outcome` is an outcome, or `FAILED`. `profiles` are the profiles of the lines, each with the
+    time from which on its lines count; with `admitted`, a line of a failed call counts only if its
+    caller was let into the profile. `until` is excluded. Times are in nanoseconds since the epoch.
+    """
+
+    kid: str | None = None
+    who: str | None = None
+    operation: str | None = None
+    outcome: str | None = None
+    profiles: Mapping[str, int] | None = None
+    admitted: bool = False
+    since: int | None = None
+    until: int | None = None
+
+
+class LineFilter:
+    """A query, as lines and blocks are compared with it."""
+
+    def __init__(self, query: Query) -> None:
+        self.since = "" if query.since is None else _text(query.since)
+        self.until = LATEST if query.until is None else _text(query.until)
+        self._query = query
+        self._profiles = None
+        if query.profiles is not None:
+            self._profiles = {name: _text(begin) for name, begin in query.profiles.items()}
+        self._equal = {
+            name: value
+            for name, value in (
+                ("kid", query.kid),
+                ("who", query.who),
+                ("operation", query.operation),
+                ("outcome", None if query.outcome == FAILED else query.outcome),
+            )
+            if value is not None
+        }
+        self.needles: list[Needle] = [_member(*pair) for pair in self._equal.items()]
+        if query.outcome == FAILED:
+            self.needles.append(re.compile(b'"outcome":"(?!%s")' % SUCCESS.encode()))
+        if query.profiles is not None:
+            profiles = (re.escape(orjson.dumps(name)) for name in sorted(query.profiles))
+            self.needles.append(re.compile(b'"profile":(?:%s)' % b"|".join(profiles)))
+
+    def members(self, line: bytes) -> dict[str, Any] | None:
+        """The members of a line; None if it is not wanted, or was cut short."""
+        try:
+            found = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(found, dict) or found.get("operation") == _OPENING:
+            return None
+        written, outcome = found.get("time"), found.get("outcome")
+        if not isinstance(written, str) or not self.since <= written < self.until:
+            return None
+        if any(found.get(name) != value for name, value in self._equal.items()):
+            return None
+        if self._query.outcome == FAILED and outcome == SUCCESS:
+            return None
+        if self._profiles is not None:
+            profile = found.get("profile")
+            if not isinstance(profile, str) or written < self._profiles.get(profile, LATEST):
+                return None
+        if self._query.admitted and outcome != SUCCESS and found.get("admitted") is not True:
+            return None
+        return found
+
+
+def _member(name: str, value: str) -> bytes:
+    """The text of a member in a line."""
+    return b'"%s":%s' % (name.encode(), orjson.dumps(value))
+
+
+def _text(nanoseconds: int) -> str:
+    """A time as lines have it."""
+    moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
