@@ -23,7 +23,7 @@ class ProfileRates:
     def count(self, profile: str) -> None:
         """Count a call of a profile; raises OverRate."""
         most = self.limited.get(profile)
-        # If the settings have changed since, this call reads them.
+        # If the settings may have changed, a call that reads something of the profile reads them.
         if most is None or self._directory.known(profile) is None:
             return
         wait = self._table.take((profile, RULE), SECOND, most)

@@ -47,7 +47,7 @@ class ProcessCollector(Collector):
         self._processor = 0.0
 
     def collect(self) -> Iterator[Metric]:
-        """The families; those from /proc only where it exists."""
+        """The families; the ones from /proc only if it exists."""
         processes = self._processes()
         yield GaugeMetricFamily("minikms_workers", "Configured processes.", self._configured)
         yield GaugeMetricFamily(

@@ -191,7 +191,7 @@ def groups_of(last: int) -> list[range]:
 
 
 async def _read(session: Session, group: _Group) -> bytes:
-    """The entry of a group, empty if there is none, or if it does not decrypt."""
+    """The entry of a group; empty if it is missing or does not decrypt."""
     with suppress(UndecryptableError):
         entry = await session.fetch(USES, group.entry)
         return b"" if entry is None else entry.value

@@ -49,7 +49,7 @@ def test_lines_are_shown_as_they_are_the_newest_first(shown, files):
     assert all(f"{line}\n" in written for line in lines)
 
 
-def test_filters(shown, files):
+def test_each_filter_leaves_the_lines_that_it_names(shown, files):
     now = datetime.now(UTC)
     assert ids(shown("--kid", "k3", *files)) == ["3", "3"]
     assert ids(shown("--profile", "p2", files[0])) == ["2"]
