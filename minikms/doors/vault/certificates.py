@@ -5,8 +5,8 @@ from typing import Final
 from minikms.doors import KeyRecord, KeyRef, errors
 from minikms.doors.operations import CopyCsr
 from minikms.doors.vault.body import Body
+from minikms.doors.vault.description import typed
 from minikms.doors.vault.errors import invalid
-from minikms.doors.vault.keys import typed
 from minikms.doors.vault.operation import Answer, VaultCall, operation
 from minikms.doors.vault.types import KeyType
 

@@ -108,12 +108,13 @@ def _operations() -> "Sequence[VaultOperation]":
         hashing,
         keys,
         macs,
+        settings,
         signing,
         sys,
         transfer,
     )
     from minikms.doors.vault.operation import VaultOperation
 
-    modules = (keys, signing, encryption, macs, hashing, transfer, certificates, sys, auth)
+    modules = keys, settings, signing, encryption, macs, hashing, transfer, certificates, sys, auth
     declared = [each for module in modules for each in vars(module).values()]
     return [each for each in declared if isinstance(each, VaultOperation)]

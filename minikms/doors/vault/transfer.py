@@ -9,16 +9,16 @@ from minikms.doors import KeyPolicy, KeyRecord, KeyRef, KeySource, KeyVersions, 
 from minikms.doors.operations import DecryptImport, Export, ExportHmacSecret
 from minikms.doors.vault import formats, names
 from minikms.doors.vault.body import Body, decoded
-from minikms.doors.vault.errors import invalid
-from minikms.doors.vault.keys import (
+from minikms.doors.vault.description import (
     FIXED,
     IMPORTED,
     MAX_CHAINS,
     ROTATABLE,
     records_of,
-    refuse_derived,
     typed,
 )
+from minikms.doors.vault.errors import invalid
+from minikms.doors.vault.keys import refuse_derived
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
 from minikms.doors.vault.rotation import period_of, schedule
 from minikms.doors.vault.types import KeyType, key_types

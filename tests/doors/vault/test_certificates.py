@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from minikms.doors.vault import keys, transfer
+from minikms.doors.vault import description, transfer
 
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
 CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
@@ -176,7 +176,7 @@ async def test_answers_with_certificates_are_bounded(vault, monkeypatch):
     for version, chain in chains.items():
         body = {"certificate_chain": chain, "version": version}
         await vault.data("POST", "transit/keys/k/set-certificate", body)
-    for module in (keys, transfer):
+    for module in (description, transfer):
         monkeypatch.setattr(module, "MAX_CHAINS", 2 * len(chains["1"]))
     status, answer = await vault.call("GET", "transit/keys/k")
     found = {version: each["certificate_chain"] for version, each in answer["data"]["keys"].items()}
@@ -192,7 +192,7 @@ async def test_answers_with_certificates_are_bounded(vault, monkeypatch):
 
 
 async def test_versions_are_read_in_pages(vault, monkeypatch):
-    monkeypatch.setattr(keys, "_PAGE", 2)
+    monkeypatch.setattr(description, "_PAGE", 2)
     await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
     for _ in range(4):
         data = await vault.data("POST", "transit/keys/k/rotate")

@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 from doors.vault.conftest import Vault
 from waiting import waiting_for
 
-from minikms.doors.vault.keys import records_of
+from minikms.doors.vault.description import records_of
 from minikms.keys.versions import VersionOperations
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.versions import KeyVersions
