@@ -3,6 +3,7 @@
 They are in a profile that callers cannot reach.
 """
 
+import hashlib
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -32,10 +33,19 @@ class AuditStore:
 
     async def public_key(self) -> Ed25519PublicKey:
         """The public key that verifies heads, created if the store has none yet."""
+        return (await self._signing_key()).public_key()
 
-        async def find(session: Session) -> Ed25519PublicKey | None:
+    async def cursor_key(self) -> bytes:
+        """The key that seals the cursors of searches: the same for all processes of a store."""
+        signing = await self._signing_key()
+        return hashlib.sha256(b"minikms audit cursor\n" + signing.private_bytes_raw()).digest()
+
+    async def _signing_key(self) -> Ed25519PrivateKey:
+        """The key that signs heads, created if the store has none yet."""
+
+        async def find(session: Session) -> Ed25519PrivateKey | None:
             entry = await session.fetch(SIGNING_KEY, _ED25519)
-            return None if entry is None else _private(entry).public_key()
+            return None if entry is None else _private(entry)
 
         async def make(session: Transaction) -> None:
             await session.insert(SIGNING_KEY, _ED25519, secrets.token_bytes(KEY_LENGTH))

@@ -12,17 +12,23 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from minikms.audit.chain import LONGEST, START
+from minikms.audit.cursor import BEGINNING, Cursor, CursorSeal
 from minikms.audit.query import LineFilter, Needle, Query
-from minikms.audit.searched_files import OPEN_FLAGS, TIME, MovedError, SearchedFile, files_of
+from minikms.audit.searched_files import (
+    OPEN_FLAGS,
+    TIME,
+    LogFiles,
+    MovedError,
+    SearchedFile,
+    identity_of,
+)
 from minikms.errors import AuditUnavailable, TooBusy
 from minikms.fair_gate import FairGate
 
 LOGGER = logging.getLogger("minikms.audit")
-
-CURSOR_PATTERN: Final = r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20}-[0-9]{1,20})*\Z"
 
 # Bytes that are read at a time, without the interpreter's lock, and that are searched at a time by
 # an expression, which holds it. A search for bytes holds it for half a millisecond a block.
@@ -50,10 +56,10 @@ class Found(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Found lines, newest first, and the cursor that continues the search; empty at its end."""
+    """Found lines, newest first, and the cursor that continues the search; None at its end."""
 
     found: list[Found]
-    after: str
+    after: Cursor | None
 
 
 class AuditSearch:
@@ -62,58 +68,88 @@ class AuditSearch:
     One search runs at a time, in a thread; callers take turns by name.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, key: bytes) -> None:
+        """`key` is for cursors; the processes of a service share it."""
         self._path = path
+        self._files = LogFiles(path)
+        self._seal = CursorSeal(key)
         self._gate = FairGate(1, TooBusy, patience=_PATIENCE)
-        self._skipped = set[str]()
 
-    async def page(self, query: Query, limit: int, after: str, name: str) -> Page:
-        """Search for up to `limit` lines; raises AuditUnavailable and TooBusy.
+    async def page(
+        self, query: Query, limit: int, after: str, name: str
+    ) -> tuple[list[Found], str]:
+        """Search for up to `limit` lines; return them, and the next page's cursor or "".
 
-        A search that takes long ends with fewer lines, or none, and a cursor.
+        A search that takes long ends with fewer lines, or none, and a cursor. Raises
+        AuditUnavailable, TooBusy, and ValidationFailed for a cursor that is not its own.
         """
+        place = self._seal.open(after) if after else None
         async with self._gate.held(name):
-            thread = asyncio.create_task(asyncio.to_thread(self._search, query, limit, after))
+            thread = asyncio.create_task(asyncio.to_thread(self._search, query, limit, place))
             try:
-                return await asyncio.shield(thread)
+                found, following = await asyncio.shield(thread)
             except OSError as exc:
-                LOGGER.error("the audit log %s cannot be read: %s", self._path, exc.strerror)
-                raise AuditUnavailable("The audit log cannot be read.") from None
+                path = exc.filename or self._path
+                LOGGER.error("the audit log %s cannot be read: %s", path, exc.strerror)
+                raise AuditUnavailable(
+                    f"{os.path.basename(path)}, a file of the audit log, cannot be read."
+                ) from None
             finally:
                 await asyncio.wait([thread])  # or several would run if callers leave
+        return found, self._seal.seal(following) if following else ""
 
-    def _search(self, query: Query, limit: int, after: str) -> Page:
+    def _search(self, query: Query, limit: int, after: Cursor | None) -> Page:
+        clock = Clock(LONGEST_SEARCH)
         for _ in range(_ATTEMPTS):
             try:
-                files = files_of(self._path)
-                for file in files:
-                    if file.size and not file.last and file.path not in self._skipped:
-                        self._skipped.add(file.path)
-                        LOGGER.warning("%s is not searched: it has no audit lines", file.path)
-                return search(files, query, limit, after, LONGEST_SEARCH)
+                return search(self._files.read(clock.advance), query, limit, after, clock)
             except MovedError:
                 continue
+            except OutOfTimeError:  # the next page reads the files that are not known yet
+                return Page([], after or BEGINNING)
         raise OSError(errno.ESTALE, "its files are being renamed")
+
+
+class OutOfTimeError(Exception):
+    """The time of a search is over."""
+
+
+class Clock:
+    """The time of a search, which goes on until the search has `moved`: the next is shorter."""
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self._end = time.monotonic() + seconds
+        self.moved = False
+
+    def check(self) -> None:
+        """Raise OutOfTimeError once the time is over."""
+        if self.moved and time.monotonic() > self._end:
+            raise OutOfTimeError
+
+    def advance(self) -> None:
+        """Note that the search has moved, and check the time."""
+        self.moved = True
+        self.check()
 
 
 def search(
     files: Iterable[SearchedFile],
     query: Query,
     limit: int,
-    after: str = "",
-    seconds: float = math.inf,
+    after: Cursor | None = None,
+    clock: Clock | None = None,
 ) -> Page:
-    """Search files for up to `limit` lines, in no more than some seconds; raises OSError.
+    """Search files for up to `limit` lines, while the clock has time; raises OSError.
 
     The newest line comes first, by the times in the lines. Lines that are written after the first
     page are on no later page.
     """
-    wanted, clock, cursor = LineFilter(query), _Clock(seconds), _Cursor.parse(after)
+    wanted, clock = LineFilter(query), clock or Clock()
     waiting = []
     for file in sorted(files, key=lambda file: file.key):
-        end = file.size if cursor is None else cursor.end_of(file)
+        end = file.size if after is None else after.end_of(file)
         if end and file.last and file.last >= wanted.since and file.first < wanted.until:
-            is_begun = file.is_live or (cursor is not None and file.inode in cursor.ends)
+            is_begun = file.is_live or (after is not None and file.identity in after.ends)
             waiting.append(_Reader(file, wanted, end, is_begun=is_begun))
     found: list[Found] = []
     reading: list[_Reader] = []
@@ -132,29 +168,12 @@ def search(
             newest.advance(clock)
             if newest.head is None:
                 reading.remove(newest)
-    except _OutOfTimeError:
+    except OutOfTimeError:
         pass
     finally:
         for reader in reading:
             reader.close()
-    return Page(found, _Cursor.of(reading, waiting).text)
-
-
-class _OutOfTimeError(Exception):
-    """The time of a search is over."""
-
-
-class _Clock:
-    """The time of a search, which goes on until the search has `moved`: its cursor has changed."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self.moved = False
-
-    def check(self) -> None:
-        """Raise _OutOfTimeError once the time is over."""
-        if self.moved and time.monotonic() > self._end:
-            raise _OutOfTimeError
+    return Page(found, _place(reading, waiting))
 
 
 class _Reader:
@@ -189,10 +208,10 @@ class _Reader:
         self.end -= len(head.line)
         return head
 
-    def advance(self, clock: _Clock) -> None:
+    def advance(self, clock: Clock) -> None:
         """Find the next line, None at the beginning of the file.
 
-        Raises OSError, MovedError and _OutOfTimeError.
+        Raises OSError, MovedError and OutOfTimeError.
         """
         parsed = 0
         while True:
@@ -247,7 +266,7 @@ class _Reader:
             descriptor = os.open(self.file.path, OPEN_FLAGS)
         except FileNotFoundError:
             raise MovedError from None
-        if os.fstat(descriptor).st_ino != self.file.inode:
+        if identity_of(os.fstat(descriptor)) != self.file.identity:
             os.close(descriptor)
             raise MovedError
         return descriptor
@@ -278,45 +297,14 @@ class _Reader:
         return min(needles, key=number)
 
 
-class _Cursor(NamedTuple):
-    """The place of a search: `ends` of files that it has begun, by inode, and `before`.
-
-    Other files are still to be searched if their `key` is at most `before`.
-    """
-
-    before: tuple[str, int]
-    ends: dict[int, int]
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Parse a cursor; None for the beginning of a search."""
-        if not text:
-            return None
-        pairs = [part.split("-") for part in text.split(".")]
-        return cls(
-            (pairs[0][0], int(pairs[0][1])), {int(inode): int(end) for inode, end in pairs[1:]}
-        )
-
-    @classmethod
-    def of(cls, reading: Sequence[_Reader], waiting: Sequence[_Reader]) -> Self:
-        """The place of these readers."""
-        others = [reader.file for reader in waiting if not reader.is_begun]
-        begun = [*reading, *(reader for reader in waiting if reader.is_begun)]
-        before = (_digits(others[-1].last), others[-1].inode) if others else ("0", 0)
-        return cls(before, {reader.file.inode: reader.end for reader in begun if reader.end})
-
-    @property
-    def text(self) -> str:
-        """The cursor as text, empty if nothing is left."""
-        if self.before == ("0", 0) and not self.ends:
-            return ""
-        return ".".join(f"{one}-{other}" for one, other in (self.before, *self.ends.items()))
-
-    def end_of(self, file: SearchedFile) -> int:
-        """The end of the part of a file that is still to be searched; 0 if none is."""
-        if file.inode in self.ends:
-            return min(self.ends[file.inode], file.size)
-        return file.size if (_digits(file.last), file.inode) <= self.before else 0
+def _place(reading: Sequence[_Reader], waiting: Sequence[_Reader]) -> Cursor | None:
+    """The place of a search with these readers; None at its end."""
+    others = [reader.file for reader in waiting if not reader.is_begun]
+    begun = [*reading, *(reader for reader in waiting if reader.is_begun)]
+    ends = {reader.file.identity: reader.end for reader in begun if reader.end}
+    if not others and not ends:
+        return None
+    return Cursor(others[-1].key if others else ("", (0, 0)), ends)
 
 
 def _lines(needle: Needle, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -336,8 +324,3 @@ def _lines(needle: Needle, block: bytes, begin: int, end: int) -> Iterator[tuple
         yield from reversed(found)
         end = start
         time.sleep(0)
-
-
-def _digits(written: str) -> str:
-    """The digits of a time, which have its order."""
-    return re.sub("[^0-9]", "", written)

@@ -1,15 +1,17 @@
 """The files of an audit log that are searched, with the times of their lines."""
 
-import errno
+import logging
 import os
 import re
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Self
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Self, TypeAlias
 
 from minikms.audit.chain import LONGEST
 from minikms.startup_errors import AuditError
+
+LOGGER = logging.getLogger("minikms.audit")
 
 # Bytes in which the end of a file has a whole line, mostly and at the latest.
 _ENDS: Final = 8192, 2 * LONGEST
@@ -19,6 +21,15 @@ OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | 
 TIME: Final = re.compile(
     rb'\{"chain":"[0-9a-f]{32}","n":[1-9][0-9]{0,15},"time":"([0-9T:.-]{26}Z)"'
 )
+
+# The ending of a rotated file, a number or a time, and any other ending.
+_ENDING: Final = r"(?:(?P<rotated>[.-][0-9][0-9TZ.:_+-]*)|(?P<other>[.-].+))?"
+
+Identity: TypeAlias = tuple[int, int]
+"""The device and the inode of a file."""
+
+# Identity, size and time of the last change, in nanoseconds.
+_State: TypeAlias = tuple[Identity, int, int]
 
 
 class MovedError(Exception):
@@ -34,21 +45,16 @@ class SearchedFile:
     """
 
     path: str
-    inode: int
+    identity: Identity
     size: int
-    is_live: bool
     first: str
     last: str
+    is_live: bool = True
 
     @classmethod
-    def read(cls, path: str, *, is_live: bool = True) -> Self | None:
-        """Read its times; None for a link, and for anything but a file; raises OSError."""
-        try:
-            descriptor = os.open(path, OPEN_FLAGS)
-        except OSError as exc:
-            if exc.errno == errno.ELOOP:
-                return None
-            raise
+    def read(cls, path: str) -> Self | None:
+        """Read its times; None if it is not a regular file; raises OSError."""
+        descriptor = os.open(path, OPEN_FLAGS)
         try:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
@@ -56,9 +62,8 @@ class SearchedFile:
             first = TIME.match(os.pread(descriptor, 256, 0))
             return cls(
                 path,
-                facts.st_ino,
+                identity_of(facts),
                 facts.st_size,
-                is_live,
                 first[1].decode() if first else "",
                 _last_time(descriptor, facts.st_size),
             )
@@ -66,42 +71,81 @@ class SearchedFile:
             os.close(descriptor)
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> tuple[str, Identity]:
         """Its place among files that are not live, in the order of time."""
-        return self.last, self.inode
+        return self.last, self.identity
 
 
-def files_of(path: str) -> list[SearchedFile]:
+def identity_of(facts: os.stat_result) -> Identity:
+    """The device and the inode of a file."""
+    return facts.st_dev, facts.st_ino
+
+
+class LogFiles:
     """The files of the log at a path: of one process, of workers, and rotated ones.
 
-    Raises OSError.
+    The times of a rotated file are kept, so that it is read once.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    stem, suffix = map(re.escape, os.path.splitext(name))
-    form = re.compile(rf"{stem}(?:\.[0-9]+)?{suffix}([.-].+)?")
 
-    def places() -> dict[str, int]:
-        with os.scandir(folder) as entries:
-            return {each.name: each.inode() for each in entries if form.fullmatch(each.name)}
+    def __init__(self, path: str) -> None:
+        self._folder, name = os.path.split(os.path.abspath(path))
+        stem, suffix = map(re.escape, os.path.splitext(name))
+        self._form = re.compile(rf"{stem}(?:\.[0-9]+)?{suffix}{_ENDING}")
+        self._known: dict[_State, SearchedFile] = {}
+        self._left_out = set[str]()
 
-    files = []
-    before = places()
-    for name, inode in before.items():
-        rotated = form.fullmatch(name)
-        try:
-            file = SearchedFile.read(
-                f"{folder}/{name}", is_live=rotated is not None and not rotated[1]
-            )
-        except FileNotFoundError:
-            raise MovedError from None
-        if file is None:
-            continue
-        if file.inode != inode:
+    def read(self, advance: Callable[[], None] = lambda: None) -> list[SearchedFile]:
+        """Read the times of all files; call `advance` after each that the next call need not read.
+
+        Raises OSError, MovedError, and errors of `advance`.
+        """
+        files: list[SearchedFile] = []
+        kept: dict[_State, SearchedFile] = {}
+        for path, (state, is_live) in self._places().items():
+            file = self._known.get(state) or _read_again(path)
+            if not is_live:
+                is_new = state not in self._known
+                self._known[state] = kept[state] = file
+                if is_new:
+                    advance()
+            files.append(replace(file, path=path, is_live=is_live))
+            if file.size and not file.last:
+                self._leave_out(path, "it has no audit lines")
+        self._known = kept
+        # Otherwise a file could be missed, or read twice.
+        if {path: state[0] for path, (state, _) in self._places().items()} != {
+            file.path: file.identity for file in files
+        }:
             raise MovedError
-        files.append(file)
-    if places() != before:  # otherwise a file could be missed, or read twice
-        raise MovedError
-    return files
+        return files
+
+    def _places(self) -> dict[str, tuple[_State, bool]]:
+        """The states of the files by path; true for a file that a process may be writing."""
+        found = {}
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                form = self._form.fullmatch(entry.name)
+                if form is None:
+                    continue
+                try:
+                    # Not entry.inode(): a file that is mounted there has another one.
+                    facts = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    raise MovedError from None
+                if not stat.S_ISREG(facts.st_mode):
+                    self._leave_out(entry.path, "it is not a regular file")
+                elif form.lastgroup == "other":
+                    self._leave_out(entry.path, "its ending is neither a number nor a time")
+                else:
+                    state = identity_of(facts), facts.st_size, facts.st_mtime_ns
+                    found[entry.path] = state, form.lastgroup is None
+        return found
+
+    def _leave_out(self, path: str, why: str) -> None:
+        """Log once that a file beside the log is not searched."""
+        if path not in self._left_out:
+            self._left_out.add(path)
+            LOGGER.warning("%s is not searched: %s", path, why)
 
 
 def read_files(paths: Iterable[str]) -> list[SearchedFile]:
@@ -116,6 +160,17 @@ def read_files(paths: Iterable[str]) -> list[SearchedFile]:
             raise AuditError(f"The file {path} is not an audit log.")
         files.append(file)
     return files
+
+
+def _read_again(path: str) -> SearchedFile:
+    """Read a file that a listing had; raises OSError, and MovedError if it is gone."""
+    try:
+        file = SearchedFile.read(path)
+    except FileNotFoundError:
+        file = None
+    if file is None:
+        raise MovedError
+    return file
 
 
 def _last_time(descriptor: int, size: int) -> str:

@@ -142,10 +142,11 @@ async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]
         app[AUDIT] = app[AUDIT_SEARCH] = None
         yield
         return
-    app[AUDIT_SEARCH] = AuditSearch(file)
+    entries = AuditStore(store.database)
+    app[AUDIT_SEARCH] = AuditSearch(file, await entries.cursor_key())
     if multiprocessing.parent_process():  # each worker has its own
         file = file_of_worker(file, multiprocessing.current_process().name)
-    async with AuditLog.open(file, AuditStore(store.database)) as audit:
+    async with AuditLog.open(file, entries) as audit:
         app[AUDIT], app[GATE].sink = audit, audit.write
         yield
 

@@ -9,7 +9,6 @@ from marshmallow import ValidationError, fields, validate
 
 from minikms import durations
 from minikms.access.tokens import ID_PATTERN
-from minikms.audit.search import CURSOR_PATTERN as AUDIT_CURSOR_PATTERN
 from minikms.errors import ValidationFailed
 from minikms.http.answers import Answer, Handler
 from minikms.http.problems import pointer
@@ -272,7 +271,7 @@ AUDIT_AFTER: Final = _query(
     fields.String(
         validate=(
             validate.Length(max=MAX_AUDIT_CURSOR),
-            validate.Regexp(AUDIT_CURSOR_PATTERN, error="Not of its form."),
+            validate.Regexp(r"^[A-Za-z0-9_-]+\Z", error="Not of its form."),
         )
     ),
 )

@@ -306,3 +306,11 @@ def test_each_worker_searches_the_files_of_all(serve, options, path):
     assert {len(events) for events in found} == {40}
     times = [event["time"] for event in found[0]]
     assert times == sorted(times, reverse=True)
+    target, events = "/audit?operation=sign&limit=3", []
+    while target:  # either worker reads the cursors of the other
+        with contextlib.closing(service.connect()) as connection:
+            connection.request("GET", target)
+            answer = connection.getresponse()
+            events += json.loads(answer.read())
+            target = answer.getheader("Link", "")[1:].partition(">")[0]
+    assert events == found[0]

@@ -1,9 +1,10 @@
 """Searches of the files of an audit log: order, filters, pages, rotation, and damaged files."""
 
 import json
-import math
 import os
 import random
+import socket
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -11,14 +12,17 @@ import pytest
 from audit_logs import write
 
 from minikms.audit import search as search_module
+from minikms.audit import searched_files as files_module
+from minikms.audit.cursor import BEGINNING, Cursor, CursorSeal
 from minikms.audit.query import FAILED, Query
-from minikms.audit.search import AuditSearch, search
-from minikms.audit.searched_files import MovedError, SearchedFile, files_of, read_files
-from minikms.errors import AuditUnavailable
+from minikms.audit.search import AuditSearch, Clock, search
+from minikms.audit.searched_files import LogFiles, MovedError, SearchedFile, read_files
+from minikms.errors import AuditUnavailable, ValidationFailed
 from minikms.startup_errors import AuditError
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NANOSECONDS = int(BEGIN.timestamp()) * 10**9
+KEY = bytes(32)
 
 
 def line(second, **members):
@@ -46,18 +50,22 @@ def file_of(path, *lines):
     return path
 
 
+def files_of(path):
+    return LogFiles(str(path)).read()
+
+
 def seconds(page):
-    return [float(found.members["request_id"]) for found in page.found]
+    return [float(found.members["request_id"]) for found in page[0]]
 
 
-def pages(path, query, limit, **options):
+def pages(path, query, limit, time=1000):
     """Every page of a search, each of which begins where the one before ended."""
-    after, found = "", []
+    after, found = None, []
     while True:
-        page = search(files_of(str(path)), query, limit, after, **options)
+        page = search(files_of(path), query, limit, after, Clock(time))
         found.append(seconds(page))
         after = page.after
-        if not after:
+        if after is None:
             return found
 
 
@@ -82,12 +90,12 @@ def log(path):
 
 async def test_the_lines_that_a_service_writes(store, path):
     await write(path, store, 5)
-    page = search(files_of(str(path)), Query(who="issuer", operation="sign"), 100)
+    page = search(files_of(path), Query(who="issuer", operation="sign"), 100)
     assert [found.members["request_id"] for found in page.found] == [
         f"request {number}" for number in reversed(range(5))
     ]
     assert b"".join(found.line for found in reversed(page.found)) in path.read_bytes()
-    assert page.after == ""
+    assert page.after is None
     assert all(found.members["operation"] == "sign" for found in page.found)
 
 
@@ -106,20 +114,20 @@ def test_pages_have_each_line_once(log, limit):
 
 @pytest.mark.usefixtures("block")
 def test_a_search_without_time_goes_on_with_the_next_page(log):
-    found = pages(log, Query(operation="nothing"), 10, seconds=0)
+    found = pages(log, Query(operation="nothing"), 10, time=0)
     assert not any(found)
     assert len(found) > 1
-    found = pages(log, Query(), 10, seconds=0)
+    found = pages(log, Query(), 10, time=0)
     assert list(chain.from_iterable(found)) == list(reversed(range(120)))
 
 
 def test_lines_that_come_later_are_on_no_later_page(log):
-    page = search(files_of(str(log)), Query(), 10)
+    page = search(files_of(log), Query(), 10)
     for worker in range(3):
         with open(log.with_name(f"audit.{worker + 1}.log"), "ab") as file:
             file.write(line(200 + worker))
     assert seconds(page) == list(range(119, 109, -1))
-    page = search(files_of(str(log)), Query(), 1000, page.after)
+    page = search(files_of(log), Query(), 1000, page.after)
     assert seconds(page) == list(range(109, -1, -1))
 
 
@@ -127,53 +135,53 @@ def test_a_file_at_rest_that_is_written_again_keeps_its_place(path):
     """A worker that had no calls for long, and has one between two pages."""
     file_of(path.with_name("audit.1.log"), *map(line, range(50, 100)))
     quiet = file_of(path.with_name("audit.2.log"), *map(line, range(10)))
-    page = search(files_of(str(path)), Query(), 20)
+    page = search(files_of(path), Query(), 20)
     with open(quiet, "ab") as file:
         file.write(line(200))
-    rest = search(files_of(str(path)), Query(), 100, page.after)
+    rest = search(files_of(path), Query(), 100, page.after)
     assert seconds(page) + seconds(rest) == [*range(99, 49, -1), *range(9, -1, -1)]
 
 
 def test_a_rotation_between_two_pages_hides_and_repeats_nothing(log):
-    page = search(files_of(str(log)), Query(), 10)
+    page = search(files_of(log), Query(), 10)
     for worker in range(3):
         stem = f"audit.{worker + 1}.log"
         for age in (2, 1, 0):
             old = log.with_name(f"{stem}.{age}" if age else stem)
             os.rename(old, log.with_name(f"{stem}.{age + 1}"))
         file_of(log.with_name(stem), line(200 + worker))
-    rest = search(files_of(str(log)), Query(), 1000, page.after)
+    rest = search(files_of(log), Query(), 1000, page.after)
     assert seconds(page) + seconds(rest) == list(range(119, -1, -1))
 
 
 def test_files_that_are_renamed_while_they_are_read_are_read_again(log, monkeypatch):
     read, renamed = SearchedFile.read, []
 
-    def rename_then_read(path, **options):
+    def rename_then_read(path):
         if not renamed:
             renamed.append(path)
             os.rename(path, f"{path}-20260131")
-        return read(path, **options)
+        return read(path)
 
     monkeypatch.setattr(SearchedFile, "read", rename_then_read)
     with pytest.raises(MovedError):
-        files_of(str(log))
-    assert len(files_of(str(log))) == 9
+        files_of(log)
+    assert len(files_of(log)) == 9
 
 
 async def test_a_search_starts_again_if_its_files_move(log, monkeypatch):
-    found, moves = files_of, []
+    read, moves = LogFiles.read, []
 
-    def moved_meanwhile(path):
-        files = found(path)
+    def moved_meanwhile(*args):
+        files = read(*args)
         if len(moves) < 2:
             moves.append(log.with_name("audit.1.log"))
             os.rename(moves[-1], log.with_name(f"audit.1.log-{len(moves)}"))
             file_of(moves[-1], line(300 + len(moves)))
         return files
 
-    monkeypatch.setattr(search_module, "files_of", moved_meanwhile)
-    page = await AuditSearch(str(log)).page(Query(), 3, "", "")
+    monkeypatch.setattr(LogFiles, "read", moved_meanwhile)
+    page = await AuditSearch(str(log), KEY).page(Query(), 3, "", "")
     assert seconds(page) == [302, 301, 119]
 
 
@@ -219,7 +227,7 @@ def test_a_filter_finds_its_lines(path, query, expected):
     ]
     lines[5] = lines[5].replace(rb"\u00fc", "ü".encode())  # as orjson writes it
     file_of(path, *lines)
-    assert seconds(search(files_of(str(path)), query, 100)) == expected
+    assert seconds(search(files_of(path), query, 100)) == expected
 
 
 @pytest.mark.usefixtures("block")
@@ -238,14 +246,14 @@ def test_times_in_large_files_are_found_as_by_reading_all(path, seed):
             since=NANOSECONDS + int(since * 1e6) * 1000, until=NANOSECONDS + int(until * 1e6) * 1000
         )
         expected = [place for place, time in enumerate(times) if since <= time < until]
-        assert seconds(search(files_of(str(path)), query, 1000)) == expected[::-1]
+        assert seconds(search(files_of(path), query, 1000)) == expected[::-1]
 
 
 @pytest.mark.usefixtures("block")
 def test_lines_that_were_cut_short_are_left_out(path):
     whole = [line(second) for second in range(3)]
     file_of(path, whole[0], whole[1][:100], b"\n", whole[1], whole[2], line(3)[:-1])
-    assert seconds(search(files_of(str(path)), Query(), 100)) == [2, 1, 0]
+    assert seconds(search(files_of(path), Query(), 100)) == [2, 1, 0]
 
 
 @pytest.mark.usefixtures("block")
@@ -263,31 +271,116 @@ def test_a_file_of_anything_ends_the_search_of_it(path, tmp_path):
     os.mkfifo(tmp_path / "audit.log.6")
     (tmp_path / "audit.log.7").mkdir()
     (tmp_path / "audit.log.8").symlink_to(path)
-    page = search(files_of(str(path)), Query(), 100)
+    page = search(files_of(path), Query(), 100)
     assert seconds(page)[:2] == [1, 0]
 
 
-def test_other_files_of_the_folder_are_not_read(path, tmp_path):
+def test_other_files_of_the_folder_are_not_read(path, tmp_path, caplog):
     file_of(path, line(1))
-    for name in ("audit.log~", "other.log", "audit.logs", "audit.x.log", "myaudit.log", "audit.1"):
+    others = ("audit.log~", "other.log", "audit.logs", "audit.x.log", "myaudit.log", "audit.1")
+    beside = ("audit.log.bak", "audit.12.log.old", "audit.log-copy.1", "audit.log.1.gz")
+    for name in (*others, *beside):
         file_of(tmp_path / name, line(2))
-    for name in ("audit.log.1", "audit.log-20260131", "audit.3.log", "audit.12.log.old"):
+    for name in ("audit.log.1", "audit.log-20260131", "audit.3.log", "audit.12.log.2026-01-31T12"):
         file_of(tmp_path / name, line(3))
-    assert seconds(search(files_of(str(path)), Query(), 100)) == [3, 3, 3, 3, 1]
+    files = LogFiles(str(path))
+    for _ in range(2):
+        assert seconds(search(files.read(), Query(), 100)) == [3, 3, 3, 3, 1]
+    for name in beside:
+        assert caplog.text.count(f"{name} is not searched: its ending is neither") == 1
+    assert caplog.text.count("is not searched") == len(beside)
 
 
-@pytest.mark.parametrize(
-    "after", ["0-0", "9-9", "99999999999999999999-1.1-1", "0-0.1-99999999999999999999"]
-)
-def test_a_cursor_that_nobody_gave_finds_lines_or_none(path, after):
-    file_of(path, line(1), line(2))
-    assert set(seconds(search(files_of(str(path)), Query(), 100, after))) <= {1, 2}
+def test_a_socket_beside_the_log_does_not_end_the_search(path, tmp_path, monkeypatch, caplog):
+    file_of(path, line(1))
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as beside, socket.socket(socket.AF_UNIX) as as_rotated:
+        beside.bind("audit.log.socket")
+        as_rotated.bind("audit.log.1")
+        assert seconds(search(files_of(path), Query(), 100)) == [1]
+    assert "audit.log.1 is not searched: it is not a regular file" in caplog.text
+
+
+async def test_only_files_of_the_log_have_to_be_readable(path, tmp_path, monkeypatch, caplog):
+    """Of a file whose lines may be wanted, a search says that it cannot read it."""
+    unreadable, opened = {"audit.log.bak", "audit.log.2"}, os.open
+
+    def refuse(name, *args, **options):
+        if os.path.basename(str(name)) in unreadable:
+            raise PermissionError(13, "Permission denied", name)
+        return opened(name, *args, **options)
+
+    for name in ("audit.log", "audit.log.1", "audit.log.2", "audit.log.bak"):
+        file_of(tmp_path / name, line(1))
+    monkeypatch.setattr(files_module.os, "open", refuse)  # root may read every file
+    audit = AuditSearch(str(path), KEY)
+    with pytest.raises(AuditUnavailable) as refusal:
+        await audit.page(Query(), 10, "", "")
+    assert "audit.log.2," in str(refusal.value)
+    assert f"{tmp_path}/audit.log.2 cannot be read: Permission denied" in caplog.text
+    unreadable.remove("audit.log.2")
+    assert seconds(await audit.page(Query(), 10, "", "")) == [1, 1, 1]
+
+
+class Mounted:
+    """An entry of a folder on which a file of another file system is mounted."""
+
+    def __init__(self, entry):
+        self.name, self.path, self.stat = entry.name, entry.path, entry.stat
+
+    def inode(self):
+        return 1
+
+
+def test_a_file_that_is_mounted_on_its_place_is_searched(log, monkeypatch):
+    scandir = os.scandir
+
+    @contextmanager
+    def mounted(folder):
+        with scandir(folder) as entries:
+            yield map(Mounted, entries)
+
+    monkeypatch.setattr(files_module.os, "scandir", mounted)
+    assert pages(log, Query(), 1000) == [list(reversed(range(120)))]
+
+
+async def test_a_search_that_opens_many_files_goes_on_with_the_next_page(log, monkeypatch):
+    read, opened = SearchedFile.read, []
+
+    def noted(path):
+        opened.append(path)
+        return read(path)
+
+    monkeypatch.setattr(SearchedFile, "read", noted)
+    monkeypatch.setattr(search_module, "LONGEST_SEARCH", 0)
+    audit, found, after, opened_by_page = AuditSearch(str(log), KEY), [], "", []
+    while after or not opened_by_page:
+        del opened[:]
+        page, after = await audit.page(Query(), 1000, after, "")
+        found += seconds((page,))
+        opened_by_page.append(sum(not path.endswith(".log") for path in opened))
+    assert found == list(reversed(range(120)))
+    assert opened_by_page[:6] == [1] * 6  # the rotated files
+    assert set(opened_by_page[6:]) == {0}
+
+
+@pytest.mark.parametrize("cursor", [BEGINNING, Cursor(("2026-01-31", (7, 2**63)), {(1, 2): 3})])
+def test_a_cursor_is_opened_under_its_key_alone(cursor):
+    text = CursorSeal(KEY).seal(cursor)
+    assert CursorSeal(KEY).open(text) == cursor
+    changed = ("B" if text[0] == "A" else "A") + text[1:]
+    for wrong in (changed, text[:-1], text[1:], text + "A", "A", "AAAA", ""):
+        with pytest.raises(ValidationFailed):
+            CursorSeal(KEY).open(wrong)
+    with pytest.raises(ValidationFailed):
+        CursorSeal(b"1" * 32).open(text)
 
 
 def test_a_cursor_of_a_file_names_no_offset_within_a_line(path):
     file_of(path, line(1), line(2))
-    after = f"0-0.{path.stat().st_ino}-{len(line(1)) + 50}"
-    assert seconds(search(files_of(str(path)), Query(), 100, after)) == [1]
+    [file] = files_of(path)
+    after = Cursor(("", (0, 0)), {file.identity: len(line(1)) + 50})
+    assert seconds(search([file], Query(), 100, after)) == [1]
 
 
 async def test_a_file_that_cannot_be_read(path, monkeypatch, caplog):
@@ -297,17 +390,17 @@ async def test_a_file_that_cannot_be_read(path, monkeypatch, caplog):
     file_of(path, line(1))
     monkeypatch.setattr(search_module.os, "pread", refuse)
     with pytest.raises(AuditUnavailable):
-        await AuditSearch(str(path)).page(Query(), 1, "", "")
+        await AuditSearch(str(path), KEY).page(Query(), 1, "", "")
     assert "cannot be read: Permission denied" in caplog.text
 
 
 async def test_a_file_that_is_skipped_is_logged_once(path, tmp_path, caplog):
     file_of(path, line(1))
-    (tmp_path / "audit.log.1.gz").write_bytes(b"\x1f\x8b" * 100)
-    audit = AuditSearch(str(path))
+    (tmp_path / "audit.log.1").write_bytes(b"\x1f\x8b" * 100)
+    audit = AuditSearch(str(path), KEY)
     for _ in range(2):
         assert seconds(await audit.page(Query(), 10, "", "")) == [1]
-    assert caplog.text.count("audit.log.1.gz is not searched") == 1
+    assert caplog.text.count("audit.log.1 is not searched: it has no audit lines") == 1
 
 
 def test_named_files_must_be_audit_logs(path, tmp_path):
@@ -320,4 +413,4 @@ def test_named_files_must_be_audit_logs(path, tmp_path):
 
 
 def test_a_search_of_no_files_ends(path):
-    assert search(files_of(str(path)), Query(), 10, "", math.inf) == ([], "")
+    assert search(files_of(path), Query(), 10) == ([], None)

@@ -49,12 +49,12 @@ async def list_events(
         since=since,
         until=until,
     )
-    page = await audit.page(query, limit, after, own.name)
-    body = _EVENT.encode([found.members for found in page.found], many=True)
-    if not page.after:
+    found, following = await audit.page(query, limit, after, own.name)
+    body = _EVENT.encode([each.members for each in found], many=True)
+    if not following:
         return body
     given = [pair for pair in request.query.items() if pair[0] not in ("limit", "after")]
-    given += [("limit", str(limit)), ("after", page.after)]
+    given += [("limit", str(limit)), ("after", following)]
     link = f'<{request.path}?{urlencode(given)}>; rel="next"'
     return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
 
