@@ -56,8 +56,8 @@ def add_to(app: web.Application, gate: Gate) -> None:
 
 
 async def _to_console(request: web.Request) -> Answer:
-    """Send a browser to the page, whose parts are relative to it."""
-    raise web.HTTPFound("/console/")
+    """Send a browser to the page, which may be below a path of a proxy."""
+    raise web.HTTPFound("console/")
 
 
 async def _metrics(request: web.Request) -> Answer:

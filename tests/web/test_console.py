@@ -60,9 +60,9 @@ async def test_nothing_else_is_sent(client, path):
     assert (await client.get(f"/console/{path}", allow_redirects=False)).status == 404
 
 
-async def test_the_page_has_its_own_folder(client):
+async def test_the_page_has_its_own_folder_below_any_path(client):
     async with client.get("/console", allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Location"]) == (302, "/console/")
+        assert (answer.status, answer.headers["Location"]) == (302, "console/")
 
 
 async def test_no_console_takes_it_away(start):

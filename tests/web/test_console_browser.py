@@ -1,5 +1,6 @@
 """The console as a browser shows it: each page, each change, and names that are markup."""
 
+import asyncio
 import json
 import os
 import re
@@ -326,6 +327,9 @@ async def test_profiles_are_made_chosen_and_deleted(guarded, signed_in):
     async with guarded.post("/key/generate", json={"alg": "ed25519", "alias": "of alice"},
                             headers={"X-Profile": "alice"}) as answer:  # fmt: skip
         assert answer.status == 200
+    await page.get_by_role("button", name="Count the keys").click()
+    counted = page.get_by_role("table", name="Keys by profile").locator("tbody tr")
+    await expect(counted).to_have_text([re.compile("alice.*1"), re.compile("default.*0")])
     await page.get_by_role("button", name="Show the keys of alice").click()
     await expect(page.get_by_role("link", name="of alice")).to_be_visible()
     await page.get_by_label("Profile").select_option("default")

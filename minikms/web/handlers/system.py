@@ -45,5 +45,5 @@ async def openapi(request: web.Request) -> Answer:
 
 
 async def to_docs(request: web.Request) -> Answer:
-    """Send a browser to Swagger UI, whose own parts are relative to `/docs/`."""
-    raise web.HTTPFound("/docs" if request.path == "/" else "/docs/")
+    """Send a browser to Swagger UI, which may be below a path of a proxy."""
+    raise web.HTTPFound("docs" if request.path == "/" else "docs/")

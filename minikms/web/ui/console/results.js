@@ -1,7 +1,7 @@
 // What a search finds, in a table that grows: a search may look through many pages before it finds a row.
 
 import { fill, h } from "./dom.js";
-import { button, sentences, table } from "./widgets.js";
+import { addRows, button, remark, sentences, table } from "./widgets.js";
 
 const SHOWN = 50; // rows that are added at a time
 
@@ -9,12 +9,17 @@ const SHOWN = 50; // rows that are added at a time
 export class Results {
   constructor({ label, columns, noun, empty, source, seen = () => 0 }) {
     Object.assign(this, { label, columns, noun, empty, source, seen });
-    this.rows = [];
+    this.number = 0;
     this.isEnd = false;
+    this.hasFailed = false;
     this.isStopped = false;
-    this.status = h("p", { role: "status", class: "quiet" });
+    this.table = null;
+    this.status = h("p", { role: "status", class: "quiet", tabindex: "-1" });
     this.place = h("div", {});
-    this.element = h("div", {}, this.status, this.place);
+    // Both stay while rows come, so that a press or the focus finds them.
+    this.stop = button("Stop", () => (this.isStopped = true));
+    this.more = button("Show more", () => this.showMore());
+    this.element = h("div", {}, this.status, this.place, h("div", { class: "buttons" }, this.stop, this.more));
   }
 
   /** Begin the search, while the page is shown. */
@@ -23,34 +28,47 @@ export class Results {
       await this.showMore();
     } catch (error) {
       if (error.name === "AbortError") return;
-      fill(this.place, h("p", { role: "alert" }, sentences(error)));
+      this.place.append(h("p", { role: "alert" }, sentences(error)));
     }
   }
 
   /** Search on until there are more rows to show, the end, or a press of Stop. */
   async showMore() {
-    const goal = this.rows.length + SHOWN;
+    const goal = this.number + SHOWN;
     this.isStopped = false;
-    while (this.rows.length < goal && !this.isStopped && !this.isEnd) {
-      const { value } = await this.source.next();
-      this.rows.push(...(value?.items ?? []));
-      this.isEnd = value?.isLast ?? true; // a source that has failed yields no more
-      this.show(true);
+    this.tell(true);
+    try {
+      while (this.number < goal && !this.isStopped && !this.isEnd) {
+        const { value } = await this.source.next();
+        this.isEnd = value?.isLast ?? true;
+        this.add(value?.items ?? []);
+        this.tell(true);
+      }
+    } catch (error) {
+      this.isEnd = this.hasFailed = true; // a source that has failed yields no more
+      throw error;
+    } finally {
+      this.tell(false);
     }
-    this.show(false);
   }
 
-  show(isRunning) {
-    const { rows, isEnd, noun } = this;
+  add(rows) {
+    this.number += rows.length;
+    if (this.table) addRows(this.table, this.columns, rows);
+    else if (rows.length > 0) fill(this.place, (this.table = table(this.label, this.columns, rows)));
+    else fill(this.place, remark(this.isEnd ? this.empty : "None yet."));
+  }
+
+  /** Say how far the search is, and offer to stop it or to go on. */
+  tell(isRunning) {
+    const { number, isEnd, noun } = this;
     const seen = this.seen();
-    const number = `${rows.length} ${rows.length === 1 ? noun : `${noun}s`}`;
-    const looked = seen > rows.length ? `, of ${seen} looked through` : "";
-    const end = isEnd ? "." : isRunning ? " …" : ". There may be more.";
-    fill(this.status, number, looked, end);
-    fill(
-      this.place,
-      table(this.label, this.columns, rows, isEnd ? this.empty : "None yet."),
-      !isEnd && (isRunning ? button("Stop", () => (this.isStopped = true)) : button("Show more", () => this.showMore()))
-    );
+    const looked = seen > number ? `, of ${seen} looked through` : "";
+    const end = this.hasFailed ? ". The rest was not read." : isEnd ? "." : isRunning ? " …" : ". There may be more.";
+    fill(this.status, `${number} ${number === 1 ? noun : `${noun}s`}`, looked, end);
+    const hadFocus = [this.stop, this.more].includes(document.activeElement);
+    this.stop.hidden = isEnd || !isRunning;
+    this.more.hidden = isEnd || isRunning;
+    if (hadFocus) (isEnd ? this.status : isRunning ? this.stop : this.more).focus();
   }
 }

@@ -35,18 +35,21 @@ export function table(label, columns, rows, empty = "None.") {
     "table",
     { role: "table", "aria-label": label },
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, headings)),
+    h("tbody", { role: "rowgroup" }, rowsOf(columns, rows))
+  );
+}
+
+/** Add rows to a table of these columns. */
+export function addRows(shown, columns, rows) {
+  shown.tBodies[0].append(...rowsOf(columns, rows));
+}
+
+function rowsOf(columns, rows) {
+  return rows.map((row) =>
     h(
-      "tbody",
-      { role: "rowgroup" },
-      rows.map((row) =>
-        h(
-          "tr",
-          { role: "row" },
-          columns.map(([heading, cell]) =>
-            h("td", { role: "cell", "data-heading": heading }, h("div", {}, cell(row)))
-          )
-        )
-      )
+      "tr",
+      { role: "row" },
+      columns.map(([heading, cell]) => h("td", { role: "cell", "data-heading": heading }, h("div", {}, cell(row))))
     )
   );
 }
