@@ -57,7 +57,8 @@ class Server:
         self, contender: Contender, client: ClientSession, url: str, pid: int, folder: Path
     ) -> None:
         self.contender = contender
-        self._client, self._url, self._pid, self._folder = client, url, pid, folder
+        self.url = url
+        self._client, self._pid, self._folder = client, pid, folder
         self._keys: dict[str, list[Key]] = {}
         self._made = 0
 
@@ -129,7 +130,7 @@ class Server:
             "--timeout=20s",
             f"--script={Path(__file__).with_name('post.lua')}",
             *(f"--header={name}: {value}" for name, value in headers.items()),
-            self._url,
+            self.url,
             "--",
             str(file),
             # Where numbers begin: no two loads are as close as a request to the next.
