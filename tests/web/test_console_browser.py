@@ -240,10 +240,74 @@ async def test_keys_are_found_by_each_of_their_names(guarded, signed_in):
     await search(1, Label="a:b:c")
     await search(1, Algorithm="p256")
     await search(0, State="disabled")
+    await search(61, State="without rules")
+    await guarded.patch(f"/key/{wanted['kid']}", json={"rules": {"raw": False}})
+    await search(60, State="without rules")
     await guarded.patch(f"/key/{wanted['kid']}", json={"state": "disabled"})
     await search(1, State="disabled")
     await search(0, **{"Alias, kid or DID": "nowhere"})
     await expect(signed_in.get_by_text("No key of this profile is like this.")).to_be_visible()
+
+
+async def test_a_search_is_stopped_and_goes_on(guarded, signed_in):
+    """Its buttons keep the focus while its pages come."""
+    page = signed_in
+    for number in range(6):
+        await make(guarded, alias=f"did:example:{number}#key", labels={"number": str(number)})
+    come = asyncio.Semaphore(0)
+
+    async def small_pages(route):
+        await come.acquire()
+        await route.continue_(url=route.request.url.replace("limit=1000", "limit=1"))
+
+    await page.route("**/keys?*", small_pages)
+    await page.get_by_label("Alias, kid or DID").fill("#key")
+    await page.get_by_role("button", name="Search").click()
+    come.release()  # the key of this alias, which is not there
+    stop, more = (page.get_by_role("button", name=name) for name in ("Stop", "Show more"))
+    status, rows = page.get_by_role("status"), page.locator("main tbody tr")
+    await stop.focus()
+    for number in range(1, 4):
+        come.release()
+        await expect(rows).to_have_count(number)
+        await expect(stop).to_be_focused()
+    await rows.first.get_by_role("link").focus()
+    come.release()
+    await expect(rows).to_have_count(4)
+    await expect(rows.first.get_by_role("link")).to_be_focused()
+    await stop.focus()
+    await page.keyboard.press("Enter")
+    come.release()
+    await expect(more).to_be_focused()
+    await expect(status).to_have_text("5 keys. There may be more.")
+    await page.keyboard.press("Enter")
+    await expect(stop).to_be_focused()
+    come.release()
+    come.release()  # a page without keys, if there is one
+    await expect(status).to_have_text("6 keys.")
+    await expect(status).to_be_focused()
+    await expect(stop).to_be_hidden()
+    await expect(more).to_be_hidden()
+
+
+async def test_a_search_that_fails_says_so_beside_its_rows(guarded, signed_in):
+    page = signed_in
+    for number in range(2):
+        await make(guarded, alias=f"did:example:{number}#key")
+
+    async def small_pages(route):
+        if "after=" in route.request.url:
+            await route.abort()
+        else:
+            await route.continue_(url=route.request.url.replace("limit=1000", "limit=1"))
+
+    await page.route("**/keys?*", small_pages)
+    await page.get_by_label("Alias, kid or DID").fill("#key")
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.get_by_role("status")).to_have_text("1 key. The rest was not read.")
+    await expect(page.locator("main tbody tr")).to_have_count(1)
+    await expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+    page.complaints.clear()
 
 
 async def test_a_key_is_made_changed_rotated_and_deleted(guarded, signed_in):
@@ -401,6 +465,10 @@ async def test_a_token_is_shown_once_and_revoked(guarded, signed_in):
     await open_page(page, "Keys")
     await open_page(page, "Tokens")
     assert token not in await page.content()
+    await page.get_by_role("link", name="Who made the token issuer").click()
+    await expect(page.locator("main tbody tr")).to_have_count(1)
+    await expect(page.locator("main tbody tr")).to_contain_text("createToken")
+    await open_page(page, "Tokens")
     await page.get_by_role("button", name="Revoke the token issuer").click()
     await page.get_by_role("dialog").locator("button[type=submit]").click()
     await expect(page.get_by_text("The token is revoked.")).to_be_visible()

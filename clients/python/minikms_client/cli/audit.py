@@ -43,7 +43,7 @@ def audit(session: Session, /, key: str | None, limit: int, **filters: Any) -> N
             "time": lambda event: _shown(event.time),
             "who": lambda event: event.who,
             "operation": lambda event: event.operation,
-            "outcome": lambda event: event.outcome,
+            "outcome": _outcome,
             "profile": lambda event: event.profile or "",
             "key": _key,
             "address": lambda event: event.address,
@@ -55,5 +55,10 @@ def _shown(time: datetime) -> str:
     return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def _outcome(event: AuditEvent) -> str:
+    return event.outcome if event.rule is None else f"{event.outcome} {event.rule}"
+
+
 def _key(event: AuditEvent) -> str:
-    return event.kid or event.alias or ""
+    """Return the key of an event, the alias that it asked for, or the id of its token."""
+    return event.kid or event.alias or event.token or ""

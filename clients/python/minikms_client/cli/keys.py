@@ -223,6 +223,7 @@ _COLUMNS = {
 @click.option("--alias", shell_complete=completion.aliases, help="Only the key with this alias.")
 @click.option("--state", type=_STATES, help="Only keys in this state.")
 @duration_option("--unused", "Only keys that were not used for this time, such as 90d.")
+@click.option("--without-rules", is_flag=True, help="Only keys that have no rules.")
 @_labels_option
 @pass_session
 def list_(
@@ -231,11 +232,15 @@ def list_(
     alias: str | None,
     state: str | None,
     unused: timedelta | None,
+    without_rules: bool,
     labels: dict[str, str],
 ) -> None:
     """List all keys, the oldest first."""
     keys = session.client.keys(alg=alg, alias=alias, label=labels, unused=unused)
-    session.show_rows((key for key in keys if state in (None, key.state)), _COLUMNS)
+    wanted = (
+        key for key in keys if state in (None, key.state) and not (without_rules and key.rules)
+    )
+    session.show_rows(wanted, _COLUMNS)
 
 
 @key.command(

@@ -14,7 +14,7 @@ export const EVENTS = [
   ["Time (UTC)", (event) => time(event.time)],
   ["Who", (event) => (event.who ? foreign(event.who) : "nobody known")],
   ["Operation", (event) => event.operation],
-  ["Outcome", (event) => outcome(event.outcome)],
+  ["Outcome", (event) => [outcome(event.outcome), event.rule && ` by ${event.rule}`]],
   ["Address", (event) => event.address],
 ];
 

@@ -12,6 +12,13 @@ const STATES = [
   ["disabled", "disabled"],
   ["due", "deletion scheduled"],
   ["certified", "with a certificate"],
+  ["unruled", "without rules"],
+];
+const UNUSED = [
+  ["", "any"],
+  ["30d", "for 30 days"],
+  ["90d", "for 90 days"],
+  ["365d", "for a year"],
 ];
 const COLUMNS = [
   ["Key", (key) => link(address("key", key.kid), foreign(nameOf(key)))],
@@ -23,7 +30,7 @@ const COLUMNS = [
 
 /** The content of the page. */
 export async function keys({ query, signal }) {
-  const wanted = Object.fromEntries(["text", "alg", "label", "state"].map((name) => [name, query.get(name) ?? ""]));
+  const wanted = Object.fromEntries(["text", "alg", "label", "state", "unused"].map((name) => [name, query.get(name) ?? ""]));
   const algorithms = await request("GET", "algorithms", { signal });
   const search = form(
     { class: "filters", role: "search" },
@@ -34,6 +41,7 @@ export async function keys({ query, signal }) {
     field("Algorithm", choice("alg", [["", "any"], ...algorithms.map(({ name }) => [name, name])], wanted.alg)),
     field("Label", input("label", { value: wanted.label, placeholder: "name:value" })),
     field("State", choice("state", STATES, wanted.state)),
+    field("Not used", choice("unused", UNUSED, wanted.unused)),
     h("div", { class: "buttons" }, submit("Search"))
   );
   const finder = new Finder(wanted, signal);
@@ -60,14 +68,14 @@ class Finder {
 
   /** Yield the key that the text names, or otherwise all keys that have the text in a name. */
   async *find() {
-    const { text, alg, label, state } = this.wanted;
+    const { text, alg, label, state, unused } = this.wanted;
     const named = text && (await this.named(text));
     if (named) {
       this.seen = 1;
       yield { items: [named].filter((key) => this.matches(key)), isLast: true };
       return;
     }
-    const query = { limit: text || state ? 1000 : 50, alg, label };
+    const query = { limit: text || state || unused ? 1000 : 50, alg, label, unused };
     for await (const { items, isLast } of listing("keys", { query, signal: this.signal })) {
       this.seen += items.length;
       yield { items: items.filter((key) => this.matches(key)), isLast };
@@ -96,6 +104,7 @@ class Finder {
       !state ||
       (state === "due" && key.deletes !== null) ||
       (state === "certified" && "certificates" in key) ||
+      (state === "unruled" && !("rules" in key)) ||
       (state === key.state && key.deletes === null);
     const [name, ...value] = label.split(":");
     const isLabelled = !label || key.labels[name] === value.join(":");

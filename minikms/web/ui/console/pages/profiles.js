@@ -1,9 +1,9 @@
 // The page of profiles: the tenants.
 
-import { foreign, h } from "../dom.js";
+import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
-import { chooseProfile, request } from "../session.js";
-import { ask, boxes, button, field, form, input, submit, table, tell } from "../widgets.js";
+import { chooseProfile, listing, may, request } from "../session.js";
+import { ask, boxes, button, field, form, input, remark, submit, table, tell } from "../widgets.js";
 
 const DAY = 86_400; // seconds
 
@@ -20,8 +20,26 @@ export async function profiles({ signal, refresh }) {
     h("h1", {}, "Profiles"),
     h("p", {}, "A profile is a tenant: its keys, aliases and labels are not seen from another one."),
     table("Profiles", columns(settings, refresh), names, "This token is for no profile."),
+    may("keys:read") && counted(names, signal),
     form({ class: "filters" }, make, field("New profile", input("name", { required: true, maxlength: 128 })), h("div", { class: "buttons" }, submit("Make"))),
   ];
+}
+
+/** The numbers of keys by profile, the largest first, once they are asked for: all keys are read. */
+function counted(names, signal) {
+  const place = h("div", { "aria-live": "polite" });
+  const count = async () => {
+    const found = [];
+    for (const name of names) {
+      let keys = 0;
+      for await (const { items } of listing("keys", { profile: name, query: { limit: 1000 }, signal })) keys += items.length;
+      found.push({ name, keys });
+      fill(place, remark(`Counted the keys of ${found.length} profiles …`));
+    }
+    found.sort((one, other) => other.keys - one.keys);
+    fill(place, table("Keys by profile", [["Profile", ({ name }) => foreign(name)], ["Keys", ({ keys }) => keys]], found));
+  };
+  return [h("div", { class: "buttons" }, button("Count the keys", count)), place];
 }
 
 /** Let the menu show the profiles as they are now. */

@@ -3,8 +3,10 @@
 import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
 import { SCOPES } from "../scopes.js";
-import { caller, request } from "../session.js";
-import { ask, badge, block, boxes, button, field, form, input, section, submit, table, tell, ticked, time } from "../widgets.js";
+import { caller, isOperator, may, request } from "../session.js";
+import { address, ask, badge, block, boxes, button, field, form, input, section, submit, table, tell, ticked, time } from "../widgets.js";
+
+const MINUTE = 60_000; // milliseconds
 
 /** The content of the page. */
 export async function tokens({ signal, refresh }) {
@@ -19,17 +21,26 @@ export async function tokens({ signal, refresh }) {
 }
 
 function columns(found, refresh) {
+  const isMakerKnown = may("audit") && isOperator(); // these calls are in no profile
   const isUseKnown = found.some((token) => "last_used" in token);
   return [
     ["Name", ({ name }) => foreign(name)],
     ["Scopes", ({ scopes }) => scopes.join(", ")],
     ["Profiles", ({ profiles }) => (profiles ? profiles.map((name) => [foreign(name), " "]) : "all")],
-    ["Made (UTC)", ({ created }) => time(created)],
+    ["Made (UTC)", (token) => [time(token.created), isMakerKnown && [" ", madeBy(token)]]],
     ["Ends (UTC)", ({ expires }) => (expires ? [time(expires), Date.parse(expires) < Date.now() && [" ", badge("ended", "bad")]] : "never")],
     ...(isUseKnown ? [["Last used (UTC)", (token) => (token.last_used ? time(token.last_used) : "never")]] : []),
     ["Id", ({ id }) => h("code", {}, id)],
     ["Actions", (token) => button("Revoke", () => askRevocation(token, refresh), { class: "small danger", "aria-label": `Revoke the token ${token.name}` })],
   ];
+}
+
+/** A link to the call that made a token, which is in the audit log within a minute. */
+function madeBy({ name, created }) {
+  const start = Date.parse(`${created.slice(0, 16)}Z`);
+  const [since, until] = [start, start + 2 * MINUTE].map((moment) => new Date(moment).toISOString());
+  const query = { operation: "createToken", since, until };
+  return h("a", { href: address("audit", undefined, query), "aria-label": `Who made the token ${name}` }, "by whom");
 }
 
 function askRevocation({ id, name, scopes }, refresh) {
