@@ -32,6 +32,7 @@ CONTENDERS: Final[dict[str, Contender]] = {
     "moto": Moto("moto"),
     "aws": AwsDoor("AWS door"),
     "vault": VaultDoor("Vault door"),
+    "vault-2": VaultDoor("Vault door, 2 workers", options=TWO),
     "echo": Echo("echo"),
 }
 

@@ -151,7 +151,7 @@ ONE_KEY: Final = (
     Goal("Ed25519 / OpenBao", on(ED25519, "memory-2", "openbao"), least=1.5),
     Goal("AWS door, P-256 / moto", on(P256, "aws", "moto"), least=10),
     Goal("AWS door, P-256 / POST /sign", on(P256, "aws", "memory"), least=0.6),
-    Goal("Vault door, Ed25519 / OpenBao", on(ED25519, "vault", "openbao"), least=1.5),
+    Goal("Vault door, Ed25519 / OpenBao", on(ED25519, "vault-2", "openbao"), least=1.5),
     Goal("Vault door, Ed25519 / POST /sign", on(ED25519, "vault", "memory"), least=0.8),
     Goal("P-256 / OpenBao", on(P256, "memory-2", "openbao"), least=1.6),
     Goal(

@@ -86,7 +86,7 @@ _ROWS: Final = (
     ("associate", "ed25519", (8,), 1, ALL),
     ("delete", "ed25519", (8,), 1, ALL),
     ("generate", "p256", (8,), 1, SHOWN),
-    ("sign", "ed25519", (8,), 1, (*USED, "vault", "sqlite", "openbao-raft", "echo")),
+    ("sign", "ed25519", (8,), 1, (*USED, "vault", "vault-2", "sqlite", "openbao-raft", "echo")),
     ("verify", "ed25519", (8,), 1, USED),
     (BATCH, "ed25519", (8,), 1, USED),
     ("sign", "p256", (8,), 1, (*SHOWN, "memory", "aws", "vault")),

@@ -133,6 +133,7 @@ class VaultDoor(OpenBao):
     """`minikms serve --vault-port`, keys in memory; no line in its log for each request."""
 
     like: str | None = "openbao"
+    options: tuple[str, ...] = ()
 
     set_up: ClassVar[Sequence[Request]] = ()
 
@@ -146,7 +147,8 @@ class VaultDoor(OpenBao):
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
         ports = ("--port", "0", "--vault-port", str(port))
         # -P: the installed package, and no module of this folder.
-        return (sys.executable, "-P", "-m", "minikms", "serve", *ports, "--log-level", "warning")
+        quiet = ("--log-level", "warning")
+        return (sys.executable, "-P", "-m", "minikms", "serve", *ports, *quiet, *self.options)
 
     def environment(self, folder: Path) -> dict[str, str]:
         own = {"HOME": str(folder), "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
