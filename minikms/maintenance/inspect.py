@@ -150,9 +150,14 @@ class StoreInspector:
 
         return await self._database.run(profile, work)
 
-    async def records(self, profile: str) -> AsyncGenerator[list[StoredRecord | None], None]:
-        """All records as they are now, in batches; None for one that does not decrypt."""
-        async for batch in self._database.batches(profile, KEY):
+    async def records(
+        self, profile: str, *, in_order: bool = False
+    ) -> AsyncGenerator[list[StoredRecord | None], None]:
+        """All records as they are now, in batches; None for one that does not decrypt.
+
+        If `in_order`, they are in the order of creation, and the first comes later.
+        """
+        async for batch in self._database.batches(profile, KEY, in_order=in_order):
             yield [
                 None if row is None else StoredRecord(row.name, parsed(row.value), row.tags)
                 for row in batch

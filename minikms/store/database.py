@@ -298,9 +298,9 @@ class Database:
         return await self._calls.run(attempt, write=write)
 
     async def batches(
-        self, profile: str | None, category: str
+        self, profile: str | None, category: str, *, in_order: bool = False
     ) -> AsyncGenerator[list[Entry | None], None]:
-        """The present entries of a category, in batches, in the order of rows.
+        """The present entries of a category, in batches; if `in_order`, in the order of rows.
 
         If `profile` is None, the entries of the store's own profile. In a batch, None stands for an
         entry that does not decrypt.
@@ -309,7 +309,8 @@ class Database:
         if profile is not None:
             look_up = partial(self.directory.look_up, profile)
             askar_profile = await self._calls.run(look_up, write=True)
-        async with aclosing(all_rows(self._calls, askar_profile, category)) as batches:
+        rows = all_rows(self._calls, askar_profile, category, in_order=in_order)
+        async with aclosing(rows) as batches:
             async for batch in batches:
                 yield batch
 

@@ -1,4 +1,4 @@
-"""Rows of a store in the order of their numbers: batches from a cursor, and halving."""
+"""Rows of a store: batches from a cursor, and halving."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
@@ -15,19 +15,26 @@ ResultT = TypeVar("ResultT")
 # The number of rows that are read from a cursor in one step.
 BATCH: Final = 256
 
+# Seconds until the first of rows in order: SQLite sorts all of them with their values, which takes
+# a minute for a million keys.
+_SORTING: Final = 900.0
+
 
 async def all_rows(
-    calls: StoreCalls, askar_profile: str, category: str
+    calls: StoreCalls, askar_profile: str, category: str, *, in_order: bool = False
 ) -> AsyncGenerator[list[Entry | None], None]:
-    """The present entries of a category, in batches, in the order of rows.
+    """The present entries of a category, in batches; if `in_order`, in the order of rows.
 
     They are the result of one statement, whose cursor holds a connection until the end, so the pool
     must have two connections. None stands for an entry that does not decrypt; a new statement
-    continues behind it.
+    continues behind it. So each has the same order: without `in_order`, SQLite has that of its
+    index, and PostgreSQL, which has none of its own, that of rows.
     """
+    is_sorted = in_order or calls.pool.location.backend == "postgres"
+    order, patience = ("id", _SORTING) if is_sorted else (None, None)
 
     def scan(start: int, limit: int) -> Any:
-        return calls.pool.store.scan(category, {}, start, limit, askar_profile, order_by="id")
+        return calls.pool.store.scan(category, {}, start, limit, askar_profile, order_by=order)
 
     async def read(start: int, end: int) -> list[Entry | None]:
         async def work() -> list[Entry | None]:
@@ -42,7 +49,8 @@ async def all_rows(
             cursor = scan(offset, -1)
             try:
                 # With the writer lock: the cursor may have to open its connection.
-                batch = await calls.run(partial(_next_rows, cursor), write=True)
+                first = partial(_next_rows, cursor)
+                batch = await calls.run(first, write=True, timeout=patience)
                 while batch:
                     yield batch
                     offset += len(batch)

@@ -547,8 +547,8 @@ def changed_while_read(act):
     """An inspector of a store that is changed between any two reads."""
 
     class Changed(StoreInspector):
-        async def records(self, profile):
-            async for batch in super().records(profile):
+        async def records(self, profile, *, in_order=False):
+            async for batch in super().records(profile, in_order=in_order):
                 await act("records", profile)
                 yield batch
 
