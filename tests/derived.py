@@ -11,7 +11,9 @@ from minikms.plugin.registry import AlgorithmRegistry
 PROFILE_HEADER = {"$ref": "#/components/parameters/Profile"}
 
 BUILT_IN = [
-    entry.algorithm for entry in AlgorithmRegistry.from_installed() if entry.source == "minikms"
+    entry.algorithm
+    for entry in AlgorithmRegistry.from_installed()
+    if entry.source == "minikms-server"
 ]
 
 

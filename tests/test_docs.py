@@ -69,7 +69,7 @@ def test_table_of_problems_is_that_of_the_errors():
 
 def built_in(kind):
     for entry in AlgorithmRegistry.from_installed():
-        if entry.source == "minikms" and isinstance(entry.algorithm, kind):
+        if entry.source == "minikms-server" and isinstance(entry.algorithm, kind):
             yield entry.algorithm
 
 
@@ -120,7 +120,7 @@ def test_table_of_algorithms_is_that_of_the_registry():
     """On a failure, the table to paste is the one that was expected."""
     rows = [("Name", "Also", "Key type", "JOSE", "Operations"), ("---",) * 5]
     for entry in AlgorithmRegistry.from_installed():
-        if entry.source == "minikms":
+        if entry.source == "minikms-server":
             alg = entry.algorithm
             columns = ((alg.name,), alg.aliases, (alg.kty,), entry.jose_algs, alg.operations)
             cells = [[f"`{word}`" for word in words] for words in columns]

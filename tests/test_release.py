@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CURRENT = re.search(r"^version = (.+)$", (ROOT / "setup.cfg").read_text("utf-8"), re.MULTILINE)[1]
+RELEASED = re.search(r"^## (\S+) - ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1]
 TODAY = datetime.date(2030, 1, 31)
 
 
@@ -55,7 +55,7 @@ def test_each_heading_is_there_once_in_the_order_of_the_readme(script, checkout)
     assert headings == [name for name in script.HEADINGS if name in headings]
 
 
-@pytest.mark.parametrize("version", [CURRENT, "1.0", "1.0.0rc1", ""])
+@pytest.mark.parametrize("version", [RELEASED, "1.0", "1.0.0rc1", ""])
 def test_other_versions_are_refused(script, checkout, version):
     with pytest.raises(SystemExit):
         script.prepare(checkout, version, TODAY)

@@ -27,7 +27,7 @@ from minikms.store.layout import LAYOUT
     ),
 )
 @click.version_option(
-    package_name="minikms", message=f"%(prog)s, version %(version)s, store layout {LAYOUT}"
+    package_name="minikms-server", message=f"%(prog)s, version %(version)s, store layout {LAYOUT}"
 )
 def main() -> None:
     """Mini KMS: makes, keeps and uses keys, so that you never hold them."""

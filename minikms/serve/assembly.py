@@ -59,7 +59,9 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
         try:
             from minikms.serve import tracing
         except ImportError:
-            raise TracesError("--traces needs OpenTelemetry: install minikms[otel].") from None
+            raise TracesError(
+                "--traces needs OpenTelemetry: install minikms-server[otel]."
+            ) from None
 
         tracing.add_to(app)
     return app

@@ -39,7 +39,7 @@ class Tracing:
     access_logger = TracedAccessLogger
 
     def __init__(self) -> None:
-        names = {SERVICE_VERSION: version("minikms")}
+        names = {SERVICE_VERSION: version("minikms-server")}
         if "OTEL_SERVICE_NAME" not in os.environ:
             names[SERVICE_NAME] = "minikms"
         self._provider = TracerProvider(resource=Resource.create(names))

@@ -133,7 +133,7 @@ class Metrics:
             ("version", "python"),
             multiprocess_mode="livemax",
             **family,
-        ).labels(version("minikms"), platform.python_version()).set(1)
+        ).labels(version("minikms-server"), platform.python_version()).set(1)
         self._state = StateMetrics(self.registry, counts_keys=worker in (None, "worker 1"))
         self.sampled = self._state.sampled
         self.add = self._state.add

@@ -88,7 +88,7 @@ def _library() -> tuple[dict[str, Any], Path]:
         warnings.simplefilter("ignore", web.NotAppKeyWarning)
         docs = SwaggerDocs(
             app,
-            info=SwaggerInfo(title="Mini KMS", version=version("minikms"), license=_LICENSE),
+            info=SwaggerInfo(title="Mini KMS", version=version("minikms-server"), license=_LICENSE),
             swagger_ui_settings=SwaggerUiSettings(path="/docs"),
         )
     resources = [resource.get_info() for resource in app.router.resources()]

@@ -221,13 +221,13 @@ def test_the_table_of_algorithms(run):
     assert {row[0] for row in rows} >= {"ed25519", "p384", "bls12381g2", "a256kw", "xc20p"}
     [words] = [row for row in rows if row[0] == "ed25519"]
     assert words[:7] == ["ed25519", "OKP", "EdDSA", "Ed25519", "sign", "verify", "derive*"]
-    assert "minikms" in {row[-1] for row in rows}
+    assert "minikms-server" in {row[-1] for row in rows}
 
 
 @pytest.mark.interpreter
 @pytest.mark.process
 def test_help_names_variables_and_version_the_layout(run):
-    expected = f"minikms, version {version('minikms')}, store layout {LAYOUT}\n"
+    expected = f"minikms, version {version('minikms-server')}, store layout {LAYOUT}\n"
     assert run("--version").stdout == expected
     for name in ("HOST", "PORT", "WORKERS", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):
         assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())

@@ -32,14 +32,15 @@ def test_the_sentence_names_both_packages_and_both_options(run, command):
     done = run(*command)
     assert (done.returncode, done.stdout) == (2, "")
     [sentence] = done.stderr.splitlines()
-    for package in ("minikms", "minikms-mine"):
+    for package in ("minikms-server", "minikms-mine"):
         assert f"the package '{package}'" in sentence
         assert f"--without-algorithm {package}:k256" in sentence
 
 
 @pytest.mark.usefixtures("clashing")
 @pytest.mark.parametrize(
-    ("left_out", "source"), [("minikms-mine:k256", "minikms"), ("minikms:k256", "minikms-mine")]
+    ("left_out", "source"),
+    [("minikms-mine:k256", "minikms-server"), ("minikms-server:k256", "minikms-mine")],
 )
 def test_the_service_starts_without_either(serve, run, left_out, source):
     service = serve("--port", "0", "--without-algorithm", left_out)
@@ -50,7 +51,7 @@ def test_the_service_starts_without_either(serve, run, left_out, source):
         body = json.dumps({"alg": "k256"})
         connection.request("POST", "/key/generate", body, {"Content-Type": "application/json"})
         key = json.load(connection.getresponse())
-        assert ("sign" in key["operations"]) is (source == "minikms")
+        assert ("sign" in key["operations"]) is (source == "minikms-server")
     assert service.stop()[0] == 0
     rows = [
         line.split() for line in run("algorithms", without_algorithm=left_out).stdout.splitlines()

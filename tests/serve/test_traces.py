@@ -129,4 +129,4 @@ def test_without_the_extra_the_service_says_so(run):
     ended = run("serve", "--port", "0", "--traces", command=[sys.executable, "-c", code])
     (line,) = ended.stderr.splitlines()
     assert (ended.returncode, line.startswith("minikms: ")) == (2, True)
-    assert "minikms[otel]" in line
+    assert "minikms-server[otel]" in line

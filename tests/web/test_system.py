@@ -9,7 +9,7 @@ async def test_the_listing_agrees_with_the_facts_of_each_algorithm(client):
     found = {}
     for entry in await response.json():
         assert entry.keys() == {*MEMBERS, "operations", "opt_in", "source"}
-        if entry["source"] == "minikms":
+        if entry["source"] == "minikms-server":
             found[entry["name"]] = (
                 entry["kty"],
                 entry["jose_algs"],

@@ -1,6 +1,6 @@
 """The fixtures `minikms_url` and `minikms`, for tests of programs that use Mini KMS.
 
-They need the package `minikms`, the server, in the environment of the tests, or in another one:
+They need the package `minikms-server` in the environment of the tests, or in another one:
 MINIKMS_COMMAND is then the command that starts it there, such as /opt/minikms/bin/minikms.
 """
 
