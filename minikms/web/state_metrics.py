@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from aiohttp import web
@@ -20,6 +21,8 @@ from minikms.store.files import last_backup
 from minikms.store.location import StoreLocation
 from minikms.web.handlers.system import require_ready
 from minikms.web.state import AUDIT, SERVICE, STORE
+
+LOGGER = logging.getLogger(__name__)
 
 # In seconds.
 _SAMPLE_EVERY: Final = 1.0
@@ -106,6 +109,9 @@ class StateMetrics:
         self._most_files = Gauge(
             "process_max_fds", "Most descriptors of a process.", multiprocess_mode="livemin", **own
         )
+        self._fullest = Gauge(
+            "open_fds_ratio", "Largest share of its descriptors that a process has open.", **most
+        )
         for gauge in (self._writable, self._notices, self._audit_writable):
             gauge.set(1)
 
@@ -129,25 +135,14 @@ class StateMetrics:
         """Sample once a second, and at the end; check and count now and then."""
 
         async def sample() -> None:
-            while True:
-                self._sample(app)
-                await asyncio.sleep(_SAMPLE_EVERY)
-
-        async def check() -> None:
-            while True:
-                await self._check(app)
-                await asyncio.sleep(_CHECK_EVERY)
-
-        async def count() -> None:
-            while self._counts_keys:
-                with contextlib.suppress(KmsError):  # counted among the store's errors
-                    keys, profiles = await app[STORE].totals()
-                    self._keys.set(keys)
-                    self._profiles.set(profiles)
-                await asyncio.sleep(_COUNT_EVERY)
+            self._sample(app)
 
         try:
-            async with in_background(sample()), in_background(check()), in_background(count()):
+            async with (
+                in_background(_repeat(sample, _SAMPLE_EVERY)),
+                in_background(_repeat(lambda: self._check(app), _CHECK_EVERY)),
+                in_background(_repeat(lambda: self._count(app), _COUNT_EVERY)),
+            ):
                 yield
         finally:
             self._sample(app)
@@ -188,19 +183,47 @@ class StateMetrics:
 
     async def _check(self, app: web.Application) -> None:
         """Check that the service is ready; after a failed write, try one."""
+        ready = False
         try:
-            await require_ready(app)
-        except KmsError:
-            self._ready.set(0)
-        else:
-            self._ready.set(1)
+            with contextlib.suppress(KmsError):
+                await require_ready(app)
+                ready = True
+        finally:
+            self._ready.set(ready)
         if not app[STORE].database.pool.is_writable:
             with contextlib.suppress(KmsError):  # it stays so
                 await app[STORE].database.ping(write=True)
-        with contextlib.suppress(OSError):  # no descriptor is left to list them
-            self._open_files.set(len(os.listdir("/dev/fd")))
-        self._most_files.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        try:
+            files = len(os.listdir("/dev/fd"))
+        except OSError:  # no descriptor is left to list them
+            files = most
+        self._open_files.set(files)
+        self._most_files.set(most)
+        self._fullest.set(files / most)
         self._backed_up.set(last_backup(StoreLocation.parse(app[CONFIG].store).path))
+
+    async def _count(self, app: web.Application) -> None:
+        """Count keys and profiles, in one of several processes."""
+        if self._counts_keys:
+            with contextlib.suppress(KmsError):  # counted among the errors of the store
+                keys, profiles = await app[STORE].totals()
+                self._keys.set(keys)
+                self._profiles.set(profiles)
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], period: float) -> None:
+    """Do the work every `period` seconds; log the first of several errors, and continue."""
+    failed = False
+    while True:
+        try:
+            await work()
+            failed = False
+        except Exception:  # a bug, which the next time may not meet
+            if not failed:
+                LOGGER.exception("metrics of the state are not up to date")
+            failed = True
+        await asyncio.sleep(period)
 
 
 def _by_value(family: Counter, values: Iterable[str]) -> dict[str, Counter]:

@@ -82,6 +82,7 @@ def test_the_resources_of_all_processes(counted, store, workers):
     assert found[key("process_resident_memory_bytes")] > workers * 30_000_000
     assert begun - 2 <= found[key("process_start_time_seconds")] <= time.time()
     until(lambda: value(service, "process_open_fds") > workers * 10)
+    assert 0 < value(service, "open_fds_ratio") < 1
     limit = resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)[0]
     assert value(service, "process_max_fds") == limit
 
@@ -219,7 +220,6 @@ async def test_a_database_that_is_read_only(counted, make_store, own_postgres):
         until(lambda: value(service, "store_errors_total", cause="read-only") > 0)
 
     await asyncio.to_thread(seen)
-    own_postgres.set("default_transaction_read_only", "off")
 
 
 @pytest.mark.process
