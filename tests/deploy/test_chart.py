@@ -152,6 +152,20 @@ def test_ports_are_those_of_the_service(values):
             assert allowed == ports.keys()
 
 
+def test_an_empty_list_of_sources_admits_nobody():
+    """In a NetworkPolicy itself, a rule with an empty list admits all."""
+
+    def admitted(**values):
+        spec = only(render(values), "NetworkPolicy")["spec"]
+        assert "Ingress" in spec["policyTypes"]
+        return [port["port"] for rule in spec.get("ingress", ()) for port in rule["ports"]]
+
+    nobody = {"from": []}
+    assert admitted(networkPolicy=nobody) == ["metrics"]
+    assert admitted(metrics=nobody, doors={"aws": 4566}) == ["http", "aws"]
+    assert admitted(networkPolicy=nobody, metrics=nobody) == []
+
+
 @each_form
 def test_probes_ask_routes_of_the_service_and_pods_have_the_time_to_stop(values):
     objects = render(values)
