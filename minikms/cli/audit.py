@@ -1,7 +1,6 @@
 """The commands of audit logs: `minikms audit …`."""
 
 import sys
-import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -35,16 +34,26 @@ class _Moment(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         try:
-            return time.time_ns() - durations.nanoseconds(value)
+            moment = _moment(value)
         except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            moment = datetime.min
-        if moment.tzinfo is None:
             self.fail(f"{value!r} is neither 24h, say, nor 2026-01-31T12:00:00Z.", param, ctx)
+        except OverflowError:
+            self.fail(f"{value!r} is not in the years 1 to 9999.", param, ctx)
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+class _Text(click.ParamType):  # type: ignore[type-arg]
+    """Text of a line, which is UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{text!r} is not UTF-8.", param, ctx)
+        return text
 
 
 @click.group(cls=HelpGroup)
@@ -124,11 +133,15 @@ async def verify(
     )
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--kid", help="Only lines of this key.")
-@click.option("--who", metavar="NAME", help="Only lines of callers of this name.")
-@click.option("--operation", metavar="NAME", help="Only lines of this operation, such as sign.")
-@click.option("--outcome", metavar="SLUG", help="Only lines with this outcome; also ok, failed.")
-@click.option("--profile", metavar="NAME", help="Only lines of this profile.")
+@click.option("--kid", type=_Text(), help="Only lines of this key.")
+@click.option("--who", type=_Text(), metavar="NAME", help="Only lines of callers of this name.")
+@click.option(
+    "--operation", type=_Text(), metavar="NAME", help="Only lines of this operation, such as sign."
+)
+@click.option(
+    "--outcome", type=_Text(), metavar="SLUG", help="Only lines with this outcome; also ok, failed."
+)
+@click.option("--profile", type=_Text(), metavar="NAME", help="Only lines of this profile.")
 @click.option("--since", type=_Moment(), help="Only lines from then on: 24h ago, or RFC 3339.")
 @click.option("--until", type=_Moment(), help="Only lines before then.")
 @click.option(
@@ -162,6 +175,18 @@ async def key(**options: Any) -> None:
     """Show the public key that verifies heads."""
     async with open_database(options) as database:
         click.echo(public_text(await AuditStore(database).public_key()))
+
+
+def _moment(text: str) -> datetime:
+    """Parse a time; raises ValueError for another form, OverflowError for other years."""
+    try:
+        before = durations.nanoseconds(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise
+        return moment.astimezone(UTC)
+    return datetime.now(UTC) - timedelta(microseconds=before // 1000)
 
 
 def _public_key(text: str) -> Ed25519PublicKey:

@@ -76,3 +76,19 @@ def test_a_file_that_is_not_a_log(files, tmp_path):
         done = CliRunner().invoke(main, ["audit", "show", *files, str(wrong)])
         assert (done.exit_code, done.stdout) == (2, "")
         assert str(wrong) in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--since", "99999999d"),
+        ("--until", "99999999h"),
+        ("--since", "0001-01-01T00:00:00+14:00"),
+        ("--until", "9999-12-31T23:59:59-12:00"),
+        *((f"--{name}", "\udcff") for name in ("kid", "who", "operation", "outcome", "profile")),
+    ],
+)
+def test_a_value_that_no_line_can_have(files, option, value):
+    done = CliRunner().invoke(main, ["audit", "show", option, value, *files])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Invalid value for '{option}': {value!r} is not " in done.stderr

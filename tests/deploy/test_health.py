@@ -10,7 +10,9 @@ from service_process import environment
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("tls", [(), ("tls_cert", "tls_key"), ("tls_cert", "tls_key", "tls_client_ca")])
+@pytest.mark.parametrize(
+    "tls", [(), ("tls_cert", "tls_key"), ("tls_cert", "tls_key", "tls_client_ca")]
+)
 def test_a_service_is_healthy_with_and_without_tls(serve, tmp_path, tls):
     one = Authority(tmp_path, "one")
     certificate = dict(zip(("tls_cert", "tls_key"), one.issue("kms"), strict=True))
