@@ -3,11 +3,14 @@
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from answering import KEY, answering
 from commands import on_a_terminal
+
+from minikms_client.cli.context_file import Contexts, Settings
 
 TOKEN = "mkms_0123456789abcdef_secret"
 
@@ -60,7 +63,23 @@ def test_only_the_user_can_read_the_file(command, config):
     command("mkms context set dev")
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
     assert stat.S_IMODE(config.parent.stat().st_mode) == 0o700
-    assert [file.name for file in config.parent.iterdir()] == [config.name]
+    left = {file.name for file in config.parent.iterdir()}
+    assert left == {config.name, f"{config.name}.lock"}
+
+
+def test_changes_at_the_same_time_are_all_kept():
+    """A command that changes contexts waits for another one."""
+
+    def add(name):
+        with Contexts.changed() as contexts:
+            contexts.by_name[name] = Settings(url="http://127.0.0.1:1")
+
+    with ThreadPoolExecutor() as pool:
+        with Contexts.changed() as contexts:
+            other = pool.submit(add, "second")
+            contexts.by_name["first"] = Settings(url="http://127.0.0.1:1")
+        other.result()
+    assert Contexts.read().by_name.keys() == {"first", "second"}
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])

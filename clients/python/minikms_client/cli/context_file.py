@@ -4,6 +4,8 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +61,7 @@ class Settings:
 
 @dataclass(slots=True)
 class Contexts:
-    """The contexts by name, and the name of the current one; `write` keeps changes."""
+    """The contexts by name, and the name of the current one."""
 
     file: Path
     current: str | None = None
@@ -71,8 +73,7 @@ class Contexts:
 
         Raises UsageError for a file that other users can read, since it may hold a token.
         """
-        named = os.environ.get("MINIKMS_CONFIG") or Path(click.get_app_dir("mkms"), "config.json")
-        file = Path(os.path.realpath(named))
+        file = _file()
         try:
             with open(file, "rb") as opened:
                 mode = os.fstat(opened.fileno()).st_mode
@@ -92,19 +93,32 @@ class Contexts:
         except (ValueError, TypeError, LookupError) as error:
             raise click.UsageError(f"{file} does not have the contexts of mkms.") from error
 
+    @classmethod
+    @contextmanager
+    def changed(cls) -> Iterator["Contexts"]:
+        """Read the file, and replace it after the block; other commands wait to change it."""
+        import fcntl  # which Windows does not have
+
+        file = _file()
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(f"{file}.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            contexts = cls.read()
+            yield contexts
+            contexts._write()
+
     def named(self, name: str) -> Settings:
         """Return a context; raises UsageError if it does not exist."""
         if name not in self.by_name:
             raise click.UsageError(f"There is no context {name!r}: see mkms context list.")
         return self.by_name[name]
 
-    def write(self) -> None:
+    def _write(self) -> None:
         """Replace the file, which only the user can read."""
         contexts = {
             name: {member: value for member, value in asdict(each).items() if value is not None}
             for name, each in self.by_name.items()
         }
-        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             "w", dir=self.file.parent, prefix=".mkms-", delete=False
         ) as new:
@@ -116,6 +130,12 @@ class Contexts:
             except BaseException:
                 os.unlink(new.name)
                 raise
+
+
+def _file() -> Path:
+    """The file of the user, which need not exist."""
+    named = os.environ.get("MINIKMS_CONFIG") or Path(click.get_app_dir("mkms"), "config.json")
+    return Path(os.path.realpath(named))
 
 
 def _settings(data: Any) -> Settings:

@@ -43,10 +43,9 @@ def list_contexts(session: Session) -> None:
 @pass_session
 def use_context(session: Session, name: str) -> None:
     """Make the context NAME the current one."""
-    contexts = Contexts.read()
-    found = contexts.named(name)
-    contexts.current = name
-    contexts.write()
+    with Contexts.changed() as contexts:
+        found = contexts.named(name)
+        contexts.current = name
     session.show({"name": name, **found.shown()}, name)
 
 
@@ -62,14 +61,14 @@ def set_context(session: Session, name: str) -> None:
 
     The first context becomes the current one. With another URL, the context loses its token.
     """
-    contexts, options = Contexts.read(), session.options().absolute()
-    found = contexts.by_name.get(name, Settings(url=DEFAULT_URL))
-    if options.url not in (None, found.url):
-        found = found.without_token()
-    contexts.by_name[name] = options.over(found)
-    contexts.current = contexts.current or name
-    contexts.write()
-    session.show({"name": name, **contexts.by_name[name].shown()}, name)
+    options = session.options().absolute()
+    with Contexts.changed() as contexts:
+        found = contexts.by_name.get(name, Settings(url=DEFAULT_URL))
+        if options.url not in (None, found.url):
+            found = found.without_token()
+        found = contexts.by_name[name] = options.over(found)
+        contexts.current = contexts.current or name
+    session.show({"name": name, **found.shown()}, name)
 
 
 @context.command("delete", examples="mkms context delete production")
@@ -77,10 +76,9 @@ def set_context(session: Session, name: str) -> None:
 @pass_session
 def delete_context(session: Session, name: str) -> None:
     """Delete the context NAME; its token stays valid until it is revoked."""
-    contexts = Contexts.read()
-    contexts.named(name)
-    del contexts.by_name[name]
-    if contexts.current == name:
-        contexts.current = None
-    contexts.write()
+    with Contexts.changed() as contexts:
+        contexts.named(name)
+        del contexts.by_name[name]
+        if contexts.current == name:
+            contexts.current = None
     session.show({"name": name}, name)

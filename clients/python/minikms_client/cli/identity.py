@@ -43,8 +43,8 @@ def login(session: Session) -> None:
         settings = replace(settings, token=_read_token())
     with session.connect(settings) as client:
         caller = client.get_own_token()
-    contexts.by_name[name], contexts.current = settings, name
-    contexts.write()
+    with Contexts.changed() as contexts:
+        contexts.by_name[name], contexts.current = settings, name
     session.show(caller, f"{name}: {settings.url} as {caller.name or _ANYBODY}")
 
 
@@ -63,12 +63,11 @@ def _read_token() -> str:
 @pass_session
 def logout(session: Session) -> None:
     """Forget the token of a context; the token stays valid until it is revoked."""
-    contexts = Contexts.read()
-    name = session.context or contexts.current
-    if name is None:
-        raise click.UsageError("Name the context: --context.")
-    contexts.by_name[name] = contexts.named(name).without_token()
-    contexts.write()
+    with Contexts.changed() as contexts:
+        name = session.context or contexts.current
+        if name is None:
+            raise click.UsageError("Name the context: --context.")
+        contexts.by_name[name] = contexts.named(name).without_token()
     session.show({"name": name}, name)
 
 
