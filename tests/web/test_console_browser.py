@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import os
 import re
-import shutil
-import subprocess
 from urllib.parse import quote
 
 import pytest
 from calls import bearer, ok
+from node import install
 
 from minikms.access.policy import SCOPES
 from minikms.config import Config
@@ -685,15 +683,8 @@ async def test_no_page_is_wider_than_a_narrow_window(guarded, signed_in):
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory):
-    """The source of axe-core, which npm installs in a folder of the test."""
-    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
-        reason = f"needs {' and '.join(missing)}: apt-get install nodejs npm"
-        if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("npm")
-    command = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", AXE)
-    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    """The source of axe-core."""
+    folder = install(tmp_path_factory.mktemp("npm"), AXE)
     return (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
 
 

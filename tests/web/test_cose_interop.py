@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import os
-import shutil
 
 import cbor2
 import pytest
 from algorithm_facts import FACTS
 from cwt import COSE, COSEKey
 from encoded import b64, raw
+from node import install
 from pycose import algorithms, headers, keys, messages
 
 pytestmark = pytest.mark.shared_service
@@ -123,12 +122,8 @@ console.log(JSON.stringify({ verified, signed }));
 
 @pytest.fixture(scope="module")
 def npm(tmp_path_factory):
-    """A folder for packages of npm."""
-    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
-        if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
-            pytest.fail(f"needs {' and '.join(missing)}")
-        pytest.skip(f"needs {' and '.join(missing)}: apt-get install nodejs npm")
-    return tmp_path_factory.mktemp("npm")
+    """A folder with the packages of npm."""
+    return install(tmp_path_factory.mktemp("npm"), *NPM_PACKAGES)
 
 
 async def run(*command, cwd, given=b""):
@@ -144,8 +139,6 @@ async def run(*command, cwd, given=b""):
 @pytest.mark.slow
 @pytest.mark.timeout(180)  # npm installs packages
 async def test_cose_kit_agrees(post, key, npm):
-    options = ("--silent", "--no-audit", "--no-fund")
-    await run("npm", "install", *options, *NPM_PACKAGES, cwd=npm)
     (npm / "run.mjs").write_text(SCRIPT)
     owners, asked = [], []
     for alg, name in COSE_KIT.items():

@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import inspect
 import json
-import os
 import pkgutil
 import shutil
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from in_process import KmsTestServer
+from node import install
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -132,25 +132,6 @@ async def test_every_body_and_answer_has_a_type(client, package):
     assert found == len(with_body)
 
 
-@pytest.fixture
-def npm():
-    """npm, which comes with Node.js."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            reason = f"{program} is missing: apt-get install nodejs npm"
-            if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
-                pytest.fail(reason)
-            pytest.skip(reason)
-    return "npm"
-
-
-async def install(npm, *packages, cwd):
-    """Install packages of npm, and give the folder of their programs."""
-    options = ("--no-audit", "--no-fund", "--ignore-scripts")
-    await run(npm, "install", *options, TYPESCRIPT, *packages, cwd=cwd)
-    return cwd / "node_modules/.bin"
-
-
 async def run_typescript(programs, source, url, *, cwd):
     """Compile a program of this folder, whose types must fit, and give the lines that it writes."""
     shutil.copy(Path(__file__).with_name(source), cwd / "main.mts")
@@ -162,24 +143,24 @@ async def run_typescript(programs, source, url, *, cwd):
     return (await run("node", "main.mjs", url, cwd=cwd)).split()
 
 
-async def test_types_of_openapi_typescript(client, npm, tmp_path):
+async def test_types_of_openapi_typescript(client, tmp_path):
     """They compile, a program that uses them does, and it works."""
     url = str(client.make_url("/"))
-    programs = await install(npm, OPENAPI_TYPESCRIPT, cwd=tmp_path)
+    programs = install(tmp_path, TYPESCRIPT, OPENAPI_TYPESCRIPT) / "node_modules/.bin"
     # Not as `kms.d.ts`: --skipLibCheck, which spares TypeScript's own types, would pass over it.
     await run(programs / "openapi-typescript", f"{url}openapi.json", "-o", "kms.ts", cwd=tmp_path)
     output = await run_typescript(programs, "generated_client.ts", url, cwd=tmp_path)
     assert output == ["urn:minikms:problem:unsupported-operation", "true"]
 
 
-async def test_a_client_of_orval(client, npm, tmp_path):
+async def test_a_client_of_orval(client, tmp_path):
     """The client compiles, and a program makes ten calls with it."""
     url = str(client.make_url("")).rstrip("/")
     made = {"target": "./kms.ts", "client": "fetch", "baseUrl": url}
     config = json.dumps({"kms": {"input": f"{url}/openapi.json", "output": made}})
     (tmp_path / "orval.config.mjs").write_text(f"export default {config}")
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    programs = await install(npm, ORVAL, cwd=tmp_path)
+    programs = install(tmp_path, TYPESCRIPT, ORVAL) / "node_modules/.bin"
     await run(programs / "orval", cwd=tmp_path)
     output = await run_typescript(programs, "generated_client_of_orval.ts", url, cwd=tmp_path)
     assert output == ["true", "hello", "hello", "urn:minikms:problem:key-not-found"]

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
 
 import joserfc.jwe
 import pytest
@@ -14,6 +12,7 @@ from joserfc.jwa import JWE_ALG_MODELS, JWE_ENC_MODELS
 from joserfc.jwk import import_key
 from jwcrypto import jwe as jwcrypto
 from jwcrypto.jwk import JWK
+from node import install
 
 from minikms.keys.jwe_models import ALGS, ENCS
 
@@ -209,11 +208,7 @@ console.log(JSON.stringify({ decrypted, encrypted }));
 @pytest.fixture(scope="module")
 def npm_jose(tmp_path_factory):
     """A folder in which node finds jose."""
-    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
-        if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
-            pytest.fail(f"needs {' and '.join(missing)}")
-        pytest.skip(f"needs {' and '.join(missing)}: apt-get install nodejs npm")
-    return tmp_path_factory.mktemp("npm")
+    return install(tmp_path_factory.mktemp("npm"), NPM_PACKAGE)
 
 
 async def run(*command, cwd, given=b""):
@@ -230,7 +225,6 @@ async def run(*command, cwd, given=b""):
 @pytest.mark.slow
 @pytest.mark.timeout(180)  # npm installs a package
 async def test_jose_of_npm_opens_ours_and_we_open_its(keys, encrypt, opens, npm_jose):
-    await run("npm", "install", "--silent", "--no-audit", "--no-fund", NPM_PACKAGE, cwd=npm_jose)
     (npm_jose / "run.mjs").write_text(SCRIPT)
     asked = {"decrypt": [], "encrypt": []}
     owners = []

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from node import install
 from openbao import BAO, needs_openbao
 from vault import Vault
 
@@ -286,11 +287,7 @@ const vault = require("node-vault")();
 @pytest.mark.slow  # npm installs a package
 @pytest.mark.timeout(180)
 def test_node_vault_manages_and_uses_keys(run, tmp_path):
-    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
-        if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
-            pytest.fail(f"needs {' and '.join(missing)}")
-        pytest.skip(f"needs {' and '.join(missing)}: apt-get install nodejs npm")
-    run("npm", "install", "--silent", "--no-audit", "--no-fund", NODE_VAULT)
+    install(tmp_path, NODE_VAULT)
     (tmp_path / "run.js").write_text(SCRIPT)
     found = json.loads(run("node", "run.js"))
     assert "deletion is not allowed" in found.pop("refused")
