@@ -85,9 +85,13 @@ def test_packages_have_one_version():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     version = setup["metadata"]["version"]
-    for folder in ("clients/python", "integrations/acapy"):
-        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8"))["project"]
+    for file in (
+        ROOT / "clients/python/pyproject.toml",
+        *ROOT.glob("integrations/*/pyproject.toml"),
+    ):
+        project = tomllib.loads(file.read_text("utf-8"))["project"]
         assert project["version"] == version
+        needed = [Requirement(line) for line in project["dependencies"]]
+        assert {str(one.specifier) for one in needed if "minikms" in one.name} <= {f"=={version}"}
     package = json.loads((ROOT / "integrations/credo/package.json").read_text("utf-8"))
     assert package["version"] == version
-    assert f"minikms-client=={version}" in project["dependencies"]

@@ -44,6 +44,8 @@ def test_a_release_has_all_items_and_one_version(script, checkout):
                 assert item.strip() in after
     for name, place in script.PLACES:
         assert (checkout / name).read_text("utf-8").count(place.format("9.8.7")) == 1
+    packages = ROOT.glob("integrations/*/pyproject.toml")
+    assert {str(file.relative_to(ROOT)) for file in packages} <= {name for name, _ in script.PLACES}
 
 
 def test_each_heading_is_there_once_in_the_order_of_the_readme(script, checkout):
