@@ -311,6 +311,17 @@ class StoreUnavailable(KmsError):
             super().__init__(f"{detail or f'{self.title}.'} Nothing was changed.")
 
 
+class ProviderUnavailable(KmsError):
+    """The provider of the key does not answer; the caller may try again."""
+
+    status, slug, title = 503, "provider-unavailable", "The provider of the key does not answer"
+    retry_after = 1
+
+
+class ProviderFault(ProviderUnavailable):
+    """The provider will not answer before a restart, such as with a wrong PIN."""
+
+
 class ShuttingDown(KmsError):
     """The service is shutting down and should get no new calls."""
 

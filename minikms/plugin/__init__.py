@@ -4,6 +4,9 @@ from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import (
     DecryptionFailed,
     InvalidKey,
+    KeyUnreadable,
+    ProviderFault,
+    ProviderUnavailable,
     UnsupportedOperation,
     UnsupportedOption,
     ValidationFailed,
@@ -40,6 +43,13 @@ from minikms.plugin.protocol import (
     Signer,
     Stored,
 )
+from minikms.plugin.provider import (
+    KEY_ID_SIZE,
+    Provider,
+    ProviderKey,
+    ProviderStatus,
+    Scheme,
+)
 from minikms.plugin.pyca import (
     HasPkcs8,
     Pkcs8KeyAlgorithm,
@@ -52,6 +62,7 @@ from minikms.plugin.pyca import (
 __all__ = [
     "API_VERSION",
     "HASHES",
+    "KEY_ID_SIZE",
     "NO_HASH",
     "SIGNING_HASHES",
     "Aead",
@@ -77,12 +88,19 @@ __all__ = [
     "KeyAgreement",
     "KeyAlgorithm",
     "KeyPairAlgorithm",
+    "KeyUnreadable",
     "KeyWrap",
     "Mac",
     "Pkcs8KeyAlgorithm",
+    "Provider",
+    "ProviderFault",
+    "ProviderKey",
+    "ProviderStatus",
+    "ProviderUnavailable",
     "PublicKeyEncryption",
     "PureSigner",
     "PycaHpke",
+    "Scheme",
     "Sealed",
     "SecretImporter",
     "SeedImporter",

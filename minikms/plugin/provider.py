@@ -1,0 +1,122 @@
+"""The protocol of providers, which keep private keys outside of the store and use them.
+
+An HSM is one. A key of a provider is a key of an algorithm such as `p256`: the provider makes the
+key pair and signs, and the algorithm does all that the public key is enough for.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
+
+KEY_ID_SIZE: Final = 16
+"""Bytes of the identifier by which a provider finds a key; the service chooses it at random."""
+
+SchemeName: TypeAlias = Literal["ecdsa", "eddsa", "rsa-pkcs1v15", "rsa-pss"]
+
+
+class Scheme(NamedTuple):
+    """The scheme of a signature: over a digest that the service made, or with EdDSA a message.
+
+    `hash` is the hash of the digest, one of `minikms.plugin.HASHES`; RSA-PSS also uses it in MGF1.
+    It is None for EdDSA, and for PKCS #1 v1.5 without a DigestInfo, which then signs the data as it
+    is. `salt_length` is the length of the salt of RSA-PSS in bytes.
+    """
+
+    name: SchemeName
+    hash: str | None = None
+    salt_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderKey:
+    """A reference to a key pair of a provider, which the store keeps instead of the private key.
+
+    `token` is the serial number of the token that has the key, `key_id` the identifier that `make`
+    was given, and `public` the public key as SubjectPublicKeyInfo in DER (RFC 5280 section 4.1).
+    """
+
+    token: str
+    key_id: bytes
+    public: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """The state of a provider in this process.
+
+    `detail` is a sentence for an operator, without any secret. `sessions` counts the open sessions,
+    and `reconnects` the times that the provider connected again after a loss.
+    """
+
+    available: bool
+    detail: str = ""
+    sessions: int = 0
+    reconnects: int = 0
+
+
+class Provider(ABC):
+    """One token or service that has keys, in one process.
+
+    The entry point of a class is in the group `minikms.providers`, and its name is the scheme of
+    the URIs that the class takes. Each process that uses keys makes its own provider, and opens it
+    after a fork. All methods but `status` are called in threads that belong to this provider,
+    several at once, and return in bounded time as far as the device lets them.
+
+    A provider connects again by itself: after a loss the next call tries, and only one call tries
+    at a time. Methods raise ProviderUnavailable if the token does not answer or is full, and
+    ProviderFault if it will not answer before a restart, such as with a wrong PIN, which must not
+    be tried twice. No error may contain a secret.
+    """
+
+    api_version: ClassVar[int] = 2
+    """The API_VERSION of `minikms.plugin` that the class was written for."""
+
+    @abstractmethod
+    def __init__(self, uri: str) -> None:
+        """Parse `uri`, without any I/O; raises ValueError with a sentence that names no secret."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect; raises ProviderUnavailable or ProviderFault.
+
+        It is called again until it succeeds or raises ProviderFault.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect. No method is called afterwards; a call may still be under way."""
+
+    @abstractmethod
+    def algorithms(self) -> frozenset[str]:
+        """The names of the algorithms that it can make keys of and sign with; called after `open`.
+
+        They are canonical names, such as `p256`. Others than the service has are ignored.
+        """
+
+    @abstractmethod
+    def make(self, algorithm: str, key_id: bytes) -> ProviderKey:
+        """Make a key pair of one of `algorithms`, whose private key never leaves the token.
+
+        If the token does not guarantee that, the key pair is destroyed, and UnsupportedOption is
+        raised.
+        """
+
+    @abstractmethod
+    def sign(self, key: ProviderKey, data: bytes, scheme: Scheme) -> bytes:
+        """The signature over `data`; of ECDSA r‖s, each half as long as the field.
+
+        Raises KeyUnreadable if the token is there, and has no such key.
+        """
+
+    @abstractmethod
+    def find(self) -> Collection[bytes]:
+        """The identifiers of all key pairs that `make` made, whichever process called it."""
+
+    @abstractmethod
+    def destroy(self, key_id: bytes) -> None:
+        """Remove both halves of a key pair; succeeds if they are gone."""
+
+    @abstractmethod
+    def status(self) -> ProviderStatus:
+        """The present state, without any I/O; called at any time on the event loop."""
