@@ -321,6 +321,8 @@ class ProviderUnavailable(KmsError):
 class ProviderFault(ProviderUnavailable):
     """The provider will not answer before a restart, such as with a wrong PIN."""
 
+    retry_after = 60
+
 
 class ShuttingDown(KmsError):
     """The service is shutting down and should get no new calls."""

@@ -47,6 +47,7 @@ from minikms.plugin.provider import (
     KEY_ID_SIZE,
     Provider,
     ProviderKey,
+    ProviderSigner,
     ProviderStatus,
     Scheme,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "Provider",
     "ProviderFault",
     "ProviderKey",
+    "ProviderSigner",
     "ProviderStatus",
     "ProviderUnavailable",
     "PublicKeyEncryption",

@@ -7,12 +7,17 @@ key pair and signs, and the algorithm does all that the public key is enough for
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
+
+from minikms.plugin.protocol import KeyT, PublicT, SignatureOptions, Signer
 
 KEY_ID_SIZE: Final = 16
 """Bytes of the identifier by which a provider finds a key; the service chooses it at random."""
 
 SchemeName: TypeAlias = Literal["ecdsa", "eddsa", "rsa-pkcs1v15", "rsa-pss"]
+
+# The first byte of a stored reference.
+_FORM: Final = b"\x01"
 
 
 class Scheme(NamedTuple):
@@ -20,12 +25,21 @@ class Scheme(NamedTuple):
 
     `hash` is the hash of the digest, one of `minikms.plugin.HASHES`; RSA-PSS also uses it in MGF1.
     It is None for EdDSA, and for PKCS #1 v1.5 without a DigestInfo, which then signs the data as it
-    is. `salt_length` is the length of the salt of RSA-PSS in bytes.
+    is. ECDSA signs the leftmost bits of the data, whatever its hash. `salt_length` is the length of
+    the salt of RSA-PSS in bytes.
     """
 
     name: SchemeName
     hash: str | None = None
     salt_length: int | None = None
+
+
+class ProviderSigner(Signer[KeyT, PublicT]):
+    """A signer whose private keys may also be in a provider."""
+
+    @abstractmethod
+    def prepare(self, message: bytes, options: SignatureOptions) -> tuple[bytes, Scheme]:
+        """The data that a provider signs for `message`, and the scheme; raises as `sign` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,21 @@ class ProviderKey:
     token: str
     key_id: bytes
     public: bytes
+
+    def to_bytes(self) -> bytes:
+        """The stored form: a byte for the form, the token after its length, identifier, public."""
+        token = self.token.encode()
+        return _FORM + bytes([len(token)]) + token + self.key_id + self.public
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> Self:
+        """Read the result of `to_bytes`; raises ValueError."""
+        if stored[:1] != _FORM or len(stored) < 2 + KEY_ID_SIZE:
+            raise ValueError("not a reference to a key of a provider")
+        end = 2 + stored[1]
+        return cls(
+            stored[2:end].decode(), stored[end : end + KEY_ID_SIZE], stored[end + KEY_ID_SIZE :]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +107,10 @@ class Provider(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Connect; raises ProviderUnavailable or ProviderFault.
+        """Connect if there is no connection; raises ProviderUnavailable or ProviderFault.
 
-        It is called again until it succeeds or raises ProviderFault.
+        It is called at the start, and every few seconds while `status` is not available, but not
+        after a ProviderFault. Of several processes, one at a time opens the provider.
         """
 
     @abstractmethod
@@ -111,7 +141,10 @@ class Provider(ABC):
 
     @abstractmethod
     def find(self) -> Collection[bytes]:
-        """The identifiers of all key pairs that `make` made, whichever process called it."""
+        """The identifiers of all key pairs that `make` made, whichever process called it.
+
+        A key pair of which only one half is left counts.
+        """
 
     @abstractmethod
     def destroy(self, key_id: bytes) -> None:
@@ -119,4 +152,4 @@ class Provider(ABC):
 
     @abstractmethod
     def status(self) -> ProviderStatus:
-        """The present state, without any I/O; called at any time on the event loop."""
+        """The present state, without any I/O; called at any time, on the event loop."""
