@@ -58,6 +58,9 @@ PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
 MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
 
+# Characters of a provider's name.
+MAX_PROVIDER: Final = 64
+
 # Seconds between two scheduled rotations of a key: an hour, as at Vault, to ten years.
 MIN_ROTATE_EVERY: Final = 3600
 MAX_ROTATE_EVERY: Final = 3650 * 86_400
@@ -72,6 +75,9 @@ _EMPTY: Final[Mapping[str, Any]] = {}
 
 # The critical members of a record with rules.
 RULED: Final = ("rules",)
+
+# The critical member of a record of a provider's key.
+PROVIDED: Final = ("provider",)
 
 # A thumbprint, or random text of the same length (keys/making.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
@@ -123,6 +129,7 @@ class KeyPolicy:
     None allows all but the opt-in ones. `exportable` allows the export of the private part.
     `expires` is in nanoseconds since the epoch, None for never. `rules` are None for none.
     `rotate_every` is the number of seconds between scheduled rotations, None without them.
+    `provider` is the provider that makes and keeps the key, None for the service itself.
     """
 
     aliases: tuple[str, ...] = ()
@@ -133,6 +140,7 @@ class KeyPolicy:
     expires: int | None = None
     rules: Rules | None = None
     rotate_every: int | None = None
+    provider: str | None = None
 
     def require_bounded(self, count: int = 1) -> None:
         """Raise TooManyAliases or TooLargeRecord if `count` keys may not have it."""
@@ -186,6 +194,8 @@ class KeyRecord:
     `rules` bound its use, None for none; they are critical.
     `rotate_every` is the number of seconds between scheduled rotations, and `rotates` the time of
     the next one. `scheduled` says that a scheduled rotation made the key.
+    `provider` names the provider that has the private key, None if the store has it; it is
+    critical. `object_id` is then the identifier of the key pair there, in hexadecimal.
 
     `last_used` is the time of its last use, None if none is known since `noted_since`. The store
     has both apart, and only records for answers have them (keys/last_use.py).
@@ -223,6 +233,8 @@ class KeyRecord:
     rotate_every: int | None = None
     rotates: int | None = None
     scheduled: bool = False
+    provider: str | None = None
+    object_id: str | None = None
     last_used: int | None = field(default=None, compare=False)
     noted_since: int = field(default=0, compare=False)
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -435,6 +447,8 @@ class KeyRecord:
             members["rules"] = self.rules.document()
         if self.rotate_every is not None or self.scheduled:
             members |= {name: getattr(self, name) for name in _SCHEDULE}
+        if self.provider is not None:
+            members |= {name: getattr(self, name) for name in _OBJECT}
         record = orjson.dumps(members if self.unknown is None else {**members, **self.unknown})
         return record + _SEPARATOR + self.sealed if self.sealed else record
 
@@ -477,9 +491,12 @@ class KeyRecord:
 
 # The members of every stored record that this version knows, in their order.
 _SCHEDULE: Final = ("rotate_every", "rotates", "scheduled")
-_APART: Final = frozenset(("rules", *_SCHEDULE, "last_used", "noted_since", "unknown", "sealed"))
+_OBJECT: Final = ("provider", "object_id")
+_APART: Final = frozenset(
+    ("rules", *_SCHEDULE, *_OBJECT, "last_used", "noted_since", "unknown", "sealed")
+)
 _NAMES: Final = tuple(each.name for each in fields(KeyRecord) if each.name not in _APART)
-_MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE))
+_MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE, *_OBJECT))
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,10 @@ class PluginError(SetupError):
     """A plugin that cannot be used."""
 
 
+class ProviderError(SetupError):
+    """A provider that cannot be used as it is configured."""
+
+
 class StoreError(SetupError):
     """A store that cannot be opened, made or used."""
 

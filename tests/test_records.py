@@ -22,6 +22,7 @@ RECORDS = st.builds(
     aliases=st.lists(TEXT, max_size=3, unique=True).map(tuple),
     labels=st.dictionaries(TEXT, TEXT, max_size=2),
     seq=TEXT,
+    provider=st.sampled_from([None, "hsm"]),
     state=st.sampled_from(["enabled", "disabled", "verify-only"]),
     expires=st.none() | st.integers(0, 2**63),
     deletes=st.none() | st.integers(0, 2**63),
@@ -49,7 +50,7 @@ def test_a_record_comes_back_as_it_was(record):
 
 def test_members_of_a_later_version_are_kept_where_they_were():
     record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
-    later = {**orjson.loads(record.to_bytes()), "purposes": {"raw": False}, "provider": None}
+    later = {**orjson.loads(record.to_bytes()), "purposes": {"raw": False}, "place": None}
     read = KeyRecord.from_bytes(orjson.dumps(later) + b"\0sealed\0")
     assert read.sealed == b"sealed\0"
     changed, _, sealed = replace(read, labels={"n": "1"}).to_bytes().partition(b"\0")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -20,14 +21,19 @@ from minikms.plugin import (
     KeyAgreement,
     KeyPairAlgorithm,
     Pkcs8KeyAlgorithm,
+    ProviderSigner,
     PureSigner,
     PycaHpke,
+    Scheme,
     SecretImporter,
     SeedImporter,
     SignatureOptions,
+    SignsMessages,
+    VerifiesMessages,
     jose_b64url,
     jwk_bytes,
     public_of,
+    read_spki,
     require_jwk_type,
 )
 
@@ -58,6 +64,8 @@ class PrivateKey(Protocol):
 PrivateT = TypeVar("PrivateT", bound=PrivateKey)
 PublicT = TypeVar("PublicT", bound=PublicKey)
 PeerT = TypeVar("PeerT")
+SignsT = TypeVar("SignsT", bound=SignsMessages)
+VerifiesT = TypeVar("VerifiesT", bound=VerifiesMessages)
 
 
 class OkpAlgorithm(
@@ -158,9 +166,26 @@ class X25519(
         return load_x25519(jwk)
 
 
+class EdDsa(PureSigner[SignsT, VerifiesT], ProviderSigner[SignsT, VerifiesT]):
+    """Pure EdDSA (RFC 8032 section 5), which signs whole messages in a provider as well."""
+
+    spki_class: ClassVar[type[VerifiesMessages]]
+    """The class of its public keys in pyca/cryptography."""
+
+    def prepare(self, message: bytes, options: SignatureOptions) -> tuple[bytes, Scheme]:
+        if options.prehashed:
+            raise self._not_a_digest()
+        return message, Scheme("eddsa")
+
+    def load_spki(self, spki: bytes) -> VerifiesT:
+        public: Any = read_spki(spki, self.spki_class)
+        x = jose_b64url(public.public_bytes_raw())
+        return self.load_public({"kty": self.kty, "crv": self.crv, "x": x})
+
+
 class Ed25519(
     SeedIsSecret[SodiumKey, SodiumPublicKey],
-    PureSigner[SodiumKey, SodiumPublicKey],
+    EdDsa[SodiumKey, SodiumPublicKey],
     KeyAgreement[SodiumKey, SodiumPublicKey],
     NaclBox[SodiumKey, SodiumPublicKey],
     AskarStored[SodiumKey],
@@ -176,6 +201,7 @@ class Ed25519(
     # RFC 9864 names the curve; most libraries know only the older name.
     signing_algs = ("EdDSA", "Ed25519")
     private_class, public_class = SodiumKey, SodiumPublicKey
+    spki_class = Ed25519PublicKey
     opt_in = frozenset((*KeyAgreement.grants, *Jwe.grants, *NaclBox.grants))
     is_public_key = staticmethod(points.is_ed25519_point)
 
@@ -215,7 +241,7 @@ def load_x25519(jwk: Mapping[str, Any]) -> bytes:
 
 class Ed448(
     OkpAlgorithm[Ed448PrivateKey, Ed448PublicKey],
-    PureSigner[Ed448PrivateKey, Ed448PublicKey],
+    EdDsa[Ed448PrivateKey, Ed448PublicKey],
     Pkcs8KeyAlgorithm[Ed448PrivateKey],
 ):
     """Ed448 (RFC 8032 section 5.2), not in Askar: 57-byte keys, 114-byte signatures."""
@@ -223,6 +249,7 @@ class Ed448(
     name, crv, size, multicodec = "ed448", "Ed448", 57, 0x1203
     signing_algs = ("Ed448", "EdDSA")
     private_class, public_class = Ed448PrivateKey, Ed448PublicKey
+    spki_class = Ed448PublicKey
     is_public_key = staticmethod(points.is_ed448_point)
 
 

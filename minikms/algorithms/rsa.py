@@ -1,5 +1,6 @@
 """RSA signatures and encryption (RFC 8017, RFC 7518 sections 3.3, 3.5 and 4.3)."""
 
+import hashlib
 from collections.abc import Mapping
 from fractions import Fraction
 from math import isqrt
@@ -18,14 +19,16 @@ from minikms.plugin import (
     InvalidKey,
     JwkImporter,
     Pkcs8KeyAlgorithm,
+    ProviderSigner,
     PublicKeyEncryption,
+    Scheme,
     SignatureOptions,
-    Signer,
     UnsupportedOption,
     ValidationFailed,
     jose_b64url,
     jwk_bytes,
     public_of,
+    read_spki,
 )
 
 _EXPONENT: Final = 65537
@@ -43,7 +46,7 @@ _Scheme: TypeAlias = tuple[
 
 
 class RsaAlgorithm(
-    Signer[rsa.RSAPrivateKey, rsa.RSAPublicKey],
+    ProviderSigner[rsa.RSAPrivateKey, rsa.RSAPublicKey],
     PublicKeyEncryption[rsa.RSAPrivateKey, rsa.RSAPublicKey],
     JwkImporter[rsa.RSAPrivateKey],
     Pkcs8KeyAlgorithm[rsa.RSAPrivateKey],
@@ -135,6 +138,21 @@ class RsaAlgorithm(
     def sign(self, key: rsa.RSAPrivateKey, message: bytes, options: SignatureOptions) -> bytes:
         return key.sign(message, *self._scheme(message, options, padding.PSS.MAX_LENGTH))
 
+    def prepare(self, message: bytes, options: SignatureOptions) -> tuple[bytes, Scheme]:
+        padded, _ = self._scheme(message, options, padding.PSS.MAX_LENGTH)
+        if options.hash == NO_HASH:
+            return message, Scheme("rsa-pkcs1v15")
+        name = options.hash or f"sha{options.alg[2:]}"
+        digest = message if options.prehashed else hashlib.new(name, message).digest()
+        if isinstance(padded, padding.PKCS1v15):
+            return digest, Scheme("rsa-pkcs1v15", name)
+        salt = len(digest) if options.salt_length is None else options.salt_length
+        longest = self._longest_salt(len(digest))
+        return digest, Scheme("rsa-pss", name, longest if salt == "auto" else salt)
+
+    def load_spki(self, spki: bytes) -> rsa.RSAPublicKey:
+        return self.load_public(self.public_jwk(read_spki(spki, rsa.RSAPublicKey)))
+
     def verify(
         self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
@@ -180,12 +198,16 @@ class RsaAlgorithm(
             _require(len(message) == length, "#/data", f"The digest must have {length} bytes.")
         scheme: padding.AsymmetricPadding = padding.PKCS1v15()
         if is_pss:
-            salt, most = options.salt_length, size - length - 2  # RFC 8017 section 9.1.1
+            salt, most = options.salt_length, self._longest_salt(length)
             if isinstance(salt, int):
                 _require(0 <= salt <= most, "#/salt_length", f"At most {most} bytes.")
             salt = length if salt is None else auto if salt == "auto" else salt
             scheme = padding.PSS(padding.MGF1(digest), salt)
         return scheme, utils.Prehashed(digest) if options.prehashed else digest
+
+    def _longest_salt(self, digest: int) -> int:
+        """Bytes of the longest salt of PSS beside a digest of this length."""
+        return self.bits // 8 - digest - 2  # RFC 8017 section 9.1.1
 
     def _public_numbers(self, jwk: Mapping[str, Any]) -> rsa.RSAPublicNumbers:
         n, e = _number(jwk, "n"), _number(jwk, "e")

@@ -58,6 +58,7 @@ from minikms.plugin.pyca import (
     SignsMessages,
     VerifiesMessages,
     public_of,
+    read_spki,
 )
 
 __all__ = [
@@ -118,5 +119,6 @@ __all__ = [
     "jose_b64url",
     "jwk_bytes",
     "public_of",
+    "read_spki",
     "require_jwk_type",
 ]

@@ -24,7 +24,8 @@ from minikms.plugin.protocol import (
     SecretImporter,
     SignatureOptions,
 )
-from minikms.plugin.pyca import public_of
+from minikms.plugin.provider import ProviderSigner, Scheme
+from minikms.plugin.pyca import public_of, read_spki
 
 Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
@@ -33,7 +34,11 @@ _FITTED: Final = SignatureOptions(prehashed=True)
 
 
 class EcKeyPair(
-    EcdsaSigner[KeyT, PublicT], KeyAgreement[KeyT, PublicT], JwkImporter[KeyT], SecretImporter[KeyT]
+    EcdsaSigner[KeyT, PublicT],
+    ProviderSigner[KeyT, PublicT],
+    KeyAgreement[KeyT, PublicT],
+    JwkImporter[KeyT],
+    SecretImporter[KeyT],
 ):
     """ECDSA and ECDH on a curve, with keys of any library.
 
@@ -118,6 +123,21 @@ class EcKeyPair(
         """The numbers r and s of a signature r‖s."""
         r, s = signature[: self.size], signature[self.size :]
         return int.from_bytes(r, "big"), int.from_bytes(s, "big")
+
+    def prepare(self, message: bytes, options: SignatureOptions) -> tuple[bytes, Scheme]:
+        if options.hash is not None:
+            digest = self.fitted_digest(message, options)
+        else:
+            self.check_digest(message, options.prehashed)
+            digest = message if options.prehashed else hashlib.new(self.hash.name, message).digest()
+        return digest, Scheme("ecdsa", self.hash.name)
+
+    def load_spki(self, spki: bytes) -> PublicT:
+        public = read_spki(spki, ec.EllipticCurvePublicKey)
+        if public.curve.name != self.curve.name:
+            raise InvalidKey(f"The public key is not on {self.crv}.")
+        form = ser.PublicFormat.UncompressedPoint
+        return self.from_point(public.public_bytes(ser.Encoding.X962, form))
 
     def check_digest(self, message: bytes, prehashed: bool) -> None:
         """Raise ValidationFailed if `message` should be a digest and has another length."""

@@ -41,6 +41,13 @@ class ProviderSigner(Signer[KeyT, PublicT]):
     def prepare(self, message: bytes, options: SignatureOptions) -> tuple[bytes, Scheme]:
         """The data that a provider signs for `message`, and the scheme; raises as `sign` does."""
 
+    @abstractmethod
+    def load_spki(self, spki: bytes) -> PublicT:
+        """The public key of a SubjectPublicKeyInfo in DER (RFC 5280 section 4.1).
+
+        Raises InvalidKey if it is not a key of this algorithm.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderKey:
@@ -115,7 +122,10 @@ class Provider(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Disconnect. No method is called afterwards; a call may still be under way."""
+        """Disconnect if there is a connection; a call may still be under way.
+
+        No other method is called afterwards.
+        """
 
     @abstractmethod
     def algorithms(self) -> frozenset[str]:

@@ -2,10 +2,10 @@
 
 from typing import Protocol, TypeVar, cast
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
 
-from minikms.errors import UnsupportedOption
+from minikms.errors import InvalidKey, UnsupportedOption
 from minikms.plugin.protocol import KeyAlgorithm, PublicT, SignatureOptions, Signer, Stored
 
 PublicT_co = TypeVar("PublicT_co", covariant=True)
@@ -43,11 +43,23 @@ class VerifiesMessages(Protocol):
 Pkcs8T = TypeVar("Pkcs8T", bound=HasPkcs8)
 SignsT = TypeVar("SignsT", bound=SignsMessages)
 VerifiesT = TypeVar("VerifiesT", bound=VerifiesMessages)
+KindT = TypeVar("KindT")
 
 
 def public_of(key: HasPublicKey[PublicT] | PublicT) -> PublicT:
     """The public key of a private key, or `key` itself if it is a public one."""
     return key.public_key() if hasattr(key, "public_key") else key
+
+
+def read_spki(spki: bytes, kind: type[KindT]) -> KindT:
+    """The public key of a SubjectPublicKeyInfo in DER; raises InvalidKey for another kind."""
+    try:
+        public: object = ser.load_der_public_key(spki)
+    except (ValueError, UnsupportedAlgorithm):
+        public = None
+    if not isinstance(public, kind):
+        raise InvalidKey("The public key is of another kind.")
+    return public
 
 
 class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):

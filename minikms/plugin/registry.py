@@ -1,5 +1,6 @@
 """The algorithms by name. No other module reads their entry points."""
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,8 +9,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, NamedTuple, Self
 
 from minikms.encodings import jose_b64url
-from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm
+from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm, UnsupportedOption
+from minikms.plugin.bound import BoundSigner, bound_to
 from minikms.plugin.protocol import API_VERSION, KeyAlgorithm, Mac, Signer
+from minikms.plugin.provider import Provider, ProviderSigner
 from minikms.records import KeyRecord
 from minikms.startup_errors import PluginError, one_line
 
@@ -81,6 +84,8 @@ class AlgorithmRegistry:
         self._by_name: dict[str, KeyAlgorithm[Any]] = {}
         self._by_own_name: dict[str, KeyAlgorithm[Any]] = {}
         self._stated_by: dict[str, _Origin] = {}
+        self.providers: Mapping[str, Provider] = {}
+        self._bound: dict[tuple[str, str], BoundSigner] = {}
         for origin, entry in sorted(_by_origin(entries), key=lambda found: found[0]):
             self._add(entry, origin)
 
@@ -93,6 +98,12 @@ class AlgorithmRegistry:
         """
         registry = cls(_left_in(entry_points(group=GROUP), set(without)))
         registry._require_one_owner()
+        return registry
+
+    def with_providers(self, providers: Mapping[str, Provider]) -> Self:
+        """The same algorithms, and these providers by name."""
+        registry = copy.copy(self)
+        registry.providers, registry._bound = providers, {}
         return registry
 
     def __iter__(self) -> Iterator[Registered]:
@@ -109,12 +120,30 @@ class AlgorithmRegistry:
     def of(self, record: KeyRecord) -> KeyAlgorithm[Any]:
         """The algorithm of a key; raises KeyNotUsable if it is no longer installed.
 
-        A renamed algorithm has its old name, which old keys have, as an alias.
+        A renamed algorithm has its old name, which old keys have, as an alias. The algorithm of a
+        key of a provider that the service does not have only verifies.
         """
         algorithm = self._by_own_name.get(record.alg) or self._by_name.get(record.alg)
         if algorithm is None:
             raise KeyNotUsable(f"The key's algorithm {record.alg} is not installed.")
-        return algorithm
+        if record.provider is None:
+            return algorithm
+        if not isinstance(algorithm, ProviderSigner):
+            raise KeyNotUsable(f"The key's algorithm {record.alg} has no keys of providers.")
+        return self.bound(record.provider, algorithm)
+
+    def bound(self, provider: str, algorithm: KeyAlgorithm[Any]) -> BoundSigner:
+        """The algorithm with private keys in a provider; raises UnsupportedOption if it has none.
+
+        The service may have no provider of this name; then the algorithm only verifies.
+        """
+        found = self._bound.get((provider, algorithm.name))
+        if found is None:
+            if not isinstance(algorithm, ProviderSigner):
+                raise UnsupportedOption(f"A provider has no keys of {algorithm.name}.")
+            found = bound_to(provider, self.providers.get(provider), algorithm)
+            self._bound[provider, algorithm.name] = found
+        return found
 
     def has(self, record: KeyRecord) -> bool:
         """Tell whether the algorithm of a key is installed."""

@@ -34,6 +34,7 @@ ABSTRACT = {
     "KeyWrap": ("wrap", "unwrap"),
     "Mac": ("mac", "verify_mac"),
     "Pkcs8KeyAlgorithm": ("generate",),
+    "ProviderSigner": (*KEPT, *PUBLIC, "sign", "verify", "prepare", "load_spki"),
     "PublicKeyEncryption": (*KEPT, *PUBLIC, "encrypt", "decrypt"),
     "PureSigner": (*KEPT, *PUBLIC),
     "PycaHpke": (*KEPT, *PUBLIC),
