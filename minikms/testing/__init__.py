@@ -1,11 +1,16 @@
-"""The test suite for algorithms, built-in or of plugins; it needs pytest.
+"""The test suites for algorithms, built-in or of plugins, and for providers; they need pytest.
 
 A subclass of `AlgorithmContract` that names an algorithm is a complete test class:
 
     class TestEd448(AlgorithmContract):
         algorithm = Ed448()
 
-It has the tests of the capabilities that the algorithm declares, and no others.
+It has the tests of the capabilities that the algorithm declares, and no others. A subclass of
+`ProviderContract` says how a provider is made:
+
+    class TestFiles(ProviderContract):
+        def new_provider(self) -> Provider:
+            return FilesProvider("files:/tmp/keys")
 """
 
 import pkgutil
@@ -19,5 +24,6 @@ pytest.register_assert_rewrite(
 )
 
 from minikms.testing.contract import AlgorithmContract  # noqa: E402
+from minikms.testing.providers import ProviderContract  # noqa: E402
 
-__all__ = ["AlgorithmContract"]
+__all__ = ["AlgorithmContract", "ProviderContract"]
