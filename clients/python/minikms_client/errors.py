@@ -286,6 +286,10 @@ class StoreUnavailable(Unavailable, slug="store-unavailable"):
     """The store does not answer; the caller may try again."""
 
 
+class ProviderUnavailable(Unavailable, slug="provider-unavailable"):
+    """The provider of the key does not answer; the caller may try again."""
+
+
 class ShuttingDown(Unavailable, slug="shutting-down"):
     """The service is shutting down and should get no new calls."""
 

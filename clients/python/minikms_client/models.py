@@ -32,6 +32,7 @@ class Key:
     did:key; each is None if the key has no such form, as a symmetric key. `certificates` are in
     DER, the key's own first, and `x5t_s256` is the thumbprint of that one; a key may have none.
     `imported` is true if its private part or secret was imported.
+    `provider` has its private part, such as an HSM; None if the service has it.
     `rules` are the rules of the key, as JSON has them; None if it has none.
     The service rotates it every `rotate_every`, the next time at `rotates`; both are None without a
     schedule.
@@ -57,6 +58,7 @@ class Key:
     deletes: datetime | None
     installed: bool = True
     imported: bool = False
+    provider: str | None = None
     rotate_every: timedelta | None = None
     rotates: datetime | None = None
     last_used: datetime | None = field(default=None, compare=False)
@@ -87,6 +89,7 @@ class Key:
             deletes=optional(moment, data["deletes"]),
             installed=flag(data.get("installed", True)),
             imported=flag(data.get("imported", False)),
+            provider=optional(text, data.get("provider")),
             rotate_every=optional(seconds, data.get("rotate_every")),
             rotates=optional(moment, data.get("rotates")),
             last_used=optional(moment, data.get("last_used")),
@@ -432,7 +435,7 @@ class AuditEvent:
     `who` is empty if the caller is unknown. `alias` is the one by which a failed call asked for its
     key, and `admitted` is true if the caller of a failed call may use the profile. `certificate`
     has the serial number, the subject and the profile of a certificate that the call issued. `rule`
-    is the rule of the key that refused the call.
+    is the rule of the key that refused the call, and `provider` the provider that the call used.
     """
 
     time: datetime
@@ -449,6 +452,7 @@ class AuditEvent:
     alias: str | None = None
     certificate: Mapping[str, Any] | None = None
     rule: str | None = None
+    provider: str | None = None
     admitted: bool = False
 
     @classmethod
@@ -469,6 +473,7 @@ class AuditEvent:
             alias=optional(text, data.get("alias")),
             certificate=optional(members, data.get("certificate")),
             rule=optional(text, data.get("rule")),
+            provider=optional(text, data.get("provider")),
             admitted=flag(data.get("admitted", False)),
         )
 
@@ -486,7 +491,7 @@ class Algorithm:
     """An algorithm of the service.
 
     A key has an operation of `opt_in` only if it was made with it. `source` is the Python package
-    that provides the algorithm.
+    that provides the algorithm. `providers` are the providers that have keys of it.
     """
 
     name: str
@@ -496,6 +501,7 @@ class Algorithm:
     operations: tuple[str, ...]
     opt_in: tuple[str, ...]
     source: str
+    providers: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Algorithm":
@@ -508,6 +514,7 @@ class Algorithm:
             operations=texts(data["operations"]),
             opt_in=texts(data["opt_in"]),
             source=text(data["source"]),
+            providers=texts(data.get("providers", [])),
         )
 
 

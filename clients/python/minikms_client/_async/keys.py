@@ -41,6 +41,7 @@ class AsyncKeys(AsyncTransport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        provider: str | None = None,
     ) -> Key:
         """Make a key.
 
@@ -48,9 +49,9 @@ class AsyncKeys(AsyncTransport):
         `operations` are the permitted ones, by default all of its algorithm except the opt-in ones.
         From `expires` on, the key only verifies, decrypts and unwraps.
         `rules` are the name of a preset, such as "sd-jwt-vc", or an object. The service rotates the
-        key every `rotate_every`.
+        key every `rotate_every`. `provider` keeps the private key, such as an HSM.
         """
-        options = _options(labels, operations, exportable, expires, rules, rotate_every)
+        options = _options(labels, operations, exportable, expires, rules, rotate_every, provider)
         body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
         refuses = alias is not None and alias_taken == "refuse"
         return await self._key("POST", "/key/generate", body, is_repeatable=refuses)
@@ -66,9 +67,10 @@ class AsyncKeys(AsyncTransport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        provider: str | None = None,
     ) -> tuple[Key, ...]:
         """Make 1 to 1,000 keys in one transaction: all or none."""
-        options = _options(labels, operations, exportable, expires, rules, rotate_every)
+        options = _options(labels, operations, exportable, expires, rules, rotate_every, provider)
         body = present(alg=alg, count=count, **options)
         call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
         return await self._read(call, lambda data: each(Key.from_json, data["keys"]))
@@ -91,11 +93,13 @@ class AsyncKeys(AsyncTransport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        provider: str | None = None,
     ) -> Key:
         """Import a key: a `jwk`, or for `alg` a `secret`, a `seed` or `wrapped`.
 
         The `jwk` is private or public. `wrapped` are secret bytes that the key `unwrap_kid` has
         wrapped. With `if_exists` "keep", a key that exists is returned, and is not an error.
+        Providers take no imported keys yet.
         """
         body = present(
             jwk=jwk,
@@ -107,7 +111,7 @@ class AsyncKeys(AsyncTransport):
             alias=alias,
             alias_taken=alias_taken,
             if_exists=if_exists,
-            **_options(labels, operations, exportable, expires, rules, rotate_every),
+            **_options(labels, operations, exportable, expires, rules, rotate_every, provider),
         )
         # A symmetric key has a random kid, so that a second import makes a second key.
         keeps = if_exists == "keep" and jwk is not None and "k" not in jwk
@@ -251,6 +255,7 @@ def _options(
     expires: datetime | None,
     rules: Rules | None,
     rotate_every: timedelta | None,
+    provider: str | None,
 ) -> Json:
     """Return the fields for the options of a new key."""
     return present(
@@ -260,6 +265,7 @@ def _options(
         expires=encode_time(expires),
         rules=_plain(rules),
         rotate_every=whole_seconds(rotate_every),
+        provider=provider,
     )
 
 

@@ -102,6 +102,7 @@ def key() -> None:
 )
 @click.argument("alg", shell_complete=completion.algorithms)
 @click.option("--count", type=click.IntRange(1), default=1, help="Number of keys to make.")
+@click.option("--provider", help="The provider that keeps the private key, such as an HSM.")
 @_key_options
 @pass_session
 def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
