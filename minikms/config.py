@@ -21,9 +21,10 @@ STORE: Final = "Store"
 AUTHORIZATION: Final = "Authorization"
 AUDIT: Final = "Audit log"
 MONITORING: Final = "Logs and metrics"
+PROVIDERS: Final = "Providers"
 OTHER: Final = "Other"
 
-HEADINGS: Final = (LISTENER, STORE, AUTHORIZATION, TLS, LIMITS, AUDIT, MONITORING, OTHER)
+HEADINGS: Final = (LISTENER, STORE, PROVIDERS, AUTHORIZATION, TLS, LIMITS, AUDIT, MONITORING, OTHER)
 """The headings of `minikms serve --help`, in order; each option is under one."""
 
 
@@ -56,6 +57,7 @@ _store = partial(_option, heading=STORE)
 _access = partial(_option, heading=AUTHORIZATION)
 _tls = partial(_option, heading=TLS)
 _monitoring = partial(_option, heading=MONITORING)
+_provider = partial(_option, heading=PROVIDERS)
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,18 @@ class Config:
         5, "Time that a cached key or token is used without a check of PostgreSQL.", value="SECONDS"
     )
     warm: bool = _store(False, "Read keys into the cache after the start, until the cache is full.")
+    provider: tuple[str, ...] = _provider(
+        (),
+        "A provider of keys, such as an HSM, by its name and its URI; repeatable.",
+        value="NAME=URI",
+        secret=True,
+    )
+    provider_timeout: int = _provider(
+        10, "Time that a call of a provider may take.", limits=(1, None), value="SECONDS"
+    )
+    ready_needs_providers: bool = _provider(
+        False, "Answer /readyz with 503 while a provider does not answer."
+    )
     auth: str = _access(
         "auto", "Authentication of callers; auto requires a token if the store is persistent.", AUTH
     )

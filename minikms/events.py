@@ -27,6 +27,7 @@ class AuditEvent:
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
     subject and its profile. `rule` is the rule of the key or the profile that refused the call.
+    `provider` is the provider that the call uses.
     `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
     rate.
     `store_times`, which only traces set, are calls of the store with their begin and end.
@@ -48,6 +49,7 @@ class AuditEvent:
     others: tuple[tuple[str, str | None], ...] = ()
     certificate: Mapping[str, str] | None = None
     rule: str | None = None
+    provider: str | None = None
     asked: tuple[str | None, str | None] = (None, None)
     admitted: bool = False
     count_call: Callable[[str], None] | None = field(default=None, repr=False)
@@ -134,6 +136,13 @@ def set_token(token_id: str) -> None:
     event = CURRENT.get()
     if event is not None:
         event.token = token_id
+
+
+def set_provider(name: str) -> None:
+    """Set which provider the current call uses."""
+    event = CURRENT.get()
+    if event is not None:
+        event.provider = name
 
 
 def set_certificate(serial: str, subject: str, profile: str) -> None:

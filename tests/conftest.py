@@ -25,6 +25,7 @@ from postgres import Postgres
 from rsa_keys import share_rsa_keys
 from service_process import Service, begin_and_answer, begin_process, end_group, services
 from sqlite_files import whole
+from token_folder import TokenFolder, install
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -115,6 +116,13 @@ def start(aiohttp_client: Any) -> Callable[..., Awaitable[Client]]:
         return await aiohttp_client(server)
 
     return run
+
+
+@pytest.fixture
+def token_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenFolder:
+    """A token of the sample provider, which is installed; services find it again soon."""
+    monkeypatch.setattr("minikms.keys.providers._LOOK_EVERY", 0.02)
+    return install(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

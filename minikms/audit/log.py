@@ -253,6 +253,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["certificate"] = event.certificate
     if event.rule is not None:
         facts["rule"] = event.rule
+    if event.provider is not None:
+        facts["provider"] = event.provider
     if event.admitted:
         facts["admitted"] = True
     try:

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from minikms.plugin.protocol import KeyAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 
@@ -32,13 +33,14 @@ class CachedKey:
     """The record of a key, with its private and its public key once a call has used them.
 
     Each use is checked against the record again, since it may depend on the time. `period` is the
-    last one in which the key was used (keys/last_use.py).
+    last one in which the key was used (keys/last_use.py). `algorithm` is known since the first use.
     """
 
     record: KeyRecord
     key: Any = field(default=None, repr=False)
     public: Any = field(default=None, repr=False)
     period: int = 0
+    algorithm: KeyAlgorithm[Any] | None = None
 
     def names(self, profile: str) -> tuple[Name, ...]:
         """The names by which calls find it: its kid, and its aliases.

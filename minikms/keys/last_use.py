@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from minikms.keys.operations import KeyOperations
+from minikms.keys.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import SECOND, KeyRecord, KeyRef
@@ -21,8 +22,9 @@ class LastUseOperations(KeyOperations):
         *,
         cache: Bounds = NOTHING,
         rates: RateTable | None = None,
+        providers: Providers | None = None,
     ) -> None:
-        super().__init__(registry, store, cache=cache, rates=rates)
+        super().__init__(registry, store, cache=cache, rates=rates, providers=providers)
         self._last_uses = LastUses(store.database)
 
     async def describe(self, profile: str, ref: KeyRef) -> KeyRecord:

@@ -25,8 +25,9 @@ from minikms.plugin.protocol import (
     Signer,
     Stored,
 )
+from minikms.plugin.provider import ProviderKey
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
-from minikms.records import RULED, SECOND, KeyPolicy, KeyRecord
+from minikms.records import PROVIDED, RULED, SECOND, KeyPolicy, KeyRecord
 from minikms.rules import Rules
 
 ResultT = TypeVar("ResultT")
@@ -175,9 +176,12 @@ def describe(
         labels=policy.labels,
         expires=policy.expires,
         rules=policy.rules,
-        crit=() if policy.rules is None else RULED,
+        crit=(() if policy.rules is None else RULED)
+        + (() if policy.provider is None else PROVIDED),
         rotate_every=every,
         rotates=None if every is None else created + every * SECOND,
+        provider=policy.provider,
+        object_id=key.key_id.hex() if isinstance(key, ProviderKey) else None,
     )
 
 

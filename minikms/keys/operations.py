@@ -13,6 +13,7 @@ from minikms.errors import (
     KeyNotUsable,
     KmsError,
     NotExportable,
+    ProviderUnavailable,
     UnsupportedOperation,
 )
 from minikms.events import set_key
@@ -24,8 +25,10 @@ from minikms.keys.operation import (
     UsableKey,
     refuse_private,
 )
+from minikms.keys.providers import Providers, RunningProvider
 from minikms.keys.rates import KeyRates
 from minikms.keys.threads import Batches, is_slow, run
+from minikms.plugin.bound import BoundSigner
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
@@ -77,9 +80,11 @@ class KeyOperations:
         *,
         cache: Bounds = NOTHING,
         rates: RateTable | None = None,
+        providers: Providers | None = None,
     ) -> None:
         self._registry = registry
         self._store = store
+        self.providers = providers or Providers(registry)
         self.cache: Cache[CachedKey] = Cache(
             store.database.counters, cache, lambda found: found.weight(registry)
         )
@@ -105,7 +110,11 @@ class KeyOperations:
             await self._rates.count(profile, key)
         algorithm = key.algorithm
         if operation.is_long or (algorithm.slow and is_slow(algorithm, key.use.operation)):
-            result = await asyncio.to_thread(operation.compute, key)
+            provider = self._provider_of(key)
+            if provider is not None:
+                result = await provider.run(partial(operation.compute, key))
+            else:
+                result = await asyncio.to_thread(operation.compute, key)
         else:
             result = operation.compute(key)
         if key.alias is None or operation.is_final(result):
@@ -153,6 +162,12 @@ class KeyOperations:
         name_in_event(key)
         return results
 
+    def stop_batches(self) -> None:
+        """Refuse every batch under way, after its present slice at the latest."""
+        self.batches.stop()
+        for provider in self.providers:
+            provider.stop_batches()
+
     async def _run_batch(
         self,
         profile: str,
@@ -162,8 +177,16 @@ class KeyOperations:
         check: Callable[[], None],
     ) -> list[ResultT | KmsError]:
         bound, slow = batch.bind(key), is_slow(key.algorithm, key.use.operation)
-        call = _tried(bound)
-        return await self.batches.run(profile, items, call, check, slow=slow)
+        call, provider = _tried(bound), self._provider_of(key)
+        batches = self.batches if provider is None else provider.batches
+        return await batches.run(profile, items, call, check, slow=slow)
+
+    def _provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
+        """The provider that performs the operation; None for the service itself."""
+        algorithm: object = key.algorithm
+        if isinstance(algorithm, BoundSigner) and not key.use.is_public:
+            return self.providers[algorithm.provider_name]
+        return None
 
     async def _key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
         """The key that `by` names, read from the store if it is not in the cache."""
@@ -197,17 +220,19 @@ class KeyOperations:
             if key is not None:
                 return key
         ref = by
+        opened: CachedKey
         usable: UsableKey[Any]
 
         def permit(record: KeyRecord) -> None:
-            nonlocal usable
-            usable = self._usable(record, ref.alias, user)
+            nonlocal opened, usable
+            opened = CachedKey(record, period=self._period)
+            usable = self._usable(opened, ref.alias, user)
 
         pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, permit)
         self._uses[profile, record.seq] = time.time_ns()
-        usable.material = usable.algorithm.unpack(stored)
-        keep_in_cache(pending, profile, CachedKey(record, usable.material, period=self._period))
+        usable.material = opened.key = usable.algorithm.unpack(stored)
+        keep_in_cache(pending, profile, opened)
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
@@ -279,7 +304,7 @@ class KeyOperations:
         self, profile: str, found: CachedKey, alias: str | None, user: KeyUser
     ) -> UsableKey[Any] | None:
         """Use a cached key; None if its private key is needed and is not cached."""
-        key = self._usable(found.record, alias, user)
+        key = self._usable(found, alias, user)
         if key.use.is_public and found.public is None:
             found.public = key.algorithm.load_public(found.record.jwk or {})
             self.cache.weigh_again((profile, found.record.kid, None))
@@ -303,10 +328,12 @@ class KeyOperations:
         bound = alg if isinstance(alg, str) else None
         return UsableKey(algorithm, use, alg=bound, material=user.load_public(algorithm, jwk))
 
-    def _usable(self, record: KeyRecord, alias: str | None, user: KeyUser) -> UsableKey[Any]:
+    def _usable(self, found: CachedKey, alias: str | None, user: KeyUser) -> UsableKey[Any]:
         """Check that a key may be used now, and name it in the event; its material is not set."""
+        record, algorithm = found.record, found.algorithm
         set_key(record.kid, record.alg)
-        algorithm: Any = self._registry.of(record)
+        if algorithm is None:
+            algorithm = found.algorithm = self._registry.of(record)
         for use in user.uses:
             if isinstance(algorithm, use.capability):
                 break
@@ -357,6 +384,8 @@ def _tried(
             return item
         try:
             [result] = call([item])
+        except ProviderUnavailable:
+            raise  # the other items would wait for it as well
         except KmsError as exc:
             return exc
         return result
@@ -366,6 +395,8 @@ def _tried(
         if len(right) == len(items):
             try:
                 return call(right)
+            except ProviderUnavailable:
+                raise
             except KmsError:
                 pass  # one of the items causes it
         return [one(item) for item in items]

@@ -23,6 +23,7 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
     UnsupportedOperation,
+    UnsupportedOption,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
 from minikms.keys.attestation import (
@@ -41,13 +42,16 @@ from minikms.keys.jws import CertificateHeader
 from minikms.keys.last_use import LastUseOperations
 from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker, require_fitting
 from minikms.keys.operations import By
+from minikms.keys.providers import Providers
 from minikms.keys.versions import VersionOperations
 from minikms.plugin.protocol import (
     JwkImporter,
+    KeyAlgorithm,
     SecretImporter,
     SeedImporter,
     Stored,
 )
+from minikms.plugin.provider import KEY_ID_SIZE
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import ProfileSettings
 from minikms.rates import RateTable
@@ -89,8 +93,9 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         *,
         cache: Bounds = NOTHING,
         rates: RateTable | None = None,
+        providers: Providers | None = None,
     ) -> None:
-        super().__init__(registry, store, cache=cache, rates=rates)
+        super().__init__(registry, store, cache=cache, rates=rates, providers=providers)
         self._maker = KeyMaker()
         self._jwk_sets = JwkSets(registry, store, cache)
 
@@ -99,11 +104,15 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Make a key and store it.
 
-        Raises UnsupportedAlgorithm, AliasExists, TooManyKeys, TooLargeRecord and TooBusy.
+        Raises UnsupportedAlgorithm, UnsupportedOption, AliasExists, TooManyKeys, TooLargeRecord,
+        TooBusy and ProviderUnavailable.
         """
         algorithm = self._registry.get(alg)
-        make = maker(algorithm, policy, algorithm.generate)
-        record, material = await self._maker.in_turn(profile, algorithm, "generate", make)
+        if policy.provider is not None:
+            [(record, material)] = await self._make_at_provider(profile, algorithm, policy)
+        else:
+            make = maker(algorithm, policy, algorithm.generate)
+            record, material = await self._maker.in_turn(profile, algorithm, "generate", make)
         set_key(record.kid, record.alg)
         return await self._store.insert(
             profile, record, material, policy.aliases, binding=policy.alias_taken, is_unique=True
@@ -119,11 +128,15 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
     ) -> list[KeyRecord]:
         """Make `count` keys in threads of batches, and store all or none of them.
 
-        Raises UnsupportedAlgorithm, UnsupportedOperation, TooManyKeys, TooLargeRecord and TooBusy.
-        `check` is called now and then, and raises if the caller is gone.
+        Raises UnsupportedAlgorithm, UnsupportedOperation, UnsupportedOption, TooManyKeys,
+        TooLargeRecord, TooBusy and ProviderUnavailable. `check` is called now and then, and raises
+        if the caller is gone.
         """
         policy.require_bounded(count)
         algorithm = self._registry.get(alg)
+        if policy.provider is not None:
+            made = await self._make_at_provider(profile, algorithm, policy, count, check)
+            return await self._store.insert_all(profile, made)
         make = maker(algorithm, policy, algorithm.generate)
 
         def make_some(places: Sequence[int]) -> list[tuple[KeyRecord, Stored]]:
@@ -132,6 +145,35 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         slow = is_slow_to_make(algorithm, "generate")
         made = await self.batches.run(profile, range(count), make_some, check, slow=slow)
         return await self._store.insert_all(profile, made)
+
+    async def _make_at_provider(
+        self,
+        profile: str,
+        algorithm: KeyAlgorithm[Any],
+        policy: KeyPolicy,
+        count: int = 1,
+        check: Callable[[], None] = lambda: None,
+    ) -> list[tuple[KeyRecord, Stored]]:
+        """Make `count` keys at the provider of the policy, which are not stored yet.
+
+        Raises UnsupportedOption, TooBusy and ProviderUnavailable.
+        """
+        provider = self.providers.asked(policy.provider or "")
+        if policy.exportable:
+            raise UnsupportedOption("A key of a provider cannot be exported.")
+        bound = self._registry.bound(provider.name, algorithm)
+        provider.require(algorithm.name)
+        key_ids = [secrets.token_bytes(KEY_ID_SIZE) for _ in range(count)]
+        makers = [maker(bound, policy, partial(bound.make, key_id)) for key_id in key_ids]
+        if count == 1:
+            return [await provider.run(makers[0], making=True)]
+
+        def make_some(
+            some: Sequence[Callable[[], tuple[KeyRecord, Stored]]],
+        ) -> list[tuple[KeyRecord, Stored]]:
+            return [make() for make in some]
+
+        return await provider.making.run(profile, makers, make_some, check, slow=True)
 
     async def generate_pair(self, profile: str, alg: str) -> KeyPair:
         """Make a key pair that is not stored; raises like `generate`, and UnsupportedOperation."""
@@ -178,6 +220,8 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
 
         Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, TooLargeRecord and TooBusy.
         """
+        if policy.provider is not None:
+            raise UnsupportedOption("A provider takes no imported key: it makes its keys itself.")
         jwk, named = source.jwk or {}, source.alg
         algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
         if source.secret is not None:
@@ -400,10 +444,13 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
                 return await store(successor)
             except _SlowToMake:
                 old = await self._store.record(profile, ref)
-                algorithm = self._registry.of(old)
-                make = maker(algorithm, _policy_of(old), algorithm.generate)
-                made = await self._maker.in_turn(profile, algorithm, "generate", make)
-                made_for = old.alg, _policy_of(old)
+                algorithm, policy = self._registry.of(old), _policy_of(old)
+                if policy.provider is not None:
+                    [made] = await self._make_at_provider(profile, algorithm, policy)
+                else:
+                    make = maker(algorithm, policy, algorithm.generate)
+                    made = await self._maker.in_turn(profile, algorithm, "generate", make)
+                made_for = old.alg, policy
 
     # Certificates
 
@@ -600,7 +647,12 @@ class _SlowToMake(Exception):
 
 def _policy_of(record: KeyRecord) -> KeyPolicy:
     """The policy of a key's successor, which has its aliases and labels besides."""
-    return KeyPolicy(exportable=record.exportable, operations=record.operations, rules=record.rules)
+    return KeyPolicy(
+        exportable=record.exportable,
+        operations=record.operations,
+        rules=record.rules,
+        provider=record.provider,
+    )
 
 
 def _require_rotatable(record: KeyRecord) -> None:

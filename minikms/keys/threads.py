@@ -6,10 +6,10 @@ A single call never waits for a batch.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from minikms.errors import TooBusy
 from minikms.fair_gate import FairGate
@@ -29,17 +29,23 @@ _SLICE: Final = 0.01
 # about a slice.
 _QUICK: Final = 100
 
+# Calls a function in a thread.
+InThread: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
+
 
 class Batches:
-    """Runs batches in slices of time, in as many threads as there are processors.
+    """Runs batches in slices of time, by default in as many threads as there are processors.
 
     After each slice the thread goes to the next batch, round robin over the profiles, and over the
     batches of each. So the cost of a batch does not decide how long others wait.
+
+    `in_thread` and `given` replace the threads, and the number of slices that are handed out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_thread: InThread | None = None, given: int = _GIVEN) -> None:
         self._threads = ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="batch")
-        self._gate = FairGate(_GIVEN, partial(TooBusy, "Too many batches of this profile wait."))
+        self._in_thread = in_thread or self._in_own_thread
+        self._gate = FairGate(given, partial(TooBusy, "Too many batches of this profile wait."))
         self._stopped = False
 
     async def run(
@@ -55,7 +61,6 @@ class Batches:
 
         `check` is called before each slice, and raises if the caller is gone. Raises TooBusy.
         """
-        loop = asyncio.get_running_loop()
         done: list[ResultT] = []
 
         def work() -> None:
@@ -70,8 +75,11 @@ class Batches:
                 if self._stopped:
                     raise TooBusy("The service is stopping.")
                 check()
-                await loop.run_in_executor(self._threads, work)
+                await self._in_thread(work)
         return done
+
+    async def _in_own_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def stop(self) -> None:
         """Refuse every batch under way, after its present slice at the latest."""

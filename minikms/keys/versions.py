@@ -5,6 +5,7 @@ from typing import Final
 
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operations import KeyOperations, keep_in_cache
+from minikms.keys.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import KeyRecord
@@ -30,8 +31,9 @@ class VersionOperations(KeyOperations):
         *,
         cache: Bounds = NOTHING,
         rates: RateTable | None = None,
+        providers: Providers | None = None,
     ) -> None:
-        super().__init__(registry, store, cache=cache, rates=rates)
+        super().__init__(registry, store, cache=cache, rates=rates, providers=providers)
         self._versions: Cache[KeyVersions] = Cache(
             store.database.counters,
             cache._replace(memory=min(cache.memory, _MEMORY)),

@@ -18,6 +18,7 @@ from minikms.doors.protocol import Door
 from minikms.doors.registry import installed_doors, make_door
 from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
+from minikms.keys.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.keys.warming import warming
@@ -37,8 +38,8 @@ from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOK
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
     """Make the application of one service, with its doors; its store is opened at startup.
 
-    `registry` replaces the algorithms of the installed packages. Raises PluginError, AccessError
-    and TracesError.
+    `registry` replaces the algorithms of the installed packages. Raises PluginError, ProviderError,
+    AccessError and TracesError.
     """
     if not config.needs_token and (config.admin_token_file or _jwt_options(config)):
         raise AccessError(
@@ -84,13 +85,19 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         app[STORE] = store
         table = RateTable(app[CONFIG].rate_table)
         bounds = _bounds(app[CONFIG])
-        app[SERVICE] = KeyService(app[REGISTRY], store, cache=bounds, rates=table)
+        providers = Providers(
+            app[REGISTRY], limit=app[CONFIG].provider_timeout, file=app[CONFIG].rate_table
+        )
+        app[SERVICE] = KeyService(
+            app[REGISTRY], store, cache=bounds, rates=table, providers=providers
+        )
         app[GATE].rates = ProfileRates(table, store.database.directory)
         app[TOKENS] = Tokens(store.database)
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
         async with AsyncExitStack() as stack:
             stack.callback(table.close)
+            await stack.enter_async_context(providers.running())
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             await stack.enter_async_context(storing_last_uses(app[SERVICE], app[TOKENS]))
@@ -106,7 +113,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
 
 async def _stop_batches(app: web.Application) -> None:
     """Stop batches first: a batch may need longer than the time for running calls."""
-    app[SERVICE].batches.stop()
+    app[SERVICE].stop_batches()
 
 
 @asynccontextmanager

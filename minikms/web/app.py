@@ -13,6 +13,7 @@ from minikms.http.proxies import parse_proxies
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD, Shutdown
 from minikms.http.unread import UnreadAnswers
+from minikms.plugin.providers import make_providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
 from minikms.web import console, page
@@ -31,12 +32,16 @@ def create_app(
     registry: AlgorithmRegistry | None = None,
     reserved_aliases: tuple[str, ...] = (),
 ) -> web.Application:
-    """The application of one service; raises PluginError if an algorithm cannot be used.
+    """The application of one service.
+
+    Raises PluginError if an algorithm cannot be used, and ProviderError for a provider.
 
     `registry` replaces the algorithms of the installed packages. `reserved_aliases` are the
     prefixes of aliases that only doors give, move and remove.
     """
     registry = registry or AlgorithmRegistry.from_installed(config.without_algorithm)
+    if config.provider:
+        registry = registry.with_providers(make_providers(config.provider))
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     hosts = known_hosts(config, config.host)

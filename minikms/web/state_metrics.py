@@ -20,6 +20,7 @@ from minikms.store.askar_errors import CAUSES
 from minikms.store.files import last_backup
 from minikms.store.location import StoreLocation
 from minikms.web.handlers.system import require_ready
+from minikms.web.provider_metrics import ProviderMetrics
 from minikms.web.state import AUDIT, SERVICE, STORE
 
 LOGGER = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ class StateMetrics:
         for gauge in (self._writable, self._notices, self._audit_writable):
             gauge.set(1)
 
+        self._providers = ProviderMetrics(registry)
+
         self._counts_keys = counts_keys
         self._counted: dict[Counter, int] = {}
         self._commits = 0
@@ -166,6 +169,7 @@ class StateMetrics:
         if audit is not None:
             self._audit_writable.set(audit.is_writable)
             self._audit_failing.set(audit.is_failing)
+        self._providers.sample(app[SERVICE].providers)
         self._cached.set(len(cache))
         self._cached_bytes.set(cache.weight)
         for counter, number in (

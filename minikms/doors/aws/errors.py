@@ -92,6 +92,8 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
     errors.OverRate: "ThrottlingException",
     # Another tenant's profile looks as if it did not exist.
     errors.ProfileNotFound: "UnrecognizedClientException",
+    errors.ProviderFault: "DependencyTimeoutException",
+    errors.ProviderUnavailable: "DependencyTimeoutException",
     errors.RouteNotFound: "UnknownOperationException",
     errors.RuleViolated: "AccessDeniedException",
     errors.StoreUnavailable: "DependencyTimeoutException",

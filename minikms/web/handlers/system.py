@@ -1,10 +1,11 @@
 """Handlers of the service itself: algorithms, health, documents."""
 
+import orjson
 from aiohttp import web
 
-from minikms.errors import ShuttingDown
+from minikms.errors import ProviderUnavailable, ShuttingDown
 from minikms.http.answers import Answer, BodyAnswer
-from minikms.http.state import SHUTDOWN
+from minikms.http.state import CONFIG, SHUTDOWN
 from minikms.web.schemas import system_bodies as schemas
 from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SERVICE
 
@@ -15,7 +16,12 @@ _STATUS = schemas.Health()
 async def algorithms(request: web.Request) -> Answer:
     """List the algorithms and their operations."""
     registry = request.app[REGISTRY]
-    return _ALGORITHM.encode(list(registry), many=True)
+    listed = _ALGORITHM.dump(list(registry), many=True)
+    for provider in request.app[SERVICE].providers:
+        for each in listed:
+            if each["name"] in provider.algorithms:
+                each.setdefault("providers", []).append(provider.name)
+    return orjson.dumps(listed, option=orjson.OPT_APPEND_NEWLINE)
 
 
 async def healthz(request: web.Request) -> Answer:
@@ -23,19 +29,27 @@ async def healthz(request: web.Request) -> Answer:
     return _STATUS.encode({"status": "alive"})
 
 
-async def require_ready(app: web.Application) -> None:
-    """Raise ShuttingDown, AuditUnavailable or StoreUnavailable unless the service is ready."""
+async def require_ready(app: web.Application) -> list[str]:
+    """The names of the providers that do not answer.
+
+    Raises ShuttingDown, AuditUnavailable or StoreUnavailable unless the service is ready, and
+    ProviderUnavailable if it needs its providers.
+    """
     if app[SHUTDOWN].begun:
         raise ShuttingDown
     if (audit := app[AUDIT]) is not None:
         audit.require_writable()
     await app[SERVICE].ping()
+    away = [each.name for each in app[SERVICE].providers if not each.status.available]
+    if away and app[CONFIG].ready_needs_providers:
+        raise ProviderUnavailable(f"The providers do not answer: {', '.join(away)}.")
+    return away
 
 
 async def readyz(request: web.Request) -> Answer:
     """Check that the key store answers and the audit log can be written."""
-    await require_ready(request.app)
-    return _STATUS.encode({"status": "ready"})
+    away = await require_ready(request.app)
+    return _STATUS.encode({"status": "ready", **({"away": away} if away else {})})
 
 
 async def openapi(request: web.Request) -> Answer:

@@ -29,4 +29,5 @@ class AuditEvent(Body):
     alias = Text("Alias by which a refused call asked for its key.")
     certificate = Part(IssuedIdentity)
     rule = Text("Rule of the key that refused the call.")
+    provider = Text("Provider that the call used.")
     admitted = Flag("True if the caller of a refused call may use the profile.")

@@ -23,6 +23,7 @@ from minikms.records import (
     MAX_ALIAS,
     MAX_LABEL_VALUE,
     MAX_LABELS,
+    MAX_PROVIDER,
     MAX_ROTATE_EVERY,
     MIN_ROTATE_EVERY,
     PROFILE_PATTERN,
@@ -477,6 +478,11 @@ def state(**kwargs: Any) -> Text:
         validate=validate.OneOf(get_args(State)),
         **kwargs,
     )
+
+
+def provider(description: str, **kwargs: Any) -> Text:
+    """The name of a provider."""
+    return Text(description, validate=validate.Length(1, MAX_PROVIDER), **kwargs)
 
 
 def rotate_every(**kwargs: Any) -> Seconds:

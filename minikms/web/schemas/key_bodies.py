@@ -37,6 +37,7 @@ from minikms.web.schemas.fields import (
     labels,
     number,
     operations,
+    provider,
     rotate_every,
     state,
 )
@@ -71,6 +72,10 @@ class NewKeyOptions(Request):
     expires = Timestamp("Time from which the key only verifies and decrypts.")
     rules = RulesField()
     rotate_every = rotate_every()
+    provider = provider(
+        "Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by "
+        "default the service does."
+    )
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -83,6 +88,7 @@ class NewKeyOptions(Request):
             "expires",
             "rules",
             "rotate_every",
+            "provider",
         )
         given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
@@ -232,6 +238,9 @@ class Key(Body):
     operations = ListOf(Text(), "Permitted operations.", required=True)
     exportable = Flag(required=True)
     imported = Flag("true if its private part or secret was imported; otherwise left out.")
+    provider = provider(
+        "Provider that has the private key; left out if the service has it.",
+    )
     installed = Flag(
         "false if the algorithm is not installed, so that the key cannot "
         "be used; otherwise left out."
@@ -267,6 +276,8 @@ class Key(Body):
             del written["rotate_every"], written["rotates"]
         if not obj.imported:
             del written["imported"]
+        if obj.provider is None:
+            del written["provider"]
         if obj.rules is None:
             del written["rules"]
         if obj.certificates:

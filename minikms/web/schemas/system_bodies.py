@@ -24,12 +24,18 @@ class Algorithm(Body):
         description="Operations that a key has only if they were named for it.",
     )
     source = Text("Package that brings it.", required=True)
+    providers = ListOf(
+        Text(), description="Providers that have keys of it; left out if there are none."
+    )
 
 
 class Health(Body):
     """The state of the service."""
 
     status = Text(required=True)
+    away = ListOf(
+        Text(), description="Providers that do not answer; left out if all of them answer."
+    )
 
 
 class ProblemDetail(Body):

@@ -1,0 +1,54 @@
+"""Metrics of the providers of one process: their state, which is sampled, and times of calls."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from minikms.keys.providers import RunningProvider
+
+_LABELS: Final = ("provider",)
+
+# In seconds.
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class ProviderMetrics:
+    """The families with the name of a provider."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        family: dict[str, Any] = {
+            "namespace": "minikms",
+            "registry": registry,
+            "labelnames": _LABELS,
+        }
+        self._up = Gauge(
+            "provider_up",
+            "1 if the provider answers all processes.",
+            multiprocess_mode="livemin",
+            **family,
+        )
+        self._sessions = Gauge(
+            "provider_sessions",
+            "Open sessions of the provider.",
+            multiprocess_mode="livesum",
+            **family,
+        )
+        self._reconnects = Counter(
+            "provider_reconnects", "Times the provider connected again after a loss.", **family
+        )
+        self._call_times = Histogram(
+            "provider_call_seconds", "Time of a call of the provider.", buckets=_BUCKETS, **family
+        )
+        self._counted: dict[str, int] = {}
+
+    def sample(self, providers: Iterable[RunningProvider]) -> None:
+        """Sample the state of each provider; from the first time on, its calls are timed."""
+        for provider in providers:
+            name, status = provider.name, provider.status
+            if name not in self._counted:
+                provider.observe = self._call_times.labels(name).observe
+            self._up.labels(name).set(status.available)
+            self._sessions.labels(name).set(status.sessions)
+            self._reconnects.labels(name).inc(status.reconnects - self._counted.get(name, 0))
+            self._counted[name] = status.reconnects

@@ -1,0 +1,148 @@
+"""The calls of a provider: in threads of its own, for a limited time, and few at once."""
+
+import asyncio
+import threading
+
+import pytest
+from minikms_files import FilesProvider
+from waiting import until
+
+from minikms.errors import ProviderFault, ProviderUnavailable, ValidationFailed
+from minikms.keys import providers
+from minikms.keys.providers import Providers
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.rates import new_table
+
+
+@pytest.fixture
+async def opened(tmp_path):
+    """A provider that is open, whose calls may take a twentieth of a second."""
+    registry = AlgorithmRegistry.from_installed()
+    registry = registry.with_providers({"hsm": FilesProvider(f"files:{tmp_path}")})
+    running = Providers(registry, limit=0.05)
+    async with running.running():
+        await until("it", lambda: running["hsm"].status.available)
+        yield running["hsm"]
+
+
+async def test_a_call_has_a_thread_of_the_provider(opened):
+    name = await opened.run(lambda: threading.current_thread().name)
+    assert name == "provider hsm"
+    assert threading.current_thread().name != name
+
+
+async def test_a_call_raises_its_error(opened):
+    def fail():
+        raise ValidationFailed("It is not valid.")
+
+    with pytest.raises(ValidationFailed, match="It is not valid"):
+        await opened.run(fail)
+    assert opened.status.available
+
+
+async def test_a_call_that_takes_too_long_is_left(opened):
+    go_on = threading.Event()
+    with pytest.raises(ProviderUnavailable):
+        await opened.run(go_on.wait)
+    assert await opened.run(lambda: 1) == 1  # another thread
+    go_on.set()
+    await until("its end", lambda: not opened._calls)
+
+
+async def test_making_a_key_may_take_longer(opened, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(providers, "_MAKING", 1000)
+    made = asyncio.create_task(opened.run(go_on.wait, making=True))
+    with pytest.raises(ProviderUnavailable):
+        await opened.run(go_on.wait)
+    assert not made.done()
+    go_on.set()
+    assert await made
+
+
+async def test_calls_are_refused_at_once_when_all_threads_are_stuck(opened):
+    go_on = threading.Event()
+    stuck = [opened.run(go_on.wait) for _ in range(providers._THREADS)]
+    outcomes = await asyncio.gather(*stuck, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [ProviderUnavailable] * providers._THREADS
+    opened._limit = 1000  # a call that waits would never end
+    with pytest.raises(ProviderUnavailable, match="Too many calls"):
+        await opened.run(lambda: 1)
+    go_on.set()
+    await until("their end", lambda: not opened._calls)
+    assert await opened.run(lambda: 1) == 1
+
+
+async def test_few_calls_wait(opened, monkeypatch):
+    monkeypatch.setattr(providers, "_WAITING", 12)
+    opened._limit = 1000
+    go_on = threading.Event()
+    calls = [asyncio.create_task(opened.run(go_on.wait)) for _ in range(12)]
+    await until("the calls", lambda: len(opened._calls) == 12)
+    with pytest.raises(ProviderUnavailable, match="Too many calls"):
+        await opened.run(lambda: 1)
+    go_on.set()
+    assert all(await asyncio.gather(*calls))
+
+
+async def test_a_caller_that_leaves_leaves_nothing(opened):
+    go_on = threading.Event()
+    call = asyncio.create_task(opened.run(go_on.wait))
+    await until("the call", lambda: opened._calls)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go_on.set()
+    await until("its end", lambda: not opened._calls)
+
+
+async def test_batches_leave_threads_for_single_calls(opened):
+    opened._limit = 1000
+    go_on = threading.Event()
+
+    def work(items):
+        go_on.wait()
+        return items
+
+    batches = [
+        asyncio.create_task(opened.batches.run("p", range(3), work, lambda: None, slow=True))
+        for _ in range(10)
+    ]
+    await until("the batches", lambda: len(opened._calls) == providers._OF_BATCHES)
+    assert await opened.run(lambda: 1) == 1
+    go_on.set()
+    assert [list(each) for each in await asyncio.gather(*batches)] == [[0, 1, 2]] * 10
+
+
+async def test_a_fault_ends_the_attempts(opened):
+    def fail():
+        raise ProviderFault("The PIN is wrong.")
+
+    with pytest.raises(ProviderUnavailable):
+        await opened.run(fail)
+    assert not opened.status.available
+    assert opened.status.detail == "The PIN is wrong."
+    with pytest.raises(ProviderUnavailable):
+        await opened.run(lambda: 1)
+
+
+async def test_what_takes_times_is_observed(opened):
+    seconds = []
+    opened.observe = seconds.append
+    await opened.run(lambda: 1)
+    assert len(seconds) == 1
+    assert seconds[0] >= 0
+
+
+def test_a_fault_is_known_to_all_processes_of_a_service():
+    with new_table() as file:
+        one, other, another = (providers.Fault(file, place) for place in (0, 0, 1))
+        assert not other.is_set()
+        with one.in_turn():
+            one.set()
+        assert other.is_set()
+        assert not another.is_set()
+    alone = providers.Fault(-1, 0)
+    with alone.in_turn():
+        alone.set()
+    assert alone.is_set()

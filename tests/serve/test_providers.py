@@ -1,0 +1,82 @@
+"""Workers and their provider: each opens it, and only one of them tries a wrong PIN."""
+
+import re
+import signal
+import threading
+import time
+
+import pytest
+from stores import new_store
+
+pytestmark = pytest.mark.process
+
+GENERATE = b'{"alg":"p256","alias":"k","provider":"hsm"}'
+SIGN = b'{"alias":"k","data":"aGVsbG8"}'
+
+
+@pytest.fixture
+def pair(serve, token_folder, tmp_path):
+    """Start two workers with the provider."""
+
+    def start(*args):
+        store = [*new_store(tmp_path), "--auth", "none"]
+        return serve(
+            *("--port", "0", "--workers", "2", "--provider", token_folder.option), *store, *args
+        )
+
+    return start
+
+
+def pids(service):
+    """The process of each worker, from the log so far."""
+    return set(re.findall(r"worker \d+ is process (\d+)", "".join(service.lines)))
+
+
+def until(holds):
+    """Wait until it does."""
+    for _ in range(500):
+        if holds():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never came")
+
+
+def until_ready(service):
+    until(lambda: service.status("GET", "/readyz") == 200)
+
+
+def test_each_worker_signs_with_one_key(pair, token_folder):
+    service = pair("--ready-needs-providers")
+    until_ready(service)
+    until(lambda: token_folder.attempts == 2)
+    until(lambda: service.status("POST", "/key/generate", GENERATE) == 200)
+    waiting = pids(service)
+    while waiting:
+        assert service.status("POST", "/sign", SIGN) == 200
+        line = service.read_until(" POST /sign 200 ")
+        waiting.discard(re.search(r" minikms\.access\[(\d+)\] ", line)[1])
+    assert len(token_folder.keys) == 1
+
+
+def test_one_of_the_workers_tries_a_wrong_pin(pair, token_folder):
+    token_folder.set("wrong-pin")
+    service = pair()
+    until(lambda: token_folder.attempts)
+    token_folder.end("wrong-pin")
+    for _ in range(20):
+        assert service.status("POST", "/key/generate", GENERATE) == 503
+    assert service.status("GET", "/readyz") == 200
+    assert token_folder.attempts == 1
+
+
+def test_a_call_that_hangs_does_not_keep_the_service_from_ending(pair, token_folder):
+    service = pair("--ready-needs-providers", "--provider-timeout", "1")
+    until_ready(service)
+    until(lambda: service.status("POST", "/key/generate", GENERATE) == 200)
+    token_folder.set("hold")
+    call = threading.Thread(target=service.status, args=("POST", "/sign", SIGN))
+    call.start()
+    service.read_until(" POST /sign 503 ")
+    call.join()
+    code, _ = service.stop(signal.SIGINT)
+    assert code == 0
