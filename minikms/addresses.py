@@ -1,6 +1,8 @@
-"""IP addresses of hosts and callers."""
+"""Addresses of hosts, callers and other services."""
 
 import ipaddress
+
+from yarl import URL
 
 
 def is_loopback(host: str) -> bool:
@@ -35,3 +37,19 @@ def network_of(address: str) -> str:
             return str(ipaddress.ip_network((ip, 64), strict=False))
         ip = ip.ipv4_mapped
     return str(ip)
+
+
+def service_url(text: str) -> URL:
+    """Parse a URL with https, or with http and a loopback host; raises ValueError, a sentence.
+
+    On plain HTTP, an attacker on the network could read and replace the answers.
+    """
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ValueError("The URL is not valid.") from None
+    if not url.host or url.user is not None or url.password is not None:
+        raise ValueError("The URL needs a host, and no user or password.")
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
+        raise ValueError("A URL must be https, unless its host is loopback.")
+    return url

@@ -18,7 +18,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key, import_key
 from yarl import URL
 
-from minikms.addresses import is_loopback
+from minikms.addresses import service_url
 from minikms.small_files import read_small_file
 from minikms.startup_errors import JwtError
 
@@ -167,15 +167,9 @@ def _parse_url(source: str) -> URL | None:
     if not source.lower().startswith(("http:", "https:")):
         return None
     try:
-        url = URL(source)
-    except ValueError:
-        raise JwtError("--jwt-jwks: The URL is not valid.") from None
-    if not url.host or url.user is not None or url.password is not None:
-        raise JwtError("--jwt-jwks: The URL needs a host, and no user or password.")
-    if url.scheme == "http" and not is_loopback(url.host):
-        # On plain HTTP, an attacker on the network could replace the keys.
-        raise JwtError("--jwt-jwks: A URL must be https, unless its host is loopback.")
-    return url
+        return service_url(source)
+    except ValueError as exc:
+        raise JwtError(f"--jwt-jwks: {exc}") from None
 
 
 def _read_file(path: str) -> bytes:

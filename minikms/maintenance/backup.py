@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
-from minikms.store.files import is_open_elsewhere, note_backup
+from minikms.store.files import is_open_elsewhere, note_backup, sync
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.schema import connect, require_askars_schema
 
@@ -34,7 +34,7 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
     with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
         await _fill(new, path, key)
         os.link(new, target)  # never replaces a file
-        _sync(target.parent)
+        sync(target.parent)
     note_backup(path, begun)
 
 
@@ -60,7 +60,7 @@ async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
             for ending in ("wal", "shm", "journal"):
                 Path(f"{path}-{ending}").unlink(missing_ok=True)
             os.replace(new, path)
-            _sync(path.parent)
+            sync(path.parent)
 
 
 async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
@@ -81,7 +81,7 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
     with closing(connect(new, "rw", _TIMEOUT)) as file:
         file.execute("PRAGMA journal_mode = DELETE")  # of a WAL file, Askar makes one
         await _check(file, new)
-    _sync(new)
+    sync(new)
 
 
 async def _check_profiles(location: StoreLocation, key: StoreKey) -> None:
@@ -138,15 +138,6 @@ def _held(path: Path) -> Iterator[None]:
 
 def _in_use(path: Path) -> StoreError:
     return StoreError(f"A process has the store at {path} open: stop it first.")
-
-
-def _sync(path: Path) -> None:
-    """Sync a file, or the names in a folder, to the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 @contextmanager

@@ -136,6 +136,15 @@ def disk_fault(folder: Path) -> str:
     return ""
 
 
+def sync(path: Path) -> None:
+    """Sync a file, or the names in a folder, to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 def note_backup(store: Path, begun: float) -> None:
     """Note the time of a backup in a file beside the store, unless its folder is read-only."""
     note = _note_of_backup(store)
