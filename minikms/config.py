@@ -147,6 +147,9 @@ class Config:
     store_key_method: str = _store(
         "raw", "Kind of the store key: a raw key, or a passphrase for Argon2i.", KEY_METHODS
     )
+    seal_wait: int = _store(
+        60, "Time to wait at the start for a seal that opens the store key.", value="SECONDS"
+    )
     cache_memory: int = _store(
         DEFAULT_MEMORY, "Memory of the cached keys, per process.", limits=(1, None), value="BYTES"
     )

@@ -10,10 +10,11 @@ from minikms.access.tokens import Tokens
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
+from minikms.seals.key_file import read_key
 from minikms.store.askar import new_raw_key
 from minikms.store.entries import find_record, material_of
 from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation, read_key
+from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()
 PASSPHRASE = "correct horse battery staple"

@@ -25,6 +25,7 @@ from minikms.cli.store_options import (
     store_of,
     with_another_key,
 )
+from minikms.cli.store_seal import reseal, seal, seals, unseal
 from minikms.cli.store_upgrade import upgrade
 from minikms.config import ENV_PREFIX
 from minikms.exits import fail
@@ -35,6 +36,7 @@ from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
+from minikms.seals.key_file import seals_of
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
@@ -172,7 +174,14 @@ async def rekey(
 ) -> None:
     """Replace the key that opens a store. MINIKMS_NEW_STORE_KEY may hold the new one."""
     location, key = store_of(options)
-    source = other_key("new", new_key_file, new_key_method, location, generate=generate_key)
+    source = other_key(
+        "new",
+        new_key_file,
+        new_key_method,
+        location,
+        generate=generate_key,
+        seals=seals_of(options["store_key_file"]),
+    )
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database, source as new:
         if new is None:
             raise StoreError("The new key is missing: --new-key-file or MINIKMS_NEW_STORE_KEY.")
@@ -218,7 +227,14 @@ async def copy(
     """
     (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)
-    other = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
+    other = other_key(
+        "to",
+        to_key_file,
+        to_key_method,
+        place,
+        generate=generate_key,
+        seals=seals_of(options["store_key_file"]),
+    )
     registry = registry_of(options)
     profiles = keys = 0
     async with (
@@ -240,6 +256,10 @@ async def copy(
 store.add_command(backup)
 store.add_command(restore)
 store.add_command(upgrade)
+store.add_command(seal)
+store.add_command(seals)
+store.add_command(unseal)
+store.add_command(reseal)
 
 
 @store.command(examples=(f"minikms store verify {ON_A_STORE}",))

@@ -4,7 +4,7 @@ A command that makes a key file removes it if it cannot create the store.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -13,10 +13,12 @@ import click
 from minikms.cli.options import Command, config_of, options_of_config
 from minikms.config import ENV_PREFIX, Config
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.seals.key_file import read_key
+from minikms.seals.opening import seal
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key, open_store
 from minikms.store.database import Database
-from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation, read_key
+from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation
 from minikms.store.secret_files import write_secret
 
 
@@ -83,8 +85,12 @@ def open_database(options: dict[str, Any]) -> AbstractAsyncContextManager[Databa
 
 
 @asynccontextmanager
-async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]:
+async def new_key(
+    file: str, location: StoreLocation, seals: Sequence[str] = ()
+) -> AsyncIterator[StoreKey]:
     """Write a raw key to a new file, for the store that the block creates; raises StoreError.
+
+    With `seals`, the URIs of these, the key is sealed before it is written.
 
     If the block raises StoreError and no store opens with the key, the file is removed, so that the
     command can be repeated. After any other failure the file stays, since the key may be needed.
@@ -93,7 +99,8 @@ async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]
         use = "Omit --generate-key to use it." if os.path.getsize(file) else "It is empty."
         raise StoreError(f"The key file {file} cannot be made: it already exists. {use}")
     key = StoreKey(new_raw_key())
-    write_secret(file, key.secret, "key", StoreError)
+    text = seal(key.secret, seals).dump() if seals else key.secret
+    write_secret(file, text, "key", StoreError)
     try:
         yield key
     except BaseException as exc:
@@ -106,7 +113,8 @@ async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]
                 err=True,
             )
         raise
-    click.echo(f"Made a key in {file}: keep a copy in another place.")
+    sealed = ", sealed by the seals of the other key" if seals else ""
+    click.echo(f"Made a key in {file}{sealed}: keep a copy in another place.")
 
 
 async def _opens(location: StoreLocation, key: StoreKey) -> bool:
@@ -121,12 +129,21 @@ async def _opens(location: StoreLocation, key: StoreKey) -> bool:
 
 @asynccontextmanager
 async def other_key(
-    name: str, file: str | None, method: str | None, location: StoreLocation, *, generate: bool
+    name: str,
+    file: str | None,
+    method: str | None,
+    location: StoreLocation,
+    *,
+    generate: bool,
+    seals: Sequence[str],
 ) -> AsyncIterator[StoreKey | None]:
-    """Yield the second key of a command, or None if it is not given; `generate` makes it."""
+    """Yield the second key of a command, or None if it is not given.
+
+    `generate` makes it, sealed by `seals`.
+    """
     text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
     if generate:
-        async with new_key(require_place(name, file, method), location) as key:
+        async with new_key(require_place(name, file, method), location, seals) as key:
             yield key
     elif file or text:
         yield read_key(file or "", text, method or "raw")

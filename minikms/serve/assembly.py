@@ -24,12 +24,13 @@ from minikms.keys.sweeper import sweeping
 from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
+from minikms.seals.key_file import read_key
 from minikms.serve.garbage import spare
 from minikms.serve.last_use import storing_last_uses
 from minikms.startup_errors import AccessError, TracesError
 from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation, read_key
+from minikms.store.location import StoreLocation
 from minikms.web import seeds
 from minikms.web.app import create_app
 from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOKENS

@@ -4,6 +4,7 @@ This module does not import the web: a parent answers no calls.
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -12,6 +13,7 @@ from minikms.addresses import is_loopback, local_address, url_host
 from minikms.config import Config
 from minikms.doors.registry import installed_doors
 from minikms.exits import fail
+from minikms.seals.key_file import read_key
 from minikms.startup_errors import SetupError
 from minikms.store.location import StoreLocation
 
@@ -26,6 +28,17 @@ SHUTDOWN_TIMEOUT: Final = 30.0
 def takes_sighup(config: Config) -> bool:
     """Tell whether SIGHUP has a use: to reload certificates or to reopen an audit log."""
     return bool(config.tls_cert or config.audit_log)
+
+
+def with_store_key(config: Config) -> Config:
+    """Return the configuration with the store key itself, if it names a file; raises StoreError.
+
+    So a sealed key is unsealed once, and processes that replace others need no seal.
+    """
+    if not config.store_key_file or not StoreLocation.parse(config.store).persistent:
+        return config
+    key = read_key(config.store_key_file, "", config.store_key_method, wait=config.seal_wait)
+    return dataclasses.replace(config, store_key=key.secret, store_key_file="")
 
 
 def announce(config: Config, addresses: Sequence[Any]) -> None:

@@ -21,6 +21,7 @@ from minikms.serve.lifecycle import (
     announce,
     exit_on_startup_error,
     takes_sighup,
+    with_store_key,
 )
 from minikms.serve.listener import Listener, places_of
 from minikms.serve.worker_pipe import WorkerEnd, follow_parent
@@ -40,6 +41,7 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=parent is not None)
     with exit_on_startup_error():
+        config = with_store_key(config)
         with garbage.growing():
             app = create_service(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -47,7 +47,7 @@ def run(config: Config) -> NoReturn:
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=True)
     with lifecycle.exit_on_startup_error():
-        sys.exit(asyncio.run(_Workers(config).run()))
+        sys.exit(asyncio.run(_Workers(lifecycle.with_store_key(config)).run()))
 
 
 class _Worker(NamedTuple):

@@ -9,7 +9,6 @@ from typing import Final, Literal, Self
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from minikms.startup_errors import StoreError
-from minikms.store.secret_files import read_secret
 
 Backend = Literal["memory", "sqlite", "postgres"]
 
@@ -215,14 +214,3 @@ class StoreKey:
     def askar_method(self) -> str:
         """Askar's name of the method."""
         return "raw" if self.method == "raw" else f"kdf:{self.method}"
-
-
-def read_key(file: str, text: str, method: str) -> StoreKey:
-    """The key in `file`, or `text` itself if `file` is empty; raises StoreError."""
-    if not file:
-        if not text:
-            raise StoreError(
-                "A store that is kept needs its key: --store-key-file or MINIKMS_STORE_KEY."
-            )
-        return StoreKey(text, method)
-    return StoreKey(read_secret(file, "key", StoreError), method)

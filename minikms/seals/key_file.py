@@ -1,0 +1,42 @@
+"""The file of a store key, plain or sealed."""
+
+from minikms.seals.envelope import Envelope
+from minikms.seals.opening import unseal
+from minikms.startup_errors import StoreError
+from minikms.store.location import StoreKey
+from minikms.store.secret_files import read_private, secret_of
+
+
+def read_key(file: str, text: str, method: str, *, wait: float = 0.0) -> StoreKey:
+    """The key in `file`, or `text` itself if `file` is empty; raises StoreError.
+
+    Seals of the key that are away are tried again for `wait` seconds.
+    """
+    if not file:
+        if not text:
+            raise StoreError(
+                "A store that is kept needs its key: --store-key-file or MINIKMS_STORE_KEY."
+            )
+        return StoreKey(text, method)
+    content = read_private(file, "key", StoreError)
+    if envelope := _parse(file, content):
+        return StoreKey(unseal(envelope, file, wait), method)
+    return StoreKey(secret_of(content, file, "key", StoreError), method)
+
+
+def seals_of(file: str) -> list[str]:
+    """The URIs of the seals of the key in a file, none of a plain key; raises StoreError."""
+    envelope = read_envelope(file) if file else None
+    return [key.uri for key in envelope.keys] if envelope else []
+
+
+def read_envelope(file: str) -> Envelope | None:
+    """The envelope in a key file, or None if its key is plain; raises StoreError."""
+    return _parse(file, read_private(file, "key", StoreError))
+
+
+def _parse(file: str, content: str) -> Envelope | None:
+    try:
+        return Envelope.parse(content)
+    except ValueError as exc:
+        raise StoreError(f"The sealed key file {file} cannot be read: {exc}.") from None

@@ -1,0 +1,48 @@
+"""The plugin interface of a seal: a device or a service that encrypts the key of a store."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from urllib.parse import unquote
+
+
+class SealUnavailable(Exception):
+    """A seal that does not work now, and may work later. Its text is one sentence, no secret."""
+
+
+class SealFault(SealUnavailable):
+    """A seal that is not tried again in this process: it would fail again, or lock a token."""
+
+
+class Seal(ABC):
+    """Encrypts the key of a store with a key that never leaves a device or a service.
+
+    An entry point of the group `minikms.seals` has its class, under the scheme of its URIs. Its
+    methods connect anew, each in a thread of its own, and raise SealUnavailable or SealFault. A
+    call that takes longer than 15 seconds is given up.
+    """
+
+    @abstractmethod
+    def __init__(self, uri: str) -> None:
+        """Read a URI, which names files of secrets and has no secret itself; connects to nothing.
+
+        Raises ValueError with one sentence that does not quote the URI.
+        """
+
+    @abstractmethod
+    def seal(self, secret: bytes, associated_data: bytes) -> bytes:
+        """Encrypt a secret of up to 2,048 bytes, and bind the ciphertext to the associated data."""
+
+    @abstractmethod
+    def unseal(self, ciphertext: bytes, associated_data: bytes) -> bytes:
+        """Decrypt a ciphertext of `seal`; raises SealFault if it or the associated data differ."""
+
+
+def seal_options(query: str, names: Collection[str]) -> dict[str, str]:
+    """Return the options behind the `?` of a URI; raises ValueError for an unknown one."""
+    options = {}
+    for each in query.split("&") if query else ():
+        name, _, value = each.partition("=")
+        if name not in names or name in options or not value:
+            raise ValueError(f"Its options, each with a value, are: {', '.join(names)}.")
+        options[name] = unquote(value)
+    return options

@@ -1,0 +1,66 @@
+"""The file of a store key, plain or sealed."""
+
+import os
+
+import pytest
+from stores import write_key
+
+from minikms.seals.key_file import read_key, seals_of
+from minikms.seals.opening import seal
+from minikms.startup_errors import StoreError
+from minikms.store.location import StoreKey
+from minikms.store.secret_files import replace_secret
+
+SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_key(tmp_path / "store.key", SECRET)
+
+
+def test_either_form_is_read(file, one):
+    assert read_key(file, "", "raw") == StoreKey(SECRET)
+    assert seals_of(file) == []
+    replace_secret(file, seal(SECRET, (one.uri,)).dump(), "key", StoreError)
+    assert read_key(file, "", "argon2i") == StoreKey(SECRET, "argon2i")
+    assert seals_of(file) == [one.uri]
+
+
+@pytest.mark.parametrize("passphrase", ["{", '{"minikms": "sealed store key"}', "ü" * 1024])
+def test_any_passphrase_may_be_sealed(file, one, passphrase):
+    replace_secret(file, passphrase, "key", StoreError)
+    assert read_key(file, "", "argon2i").secret == passphrase
+    replace_secret(file, seal(passphrase, (one.uri,)).dump(), "key", StoreError)
+    assert read_key(file, "", "argon2i").secret == passphrase
+
+
+def test_a_sealed_file_is_refused_if_others_can_read_it(file, one):
+    replace_secret(file, seal(SECRET, (one.uri,)).dump(), "key", StoreError)
+    os.chmod(file, 0o644)
+    with pytest.raises(StoreError, match="open to others"):
+        read_key(file, "", "raw")
+
+
+def test_without_a_file_the_text_is_the_key():
+    assert read_key("", SECRET, "raw") == StoreKey(SECRET)
+    assert seals_of("") == []
+    with pytest.raises(StoreError, match="MINIKMS_STORE_KEY"):
+        read_key("", "", "raw")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: run pytest as a user")
+def test_a_file_in_a_folder_that_cannot_be_written_stays(file, tmp_path):
+    os.chmod(tmp_path, 0o500)
+    try:
+        with pytest.raises(StoreError, match="cannot be replaced"):
+            replace_secret(file, "other", "key", StoreError)
+    finally:
+        os.chmod(tmp_path, 0o700)
+    assert read_key(file, "", "raw").secret == SECRET
+
+
+def test_a_file_that_is_gone_is_not_made(tmp_path):
+    with pytest.raises(StoreError, match="cannot be replaced"):
+        replace_secret(str(tmp_path / "none"), "other", "key", StoreError)
+    assert os.listdir(tmp_path) == []

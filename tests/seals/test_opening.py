@@ -1,0 +1,183 @@
+"""A store key that several seals encrypt, each of which opens it."""
+
+import json
+import logging
+
+import pytest
+
+from minikms.seals import opening
+from minikms.seals.envelope import Envelope
+from minikms.seals.opening import seal, unseal
+from minikms.startup_errors import StoreError
+
+SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
+
+
+@pytest.fixture
+def sealed(one, two):
+    """The envelope of a key with two seals, each of which was called twice: to seal and to open."""
+    envelope = seal(SECRET, (one.uri, two.uri))
+    assert (one.calls, two.calls) == (2, 2)
+    return envelope
+
+
+def test_the_first_seal_opens_it_alone(sealed, one, two):
+    assert unseal(sealed, "store.key", 0) == SECRET
+    assert (one.calls, two.calls) == (3, 2)
+
+
+@pytest.mark.parametrize("fault", ["away", "refuses", "fails"])
+@pytest.mark.parametrize("faulty", ["one", "two"])
+def test_either_seal_opens_it_without_the_other(sealed, request, fault, faulty, caplog):
+    request.getfixturevalue(faulty).begin(fault)
+    assert unseal(sealed, "store.key", 0) == SECRET
+    warned = [line.message for line in caplog.records if line.levelno == logging.WARNING]
+    assert len(warned) == (faulty == "one")
+
+
+def test_without_any_seal_one_sentence_names_the_cause_of_each(sealed, one, two):
+    one.begin("away")
+    two.begin("refuses")
+    with pytest.raises(StoreError) as error:
+        unseal(sealed, "store.key", 0)
+    assert str(error.value) == (
+        f"No seal opens the store key in store.key: {two.uri}: It refuses the PIN; "
+        f"{one.uri}: It is away."
+    )
+
+
+def test_a_seal_that_comes_back_in_time_opens_it(sealed, one, two, monkeypatch, caplog):
+    monkeypatch.setattr(opening, "_PAUSE", 0.01)
+    one.begin("away")
+    two.begin("refuses")
+    one.end_once("away", two)
+    assert unseal(sealed, "store.key", 20) == SECRET
+    assert two.calls == 3  # a PIN is not tried again
+    told = [line.message for line in caplog.records if "tried again" in line.message]
+    assert len(told) == 1  # not once for each try
+
+
+def test_a_wait_ends_with_its_time_or_with_the_last_seal_that_may_come_back(sealed, one, two):
+    one.begin("away")
+    two.begin("refuses")
+    with pytest.raises(StoreError):
+        unseal(sealed, "store.key", 0.01)
+    assert one.calls >= 3
+    assert two.calls == 3
+    one.begin("refuses")
+    one.end("away")
+    with pytest.raises(StoreError):
+        unseal(sealed, "store.key", 600)
+
+
+def test_a_seal_that_hangs_leaves_the_others_their_turn(sealed, one, monkeypatch):
+    monkeypatch.setattr(opening, "_LIMIT", 0.05)
+    one.begin("hangs")
+    assert unseal(sealed, "store.key", 0) == SECRET
+    one.end("hangs")
+
+
+def test_a_seal_that_is_not_installed_any_more_leaves_the_others_their_turn(sealed):
+    first, second = sealed.keys
+    gone = sealed._replace(keys=(first._replace(uri="gone:it"), second))
+    assert unseal(gone, "store.key", 0) == SECRET
+
+
+@pytest.mark.parametrize("fault", ["away", "refuses", "fails", "lies"])
+def test_sealing_needs_every_seal(one, two, fault):
+    two.begin(fault)
+    with pytest.raises(StoreError, match=f"^{two.uri} does not"):
+        seal(SECRET, (one.uri, two.uri))
+
+
+def test_no_error_and_no_log_line_has_the_key(sealed, one, two, caplog):
+    caplog.set_level(logging.DEBUG)
+    one.begin("fails")  # with an exception that has its key
+    assert unseal(sealed, "store.key", 0) == SECRET
+    two.begin("fails")
+    with pytest.raises(StoreError) as error:
+        unseal(sealed, "store.key", 0)
+    written = caplog.text + str(error.value) + repr(sealed)
+    for secret in (SECRET, (one.folder / "key").read_bytes().hex()):
+        assert secret not in written
+
+
+@pytest.mark.parametrize(
+    "uri", ["s.secret", "unknown:s.secret", "toy:s.secret", ":s.secret", "", "toy"]
+)
+def test_a_uri_that_is_not_of_a_seal_is_not_shown(one, uri):
+    with pytest.raises(StoreError) as error:
+        seal(SECRET, (uri,))
+    assert "s.secret" not in str(error.value)
+
+
+def test_no_seal_is_named_twice(one):
+    with pytest.raises(StoreError, match="named once"):
+        seal(SECRET, (one.uri, one.uri))
+
+
+def test_another_envelope_has_another_id_and_other_ciphertexts(sealed, one, two):
+    other = seal(SECRET, (one.uri, two.uri))
+    assert other.id != sealed.id
+    mixed = sealed._replace(keys=other.keys)
+    with pytest.raises(StoreError, match="has not made the ciphertext"):
+        unseal(mixed, "store.key", 0)
+
+
+def test_a_changed_byte_is_found_in_each_member(sealed, one):
+    document = json.loads(sealed._replace(keys=sealed.keys[:1]).dump())
+    (only,) = document["seals"]
+    changed = (
+        {"minikms": "sealed store kez"},
+        {"version": 0},
+        {"version": 2},
+        {"version": "1"},
+        {"id": f"{'B' if sealed.id[0] == 'A' else 'A'}{sealed.id[1:]}"},
+        {"id": 1},
+        {"seals": []},
+        {"seals": [only] * 9},
+        {"seals": [{**only, "ciphertext": f"!{only['ciphertext'][1:]}"}]},
+        {"seals": [{**only, "ciphertext": f"AAAA{only['ciphertext'][4:]}"}]},
+        {"seals": [{**only, "uri": f"{one.uri}x"}]},
+        {"seals": [{**only, "more": 1}]},
+        {"seals": [{"uri": one.uri}]},
+        {"more": 1},
+    )
+    for change in changed:
+        text = json.dumps({**document, **change}, indent=1)
+        with pytest.raises((ValueError, StoreError)):
+            unseal(Envelope.parse(text), "store.key", 0)
+    for name in document:
+        left = {each: value for each, value in document.items() if each != name}
+        with pytest.raises(ValueError, match="damaged"):
+            Envelope.parse(json.dumps(left, indent=1))
+
+
+def test_after_a_changed_byte_the_key_is_the_same_or_does_not_open(sealed):
+    text = sealed.dump()
+    for place in range(3, len(text), 11):  # each takes a millisecond
+        changed = f"{text[:place]}{chr(ord(text[place]) ^ 1)}{text[place + 1 :]}"
+        try:
+            envelope = Envelope.parse(changed)
+            if envelope:
+                assert unseal(envelope, "store.key", 0) == SECRET
+            else:
+                assert len(changed.splitlines()) > 1  # which is refused as a plain key
+        except (ValueError, StoreError):
+            pass
+
+
+def test_a_key_and_seals_that_do_not_fit_into_a_key_file_are_refused(one):
+    with pytest.raises(StoreError, match="2,048"):
+        seal("é" * 1025, (one.uri,))
+    with pytest.raises(StoreError, match="up to 8"):
+        seal(SECRET, [f"{one.uri}{n}" for n in range(9)])
+
+
+def test_an_envelope_is_read_back(sealed):
+    assert Envelope.parse(sealed.dump()) == sealed
+
+
+@pytest.mark.parametrize("key", [SECRET, "{", '{"a": "passphrase"}', "two\nlines"])
+def test_a_plain_key_is_not_an_envelope(key):
+    assert Envelope.parse(f"{key}\n") is None

@@ -1,0 +1,96 @@
+"""Services on a store whose key is sealed."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from stores import new_store, refused
+
+from minikms.config import Config
+from minikms.seals import opening
+from minikms.seals.key_file import read_key
+from minikms.seals.opening import seal
+from minikms.serve.lifecycle import with_store_key
+from minikms.store.secret_files import replace_secret
+
+
+@pytest.fixture
+def store(tmp_path, one, two):
+    """The options of a store whose key has two seals."""
+    options = [*new_store(tmp_path), "--auth", "none", "--seal-wait", "0"]
+    envelope = seal(read_key(options[3], "", "raw").secret, (one.uri, two.uri))
+    replace_secret(options[3], envelope.dump(), "key", OSError)
+    return options
+
+
+@pytest.fixture
+def key(store):
+    return read_key(store[3], "", "raw").secret
+
+
+def pids(service):
+    started = re.findall(r"(worker \d+) is process (\d+)", "".join(service.lines))
+    return {name: int(process) for name, process in started}
+
+
+@pytest.mark.process
+def test_workers_are_replaced_while_every_seal_is_away(serve, store, key, one, two):
+    service = serve("--port", "0", "--workers", "2", "--log-level", "debug", *store)
+    made = service.status("POST", "/key/generate", b'{"alg":"ed25519","alias":"k"}')
+    assert made == 200
+    asked = one.calls, two.calls
+    one.begin("away")
+    two.begin("refuses")
+    os.unlink(store[3])
+    for name, process in pids(service).items():
+        os.kill(process, signal.SIGKILL)
+        service.read_until(f"{name} is process ")
+        assert service.status("POST", "/sign", b'{"alias":"k","data":"aGVsbG8"}') == 200
+    assert (one.calls, two.calls) == asked
+    for process in (service.process.pid, *pids(service).values()):
+        for name in ("cmdline", "environ"):
+            assert key.encode() not in Path(f"/proc/{process}/{name}").read_bytes()
+    _, rest = service.stop()
+    assert key not in "".join(service.lines) + rest
+
+
+@pytest.mark.process
+def test_without_any_seal_the_service_ends_with_one_sentence(run, store, one, two):
+    one.begin("away")
+    two.begin("refuses")
+    line = refused(run("serve", "--port", "0", "--workers", "2", *store))
+    assert "It is away" in line
+    assert "It refuses the PIN" in line
+    assert (one.calls, two.calls) == (3, 3)  # to seal, and now
+
+
+@pytest.mark.process
+def test_a_service_that_waits_is_stopped_at_once(serve, store, one, two):
+    one.begin("away")
+    two.begin("away")
+    service = serve("--port", "0", *store, "--seal-wait", "600", wait=False)
+    service.read_until("tried again")
+    code, _ = service.stop()
+    assert code == -signal.SIGTERM
+
+
+def test_a_configuration_waits_for_a_seal(store, key, one, two, monkeypatch):
+    monkeypatch.setattr(opening, "_PAUSE", 0.01)
+    one.begin("away")
+    two.begin("refuses")
+    before = two.calls
+    one.end_once("away", two)
+    config = with_store_key(Config(store=store[1], store_key_file=store[3]))
+    assert (config.store_key, config.store_key_file) == (key, "")
+    assert two.calls == before + 1  # a PIN is tried once
+    assert key not in repr(config)
+    assert with_store_key(config) is config
+
+
+def test_a_store_in_memory_needs_no_seal(store, one, two):
+    one.begin("away")
+    two.begin("away")
+    config = Config(store_key_file=store[3])
+    assert with_store_key(config) is config
