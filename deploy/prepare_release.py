@@ -16,6 +16,8 @@ PLACES = (
     ("clients/python/pyproject.toml", '\nversion = "{}"'),
     ("integrations/acapy/pyproject.toml", '\nversion = "{}"'),
     ("integrations/acapy/pyproject.toml", '"minikms-client=={}"'),
+    ("integrations/pkcs11/pyproject.toml", '\nversion = "{}"'),
+    ("integrations/pkcs11/pyproject.toml", '"minikms-server=={}"'),
     ("integrations/credo/package.json", '"version": "{}"'),
     ("integrations/credo/README.md", "minikms-credo-{}.tgz"),
     ("deploy/helm/minikms/Chart.yaml", "\nversion: {}\n"),

@@ -32,6 +32,7 @@ _BESIDE: Final = {
     "clients/python/README.md": "client-python.md",
     "integrations/acapy/README.md": "client-acapy.md",
     "integrations/credo/README.md": "client-credo.md",
+    "integrations/pkcs11/README.md": "provider-pkcs11.md",
 }
 
 _LINK: Final = re.compile(

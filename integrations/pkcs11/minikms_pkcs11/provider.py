@@ -1,0 +1,161 @@
+"""The provider `pkcs11`: makes key pairs in a token, and signs with them."""
+
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any, ClassVar, Final
+
+import pkcs11
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization as ser
+from pkcs11 import Attribute, ObjectClass
+
+from minikms.plugin import (
+    KEY_ID_SIZE,
+    KeyUnreadable,
+    Provider,
+    ProviderKey,
+    ProviderStatus,
+    ProviderUnavailable,
+    Scheme,
+    UnsupportedOption,
+)
+from minikms_pkcs11.connection import REFUSALS, Connection, TokenSession
+from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, PublicKey
+from minikms_pkcs11.signing import normalized, signing, verify
+from minikms_pkcs11.uri import TokenUri
+
+# Of each session, some 3 KB for each key.
+_MOST_HANDLES: Final = 500
+
+
+class _KeyHandle:
+    """A private key in a session, and the public key that the store has of it."""
+
+    __slots__ = ("_private", "_public")
+
+    def __init__(self, private: Any, public: PublicKey) -> None:
+        self._private = private
+        self._public = public
+
+    def sign(self, data: bytes, scheme: Scheme) -> bytes:
+        call = signing(data, scheme)
+        signature: bytes = self._private.sign(
+            call.data, mechanism=call.mechanism, mechanism_param=call.parameter
+        )
+        return normalized(self._public, signature)
+
+
+class Pkcs11Provider(Provider):
+    """Keys in the token that a `pkcs11:` URI names (RFC 7512)."""
+
+    api_version: ClassVar[int] = 2
+
+    def __init__(self, uri: str) -> None:
+        self._connection = Connection(TokenUri.parse(uri))
+
+    def open(self) -> None:
+        self._connection.open()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def status(self) -> ProviderStatus:
+        of = self._connection
+        return ProviderStatus(of.is_connected, of.detail, of.sessions, of.reconnects)
+
+    def algorithms(self) -> frozenset[str]:
+        with self._connection.session() as session:
+            slot = session.raw.token.slot
+            mechanisms = frozenset(slot.get_mechanisms())
+            return frozenset(
+                name for name, kind in KINDS.items() if kind.is_offered(slot, mechanisms)
+            )
+
+    def make(self, algorithm: str, key_id: bytes) -> ProviderKey:
+        kind = KINDS[algorithm]
+        with self._connection.session() as session:
+            try:
+                public, private = kind.make(session.raw, key_id)
+            except pkcs11.DeviceMemory as error:
+                raise ProviderUnavailable("The token is full.") from error
+            except REFUSALS as error:
+                raise UnsupportedOption(
+                    "The token does not make keys of this algorithm."
+                ) from error
+            try:
+                _require_protection(private)
+                encoded = kind.public(public).public_bytes(
+                    ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo
+                )
+            except BaseException:
+                for half in (public, private):
+                    with suppress(pkcs11.PKCS11Error):
+                        half.destroy()
+                raise
+            return ProviderKey(session.serial, key_id, encoded)
+
+    def sign(self, key: ProviderKey, data: bytes, scheme: Scheme) -> bytes:
+        with self._connection.session() as session:
+            try:
+                if handle := session.keys.get(key.key_id):
+                    # Unless another process destroyed the object.
+                    with suppress(pkcs11.KeyHandleInvalid, pkcs11.ObjectHandleInvalid):
+                        signature: bytes = handle.sign(data, scheme)
+                        return signature
+                return self._sign_first(session, key, data, scheme)
+            except REFUSALS as error:
+                raise UnsupportedOption("The token does not sign in this way.") from error
+
+    def find(self) -> Collection[bytes]:
+        with self._connection.session() as session:
+            found = {each[Attribute.ID] for each in _objects(session, ObjectClass.PRIVATE_KEY)}
+            session.require_sight()
+            return {key_id for key_id in found if len(key_id) == KEY_ID_SIZE}
+
+    def destroy(self, key_id: bytes) -> None:
+        with self._connection.session() as session:
+            # The private half last, since `find` goes by it.
+            for half in (ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):
+                found = _objects(session, half, key_id)
+                for each in found:
+                    with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed it
+                        each.destroy()
+                if not found:
+                    session.require_sight()
+
+    def _sign_first(
+        self, session: TokenSession, key: ProviderKey, data: bytes, scheme: Scheme
+    ) -> bytes:
+        """Sign with a new handle, and keep it if the signature is right.
+
+        Raises KeyUnreadable if the token has no such key, or another one in its place.
+        """
+        session.keys.pop(key.key_id, None)
+        found = _objects(session, ObjectClass.PRIVATE_KEY, key.key_id)
+        if not found:
+            session.require_sight()
+            raise KeyUnreadable("The token does not have the key.")
+        public: Any = ser.load_der_public_key(key.public)
+        handle = _KeyHandle(found[0], public)
+        signature = handle.sign(data, scheme)
+        try:
+            verify(public, data, scheme, signature)
+        except InvalidSignature:
+            raise KeyUnreadable("The token signs with another key.") from None
+        if len(session.keys) >= _MOST_HANDLES:
+            del session.keys[next(iter(session.keys))]
+        session.keys[key.key_id] = handle
+        return signature
+
+
+def _objects(session: TokenSession, half: ObjectClass, key_id: bytes | None = None) -> list[Any]:
+    """The halves of key pairs that Mini KMS made, of all or of one."""
+    wanted: dict[Attribute, Any] = {Attribute.CLASS: half, Attribute.LABEL: LABEL}
+    if key_id is not None:
+        wanted[Attribute.ID] = key_id
+    return list(session.raw.get_objects(wanted))
+
+
+def _require_protection(private: Any) -> None:
+    if any(private[attribute] is not value for attribute, value in PROTECTED.items()):
+        raise UnsupportedOption("The token would let private keys be extracted.")
