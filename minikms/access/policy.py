@@ -169,15 +169,15 @@ class TokenAccess:
         found = self._cache.get(_hash_of(text))
         if found is None or found.record.expired:
             return None
-        if found.period != self._tokens.period:
+        if found.period != self._tokens.uses.period:
             self._note_use(found)
         return found.caller
 
     def _note_use(self, found: _CachedToken) -> None:
         """Note the first use of a token in this period."""
-        found.period = self._tokens.period
+        found.period = self._tokens.uses.period
         if found.caller.token:  # the operator's is not in the store
-            self._tokens.uses[found.caller.token] = time.time_ns()
+            self._tokens.uses.times[found.caller.token] = time.time_ns()
 
     async def _authenticate(
         self, text: str, token_hash: bytes, lock: AbstractAsyncContextManager[None]
@@ -194,7 +194,7 @@ class TokenAccess:
                 found = self._cache.get(token_hash) or await self._read(token, token_hash)
         if found is None or found.record.expired:
             return None
-        if found.period != self._tokens.period:
+        if found.period != self._tokens.uses.period:
             self._note_use(found)
         return found.caller
 

@@ -19,6 +19,7 @@ import orjson
 
 from minikms.errors import TokenNotFound, Unauthenticated
 from minikms.events import set_token
+from minikms.noted_uses import NotedUses
 from minikms.records import SECOND
 from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
@@ -117,13 +118,12 @@ class TokenRecord:
 class Tokens:
     """The tokens of a store, kept in a profile that callers cannot reach.
 
-    `uses` has the first use of each token in this `period`, which ends when they are stored.
+    `uses` are the uses that are not stored yet, by the ids of tokens.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.uses: dict[str, int] = {}
-        self.period = 1
+        self.uses = NotedUses[str]()
 
     @property
     def counters(self) -> ChangeCounters:
@@ -177,25 +177,19 @@ class Tokens:
 
     def _with_last_use(self, row: Entry) -> TokenRecord:
         record = TokenRecord.from_bytes(row.value)
-        last = max(_last_use(row), self.uses.get(record.id, 0))
+        last = max(_last_use(row), self.uses.times.get(record.id, 0))
         return replace(record, last_used=last or None)
 
     async def write_last_uses(self) -> None:
-        """Store the times of uses since the last call.
-
-        If it raises, as for StoreUnavailable, the next call stores them.
-        """
-        uses, self.uses = self.uses, {}
-        self.period += 1
-        try:
-            ids = sorted(uses)  # processes lock rows of PostgreSQL in one order
-            for start in range(0, len(ids), _TOGETHER):
-                await self._write({each: uses[each] for each in ids[start : start + _TOGETHER]})
-        except BaseException:
-            self.uses = uses | self.uses
-            raise
+        """Store the times of uses since the last call, as `NotedUses.store` does."""
+        await self.uses.store(self._write)
 
     async def _write(self, uses: Mapping[str, int]) -> None:
+        ids = sorted(uses)  # processes lock rows of PostgreSQL in one order
+        for start in range(0, len(ids), _TOGETHER):
+            await self._write_some({each: uses[each] for each in ids[start : start + _TOGETHER]})
+
+    async def _write_some(self, uses: Mapping[str, int]) -> None:
         async def work(session: Transaction) -> None:
             for token_id, at in uses.items():
                 entry = await session.fetch(TOKENS, token_id, for_update=True)

@@ -45,7 +45,7 @@ class LastUseOperations(KeyOperations):
             profile, [int(each.seq or 0) for each in records]
         )
         for record, at in zip(records, stored, strict=True):
-            last = max(at, self._uses.get((profile, record.seq), 0))
+            last = max(at, self._uses.times.get((profile, record.seq), 0))
             # An earlier time is another key's, whose profile was removed and made again.
             used = last // SECOND >= record.created // SECOND
             record.set_last_use(max(last, record.created) if used else None, since)
@@ -59,19 +59,10 @@ class LastUseOperations(KeyOperations):
         return list(dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)]))
 
     async def write_last_uses(self) -> None:
-        """Store the times of uses since the last call.
-
-        If it raises, as for StoreUnavailable, the next call stores them.
-        """
-        uses, self._uses = self._uses, {}
-        self._period += 1
-        try:
-            await self._last_uses.write(uses)
-        except BaseException:
-            self._uses = uses | self._uses
-            raise
+        """Store the times of uses since the last call, as `NotedUses.store` does."""
+        await self._uses.store(self._last_uses.write)
 
     @property
     def unwritten_uses(self) -> int:
         """The number of keys whose last use is not stored yet."""
-        return len(self._uses)
+        return len(self._uses.times)

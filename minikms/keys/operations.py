@@ -28,6 +28,7 @@ from minikms.keys.operation import (
 from minikms.keys.providers import Providers, RunningProvider
 from minikms.keys.rates import KeyRates
 from minikms.keys.threads import Batches, is_slow, run
+from minikms.noted_uses import NotedUses
 from minikms.plugin.bound import BoundSigner
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
@@ -90,10 +91,8 @@ class KeyOperations:
         )
         self.batches = Batches()
         self._rates = KeyRates(rates or RateTable(), store)
-        # The first use of each key in this period, which ends when these times are stored: the
-        # profile and the `seq` of the key, and the time.
-        self._uses: dict[tuple[str, str], int] = {}
-        self._period = 1
+        # By the profile and the `seq` of each key.
+        self._uses = NotedUses[tuple[str, str]]()
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key; raises KeyNotFound or AliasNotFound."""
@@ -225,12 +224,12 @@ class KeyOperations:
 
         def permit(record: KeyRecord) -> None:
             nonlocal opened, usable
-            opened = CachedKey(record, period=self._period)
+            opened = CachedKey(record, period=self._uses.period)
             usable = self._usable(opened, ref.alias, user)
 
         pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, permit)
-        self._uses[profile, record.seq] = time.time_ns()
+        self._uses.times[profile, record.seq] = time.time_ns()
         usable.material = opened.key = usable.algorithm.unpack(stored)
         keep_in_cache(pending, profile, opened)
         return usable
@@ -311,9 +310,9 @@ class KeyOperations:
         key.material = found.public if key.use.is_public else found.key
         if key.material is None:
             return None
-        if found.period != self._period:
-            found.period = self._period
-            self._uses[profile, found.record.seq] = time.time_ns()
+        if found.period != self._uses.period:
+            found.period = self._uses.period
+            self._uses.times[profile, found.record.seq] = time.time_ns()
         return key
 
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:

@@ -1,0 +1,33 @@
+"""Times of last uses that are not stored yet, of keys or of tokens."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+NameT = TypeVar("NameT")
+
+
+class NotedUses(Generic[NameT]):
+    """The time of the first use of each name in this `period`, in nanoseconds.
+
+    A cache remembers the last period in which it noted each name, so that further uses in the same
+    one cost nothing.
+    """
+
+    __slots__ = ("period", "times")
+
+    def __init__(self) -> None:
+        self.times: dict[NameT, int] = {}
+        self.period = 1
+
+    async def store(self, write: Callable[[Mapping[NameT, int]], Awaitable[None]]) -> None:
+        """Store the times by `write`, and begin the next period.
+
+        If it raises, as for StoreUnavailable, the next call stores them.
+        """
+        times, self.times = self.times, {}
+        self.period += 1
+        try:
+            await write(times)
+        except BaseException:
+            self.times = times | self.times
+            raise
