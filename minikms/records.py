@@ -430,7 +430,8 @@ class KeyRecord:
 
         The record has its last use. Uses were noted all the time, or it is false.
         """
-        return length is None or (self.last_used or self.noted_since) + length <= time.time_ns()
+        known = max(self.last_used or 0, self.noted_since)
+        return length is None or known + length <= time.time_ns()
 
     def set_last_use(self, at: int | None, since: int) -> None:
         """Set the time of its last use, and the time from which on uses are noted.

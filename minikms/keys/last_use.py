@@ -41,10 +41,8 @@ class LastUseOperations(KeyOperations):
         records = list(records)
         if not records:
             return
-        since, stored = await self._last_uses.read(
-            profile, [int(each.seq or 0) for each in records]
-        )
-        for record, at in zip(records, stored, strict=True):
+        stored = await self._last_uses.read(profile, [int(each.seq or 0) for each in records])
+        for record, (since, at) in zip(records, stored, strict=True):
             last = max(at, self._uses.times.get((profile, record.seq), 0))
             # An earlier time is another key's, whose profile was removed and made again.
             used = last // SECOND >= record.created // SECOND

@@ -180,7 +180,7 @@ class ProfileDirectory:
 
     async def askar_profile(self, name: str) -> str:
         """Askar's name of a profile by the directory alone; raises ProfileNotFound."""
-        askar_profile, _ = await self._calls.run(partial(self._named, name), write=True)
+        askar_profile, _ = await self._calls.run(partial(self._named, name))
         return askar_profile
 
     async def settings_of(self, name: str) -> ProfileSettings:

@@ -40,6 +40,14 @@ _REMEMBERED: Final = 1000
 _FRESH: Final = 60.0
 
 
+class _Remembered(NamedTuple):
+    """The entry of a group, and when the store was asked for it; `known` if it could be read."""
+
+    value: bytes = b""
+    asked: float = -_FRESH
+    known: bool = False
+
+
 class _Group(NamedTuple):
     """The keys of one of Askar's profiles at 256 places, which share an entry."""
 
@@ -58,8 +66,7 @@ class LastUses:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._since = 0
-        # The entry of each group, and when it was read.
-        self._remembered: dict[_Group, tuple[bytes, float]] = {}
+        self._remembered: dict[_Group, _Remembered] = {}
 
     async def write(self, uses: Mapping[Used, int]) -> None:
         """Store times in nanoseconds, unless later ones are stored."""
@@ -100,31 +107,39 @@ class LastUses:
             await self._database.run_own(make, write=True)
 
     async def _begun(self) -> int:
-        """The time from which on uses are noted, in nanoseconds; 0 if it is not stored yet."""
+        """The time from which on uses are noted, in nanoseconds; 0 if it is not known."""
 
         async def find(session: Session) -> int:
-            entry = await session.fetch(USES, SINCE)
-            return 0 if entry is None else int(entry.value)
+            with suppress(UndecryptableError):  # a damaged entry stays as it is
+                entry = await session.fetch(USES, SINCE)
+                return 0 if entry is None else int(entry.value)
+            return 0
 
         if not self._since:
             self._since = await self._database.run_own(find)
         return self._since
 
-    async def read(self, profile: str, places: Sequence[int]) -> tuple[int, list[int]]:
-        """The time from which on uses are noted, and of each key at these places its last use.
+    async def read(self, profile: str, places: Sequence[int]) -> list[tuple[int, int]]:
+        """For the key at each place, the time from which on uses are noted, and its last use.
 
         Times are in nanoseconds, 0 if unknown. They are up to a minute old, and older if the store
-        does not answer. Raises ProfileNotFound.
+        does not answer. If they may lack a use, because the store does not answer or an entry is
+        damaged, uses are noted from now on. Raises ProfileNotFound.
         """
+        now = time.time_ns()
         try:
             askar_profile = await self._known(profile)
-            since = await self._begun() or time.time_ns()
+            since = await self._begun() or now
         except StoreUnavailable:  # a key that is in memory is shown all the same
-            return self._since, [0] * len(places)
+            return [(now, 0)] * len(places)
         groups = [_Group(askar_profile, place // _KEYS) for place in places]
-        values = await self._values(dict.fromkeys(groups))
-        found = zip(groups, places, strict=True)
-        return since, [_time(values[group], place % _KEYS) * SECOND for group, place in found]
+        entries = await self._entries(dict.fromkeys(groups))
+        found = []
+        for group, place in zip(groups, places, strict=True):
+            entry = entries[group]
+            at = _time(entry.value, place % _KEYS) * SECOND
+            found.append((since if entry.known else now, at))
+        return found
 
     async def groups(self, profile: str) -> list[range]:
         """The places of keys that were used, 256 at a time, the last used ones first.
@@ -142,26 +157,26 @@ class LastUses:
             found = await self._database.run_own(work)
         return [places_of(number) for _, number in sorted(found, reverse=True)]
 
-    async def _values(self, groups: Iterable[_Group]) -> dict[_Group, bytes]:
-        """The entries of groups, from memory if they are fresh, or if the store does not answer."""
-        now, values, stale = time.monotonic(), dict[_Group, bytes](), list[_Group]()
-        for group in groups:
-            values[group], read = self._remembered.get(group, (b"", -_FRESH))
-            if read <= now - _FRESH:
-                stale.append(group)
+    async def _entries(self, groups: Iterable[_Group]) -> dict[_Group, _Remembered]:
+        """The entry of each group: read in the last minute, or not `known` to be current."""
+        now = time.monotonic()
+        entries = {group: self._remembered.get(group, _Remembered()) for group in groups}
+        stale = [group for group, entry in entries.items() if entry.asked <= now - _FRESH]
         if not stale:
-            return values
+            return entries
 
-        async def work(session: Session) -> list[bytes]:
-            return [await _read(session, group) for group in stale]
+        entries |= {group: _Remembered(entries[group].value, now) for group in stale}
+
+        async def work(session: Session) -> list[_Remembered]:
+            return [await _read(session, group, now) for group in stale]
 
         with suppress(StoreUnavailable):
-            values |= zip(stale, await self._database.run_own(work), strict=True)
+            entries |= zip(stale, await self._database.run_own(work), strict=True)
         for group in stale:
             self._remembered.pop(group, None)
-            self._remembered[group] = values[group], now
+            self._remembered[group] = entries[group]
         self._forget_some()
-        return values
+        return entries
 
     def _forget_some(self) -> None:
         """Forget the entries that were read first."""
@@ -190,12 +205,12 @@ def groups_of(last: int) -> list[range]:
     return [places_of(number) for number in range(last // _KEYS, -1, -1)]
 
 
-async def _read(session: Session, group: _Group) -> bytes:
-    """The entry of a group; empty if it is missing or does not decrypt."""
+async def _read(session: Session, group: _Group, now: float) -> _Remembered:
+    """Read the entry of a group; it is not known if it does not decrypt."""
     with suppress(UndecryptableError):
         entry = await session.fetch(USES, group.entry)
-        return b"" if entry is None else entry.value
-    return b""
+        return _Remembered(b"" if entry is None else entry.value, now, known=True)
+    return _Remembered(asked=now)
 
 
 async def _write(session: Transaction, group: _Group, times: Mapping[int, int]) -> None:

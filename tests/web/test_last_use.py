@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from calls import pages
 from problems import refused
+from sqlite_files import whole
 
 from minikms.config import Config
 from minikms.maintenance.inspect import StoreInspector
@@ -313,3 +314,72 @@ async def test_a_damaged_entry_hides_no_key(client, generate, post):
     inspector = StoreInspector(client.app[STORE].database)
     askar_profile = await inspector.askar_profile("default")
     assert list(await inspector.last_uses(askar_profile)) == ["0"]
+
+
+# Times that cannot be read
+
+
+async def call(client, method, path, **options):
+    """The JSON of an answer."""
+    async with client.request(method, path, **options) as response:
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+
+@pytest.fixture
+async def file_options(tmp_path, make_store):
+    """The options of a service on an SQLite file."""
+    return await make_store(f"sqlite://{tmp_path}/keys.db")
+
+
+@pytest.mark.parametrize("damaged", ["since", "times"])
+async def test_a_damaged_entry_makes_no_key_unused(
+    start, tmp_path, file_options, query, flip, clock, damaged
+):
+    path, newest = tmp_path / "keys.db", "SELECT max(id) FROM items"
+    client = await start(create_service(Config(**file_options)))
+    await store_uses(client)
+    await client.close()
+    places = {"since": query(await whole(path), newest)[0][0]}
+    client = await start(create_service(Config(**file_options)))
+    kid = (await call(client, "POST", "/key/generate", json={"alg": "ed25519"}))["kid"]
+    await call(client, "POST", "/sign", json={"kid": kid, "data": DATA})
+    await client.close()
+    places["times"] = query(await whole(path), newest)[0][0]
+    flip(path, places[damaged])
+    client = await start(create_service(Config(**file_options)))
+    shown = (await call(client, "GET", f"/key/{kid}"))["last_used"]
+    assert (shown is None) == (damaged == "times")
+    clock(90 * DAY)
+    assert await call(client, "GET", "/keys?unused=30d") == []
+    # Uses are noted all the same, and a damaged entry is left as it is.
+    await call(client, "POST", "/sign", json={"kid": kid, "data": DATA})
+    await store_uses(client)
+
+
+async def test_an_outage_makes_no_key_unused(start, tmp_path, file_options, clock):
+    path = tmp_path / "keys.db"
+    client = await start(create_service(Config(**file_options)))
+    kid = (await call(client, "POST", "/key/generate", json={"alg": "ed25519"}))["kid"]
+    clock(80 * DAY)
+    await call(client, "POST", "/sign", json={"kid": kid, "data": DATA})
+    await store_uses(client)
+    clock(90 * DAY)
+    path.rename(tmp_path / "away.db")
+    assert await used(client, kid) is None
+    (tmp_path / "away.db").rename(path)
+    assert await call(client, "GET", "/keys?unused=30d") == []
+
+
+async def test_a_last_use_is_read_beside_a_writer(start, file_options):
+    client = await start(create_service(Config(**file_options)))
+    kid = (await call(client, "POST", "/key/generate", json={"alg": "ed25519"}))["kid"]
+    await call(client, "POST", "/sign", json={"kid": kid, "data": DATA})
+    await store_uses(client)
+    database = client.app[STORE].database
+    database.directory._known.clear()
+    release = await database._pool.acquire(write=True)
+    try:
+        assert is_now(await used(client, kid))
+    finally:
+        release()
