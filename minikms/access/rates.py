@@ -23,9 +23,11 @@ class ProfileRates:
     def count(self, profile: str) -> None:
         """Count a call of a profile; raises OverRate."""
         most = self.limited.get(profile)
-        # If the settings may have changed, a call that reads something of the profile reads them.
-        if most is None or self._directory.known(profile) is None:
+        if most is None:
             return
+        if self._directory.known(profile) is None:
+            # It may have changed. Until it is read, the rate that was known last applies.
+            self._directory.refresh(profile)
         wait = self._table.take((profile, RULE), SECOND, most)
         if wait:
             raise OverRate(RULE, wait)

@@ -24,6 +24,7 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
+from minikms.events import CURRENT
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.calls import LONG_TIMEOUT, StoreCalls
@@ -100,7 +101,7 @@ class ProfileDirectory:
     """Makes, removes and looks up profiles by the names that tenants use.
 
     `settings` has the settings of the profiles that have some, as this process knows them, and
-    `calls_per_second` the ones of that name. They are current after `known` or `look_up`.
+    `calls_per_second` the ones of that name. They are current if the profile is `known`.
     """
 
     def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:
@@ -109,6 +110,7 @@ class ProfileDirectory:
         self._known: dict[str, _Known] = {}
         self.settings: dict[str, ProfileSettings] = {}
         self.calls_per_second: dict[str, int] = {}
+        self._refreshing: set[str] = set()
         # On PostgreSQL, where a notice of a change may be lost.
         self._lease = counters.lease(())
 
@@ -135,7 +137,9 @@ class ProfileDirectory:
                 await transaction.replace(PROFILE, name, value)
                 return settings
 
-        return await self._calls.run(work, write=True)
+        settings = await self._calls.run(work, write=True)
+        self._set(name, settings)  # at once, whatever reads the profile next
+        return settings
 
     async def remove(self, name: str) -> bool:
         """Remove a profile and its contents; False if it does not exist.
@@ -214,6 +218,19 @@ class ProfileDirectory:
         if lease is not None and time.monotonic() > lease.confirmed(known.read) + _TTL:
             return None
         return known.askar_profile
+
+    def refresh(self, name: str) -> None:
+        """Look up a profile that is not `known`, unless that is under way; waits for nothing."""
+        if name not in self._refreshing:
+            self._refreshing.add(name)
+            self._calls.begin(self._refresh(name))
+
+    async def _refresh(self, name: str) -> None:
+        CURRENT.set(None)  # it is no part of the call
+        try:
+            await self._calls.run(partial(self.look_up, name))
+        finally:
+            self._refreshing.discard(name)
 
     async def successor(self, name: str, askar_profile: str, exc: Exception) -> str:
         """Askar's name of a profile that was remade since `askar_profile` was looked up.

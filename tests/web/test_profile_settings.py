@@ -15,6 +15,7 @@ from minikms.access.policy import SCOPES
 from minikms.config import Config
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
+from minikms.store.directory import ProfileDirectory
 from minikms.web.state import SERVICE, STORE, TOKENS
 
 ALICE = {"X-Profile": "alice"}
@@ -293,6 +294,26 @@ async def test_a_call_over_the_rate_reads_nothing_and_signs_nothing(client, alic
     opened, hits = client.app[STORE].keys_opened, client.app[SERVICE].cache.hits
     await refused(await client.post("/sign", json=body, headers=ALICE), 429, "over-rate")
     assert (client.app[STORE].keys_opened, client.app[SERVICE].cache.hits) == (opened, hits)
+
+
+async def test_a_rate_counts_until_the_settings_are_read_again(client, alice, frozen):
+    """As after the store was opened again, or a while after a look at it on PostgreSQL."""
+    key = await ok(await client.post("/key/generate", json=ED25519, headers=ALICE))
+    body = {"kid": key["kid"], "data": "aGk"}
+    database = client.app[STORE].database
+
+    async def sign():
+        database.directory._known.clear()
+        return await slug_of(await client.post("/sign", json=body, headers=ALICE))
+
+    await alice(calls_per_second=2)
+    assert [await sign() for _ in range(4)] == ["", "", "over-rate", "over-rate"]
+    # Another service raises the rate: a call that is refused makes this one look.
+    other = ProfileDirectory(database._calls, database.counters)
+    await other.change("alice", {"calls_per_second": None})
+    async with waiting_for("the end of the rate"):
+        while await sign():
+            await asyncio.sleep(0.01)
 
 
 async def test_strangers_do_not_use_up_the_rate(guarded, frozen):
