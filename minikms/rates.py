@@ -28,8 +28,9 @@ _KEY_BYTES: Final = 32
 _HEAD: Final = 4096
 _BUCKETS: Final = 4096
 _SLOTS: Final = 12
-# The hash of a name, 0 for a free slot; the end of its use, by the clock below; and three numbers.
-_SLOT: Final = struct.Struct("=QQQQQ")
+# The hash of a name, 0 for a free slot; the end of its time and its last use, by the clock below;
+# and three numbers.
+_SLOT: Final = struct.Struct("=QQQQQQ")
 _BUCKET: Final = _SLOTS * _SLOT.size
 
 TABLE_BYTES: Final = _HEAD + _BUCKETS * _BUCKET
@@ -98,25 +99,35 @@ class RateTable:
             slot.until = window.start + 2 * length
             return 0
 
-    def take_leased(self, name: tuple[str, ...], number: int) -> int | None:
-        """Take calls of a lease: 0, or the nanoseconds until more can be leased.
+    def take_leased(self, name: tuple[str, ...], number: int) -> tuple[int, int]:
+        """Take calls of a lease, all or none.
 
-        None if the lease has ended, or has fewer left.
+        The number of calls that it lacks, 0 if they were taken, and the nanoseconds until so many
+        can be leased, 0 if that is not known.
         """
         now = _now()
         with self._slot(name, now) as slot:
-            left, closed, _ = slot.numbers
+            left, closed, least = slot.numbers
             if number <= left:
-                slot.numbers = (left - number, closed, 0)
-                return 0
-            return closed - now if closed > now else None
+                slot.numbers = (left - number, closed, least)
+                return 0, 0
+            lacking = number - left
+            return lacking, closed - now if closed > now and lacking >= least else 0
 
-    def lease(self, name: tuple[str, ...], number: int, duration: int, wait: int = 0) -> None:
-        """Add calls to a lease, which ends after `duration`; no more can be leased for `wait`."""
+    def lease(self, name: tuple[str, ...], number: int, duration: int) -> None:
+        """Add calls to a lease, which ends after `duration`."""
         now = _now()
         with self._slot(name, now) as slot:
-            slot.numbers = (slot.numbers[0] + number, now + wait, 0)
-            slot.until = now + max(duration, wait)
+            left, closed, least = slot.numbers
+            slot.numbers = (left + number, closed, least)
+            slot.until = now + duration
+
+    def close_lease(self, name: tuple[str, ...], least: int, wait: int) -> None:
+        """Note that so many calls, or more, cannot be leased for `wait`."""
+        now = _now()
+        with self._slot(name, now) as slot:
+            slot.numbers = (slot.numbers[0], now + wait, least)
+            slot.until = max(slot.until, now + wait)
 
     @contextmanager
     def _slot(self, name: tuple[str, ...], now: int) -> "Iterator[_Slot]":
@@ -130,20 +141,23 @@ class RateTable:
             slot = self._find(mark, start, now)
             yield slot
             if slot.until:
-                _SLOT.pack_into(self._memory, slot.place, mark, slot.until, *slot.numbers)
+                _SLOT.pack_into(self._memory, slot.place, mark, slot.until, now, *slot.numbers)
         finally:
             if self._file >= 0:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, _BUCKET, start)
 
     def _find(self, mark: int, start: int, now: int) -> "_Slot":
-        """The slot of a rate in its bucket, or the slot that ends first, in its place."""
-        ends = []
+        """The slot of a rate in its bucket, or a slot whose time is over, in its place.
+
+        Without one, the slot that was not used for longest: the others are in use.
+        """
+        used = []
         for place in range(start, start + _BUCKET, _SLOT.size):
-            found, until, *numbers = _SLOT.unpack_from(self._memory, place)
+            found, until, last, *numbers = _SLOT.unpack_from(self._memory, place)
             if found == mark and until > now:
                 return _Slot(place, until, (numbers[0], numbers[1], numbers[2]))
-            ends.append((0 if found == mark else until, place))
-        return _Slot(min(ends)[1])
+            used.append((last if until > now else 0, place))
+        return _Slot(min(used)[1])
 
     def close(self) -> None:
         """Close the file."""
@@ -153,7 +167,7 @@ class RateTable:
 
 
 class _Slot:
-    """A slot: its place, the end of its use, 0 if it is new, and its numbers."""
+    """A slot: its place, the end of its time, 0 if it is new, and its numbers."""
 
     __slots__ = ("numbers", "place", "until")
 

@@ -110,7 +110,7 @@ def test_a_used_slot_is_free_after_its_time(clock, monkeypatch):
         clock.now += 2 * MINUTE
 
 
-def test_more_rates_than_a_bucket_has_room_for_replace_the_one_that_ends_first(clock, monkeypatch):
+def test_more_rates_than_a_bucket_has_room_for_replace_the_one_used_longest_ago(clock, monkeypatch):
     monkeypatch.setattr(rates, "_BUCKETS", 1)
     table = RateTable()
     for number in range(rates._SLOTS + 1):
@@ -118,6 +118,19 @@ def test_more_rates_than_a_bucket_has_room_for_replace_the_one_that_ends_first(c
         clock.now += 1
     assert table.take((str(rates._SLOTS),), MINUTE, 1)
     assert table.take(("0",), MINUTE, 1) == 0
+
+
+def test_a_rate_of_a_second_that_is_in_use_keeps_its_slot(clock, monkeypatch):
+    monkeypatch.setattr(rates, "_BUCKETS", 1)
+    table = RateTable()
+    for number in range(rates._SLOTS - 1):
+        table.lease((str(number),), 1, DAY)
+    clock.now += SECOND
+    assert table.take(("in use",), SECOND, 1) == 0
+    assert table.take(("new",), MINUTE, 1) == 0
+    assert table.take(("in use",), SECOND, 1)
+    # The lease that was not used for longest has gone.
+    assert [table.take_leased((str(number),), 1)[0] for number in range(2)] == [1, 0]
 
 
 def test_a_clock_that_is_set_back_forgets_no_call():
@@ -128,25 +141,30 @@ def test_a_clock_that_is_set_back_forgets_no_call():
 
 def test_a_lease_is_used_up_by_both_processes(tables, clock):
     one, other = tables
-    assert one.take_leased(NAME, 1) is None
+    assert one.take_leased(NAME, 1) == (1, 0)
     one.lease(NAME, 3, MINUTE)
-    assert [one.take_leased(NAME, 1), other.take_leased(NAME, 2)] == [0, 0]
-    assert other.take_leased(NAME, 1) is None
+    assert [one.take_leased(NAME, 1), other.take_leased(NAME, 2)] == [(0, 0), (0, 0)]
+    assert other.take_leased(NAME, 1) == (1, 0)
 
 
 def test_a_lease_ends_after_its_time(clock):
     table = RateTable()
     table.lease(NAME, 3, MINUTE)
+    assert table.take_leased(NAME, 5) == (2, 0)
     clock.now += MINUTE
-    assert table.take_leased(NAME, 1) is None
+    assert table.take_leased(NAME, 1) == (1, 0)
 
 
 def test_nothing_is_leased_again_before_there_is_room(clock):
     table = RateTable()
-    table.lease(NAME, 1, MINUTE, 5 * MINUTE)
-    assert table.take_leased(NAME, 2) == 5 * MINUTE
-    assert table.take_leased(NAME, 1) == 0
+    table.lease(NAME, 2, MINUTE)
+    table.close_lease(NAME, 3, 5 * MINUTE)
+    # Three more, or a larger number, are refused; fewer are worth a question to the store.
+    assert table.take_leased(NAME, 5) == (3, 5 * MINUTE)
+    assert table.take_leased(NAME, 9) == (7, 5 * MINUTE)
+    assert table.take_leased(NAME, 4) == (2, 0)
+    assert table.take_leased(NAME, 2) == (0, 0)
     clock.now += 4 * MINUTE
-    assert table.take_leased(NAME, 1) == MINUTE
+    assert table.take_leased(NAME, 3) == (3, MINUTE)
     clock.now += MINUTE
-    assert table.take_leased(NAME, 1) is None
+    assert table.take_leased(NAME, 3) == (3, 0)

@@ -12,10 +12,6 @@ from minikms.store.keys import KeyStore
 PER_MINUTE: Final = "per_minute"
 PER_DAY: Final = "per_day"
 
-# A lease has this part of the uses of a day, so that a write of the store serves many. It ends with
-# the service, and then its rest is lost.
-_PART: Final = 50
-
 # An operation with the secret that tells a caller only what it knows.
 _UNCOUNTED: Final = "mac-verify"
 
@@ -50,20 +46,20 @@ class KeyRates:
     async def _take_of_day(self, profile: str, kid: str, most: int, number: int) -> int:
         """Take uses of the lease, or lease more; the nanoseconds to wait, 0 if they are taken."""
         name = profile, kid, PER_DAY, str(most)
-        wait = self._table.take_leased(name, number)
-        if wait is not None:
+        lacking, wait = self._table.take_leased(name, number)
+        if not lacking or wait:
             return wait
         # One call asks the store; others find its lease.
         lock = self._leasing.get(name)
         if lock is None:
             lock = self._leasing[name] = asyncio.Lock()
         async with lock:
-            wait = self._table.take_leased(name, number)
-            if wait is not None:
-                return wait
-            leased, closed = await self._store.lease_uses(
-                profile, kid, most, number, number + most // _PART
-            )
-            self._table.lease(name, leased, DAY, closed)
-            wait = self._table.take_leased(name, number)
-            return 1 if wait is None else wait
+            while True:  # another worker may take uses of the lease meanwhile
+                lacking, wait = self._table.take_leased(name, number)
+                if not lacking or wait:
+                    return wait
+                leased, wait = await self._store.lease_uses(profile, kid, most, lacking)
+                if wait:
+                    self._table.close_lease(name, lacking, wait)
+                else:
+                    self._table.lease(name, leased, DAY)

@@ -546,13 +546,11 @@ class KeyStore:
 
         return await self._write(profile, work)
 
-    async def lease_uses(
-        self, profile: str, kid: str, most: int, least: int, wanted: int
-    ) -> tuple[int, int]:
+    async def lease_uses(self, profile: str, kid: str, most: int, needed: int) -> tuple[int, int]:
         """Lease uses of a key that has `most` in a day, as `store.uses.lease_uses` does."""
 
         async def work(session: Transaction) -> tuple[int, int]:
-            return await lease_uses(session, kid, most, least, wanted)
+            return await lease_uses(session, kid, most, needed)
 
         outer = CURRENT.set(None)  # the call is recorded when it is done
         try:

@@ -133,6 +133,29 @@ async def test_a_call_over_the_rate_of_a_day_does_not_ask_the_store(client, gene
     assert await uses(client, "/sign", 2, body) == ["over-rate"] * 2
 
 
+async def test_a_batch_over_the_rate_of_a_day_leaves_the_rest_to_others(
+    start, tmp_path, make_store, monkeypatch
+):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
+    one, other = [await start(create_service(Config(**options))) for _ in range(2)]
+    made = {"alg": "ed25519", "rules": {"per_day": 100}}
+    kid = (await ok(await one.post("/key/generate", json=made)))["kid"]
+
+    async def sign(client, *numbers):
+        bodies = [{"kid": kid, "items": [{"data": DATA}] * number} for number in numbers]
+        return [await slug_of(await client.post("/sign/batch", json=body)) for body in bodies]
+
+    # 60, and two more to keep.
+    assert await sign(one, 60, 50) == ["", "over-rate"]
+    with monkeypatch.context() as patched:  # nor is the store asked for as many again
+        patched.setattr(one.app[STORE], "lease_uses", None)
+        assert await sign(one, 50, 60, 2) == ["over-rate", "over-rate", ""]
+    assert await sign(other, 36) == [""]
+    # Of the last two, the other service keeps one.
+    assert await sign(one, 2, 1, 1) == ["over-rate", "", "over-rate"]
+    assert await sign(other, 1, 1) == ["", "over-rate"]
+
+
 @pytest.mark.each_store
 async def test_a_restart_and_other_services_do_not_renew_a_day(start, any_store, client, generate):
     if not any_store:
