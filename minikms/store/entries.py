@@ -110,6 +110,23 @@ def rotation_tags(at: int) -> dict[str, str]:
     return {"~at": f"{at:020d}"}
 
 
+async def set_rotation(session: Transaction, kid: str, at: int | None) -> None:
+    """Store the time at which a sweep looks at a key for its rotation, or remove it for None.
+
+    Its entry may be missing or damaged, which the record survives.
+    """
+    exists = True
+    with suppress(UndecryptableError):
+        exists = await session.fetch(ROTATION, kid) is not None
+    if at is None:
+        if exists:
+            await session.remove(ROTATION, kid)
+    elif exists:
+        await session.replace(ROTATION, kid, b"", rotation_tags(at))
+    else:
+        await session.insert(ROTATION, kid, b"", rotation_tags(at))
+
+
 def seal(key: bytes, kid: str, material: bytes) -> bytes:
     """Encrypt the material of a key, bound to its kid."""
     nonce = os.urandom(_NONCE)
@@ -341,7 +358,7 @@ async def insert_key(session: Transaction, record: KeyRecord, material: Stored) 
             await session.insert_key(record.kid, material)
         await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
         if record.rotates is not None:
-            await session.insert(ROTATION, record.kid, b"", rotation_tags(record.rotates))
+            await set_rotation(session, record.kid, record.rotates)
     except DuplicateError:
         raise KeyExists() from None
     if session.keys is not None:
@@ -362,7 +379,7 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     elif record.material == "bytes" and not record.sealed:
         await session.remove(MATERIAL, record.kid)
     if record.rotates is not None:
-        await session.remove(ROTATION, record.kid)
+        await set_rotation(session, record.kid, None)
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
     is_counted = record.rules is not None and record.rules.per_day is not None

@@ -51,6 +51,7 @@ from minikms.store.entries import (
     replace_record,
     require_room,
     schedule,
+    set_rotation,
     time_of_deletion,
 )
 from minikms.store.listing import KeyListing, read_back
@@ -62,7 +63,6 @@ from minikms.store.rotation import (
     postpone,
     replace_due_key,
     replace_key,
-    replace_rotation,
 )
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
@@ -496,7 +496,8 @@ class KeyStore:
         async def work(session: Transaction) -> KeyRecord:
             before = await fetch_record(session, kid)
             record = change(before)
-            await replace_rotation(session, before, record)
+            if record.rotates != before.rotates:
+                await set_rotation(session, kid, record.rotates)
             await replace_record(session, record)
             return record
 

@@ -26,6 +26,7 @@ from minikms.store.entries import (
     replace_record,
     require_room,
     rotation_tags,
+    set_rotation,
     stored_versions,
 )
 from minikms.store.sequence import seq_of
@@ -74,7 +75,7 @@ async def replace_key(
     for alias, value in entries.items():
         await session.replace(ALIAS, alias_entry(alias), value)
     if old.rotates is not None:
-        await session.remove(ROTATION, old.kid)
+        await set_rotation(session, old.kid, None)
     await replace_record(session, old.succeeded(enabled=enabled))
     return stored
 
@@ -102,20 +103,6 @@ async def replace_due_key(session: Transaction, kid: str, successor: Successor) 
     set_key(old.kid, old.alg)
     kept = any(each.kept for each in named.values())
     return await replace_key(session, old, successor, named, enabled=kept, scheduled=True)
-
-
-async def replace_rotation(session: Transaction, before: KeyRecord, after: KeyRecord) -> None:
-    """Store the time of the next rotation of a key whose record changes."""
-    if before.rotates == after.rotates:
-        return
-    if after.rotates is None:
-        await session.remove(ROTATION, after.kid)
-        return
-    tags = rotation_tags(after.rotates)
-    if before.rotates is None:
-        await session.insert(ROTATION, after.kid, b"", tags)
-    else:
-        await session.replace(ROTATION, after.kid, b"", tags)
 
 
 async def postpone(session: Transaction, kid: str, until: int) -> None:

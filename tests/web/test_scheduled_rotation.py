@@ -162,6 +162,30 @@ async def test_a_deleted_key_leaves_no_schedule(client, generate, sweep, clock):
     assert await schedules(client) == 0
 
 
+@pytest.mark.each_store
+@pytest.mark.parametrize(
+    ("method", "path", "body", "left"),
+    [
+        ("post", "/rotate", None, 1),
+        ("patch", "", {"rotate_every": 2 * HOUR}, 1),
+        ("patch", "", {"rotate_every": None}, 0),
+        ("delete", "", None, 0),
+    ],
+)
+async def test_a_schedule_that_the_store_has_lost_stops_no_call(
+    client, generate, method, path, body, left
+):
+    kid = (await generate(alias="a", rotate_every=HOUR))["kid"]
+
+    async def lose(session):
+        await session.remove("minikms.rotation", kid)
+
+    await client.app[STORE].database.write("default", lose)
+    response = await getattr(client, method)(f"/key/{kid}{path}", json=body)
+    assert response.status == 200, await response.text()
+    assert await schedules(client) == left
+
+
 async def test_a_key_without_an_alias_waits_for_one(client, generate, sweep, clock):
     kid = (await generate(rotate_every=HOUR))["kid"]
     clock(HOUR + 1)
