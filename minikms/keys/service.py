@@ -511,16 +511,20 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         """
         await self.drop_stale()
         await self._jwk_sets.drop_stale()
-        for profile in await self._store.profiles():
-            try:
-                for kid in await self._store.due(profile):
-                    await self._remove_due(profile, kid, sink)
-                for kid in await self._store.due_rotations(profile):
-                    await self._rotate_due(profile, kid, sink)
-            except ProfileNotFound:
-                continue  # removed meanwhile
-            except (KeyUnreadable, UndecryptableError):
-                LOGGER.exception("due keys of a profile are neither deleted nor rotated")
+        profiles = await self._store.profiles()
+        # All deletions first: rotations may take long.
+        for find, settle in (
+            (self._store.due, self._remove_due),
+            (self._store.due_rotations, self._rotate_due),
+        ):
+            for profile in profiles:
+                try:
+                    for kid in await find(profile):
+                        await settle(profile, kid, sink)
+                except ProfileNotFound:
+                    continue  # removed meanwhile
+                except (KeyUnreadable, UndecryptableError):
+                    LOGGER.exception("due keys of a profile are neither deleted nor rotated")
 
     async def _remove_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
         outer = CURRENT.set(AuditEvent("sweepKey", sink, profile=profile, kid=kid))

@@ -186,6 +186,17 @@ async def test_a_schedule_that_the_store_has_lost_stops_no_call(
     assert await schedules(client) == left
 
 
+async def test_all_deletions_come_before_rotations(client, generate, sweep, clock):
+    rotated = (await generate(alias="a", rotate_every=HOUR))["kid"]
+    await client.post("/profile", json={"name": "later"})
+    there = {"X-Profile": "later"}
+    made = await client.post("/key/generate", json={"alg": "ed25519"}, headers=there)
+    deleted = (await made.json())["kid"]
+    await client.delete(f"/key/{deleted}?after=30m", headers=there)
+    clock(HOUR + 1)
+    assert await sweep() == [("sweepKey", deleted, "success"), ("rotateKey", rotated, "success")]
+
+
 async def test_a_key_without_an_alias_waits_for_one(client, generate, sweep, clock):
     kid = (await generate(rotate_every=HOUR))["kid"]
     clock(HOUR + 1)
