@@ -128,7 +128,8 @@ class KeyPolicy:
     `alias_taken` applies if an alias names another key. `operations` are the allowed operations;
     None allows all but the opt-in ones. `exportable` allows the export of the private part.
     `expires` is in nanoseconds since the epoch, None for never. `rules` are None for none.
-    `rotate_every` is the number of seconds between scheduled rotations, None without them.
+    `rotate_every` is the number of seconds between scheduled rotations, None without them. With
+    `keep_versions`, rotations leave earlier keys of new aliases enabled (versions.py).
     `provider` is the provider that makes and keeps the key, None for the service itself.
     """
 
@@ -141,6 +142,7 @@ class KeyPolicy:
     rules: Rules | None = None
     rotate_every: int | None = None
     provider: str | None = None
+    keep_versions: bool = False
 
     def require_bounded(self, count: int = 1) -> None:
         """Raise TooManyAliases or TooLargeRecord if `count` keys may not have it."""
@@ -317,7 +319,8 @@ class KeyRecord:
     def succeeding(self, old: "KeyRecord", *, scheduled: bool = False) -> Self:
         """The record of a key that replaces `old`, with its aliases, labels and schedule.
 
-        `scheduled` says that its schedule asked for it.
+        A new period begins, unless the record has the time of the next rotation. `scheduled` says
+        that its schedule asked for it.
 
         Raises TooManyAliases and TooLargeRecord: a key from an older version may have more.
         """
@@ -327,6 +330,9 @@ class KeyRecord:
             alias: (old.kid, *old.predecessors.get(alias, ()))[:MAX_PREDECESSORS]
             for alias in old.aliases
         }
+        rotates = self.rotates
+        if rotates is None and old.rotate_every is not None:
+            rotates = self.created + old.rotate_every * SECOND
         return replace(
             self,
             aliases=old.aliases,
@@ -334,7 +340,7 @@ class KeyRecord:
             predecessors=before,
             named_by=len(old.aliases),
             rotate_every=old.rotate_every,
-            rotates=None if old.rotate_every is None else self.created + old.rotate_every * SECOND,
+            rotates=rotates,
             scheduled=scheduled,
         )
 

@@ -144,10 +144,10 @@ class DoorService(Protocol):
         sign, and KeyNotUsable if the key is scheduled for deletion.
         """
 
-    async def rotate(self, profile: str, kid: str) -> KeyRecord:
+    async def rotate(self, profile: str, kid: str, *, keep_schedule: bool = ...) -> KeyRecord:
         """Replace a key by a new one, and give the record of the new one.
 
-        A key with `rotate_every` passes it on, and a new period begins.
+        A key with `rotate_every` passes it on, and a new period begins, unless `keep_schedule`.
 
         Raises KeyNotUsable if the key is not enabled, UnsupportedOperation for a public key alone,
         TooManyKeys, TooManyAliases, TooLargeRecord and TooBusy.

@@ -115,7 +115,13 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
             record, material = await self._maker.in_turn(profile, algorithm, "generate", make)
         set_key(record.kid, record.alg)
         return await self._store.insert(
-            profile, record, material, policy.aliases, binding=policy.alias_taken, is_unique=True
+            profile,
+            record,
+            material,
+            policy.aliases,
+            binding=policy.alias_taken,
+            is_unique=True,
+            kept=policy.keep_versions,
         )
 
     async def generate_batch(
@@ -210,6 +216,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
             binding=policy.alias_taken if check is None else "update",
             keep=keep,
             check=check,
+            kept=policy.keep_versions,
         )
         return await self._described(profile, stored) if keep else self._shown(stored)
 
@@ -396,13 +403,15 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         """Remove `alias` from this key, or from the key that has it if `kid` is None."""
         await self._store.unbind_alias(profile, kid, alias)
 
-    async def rotate(self, profile: str, kid: str) -> KeyRecord:
+    async def rotate(self, profile: str, kid: str, *, keep_schedule: bool = False) -> KeyRecord:
         """Replace a key by a new one, which is returned; the old key becomes `verify-only`.
+
+        The period of a key with `rotate_every` begins again, unless `keep_schedule`.
 
         Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyKeys,
         TooManyAliases, TooLargeRecord, and UnsupportedOperation for a public key alone.
         """
-        return await self._rotate(profile, KeyRef(kid=kid))
+        return await self._rotate(profile, KeyRef(kid=kid), keep_schedule=keep_schedule)
 
     async def rotate_name(
         self, profile: str, name: str, check: CheckVersions | None = None
@@ -415,10 +424,20 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         return await self._rotate(profile, KeyRef(alias=name), check or no_check_of_versions)
 
     async def _rotate(
-        self, profile: str, ref: KeyRef, check: CheckVersions | None = None
+        self,
+        profile: str,
+        ref: KeyRef,
+        check: CheckVersions | None = None,
+        *,
+        keep_schedule: bool = False,
     ) -> KeyRecord:
         async def store(successor: Successor) -> KeyRecord:
-            return await self._store.rotate(profile, ref, successor, check)
+            def scheduled(old: KeyRecord) -> tuple[KeyRecord, Stored]:
+                record, material = successor(old)
+                return replace(record, rotates=old.rotates), material
+
+            make = scheduled if keep_schedule else successor
+            return await self._store.rotate(profile, ref, make, check)
 
         return await self._replace(profile, ref, store)
 

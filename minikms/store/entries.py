@@ -275,15 +275,16 @@ async def add_alias(
     """Let an alias name a key, and give the key's record, which is yet to be stored.
 
     With "leave", an alias of another key stays there, and the record is unchanged. With `kept`, the
-    alias of another key keeps all its versions from now on. Raises
-    AliasExists, AliasNotFound with "update", TooManyAliases and TooLargeRecord, and then has
-    written nothing.
+    alias keeps all its versions from now on. Raises AliasExists, AliasNotFound with "update",
+    TooManyAliases and TooLargeRecord, and then has written nothing.
     """
-    name = alias_entry(alias)
+    name, value = alias_entry(alias), record.kid.encode()
+    if kept:
+        value = replace(KeyVersions.known(record.kid, ()), kept=True).to_bytes()
     if binding != "update" and alias not in record.aliases:
-        named = record.with_alias(alias)
+        named = record.with_alias(alias, versioned=kept)
         with suppress(DuplicateError):  # most aliases are new
-            await session.insert(ALIAS, name, record.kid)
+            await session.insert(ALIAS, name, value)
             return named
     entry = await session.fetch(ALIAS, name)
     if entry is None:
@@ -305,9 +306,8 @@ async def add_alias(
     if binding in ("refuse", "create") and not holder.is_gone:
         set_asked(alias=alias)
         raise AliasExists()
-    value = record.kid.encode()
     if holder.is_gone:
-        named = record.with_alias(alias)
+        named = record.with_alias(alias, versioned=kept)
     else:
         before = _versions_in(entry.value, alias, holder)
         if kept:

@@ -167,11 +167,13 @@ class KeyStore:
         is_unique: bool = False,
         keep: bool = False,
         check: CheckVersions | None = None,
+        kept: bool = False,
     ) -> KeyRecord:
         """Store a new key with its `aliases`, and give its record.
 
         With `check`, it is the next version of its one alias, which must exist; `check` gets the
-        newest record and the versions before, and may raise.
+        newest record and the versions before, and may raise. The newest key is not rotated any
+        more. With `kept`, rotations leave earlier versions of the aliases enabled.
         See `add_alias` for `binding`. `is_unique` says that the kid cannot exist, which saves a
         read. With `keep`, an existing key with this kid gets the aliases, and its record is given.
         Raises KeyExists, AliasExists, TooManyKeys, TooManyAliases and TooLargeRecord, and then
@@ -179,9 +181,11 @@ class KeyStore:
         """
 
         async def work(session: Transaction) -> KeyRecord:
+            newest = None
             # Before anything is written, since others share the transaction.
             if check is not None:
-                check(*await find_named(session, *aliases))
+                newest, versions = await find_named(session, *aliases)
+                check(newest, versions)
             existing = None if is_unique else await load_record(session, record.kid)
             if existing is not None:
                 if not keep or existing.is_gone:
@@ -192,7 +196,13 @@ class KeyStore:
                 await require_room(session)
             stored = record
             for alias in aliases:
-                stored = await add_alias(session, stored, alias, binding, kept=check is not None)
+                stored = await add_alias(
+                    session, stored, alias, binding, kept=kept or newest is not None
+                )
+            if newest is not None and newest.rotates is not None:  # the schedule is the name's
+                left = await fetch_record(session, newest.kid)
+                await replace_record(session, left.rotating(None))
+                await set_rotation(session, left.kid, None)
             stored = replace(stored, seq=seq_of(session.next_place()))
             await insert_key(session, stored, material)
             return stored

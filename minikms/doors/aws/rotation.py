@@ -71,10 +71,7 @@ async def rotate_key_on_demand(call: AwsCall, body: Body) -> dict[str, Any]:
     """Rotate a key now; its schedule stays as it is."""
     key = await _key_to_rotate(call, body)
     _require_lasting_id(key)
-    new, before = await call.service.rotate(call.profile, key.record.kid), key.record
-    if before.rotate_every is not None:
-        schedule = {"rotate_every": before.rotate_every, "rotates": before.rotates}
-        await call.service.update(call.profile, new.kid, schedule)
+    await call.service.rotate(call.profile, key.record.kid, keep_schedule=True)
     return {"KeyId": key.key_id}
 
 

@@ -16,7 +16,7 @@ from minikms.doors.vault.description import (
 from minikms.doors.vault.errors import invalid, not_found
 from minikms.doors.vault.names import NAME, SOFT_DELETED
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
-from minikms.doors.vault.rotation import period_of, schedule
+from minikms.doors.vault.rotation import period_of
 from minikms.doors.vault.types import key_types
 
 # Of one listing; names are ASCII.
@@ -37,17 +37,16 @@ _AES: Final = "aes256-gcm96"
 async def create_key(call: VaultCall, body: Body) -> Answer:
     """Make a key, unless a key has the name."""
     name = body.text("name")
-    period = period_of(body)
+    period = period_of(body) or None
     if body.boolean("convergent_encryption") and not body.boolean("derived"):
         raise invalid("convergent encryption requires derivation to be enabled")
     refuse_derived(body)
     types = key_types(call.registry)
     kind = body.text("type", _AES)
     found = types.get(kind, body.integer("key_size"), body.text("parameter_set"))
-    made = await names.make(call, name, found, exportable=body.boolean("exportable"))
+    exportable = body.boolean("exportable")
+    await names.make(call, name, found, exportable=exportable, rotate_every=period)
     try:
-        if made and period:
-            await schedule(call, name, period)
         return await described(call, name, *warnings_of(body))
     except errors.AliasNotFound:
         why = "is of a kind that Transit does not have, or was just deleted"

@@ -88,12 +88,25 @@ async def find(call: VaultCall, name: str) -> Name:
     return Name(name, versions, call.fresh)
 
 
-async def make(call: VaultCall, name: str, key_type: KeyType, *, exportable: bool = False) -> bool:
+async def make(
+    call: VaultCall,
+    name: str,
+    key_type: KeyType,
+    *,
+    exportable: bool = False,
+    rotate_every: int | None = None,
+) -> bool:
     """Make a key with a name; False if a key has the name."""
     with suppress(errors.AliasNotFound):
         await find(call, name)
         return False  # some keys take long to make
-    policy = KeyPolicy(aliases=(name,), alias_taken="refuse", exportable=exportable)
+    policy = KeyPolicy(
+        aliases=(name,),
+        alias_taken="refuse",
+        exportable=exportable,
+        rotate_every=rotate_every,
+        keep_versions=rotate_every is not None,
+    )
     with suppress(errors.AliasExists):
         await call.service.generate(call.profile, key_type.alg, policy)
         return True

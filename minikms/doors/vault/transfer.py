@@ -20,7 +20,7 @@ from minikms.doors.vault.description import (
 from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.keys import refuse_derived
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
-from minikms.doors.vault.rotation import period_of, schedule
+from minikms.doors.vault.rotation import period_of
 from minikms.doors.vault.types import KeyType, key_types
 
 WRAPPING_KEY: Final = "vault:wrapping-key"
@@ -88,7 +88,7 @@ async def import_key(call: VaultCall, body: Body) -> None:
     name = body.text("name")
     if "convergent_encryption" in body:
         raise invalid("import cannot be used on keys with convergent encryption enabled")
-    period = period_of(body)
+    period = period_of(body) or None
     if period and not body.boolean("allow_rotation"):
         raise invalid("allow_rotation must be set to true if auto-rotation is enabled")
     refuse_derived(body)
@@ -99,6 +99,8 @@ async def import_key(call: VaultCall, body: Body) -> None:
         alias_taken="refuse",
         exportable=body.boolean("exportable"),
         labels={IMPORTED: ROTATABLE if body.boolean("allow_rotation") else FIXED},
+        rotate_every=period,
+        keep_versions=period is not None,
     )
     try:
         await names.find(call, name)
@@ -110,8 +112,6 @@ async def import_key(call: VaultCall, body: Body) -> None:
         await call.service.import_key(call.profile, await _source(call, body, kind), policy)
     except errors.AliasExists:
         raise _exists() from None
-    if period:
-        await schedule(call, name, period)
 
 
 @operation("importKeyVersion", "keys:write", "POST keys/{name}/import_version")
@@ -145,13 +145,11 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
         exportable=record.exportable and "ciphertext" in body,
         labels=record.labels,
         rules=record.rules,
+        rotate_every=record.rotate_every,
     )
     source = await _source(call, body, of_vault.name)
     try:
         await call.service.import_key(call.profile, source, policy, check=check_again)
-        if record.rotate_every is not None:  # the schedule is the name's
-            await schedule(call, name, record.rotate_every)
-            await call.service.update(call.profile, record.kid, {"rotate_every": None})
     except errors.AliasNotFound:
         raise missing from None
 
@@ -191,7 +189,7 @@ _CACHE: Final = "The options --cache-size and --cache-memory of `minikms serve` 
 
 def _kept(record: KeyRecord) -> tuple[object, ...]:
     """Return the properties that the next version of a key keeps."""
-    return record.alg, record.exportable, record.labels, record.rules
+    return record.alg, record.exportable, record.labels, record.rules, record.rotate_every
 
 
 def _exists() -> Exception:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from minikms.web.state import SERVICE
+from minikms.web.state import SERVICE, STORE
 
 DAY = 86_400
 HMAC = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
@@ -163,3 +163,20 @@ async def test_the_state_of_a_key_decides(aws, create, sweep, clock):
     assert (await aws.get_key_rotation_status(KeyId=key_id))["KeyRotationEnabled"] is False
     await aws.cancel_key_deletion(KeyId=key_id)
     assert (await aws.get_key_rotation_status(KeyId=key_id))["KeyRotationEnabled"] is True
+
+
+async def test_a_rotation_on_demand_keeps_the_schedule_in_one_transaction(
+    aws, create, clock, monkeypatch
+):
+    key_id = await create()
+    await aws.enable_key_rotation(KeyId=key_id, RotationPeriodInDays=90)
+    before = await aws.get_key_rotation_status(KeyId=key_id)
+    clock(10 * DAY)
+    monkeypatch.setattr(aws.rest.app[STORE], "change", None)
+    await aws.rotate_key_on_demand(KeyId=key_id)
+    status = await aws.get_key_rotation_status(KeyId=key_id)
+    assert status["NextRotationDate"] == before["NextRotationDate"]
+    # A key without a schedule gets none.
+    other = await create()
+    await aws.rotate_key_on_demand(KeyId=other)
+    assert (await aws.get_key_rotation_status(KeyId=other))["KeyRotationEnabled"] is False

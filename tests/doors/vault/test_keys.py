@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, paddin
 from minikms.doors import DoorCall
 from minikms.doors.vault import keys, transfer
 from minikms.keys import service
+from minikms.web.state import SERVICE, STORE
 
 # Type, body besides, alg here, encrypts, signs, derives, name of a version.
 TYPES = [
@@ -484,6 +485,36 @@ async def test_versions_are_imported(vault, wrapped):
     body["ciphertext"] = wrapped(pkcs8(keys_to_import()["ecdsa-p256"]))
     sentence = await refused(vault, "POST", "transit/keys/k/import", body)
     assert sentence.startswith("the import path cannot be used with an existing key")
+
+
+@pytest.mark.timeout(120)  # makes an RSA key of 4,096 bits
+async def test_an_imported_key_has_its_period_in_one_transaction(
+    vault, wrapped, monkeypatch, clock
+):
+    texts = [wrapped(pkcs8(ec.generate_private_key(ec.SECP256R1()))) for _ in range(2)]
+    app = vault.rest.app
+    for name in ("change", "change_versions"):
+        monkeypatch.setattr(app[STORE], name, None)
+    body = {"type": "ecdsa-p256", "auto_rotate_period": "1h", "allow_rotation": True}
+    path = "transit/keys/k/import"
+    assert await vault.call("POST", path, {**body, "ciphertext": texts[0]}) == (204, None)
+    again = {"ciphertext": texts[1]}
+    assert await vault.call("POST", f"{path}_version", again) == (204, None)
+    data = await vault.data("GET", "transit/keys/k")
+    assert (data["latest_version"], data["auto_rotate_period"]) == (2, 3600)
+    # The schedule is the name's: the first version has none any more.
+    clock(3660)
+    await app[SERVICE].sweep()
+    assert (await vault.data("GET", "transit/keys/k"))["latest_version"] == 3
+    listed = await (await vault.rest.get("/keys")).json()
+    assert [key.get("rotate_every") for key in listed if key["alg"] == "p256"] == [None, None, 3600]
+    # A public key alone is not rotated, nor imported to be.
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = public.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
+    for name in ("k/import_version", "public/import"):
+        await refused(vault, "POST", f"transit/keys/{name}", {**body, "public_key": pem})
+    assert (await vault.data("GET", "transit/keys/k"))["latest_version"] == 3
+    assert (await vault.call("GET", "transit/keys/public"))[0] == 404
 
 
 async def test_a_public_key_is_imported(vault):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minikms.web.state import SERVICE
+from minikms.web.state import SERVICE, STORE
 
 HELLO = "aGVsbG8="
 HOUR = 3600
@@ -94,3 +94,19 @@ async def test_the_other_port_shows_the_same_period(vault):
     path = f"/key/{key['kid']}"
     assert (await vault.rest.patch(path, json={"rotate_every": 2 * HOUR})).status == 200
     assert await read(vault) == (1, 2 * HOUR)
+
+
+async def test_a_key_is_made_with_its_period_in_one_transaction(vault, sweep, clock, monkeypatch):
+    for name in ("change", "change_versions"):
+        monkeypatch.setattr(vault.rest.app[STORE], name, None)
+    for alg in ("aes256-gcm96", "ecdsa-p256"):
+        await vault.data("POST", f"transit/keys/{alg}", {"auto_rotate_period": "1h", "type": alg})
+        assert await read(vault, alg) == (1, HOUR)
+    # A name that exists keeps its period.
+    await vault.data("POST", "transit/keys/ecdsa-p256", {"auto_rotate_period": "2h"})
+    assert await read(vault, "ecdsa-p256") == (1, HOUR)
+    clock(HOUR + 60)
+    await sweep()
+    assert await read(vault, "ecdsa-p256") == (2, HOUR)
+    body = {"input": HELLO, "key_version": 1}
+    assert (await vault.data("POST", "transit/sign/ecdsa-p256", body))["signature"]
