@@ -26,8 +26,8 @@ class AuditEvent:
     caller who may use the profile.
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
-    subject and its profile. `rule` is the rule of the key or the profile that refused the call.
-    `provider` is the provider that the call uses.
+    subject and its profile. `rule` is the rule of the key or the profile that refused the call, or
+    an item of its batch. `provider` is the provider that the call uses.
     `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
     rate.
     `store_times`, which only traces set, are calls of the store with their begin and end.
@@ -143,6 +143,13 @@ def set_provider(name: str) -> None:
     event = CURRENT.get()
     if event is not None:
         event.provider = name
+
+
+def set_rule(rule: str) -> None:
+    """Set the rule that refused a part of the current call."""
+    event = CURRENT.get()
+    if event is not None:
+        event.rule = rule
 
 
 def set_certificate(serial: str, subject: str, profile: str) -> None:

@@ -16,7 +16,7 @@ from minikms.errors import (
     ProviderUnavailable,
     UnsupportedOperation,
 )
-from minikms.events import set_key
+from minikms.events import set_key, set_rule
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operation import (
     BatchOperation,
@@ -144,6 +144,8 @@ class KeyOperations:
             number = sum(not isinstance(item, KmsError) for item in items)
             await self._rates.count(profile, key, number)
         results = await self._run_batch(profile, key, batch, items, check)
+        if key.rules is not None:
+            _note_rule(results)
         for kid in key.predecessors:
             left = [
                 place
@@ -371,6 +373,14 @@ def name_in_event(key: UsableKey[Any]) -> None:
     """Name the key of the call in its event, after other keys were read."""
     if key.record is not None:
         set_key(key.record.kid, key.record.alg)
+
+
+def _note_rule(results: Sequence[object]) -> None:
+    """Name the first rule that refused an item of a batch in the event of the call."""
+    for result in results:
+        if isinstance(result, KmsError) and result.rule is not None:
+            set_rule(result.rule)
+            return
 
 
 def _tried(

@@ -59,6 +59,16 @@ async def test_only_allowed_algorithms_sign(vault, ruled):
     assert item["error"].startswith("The rule algs: ")
 
 
+async def test_the_rule_that_refuses_an_item_is_in_the_audit_log(guarded, admin, audit_lines):
+    head = {"Authorization": f"Bearer {admin[0]}"}
+    body = {"alg": "p256", "alias": "k", "rules": {"algs": ["ES256"]}}
+    async with guarded.rest.post("/key/generate", json=body, headers=head) as answer:
+        assert answer.status == 200
+    body = {"batch_input": [{"input": INPUT}] * 2, "hash_algorithm": "sha2-512"}
+    await guarded.call("POST", "transit/sign/k", body, token=admin[0])
+    assert audit_lines()[-1]["rule"] == "algs"
+
+
 FORMS = [
     {"signature_algorithm": "pss"},
     {"signature_algorithm": "pss", "salt_length": "hash"},
