@@ -110,8 +110,15 @@ def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
 
 
 def _fold(name: str) -> str:
-    """The name without case, and in one normal form; Java takes the dotless i for an i."""
-    return unicodedata.normalize("NFKC", name).casefold().replace("\u0131", "i")
+    """The name as the laxest parser reads it: without case, in one normal form, and up to a NUL.
+
+    C ends a text there. Java takes the dotless i for an i, and so the capital with a dot.
+    """
+    name = name.partition("\0")[0]
+    if name.isascii():
+        return name.lower()
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", folded.replace("\u0131", "i").replace("i\u0307", "i"))
 
 
 def _claims_of_json(payload: bytes) -> dict[str, Any]:

@@ -55,7 +55,16 @@ REFUSED = {
     "doubled with a longer number": jws(claims(',"a":1e15,"a":1000000000000000.0')),
     "the name in full capitals": jws(claims(f',"\\u0049SS":"{EVIL}"')),
     "exp in capitals": jws(claims(f',"EXP":{LATER}')),
+    "the name up to a NUL": jws(claims(f',"iss\\u0000":"{EVIL}"')),
+    "the name up to a NUL, in capitals": jws(claims(f',"ISS\\u0000x":"{EVIL}"')),
+    "exp up to a NUL": jws(claims(f',"exp\\u0000":{LATER}')),
+    "the name with a dotted capital": jws(claims(f',"\u0130SS":"{EVIL}"')),
+    "the name with a dotted capital, escaped": jws(claims(f',"\\u0130ss":"{EVIL}"')),
+    "the name in mathematical letters": jws(claims(f',"\U0001d422\U0001d42c\U0001d42c":"{EVIL}"')),
+    "the name with long letters and a dotless one": jws(claims(f',"\u0131\u017f\u017f":"{EVIL}"')),
     "exp as true": jws(claims(exp="true")),
+    "exp with a capital exponent": jws(claims(exp="1E+1")),
+    "exp with a negative exponent": jws(claims(exp="10e-1")),
     "exp as a list": jws(claims(exp="[1]")),
     "exp as an object": jws(claims(exp='{"a":1}')),
     "exp as an empty text": jws(claims(exp='""')),
@@ -68,6 +77,8 @@ REFUSED = {
     "exp in milliseconds": jws(claims(exp=str(int(time.time() * 1000)))),
     "exp far below": jws(claims(exp=str(-(2**63)))),
     "iss as an object": jws(f'{{"iss":{{"a":"{ISSUER}"}},"exp":1}}'),
+    "the claims of a prototype": jws(f'{{"__proto__":{{"iss":"{ISSUER}","exp":1}}}}'),
+    "the claims in a list": jws(f'[{{"iss":"{ISSUER}","exp":1}}]'),
     "iss as its prefix": jws(f'{{"iss":"{ISSUER[:-1]}","exp":1}}'),
     "iss with a slash": jws(f'{{"iss":"{ISSUER}/","exp":1}}'),
     "iss with a user": jws('{"iss":"https://issuer.example@evil.example","exp":1}'),
@@ -90,6 +101,9 @@ REFUSED = {
     "typ in the payload": jws(claims(',"typ":"dc+sd-jwt"'), header={}),
     "claims in the header": jws("{}", header={**TYPED, "iss": ISSUER, "exp": 1}),
     "zip of another case": jws(header={**TYPED, "zIp": "DEF"}),
+    "typ up to a NUL": jws(header={**TYPED, "typ\0": "JWT"}),
+    "zip up to a NUL": jws(header={**TYPED, "ZIP\0x": "DEF"}),
+    "zip with a dotted capital": jws(header={**TYPED, "Z\u0130P": "DEF"}),
     "detached, of another typ": jws(header={"typ": "JWT"}, detached=True),
     "detached, doubled": jws(claims(f',"iss":"{EVIL}"'), detached=True),
     "detached, base64url": ("/jws/sign", {"payload": b64(evil().encode()), "header": TYPED,
@@ -109,6 +123,19 @@ REFUSED = {
     "a CWT with a label of another type": cose({1: ISSUER, 4: 1, b"\x01": EVIL}),
     "a CWT with a label as a float": cose(b"\xa3\x01" + cbor2.dumps(ISSUER)
                                           + b"\x04\x01\xf9\x3c\x00\x61x"),
+    "a CWT with both names of exp": cose({1: ISSUER, 4: 1, "exp": LATER}),
+    "a CWT with exp beyond 64 bits": cose({1: ISSUER, 4: 2**64}),
+    "a CWT with exp below 64 bits": cose({1: ISSUER, 4: -(2**64) - 1}),
+    "a CWT with exp again in a longer form": cose(b"\xa3\x01" + cbor2.dumps(ISSUER)
+                                                  + b"\x04\x01\x18\x04\x1a\x7f\xff\xff\xff"),
+    "a CWT with exp again as a long number": cose(b"\xa3\x01" + cbor2.dumps(ISSUER)
+                                                  + b"\x04\x01\xc2\x41\x04\x1a\x7f\xff\xff\xff"),
+    "a CWT with iss again as true": cose(b"\xa3\x01" + cbor2.dumps(ISSUER)
+                                         + b"\x04\x01\xf5\x61x"),
+    "a CWT to be shared": cose(cbor2.CBORTag(28, {1: ISSUER, 4: 1})),
+    "a CWT with a shared iss": cose({1: cbor2.CBORTag(28, ISSUER), 4: 1}),
+    "a CWT with NUL in iss": cose({1: f"{ISSUER}\0", 4: 1}),
+    "a CWT in a list": cose([{1: ISSUER, 4: 1}]),
     "a CWT in a tag": cose(cbor2.CBORTag(61, {1: ISSUER, 4: 1})),
     "a CWT described by itself": cose(cbor2.CBORTag(55799, {1: ISSUER, 4: 1})),
     "a CWT in bytes": cose(cbor2.dumps(cbor2.dumps({1: ISSUER, 4: 1}))),
@@ -120,6 +147,9 @@ REFUSED = {
     "JSON in COSE": cose(f'{{"iss":"{ISSUER}","exp":1}}'.encode()),
     "claims in the protected header": cose(protected=header(_15={1: EVIL})),
     "claims in the unprotected header": cose(unprotected=header(_15={1: EVIL})),
+    "typ of COSE with NUL": cose(typ="dc+sd-jwt\0"),
+    "typ of COSE as a media type": cose(typ="application/dc+sd-jwt"),
+    "typ of COSE in capitals": cose(typ="DC+SD-JWT"),
     "typ unprotected": cose(typ=None, unprotected=header(_16="dc+sd-jwt")),
     "typ as a number": cose(typ=16),
     "typ as a content type": cose(typ=None, content_type="dc+sd-jwt"),
@@ -170,6 +200,13 @@ INVALID = {
     "several signatures": jws(signatures=[{"protected": TYPED}]),
     "rules of the call": jws(rules={"raw": True}),
     "crit in COSE": cose(protected=header(_2=[16])),
+    "typ as bytes": ("/cose/sign", {"payload": "oA==", "protected": header(_16=b"dc+sd-jwt")}),
+    "typ in a tag": ("/cose/sign", {"payload": "oA==", "protected": header(
+        _16=cbor2.CBORTag(0, "dc+sd-jwt"))}),
+    "typ twice in one header": ("/cose/sign", {"payload": "oA==", "protected": b64(
+        b"\xa2\x10" + cbor2.dumps("dc+sd-jwt") + b"\x18\x10" + cbor2.dumps("JWT"))}),
+    "typ in a header of no end": ("/cose/sign", {"payload": "oA==", "protected": b64(
+        b"\xbf\x10" + cbor2.dumps("dc+sd-jwt") + b"\xff")}),
     "typ twice": cose(protected=header(_16="JWT")),
     "typ in both headers": cose(unprotected=header(_16="JWT")),
     "alg twice": cose(protected=header(_1=-8)),
@@ -247,6 +284,21 @@ async def test_looser_rules_replace_none(client, kid, get, rules):
     answer = await client.patch(f"/key/{kid}", json={"rules": rules})
     assert await slug_of(answer) == "rules-loosened"
     assert (await get(f"/key/{kid}"))["rules"] == RULES
+
+
+async def test_a_name_of_a_rule_in_another_normal_form_is_refused(client, generate):
+    name, other = "caf\u00e9", "cafe\u0301"
+    kid = (await generate("p256", rules={"jws": {"claims": {name: ["x"]}}}))["kid"]
+
+    async def sign(*members):
+        text = ",".join(f'"{member}":"{value}"' for member, value in members)
+        body = {"kid": kid, "payload": b64(f"{{{text}}}".encode())}
+        return await slug_of(await client.post("/jws/sign", json=body))
+
+    assert await sign((name, "x")) == ""
+    for allowed in ([], [(name, "x")]):
+        for again in (other, name.upper()):
+            assert await sign(*allowed, (again, "y")) == "rule-violated"
 
 
 async def test_rules_that_stand_twice_in_a_body_are_not_looser(client, kid, get):
