@@ -12,12 +12,19 @@ from pathlib import Path
 import pytest
 from stores import REGISTRY, options_of, refused, write_key
 
+from minikms.errors import RuleViolated
+from minikms.keys.service import KeyService
+from minikms.keys.signing import Sign, SignOptions
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys, upgrade
 from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
+from minikms.records import DEFAULT_PROFILE, KeyRef
+from minikms.rules import Rules
 from minikms.store.database import Database
+from minikms.store.entries import fetch_record, replace_record
+from minikms.store.keys import KeyStore
 from minikms.store.layout import LAYOUT
 from minikms.store.location import StoreKey, StoreLocation
 
@@ -268,3 +275,32 @@ async def test_a_copy_of_a_store_that_is_upgraded_meanwhile(old, store_key, tmp_
         assert [copied async for copied in copies]
     async with StoreInspector.open(target, key) as contents:
         await verify(contents, REGISTRY, faults_alone, faults_alone)
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+async def test_an_upgrade_keeps_rules(old, store_key):
+    """A later version may have written the key before the upgrade was run again."""
+    location, key, rules = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key), Rules(False)
+    async with Database.open(location, key, upgrading=True) as database:
+        kids = [
+            entry.kid
+            async for batch in StoreInspector(database).records(DEFAULT_PROFILE)
+            for entry in batch
+            if "sign" in entry.record.operations and entry.record.current_state == "enabled"
+        ]
+
+        async def give_rules(session):
+            for kid in kids:
+                record = await fetch_record(session, kid)
+                await replace_record(session, record.with_rules(rules))
+
+        await database.write(DEFAULT_PROFILE, give_rules)
+        await upgraded(database)
+    assert kids
+    async with KeyStore.open(location, key) as store:
+        service = KeyService(REGISTRY, store)
+        for kid in kids:
+            by = KeyRef(kid=kid)
+            assert (await service.get(DEFAULT_PROFILE, by)).rules == rules
+            with pytest.raises(RuleViolated):
+                await service.perform(DEFAULT_PROFILE, by, Sign(b"", SignOptions()))

@@ -1,0 +1,39 @@
+"""Backups of stores; tests/cli/test_store_backup.py runs the commands."""
+
+import pytest
+from sqlite_files import whole
+from stores import REGISTRY
+
+from minikms.errors import OverRate, RuleViolated
+from minikms.keys.jws import SignJws
+from minikms.keys.service import KeyService
+from minikms.keys.signing import Sign, SignOptions
+from minikms.maintenance.backup import back_up, restore
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.rules import Rules
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+
+
+async def test_a_restored_backup_has_rules_and_the_uses_of_the_day(tmp_path):
+    path, file, key = tmp_path / "keys.db", tmp_path / "backup.db", StoreKey(new_raw_key())
+    location = StoreLocation.parse(f"sqlite://{path}")
+    rules = Rules.parse({"jws": {}, "per_day": 2})
+    jws = SignJws(b"{}", {})
+    async with KeyStore.create(location, key) as store:
+        service = KeyService(REGISTRY, store)
+        made = await service.generate(DEFAULT_PROFILE, "p256", KeyPolicy(rules=rules))
+        by = KeyRef(kid=made.kid)
+        await service.perform(DEFAULT_PROFILE, by, jws)
+    await back_up(await whole(path), file, key)
+    path.unlink()
+    await restore(path, file, key)
+    async with KeyStore.open(location, key) as store:
+        service = KeyService(REGISTRY, store)
+        assert (await service.get(DEFAULT_PROFILE, by)).rules == rules
+        with pytest.raises(RuleViolated):
+            await service.perform(DEFAULT_PROFILE, by, Sign(b"", SignOptions()))
+        await service.perform(DEFAULT_PROFILE, by, jws)
+        with pytest.raises(OverRate):
+            await service.perform(DEFAULT_PROFILE, by, jws)
