@@ -9,9 +9,10 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
@@ -42,6 +43,7 @@ from minikms.keys.jws import CertificateHeader
 from minikms.keys.last_use import LastUseOperations
 from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker, require_fitting
 from minikms.keys.operations import By
+from minikms.keys.provider_objects import ObjectMaker
 from minikms.keys.providers import Providers
 from minikms.keys.versions import VersionOperations
 from minikms.plugin.protocol import (
@@ -51,7 +53,6 @@ from minikms.plugin.protocol import (
     SeedImporter,
     Stored,
 )
-from minikms.plugin.provider import KEY_ID_SIZE
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import ProfileSettings
 from minikms.rates import RateTable
@@ -73,6 +74,9 @@ from minikms.store.keys import Check, CheckVersions, KeyStore, no_check, no_chec
 from minikms.store.rotation import NotDueError, NotRotatableError, Successor
 
 LOGGER = logging.getLogger(__name__)
+
+# Makes the record and the material of a key.
+MakeKey: TypeAlias = Callable[[], tuple[KeyRecord, Stored]]
 
 _PAGE: Final = 1000
 
@@ -97,6 +101,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
     ) -> None:
         super().__init__(registry, store, cache=cache, rates=rates, providers=providers)
         self._maker = KeyMaker()
+        self.objects = ObjectMaker(store)
         self._jwk_sets = JwkSets(registry, store, cache)
 
     # Creating keys
@@ -108,21 +113,23 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         TooBusy and ProviderUnavailable.
         """
         algorithm = self._registry.get(alg)
-        if policy.provider is not None:
-            [(record, material)] = await self._make_at_provider(profile, algorithm, policy)
-        else:
-            make = maker(algorithm, policy, algorithm.generate)
-            record, material = await self._maker.in_turn(profile, algorithm, "generate", make)
-        set_key(record.kid, record.alg)
-        return await self._store.insert(
+        insert = partial(
+            self._store.insert,
             profile,
-            record,
-            material,
-            policy.aliases,
+            aliases=policy.aliases,
             binding=policy.alias_taken,
             is_unique=True,
             kept=policy.keep_versions,
         )
+        if policy.provider is not None:
+            making = self._making_at_provider(profile, algorithm, policy)
+            async with making as [(record, material)]:
+                set_key(record.kid, record.alg)
+                return await insert(record, material)
+        make = maker(algorithm, policy, algorithm.generate)
+        record, material = await self._maker.in_turn(profile, algorithm, "generate", make)
+        set_key(record.kid, record.alg)
+        return await insert(record, material)
 
     async def generate_batch(
         self,
@@ -141,8 +148,9 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         policy.require_bounded(count)
         algorithm = self._registry.get(alg)
         if policy.provider is not None:
-            made = await self._make_at_provider(profile, algorithm, policy, count, check)
-            return await self._store.insert_all(profile, made)
+            making = self._making_at_provider(profile, algorithm, policy, count, check)
+            async with making as keys:
+                return await self._store.insert_all(profile, keys)
         make = maker(algorithm, policy, algorithm.generate)
 
         def make_some(places: Sequence[int]) -> list[tuple[KeyRecord, Stored]]:
@@ -152,34 +160,39 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         made = await self.batches.run(profile, range(count), make_some, check, slow=slow)
         return await self._store.insert_all(profile, made)
 
-    async def _make_at_provider(
+    @asynccontextmanager
+    async def _making_at_provider(
         self,
         profile: str,
         algorithm: KeyAlgorithm[Any],
         policy: KeyPolicy,
         count: int = 1,
         check: Callable[[], None] = lambda: None,
-    ) -> list[tuple[KeyRecord, Stored]]:
-        """Make `count` keys at the provider of the policy, which are not stored yet.
+    ) -> AsyncIterator[list[tuple[KeyRecord, Stored]]]:
+        """Make `count` keys at the provider of the policy, which the block stores.
 
-        Raises UnsupportedOption, TooBusy and ProviderUnavailable.
+        If the block fails, they are destroyed. Raises UnsupportedOption, TooBusy and
+        ProviderUnavailable.
         """
         provider = self.providers.asked(policy.provider or "")
         if policy.exportable:
             raise UnsupportedOption("A key of a provider cannot be exported.")
         bound = self._registry.bound(provider.name, algorithm)
         provider.require(algorithm.name)
-        key_ids = [secrets.token_bytes(KEY_ID_SIZE) for _ in range(count)]
-        makers = [maker(bound, policy, partial(bound.make, key_id)) for key_id in key_ids]
-        if count == 1:
-            return [await provider.run(makers[0], making=True)]
+        maker(bound, policy, bound.generate)  # its errors come first
 
-        def make_some(
-            some: Sequence[Callable[[], tuple[KeyRecord, Stored]]],
-        ) -> list[tuple[KeyRecord, Stored]]:
+        def make_some(some: Sequence[MakeKey]) -> list[tuple[KeyRecord, Stored]]:
             return [make() for make in some]
 
-        return await provider.making.run(profile, makers, make_some, check, slow=True)
+        async with self.objects.making(profile, provider.name, count) as being_made:
+            makers = [
+                maker(bound, policy, partial(being_made.make, bound.make, key_id))
+                for key_id in being_made.key_ids
+            ]
+            if count == 1:
+                yield [await provider.run(makers[0], making=True)]
+            else:
+                yield await provider.making.run(profile, makers, make_some, check, slow=True)
 
     async def generate_pair(self, profile: str, alg: str) -> KeyPair:
         """Make a key pair that is not stored; raises like `generate`, and UnsupportedOperation."""
@@ -458,18 +471,20 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
                 raise _SlowToMake
             return maker(algorithm, _policy_of(old), algorithm.generate)()
 
-        while True:
-            try:
-                return await store(successor)
-            except _SlowToMake:
-                old = await self._store.record(profile, ref)
-                algorithm, policy = self._registry.of(old), _policy_of(old)
-                if policy.provider is not None:
-                    [made] = await self._make_at_provider(profile, algorithm, policy)
-                else:
-                    make = maker(algorithm, policy, algorithm.generate)
-                    made = await self._maker.in_turn(profile, algorithm, "generate", make)
-                made_for = old.alg, policy
+        async with AsyncExitStack() as stack:
+            while True:
+                try:
+                    return await store(successor)
+                except _SlowToMake:
+                    old = await self._store.record(profile, ref)
+                    algorithm, policy = self._registry.of(old), _policy_of(old)
+                    if policy.provider is not None:
+                        making = self._making_at_provider(profile, algorithm, policy)
+                        [made] = await stack.enter_async_context(making)
+                    else:
+                        make = maker(algorithm, policy, algorithm.generate)
+                        made = await self._maker.in_turn(profile, algorithm, "generate", make)
+                    made_for = old.alg, policy
 
     # Certificates
 

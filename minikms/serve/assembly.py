@@ -18,6 +18,7 @@ from minikms.doors.protocol import Door
 from minikms.doors.registry import installed_doors, make_door
 from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
+from minikms.keys.provider_objects import ObjectSweeper
 from minikms.keys.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
@@ -99,6 +100,9 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(table.close)
             await stack.enter_async_context(providers.running())
+            stack.push_async_callback(app[SERVICE].objects.drain)
+            if destroy := {each.name: each.destroy for each in providers}:
+                await stack.enter_async_context(ObjectSweeper(store, destroy).running())
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             await stack.enter_async_context(storing_last_uses(app[SERVICE], app[TOKENS]))

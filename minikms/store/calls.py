@@ -43,13 +43,15 @@ class StoreCalls:
 
     Every call raises StoreUnavailable if it waits too long for a connection, or if the database
     does not answer in time. `rekeyed` is the store's note of its last change of key, as this
-    process knows it.
+    process knows it. `on_condemned` is called with a profile, None for the store's own, in which
+    objects of providers are to be destroyed.
     """
 
     def __init__(self, pool: StorePool, counters: ChangeCounters, rekeyed: bytes = b"") -> None:
         self.pool = pool
         self.rekeyed = rekeyed
         self.statistics = TableStatistics(pool.location)
+        self.on_condemned: Callable[[str | None], None] = lambda _: None
         # By Askar's name of their profile, which is never used twice.
         self.sealing_keys: dict[str, bytes] = {}
         self._counters = counters
@@ -193,6 +195,8 @@ class StoreCalls:
             self.pool.commits += 1
             if doubled:
                 self.statistics.note_doubled(transaction.place)
+            if transaction.condemned:
+                self.on_condemned(profile)
 
     def _begin_commit(self) -> None:
         """Note that the call under way sends a commit.

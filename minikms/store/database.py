@@ -33,6 +33,7 @@ from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, FileChangeCounters
 from minikms.store.directory import ProfileDirectory, StaleProfileError, require_profile
 from minikms.store.files import StoreFile, is_open_elsewhere
+from minikms.store.identity import FIRST, identity_of
 from minikms.store.layout import (
     LAYOUT,
     STORE,
@@ -85,8 +86,10 @@ class Database:
         timeout: float | None = None,
         layout: Layout = LAYOUT,
         rekeyed: bytes = b"",
+        identity: bytes = FIRST,
     ) -> None:
         self.layout = layout
+        self.identity = identity
         self.counters = counters
         self._location = location
         self._writer_lock = writer_lock
@@ -131,6 +134,7 @@ class Database:
                 raise StoreError(f"Another process keeps the store at {location} locked.") from None
         try:
             unreadable = await check_schema(location)
+            identity = identity_of(location)
             store = await open_store(location, key)
             if unreadable:
                 await close_store(store, location)
@@ -163,6 +167,7 @@ class Database:
             timeout=timeout,
             layout=layout,
             rekeyed=rekeyed,
+            identity=identity,
         )
         async with aclosing(database):
             yield database
@@ -234,6 +239,10 @@ class Database:
         if profile is None:
             return await self.run_own(Session.sequence)
         return await self.read(profile, Session.sequence)
+
+    def on_condemned(self, call: Callable[[str | None], None]) -> None:
+        """Let `call` be called with a profile in which objects of providers are to be destroyed."""
+        self._calls.on_condemned = call
 
     @property
     def pool(self) -> PoolState:

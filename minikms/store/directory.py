@@ -6,6 +6,7 @@ name of Askar's is never used twice.
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -26,12 +27,16 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
-from minikms.store.askar_errors import DuplicateError
+from minikms.records import PrivateRecordError
+from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.layout import SYSTEM
+from minikms.store.object_entries import insert_condemned, objects_in
 from minikms.store.rows import all_rows
-from minikms.store.sessions import Session, Transaction
+from minikms.store.sessions import SEQUENCE, Session, Transaction
+
+LOGGER = logging.getLogger(__name__)
 
 # The category of the directory's entries, in the store's own profile, and of the entry in which
 # each profile has its own name.
@@ -326,8 +331,21 @@ class ProfileDirectory:
         await self._finish_removal(name, removed)
         return present
 
+    async def finish_removals(self) -> None:
+        """Finish the removals of profiles that were interrupted."""
+
+        async def removed() -> list[tuple[str, bytes]]:
+            async with self._calls.session() as session:
+                entries = await session.fetch_all(PROFILE)
+            return [(each.name, each.value) for each in entries if _is_removed(each.value)]
+
+        for name, entry in await self._calls.run(removed):
+            finish = partial(self._finish_removal, name, entry)
+            await self._calls.run(finish, write=True, timeout=LONG_TIMEOUT)
+
     async def _finish_removal(self, name: str, entry: bytes) -> None:
         """Remove the Askar profile of an entry that is marked as removed, tokens and the entry."""
+        await self._condemn_objects(name, _askar_name(entry))
         async with self._counters.changing([slot_of(PROFILE, name)]):
             await self._calls.pool.store.remove_profile(_askar_name(entry))
         self._calls.sealing_keys.pop(_askar_name(entry), None)
@@ -337,6 +355,31 @@ class ProfileDirectory:
                 await _revoke_tokens_of(transaction, name)
                 await transaction.remove_all(USES, use_tags(_askar_name(entry)))
                 await transaction.remove(PROFILE, name)
+
+    async def _condemn_objects(self, name: str, askar_profile: str) -> None:
+        """Condemn the objects of a profile that is being removed, in the store's own profile.
+
+        Its marker is removed first, so that nobody writes to the profile meanwhile.
+        """
+        try:
+            async with self._calls.transaction(askar_profile, name) as transaction:
+                await transaction.remove_all(SEQUENCE)
+                await transaction.remove_all(PROFILE)
+            async with self._calls.session(askar_profile) as session:
+                keys, others = await objects_in(session)
+        except (KeyUnreadable, UndecryptableError, PrivateRecordError):
+            LOGGER.error("objects at providers may stay: a removed profile does not decrypt")
+            return
+        except AskarError as exc:
+            if exc.code is not AskarErrorCode.NOT_FOUND:
+                raise
+            return  # another process has removed it
+        if not keys and not others:
+            return
+        async with self._calls.transaction() as transaction:
+            for each in (*keys, *others):
+                with suppress(DuplicateError):  # an interrupted removal has inserted it
+                    await insert_condemned(transaction, each)
 
     async def _named(self, name: str) -> tuple[str, ProfileSettings]:
         entry = await self._entry(name)

@@ -33,6 +33,7 @@ from minikms.profile_settings import DELETE_SCOPE
 from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import ensure_sealing_key, require_profile, sealing_key
+from minikms.store.object_entries import ProviderObject, insert_condemned, key_tags
 from minikms.store.sessions import Session, Transaction
 from minikms.versions import KeyVersions, kid_in
 
@@ -86,7 +87,7 @@ def label_tag(name: str) -> str:
 def tags_of(record: KeyRecord) -> dict[str, str]:
     """The tags by which a record is found. Askar encrypts all tags but `~seq`."""
     labels = {label_tag(name): value for name, value in record.labels.items()}
-    return {"~seq": record.seq, "alg": record.alg, **labels}
+    return {"~seq": record.seq, "alg": record.alg, **labels, **key_tags(record)}
 
 
 def deletion_tags(record: KeyRecord) -> dict[str, str]:
@@ -371,7 +372,9 @@ async def replace_record(session: Transaction, record: KeyRecord) -> None:
 
 
 async def remove_key(session: Transaction, record: KeyRecord) -> None:
-    """Remove all entries of a key."""
+    """Remove all entries of a key; if a provider has it, its object is condemned."""
+    if record.provider is not None:
+        await insert_condemned(session, ProviderObject.of_record(record))
     for alias in record.aliases:
         await session.remove(ALIAS, alias_entry(alias))
     if record.material == "askar":

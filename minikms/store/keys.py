@@ -56,6 +56,8 @@ from minikms.store.entries import (
 )
 from minikms.store.listing import KeyListing, read_back
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.object_entries import take_object
+from minikms.store.provider_objects import ProviderObjects
 from minikms.store.rotation import (
     NotDueError,
     Successor,
@@ -106,6 +108,7 @@ class KeyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listing = KeyListing(database)
+        self.objects = ProviderObjects(database)
         self.keys_opened = 0
 
     @classmethod
@@ -194,6 +197,8 @@ class KeyStore:
                 return await bind_aliases(session, existing, aliases, binding)
             if session.settings.max_keys is not None:
                 await require_room(session)
+            if record.provider is not None:
+                await take_object(session, record)
             stored = record
             for alias in aliases:
                 stored = await add_alias(
@@ -227,6 +232,8 @@ class KeyStore:
                 await require_room(session, len(keys))
             stored: list[KeyRecord] = []
             for record, material in keys:
+                if record.provider is not None:
+                    await take_object(session, record)
                 stored.append(replace(record, seq=seq_of(session.next_place())))
                 await insert_key(session, stored[-1], material)
             set_keys((key.kid, key.alg) for key in stored)

@@ -29,6 +29,7 @@ from minikms.store.entries import (
     set_rotation,
     stored_versions,
 )
+from minikms.store.object_entries import take_object
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
 from minikms.versions import KeyVersions, has_versions
@@ -71,6 +72,8 @@ async def replace_key(
         seq=seq_of(session.next_place()),
         versioned=tuple(each for each, value in entries.items() if has_versions(value)),
     )
+    if record.provider is not None:
+        await take_object(session, record)
     await insert_key(session, stored, material)
     for alias, value in entries.items():
         await session.replace(ALIAS, alias_entry(alias), value)

@@ -116,7 +116,8 @@ class Transaction(Session):
     the profile's sequence as the store has it, None if it was not read; `place` is the last place
     in the order of creation that was assigned. `settings` are the profile's; `keys` is the number
     of its keys, None as long as they are not counted. With `logs_changes`, the slots are stored
-    with the commit, for other processes.
+    with the commit, for other processes. `condemned` says that objects of providers are to be
+    destroyed (store/object_entries.py).
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Transaction(Session):
         self.keys: int | None = None
         self.changed: set[int] = set()
         self.written = self.size = 0
+        self.condemned = False
         self.events = events
 
     def next_place(self) -> int:

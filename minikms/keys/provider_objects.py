@@ -1,0 +1,249 @@
+"""Objects of providers: made for keys that are stored, and destroyed if no key names them.
+
+An object is announced in the store before it is made, so that none is left over, whenever this
+process ends (store/object_entries.py).
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeAlias, TypeVar
+
+from minikms.background import in_background
+from minikms.errors import KeyUnreadable, ProfileNotFound, ProviderUnavailable, StoreUnavailable
+from minikms.records import SECOND
+from minikms.store.askar_errors import UndecryptableError
+from minikms.store.keys import KeyStore
+from minikms.store.object_entries import ProviderObject
+
+LOGGER = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+# Destroys the object with an identifier; raises ProviderUnavailable.
+Destroy: TypeAlias = Callable[[bytes], Awaitable[None]]
+
+# Seconds in which a call makes its objects and stores their keys, and those for each object more.
+_TIME: Final = 900
+_EACH: Final = 10
+
+# Seconds between two sweeps of all profiles, until another attempt if a provider did not destroy an
+# object, and if the store did not answer.
+_PERIOD: Final = 300.0
+_AGAIN: Final = 5.0
+_OUTAGE: Final = 60.0
+
+# The number of objects that are destroyed before their entries are removed.
+_TOGETHER: Final = 64
+
+
+class ObjectsBeingMade:
+    """The objects that one call makes, by their identifiers `key_ids`.
+
+    `late` is called on the event loop if the call has ended before the last of them was made.
+    """
+
+    def __init__(self, key_ids: list[bytes], late: Callable[[], None]) -> None:
+        self.key_ids = key_ids
+        self._late = late
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._has_ended = False
+
+    def make(self, make: Callable[[bytes], ResultT], key_id: bytes) -> ResultT:
+        """Call `make` with an identifier, in any thread; not once the call has ended."""
+        with self._lock:
+            if self._has_ended:
+                raise ProviderUnavailable()
+            self._under_way += 1
+        try:
+            return make(key_id)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                is_last = self._has_ended and not self._under_way
+            if is_last:
+                with suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._late)
+
+    def end(self) -> bool:
+        """End the call; tells whether no object is being made any more."""
+        with self._lock:
+            self._has_ended = True
+            return not self._under_way
+
+
+class ObjectMaker:
+    """Announces objects before they are made, and condemns them if their call fails."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self._objects = store.objects
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def making(
+        self, profile: str, provider: str, count: int = 1
+    ) -> AsyncIterator[ObjectsBeingMade]:
+        """Announce `count` objects, which the block makes, and whose keys it stores.
+
+        If the block fails, the objects whose keys are not stored are destroyed later. Raises
+        ProfileNotFound and StoreUnavailable.
+        """
+        until = time.time_ns() + (_TIME + count * _EACH) * SECOND
+        key_ids = await self._objects.intend(profile, provider, count, until)
+
+        def condemn() -> None:
+            self._tasks.add(task := asyncio.create_task(self._condemn(profile, provider, key_ids)))
+            task.add_done_callback(self._tasks.discard)
+
+        being_made = ObjectsBeingMade(key_ids, condemn)
+        try:
+            yield being_made
+        except BaseException:
+            # If one is still being made, its thread does so at the end.
+            if being_made.end():
+                condemn()  # its caller may be gone, and does not wait for it
+            raise
+
+    async def drain(self) -> None:
+        """Wait until the calls that have failed have condemned their objects."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _condemn(self, profile: str, provider: str, key_ids: list[bytes]) -> None:
+        try:
+            try:
+                await self._objects.condemn(profile, provider, key_ids)
+            except ProfileNotFound:
+                await self._objects.condemn(None, provider, key_ids)
+        except StoreUnavailable:
+            LOGGER.warning("objects of a failed call are destroyed later: the store is unavailable")
+
+
+class ObjectSweeper:
+    """Destroys objects that no key names: at the start, when some are condemned, and regularly.
+
+    Any number of processes may do so at the same time. `providers` has the function that destroys
+    an object, by the name of its provider.
+    """
+
+    def __init__(self, store: KeyStore, providers: Mapping[str, Destroy]) -> None:
+        self._store = store
+        self._providers = providers
+        self._noted: set[str | None] = set()
+        self._is_noted = asyncio.Event()
+        self._warned: set[str] = set()
+        store.objects.on_condemned(self._note)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweep as long as the block lasts."""
+        async with in_background(self._run()):
+            yield
+
+    async def sweep(self) -> set[str | None]:
+        """Destroy the objects that no key names any more; give the profiles in which some are left.
+
+        It also finishes removals of profiles that were interrupted. Raises StoreUnavailable.
+        """
+        await self._store.database.directory.finish_removals()
+        return await self._sweep([None, *await self._store.profiles()])
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_sweep, left = loop.time(), set[str | None]()
+        while True:
+            until = min(next_sweep, loop.time() + _AGAIN) if left else next_sweep
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._is_noted.wait()
+            some = left | self._noted
+            self._noted.clear()
+            self._is_noted.clear()
+            try:
+                if loop.time() < next_sweep:
+                    left = await self._sweep(some)
+                else:
+                    next_sweep = loop.time() + _PERIOD
+                    left = await self.sweep()
+            except StoreUnavailable:
+                LOGGER.warning("objects of providers are not destroyed: the store is unavailable")
+                next_sweep, left = loop.time() + _OUTAGE, set()
+            except Exception:  # the next sweep may succeed, so the task goes on
+                LOGGER.exception("objects of providers are not destroyed")
+                left = set()
+
+    def _note(self, profile: str | None) -> None:
+        self._noted.add(profile)
+        self._is_noted.set()
+
+    async def _sweep(self, profiles: Iterable[str | None]) -> set[str | None]:
+        """Sweep profiles; None is the store's own, which has the objects of removed ones."""
+        away: set[str] = set()
+        left = set()
+        for profile in profiles:
+            try:
+                due = await self._store.objects.due(profile)
+                if due and not await self._destroy(profile, due, away):
+                    left.add(profile)
+            except ProfileNotFound:
+                continue  # removed meanwhile
+            except (KeyUnreadable, UndecryptableError):
+                LOGGER.exception("objects of a profile are not destroyed")
+        return left
+
+    async def _destroy(
+        self, profile: str | None, due: Sequence[ProviderObject], away: set[str]
+    ) -> bool:
+        """Destroy objects and remove their entries; tells whether no provider has failed.
+
+        `away` has the providers that have failed before, and gets those that fail now.
+        """
+        owns = await self._store.objects.owns()
+        for start in range(0, len(due), _TOGETHER):
+            gone = []
+            for each in due[start : start + _TOGETHER]:
+                destroy = self._providers.get(each.provider)
+                if destroy is None:
+                    self._warn_of(each.provider)
+                elif not owns:
+                    LOGGER.warning(
+                        "the object %s of the provider %s stays: this store shares its objects",
+                        each.object_id,
+                        each.provider,
+                    )
+                    gone.append(each)
+                elif each.provider not in away:
+                    if await _is_destroyed(destroy, each):
+                        gone.append(each)
+                    else:
+                        away.add(each.provider)
+            if gone:
+                await self._store.objects.remove(profile, gone)
+        return away.isdisjoint(each.provider for each in due)
+
+    def _warn_of(self, provider: str) -> None:
+        if provider not in self._warned:
+            self._warned.add(provider)
+            LOGGER.warning("objects are left at the provider %s, which the service lacks", provider)
+
+
+async def _is_destroyed(destroy: Destroy, condemned: ProviderObject) -> bool:
+    """Destroy an object; tells whether the provider did so."""
+    try:
+        await destroy(bytes.fromhex(condemned.object_id))
+    except ProviderUnavailable:
+        return False  # it is logged
+    except Exception as exc:  # of a provider: its text may contain a secret
+        LOGGER.error(
+            "the provider %s cannot destroy the object %s: %s",
+            condemned.provider,
+            condemned.object_id,
+            type(exc).__name__,
+        )
+        return False
+    return True

@@ -1,0 +1,201 @@
+"""Objects of providers: announced before they are made, and found to be destroyed.
+
+A copy of a store has the same keys, so it shares their objects. A store destroys objects only if it
+owns them: if the entry about its objects names the file that it is in.
+"""
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, NamedTuple, Self, TypeVar
+
+from minikms.events import CURRENT
+from minikms.plugin.provider import KEY_ID_SIZE
+from minikms.store.askar_errors import DuplicateError
+from minikms.store.calls import LONG_TIMEOUT
+from minikms.store.database import Database
+from minikms.store.layout import STORE
+from minikms.store.object_entries import (
+    OBJECT,
+    ProviderObject,
+    condemn,
+    ended,
+    is_condemned,
+    until_tags,
+)
+from minikms.store.sessions import Entry, Session, Transaction
+
+ResultT = TypeVar("ResultT")
+
+# Bytes of an identifier: the first are the same for all objects of a store, the others random.
+_PREFIX: Final = 6
+_RANDOM: Final = KEY_ID_SIZE - _PREFIX
+
+# The number of objects that a transaction shared with others may announce.
+_FEW: Final = 16
+
+# The number of objects to destroy that one call reads.
+_MOST: Final = 10_000
+
+_OBJECTS: Final = "objects"
+_END: Final = b"\n"
+
+
+class Ownership(NamedTuple):
+    """The entry about the objects of a store.
+
+    The identifiers of its objects begin with `prefix`. `owner` names the file whose store destroys
+    them; it is empty if no store does.
+    """
+
+    prefix: bytes
+    owner: bytes = b""
+
+    @classmethod
+    def of(cls, value: bytes) -> Self:
+        """Parse the value of the entry."""
+        prefix, _, owner = value.partition(_END)
+        return cls(bytes.fromhex(prefix.decode()), owner)
+
+    def to_bytes(self) -> bytes:
+        """The value of the entry."""
+        return self.prefix.hex().encode() + _END + self.owner
+
+
+class ProviderObjects:
+    """The entries of objects that no key names, and the store's ownership of its objects.
+
+    All methods raise StoreUnavailable, and ProfileNotFound; None as a profile is the store's own,
+    which has the objects of removed profiles.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._prefix = b""
+
+    def on_condemned(self, call: Callable[[str | None], None]) -> None:
+        """Let `call` be called with a profile in which this process has condemned objects."""
+        self._database.on_condemned(call)
+
+    async def intend(self, profile: str, provider: str, count: int, until: int) -> list[bytes]:
+        """The identifiers of `count` objects that may be made now, and taken until a time."""
+        if not self._prefix:
+            ownership = await self._owned_from_the_start()
+            self._prefix = ownership.prefix
+        key_ids = [self._prefix + os.urandom(_RANDOM) for _ in range(count)]
+
+        async def work(session: Transaction) -> None:
+            for key_id in key_ids:
+                await session.insert(OBJECT, key_id.hex(), provider, until_tags(until))
+
+        await self._write(profile, work, None if count <= _FEW else LONG_TIMEOUT)
+        return key_ids
+
+    async def condemn(self, profile: str | None, provider: str, key_ids: Sequence[bytes]) -> None:
+        """Let the objects be destroyed that no key has."""
+        objects = [ProviderObject(provider, key_id.hex()) for key_id in key_ids]
+        work = partial(condemn, objects=objects)
+        await self._write(profile, work, LONG_TIMEOUT)
+
+    async def due(self, profile: str | None) -> list[ProviderObject]:
+        """Some objects to destroy now; objects whose time is over are condemned first."""
+        rows = await self._read(profile, partial(_ended, now=time.time_ns()))
+        waiting = [ProviderObject.of(row) for row in rows if not is_condemned(row)]
+        due = [ProviderObject.of(row) for row in rows if is_condemned(row)]
+        if waiting:
+            work = partial(condemn, objects=waiting)
+            due += await self._write(profile, work, LONG_TIMEOUT)
+        return due
+
+    async def remove(self, profile: str | None, objects: Sequence[ProviderObject]) -> None:
+        """Remove the entries of objects that are destroyed."""
+
+        async def work(session: Transaction) -> None:
+            for each in objects:  # another process may have removed them
+                if await session.fetch(OBJECT, each.object_id) is not None:
+                    await session.remove(OBJECT, each.object_id)
+
+        await self._write(profile, work, LONG_TIMEOUT)
+
+    # Ownership
+
+    async def ownership(self) -> Ownership | None:
+        """The entry about the store's objects; None if the store never made any."""
+        return await self._database.run_own(_ownership)
+
+    async def owns(self) -> bool:
+        """Tell whether this store may destroy objects."""
+        ownership = await self.ownership()
+        return ownership is not None and ownership.owner == self._database.identity
+
+    async def share(self, ownership: Ownership) -> None:
+        """Note in a new copy of a store that it shares the objects with the store.
+
+        A profile that was copied and removed again has left entries of objects.
+        """
+
+        async def work(session: Transaction) -> None:
+            await session.remove_all(OBJECT)
+            await _insert_ownership(session, ownership._replace(owner=b""))
+
+        await self._write(None, work)
+
+    async def set_owner(self, *, owns: bool) -> bool:
+        """Let this store own its objects, or not; False if it never made any."""
+        owner = self._database.identity if owns else b""
+
+        async def work(session: Transaction) -> bool:
+            ownership = await _ownership(session)
+            if ownership is None:
+                return False
+            after = ownership._replace(owner=owner)
+            await session.replace(STORE, _OBJECTS, after.to_bytes())
+            return True
+
+        return await self._write(None, work)
+
+    async def _owned_from_the_start(self) -> Ownership:
+        """The entry about the store's objects, which the first call makes."""
+        while (ownership := await self.ownership()) is None:
+            made = Ownership(os.urandom(_PREFIX), self._database.identity)
+            with suppress(DuplicateError):  # another process was first
+                await self._write(None, partial(_insert_ownership, ownership=made))
+        return ownership
+
+    async def _read(
+        self, profile: str | None, work: Callable[[Session], Awaitable[ResultT]]
+    ) -> ResultT:
+        if profile is None:
+            return await self._database.run_own(work)
+        return await self._database.run(profile, work)
+
+    async def _write(
+        self,
+        profile: str | None,
+        work: Callable[[Transaction], Awaitable[ResultT]],
+        timeout: float | None = None,
+    ) -> ResultT:
+        """Call `work` in a transaction that records no event: a call's own is recorded later."""
+        outer = CURRENT.set(None)
+        try:
+            if profile is None:
+                return await self._database.run_own(work, write=True)
+            return await self._database.write(profile, work, timeout=timeout)
+        finally:
+            CURRENT.reset(outer)
+
+
+async def _ended(session: Session, now: int) -> list[Entry]:
+    """Some entries whose time is over."""
+    return await session.fetch_all(OBJECT, ended(now), _MOST)
+
+
+async def _ownership(session: Session) -> Ownership | None:
+    entry = await session.fetch(STORE, _OBJECTS)
+    return None if entry is None else Ownership.of(entry.value)
+
+
+async def _insert_ownership(session: Transaction, ownership: Ownership) -> None:
+    await session.insert(STORE, _OBJECTS, ownership.to_bytes())
