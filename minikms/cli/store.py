@@ -13,6 +13,14 @@ from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of, options_of_config
 from minikms.cli.output import is_among_output, progress, tell, tell_fault
 from minikms.cli.store_backup import backup, restore
+from minikms.cli.store_objects import (
+    PROVIDER,
+    destroy_orphans,
+    open_providers,
+    own_objects,
+    share_objects,
+    tell_orphans,
+)
 from minikms.cli.store_options import (
     durable,
     generating_key,
@@ -32,6 +40,7 @@ from minikms.exits import fail
 from minikms.maintenance.copy import copy as copy_store
 from minikms.maintenance.copy import count
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.provider_objects import compare
 from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
@@ -260,13 +269,24 @@ store.add_command(seal)
 store.add_command(seals)
 store.add_command(unseal)
 store.add_command(reseal)
+store.add_command(own_objects)
+store.add_command(share_objects)
+store.add_command(destroy_orphans)
 
 
-@store.command(examples=(f"minikms store verify {ON_A_STORE}",))
-@options_of_config("without_algorithm")
+@store.command(
+    examples=(
+        f"minikms store verify {ON_A_STORE}",
+        f"minikms store verify {PROVIDER} {ON_A_STORE}",
+    )
+)
+@options_of_config("without_algorithm", "provider")
 @on_a_store
 async def verify(**options: Any) -> None:
-    """Check every record, material and alias in a store, which may be in use."""
+    """Check every record, material and alias in a store, which may be in use.
+
+    With a provider, also compare its objects with the keys that it has.
+    """
     (location, key), registry = store_of(options), registry_of(options)
     async with progress("Checking keys") as bar:
 
@@ -276,12 +296,29 @@ async def verify(**options: Any) -> None:
         async with StoreInspector.open(location, key) as inspector:
             bar.length = await entries(inspector)
             tally = await verify_store(inspector, registry, tell_fault, left, bar.update)
+            missing = await _missing_objects(inspector, options)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
     )
-    if tally.faults:
+    if tally.faults or missing:
         sys.exit(1)
+
+
+async def _missing_objects(inspector: StoreInspector, options: dict[str, Any]) -> int:
+    """Compare providers with the keys that they have; return how many lack their object."""
+    missing = 0
+    async with open_providers(options) as providers:
+        for name, provider in providers.items():
+            found = await compare(inspector, name, provider)
+            for key in found.missing:
+                tell_fault(key.profile, key.kid, f"its object {key.object_id} is not at {name}")
+            for profile in found.unreadable:
+                tell(f"The profile {profile or '-'} may have keys of objects that are left over.")
+            tell_orphans(name, found)
+            tell(f"The provider {name}: {_keys(found.keys)}, {len(found.missing)} without object.")
+            missing += len(found.missing)
+    return missing
 
 
 def _keys(number: int) -> str:

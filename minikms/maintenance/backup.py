@@ -13,6 +13,7 @@ from urllib.parse import quote
 from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
 from minikms.store.files import is_open_elsewhere, note_backup, sync
+from minikms.store.identity import set_new_identity
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.schema import connect, require_askars_schema
 
@@ -80,6 +81,7 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
             raise StoreError(str(exc).replace(str(location), str(source))) from None
     with closing(connect(new, "rw", _TIMEOUT)) as file:
         file.execute("PRAGMA journal_mode = DELETE")  # of a WAL file, Askar makes one
+        set_new_identity(file)
         await _check(file, new)
     sync(new)
 

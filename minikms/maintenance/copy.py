@@ -47,7 +47,8 @@ async def copy(
     Keys that an older version has stored in another form get the form of this layout.
     `advance` is called with the number of keys that were handled since its last call. Raises
     KeyUnreadable, which names the key or entry that cannot be copied. Tokens and the entries of
-    audit logs are copied first.
+    audit logs are copied first. The copy shares objects of providers with the source, and destroys
+    none (store/provider_objects.py).
     """
     async with aclosing(source.own()) as batches:
         async for batch in batches:
@@ -70,6 +71,9 @@ async def copy(
                 yield copied
                 break
             await target.directory.remove(profile)
+    # Last, since it is made before the first key of a provider.
+    if ownership := await source.objects.ownership():
+        await target.objects.share(ownership)
 
 
 async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:

@@ -24,6 +24,8 @@ from minikms.store.entries import ALIAS, KEY, alias_entry, publishes
 from minikms.store.last_use import SINCE
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.object_entries import ProviderObject, objects_in
+from minikms.store.provider_objects import ProviderObjects
 from minikms.store.sessions import Entry, KeyEntry, Session
 from minikms.versions import value_as_of
 
@@ -50,6 +52,7 @@ class StoreInspector:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.objects = ProviderObjects(database)
 
     @classmethod
     @asynccontextmanager
@@ -121,6 +124,19 @@ class StoreInspector:
                 if None in batch:
                     raise KeyUnreadable(f"An entry of {category} does not decrypt.")
                 yield [row for row in batch if row]
+
+    # Objects of providers
+
+    async def objects_in(
+        self, profile: str | None
+    ) -> tuple[dict[ProviderObject, str], set[ProviderObject]]:
+        """The objects that a profile names, None for the store's own.
+
+        Raises UndecryptableError if an entry does not decrypt.
+        """
+        if profile is None:
+            return await self._database.run_own(objects_in)
+        return await self._database.run(profile, objects_in, timeout=LONG_TIMEOUT)
 
     # Keys
 

@@ -16,6 +16,7 @@ from minikms.store.directory import USES, use_tags
 from minikms.store.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
 from minikms.store.last_use import SINCE
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.provider_objects import ProviderObjects
 from minikms.store.sessions import Entry, Transaction
 
 
@@ -28,6 +29,7 @@ class StoreWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.directory = database.directory
+        self.objects = ProviderObjects(database)
 
     @classmethod
     @asynccontextmanager

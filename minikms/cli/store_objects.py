@@ -1,0 +1,115 @@
+"""`minikms store own-objects`, `share-objects` and `destroy-orphans`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+
+from minikms.cli.help import ON_A_STORE, HelpCommand
+from minikms.cli.options import config_of, options_of_config
+from minikms.cli.output import tell
+from minikms.cli.store_options import on_a_store, open_database, store_of
+from minikms.errors import ProviderUnavailable
+from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.provider_objects import Comparison, compare, destroy, require_no_doubt
+from minikms.plugin.provider import Provider
+from minikms.plugin.providers import make_providers
+from minikms.startup_errors import ProviderError
+from minikms.store.provider_objects import ProviderObjects
+
+PROVIDER = "--provider 'hsm=pkcs11:token=kms?module-path=/usr/lib/libpkcs11.so'"
+
+
+@asynccontextmanager
+async def open_providers(options: dict[str, Any]) -> AsyncIterator[Mapping[str, Provider]]:
+    """Open the providers of a command; raises ProviderError if one does not answer."""
+    providers = make_providers(config_of(options).provider)
+    opened = []
+    try:
+        for name, provider in providers.items():
+            try:
+                await asyncio.to_thread(provider.open)
+            except ProviderUnavailable as exc:
+                raise ProviderError(f"The provider {name} does not answer: {exc.detail}") from None
+            opened.append(provider)
+        yield providers
+    finally:
+        for provider in opened:
+            await asyncio.to_thread(provider.close)
+
+
+def tell_orphans(name: str, found: Comparison) -> None:
+    """Write the orphans of a provider, and the number of objects that other stores have."""
+    for object_id in found.orphans:
+        tell(f"Left over: the object {object_id} of the provider {name}")
+    if found.others:
+        tell(f"The provider {name} has {found.others} objects of other stores.")
+
+
+@click.command(cls=HelpCommand, examples=(f"minikms store own-objects {ON_A_STORE}",))
+@on_a_store
+async def own_objects(**options: Any) -> None:
+    """Let a copy of a store destroy the provider's objects of keys that are deleted in it.
+
+    A copy, or a restored backup, has the keys of another store, and leaves their objects at the
+    provider. Run this command once no other store with these keys is used any more.
+    """
+    await _set_owner(options, owns=True)
+
+
+@click.command(cls=HelpCommand, examples=(f"minikms store share-objects {ON_A_STORE}",))
+@on_a_store
+async def share_objects(**options: Any) -> None:
+    """Let a store leave the provider's objects of keys that are deleted in it.
+
+    Run this command in a copy that another program made, such as pg_restore, before a service opens
+    it. `minikms store copy`, `backup` and `restore` do the same.
+    """
+    await _set_owner(options, owns=False)
+
+
+async def _set_owner(options: dict[str, Any], *, owns: bool) -> None:
+    location, _ = store_of(options)
+    async with open_database(options) as database:
+        has_objects = await ProviderObjects(database).set_owner(owns=owns)
+    if not has_objects:
+        click.echo(f"The store at {location} has never made a key of a provider.")
+    elif owns:
+        click.echo(f"The store at {location} owns the objects of its keys, and destroys them.")
+    else:
+        click.echo(f"The store at {location} shares the objects of its keys, and destroys none.")
+
+
+@click.command(
+    cls=HelpCommand,
+    examples=(f"minikms store destroy-orphans {PROVIDER} {ON_A_STORE}",),
+)
+@options_of_config("provider")
+@click.option("--yes", is_flag=True, help="Destroy without a question.")
+@on_a_store
+async def destroy_orphans(yes: bool, **options: Any) -> None:
+    """Destroy objects of a provider that this store has made, and no key of it names any more.
+
+    The command refuses if a key lacks its object, if a profile does not decrypt, or if the store
+    shares its objects with another one. Objects of other stores stay.
+    """
+    location, key = store_of(options)
+    async with (
+        open_providers(options) as providers,
+        StoreInspector.open(location, key) as inspector,
+    ):
+        if not providers:
+            raise ProviderError("The provider is missing: --provider NAME=URI.")
+        for name, provider in providers.items():
+            found = await compare(inspector, name, provider)
+            await require_no_doubt(inspector, name, found)
+            tell_orphans(name, found)
+            number = len(found.orphans)
+            if number and not yes:
+                question = f"Destroy these {number} objects of the provider {name} for ever?"
+                click.confirm(question, abort=True)
+            for object_id in found.orphans:
+                await destroy(provider, object_id)
+            click.echo(f"Destroyed {number} objects of the provider {name}.")

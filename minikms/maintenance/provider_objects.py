@@ -1,0 +1,128 @@
+"""Compares the keys of a store with the objects of a provider, and destroys orphans."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from minikms.errors import KeyUnreadable, ProfileNotFound
+from minikms.maintenance.inspect import StoreInspector
+from minikms.plugin.provider import Provider
+from minikms.startup_errors import StoreError
+from minikms.store.askar_errors import UndecryptableError
+from minikms.store.object_entries import ProviderObject
+
+
+class KeyWithObject(NamedTuple):
+    """A key of a provider: its profile, its kid, and the identifier of its object."""
+
+    profile: str
+    kid: str
+    object_id: str
+
+
+@dataclass
+class _Named:
+    """The objects that a store names; `unreadable` are profiles that may name others."""
+
+    keys: dict[ProviderObject, KeyWithObject] = field(default_factory=dict)
+    object_ids: set[str] = field(default_factory=set)
+    unreadable: list[str] = field(default_factory=list)
+
+
+class Comparison(NamedTuple):
+    """The difference of a store and a provider.
+
+    `missing` are keys whose object is not there, `orphans` the identifiers of objects that nothing
+    in the store names, and `others` is the number of objects that other stores have made.
+    `unreadable` are profiles that do not decrypt, and may name orphans.
+    """
+
+    keys: int
+    missing: list[KeyWithObject]
+    orphans: list[str]
+    others: int
+    unreadable: list[str]
+
+
+async def compare(inspector: StoreInspector, name: str, provider: Provider) -> Comparison:
+    """Compare a store, which may be in use, with an open provider, which has this name.
+
+    Raises ProviderUnavailable. Store and provider are read twice: a key that is made or deleted
+    meanwhile is no difference.
+    """
+    before = await _named(inspector)
+    found = await _found(provider)
+    after = await _named(inspector)
+    ownership = await inspector.objects.ownership()
+    prefix = "" if ownership is None else ownership.prefix.hex()
+    named = before.object_ids | after.object_ids
+    orphans = {each for each in found - named if prefix and each.startswith(prefix)}
+    others = len(found - named - orphans)
+    if orphans:
+        orphans &= await _found(provider)
+    keys = {each: after.keys[each] for each in before.keys.keys() & after.keys.keys()}
+    keys = {each: key for each, key in keys.items() if each.provider == name}
+    missing = [key for each, key in keys.items() if each.object_id not in found]
+    unreadable = sorted({*before.unreadable, *after.unreadable})
+    return Comparison(len(keys), sorted(missing), sorted(orphans), others, unreadable)
+
+
+async def require_no_doubt(inspector: StoreInspector, name: str, comparison: Comparison) -> None:
+    """Raise StoreError unless the orphans of a provider can only be left over by this store."""
+    if not await inspector.objects.owns():
+        raise StoreError(
+            "The store shares its objects with another one, or never made any: "
+            "`minikms store own-objects` says more."
+        )
+    if comparison.unreadable:
+        raise StoreError(
+            f"The profile {comparison.unreadable[0] or 'directory'} does not decrypt, and may have "
+            "keys of these objects: `minikms store verify` says more."
+        )
+    if comparison.missing:
+        key = comparison.missing[0]
+        raise StoreError(
+            f"Nothing is destroyed, since keys lack their objects at the provider {name}, such as "
+            f"{key.kid} in the profile {key.profile}: the store or the token may be the wrong one."
+        )
+
+
+async def destroy(provider: Provider, object_id: str) -> None:
+    """Destroy an object; raises ProviderUnavailable."""
+    await asyncio.to_thread(provider.destroy, bytes.fromhex(object_id))
+
+
+async def _found(provider: Provider) -> set[str]:
+    """The identifiers of all objects of a provider."""
+    found: Collection[bytes] = await asyncio.to_thread(provider.find)
+    return {key_id.hex() for key_id in found}
+
+
+async def _named(inspector: StoreInspector) -> _Named:
+    """The objects that a store names now.
+
+    An object moves from an announcement to a key and on, and with a removed profile to the store's
+    own, which is read last. So each that exists all the time is found.
+    """
+    named = _Named()
+    directory = await inspector.directory()
+    if directory.unreadable:
+        named.unreadable.append("")
+    for profile, askar_profile in directory.askar_profiles.items():
+        try:
+            if await inspector.fault(profile, askar_profile):
+                named.unreadable.append(profile)
+                continue
+            keys, others = await inspector.objects_in(profile)
+        except ProfileNotFound:
+            continue  # removed meanwhile
+        except (KeyUnreadable, UndecryptableError):
+            named.unreadable.append(profile)
+            continue
+        for each, kid in keys.items():
+            named.keys[each] = KeyWithObject(profile, kid, each.object_id)
+        named.object_ids |= {each.object_id for each in (*keys, *others)}
+    _, others = await inspector.objects_in(None)
+    named.object_ids |= {each.object_id for each in others}
+    return named
