@@ -34,15 +34,20 @@ def _operations() -> dict[tuple[str, str], set[str]]:
     return found
 
 
+@cache
+def _templates() -> dict[str, re.Pattern[str]]:
+    """The paths of the document, with the form of a path of each."""
+    return {
+        template: re.compile(re.sub(r"{\w+}", "[^/]+", template)) for _, template in _operations()
+    }
+
+
 def documented(method: str, path: str) -> set[str] | None:
     """The slugs that the document has at an operation; None if there is no such operation."""
     path = unquote(path.partition("?")[0], errors="replace")
-    found = {
-        template: re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)
-        for _, template in _operations()
-    }
+    forms = _templates()
     # `/key/generate` is no `/key/{kid}`.
-    template = path if path in found else next((each for each in found if found[each]), "")
+    template = path if path in forms else next((t for t in forms if forms[t].fullmatch(path)), "")
     return _operations().get((method, template))
 
 
