@@ -57,13 +57,13 @@ function columns(settings, refresh) {
         h(
           "div",
           { class: "buttons" },
-          button("Show keys", () => open(name), { class: "small", "aria-label": `Show the keys of ${name}` }),
+          button("Show keys", () => open(name), { class: "small", "aria-label": `Show keys of ${name}` }),
           button("Settings", () => askSettings(name, settings[name] ?? {}, refresh), {
             class: "small",
             "aria-label": `Settings of ${name}`,
           }),
-          button("Publish keys", () => askPublishing(name, true), { class: "small", "aria-label": `Publish the keys of ${name}` }),
-          button("Withdraw keys", () => askPublishing(name, false), { class: "small", "aria-label": `Withdraw the keys of ${name}` }),
+          button("Publish keys", () => askPublishing(name, true), { class: "small", "aria-label": `Publish keys of ${name}` }),
+          button("Withdraw keys", () => askPublishing(name, false), { class: "small", "aria-label": `Withdraw keys of ${name}` }),
           name !== "default" &&
             button("Delete", () => askDeletion(name, refresh), { class: "small danger", "aria-label": `Delete the profile ${name}` })
         ),

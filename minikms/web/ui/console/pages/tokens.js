@@ -40,7 +40,7 @@ function madeBy({ name, created }) {
   const start = Date.parse(`${created.slice(0, 16)}Z`);
   const [since, until] = [start, start + 2 * MINUTE].map((moment) => new Date(moment).toISOString());
   const query = { operation: "createToken", since, until };
-  return h("a", { href: address("audit", undefined, query), "aria-label": `Who made the token ${name}` }, "by whom");
+  return h("a", { href: address("audit", undefined, query), "aria-label": `by whom the token ${name} was made` }, "by whom");
 }
 
 function askRevocation({ id, name, scopes }, refresh) {
