@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 from calls import bearer, ok
 from node import install
+from problems import refused
+from token_folder import until_open
 
 from minikms.access.policy import SCOPES
 from minikms.config import Config
@@ -544,6 +546,34 @@ async def test_health_says_that_metrics_are_off(client, page):
     await page.goto(str(client.make_url("/console/#/health")))
     await expect(page.get_by_text("Metrics are off.")).to_be_visible()
     await expect(page.get_by_text("ready", exact=True)).to_be_visible()
+
+
+async def test_keys_of_a_provider_are_made_and_found_and_it_is_away(start, page, token_folder):
+    client = await start(create_service(Config(provider=(token_folder.option,))))
+    await until_open(client)
+    await make(client, alg="p256", alias="software")
+    await page.goto(str(client.make_url("/console/#/make")))
+    await page.get_by_label("Algorithm").select_option("p256")
+    await page.get_by_label("Private part in").select_option("hsm")
+    await page.get_by_label("Alias").fill("in the token")
+    await page.get_by_role("button", name="Make the key").click()
+    await expect(page.get_by_text("never leaves the provider")).to_be_visible()
+    await open_page(page, "Keys")
+    rows = page.locator("main tbody tr")
+    await expect(rows).to_have_count(2)
+    await page.get_by_label("Provider").select_option("hsm")
+    await page.get_by_role("button", name="Search").click()
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("p256, in hsm")
+    token_folder.set("away")
+    await refused(
+        await client.post("/sign", json={"alias": "in the token", "data": ""}),
+        503,
+        "provider-unavailable",
+    )
+    await open_page(page, "Health")
+    await expect(page.get_by_text("Keys of these providers cannot be used: hsm.")).to_be_visible()
+    assert complaints(page) == []
 
 
 async def hostile(client):

@@ -2,7 +2,7 @@
 
 import { Problem } from "../api.js";
 import { line } from "../charts.js";
-import { fill, h } from "../dom.js";
+import { fill, foreign, h } from "../dom.js";
 import { helps, operations, parse, quantile, total } from "../metrics.js";
 import { isOperator, may, request, requestText } from "../session.js";
 import { badge, remark, section, sentences, table } from "../widgets.js";
@@ -24,7 +24,7 @@ class Watch {
   constructor(ready, figures, signal) {
     Object.assign(this, { ready, figures, signal });
     this.reading = null;
-    this.isReady = false;
+    this.away = null; // the providers that do not answer, once it is ready
     this.points = []; // calls a second, errors a second, p99 in milliseconds
     this.readsMetrics = may("audit") && isOperator();
     if (!this.readsMetrics) {
@@ -56,10 +56,15 @@ class Watch {
 
   async read() {
     await this.attempt(this.ready, "not ready", async () => {
-      await request("GET", "readyz", { signal: this.signal });
-      if (this.isReady) return; // a screen reader would say it again
-      fill(this.ready, badge("ready", "good"), " The store answers, and calls can be recorded.");
-      this.isReady = true;
+      const { away = [] } = await request("GET", "readyz", { signal: this.signal });
+      if (this.away === away.join(", ")) return; // a screen reader would say it again
+      this.away = away.join(", ");
+      fill(
+        this.ready,
+        badge("ready", "good"),
+        " The store answers, and calls can be recorded.",
+        this.away && [" ", badge("away", "bad"), " Keys of these providers cannot be used: ", foreign(this.away), "."]
+      );
     });
     if (!this.readsMetrics) return;
     await this.attempt(this.figures, "not read", async () => {
@@ -81,7 +86,7 @@ class Watch {
         fill(place, remark("Metrics are off. Start the service with --metrics-port to see its figures."));
       } else {
         fill(place, badge(word, "bad"), " ", sentences(error));
-        if (place === this.ready) this.isReady = false;
+        if (place === this.ready) this.away = null;
       }
     }
   }

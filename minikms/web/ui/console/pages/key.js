@@ -78,7 +78,7 @@ function factsOf(key) {
     ["Rotated every", key.rotate_every && days(key.rotate_every)],
     ["Rotated next", key.rotates && time(key.rotates)],
     ["Provider", key.provider && foreign(key.provider)],
-    ["Private part", key.exportable ? "can be exported, by holders of keys:export" : "never leaves the service"],
+    ["Private part", key.exportable ? "can be exported, by holders of keys:export" : `never leaves the ${key.provider ? "provider" : "service"}`],
     ["Algorithm", key.installed === false ? "not installed, so the key cannot be used" : null],
   ];
 }

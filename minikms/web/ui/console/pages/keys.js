@@ -22,7 +22,7 @@ const UNUSED = [
 ];
 const COLUMNS = [
   ["Key", (key) => link(address("key", key.kid), foreign(nameOf(key)))],
-  ["Algorithm", (key) => key.alg],
+  ["Algorithm", (key) => [key.alg, key.provider && [", in ", foreign(key.provider)]]],
   ["State", state],
   ["Labels", (key) => labels(key.labels)],
   ["Made (UTC)", (key) => time(key.created)],
@@ -30,8 +30,9 @@ const COLUMNS = [
 
 /** The content of the page. */
 export async function keys({ query, signal }) {
-  const wanted = Object.fromEntries(["text", "alg", "label", "state", "unused"].map((name) => [name, query.get(name) ?? ""]));
+  const wanted = Object.fromEntries(["text", "alg", "label", "state", "unused", "provider"].map((name) => [name, query.get(name) ?? ""]));
   const algorithms = await request("GET", "algorithms", { signal });
+  const providers = [...new Set(algorithms.flatMap((one) => one.providers ?? []))].sort();
   const search = form(
     { class: "filters", role: "search" },
     (values) => {
@@ -42,6 +43,7 @@ export async function keys({ query, signal }) {
     field("Label", input("label", { value: wanted.label, placeholder: "name:value" })),
     field("State", choice("state", STATES, wanted.state)),
     field("Not used", choice("unused", UNUSED, wanted.unused)),
+    providers.length > 0 && field("Provider", choice("provider", [["", "any"], ...providers.map((name) => [name, name])], wanted.provider)),
     h("div", { class: "buttons" }, submit("Search"))
   );
   const finder = new Finder(wanted, signal);
@@ -68,14 +70,14 @@ class Finder {
 
   /** Yield the key that the text names, or otherwise all keys that have the text in a name. */
   async *find() {
-    const { text, alg, label, state, unused } = this.wanted;
+    const { text, alg, label, state, unused, provider } = this.wanted;
     const named = text && (await this.named(text));
     if (named) {
       this.seen = 1;
       yield { items: [named].filter((key) => this.matches(key)), isLast: true };
       return;
     }
-    const query = { limit: text || state || unused ? 1000 : 50, alg, label, unused };
+    const query = { limit: text || state || unused || provider ? 1000 : 50, alg, label, unused };
     for await (const { items, isLast } of listing("keys", { query, signal: this.signal })) {
       this.seen += items.length;
       yield { items: items.filter((key) => this.matches(key)), isLast };
@@ -96,7 +98,7 @@ class Finder {
   }
 
   matches(key) {
-    const { text, alg, label, state } = this.wanted;
+    const { text, alg, label, state, provider } = this.wanted;
     const names = [key.kid, key.did, key.multikey, ...key.aliases];
     const isFound =
       names.some((name) => name?.includes(text)) || (key.did !== null && text.startsWith(`${key.did}#`)); // a DID URL
@@ -108,6 +110,6 @@ class Finder {
       (state === key.state && key.deletes === null);
     const [name, ...value] = label.split(":");
     const isLabelled = !label || key.labels[name] === value.join(":");
-    return isFound && isOfState && isLabelled && (!alg || key.alg === alg);
+    return isFound && isOfState && isLabelled && (!alg || key.alg === alg) && (!provider || key.provider === provider);
   }
 }

@@ -1,7 +1,7 @@
 // The page that makes a key.
 
 import { Problem } from "../api.js";
-import { h } from "../dom.js";
+import { fill, h } from "../dom.js";
 import { may, request } from "../session.js";
 import { address, boxes, choice, field, form, input, nameOf, submit, tell, ticked } from "../widgets.js";
 
@@ -35,14 +35,17 @@ export async function make({ signal }) {
   const alg = algorithms.length
     ? choice("alg", algorithms.map((one) => [one.name, described(one)]), chosen)
     : input("alg", { required: true });
+  const provider = h("div", {});
   const operations = h("div", {});
   const showOperations = () => {
     const found = algorithms.find((one) => one.name === alg.value);
     if (!found) return;
-    const names = found.operations.filter((name) => !name.startsWith("import") && !found.opt_in.includes(name));
+    const names = [["", "the service"], ...(found.providers ?? []).map((name) => [name, name])];
+    fill(provider, names.length > 1 && field("Private part in", choice("provider", names), "A provider, such as an HSM, never lets it out."));
+    const offered = found.operations.filter((name) => !name.startsWith("import") && !found.opt_in.includes(name));
     operations.replaceChildren(
       boxes("Operations, to which none can be added later", "operations", [
-        ...names.map((name) => [name, name, true]),
+        ...offered.map((name) => [name, name, true]),
         ...found.opt_in.map((name) => [name, `${name}, only if you know why`, false]),
       ])
     );
@@ -53,6 +56,7 @@ export async function make({ signal }) {
   const send = async (values, form) => {
     const body = { alg: values.alg, labels: parseLabels(values.labels) };
     if (isChanged(form)) body.operations = ticked(form, "operations");
+    if (values.provider) body.provider = values.provider;
     if (values.alias) Object.assign(body, { alias: values.alias, alias_taken: "refuse" });
     if (values.expires) body.expires = `${values.expires}T00:00:00Z`;
     if (values.exportable) body.exportable = true;
@@ -68,6 +72,7 @@ export async function make({ signal }) {
       { class: "stack narrow" },
       send,
       field("Algorithm", alg),
+      provider,
       field("Alias", input("alias"), "A name, such as a DID URL. It must be free."),
       field("Labels", h("textarea", { name: "labels", rows: 2 }), "One on each line, as name:value."),
       operations,
