@@ -37,7 +37,7 @@ class AwsKms(Seal):
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError:
-            raise SealFault("It needs boto3: install minikms[aws-seal].") from None
+            raise SealFault("It needs boto3: install minikms-server[aws-seal].") from None
         logging.getLogger("botocore").setLevel(logging.WARNING)  # its debug lines have the key
         config = Config(
             connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 1}
