@@ -243,8 +243,8 @@ def test_no_label_contains_names_chosen_by_callers(counted):
 
 
 @pytest.mark.process
-def test_the_document_has_them_all(counted):
-    service = counted()
+def test_the_document_has_them_all(counted, token_folder):
+    service = counted("--provider", token_folder.option)
     rules = b'{"alg":"ed25519","alias":"k","rules":{"raw":false}}'
     assert service.status("POST", "/key/generate", rules) == 200
     assert service.status("POST", "/sign", SIGN) == 403

@@ -7,11 +7,13 @@ import pytest
 from cryptography import x509
 from encoded import b64
 from problems import refused
+from prometheus_client import CollectorRegistry
 from token_folder import until_open
 from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
+from minikms.web.provider_metrics import ProviderMetrics
 from minikms.web.state import SERVICE
 
 DATA = b64(b"hello")
@@ -214,6 +216,29 @@ async def test_a_wrong_pin_is_tried_once(start, token_folder):
     await asyncio.sleep(0.1)  # several looks
     assert token_folder.attempts == 1
     assert not provider.status.available
+
+
+async def test_the_metrics_have_its_state(client, make, token_folder):
+    registry, providers = CollectorRegistry(), client.app[SERVICE].providers
+    metrics = ProviderMetrics(registry)
+
+    def value(name):
+        return registry.get_sample_value(f"minikms_provider_{name}", {"provider": "hsm"})
+
+    metrics.sample(providers)
+    assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [1, 1, 0]
+    await make()
+    assert value("call_seconds_count") == 1
+    token_folder.set("away")
+    assert (
+        await client.post("/key/generate", json={"alg": "p256", "provider": "hsm"})
+    ).status == 503
+    metrics.sample(providers)
+    assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [0, 0, 0]
+    token_folder.end("away")
+    await until_open(client)
+    metrics.sample(providers)
+    assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [1, 1, 1]
 
 
 async def test_a_full_token_makes_no_key(refuses, all_keys, token_folder):
