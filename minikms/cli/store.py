@@ -19,7 +19,7 @@ from minikms.cli.store_objects import (
     open_providers,
     own_objects,
     share_objects,
-    tell_orphans,
+    tell_differences,
 )
 from minikms.cli.store_options import (
     durable,
@@ -40,7 +40,6 @@ from minikms.exits import fail
 from minikms.maintenance.copy import copy as copy_store
 from minikms.maintenance.copy import count
 from minikms.maintenance.inspect import StoreInspector
-from minikms.maintenance.provider_objects import compare
 from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
@@ -285,7 +284,7 @@ store.add_command(destroy_orphans)
 async def verify(**options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use.
 
-    With a provider, also compare its objects with the keys that it has.
+    With a provider, also compare the keys that it has with the store.
     """
     (location, key), registry = store_of(options), registry_of(options)
     async with progress("Checking keys") as bar:
@@ -293,32 +292,19 @@ async def verify(**options: Any) -> None:
         def left(entry: str) -> None:
             tell(f"Left over: {entry}")
 
-        async with StoreInspector.open(location, key) as inspector:
+        async with (
+            open_providers(options) as providers,
+            StoreInspector.open(location, key) as inspector,
+        ):
             bar.length = await entries(inspector)
             tally = await verify_store(inspector, registry, tell_fault, left, bar.update)
-            missing = await _missing_objects(inspector, options)
+            tally.faults += await tell_differences(inspector, providers)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
     )
-    if tally.faults or missing:
+    if tally.faults:
         sys.exit(1)
-
-
-async def _missing_objects(inspector: StoreInspector, options: dict[str, Any]) -> int:
-    """Compare providers with the keys that they have; return how many lack their object."""
-    missing = 0
-    async with open_providers(options) as providers:
-        for name, provider in providers.items():
-            found = await compare(inspector, name, provider)
-            for key in found.missing:
-                tell_fault(key.profile, key.kid, f"its object {key.object_id} is not at {name}")
-            for profile in found.unreadable:
-                tell(f"The profile {profile or '-'} may have keys of objects that are left over.")
-            tell_orphans(name, found)
-            tell(f"The provider {name}: {_keys(found.keys)}, {len(found.missing)} without object.")
-            missing += len(found.missing)
-    return missing
 
 
 def _keys(number: int) -> str:

@@ -9,7 +9,7 @@ import click
 
 from minikms.cli.help import ON_A_STORE, HelpCommand
 from minikms.cli.options import config_of, options_of_config
-from minikms.cli.output import tell
+from minikms.cli.output import tell, tell_fault
 from minikms.cli.store_options import on_a_store, open_database, store_of
 from minikms.errors import ProviderUnavailable
 from minikms.maintenance.inspect import StoreInspector
@@ -38,6 +38,21 @@ async def open_providers(options: dict[str, Any]) -> AsyncIterator[Mapping[str, 
     finally:
         for provider in opened:
             await asyncio.to_thread(provider.close)
+
+
+async def tell_differences(inspector: StoreInspector, providers: Mapping[str, Provider]) -> int:
+    """Compare a store with its providers; return the number of keys that lack their object."""
+    missing = 0
+    for name, provider in providers.items():
+        found = await compare(inspector, name, provider)
+        for key in found.missing:
+            tell_fault(key.profile, key.kid, f"its object {key.object_id} is not at {name}")
+        for profile in found.unreadable:
+            tell(f"The profile {profile or '-'} may have keys of objects that are left over.")
+        tell_orphans(name, found)
+        tell(f"The provider {name}: {found.keys} keys, {len(found.missing)} without object.")
+        missing += len(found.missing)
+    return missing
 
 
 def tell_orphans(name: str, found: Comparison) -> None:

@@ -378,8 +378,7 @@ class ProfileDirectory:
             return
         async with self._calls.transaction() as transaction:
             for each in (*keys, *others):
-                with suppress(DuplicateError):  # an interrupted removal has inserted it
-                    await insert_condemned(transaction, each)
+                await insert_condemned(transaction, each)
 
     async def _named(self, name: str) -> tuple[str, ProfileSettings]:
         entry = await self._entry(name)

@@ -9,10 +9,12 @@ The name of an entry is the identifier of the object in hexadecimal, its value t
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
 from minikms.errors import ProviderUnavailable
 from minikms.records import KeyRecord
+from minikms.store.askar_errors import DuplicateError
 from minikms.store.sessions import Entry, Session, TagFilter, Transaction
 
 # The category of the entries: in the profile of the key, or in the store's own profile if the
@@ -79,9 +81,10 @@ async def take_object(session: Transaction, record: KeyRecord) -> None:
 
 
 async def insert_condemned(session: Transaction, found: ProviderObject) -> None:
-    """Insert the entry of an object that is to be destroyed; raises DuplicateError."""
+    """Insert the entry of an object that is to be destroyed, unless it has one."""
     session.condemned = True
-    await session.insert(OBJECT, found.object_id, found.provider, until_tags(_CONDEMNED))
+    with suppress(DuplicateError):
+        await session.insert(OBJECT, found.object_id, found.provider, until_tags(_CONDEMNED))
 
 
 async def condemn(session: Transaction, objects: Sequence[ProviderObject]) -> list[ProviderObject]:
