@@ -13,13 +13,16 @@ from minikms.keys.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import new_table
 
+# Seconds that no call takes, and that each call takes that is held.
+LONG, SHORT = 1000, 0.02
+
 
 @pytest.fixture
 async def opened(tmp_path):
-    """A provider that is open, whose calls may take a twentieth of a second."""
+    """A provider that is open."""
     registry = AlgorithmRegistry.from_installed()
     registry = registry.with_providers({"hsm": FilesProvider(f"files:{tmp_path}")})
-    running = Providers(registry, limit=0.05)
+    running = Providers(registry, limit=LONG)
     async with running.running():
         await until("it", lambda: running["hsm"].status.available)
         yield running["hsm"]
@@ -42,8 +45,10 @@ async def test_a_call_raises_its_error(opened):
 
 async def test_a_call_that_takes_too_long_is_left(opened):
     go_on = threading.Event()
+    opened._limit = SHORT
     with pytest.raises(ProviderUnavailable):
         await opened.run(go_on.wait)
+    opened._limit = LONG
     assert await opened.run(lambda: 1) == 1  # another thread
     go_on.set()
     await until("its end", lambda: not opened._calls)
@@ -51,7 +56,8 @@ async def test_a_call_that_takes_too_long_is_left(opened):
 
 async def test_making_a_key_may_take_longer(opened, monkeypatch):
     go_on = threading.Event()
-    monkeypatch.setattr(providers, "_MAKING", 1000)
+    monkeypatch.setattr(providers, "_MAKING", LONG / SHORT)
+    opened._limit = SHORT
     made = asyncio.create_task(opened.run(go_on.wait, making=True))
     with pytest.raises(ProviderUnavailable):
         await opened.run(go_on.wait)
@@ -61,21 +67,19 @@ async def test_making_a_key_may_take_longer(opened, monkeypatch):
 
 
 async def test_calls_are_refused_at_once_when_all_threads_are_stuck(opened):
-    go_on = threading.Event()
-    stuck = [opened.run(go_on.wait) for _ in range(providers._THREADS)]
-    outcomes = await asyncio.gather(*stuck, return_exceptions=True)
-    assert [type(each) for each in outcomes] == [ProviderUnavailable] * providers._THREADS
-    opened._limit = 1000  # a call that waits would never end
+    go_on, number = threading.Event(), providers._THREADS
+    stuck = [asyncio.create_task(opened.run(go_on.wait)) for _ in range(number)]
+    await until("all threads", lambda: sum(call.running() for call in opened._calls) == number)
+    opened._calls.update(dict.fromkeys(opened._calls, 0.0))  # their time is over
     with pytest.raises(ProviderUnavailable, match="Too many calls"):
         await opened.run(lambda: 1)
     go_on.set()
-    await until("their end", lambda: not opened._calls)
+    assert all(await asyncio.gather(*stuck))
     assert await opened.run(lambda: 1) == 1
 
 
 async def test_few_calls_wait(opened, monkeypatch):
     monkeypatch.setattr(providers, "_WAITING", 12)
-    opened._limit = 1000
     go_on = threading.Event()
     calls = [asyncio.create_task(opened.run(go_on.wait)) for _ in range(12)]
     await until("the calls", lambda: len(opened._calls) == 12)
@@ -97,7 +101,6 @@ async def test_a_caller_that_leaves_leaves_nothing(opened):
 
 
 async def test_batches_leave_threads_for_single_calls(opened):
-    opened._limit = 1000
     go_on = threading.Event()
 
     def work(items):

@@ -32,7 +32,7 @@ _CURVES: Final = {
     "k256": ec.SECP256K1(),
 }
 _BITS: Final = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}
-_LONGEST: Final = 30.0  # seconds that a call waits
+_LONGEST: Final = 600.0  # seconds that a call waits
 _LOOK_EVERY: Final = 0.005
 
 

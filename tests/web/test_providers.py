@@ -22,7 +22,8 @@ DATA = b64(b"hello")
 @pytest.fixture
 async def client(start, token_folder):
     """A client of a service with the provider `hsm`."""
-    client = await start(create_service(Config(provider=(token_folder.option,))))
+    options = {"provider": (token_folder.option,), "provider_timeout": 1000}
+    client = await start(create_service(Config(**options)))
     await until_open(client)
     return client
 
