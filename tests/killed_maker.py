@@ -7,12 +7,14 @@ change something, and is killed before or after one of them.
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from minikms.store.sessions import Transaction
 KEY = StoreKey(new_raw_key())
 REGISTRY = AlgorithmRegistry.from_installed()
 HOUR = 3600 * 10**9
+_TOGETHER = 5  # processes at a time, since they mostly wait for the disk
 
 
 class Points:
@@ -158,7 +161,7 @@ def forked(work: Callable[[], Awaitable[None]], points: Points | None = None) ->
     return end(begin(work, points))
 
 
-def new_folder(folder: Path) -> Path:
+def make_store(folder: Path) -> None:
     """Make a store and a token in a new folder."""
     (folder / "token").mkdir(parents=True)
 
@@ -167,27 +170,33 @@ def new_folder(folder: Path) -> Path:
             pass
 
     assert forked(make) == 0
-    return folder
 
 
 def main(folder: Path, kills: int) -> None:
     """Kill processes at points spread over one run; print the number of points."""
-    whole = new_folder(folder / "whole")
+    new, whole, both = folder / "new", folder / "whole", folder / "both"
+    make_store(new)
+    shutil.copytree(new, whole)
     points = Points()
     number = forked(lambda: make_and_delete(whole, points), points)
     assert number > kills, f"only {number} points"
     assert forked(lambda: compare(whole)) == 0
-    for kill in range(kills):
-        place = new_folder(folder / str(kill))
-        fatal = Points(kill * number // kills)
-        ended = forked(lambda place=place, fatal=fatal: make_and_delete(place, fatal))
-        assert ended == -signal.SIGKILL, f"point {kill}: {ended}"
-        assert forked(lambda place=place: compare(place)) == 0, f"point {kill}"
-    both, fatal = new_folder(folder / "both"), Points(number // 2)
-    ends = begin(lambda: make_and_delete(both, fatal, "a"))
-    stays = begin(lambda: make_and_delete(both, Points(), "b"))
+    places = [folder / str(kill * number // kills) for kill in range(kills)]
+    for first in range(0, kills, _TOGETHER):
+        some = places[first : first + _TOGETHER]
+        killed = []
+        for place in some:
+            shutil.copytree(new, place)
+            fatal = Points(int(place.name))
+            killed.append(begin(partial(make_and_delete, place, fatal)))
+        assert [end(each) for each in killed] == [-signal.SIGKILL] * len(some), some
+        compared = [begin(partial(compare, place)) for place in some]
+        assert [end(each) for each in compared] == [0] * len(some), some
+    shutil.copytree(new, both)
+    ends = begin(partial(make_and_delete, both, Points(number // 2), "a"))
+    stays = begin(partial(make_and_delete, both, Points(), "b"))
     assert (end(ends), end(stays)) == (-signal.SIGKILL, 0)
-    assert forked(lambda: compare(both)) == 0
+    assert forked(partial(compare, both)) == 0
     print(number)
 
 
