@@ -8,7 +8,7 @@ from typing import Any, Final
 from minikms.doors import KeyRecord, KeyRef, KeyVersions, errors
 from minikms.doors.vault import names
 from minikms.doors.vault.body import Body
-from minikms.doors.vault.errors import VaultError, invalid
+from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.formats import chain, public_key
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall
 from minikms.doors.vault.types import KeyType, key_types
@@ -136,6 +136,7 @@ def warnings_of(body: Body) -> tuple[str, ...]:
     return (_NO_BACKUP,) if body.boolean("allow_plaintext_backup") else ()
 
 
-def not_rotatable(name: str) -> VaultError:
-    """Return the refusal to rotate an imported key that does not allow it."""
-    return invalid(f"imported key {name} does not allow rotation within Vault")
+def require_rotatable(name: str, record: KeyRecord) -> None:
+    """Raise for an imported key that does not allow rotation."""
+    if record.labels.get(IMPORTED) == FIXED:
+        raise invalid(f"imported key {name} does not allow rotation within Vault")

@@ -6,10 +6,8 @@ from minikms.doors import KeyRecord, KeyVersions, errors
 from minikms.doors.vault import names
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.description import (
-    FIXED,
-    IMPORTED,
     described,
-    not_rotatable,
+    require_rotatable,
     require_type,
     warnings_of,
 )
@@ -116,8 +114,7 @@ async def rotate_key(call: VaultCall, body: Body) -> Answer:
         require_type(call, record)
         if versions.soft_deleted:
             raise invalid(SOFT_DELETED)
-        if record.labels.get(IMPORTED) == FIXED:
-            raise not_rotatable(name)
+        require_rotatable(name, record)
 
     try:
         await call.service.rotate_name(call.profile, name, check)

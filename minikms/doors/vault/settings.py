@@ -7,10 +7,8 @@ from typing import Final
 from minikms.doors import KeyRecord, KeyVersions, errors
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.description import (
-    FIXED,
-    IMPORTED,
     described,
-    not_rotatable,
+    require_rotatable,
     require_type,
     warnings_of,
 )
@@ -43,8 +41,8 @@ async def configure_key(call: VaultCall, body: Body) -> Answer:
     def change(record: KeyRecord, versions: KeyVersions) -> KeyVersions:
         if body.boolean("exportable") and not record.exportable:
             raise invalid("a key that was not made exportable cannot become so")
-        if period and record.labels.get(IMPORTED) == FIXED:
-            raise not_rotatable(name)
+        if period:
+            require_rotatable(name, record)
         return _configured(versions, body)
 
     unknown = invalid(f"no existing key named {name} could be found")
