@@ -44,6 +44,13 @@ class _KeyHandle:
         )
         return normalized(self._public, signature)
 
+    def belongs_to(self, key_id: bytes) -> bool:
+        """Ask the token whether the handle is still of this key.
+
+        Some tokens give the handle of a destroyed object to another one.
+        """
+        return bool(self._private[Attribute.ID] == key_id)
+
 
 class Pkcs11Provider(Provider):
     """Keys in the token that a `pkcs11:` URI names (RFC 7512)."""
@@ -98,10 +105,11 @@ class Pkcs11Provider(Provider):
         with self._connection.session() as session:
             try:
                 if handle := session.keys.get(key.key_id):
-                    # Unless another process destroyed the object.
-                    with suppress(pkcs11.KeyHandleInvalid, pkcs11.ObjectHandleInvalid):
+                    # If the object was destroyed, the handle is void, or of another kind of key.
+                    with suppress(pkcs11.KeyHandleInvalid, pkcs11.ObjectHandleInvalid, *REFUSALS):
                         signature: bytes = handle.sign(data, scheme)
-                        return signature
+                        if handle.belongs_to(key.key_id):
+                            return signature
                 return self._sign_first(session, key, data, scheme)
             except REFUSALS as error:
                 raise UnsupportedOption("The token does not sign in this way.") from error

@@ -136,6 +136,16 @@ def test_another_key_in_its_place(provider):
     assert signs(provider, first)
 
 
+def test_a_handle_that_the_token_gave_to_another_key(provider):
+    """As opencryptoki does after the key was destroyed."""
+    first, second = made(provider), made(provider)
+    assert signs(provider, first)
+    assert signs(provider, second)
+    with provider._connection.session() as session:
+        session.keys[first.key_id]._private = session.keys[second.key_id]._private
+    assert signs(provider, first)
+
+
 def test_another_process_destroys_a_key(token, provider):
     key = made(provider)
     code = (
