@@ -97,7 +97,7 @@ class AuditStore:
         return await self._database.run_own(work)
 
     async def heads(self) -> list[Head]:
-        """The last head of every chain; raises KeyUnreadable."""
+        """The last head of every chain, in order of creation; raises KeyUnreadable."""
         return [Head.from_bytes(row.value) async for row in self._rows(HEAD)]
 
     async def chains(self) -> dict[str, bytes]:
@@ -105,7 +105,8 @@ class AuditStore:
         return {row.name: row.value async for row in self._rows(CHAIN)}
 
     async def _rows(self, category: str) -> AsyncGenerator[Entry, None]:
-        async with aclosing(self._database.batches(None, category)) as batches:
+        rows = self._database.batches(None, category, in_order=True)
+        async with aclosing(rows) as batches:
             async for batch in batches:
                 for row in batch:
                     if row is None:
