@@ -26,6 +26,7 @@ from minikms_pkcs11.uri import TokenUri
 
 # Of each session, some 3 KB for each key.
 _MOST_HANDLES: Final = 500
+_SEARCHES: Final = 50  # of which each ends if another process destroys an object
 
 
 class _KeyHandle:
@@ -116,7 +117,10 @@ class Pkcs11Provider(Provider):
 
     def find(self) -> Collection[bytes]:
         with self._connection.session() as session:
-            found = {each[Attribute.ID] for each in _objects(session, ObjectClass.PRIVATE_KEY)}
+            found = set()
+            for each in _objects(session, ObjectClass.PRIVATE_KEY):
+                with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed it
+                    found.add(each[Attribute.ID])
             session.require_sight()
             return {key_id for key_id in found if len(key_id) == KEY_ID_SIZE}
 
@@ -161,7 +165,10 @@ def _objects(session: TokenSession, half: ObjectClass, key_id: bytes | None = No
     wanted: dict[Attribute, Any] = {Attribute.CLASS: half, Attribute.LABEL: LABEL}
     if key_id is not None:
         wanted[Attribute.ID] = key_id
-    return list(session.raw.get_objects(wanted))
+    for _ in range(_SEARCHES):
+        with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed one meanwhile
+            return list(session.raw.get_objects(wanted))
+    raise ProviderUnavailable("The token's objects change during each search.")
 
 
 def _require_protection(private: Any) -> None:
