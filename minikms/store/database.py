@@ -33,7 +33,7 @@ from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, FileChangeCounters
 from minikms.store.directory import ProfileDirectory, StaleProfileError, require_profile
 from minikms.store.files import StoreFile, is_open_elsewhere
-from minikms.store.identity import FIRST, identity_of
+from minikms.store.identity import FIRST
 from minikms.store.layout import (
     LAYOUT,
     STORE,
@@ -133,12 +133,11 @@ class Database:
             except TimeoutError:
                 raise StoreError(f"Another process keeps the store at {location} locked.") from None
         try:
-            unreadable = await check_schema(location)
-            identity = identity_of(location)
+            checked = await check_schema(location)
             store = await open_store(location, key)
-            if unreadable:
+            if checked.unreadable:
                 await close_store(store, location)
-                raise StoreError(unreadable)
+                raise StoreError(checked.unreadable)
             layout, rekeyed = await check_layout(store, location)
             if serving:
                 require_current(layout, location)
@@ -167,7 +166,7 @@ class Database:
             timeout=timeout,
             layout=layout,
             rekeyed=rekeyed,
-            identity=identity,
+            identity=checked.identity,
         )
         async with aclosing(database):
             yield database

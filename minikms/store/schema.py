@@ -16,6 +16,7 @@ from aries_askar import Store
 from minikms.startup_errors import StoreError
 from minikms.store import postgres
 from minikms.store.askar import new_raw_key, until_closed
+from minikms.store.identity import FIRST, identity_of
 from minikms.store.location import StoreLocation
 
 
@@ -94,22 +95,29 @@ async def require_askars_schema(file: sqlite3.Connection, path: Path) -> None:
         raise _refused(str(path), differing)
 
 
-async def check_schema(location: StoreLocation) -> str:
+class CheckedSchema(NamedTuple):
+    """The identity of a store, and a sentence if its schema cannot be read: nobody may use it."""
+
+    identity: bytes = FIRST
+    unreadable: str = ""
+
+
+async def check_schema(location: StoreLocation) -> CheckedSchema:
     """Raise StoreError if a store's database has objects that Askar does not make.
 
-    Returns a sentence if its schema cannot be read, so the store must not be opened. PostgreSQL
-    is not checked without the extra `postgres`.
+    PostgreSQL is not checked without the extra `postgres`.
     """
     if location.path and location.path.is_file():
         try:
             with closing(connect(location.path, "ro", location.timeout)) as file:
                 if _read(file):  # of an empty file, Askar's own error says more
                     await require_askars_schema(file, location.path)
+                return CheckedSchema(identity_of(file))
         except sqlite3.Error as exc:
-            return f"The schema of {location.path} cannot be read: {exc}."
-    elif location.backend == "postgres" and postgres.installed():
-        return await _check_postgres(location)
-    return ""
+            return CheckedSchema(unreadable=f"The schema of {location.path} cannot be read: {exc}.")
+    if location.backend == "postgres" and postgres.installed():
+        return CheckedSchema(unreadable=await _check_postgres(location))
+    return CheckedSchema()
 
 
 async def _check_postgres(location: StoreLocation) -> str:
