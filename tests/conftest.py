@@ -30,13 +30,44 @@ from token_folder import TokenFolder, install
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.serve.assembly import create_service
+from minikms.store import database
 from minikms.store.askar import new_raw_key
 from minikms.store.askar_errors import take_error_codes
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.schema import CheckedSchema
 
 Client = TestClient[web.Request, web.Application]
 FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def schema_checked_once() -> Iterator[None]:
+    """Check the schema of an SQLite file for the first service of a process alone.
+
+    Python's SQLite, which checks it, truncates the shared memory of the WAL for a moment. If
+    Askar's SQLite reads it then in the same process, the process gets SIGBUS. Only tests have two
+    services in a process.
+    """
+    check = database.check_schema
+
+    async def check_once(location: StoreLocation) -> CheckedSchema:
+        if location.path and is_open_here(location.path):
+            return CheckedSchema()
+        return await check(location)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(database, "check_schema", check_once)
+        yield
+
+
+def is_open_here(path: Path) -> bool:
+    """Tell whether this process has a file open, as far as the system tells."""
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.readlink(descriptor) == str(path.resolve()):
+                return True
+    return False
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

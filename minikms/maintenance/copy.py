@@ -92,8 +92,7 @@ async def _copy_profile(
     advance: Callable[[int], None],
 ) -> Copied:
     copied = deleted = newest = 0
-    # A listing relies on rows in the order of creation.
-    async with aclosing(source.records(profile, in_order=True)) as batches:
+    async with aclosing(source.records(profile)) as batches:
         async for batch in batches:
             records = [entry.record for entry in batch if entry and entry.record]
             if len(records) < len(batch):

@@ -167,11 +167,11 @@ class StoreInspector:
         return await self._database.run(profile, work)
 
     async def records(
-        self, profile: str, *, in_order: bool = False
+        self, profile: str, *, in_order: bool = True
     ) -> AsyncGenerator[list[StoredRecord | None], None]:
         """All records as they are now, in batches; None for one that does not decrypt.
 
-        If `in_order`, they are in the order of creation, and the first comes later.
+        They are in the order of creation; without `in_order`, the first comes sooner.
         """
         async for batch in self._database.batches(profile, KEY, in_order=in_order):
             yield [

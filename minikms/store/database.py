@@ -306,9 +306,9 @@ class Database:
         return await self._calls.run(attempt, write=write)
 
     async def batches(
-        self, profile: str | None, category: str, *, in_order: bool = False
+        self, profile: str | None, category: str, *, in_order: bool = True
     ) -> AsyncGenerator[list[Entry | None], None]:
-        """The present entries of a category, in batches; if `in_order`, in the order of rows.
+        """The present entries of a category, in batches, by default in the order of rows.
 
         If `profile` is None, the entries of the store's own profile. In a batch, None stands for an
         entry that does not decrypt.

@@ -21,9 +21,9 @@ _SORTING: Final = 900.0
 
 
 async def all_rows(
-    calls: StoreCalls, askar_profile: str, category: str, *, in_order: bool = False
+    calls: StoreCalls, askar_profile: str, category: str, *, in_order: bool = True
 ) -> AsyncGenerator[list[Entry | None], None]:
-    """The present entries of a category, in batches; if `in_order`, in the order of rows.
+    """The present entries of a category, in batches, by default in the order of rows.
 
     They are the result of one statement, whose cursor holds a connection until the end, so the pool
     must have two connections. None stands for an entry that does not decrypt; a new statement

@@ -261,7 +261,7 @@ async def test_a_copy_of_a_store_that_is_upgraded_meanwhile(old, store_key, tmp_
     target = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db")
 
     class Upgraded(StoreInspector):
-        async def records(self, profile, *, in_order=False):
+        async def records(self, profile, *, in_order=True):
             async for batch in super().records(profile, in_order=in_order):
                 async with Database.open(source, key) as database:
                     await upgraded(database)

@@ -85,7 +85,7 @@ def changed_while_read(act):
     class Changed(StoreInspector):
         done = False
 
-        async def records(self, profile, *, in_order=False):
+        async def records(self, profile, *, in_order=True):
             async for batch in super().records(profile, in_order=in_order):
                 if profile == "t" and not Changed.done:
                     Changed.done = True

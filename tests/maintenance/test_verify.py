@@ -547,7 +547,7 @@ def changed_while_read(act):
     """An inspector of a store that is changed between any two reads."""
 
     class Changed(StoreInspector):
-        async def records(self, profile, *, in_order=False):
+        async def records(self, profile, *, in_order=True):
             async for batch in super().records(profile, in_order=in_order):
                 await act("records", profile)
                 yield batch
