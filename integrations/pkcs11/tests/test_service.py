@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from joserfc.jwk import ECKey
 from service_process import MINIKMS, begin_and_answer, begin_process, services
 from tokens import PIN
 from waiting import waiting_for
+
+from minikms.plugin import ProviderUnavailable
 
 ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "2"))
 AWAY = [float(each) for each in os.environ.get("MINIKMS_TEST_AWAY_SECONDS", "1").split(",")]
@@ -88,6 +91,8 @@ async def done_or_unavailable(session, method, path, body=None):
     status, answer = await call(session, method, path, body)
     if status == 503 and slug(answer) == "provider-unavailable":
         raise Unavailable
+    if status == 422 and "does not make keys" in answer["detail"]:  # SoftHSM, for half an object
+        raise Unavailable
     assert status in (200, 204), answer
     return answer
 
@@ -100,7 +105,10 @@ async def until_connected(session):
 
 async def until_it_has(provider, number):
     async with waiting_for(f"a token with {number} keys"):
-        while len(provider.find()) != number:
+        while True:
+            with suppress(ProviderUnavailable):  # SoftHSM fails at times beside another process
+                if len(provider.find()) == number:
+                    return
             await asyncio.sleep(0.1)
 
 
@@ -134,6 +142,8 @@ async def sign(session, key):
 
 
 async def test_calls_with_keys_of_a_token(begin, token, connect):
+    provider = connect(token)
+    before = len(provider.find())  # opencryptoki's token is the same one for all tests
     _, session = await begin(token)
     async with session:
         await until_connected(session)
@@ -177,11 +187,10 @@ async def test_calls_with_keys_of_a_token(begin, token, connect):
             status, problem = await call(session, "POST", "/key/generate", body)
             assert (status, slug(problem)) == (422, "unsupported-option")
 
-        provider = connect(token)
-        assert len(provider.find()) == 7
+        assert len(provider.find()) == before + 7
         for kid in [key["kid"], after["kid"], *kids]:
             await done(session, "DELETE", f"/key/{kid}")
-        await until_it_has(provider, 0)
+        await until_it_has(provider, before)
 
 
 async def test_two_workers(begin, softhsm, stored):
@@ -218,7 +227,7 @@ async def test_kills_leave_the_token_with_the_keys_of_the_store(begin, softhsm, 
                         )
                         if choice.random() < 0.5:
                             kid = own.pop(choice.randrange(len(own)))["kid"]
-                            await done(session, "DELETE", f"/key/{kid}")
+                            await done_or_unavailable(session, "DELETE", f"/key/{kid}")
                     except Unavailable:  # after a kill it may find half an object
                         continue
                     except ClientError:
