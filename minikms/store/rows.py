@@ -27,8 +27,8 @@ async def all_rows(
 
     They are the result of one statement, whose cursor holds a connection until the end, so the pool
     must have two connections. None stands for an entry that does not decrypt; a new statement
-    continues behind it. So each has the same order: without `in_order`, SQLite has that of its
-    index, and PostgreSQL, which has none of its own, that of rows.
+    continues behind it, so each statement needs the same order. Without `in_order`, SQLite reads in
+    the order of its index; PostgreSQL, whose order may change, still reads in the order of rows.
     """
     is_sorted = in_order or calls.pool.location.backend == "postgres"
     order, patience = ("id", _SORTING) if is_sorted else (None, None)
