@@ -62,12 +62,8 @@ def schema_checked_once() -> Iterator[None]:
 
 
 def is_open_here(path: Path) -> bool:
-    """Tell whether this process has a file open, as far as the system tells."""
-    for descriptor in Path("/proc/self/fd").glob("*"):
-        with contextlib.suppress(OSError):  # closed meanwhile
-            if os.readlink(descriptor) == str(path.resolve()):
-                return True
-    return False
+    """Tell whether this process has a file open."""
+    return str(path.resolve()) in {each.path for each in psutil.Process().open_files()}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
