@@ -1,6 +1,5 @@
 """The installed doors, loaded from their entry points."""
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -8,6 +7,7 @@ from typing import Final
 
 from minikms.doors.protocol import Door
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.plugin_classes import load_class
 from minikms.startup_errors import PluginError, SetupError, one_line
 
 GROUP: Final = "minikms.doors"
@@ -47,15 +47,7 @@ def make_door(door: type[Door], options: Mapping[str, str], registry: AlgorithmR
 
 
 def _load(entry: EntryPoint, where: str) -> type[Door]:
-    try:
-        loaded = entry.load()
-    except Exception as exc:
-        raise PluginError(f"{where} cannot be loaded: {one_line(exc)}.") from exc
-    if not (inspect.isclass(loaded) and issubclass(loaded, Door)):
-        raise PluginError(f"{where} is not a subclass of Door.")
-    if inspect.isabstract(loaded):
-        missing = ", ".join(sorted(loaded.__abstractmethods__))
-        raise PluginError(f"{where} lacks: {missing}.")
+    loaded = load_class(entry, Door, where)
     absent = [fact for fact in _FACTS if not getattr(loaded, fact, None)]
     if absent:
         raise PluginError(f"{where} does not state: {', '.join(absent)}.")

@@ -1,15 +1,14 @@
 """The configured providers, made from the classes that entry points name."""
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
 from typing import Final
 
 from minikms.plugin.protocol import API_VERSION
 from minikms.plugin.provider import Provider
+from minikms.plugin_classes import class_named
 from minikms.records import MAX_PROVIDER
-from minikms.startup_errors import PluginError, ProviderError, one_line
+from minikms.startup_errors import PluginError, ProviderError
 
 GROUP: Final = "minikms.providers"
 
@@ -37,25 +36,16 @@ def make_providers(options: Iterable[str]) -> Mapping[str, Provider]:
 
 def _make(name: str, uri: str) -> Provider:
     scheme = uri.partition(":")[0]
-    entry = next(iter(entry_points(group=GROUP, name=scheme)), None)
-    if entry is None:
+    kind = class_named(GROUP, scheme, Provider)
+    if kind is None:
         raise ProviderError(
             f"The provider {name!r} has a URI whose scheme no installed package takes."
         )
-    try:
-        kind = entry.load()
-    except Exception as exc:
-        raise PluginError(f"The provider {scheme} cannot be loaded: {one_line(exc)}.") from exc
-    if not (inspect.isclass(kind) and issubclass(kind, Provider)):
-        raise PluginError(f"The provider {scheme} is not a subclass of Provider.")
     if kind.api_version > API_VERSION:
         raise PluginError(
             f"The provider {scheme} is for version {kind.api_version} of minikms.plugin, and this "
             f"service has version {API_VERSION}: update Mini KMS."
         )
-    if inspect.isabstract(kind):
-        missing = ", ".join(sorted(kind.__abstractmethods__))
-        raise PluginError(f"The provider {scheme} lacks: {missing}.")
     try:
         return kind(uri)
     except ValueError as exc:
