@@ -95,14 +95,14 @@ class LogFiles:
         self._left_out = set[str]()
 
     def read(self, advance: Callable[[], None] = lambda: None) -> list[SearchedFile]:
-        """Read the times of all files; call `advance` after each that the next call need not read.
+        """Read the times of all files; call `advance` after each rotated one that is new.
 
         Raises OSError, MovedError, and errors of `advance`.
         """
         files: list[SearchedFile] = []
         kept: dict[_State, SearchedFile] = {}
         for path, (state, is_live) in self._places().items():
-            file = self._known.get(state) or _read_again(path)
+            file = self._known.get(state) or _read_again(path, state[0])
             if not is_live:
                 is_new = state not in self._known
                 self._known[state] = kept[state] = file
@@ -162,13 +162,13 @@ def read_files(paths: Iterable[str]) -> list[SearchedFile]:
     return files
 
 
-def _read_again(path: str) -> SearchedFile:
-    """Read a file that a listing had; raises OSError, and MovedError if it is gone."""
+def _read_again(path: str, identity: Identity) -> SearchedFile:
+    """Read a file that a listing had; raises OSError, and MovedError if another is there now."""
     try:
         file = SearchedFile.read(path)
     except FileNotFoundError:
         file = None
-    if file is None:
+    if file is None or file.identity != identity:
         raise MovedError
     return file
 

@@ -169,6 +169,27 @@ def test_files_that_are_renamed_while_they_are_read_are_read_again(log, monkeypa
     assert len(files_of(log)) == 9
 
 
+def test_a_rotation_while_files_are_read_spoils_no_later_read(log, monkeypatch):
+    """A file that is read under the name of another is not kept as that one."""
+    read, rotated = SearchedFile.read, []
+    oldest, middle = (log.with_name(f"audit.1.log.{age}") for age in (2, 1))
+
+    def rotate_then_read(path):
+        if not rotated and path == str(middle):
+            rotated.append(path)
+            os.rename(oldest, f"{oldest}0")
+            os.rename(middle, oldest)
+            os.rename(log.with_name("audit.1.log"), middle)
+        return read(path)
+
+    monkeypatch.setattr(SearchedFile, "read", rotate_then_read)
+    files = LogFiles(str(log))
+    with pytest.raises(MovedError):
+        files.read()
+    assert rotated
+    assert {file.path for file in files.read()} == {file.path for file in files_of(log)}
+
+
 async def test_a_search_starts_again_if_its_files_move(log, monkeypatch):
     read, moves = LogFiles.read, []
 
