@@ -105,8 +105,7 @@ class AuditStore:
         return {row.name: row.value async for row in self._rows(CHAIN)}
 
     async def _rows(self, category: str) -> AsyncGenerator[Entry, None]:
-        rows = self._database.batches(None, category)
-        async with aclosing(rows) as batches:
+        async with aclosing(self._database.batches(None, category)) as batches:
             async for batch in batches:
                 for row in batch:
                     if row is None:

@@ -83,7 +83,7 @@ class AuditSearch:
         A search that takes long ends with fewer lines, or none, and a cursor. Raises
         AuditUnavailable, TooBusy, and ValidationFailed for a cursor that is not its own.
         """
-        place = self._seal.open(after) if after else None
+        place = self._seal.open(after) if after else BEGINNING
         async with self._gate.held(name):
             thread = asyncio.create_task(asyncio.to_thread(self._search, query, limit, place))
             try:
@@ -98,7 +98,7 @@ class AuditSearch:
                 await asyncio.wait([thread])  # or several would run if callers leave
         return found, self._seal.seal(following) if following else ""
 
-    def _search(self, query: Query, limit: int, after: Cursor | None) -> Page:
+    def _search(self, query: Query, limit: int, after: Cursor) -> Page:
         clock = Clock(LONGEST_SEARCH)
         for _ in range(_ATTEMPTS):
             try:
@@ -106,7 +106,7 @@ class AuditSearch:
             except MovedError:
                 continue
             except OutOfTimeError:  # the next page reads the files that are not known yet
-                return Page([], after or BEGINNING)
+                return Page([], after)
         raise OSError(errno.ESTALE, "its files are being renamed")
 
 
@@ -136,7 +136,7 @@ def search(
     files: Iterable[SearchedFile],
     query: Query,
     limit: int,
-    after: Cursor | None = None,
+    after: Cursor = BEGINNING,
     clock: Clock | None = None,
 ) -> Page:
     """Search files for up to `limit` lines, while the clock has time; raises OSError.
@@ -147,9 +147,9 @@ def search(
     wanted, clock = LineFilter(query), clock or Clock()
     waiting = []
     for file in sorted(files, key=lambda file: file.key):
-        end = file.size if after is None else after.end_of(file)
+        end = after.end_of(file)
         if end and file.last and file.last >= wanted.since and file.first < wanted.until:
-            is_begun = file.is_live or (after is not None and file.identity in after.ends)
+            is_begun = file.is_live or file.identity in after.ends
             waiting.append(_Reader(file, wanted, end, is_begun=is_begun))
     found: list[Found] = []
     reading: list[_Reader] = []

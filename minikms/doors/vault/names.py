@@ -95,11 +95,11 @@ async def make(
     *,
     exportable: bool = False,
     rotate_every: int | None = None,
-) -> bool:
-    """Make a key with a name; False if a key has the name."""
+) -> None:
+    """Make a key with a name, unless a key has the name."""
     with suppress(errors.AliasNotFound):
         await find(call, name)
-        return False  # some keys take long to make
+        return  # some keys take long to make
     policy = KeyPolicy(
         aliases=(name,),
         alias_taken="refuse",
@@ -109,5 +109,3 @@ async def make(
     )
     with suppress(errors.AliasExists):
         await call.service.generate(call.profile, key_type.alg, policy)
-        return True
-    return False
