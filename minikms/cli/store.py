@@ -44,7 +44,6 @@ from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
-from minikms.seals.key_file import seals_of
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
@@ -188,7 +187,7 @@ async def rekey(
         new_key_method,
         location,
         generate=generate_key,
-        seals=seals_of(options["store_key_file"]),
+        sealed_like=options["store_key_file"],
     )
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database, source as new:
         if new is None:
@@ -241,7 +240,7 @@ async def copy(
         to_key_method,
         place,
         generate=generate_key,
-        seals=seals_of(options["store_key_file"]),
+        sealed_like=options["store_key_file"],
     )
     registry = registry_of(options)
     profiles = keys = 0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import click
@@ -10,13 +10,14 @@ import click
 from minikms.cli.help import ON_A_STORE, HelpCommand
 from minikms.cli.options import config_of, options_of_config
 from minikms.cli.output import tell, tell_fault
-from minikms.cli.store_options import on_a_store, open_database, store_of
+from minikms.cli.store_options import on_a_store, store_of
 from minikms.errors import ProviderUnavailable
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.provider_objects import Comparison, compare, destroy, require_no_doubt
 from minikms.plugin.provider import Provider
 from minikms.plugin.providers import make_providers
 from minikms.startup_errors import ProviderError
+from minikms.store.database import Database
 from minikms.store.provider_objects import ProviderObjects
 
 PROVIDER = "--provider 'hsm=pkcs11:token=kms?module-path=/usr/lib/libpkcs11.so'"
@@ -26,18 +27,14 @@ PROVIDER = "--provider 'hsm=pkcs11:token=kms?module-path=/usr/lib/libpkcs11.so'"
 async def open_providers(options: dict[str, Any]) -> AsyncIterator[Mapping[str, Provider]]:
     """Open the providers of a command; raises ProviderError if one does not answer."""
     providers = make_providers(config_of(options).provider)
-    opened = []
-    try:
+    async with AsyncExitStack() as stack:
         for name, provider in providers.items():
             try:
                 await asyncio.to_thread(provider.open)
             except ProviderUnavailable as exc:
                 raise ProviderError(f"The provider {name} does not answer: {exc.detail}") from None
-            opened.append(provider)
+            stack.push_async_callback(asyncio.to_thread, provider.close)
         yield providers
-    finally:
-        for provider in opened:
-            await asyncio.to_thread(provider.close)
 
 
 async def tell_differences(inspector: StoreInspector, providers: Mapping[str, Provider]) -> int:
@@ -86,8 +83,8 @@ async def share_objects(**options: Any) -> None:
 
 
 async def _set_owner(options: dict[str, Any], *, owns: bool) -> None:
-    location, _ = store_of(options)
-    async with open_database(options) as database:
+    location, key = store_of(options)
+    async with Database.open(location, key) as database:
         has_objects = await ProviderObjects(database).set_owner(owns=owns)
     if not has_objects:
         click.echo(f"The store at {location} has never made a key of a provider.")

@@ -13,7 +13,7 @@ import click
 from minikms.cli.options import Command, config_of, options_of_config
 from minikms.config import ENV_PREFIX, Config
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.seals.key_file import read_key
+from minikms.seals.key_file import read_key, seals_of
 from minikms.seals.opening import seal
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key, open_store
@@ -90,7 +90,7 @@ async def new_key(
 ) -> AsyncIterator[StoreKey]:
     """Write a raw key to a new file, for the store that the block creates; raises StoreError.
 
-    With `seals`, the URIs of these, the key is sealed before it is written.
+    `seals` are URIs of seals, by which the key is sealed before it is written.
 
     If the block raises StoreError and no store opens with the key, the file is removed, so that the
     command can be repeated. After any other failure the file stays, since the key may be needed.
@@ -135,15 +135,17 @@ async def other_key(
     location: StoreLocation,
     *,
     generate: bool,
-    seals: Sequence[str],
+    sealed_like: str,
 ) -> AsyncIterator[StoreKey | None]:
     """Yield the second key of a command, or None if it is not given.
 
-    `generate` makes it, sealed by `seals`.
+    `generate` makes it, sealed by the seals of the key file `sealed_like`.
     """
     text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
     if generate:
-        async with new_key(require_place(name, file, method), location, seals) as key:
+        async with new_key(
+            require_place(name, file, method), location, seals_of(sealed_like)
+        ) as key:
             yield key
     elif file or text:
         yield read_key(file or "", text, method or "raw")

@@ -7,21 +7,17 @@ from typing import Any
 import click
 
 from minikms.cli.help import HelpCommand
-from minikms.cli.options import Command, config_of, options_of_config
+from minikms.cli.options import config_of, options_of_config
 from minikms.seals.envelope import Envelope
 from minikms.seals.key_file import read_envelope, read_key
 from minikms.seals.opening import faults
 from minikms.seals.opening import seal as seal_key
+from minikms.seals.opening import unseal as unseal_key
 from minikms.startup_errors import StoreError
 from minikms.store.secret_files import replace_secret, require_new, write_secret
 
 _KEY_FILE = "--store-key-file store.key"
 _URI = "'vault-transit:https://vault.example/v1/transit/keys/kms?token-file=vault.token'"
-
-
-def _on_a_key_file(command: Command) -> Command:
-    """Give a command the flag of the file of a store key."""
-    return options_of_config("store_key_file")(command)
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store seal {_KEY_FILE} --by {_URI}",))
@@ -33,7 +29,7 @@ def _on_a_key_file(command: Command) -> Command:
     required=True,
     help="URI of a seal, such as vault-transit:URL, awskms:KEYID, pkcs11:TOKEN; repeatable.",
 )
-@_on_a_key_file
+@options_of_config("store_key_file")
 def seal(uris: Sequence[str], **options: Any) -> None:
     """Encrypt a store key in its file by seals, each of which then opens it.
 
@@ -41,7 +37,7 @@ def seal(uris: Sequence[str], **options: Any) -> None:
     `minikms store unseal` writes in a safe.
     """
     file = _file_of(options)
-    _replace(file, uris)
+    _replace(file, read_key(file, "", "raw").secret, uris)
     if len(uris) == 1:
         click.echo(
             "Without this seal, nobody opens the store: add another, or keep a plain key safe."
@@ -50,26 +46,27 @@ def seal(uris: Sequence[str], **options: Any) -> None:
 
 @click.command(cls=HelpCommand, examples=(f"minikms store unseal {_KEY_FILE} --to plain.key",))
 @click.option("--to", "target", metavar="FILE", required=True, help="New file for the plain key.")
-@_on_a_key_file
+@options_of_config("store_key_file")
 def unseal(target: str, **options: Any) -> None:
     """Write a sealed store key in plain text into a new file. The sealed file stays."""
     file = _file_of(options)
-    _require_sealed(file)
+    envelope = _require_sealed(file)
     require_new(target, "key", StoreError)
-    write_secret(target, read_key(file, "", "raw").secret, "key", StoreError)
+    write_secret(target, unseal_key(envelope, file, 0), "key", StoreError)
     click.echo(f"The plain key is in {target}: whoever reads it opens the store.")
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store reseal {_KEY_FILE}",))
-@_on_a_key_file
+@options_of_config("store_key_file")
 def reseal(**options: Any) -> None:
     """Encrypt a sealed store key again by the same seals, as after a rotation of their keys."""
     file = _file_of(options)
-    _replace(file, [key.uri for key in _require_sealed(file).keys])
+    envelope = _require_sealed(file)
+    _replace(file, unseal_key(envelope, file, 0), [key.uri for key in envelope.keys])
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store seals {_KEY_FILE}",))
-@_on_a_key_file
+@options_of_config("store_key_file")
 def seals(**options: Any) -> None:
     """Open a sealed store key by each of its seals, and list the results."""
     file = _file_of(options)
@@ -95,8 +92,8 @@ def _require_sealed(file: str) -> Envelope:
     return envelope
 
 
-def _replace(file: str, uris: Sequence[str]) -> None:
+def _replace(file: str, secret: str, uris: Sequence[str]) -> None:
     """Replace the store key in a file by the same one, sealed anew; raises StoreError."""
-    envelope = seal_key(read_key(file, "", "raw").secret, uris)
+    envelope = seal_key(secret, uris)
     replace_secret(file, envelope.dump(), "key", StoreError)
     click.echo(f"The key in {file} is sealed by: {', '.join(key.shown for key in envelope.keys)}.")
