@@ -220,7 +220,7 @@ async def test_keys_are_found_by_each_of_their_names(guarded, signed_in):
     async def search(found, **values):
         for label in ("Alias, kid or DID", "Label"):
             await signed_in.get_by_label(label).fill(values.pop(label, ""))
-        for label in ("Algorithm", "State"):
+        for label in ("Algorithm", "State", "Not used"):
             option = values.pop(label, "any")
             await signed_in.get_by_role("search").get_by_label(label).select_option(label=option)
         assert not values
@@ -249,8 +249,11 @@ async def test_keys_are_found_by_each_of_their_names(guarded, signed_in):
     await search(60, State="without rules")
     await guarded.patch(f"/key/{wanted['kid']}", json={"state": "disabled"})
     await search(1, State="disabled")
+    nothing = signed_in.get_by_text("No key of this profile is like this.")
+    await search(0, **{"Alias, kid or DID": wanted["kid"], "Not used": "for 30 days"})
+    await expect(nothing).to_be_visible()
     await search(0, **{"Alias, kid or DID": "nowhere"})
-    await expect(signed_in.get_by_text("No key of this profile is like this.")).to_be_visible()
+    await expect(nothing).to_be_visible()
 
 
 async def test_a_search_is_stopped_and_goes_on(guarded, signed_in):

@@ -40,9 +40,9 @@ export function may(scope) {
   return own !== null && own.scopes.includes(scope);
 }
 
-/** Tell whether the caller may read what concerns all profiles. */
-export function isOperator() {
-  return own !== null && own.profiles === null;
+/** Tell whether the caller may read the audit log and the metrics of all profiles. */
+export function mayAuditAll() {
+  return may("audit") && own.profiles === null;
 }
 
 /** The profile that calls are in. */

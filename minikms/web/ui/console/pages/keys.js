@@ -60,7 +60,10 @@ export async function keys({ query, signal }) {
   return [h("h1", {}, "Keys"), may("keys:write") && h("p", {}, link("#/make", "Make a key")), search, results.element];
 }
 
-/** Finds keys. The service filters by algorithm and label; states and parts of names are compared here. */
+/**
+ * Finds keys. The service filters by algorithm, label and last use; states, providers and parts of names are compared
+ * here.
+ */
 class Finder {
   constructor(wanted, signal) {
     this.wanted = wanted;
@@ -71,7 +74,7 @@ class Finder {
   /** Yield the key that the text names, or otherwise all keys that have the text in a name. */
   async *find() {
     const { text, alg, label, state, unused, provider } = this.wanted;
-    const named = text && (await this.named(text));
+    const named = text && !unused && (await this.named(text));
     if (named) {
       this.seen = 1;
       yield { items: [named].filter((key) => this.matches(key)), isLast: true };

@@ -43,7 +43,8 @@ export async function make({ signal }) {
     const names = [["", "the service"], ...(found.providers ?? []).map((name) => [name, name])];
     fill(provider, names.length > 1 && field("Private part in", choice("provider", names), "A provider, such as an HSM, never lets it out."));
     const offered = found.operations.filter((name) => !name.startsWith("import") && !found.opt_in.includes(name));
-    operations.replaceChildren(
+    fill(
+      operations,
       boxes("Operations, to which none can be added later", "operations", [
         ...offered.map((name) => [name, name, true]),
         ...found.opt_in.map((name) => [name, `${name}, only if you know why`, false]),

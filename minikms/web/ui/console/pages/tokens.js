@@ -3,7 +3,7 @@
 import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
 import { SCOPES } from "../scopes.js";
-import { caller, isOperator, may, request } from "../session.js";
+import { caller, may, mayAuditAll, request } from "../session.js";
 import { address, ask, badge, block, boxes, button, field, form, input, section, submit, table, tell, ticked, time } from "../widgets.js";
 
 const MINUTE = 60_000; // milliseconds
@@ -21,7 +21,7 @@ export async function tokens({ signal, refresh }) {
 }
 
 function columns(found, refresh) {
-  const isMakerKnown = may("audit") && isOperator(); // these calls are in no profile
+  const isMakerKnown = mayAuditAll(); // these calls are in no profile
   const isUseKnown = found.some((token) => "last_used" in token);
   return [
     ["Name", ({ name }) => foreign(name)],
