@@ -38,7 +38,7 @@ BEGINNING: Final = Cursor((LATEST, (0, 0)), {})
 class CursorSeal:
     """Encrypts cursors by AES-GCM under a key that the processes of a service share.
 
-    A cursor has sizes of files, which count the calls of all tenants.
+    A cursor has offsets in files, from which a tenant could count the calls of others.
     """
 
     def __init__(self, key: bytes) -> None:

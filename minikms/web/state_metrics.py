@@ -217,7 +217,7 @@ class StateMetrics:
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], period: float) -> None:
-    """Do the work every `period` seconds; log the first of several errors, and continue."""
+    """Do the work every `period` seconds; log the first of errors in a row, and continue."""
     failed = False
     while True:
         try:

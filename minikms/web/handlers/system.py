@@ -30,7 +30,7 @@ async def healthz(request: web.Request) -> Answer:
 
 
 async def require_ready(app: web.Application) -> list[str]:
-    """The names of the providers that do not answer.
+    """Return the names of providers that do not answer, if the service is ready.
 
     Raises ShuttingDown, AuditUnavailable or StoreUnavailable unless the service is ready, and
     ProviderUnavailable if it needs its providers.

@@ -28,6 +28,6 @@ class AuditEvent(Body):
     outcome = Text("`success`, or the slug of the problem.", required=True)
     alias = Text("Alias by which a refused call asked for its key.")
     certificate = Part(IssuedIdentity)
-    rule = Text("Rule of the key that refused the call.")
+    rule = Text("Rule of the key or the profile that refused the call, or an item of its batch.")
     provider = Text("Provider that the call used.")
     admitted = Flag("True if the caller of a refused call may use the profile.")

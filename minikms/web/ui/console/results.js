@@ -1,4 +1,4 @@
-// What a search finds, in a table that grows: a search may look through many pages before it finds a row.
+// The rows that a search finds, in a table that grows: a search may look through many pages before it finds a row.
 
 import { fill, h } from "./dom.js";
 import { addRows, button, remark, sentences, table } from "./widgets.js";
