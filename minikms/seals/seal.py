@@ -18,7 +18,7 @@ class Seal(ABC):
 
     An entry point of the group `minikms.seals` has its class, under the scheme of its URIs. Its
     methods connect anew, each in a thread of its own, and raise SealUnavailable or SealFault. A
-    call that takes longer than 15 seconds is given up.
+    call that takes longer than 15 seconds is given up, and a later one may run beside it.
     """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from deployment import DEPLOY, ROOT, UNIT, named_variables, settings, tool, variables
+from pasted import blocks
 from processes import needs_root
 
 from minikms.config import Config
@@ -32,6 +33,17 @@ def run(*command):
 
 @tool("systemd-analyze", "systemd")
 def test_systemd_accepts_the_unit(unit):
+    assert run("systemd-analyze", "verify", "--man=no", unit) == (0, "")
+
+
+@tool("systemd-analyze", "systemd")
+def test_systemd_accepts_the_drop_in_for_an_hsm(unit):
+    (drop_in,) = [
+        each for each in blocks((ROOT / "docs/hsm.md").read_text()) if each.language == "ini"
+    ]
+    folder = Path(f"{unit}.d")
+    folder.mkdir()
+    (folder / "hsm.conf").write_text(drop_in.text)
     assert run("systemd-analyze", "verify", "--man=no", unit) == (0, "")
 
 

@@ -305,6 +305,11 @@ def test_openbao_and_aws_seal_a_store_together(
             assert "dmF1bHQ6djI6" in content  # `vault:v2:`, in base64
             for secret in (key, ROOT_TOKEN + "\n"):
                 assert secret not in content
+            new = f"{file}.new"
+            options = "rekey", *on_a_store, "--new-key-file", new, "--generate-key"
+            assert run(*options).returncode == 0
+            assert len(run("seals", "--store-key-file", new).stdout.splitlines()) == 2
+        on_a_store = options_of(on_a_store[1], new)
         assert run("info", *on_a_store).returncode == 0
         assert "Cannot connect" in caplog.text
     assert "EndpointConnectionError" in refused(run("info", *on_a_store))

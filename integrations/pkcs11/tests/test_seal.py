@@ -156,6 +156,10 @@ def test_commands_on_a_store_whose_key_a_token_seals(softhsm, tmp_path):
     assert PIN not in written
     assert minikms("store", "info", *on_a_store).returncode == 0
     assert minikms("store", "reseal", "--store-key-file", file).returncode == 0
+    new = f"{file}.new"
+    rekey = "store", "rekey", "--new-key-file", new, "--generate-key"
+    assert minikms(*rekey, *on_a_store).returncode == 0
+    Path(new).replace(file)
     provider = "--provider", f"hsm={softhsm.uri}"
     with services() as start:  # a seal and a provider of one process share the library
         service = start("--port", "0", *provider, "--auth", "none", *on_a_store)
