@@ -60,7 +60,10 @@ def require_new(file: str, what: str, error: _Refusal) -> None:
 
 
 def write_secret(file: str, secret: str, what: str, error: _Refusal) -> None:
-    """Write a line into a new file that only its owner can read; removes it before it raises."""
+    """Write a line into a new file that only its owner can read; removes it before it raises.
+
+    It returns once the file and its name are on the disk.
+    """
     try:
         number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as exc:
@@ -70,6 +73,7 @@ def write_secret(file: str, secret: str, what: str, error: _Refusal) -> None:
             opened.write(f"{secret}\n")
             opened.flush()
             os.fsync(opened.fileno())
+        sync(Path(file).parent)
     except OSError as exc:
         os.unlink(file)
         raise _not_made(file, exc.strerror, what, error) from None

@@ -9,7 +9,7 @@ from minikms.seals.key_file import read_key, seals_of
 from minikms.seals.opening import seal
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreKey
-from minikms.store.secret_files import replace_secret
+from minikms.store.secret_files import replace_secret, write_secret
 
 SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
 
@@ -64,3 +64,18 @@ def test_a_file_that_is_gone_is_not_made(tmp_path):
     with pytest.raises(StoreError, match="cannot be replaced"):
         replace_secret(str(tmp_path / "none"), "other", "key", StoreError)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("write", [write_secret, replace_secret])
+def test_a_written_key_and_its_name_are_on_the_disk(tmp_path, file, write, monkeypatch):
+    """Otherwise a power cut could remove the new key of a store that has it already."""
+    written = f"{tmp_path}/new" if write is write_secret else file
+    synced, sync = [], os.fsync
+
+    def note(number):
+        synced.append(os.fstat(number).st_ino)
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write(written, SECRET, "key", StoreError)
+    assert synced == [os.stat(written).st_ino, os.stat(tmp_path).st_ino]
