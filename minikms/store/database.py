@@ -291,7 +291,11 @@ class Database:
         return await self.run(profile, work)
 
     async def run_own(
-        self, work: Callable[[Any], Awaitable[ResultT]], *, write: bool = False
+        self,
+        work: Callable[[Any], Awaitable[ResultT]],
+        *,
+        write: bool = False,
+        timeout: float | None = None,
     ) -> ResultT:
         """The result of `work` in a session on the store's own profile; otherwise like `run`."""
 
@@ -303,7 +307,7 @@ class Database:
                 await self._calls.require_own_key(transaction)
                 return await work(transaction)
 
-        return await self._calls.run(attempt, write=write)
+        return await self._calls.run(attempt, write=write, timeout=timeout)
 
     async def batches(
         self, profile: str | None, category: str, *, in_order: bool = True

@@ -181,7 +181,7 @@ class ProviderObjects:
         outer = CURRENT.set(None)
         try:
             if profile is None:
-                return await self._database.run_own(work, write=True)
+                return await self._database.run_own(work, write=True, timeout=timeout)
             return await self._database.write(profile, work, timeout=timeout)
         finally:
             CURRENT.reset(outer)

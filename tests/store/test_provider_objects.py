@@ -226,6 +226,16 @@ async def _removed(session):
     return [each.name for each in await session.fetch_all(PROFILE) if each.value[:1] == b"-"]
 
 
+async def test_many_objects_of_a_removed_profile_have_a_longer_time_limit(store):
+    key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 300, later())
+    store.database._pool.timeout = 0.001  # of a call without a limit of its own
+    await store.objects.condemn(None, "hsm", key_ids)
+    gone = [ProviderObject("hsm", each.hex()) for each in key_ids]
+    await store.objects.remove(None, gone)
+    store.database._pool.timeout = 5
+    assert await due(store, None) == []
+
+
 async def test_keys_are_found_by_their_objects(store):
     key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 300, later())
     keys = [(record_of(each, f"kid-{n}"), b"r") for n, each in enumerate(key_ids[:299])]
