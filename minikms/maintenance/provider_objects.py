@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
     """The difference of a store and a provider.
 
     `missing` are keys whose object is not there, `orphans` the identifiers of objects that nothing
-    in the store names, and `others` is the number of objects that other stores have made.
+    in the store names, and `others` is the number of objects that other stores may have.
     `unreadable` are profiles that do not decrypt, and may name orphans.
     """
 
@@ -54,10 +54,9 @@ async def compare(inspector: StoreInspector, name: str, provider: Provider) -> C
     before = await _named(inspector)
     found = await _found(provider)
     after = await _named(inspector)
-    ownership = await inspector.objects.ownership()
-    prefix = "" if ownership is None else ownership.prefix.hex()
+    prefixes = tuple(each.hex() for each in await inspector.objects.prefixes())
     named = before.object_ids | after.object_ids
-    orphans = {each for each in found - named if prefix and each.startswith(prefix)}
+    orphans = {each for each in found - named if each.startswith(prefixes)}
     others = len(found - named - orphans)
     if orphans:
         orphans &= await _found(provider)

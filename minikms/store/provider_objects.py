@@ -1,7 +1,8 @@
 """Objects of providers: announced before they are made, and found to be destroyed.
 
 A copy of a store has the same keys, so it shares their objects. A store destroys objects only if it
-owns them: if the entry about its objects names the file that it is in.
+owns them: if the entry about its objects names the file that it is in. The identifiers of all
+objects that a store makes begin alike, and in each copy otherwise.
 """
 
 import os
@@ -29,7 +30,8 @@ from minikms.store.sessions import Entry, Session, Transaction
 
 ResultT = TypeVar("ResultT")
 
-# Bytes of an identifier: the first are the same for all objects of a store, the others random.
+# Bytes of an identifier: the first are the same for all objects that a store makes, the others
+# random.
 _PREFIX: Final = 6
 _RANDOM: Final = KEY_ID_SIZE - _PREFIX
 
@@ -46,22 +48,32 @@ _END: Final = b"\n"
 class Ownership(NamedTuple):
     """The entry about the objects of a store.
 
-    The identifiers of its objects begin with `prefix`. `owner` names the file whose store destroys
-    them; it is empty if no store does.
+    `owner` names the file whose store destroys the objects; it is empty if no store does. The store
+    in the file `maker` begins the identifiers of new objects with the first of `prefixes`. A copy
+    of it, in another file, puts a prefix of its own before them.
     """
 
-    prefix: bytes
-    owner: bytes = b""
+    owner: bytes
+    maker: bytes
+    prefixes: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, value: bytes) -> Self:
         """Parse the value of the entry."""
-        prefix, _, owner = value.partition(_END)
-        return cls(bytes.fromhex(prefix.decode()), owner)
+        owner, maker, *prefixes = value.split(_END)
+        return cls(owner, maker, tuple(bytes.fromhex(each.decode()) for each in prefixes))
 
     def to_bytes(self) -> bytes:
         """The value of the entry."""
-        return self.prefix.hex().encode() + _END + self.owner
+        return _END.join((self.owner, self.maker, *(each.hex().encode() for each in self.prefixes)))
+
+    def made_by(self, maker: bytes) -> Self:
+        """The entry once the store in a file makes objects."""
+        return self._replace(maker=maker, prefixes=(os.urandom(_PREFIX), *self.prefixes))
+
+    def of_a_copy(self) -> Self:
+        """The entry in a copy of the store."""
+        return self._replace(owner=b"", maker=b"")
 
 
 class ProviderObjects:
@@ -82,8 +94,7 @@ class ProviderObjects:
     async def intend(self, profile: str, provider: str, count: int, until: int) -> list[bytes]:
         """The identifiers of `count` objects that may be made now, and taken until a time."""
         if not self._prefix:
-            ownership = await self._owned_from_the_start()
-            self._prefix = ownership.prefix
+            self._prefix = await self._own_prefix()
         key_ids = [self._prefix + os.urandom(_RANDOM) for _ in range(count)]
 
         async def work(session: Transaction) -> None:
@@ -130,6 +141,15 @@ class ProviderObjects:
         ownership = await self.ownership()
         return ownership is not None and ownership.owner == self._database.identity
 
+    async def prefixes(self) -> tuple[bytes, ...]:
+        """The first bytes of the identifiers of objects that no other store can have."""
+        ownership, identity = await self.ownership(), self._database.identity
+        if ownership is None:
+            return ()
+        if ownership.owner == identity:
+            return ownership.prefixes
+        return ownership.prefixes[:1] if ownership.maker == identity else ()
+
     async def share(self, ownership: Ownership) -> None:
         """Note in a new copy of a store that it shares the objects with the store.
 
@@ -138,31 +158,40 @@ class ProviderObjects:
 
         async def work(session: Transaction) -> None:
             await session.remove_all(OBJECT)
-            await _insert_ownership(session, ownership._replace(owner=b""))
+            await session.insert(STORE, _OBJECTS, ownership.of_a_copy().to_bytes())
 
         await self._write(None, work)
 
     async def set_owner(self, *, owns: bool) -> bool:
         """Let this store own its objects, or not; False if it never made any."""
-        owner = self._database.identity if owns else b""
+        identity = self._database.identity
 
         async def work(session: Transaction) -> bool:
-            ownership = await _ownership(session)
-            if ownership is None:
+            before = await _ownership(session)
+            if before is None:
                 return False
-            after = ownership._replace(owner=owner)
+            after = before._replace(owner=identity) if owns else before.of_a_copy()
             await session.replace(STORE, _OBJECTS, after.to_bytes())
             return True
 
         return await self._write(None, work)
 
-    async def _owned_from_the_start(self) -> Ownership:
-        """The entry about the store's objects, which the first call makes."""
-        while (ownership := await self.ownership()) is None:
-            made = Ownership(os.urandom(_PREFIX), self._database.identity)
+    async def _own_prefix(self) -> bytes:
+        """The prefix of the objects that this store makes, which the first call notes."""
+        identity = self._database.identity
+
+        async def work(session: Transaction) -> None:
+            before = await _ownership(session)
+            if before is None:
+                first = Ownership(owner=identity, maker=b"").made_by(identity)
+                await session.insert(STORE, _OBJECTS, first.to_bytes())
+            elif before.maker != identity:
+                await session.replace(STORE, _OBJECTS, before.made_by(identity).to_bytes())
+
+        while (found := await self.ownership()) is None or found.maker != identity:
             with suppress(DuplicateError):  # another process was first
-                await self._write(None, partial(_insert_ownership, ownership=made))
-        return ownership
+                await self._write(None, work)
+        return found.prefixes[0]
 
     async def _read(
         self, profile: str | None, work: Callable[[Session], Awaitable[ResultT]]
@@ -195,7 +224,3 @@ async def _ended(session: Session, now: int) -> list[Entry]:
 async def _ownership(session: Session) -> Ownership | None:
     entry = await session.fetch(STORE, _OBJECTS)
     return None if entry is None else Ownership.of(entry.value)
-
-
-async def _insert_ownership(session: Transaction, ownership: Ownership) -> None:
-    await session.insert(STORE, _OBJECTS, ownership.to_bytes())

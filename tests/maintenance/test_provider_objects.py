@@ -109,7 +109,7 @@ async def test_a_key_without_object_and_an_object_without_key(store, inspector, 
     [announced] = await store.objects.intend("t", "hsm", 1, time.time_ns() + HOUR)
     await generate(store, token, "kid-3")
     await store.delete(DEFAULT_PROFILE, KeyRef("kid-3"))  # its object is to be destroyed
-    orphan = (await store.objects.ownership()).prefix + bytes(10)
+    orphan = announced[:6] + bytes(10)
     of_another_store = bytes(16)
     token.objects |= {announced, orphan, of_another_store}
     found = await compare(inspector, "hsm", token)
@@ -180,7 +180,6 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
             source = StoreInspector(store.database)
             assert [each.keys async for each in copy(source, target, REGISTRY, id)] == [1]
         assert await store.objects.owns()
-        prefix = (await store.objects.ownership()).prefix
     await back_up(path, tmp_path / "backup.db", None)  # which needs no key
     async with opened(path, key) as store:
         assert await store.objects.owns()
@@ -193,7 +192,6 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
     for name in ("copy.db", "backup.db", "restored.db", "keys.db"):
         async with opened(tmp_path / name, key) as store:
             assert not await store.objects.owns()
-            assert (await store.objects.ownership()).prefix == prefix
             inspector = StoreInspector(store.database)
             found = await compare(inspector, "hsm", token)
             with pytest.raises(StoreError, match="shares its objects"):
@@ -210,3 +208,28 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
         found = await compare(inspector, "hsm", token)
         await require_no_doubt(inspector, "hsm", found)
         assert found.orphans == [key_id.hex()]
+
+
+async def test_no_copy_loses_its_own_keys_to_another_one(location, key, tmp_path):
+    token, path = Token(), Path(location.path)
+    async with KeyStore.create(location, key) as store:
+        await generate(store, token)
+        copied = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db")
+        async with StoreWriter.create(copied, key) as target:
+            source = StoreInspector(store.database)
+            assert [each.keys async for each in copy(source, target, REGISTRY, id)] == [1]
+    await back_up(path, tmp_path / "backup.db", key)
+    copies = ["copy.db", "backup.db"]
+    made = {}
+    for name in ("keys.db", *copies):
+        async with opened(tmp_path / name, key) as store:
+            made[name] = (await generate(store, token, f"of {name}")).hex()
+    for name in ("keys.db", *copies):
+        async with opened(tmp_path / name, key) as store:
+            found = await compare(StoreInspector(store.database), "hsm", token)
+            assert (found.keys, found.missing, found.orphans, found.others) == (2, [], [], 2)
+    for name in copies:  # in the place of the first store
+        async with opened(tmp_path / name, key) as store:
+            await store.objects.set_owner(owns=True)
+            found = await compare(StoreInspector(store.database), "hsm", token)
+            assert (found.orphans, found.others) == ([made["keys.db"]], 1)

@@ -19,6 +19,7 @@ from minikms.store.directory import PROFILE
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 from minikms.store.object_entries import ProviderObject, objects_in
+from minikms.store.provider_objects import ProviderObjects
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 HOUR = 3600 * 10**9
@@ -75,7 +76,7 @@ async def test_an_object_is_announced_taken_and_condemned(any_store, clock):
 
 async def test_identifiers_begin_alike_in_a_store_and_differ_in_another(store):
     key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 3, later())
-    prefix = (await store.objects.ownership()).prefix
+    [prefix] = await store.objects.prefixes()
     assert {len(each) for each in key_ids} == {16}
     assert len({*key_ids}) == 3
     assert all(each.startswith(prefix) for each in key_ids)
@@ -270,14 +271,24 @@ async def test_a_store_owns_its_objects_until_it_is_copied(store):
     assert await store.objects.owns()
 
 
+async def begin_together(store):
+    """The prefixes with which two processes that begin at the same time make objects."""
+    both = [ProviderObjects(store.database) for _ in range(2)]
+    made = await asyncio.gather(*(each.intend(DEFAULT_PROFILE, "hsm", 1, later()) for each in both))
+    return [key_id[:6] for [key_id] in made]
+
+
 async def test_two_processes_begin_with_the_same_prefix(persistent_url, key):
     location = StoreLocation.parse(persistent_url)
     async with KeyStore.create(location, key) as store:
-        first, second = await asyncio.gather(
-            *(store.objects._owned_from_the_start() for _ in range(2))
-        )
+        first, second = await begin_together(store)
         assert first == second
     async with KeyStore.open(location, key) as store:
         assert await store.objects.owns()
-        [key_id] = await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, later())
-        assert key_id.startswith(first.prefix)
+        assert await begin_together(store) == [first, first]
+        await store.objects.set_owner(owns=False)
+        copied, again = await begin_together(store)
+        assert copied == again != first
+        assert await store.objects.prefixes() == (copied,)
+        await store.objects.set_owner(owns=True)
+        assert await store.objects.prefixes() == (copied, first)
