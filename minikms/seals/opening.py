@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from threading import Thread
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeAlias, TypeVar
 
 from minikms.seals.envelope import MOST_SEALS, Envelope, SealedKey, new_id
 from minikms.seals.registry import make_seal
@@ -20,6 +21,9 @@ ResultT = TypeVar("ResultT")
 # In seconds: between two tries, and for one call of a seal.
 _PAUSE: Final = 2.0
 _LIMIT: Final = 15.0
+
+# Calls that have not returned within the limit, by their sealed key.
+_Hanging: TypeAlias = dict[SealedKey, Future[bytes]]
 
 # In bytes, so that an envelope fits into the largest key file.
 _MOST: Final = 2048
@@ -39,9 +43,9 @@ def seal(secret: str, uris: Sequence[str]) -> Envelope:
         shown = SealedKey(uri, b"").shown
         made = make_seal(uri)
         try:
-            ciphertext = _call(made.seal, secret.encode(), envelope.associated_data)
-            sealed = SealedKey(uri, ciphertext)
-            opened = _open(sealed, envelope.associated_data)
+            call = _begin(made.seal, secret.encode(), envelope.associated_data)
+            sealed = SealedKey(uri, _result(call))
+            opened = _open(sealed, envelope.associated_data, {})
         except SealUnavailable as exc:
             raise StoreError(f"{shown} does not seal the store key: {_cause(exc)}.") from None
         if opened != secret:
@@ -57,11 +61,12 @@ def unseal(envelope: Envelope, file: str, wait: float) -> str:
     """
     deadline = time.monotonic() + wait
     left, faults, told = list(envelope.keys), list[str](), ""
+    hanging: _Hanging = {}
     while True:
         away = []
         for sealed in tuple(left):
             try:
-                secret = _open(sealed, envelope.associated_data)
+                secret = _open(sealed, envelope.associated_data, hanging)
             except SealFault as exc:
                 left.remove(sealed)
                 faults.append(f"{sealed.shown}: {_cause(exc)}")
@@ -88,7 +93,7 @@ def faults(envelope: Envelope) -> dict[SealedKey, str]:
     causes = {}
     for sealed in envelope.keys:
         try:
-            _open(sealed, envelope.associated_data)
+            _open(sealed, envelope.associated_data, {})
         except SealUnavailable as exc:
             causes[sealed] = _cause(exc)
         else:
@@ -96,35 +101,48 @@ def faults(envelope: Envelope) -> dict[SealedKey, str]:
     return causes
 
 
-def _open(sealed: SealedKey, associated_data: bytes) -> str:
-    """Open a store key by its seal; raises SealUnavailable, and SealFault."""
+def _open(sealed: SealedKey, associated_data: bytes, hanging: _Hanging) -> str:
+    """Open a store key by its seal; raises SealUnavailable, and SealFault.
+
+    A call in `hanging` is waited for again instead of a second one, which could also hang, or use
+    up a try of a PIN.
+    """
     try:
         made = make_seal(sealed.uri)
     except SetupError as exc:
         raise SealFault(str(exc)) from None
+    call = hanging.pop(sealed, None) or _begin(made.unseal, sealed.ciphertext, associated_data)
     try:
-        return _call(made.unseal, sealed.ciphertext, associated_data).decode()
+        return _result(call).decode()
     except UnicodeDecodeError:
         raise SealFault("It opens something else than a store key.") from None
+    finally:
+        if not call.done():
+            hanging[sealed] = call
 
 
-def _call(work: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> ResultT:
-    """Call a seal in a thread, which is left behind if it hangs; raises SealFault then."""
-    result = Future[ResultT]()
+def _begin(work: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> Future[ResultT]:
+    """Call a seal in a thread, which is left behind if it hangs."""
+    call = Future[ResultT]()
 
     def run() -> None:
         try:
-            result.set_result(work(*args, **kwargs))
+            call.set_result(work(*args, **kwargs))
         except BaseException as exc:  # for the waiting thread
-            result.set_exception(exc)
+            call.set_exception(exc)
 
     Thread(target=run, name="seal", daemon=True).start()
+    return call
+
+
+def _result(call: Future[ResultT]) -> ResultT:
+    """Wait for the result of a call; raises SealUnavailable, and SealFault."""
+    if not wait_for([call], _LIMIT).done:
+        raise SealUnavailable(f"It does not answer within {_LIMIT:.0f} seconds.")
     try:
-        return result.result(_LIMIT)
+        return call.result()
     except SealUnavailable:
         raise
-    except TimeoutError:
-        raise SealFault(f"It does not answer within {_LIMIT:.0f} seconds.") from None
     except Exception as exc:  # a fault of a plugin, whose text may have a secret
         raise SealFault(f"It failed with {type(exc).__name__}.") from exc
 

@@ -17,8 +17,8 @@ class Seal(ABC):
     """Encrypts the key of a store with a key that never leaves a device or a service.
 
     An entry point of the group `minikms.seals` has its class, under the scheme of its URIs. Its
-    methods connect anew, each in a thread of its own, and raise SealUnavailable or SealFault. A
-    call that takes longer than 15 seconds is given up, and a later one may run beside it.
+    methods connect anew, each in a thread of its own, and raise SealUnavailable or SealFault. After
+    15 seconds the other seals are tried; a call that hangs is not repeated, and may still return.
     """
 
     @abstractmethod

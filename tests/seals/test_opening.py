@@ -70,11 +70,28 @@ def test_a_wait_ends_with_its_time_or_with_the_last_seal_that_may_come_back(seal
         unseal(sealed, "store.key", 600)
 
 
-def test_a_seal_that_hangs_leaves_the_others_their_turn(sealed, one, monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
+    """Let calls hang after a moment, which a busy machine may also need."""
     monkeypatch.setattr(opening, "_LIMIT", 0.05)
+    monkeypatch.setattr(opening, "_PAUSE", 0.01)
+
+
+def test_a_seal_that_hangs_leaves_the_others_their_turn(sealed, one, short):
     one.begin("hangs")
-    assert unseal(sealed, "store.key", 0) == SECRET
+    assert unseal(sealed, "store.key", 20) == SECRET
     one.end("hangs")
+
+
+def test_a_call_that_hangs_is_not_repeated_and_may_still_return(sealed, one, two, short):
+    one.begin("hangs")
+    two.begin("away")
+    with pytest.raises(StoreError, match="It does not answer within"):
+        unseal(sealed, "store.key", 0)
+    assert one.calls == 3
+    one.end_once("hangs", two)
+    assert unseal(sealed, "store.key", 20) == SECRET
+    assert one.calls == 4
 
 
 def test_a_seal_that_is_not_installed_any_more_leaves_the_others_their_turn(sealed):
