@@ -160,10 +160,8 @@ class RateTable:
         return _Slot(min(used)[1])
 
     def close(self) -> None:
-        """Close the file."""
+        """Unmap the memory. The file stays open: others may know it by its descriptor."""
         self._memory.close()
-        if self._file >= 0:
-            os.close(self._file)
 
 
 class _Slot:

@@ -26,12 +26,13 @@ ResultT = TypeVar("ResultT")
 # Destroys the object with an identifier; raises ProviderUnavailable.
 Destroy: TypeAlias = Callable[[bytes], Awaitable[None]]
 
-# Seconds in which a call makes its objects and stores their keys, and those for each object more.
+# Seconds in which a call makes its objects and stores their keys: for any call, and for each
+# object.
 _TIME: Final = 900
 _EACH: Final = 10
 
 # Seconds between two sweeps of all profiles, until another attempt if a provider did not destroy an
-# object, and if the store did not answer.
+# object, and until another sweep if the store did not answer.
 _PERIOD: Final = 300.0
 _AGAIN: Final = 5.0
 _OUTAGE: Final = 60.0
@@ -201,7 +202,7 @@ class ObjectSweeper:
     ) -> bool:
         """Destroy objects and remove their entries; tells whether no provider has failed.
 
-        `away` has the providers that have failed before, and gets those that fail now.
+        `away` has the providers that have failed before; a provider that fails now is added.
         """
         owns = await self._store.objects.owns()
         for start in range(0, len(due), _TOGETHER):

@@ -30,7 +30,7 @@ LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-# Threads of each provider, and those of them that batches have at most.
+# Threads of each provider, and the most of them that batches use at a time.
 _THREADS: Final = 8
 _OF_BATCHES: Final = 4
 # The number of calls that wait for a thread.

@@ -105,9 +105,9 @@ async def condemn(session: Transaction, objects: Sequence[ProviderObject]) -> li
 
 
 async def objects_in(session: Session) -> tuple[dict[ProviderObject, str], set[ProviderObject]]:
-    """The objects of a profile's keys, each with its kid, and those that no key names.
+    """The objects of a profile's keys, each with its kid, and the objects that no key names.
 
-    An object that is taken or condemned meanwhile is in one of them, or in both.
+    An object that is taken or condemned meanwhile is in one of the two, or in both.
     """
     others = [ProviderObject.of(row) for row in await session.fetch_all(OBJECT)]
     keys: dict[ProviderObject, str] = {}

@@ -1,6 +1,7 @@
 """The calls of a provider: in threads of its own, for a limited time, and few at once."""
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from minikms.errors import ProviderFault, ProviderUnavailable, ValidationFailed
 from minikms.keys import providers
 from minikms.keys.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rates import new_table
+from minikms.rates import RateTable, new_table
 
 # Seconds that no call takes, and that each call takes that is held.
 LONG, SHORT = 1000, 0.02
@@ -129,7 +130,7 @@ async def test_a_fault_ends_the_attempts(opened):
         await opened.run(lambda: 1)
 
 
-async def test_what_takes_times_is_observed(opened):
+async def test_the_time_of_a_call_is_observed(opened):
     seconds = []
     opened.observe = seconds.append
     await opened.run(lambda: 1)
@@ -149,3 +150,15 @@ def test_a_fault_is_known_to_all_processes_of_a_service():
     with alone.in_turn():
         alone.set()
     assert alone.is_set()
+
+
+def test_a_fault_that_a_late_call_sets_is_written_to_no_other_file(tmp_path):
+    with new_table() as shared:
+        file = os.dup(shared)
+        table, late = RateTable(file), providers.Fault(file, 0)
+        table.close()  # the service ends while a call hangs
+        with open(tmp_path / "other", "wb") as other:
+            late.set()
+            assert os.fstat(other.fileno()).st_size == 0
+        assert providers.Fault(shared, 0).is_set()
+        os.close(file)
