@@ -33,6 +33,7 @@ from minikms.serve.assembly import create_service
 from minikms.store import database
 from minikms.store.askar import new_raw_key
 from minikms.store.askar_errors import take_error_codes
+from minikms.store.files import is_open_here
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.schema import CheckedSchema
@@ -59,11 +60,6 @@ def schema_checked_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(database, "check_schema", check_once)
         yield
-
-
-def is_open_here(path: Path) -> bool:
-    """Tell whether this process has a file open."""
-    return str(path.resolve()) in {each.path for each in psutil.Process().open_files()}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,8 +100,7 @@ def pytest_collection_finish() -> None:
 take_error_codes()
 
 # Before a module of tests makes keys.
-if not os.environ.get("OFF_"):
-    share_rsa_keys(pytest.MonkeyPatch())
+share_rsa_keys(pytest.MonkeyPatch())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,6 +29,15 @@ async def until(what: str, condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+def wait_until(what: str, condition: Callable[[], object], seconds: float = SECONDS) -> None:
+    """Wait until a condition holds, in a test without an event loop."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
 async def until_refused(use: Callable[[], Awaitable[ClientResponse]], end: float) -> None:
     """Use something again and again until it is refused; a use that begins after `end` must be.
 

@@ -60,11 +60,13 @@ class FilesProvider(Provider):
         with self._connecting:
             if self._is_open:
                 return
+            # Looked for first, since a test that has seen the attempt may end the fault.
+            is_wrong, is_away = ((self._folder / fault).exists() for fault in ("wrong-pin", "away"))
             with (self._folder / "opened").open("a") as file:
                 file.write("opened\n")
-            if (self._folder / "wrong-pin").exists():
+            if is_wrong:
                 raise ProviderFault("The PIN is wrong.")
-            if (self._folder / "away").exists():
+            if is_away:
                 raise ProviderUnavailable("There is no folder.")
             self._is_open = True
             self._reconnects += self._was_open

@@ -15,7 +15,6 @@ import stat
 import struct
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from processes import needs_root, open_files
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 from stores import new_store
+from waiting import wait_until
 
 from minikms.config import Config
 from minikms.errors import AuditUnavailable
@@ -65,15 +65,6 @@ def pair(counted, store):
 
 def key(name, **labels):
     return name, frozenset(labels.items())
-
-
-def until(holds):
-    """Wait until it does: gauges are sampled once a second."""
-    for _ in range(300):
-        if holds():
-            return
-        time.sleep(0.2)
-    raise AssertionError("it never came")
 
 
 def get(port, path="/metrics", method="GET", host="127.0.0.1"):
@@ -182,13 +173,13 @@ def test_a_call_whose_caller_leaves_is_counted(counted):
     service = counted()
     with socket.create_connection((service.host, service.port)) as connection:
         connection.sendall(b"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
-        until(lambda: service.metrics()[key("connections")] == 1)
+        wait_until("a connection", lambda: service.metrics()[key("connections")] == 1)
         # Both halves end, as they do where a caller is gone.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     outcome = key("operations_total", operation="sign", alg="none", outcome="broken-off")
-    until(lambda: service.metrics()[outcome] == 1)
+    wait_until("the call that was broken off", lambda: service.metrics()[outcome] == 1)
     assert service.metrics()[key("requests_total", route="sign", status="none")] == 1
-    until(lambda: service.metrics()[key("connections")] == 0)
+    wait_until("no connection", lambda: service.metrics()[key("connections")] == 0)
 
 
 def ruled(name):
@@ -279,7 +270,9 @@ def test_keys_that_are_opened(counted):
         assert service.status("POST", "/key/generate", body) == 200
     for body in SIGN, SIGN, SIGN_WITH_OTHER:
         service.status("POST", "/sign", body)
-    until(lambda: service.metrics()[key("keys_opened_total")] == 1)  # and stays open
+    wait_until(
+        "an opened key", lambda: service.metrics()[key("keys_opened_total")] == 1
+    )  # and stays open
 
 
 @pytest.mark.process
@@ -293,7 +286,7 @@ def test_the_cache_of_keys(counted):
     assert [shown(name) for name in ("keys", "bytes", "hits_total")] == [0, 0, 0]
     for _ in range(3):
         assert service.status("POST", "/sign", SIGN) == 200
-    until(lambda: shown("hits_total") == 2)
+    wait_until("two hits", lambda: shown("hits_total") == 2)
     assert shown("misses_total") > 0
     assert (shown("keys"), shown("evictions_total")) == (1, 0)
     assert 1_000 < shown("bytes") < 5_000
@@ -325,10 +318,14 @@ def test_calls_that_wait_for_the_store(counted, store, tmp_path):
     with (tmp_path / "keys.db-lock-2").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with writers(service, 4):
-            until(lambda: service.metrics()[key("store_calls_waiting")] == 4)
-            until(lambda: service.metrics()[key("requests_in_flight")] == 4)
+            wait_until(
+                "waiting writers", lambda: service.metrics()[key("store_calls_waiting")] == 4
+            )
+            wait_until(
+                "requests in flight", lambda: service.metrics()[key("requests_in_flight")] == 4
+            )
     gauges = "store_calls_waiting", "requests_in_flight", "store_connections_in_use"
-    until(lambda: not any(service.metrics()[key(name)] for name in gauges))
+    wait_until("idle gauges", lambda: not any(service.metrics()[key(name)] for name in gauges))
     assert service.metrics()[key("store_connections")] == 4
 
 
@@ -341,10 +338,10 @@ def test_connections_to_the_store_in_use(counted, store, tmp_path):
         other.execute("BEGIN IMMEDIATE")
         with writers(service, 1):
             try:
-                until(lambda: service.metrics()[in_use] == 1)
+                wait_until("a connection in use", lambda: service.metrics()[in_use] == 1)
             finally:
                 other.rollback()
-    until(lambda: service.metrics()[in_use] == 0)
+    wait_until("no connection in use", lambda: service.metrics()[in_use] == 0)
 
 
 @pytest.mark.process
@@ -356,7 +353,7 @@ def test_a_store_that_is_reopened(counted, store, tmp_path):
         other.execute("BEGIN IMMEDIATE")
         assert service.status("POST", "/key/generate", GENERATE) == 503
     assert service.status("POST", "/key/generate", GENERATE) == 200
-    until(lambda: service.metrics()[key("store_reopened_total")] >= 1)
+    wait_until("a reopened store", lambda: service.metrics()[key("store_reopened_total")] >= 1)
 
 
 @pytest.mark.process
@@ -443,7 +440,9 @@ def test_workers_are_added_up(pair):
     signed = {"operation": "sign", "alg": "ed25519"}
     assert found[key("operations_total", **signed, outcome="success")] == 20
     assert found[key("operation_duration_seconds_bucket", **signed, le="+Inf")] == 20
-    until(lambda: 1 <= pair.metrics()[key("keys_opened_total")] <= 2)  # then each worker has it
+    # Then each worker has it.
+    opened = key("keys_opened_total")
+    wait_until("the gauges of each worker", lambda: 1 <= pair.metrics()[opened] <= 2)
     assert found[key("store_connections")] == 2 * 4
     (build,) = [value for (name, _), value in found.items() if name == "build_info"]
     assert build == 1
@@ -502,7 +501,7 @@ def test_a_worker_without_descriptors_answers_its_first_call(pair):
     connection, before = pair.connect(), descriptors()
     with contextlib.closing(connection):
         connection.connect()
-        until(lambda: descriptors() != before)  # it is accepted
+        wait_until("the accepted connection", lambda: descriptors() != before)  # it is accepted
         for pid, open_ones in zip(workers, descriptors(), strict=True):
             most = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
             free = min(set(range(len(open_ones) + 1)) - open_ones)

@@ -3,10 +3,10 @@
 import re
 import signal
 import threading
-import time
 
 import pytest
 from stores import new_store
+from waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -32,36 +32,32 @@ def pids(service):
     return set(re.findall(r"worker \d+ is process (\d+)", "".join(service.lines)))
 
 
-def until(holds):
-    """Wait until it does."""
-    for _ in range(500):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never came")
-
-
 def until_ready(service):
-    until(lambda: service.status("GET", "/readyz") == 200)
+    wait_until("a ready worker", lambda: service.status("GET", "/readyz") == 200)
+
+
+def until_it_makes_a_key(service):
+    wait_until("a key", lambda: service.status("POST", "/key/generate", GENERATE) == 200)
 
 
 def test_each_worker_signs_with_one_key(pair, token_folder):
     service = pair("--ready-needs-providers")
     until_ready(service)
-    until(lambda: token_folder.attempts == 2)
-    until(lambda: service.status("POST", "/key/generate", GENERATE) == 200)
+    until_it_makes_a_key(service)
     waiting = pids(service)
     while waiting:
-        assert service.status("POST", "/sign", SIGN) == 200
+        # A worker that has not opened the provider yet refuses.
+        wait_until("a signature", lambda: service.status("POST", "/sign", SIGN) == 200)
         line = service.read_until(" POST /sign 200 ")
         waiting.discard(re.search(r" minikms\.access\[(\d+)\] ", line)[1])
+    assert token_folder.attempts == 2
     assert len(token_folder.keys) == 1
 
 
 def test_one_of_the_workers_tries_a_wrong_pin(pair, token_folder):
     token_folder.set("wrong-pin")
     service = pair()
-    until(lambda: token_folder.attempts)
+    wait_until("an attempt", lambda: token_folder.attempts)
     token_folder.end("wrong-pin")
     for _ in range(20):
         assert service.status("POST", "/key/generate", GENERATE) == 503
@@ -72,7 +68,7 @@ def test_one_of_the_workers_tries_a_wrong_pin(pair, token_folder):
 def test_a_call_that_hangs_does_not_keep_the_service_from_ending(pair, token_folder):
     service = pair("--ready-needs-providers", "--provider-timeout", "1")
     until_ready(service)
-    until(lambda: service.status("POST", "/key/generate", GENERATE) == 200)
+    until_it_makes_a_key(service)
     token_folder.set("hold")
     call = threading.Thread(target=service.status, args=("POST", "/sign", SIGN))
     call.start()

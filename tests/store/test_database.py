@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from aries_askar import Store
+from waiting import until
 
 from minikms.access.tokens import Tokens
 from minikms.errors import (
@@ -216,8 +217,9 @@ async def test_connections_that_are_not_released(stores, monkeypatch):
         with pytest.raises(StoreUnavailable) as caught:
             await call
         assert caught.value.headers == {"Retry-After": "1"}
+    monkeypatch.setattr(store._database._pool, "acquire_timeout", 20)
     late = asyncio.create_task(store.insert(DEFAULT_PROFILE, RECORD, b""))
-    await asyncio.sleep(0.05)
+    await until("a call that waits", lambda: store._database._pool.waiting)
     release.set()
     assert (await late).kid == RECORD.kid
     await asyncio.gather(*holding)

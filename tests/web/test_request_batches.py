@@ -685,12 +685,12 @@ async def test_calls_in_one_piece_and_in_pieces(begin, handed_over):
 
 
 async def test_a_connection_that_rests_is_closed(begin, handed_over, connect_to):
-    other = await begin(idle_timeout=1)
+    other = await begin(idle_timeout=2)
     connection = await connect_to(other.client)
     await rest(connection)
     for _ in range(3):
         assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
-        await asyncio.sleep(0.6)  # less than it may rest
+        await asyncio.sleep(0.8)  # less than it may rest
     assert handed_over == []
     assert await connection.at_end()
 
