@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from deployment import DEPLOY, settings
+from deployment import DEPLOY, ROOT, settings
 from helm_chart import container, needs_helm, render
 from helm_chart import environment as variables_of
 from ports import free_port
@@ -57,12 +57,13 @@ def unit():
     (key,) = settings("LoadCredential")
     variables = dict(line.split("=", 1) for line in settings("Environment"))
     assert variables["MINIKMS_STORE_KEY_FILE"] == f"%d/{key.split(':')[0]}"
-    return Deployment(variables, ["store", "init"], words[1:])
+    init = ["store", "init", "--admin-token-file", "/var/lib/minikms/admin.token"]
+    return Deployment(variables, init, words[1:])
 
 
-def compose():
-    services = yaml.safe_load((DEPLOY / "compose/sqlite.yaml").read_text("utf-8"))["services"]
-    variables = services["kms"]["environment"]
+def compose(file=DEPLOY / "compose/sqlite.yaml"):
+    services = yaml.safe_load(file.read_text("utf-8"))["services"]
+    variables = services["init"]["environment"]
     given = {name: re.sub(r"\$\{\w+:\?.*?\}", "secret", value) for name, value in variables.items()}
     return Deployment(given, services["init"]["command"], ["serve"])
 
@@ -110,11 +111,12 @@ PLACES = {
 
 
 class Started(NamedTuple):
-    """A service, a function that calls it, and its folder."""
+    """A service, a function that calls it, its folder, and its first token."""
 
     service: Service
     call: Callable[..., int]
     folder: Path
+    token: str
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ def start(serve):
     """Make the store of a deployment, and start its service."""
     with contextlib.ExitStack() as folders:
 
-        def begin(deployment, **more):
+        def begin(deployment, store_token=None, **more):
             folder = folders.enter_context(folder_of_user())
 
             def moved(text):
@@ -132,8 +134,9 @@ def start(serve):
                 )
 
             given = {name: moved(value) for name, value in deployment.environment.items()} | more
+            init = list(map(moved, deployment.init))
             done = subprocess.run(
-                (*COMMAND, *map(moved, deployment.init)), env=environment() | given, check=False,
+                (*COMMAND, *init), env=environment() | given, check=False,
                 timeout=60, capture_output=True, text=True,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
@@ -145,10 +148,9 @@ def start(serve):
             assert deployment.serve == ["serve"]
             named = {name.removeprefix("MINIKMS_").lower(): value for name, value in given.items()}
             service = serve(command=COMMAND, **named)
-            if "MINIKMS_ADMIN_TOKEN_FILE" in given:
-                token = Path(given["MINIKMS_ADMIN_TOKEN_FILE"]).read_text().strip()
-            else:
-                token = re.search(r"mkms_\S+", done.stdout)[0]
+            made = init[init.index("--admin-token-file") + 1]
+            file = Path(given.get("MINIKMS_ADMIN_TOKEN_FILE", made))
+            token = file.read_text().strip() if file.exists() else store_token
 
             def call(path, body=None):
                 headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -158,7 +160,7 @@ def start(serve):
                         response.read()
                         return response.status
 
-            return Started(service, call, folder)
+            return Started(service, call, folder, token)
 
         yield begin
 
@@ -170,7 +172,7 @@ SIGN = "/sign", b'{"alias":"k","data":"aGVsbG8"}'
 @pytest.mark.process
 @pytest.mark.parametrize("deployment", [unit, compose, pytest.param(chart, marks=needs_helm)])
 def test_a_service_starts_signs_and_stops(deployment, start):
-    service, call, folder = start(deployment())
+    service, call, folder, _ = start(deployment())
     assert call("/readyz") == 200
     assert call(*GENERATE) == 200
     service.process.send_signal(signal.SIGHUP)  # ExecReload
@@ -182,16 +184,26 @@ def test_a_service_starts_signs_and_stops(deployment, start):
     assert service.stop()[0] == 0
 
 
-@needs_helm
-@pytest.mark.process
-@pytest.mark.timeout(120)  # two commands and two services, one after the other
-def test_replicas_on_postgresql_share_their_keys(start, postgres_server):
-    database = postgres_server.create_database()
+def chart_on_postgresql():
     deployment = chart(kind="postgres")
     assert deployment.environment["MINIKMS_STORE"] == "store-url"
-    first = start(deployment, MINIKMS_STORE=database)
+    return deployment
+
+
+def compose_on_postgresql():
+    return compose(ROOT / "docker-compose.yml")
+
+
+@pytest.mark.process
+@pytest.mark.timeout(120)  # two commands and two services, one after the other
+@pytest.mark.parametrize(
+    "deployment", [pytest.param(chart_on_postgresql, marks=needs_helm), compose_on_postgresql]
+)
+def test_replicas_on_postgresql_share_their_keys(deployment, start, postgres_server):
+    database = postgres_server.create_database()
+    first = start(deployment(), MINIKMS_STORE=database)
     assert first.call(*GENERATE) == 200
-    second = start(deployment, MINIKMS_STORE=database)
+    second = start(deployment(), first.token, MINIKMS_STORE=database)
     assert second.call(*SIGN) == 200
     (log,) = second.folder.rglob("audit.log")
     assert '"operation":"sign","outcome":"success"' in log.read_text()
