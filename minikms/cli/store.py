@@ -144,7 +144,8 @@ async def _init(
                 async with KeyStore.open(location, opening):
                     pass
             except StoreError as why:
-                raise (why if if_missing else exc) from None
+                reasons = dict.fromkeys(map(str, (exc, why)))
+                raise (StoreError(" ".join(reasons)) if if_missing else exc) from None
             if if_missing:
                 return None  # another process was first
             raise StoreError(f"{exc} `minikms token create` makes tokens for it.") from None

@@ -38,6 +38,11 @@ def test_a_failed_init_leaves_nothing_in_the_way_of_a_second(run, tmp_path):
     assert [*other.iterdir()] == []
 
 
+def test_a_container_says_why_its_store_cannot_be_made(run, tmp_path):
+    ended = init(run, "sqlite:///proc/keys.db", tmp_path, "--if-missing")
+    assert "The directory /proc cannot be written." in refused(ended)
+
+
 def test_a_database_that_is_away_leaves_no_key(run, tmp_path):
     assert "127.0.0.1:1" in refused(init(run, "postgres://u:p@127.0.0.1:1/x", tmp_path))
     assert [*tmp_path.iterdir()] == []
