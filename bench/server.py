@@ -105,11 +105,14 @@ class Server:
             made += await asyncio.gather(*map(make, places))
         return made
 
+    def processes(self) -> list[psutil.Process]:
+        """Its processes."""
+        parent = psutil.Process(self._pid)
+        return [parent, *parent.children(recursive=True)]
+
     def memory(self) -> Memory:
         """The memory of its processes."""
-        parent = psutil.Process(self._pid)
-        processes = (parent, *parent.children(recursive=True))
-        sizes = [each.memory_info().rss / MIB for each in processes]
+        sizes = [each.memory_info().rss / MIB for each in self.processes()]
         return Memory(sum(sizes), max(sizes))
 
     async def load(
@@ -155,9 +158,8 @@ class Server:
 
     def _used(self) -> float:
         """Seconds of processor time that its processes have used by now."""
-        parent = psutil.Process(self._pid)
         # clock_getcpuclockid(3): psutil has hundredths of a second.
-        clocks = ((~each.pid << 3) | 2 for each in (parent, *parent.children(recursive=True)))
+        clocks = ((~each.pid << 3) | 2 for each in self.processes())
         return sum(map(time.clock_gettime, clocks))
 
     def _audited(self) -> int:

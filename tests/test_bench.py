@@ -8,6 +8,7 @@ import keys_in_use
 import many_keys
 import pieces
 import pytest
+import where
 from contenders import CONTENDERS, contenders
 from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY
 from keys_in_use import COLD, IN_USE, KeysInUse
@@ -45,6 +46,16 @@ async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
                 for request in await requests_of(server, row):
                     await server.call(request)
         assert server.memory().largest > 1
+
+
+@pytest.mark.process
+@pytest.mark.timeout(90)  # starts a service twice, and makes a store
+async def test_processor_time_is_divided_among_threads(tmp_path):
+    row = Row("sign", "ed25519", 8, 30, COLD)
+    line = await where.measure(CONTENDERS["sqlite"], row, 1, tmp_path)
+    for each in (where.LOOP, *where.THREADS.values()):
+        assert 0 < line.spent[each] < line.load.cpu, each
+    assert line.spent[where.SWITCHES] > 1  # a call of Askar's, at least
 
 
 @pytest.mark.process
