@@ -4,6 +4,7 @@ They are parsed strictly, and can only become tighter. keys/rule_checks.py compa
 them.
 """
 
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +30,10 @@ _RAW: Final = SIGNING | {"derive", "decapsulate"}
 _SENDING: Final = frozenset({"box", "jwe-encrypt"})
 
 _CLAIMS: Final = "jws.claims"
+# Categories of characters that some comparisons ignore: marks and formats.
+_IGNORED: Final = ("Mn", "Cf")
+EXP: Final = "exp"
+"""The claim that `max_lifetime` bounds."""
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     # draft-ietf-oauth-sd-jwt-vc, section 2.2.1: `vc+sd-jwt` in drafts up to 5.
@@ -87,6 +92,9 @@ class JwsRules:
         for name in claims:
             if not 0 < len(name) <= MAX_RULE_TEXT:
                 raise RulesError("The name of a claim is too long, or empty.", "jws", "claims")
+        # A payload that has both is read in two ways.
+        if len({fold(name) for name in (*claims, EXP)}) < len({*claims, EXP}):
+            raise RulesError("Some parsers take two of the names for one.", "jws", "claims")
         return cls(
             _texts(members["typ"], "jws", "typ") if "typ" in members else None,
             tuple((name, _texts(claims[name], "jws", "claims", name)) for name in sorted(claims)),
@@ -199,6 +207,20 @@ class Rules:
         """Raise RuleViolated for a signature of this JOSE name; None if JOSE has no name for it."""
         if self.algs is not None and alg not in self.algs:
             raise RuleViolated("algs", "The key does not sign with this algorithm.")
+
+
+def fold(name: str) -> str:
+    """The name as the laxest parser reads it: without case, in one normal form, and up to a NUL.
+
+    C ends a text there. Java takes the dotless i for an i, and so the capital with a dot. Databases
+    compare names without marks and invisible characters.
+    """
+    name = name.partition("\0")[0]
+    if name.isascii():
+        return name.lower()
+    folded = unicodedata.normalize("NFKD", name).casefold().replace("\u0131", "i")
+    letters = unicodedata.normalize("NFKD", folded)
+    return "".join(each for each in letters if unicodedata.category(each) not in _IGNORED)
 
 
 def kind_of(rule: str) -> str:

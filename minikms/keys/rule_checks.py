@@ -6,7 +6,6 @@ if claims are bound, by its payload as a CWT (RFC 8392).
 
 import json
 import time
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,13 +13,12 @@ import orjson
 
 from minikms.cbor import CborError, Map, Reader
 from minikms.errors import RuleViolated
-from minikms.rules import JwsRules, Rules
+from minikms.rules import EXP, JwsRules, Rules, fold
 
 # Labels of COSE headers: RFC 9596, and the claims of a CWT in a header (RFC 9597).
 _TYP, _HEADER_CLAIMS = 16, 15
 # Labels of the claims that a CWT and its rules have in common (RFC 8392 section 3.1).
 _LABELS: Final[Mapping[str, int]] = {"iss": 1, "sub": 2, "aud": 3}
-_EXP: Final = "exp"
 _EXP_LABEL: Final = 4
 
 # Larger numbers lose digits in parsers that read all numbers as doubles (RFC 8259 section 6).
@@ -40,7 +38,7 @@ def check_jws(rules: Rules, alg: str, header: Mapping[str, Any], payload: bytes)
     _check_names(jws, claims)
     for name, values in jws.claims:
         _check_claim(name, values, claims.get(name))
-    _check_lifetime(jws, claims.get(_EXP))
+    _check_lifetime(jws, claims.get(EXP))
 
 
 def check_cose(
@@ -66,7 +64,7 @@ def check_cose(
         # Another claim, or one under its name, has no label that every verifier reads.
         label = None if name in claims else _LABELS.get(name)
         _check_claim(name, values, None if label is None else _value(claims, label))
-    _check_lifetime(jws, None if _EXP in claims else _value(claims, _EXP_LABEL))
+    _check_lifetime(jws, None if EXP in claims else _value(claims, _EXP_LABEL))
 
 
 def _check_typ(jws: JwsRules, typ: object) -> None:
@@ -81,15 +79,16 @@ def _check_claim(name: str, values: Sequence[str], value: object) -> None:
 
 def _check_lifetime(jws: JwsRules, exp: object) -> None:
     most = jws.max_lifetime
-    if most is not None and (type(exp) is not int or exp > time.time() + most):
-        fault = f"exp must be an integer of at most {most:,} seconds from now."
+    # Some verifiers read a number below 0 as a huge one, without its sign or beyond 64 bits.
+    if most is not None and (type(exp) is not int or not 0 <= exp <= time.time() + most):
+        fault = f"exp must be an integer from 0 on, at most {most:,} seconds from now."
         raise RuleViolated("jws.max_lifetime", fault)
 
 
 def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
     """Check the type, and that no member makes a verifier read another type or payload."""
     for name in header:
-        folded = _fold(name)
+        folded = fold(name)
         # Some verifiers inflate a payload with `zip`, as SMART Health Cards have it.
         if folded == "zip" or (folded == "typ" and name != "typ"):
             raise RuleViolated("jws", "The header has a member that the key does not sign.")
@@ -102,23 +101,11 @@ def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
     Go reads names that differ in case into one field, and keeps the last one; Swift takes all
     normal forms of a text for one name.
     """
-    names = {name for name, _ in jws.claims} | {_EXP}
-    folded = {_fold(name) for name in names}
+    names = {name for name, _ in jws.claims} | {EXP}
+    folded = {fold(name) for name in names}
     for name in claims:
-        if name not in names and _fold(name) in folded:
+        if name not in names and fold(name) in folded:
             raise RuleViolated("jws", "Some parsers take a claim's name for the name of a rule.")
-
-
-def _fold(name: str) -> str:
-    """The name as the laxest parser reads it: without case, in one normal form, and up to a NUL.
-
-    C ends a text there. Java takes the dotless i for an i, and so the capital with a dot.
-    """
-    name = name.partition("\0")[0]
-    if name.isascii():
-        return name.lower()
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return unicodedata.normalize("NFKC", folded.replace("\u0131", "i").replace("i\u0307", "i"))
 
 
 def _claims_of_json(payload: bytes) -> dict[str, Any]:

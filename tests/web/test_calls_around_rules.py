@@ -62,6 +62,12 @@ REFUSED = {
     "the name with a dotted capital, escaped": jws(claims(f',"\\u0130ss":"{EVIL}"')),
     "the name in mathematical letters": jws(claims(f',"\U0001d422\U0001d42c\U0001d42c":"{EVIL}"')),
     "the name with long letters and a dotless one": jws(claims(f',"\u0131\u017f\u017f":"{EVIL}"')),
+    "the name with an invisible character": jws(claims(f',"i\u200bss":"{EVIL}"')),
+    "the name with a soft hyphen": jws(claims(f',"i\\u00adss":"{EVIL}"')),
+    "the name with a selector of a variation": jws(claims(f',"iss\ufe0f":"{EVIL}"')),
+    "the name with a mark": jws(claims(f',"\u00edss":"{EVIL}"')),
+    "the name with a sharp s": jws(claims(f',"i\u00df":"{EVIL}"')),
+    "exp with a mark": jws(claims(f',"exp\u0301":{LATER}')),
     "exp as true": jws(claims(exp="true")),
     "exp with a capital exponent": jws(claims(exp="1E+1")),
     "exp with a negative exponent": jws(claims(exp="10e-1")),
@@ -75,6 +81,8 @@ REFUSED = {
     "exp with underscores": jws(claims(exp="1_0")),
     "exp of 2**53": jws(claims(exp=str(2**53))),
     "exp in milliseconds": jws(claims(exp=str(int(time.time() * 1000)))),
+    # C reads a number below 0 without its sign as a huge one.
+    "exp below 0": jws(claims(exp="-1")),
     "exp far below": jws(claims(exp=str(-(2**63)))),
     "iss as an object": jws(f'{{"iss":{{"a":"{ISSUER}"}},"exp":1}}'),
     "the claims of a prototype": jws(f'{{"__proto__":{{"iss":"{ISSUER}","exp":1}}}}'),
@@ -125,6 +133,10 @@ REFUSED = {
                                           + b"\x04\x01\xf9\x3c\x00\x61x"),
     "a CWT with both names of exp": cose({1: ISSUER, 4: 1, "exp": LATER}),
     "a CWT with exp beyond 64 bits": cose({1: ISSUER, 4: 2**64}),
+    "a CWT with exp below 0": cose({1: ISSUER, 4: -1}),
+    # -1 - n overflows in C.
+    "a CWT with exp just below 63 bits": cose({1: ISSUER, 4: -(2**63) - 1}),
+    "a CWT with exp of the least number": cose({1: ISSUER, 4: -(2**64)}),
     "a CWT with exp below 64 bits": cose({1: ISSUER, 4: -(2**64) - 1}),
     "a CWT with exp again in a longer form": cose(b"\xa3\x01" + cbor2.dumps(ISSUER)
                                                   + b"\x04\x01\x18\x04\x1a\x7f\xff\xff\xff"),
@@ -249,6 +261,10 @@ FAULTY = [
     {"jws": {**JWS, "claims": {"iss": []}}},
     {"jws": {**JWS, "claims": {"iss": ISSUER}}},
     {"jws": {**JWS, "claims": [["iss", [ISSUER]]]}},
+    # With both, a key would sign a payload that Go reads as the other one.
+    {"jws": {**JWS, "claims": {"iss": [ISSUER], "ISS": [EVIL]}}},
+    {"jws": {**JWS, "claims": {"iss": [ISSUER], "\uff49ss": [EVIL]}}},
+    {"jws": {**JWS, "claims": {"iss": [ISSUER], "EXP": ["x"]}}},
     {"jws": {**JWS, "max_lifetime": 0}},
     {"jws": {**JWS, "max_lifetime": -1}},
     {"jws": {**JWS, "max_lifetime": True}},

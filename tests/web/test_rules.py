@@ -360,6 +360,7 @@ async def test_other_spellings_of_allowed_claims_are_signed(ruled, post):
         ({"vct": ""}, "jws.claims.vct"),
         ({"exp": None}, "jws.max_lifetime"),
         ({"exp": 10**10}, "jws.max_lifetime"),
+        ({"exp": -1}, "jws.max_lifetime"),
         ({"exp": 1.5}, "jws.max_lifetime"),
         ({"exp": "1"}, "jws.max_lifetime"),
         ({"exp": True}, "jws.max_lifetime"),
@@ -376,7 +377,7 @@ async def test_other_claims_are_refused(ruled, violates, others, rule):
 async def test_exp_is_bound_whatever_iat_says(ruled, violates, post):
     kid, now = await ruled(), int(time.time())
     body = {"kid": kid, "header": HEADER}
-    for exp in (0, -1, now, now + 3590):
+    for exp in (0, now, now + 3590):
         await post("/jws/sign", {**body, "payload": payload(exp=exp, iat=now + 10**9)})
     for exp in (now + 3700, now + 10**9 + 10):
         wrong = {**body, "payload": payload(exp=exp, iat=now + 10**9, nbf=now + 10**9)}
