@@ -79,7 +79,8 @@ async def patch(client, kid, **body):
 async def test_a_due_key_is_rotated_with_all_that_it_has(
     client, generate, sweep, by_alias, clock, alg
 ):
-    old = await generate(alg, alias="a", labels={"n": "1"}, exportable=True, rotate_every=HOUR)
+    life = {"labels": {"n": "1"}, "rules": {"raw": True, "per_day": 9}, "rotate_every": HOUR}
+    old = await generate(alg, alias="a", exportable=True, **life)
     assert (old["rotate_every"], seconds_of(old)) == (HOUR, HOUR)
     await client.post(f"/key/{old['kid']}/associate", json={"alias": "b"})
     clock(HOUR - 60)
@@ -90,10 +91,10 @@ async def test_a_due_key_is_rotated_with_all_that_it_has(
     new = await by_alias()
     assert new["kid"] != old["kid"]
     assert (new["alg"], new["aliases"], new["labels"]) == (alg, ["a", "b"], {"n": "1"})
-    assert (new["exportable"], new["state"]) == (True, "enabled")
+    assert (new["exportable"], new["state"], new["rules"]) == (True, "enabled", life["rules"])
     assert (new["rotate_every"], seconds_of(new)) == (HOUR, HOUR)
     left = await (await client.get(f"/key/{old['kid']}")).json()
-    assert (left["state"], left["aliases"]) == ("verify-only", [])
+    assert (left["state"], left["aliases"], left["rules"]) == ("verify-only", [], life["rules"])
     assert "rotate_every" not in left
     assert "rotates" not in left
     assert await sweep() == []

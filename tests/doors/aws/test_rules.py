@@ -84,3 +84,13 @@ async def test_no_secret_of_a_kem_is_given(aws):
         "AccessDeniedException", "decapsulate", **call, SharedSecretCiphertextBlob=ciphertext
     )
     assert "The rule raw: " in said
+
+
+async def test_a_rotation_on_demand_keeps_the_rules(aws):
+    key_id = await ruled(aws, "a256gcm", {"per_day": 2}, "encrypt", "decrypt")
+    old = await aws.kid(key_id)
+    await aws.rotate_key_on_demand(KeyId=key_id)
+    new = await aws.kid(key_id)
+    assert new != old
+    async with aws.rest.get(f"/key/{new}") as answer:
+        assert (await answer.json())["rules"] == {"raw": True, "per_day": 2}

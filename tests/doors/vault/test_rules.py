@@ -137,3 +137,10 @@ async def test_an_imported_version_has_the_rules_of_the_version_before(vault):
     second = await latest()
     assert second["kid"] != first["kid"]
     assert second["rules"] == RAW
+
+
+async def test_a_batch_counts_as_its_items(vault, ruled):
+    await ruled("ecdsa-p256", {"per_minute": 5})
+    for number, status in ((3, 200), (3, 429), (2, 200), (1, 429)):
+        body = {"batch_input": [{"input": INPUT}] * number}
+        assert (await vault.call("POST", "transit/sign/k", body))[0] == status

@@ -1,0 +1,129 @@
+"""Each rule of a key at each call that signs: on each store, and in two workers."""
+
+import json
+import re
+import threading
+import time
+
+import cbor2
+import pytest
+from aiohttp import ClientSession, TCPConnector
+from calls import ok
+from encoded import b64
+from uses import PEER
+
+EXP = int(time.time()) + 3600
+CLAIMS = b64(json.dumps({"iss": "b", "exp": EXP}).encode())
+CWT = b64(cbor2.dumps({1: "b", 4: EXP}))
+DATA = b64(b"hello")
+JWS = {"payload": CLAIMS, "header": {"typ": "b"}}
+CSR = {"subject": "CN=a"}
+AWS = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentService.Sign"}
+ALGORITHMS = {"p256": "ECDSA_SHA_256", "rsa2048": "RSASSA_PKCS1_V1_5_SHA_256"}
+# What the log says of the ports of doors.
+TITLES = {"AWS KMS": "aws", "Vault Transit": "vault", "EUDIPLO's HTTP KMS": "eudiplo"}
+
+# The calls on a key: the door, the path and the body. The key has the aliases `k` and `alias/k`.
+RAW = {
+    "sign": ("rest", "/sign", {"data": DATA}),
+    "batch": ("rest", "/sign/batch", {"items": [{"data": DATA}] * 2}),
+    "aws": ("aws", "/", {"KeyId": "alias/k", "Message": DATA}),
+    "vault": ("vault", "/v1/transit/sign/k", {"input": DATA}),
+    "vault batch": ("vault", "/v1/transit/sign/k", {"batch_input": [{"input": DATA}]}),
+    "vault hmac": ("vault", "/v1/transit/hmac/k", {"input": DATA}),
+}
+OF_P256 = {
+    "derive": ("rest", "/derive", {"peer": PEER}),
+    "eudiplo": ("eudiplo", "/keys/k/sign", {"data": DATA, "alg": "ES256"}),
+}
+MESSAGES = {
+    "jws": ("rest", "/jws/sign", JWS),
+    "detached": ("rest", "/jws/sign", {**JWS, "detached": True}),
+    "cose": ("rest", "/cose/sign", {"payload": CWT, "typ": "b"}),
+    "attestation": ("rest", "/key-attestation", {"keys": ["SELF"], "expires_in": 3600}),
+}
+X509 = {
+    "csr": ("rest", "/csr", CSR),
+    "certificate": ("rest", "/certificate", {**CSR, "profile": "self-signed", "days": 1}),
+    "vault csr": ("vault", "/v1/transit/keys/k/csr", {}),
+}
+ALL = {**RAW, **OF_P256, **MESSAGES, **X509}
+EVERY_RAW = {**RAW, **OF_P256}
+ALLOWED = {"typ": ["b", "key-attestation+jwt"], "max_lifetime": 7200}
+
+# By rule: the algorithm of the key, its rules, and the calls that the rule refuses. Keys of JWS
+# refuse raw calls besides. A key with a rate is used once before.
+RULES = {
+    "raw": ("p256", {"raw": False}, EVERY_RAW),
+    "algs": ("rsa2048", {"algs": ["PS384"]}, {**RAW, **MESSAGES, **X509}),
+    "jws.typ": ("p256", {"jws": {"typ": ["a"]}}, MESSAGES),
+    "jws.claims.iss": ("p256", {"jws": {"claims": {"iss": ["a"]}}}, MESSAGES),
+    "jws.max_lifetime": ("p256", {"jws": {"max_lifetime": 60}}, MESSAGES),
+    "jws": ("p256", {"jws": ALLOWED}, {}),
+    "per_minute": ("p256", {"per_minute": 1}, ALL),
+    "per_day": ("p256", {"per_day": 1}, ALL),
+}
+
+
+async def outcomes(urls, rule, times):
+    """The expected and the actual outcomes of each call, the rule or the rate or nothing."""
+    alg, rules, refused = RULES[rule]
+    calls = ALL if alg == "p256" else {name: ALL[name] for name in ALL if name not in OF_P256}
+    # A new connection for each call, so that all workers get calls.
+    async with ClientSession(connector=TCPConnector(force_close=True)) as session:
+        body = {"alg": alg, "alias": "k", "rules": rules}
+        kid = (await ok(await session.post(f"{urls['rest']}/key/generate", json=body)))["kid"]
+        path = f"{urls['rest']}/key/{kid}/associate"
+        await ok(await session.post(path, json={"alias": "alias/k"}))
+        if rule.startswith("per_"):
+            await ok(await session.post(f"{urls['rest']}/csr", json={**CSR, "kid": kid}))
+
+        async def call(door, path, body):
+            headers = {"Content-Type": "application/json"}
+            if door == "rest":
+                keys = {"keys": [kid]} if "keys" in body else {}
+                body = {**body, **keys, "kid": kid}
+            elif door == "aws":
+                headers, body = AWS, {**body, "SigningAlgorithm": ALGORITHMS[alg]}
+            sent = json.dumps(body)
+            async with session.post(urls[door] + path, data=sent, headers=headers) as answer:
+                text = await answer.text()
+                if found := re.search(r"The (?:rule|rate) ([\w.]+)", text):
+                    assert answer.status >= 400 or "batch_results" in text
+                    return found[1]
+                return "" if answer.status == 200 else text
+
+        raw = "raw" if "jws" in rules else ""
+        expected = {name: raw if name in EVERY_RAW else "" for name in calls}
+        expected |= dict.fromkeys(refused, rule)
+        found = {name: {await call(*calls[name]) for _ in range(times)} for name in calls}
+    return {name: {expected[name]} for name in calls}, found
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("rule", RULES)
+async def test_a_rule_holds_at_each_call(start_with_doors, any_store, rule):
+    client, urls = await start_with_doors("aws", "vault", "eudiplo", **any_store)
+    urls = {"rest": str(client.make_url("")).rstrip("/"), **urls}
+    expected, found = await outcomes(urls, rule, 2)
+    assert found == expected
+
+
+@pytest.mark.process
+@pytest.mark.each_store
+@pytest.mark.timeout(120)  # two workers start for each of the rules
+async def test_a_rule_holds_in_two_workers(serve, any_store):
+    ports = [f"--{each}-port" for each in ("aws", "vault", "eudiplo")]
+    options = [part for port in ports for part in (port, "0")]
+    service = serve("--port", "0", "--workers", "2", *options, **any_store)
+    urls = {"rest": f"http://{service.host}:{service.port}"}
+    for _ in TITLES:
+        title, _, url = service.read_until(" on http://").strip().rpartition(" on ")
+        urls[next(TITLES[each] for each in TITLES if title.endswith(each))] = url
+    # Nobody else reads its log, which would fill the pipe.
+    threading.Thread(target=service.process.stderr.read, daemon=True).start()
+    for rule in RULES:
+        expected, found = await outcomes(urls, rule, 6)
+        assert found == expected, rule
+        async with ClientSession(urls["rest"]) as session:
+            await ok(await session.delete("/key?alias=k"))
