@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 from calls import ok
 from encoded import b64
+from joserfc.jwk import ECKey
 from uses import PEER
 
 EXP = int(time.time()) + 3600
@@ -127,3 +128,31 @@ async def test_a_rule_holds_in_two_workers(serve, any_store):
         assert found == expected, rule
         async with ClientSession(urls["rest"]) as session:
             await ok(await session.delete("/key?alias=k"))
+
+
+async def test_no_door_imports_the_key_again_without_its_rules(start_with_doors):
+    client, urls = await start_with_doors("vault", "eudiplo")
+
+    async def call(door, path, body):
+        sent = {"data": json.dumps(body), "headers": {"Content-Type": "application/json"}}
+        async with client.session.post(f"{urls[door]}/{path}", **sent) as answer:
+            return answer.status
+
+    def public(private):
+        """The key as Vault imports it: with the public key alone, whose kid is the same."""
+        return {"type": "ecdsa-p256", "public_key": private.as_pem(private=False).decode()}
+
+    body = {"alg": "p256", "exportable": True, "rules": {"raw": False}}
+    made = await ok(await client.post("/key/generate", json=body))
+    jwk = (await ok(await client.get(f"/key/{made['kid']}/export")))["jwk"]
+    ruled, other = ECKey.import_key(jwk), ECKey.generate_key("P-256")
+    assert await call("vault", "v1/transit/keys/free/import", public(other)) == 204
+    for door, path, body in (
+        ("vault", "v1/transit/keys/again/import", public(ruled)),
+        ("vault", "v1/transit/keys/free/import_version", public(ruled)),
+        ("eudiplo", "keys/again/import", {"alg": "ES256", "privateJwk": jwk}),
+    ):
+        assert await call(door, path, body) in (400, 409), path
+    keys = {key["kid"]: key for key in await ok(await client.get("/keys"))}
+    assert len(keys) == 2
+    assert keys[made["kid"]]["rules"] == {"raw": False}

@@ -394,3 +394,22 @@ async def test_a_tighter_rate_counts_the_uses_before(client, generate):
     change = {"rules": {"per_minute": 1, "per_day": 9}}
     assert (await client.patch(f"/key/{kid}", json=change)).status == 200
     assert await slug_of(await client.post("/sign", json=body)) == "over-rate"
+
+
+async def test_an_alias_that_moves_during_calls_gives_no_key_the_rules_of_another(client, generate):
+    free, ruled = (await generate("p256", alias="a"), await generate("p256", rules={"raw": False}))
+    signed = []
+
+    async def move():
+        for turn in range(30):
+            path = f"/key/{(ruled, free)[turn % 2]['kid']}/associate"
+            assert (await client.post(path, json={"alias": "a"})).status == 200
+
+    async def sign():
+        while not moving.done():
+            async with client.post("/sign", json={"alias": "a", "data": ""}) as answer:
+                signed.append((answer.status, (await answer.json()).get("kid")))
+
+    moving = asyncio.create_task(move())
+    await asyncio.gather(moving, sign(), sign())
+    assert set(signed) == {(200, free["kid"]), (403, None)}

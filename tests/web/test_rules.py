@@ -289,6 +289,16 @@ async def test_a_key_of_jws_is_no_sender(generate, violates, post, client):
     await post("/box/seal", {"to": key["jwk"], "plaintext": ""})
 
 
+async def test_a_key_of_jws_is_no_sender_of_a_jwe(client, generate, violates, post):
+    key, other = await generate("p256", alias="a"), await generate("p256")
+    recipient = {"jwk": other["jwk"], "alg": "ECDH-1PU+A256KW"}
+    body = {"plaintext": "", "enc": "A256CBC-HS512", "recipients": [recipient], "from": key["kid"]}
+    await post("/jwe/encrypt", body)
+    assert (await client.patch(f"/key/{key['kid']}", json={"rules": {"jws": {}}})).status == 200
+    for name in (key["kid"], "a"):
+        await violates("/jwe/encrypt", {**body, "from": name}, "jws")
+
+
 async def test_rules_leave_encryption_alone(generate, post):
     for use in USES:
         if use.path in ("/encrypt", "/wrap"):
