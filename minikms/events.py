@@ -20,8 +20,8 @@ class AuditEvent:
 
     `operation` is the operationId of the route; `who` names the caller, `subject` is the subject of
     the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`, and asked for
-    its key by `alias`. `outcome` is "success" or the slug of a problem, and `recorded` the outcome
-    that the audit log has already.
+    its key by `alias`; `new_kid` is the key that replaces its key. `outcome` is "success" or the
+    slug of a problem, and `recorded` the outcome that the audit log has already.
     `asked` is the kid or alias that a call has not found; `admitted` says that a failed call had a
     caller who may use the profile.
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
@@ -43,6 +43,7 @@ class AuditEvent:
     kid: str | None = None
     alg: str | None = None
     alias: str | None = None
+    new_kid: str | None = None
     token: str | None = None
     recorded: str | None = None
     outcome: str = SUCCESS
@@ -93,6 +94,13 @@ def set_key(kid: str, alg: str | None = None) -> None:
     event = CURRENT.get()
     if event is not None:
         event.kid, event.alg = kid, alg
+
+
+def set_new_key(kid: str) -> None:
+    """Set which key replaces the key of the current call."""
+    event = CURRENT.get()
+    if event is not None:
+        event.new_kid = kid
 
 
 def set_keys(keys: Iterable[tuple[str, str | None]]) -> None:

@@ -27,9 +27,10 @@ Needle: TypeAlias = bytes | re.Pattern[bytes]
 class Query:
     """The wanted lines; None admits every value.
 
-    `outcome` is an outcome, or `FAILED`. `profiles` are the profiles of the lines, each with the
-    time from which on its lines count; with `admitted`, a line of a failed call counts only if its
-    caller was let into the profile. `until` is excluded. Times are in nanoseconds since the epoch.
+    `kid` is the key of a call, or the one that replaced it. `outcome` is an outcome, or `FAILED`.
+    `profiles` are the profiles of the lines, each with the time from which on its lines count; with
+    `admitted`, a line of a failed call counts only if its caller was let into the profile. `until`
+    is excluded. Times are in nanoseconds since the epoch.
     """
 
     kid: str | None = None
@@ -55,7 +56,6 @@ class LineFilter:
         self._equal = {
             name: value
             for name, value in (
-                ("kid", query.kid),
                 ("who", query.who),
                 ("operation", query.operation),
                 ("outcome", None if query.outcome == FAILED else query.outcome),
@@ -63,6 +63,8 @@ class LineFilter:
             if value is not None
         }
         self.needles: list[Needle] = [_member(*pair) for pair in self._equal.items()]
+        if query.kid is not None:
+            self.needles.append(b'kid":%s' % orjson.dumps(query.kid))  # also of a `new_kid`
         if query.outcome == FAILED:
             self.needles.append(re.compile(b'"outcome":"(?!%s")' % SUCCESS.encode()))
         if query.profiles is not None:
@@ -79,6 +81,8 @@ class LineFilter:
             return None
         written, outcome = found.get("time"), found.get("outcome")
         if not isinstance(written, str) or not self.since <= written < self.until:
+            return None
+        if self._query.kid not in (None, found.get("kid"), found.get("new_kid")):
             return None
         if any(found.get(name) != value for name, value in self._equal.items()):
             return None

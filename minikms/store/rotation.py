@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from minikms.events import set_key
+from minikms.events import set_key, set_new_key
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
@@ -80,6 +80,7 @@ async def replace_key(
     if old.rotates is not None:
         await set_rotation(session, old.kid, None)
     await replace_record(session, old.succeeded(enabled=enabled))
+    set_new_key(stored.kid)
     return stored
 
 

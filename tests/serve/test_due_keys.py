@@ -45,11 +45,14 @@ async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store
     assert await asyncio.to_thread(service.process.wait, 60) == 0
     files = [file.read_text().splitlines() for file in tmp_path.glob("audit*")]
     lines = [json.loads(each) for file in files for each in file]
-    rotated = [line["kid"] for line in lines if line.get("operation") == "rotateKey"]
-    assert sorted(rotated) == sorted(old.values())
+    rotations = [line for line in lines if line.get("operation") == "rotateKey"]
+    rotated = {line["kid"]: line["new_kid"] for line in rotations}
+    assert len(rotations) == len(old)
     async with KeyStore.open(location, key) as store:
         keys = KeyService(REGISTRY, store)
         found, _ = await keys.list_keys(DEFAULT_PROFILE, limit=100)
+        by_alias = {key.aliases[0]: key.kid for key in found if key.aliases}
+        assert rotated == {old[alias]: by_alias[alias] for alias in ALIASES}
         assert len(found) == 2 * len(ALIASES)
         assert all(each.scheduled for each in found[len(ALIASES) :])
         used = await keys.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[0]))

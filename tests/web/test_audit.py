@@ -17,6 +17,7 @@ from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.encodings import b64url
+from minikms.errors import StoreUnavailable
 from minikms.http.gate import GATE
 from minikms.http.state import IN_FLIGHT
 from minikms.records import KeyRef
@@ -125,6 +126,43 @@ async def test_the_lines_of_a_certificate(client, lines, generate, post, refuses
     await refuses("/certificate", {**body, "subject": "nothing"}, 422, "invalid-certificate")
     [line] = lines()
     assert (line["outcome"], "certificate" in line) == ("invalid-certificate", False)
+
+
+async def test_the_line_of_a_rotation_names_both_keys(client, lines, generate):
+    old = (await generate())["kid"]
+    lines()
+    async with client.post(f"/key/{old}/rotate") as answer:
+        new = (await answer.json())["kid"]
+    [line] = lines()
+    assert (line["kid"], line["new_kid"]) == (old, new)
+    for kid in old, new:
+        async with client.get("/audit", params={"kid": kid}) as answer:
+            newest, *_ = await answer.json()
+        assert (newest["operation"], newest["new_kid"]) == ("rotateKey", new)
+    lines()
+    async with client.post(f"/key/{old}/rotate") as answer:
+        await refused(answer, 409, "key-not-usable")
+    [line] = lines()
+    assert (line["kid"], line["outcome"], "new_kid" in line) == (old, "key-not-usable", False)
+
+
+async def test_the_second_line_of_a_rotation_whose_commit_fails_names_no_new_key(
+    client, lines, generate, monkeypatch
+):
+    old = (await generate())["kid"]
+    lines()
+    commit = Transaction.commit
+
+    async def fail(transaction):
+        if not transaction.events:  # the head of the log
+            return await commit(transaction)
+        raise StoreUnavailable(unknown=True)
+
+    monkeypatch.setattr(Transaction, "commit", fail)
+    async with client.post(f"/key/{old}/rotate") as answer:
+        await refused(answer, 503, "store-unavailable")
+    facts = [(line["kid"], line["outcome"], "new_kid" in line) for line in lines()]
+    assert facts == [(old, "success", True), (old, "store-unavailable", False)]
 
 
 async def key_of(client, call):

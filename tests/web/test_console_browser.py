@@ -530,6 +530,20 @@ async def test_calls_are_found_in_the_audit_log(guarded, signed_in):
     await expect(signed_in.get_by_label("kid")).to_have_value(key["kid"])
 
 
+async def test_a_rotation_leads_to_both_keys(guarded, signed_in):
+    old = (await make(guarded))["kid"]
+    new = (await ok(await guarded.post(f"/key/{old}/rotate")))["kid"]
+    await open_page(signed_in, "Audit")
+    row = signed_in.locator("main tbody tr").filter(has_text="rotateKey")
+    await expect(row).to_contain_text(f"{old[:10]}… replaced by {new[:10]}… (ed25519)")
+    for place, kid in enumerate((old, new)):
+        await row.get_by_role("link").nth(place).click()
+        await expect(signed_in.get_by_role("heading", level=1)).to_have_text(kid)
+        events = signed_in.get_by_role("table", name="Newest events")
+        await expect(events.get_by_role("row").filter(has_text="rotateKey")).to_have_count(1)
+        await open_page(signed_in, "Audit")
+
+
 async def test_health_moves_with_each_reading(signed_in):
     await open_page(signed_in, "Health")
     await expect(signed_in.get_by_text("ready", exact=True)).to_be_visible()

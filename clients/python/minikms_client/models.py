@@ -433,9 +433,10 @@ class AuditEvent:
     """A call in the audit log.
 
     `who` is empty if the caller is unknown. `alias` is the one by which a failed call asked for its
-    key, and `admitted` is true if the caller of a failed call may use the profile. `certificate`
-    has the serial number, the subject and the profile of a certificate that the call issued. `rule`
-    is the rule of the key that refused the call, and `provider` the provider that the call used.
+    key, and `admitted` is true if the caller of a failed call may use the profile. `new_kid` is the
+    key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and the
+    profile of a certificate that the call issued. `rule` is the rule of the key that refused the
+    call, and `provider` the provider that the call used.
     """
 
     time: datetime
@@ -450,6 +451,7 @@ class AuditEvent:
     operation: str
     outcome: str
     alias: str | None = None
+    new_kid: str | None = None
     certificate: Mapping[str, Any] | None = None
     rule: str | None = None
     provider: str | None = None
@@ -471,6 +473,7 @@ class AuditEvent:
             operation=text(data["operation"]),
             outcome=text(data["outcome"]),
             alias=optional(text, data.get("alias")),
+            new_kid=optional(text, data.get("new_kid")),
             certificate=optional(members, data.get("certificate")),
             rule=optional(text, data.get("rule")),
             provider=optional(text, data.get("provider")),

@@ -128,7 +128,8 @@ def test_the_last_move_of_an_alias_and_rotation_of_its_key(answer, made):
     [cells] = answer("When was an alias moved?")
     assert cells[2:6] == ["associateAlias", "success", "default", made[NAMED]]
     [cells] = answer("When was the key of an alias rotated?")
-    assert cells[2:6] == ["rotateKey", "success", "default", made["replaced"]]
+    both = f"{made['replaced']} -> {made[NAMED]}"
+    assert cells[2:6] == ["rotateKey", "success", "default", both]
 
 
 def test_tokens_and_their_maker(answer, made):

@@ -27,6 +27,7 @@ class AuditEvent(Body):
     operation = Text("Operation, as the document names it.", required=True)
     outcome = Text("`success`, or the slug of the problem.", required=True)
     alias = Text("Alias by which a refused call asked for its key.")
+    new_kid = Text("Key that replaced the key of the call, in a rotation.")
     certificate = Part(IssuedIdentity)
     rule = Text("Rule of the key or the profile that refused the call, or an item of its batch.")
     provider = Text("Provider that the call used.")

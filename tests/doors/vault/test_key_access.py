@@ -113,6 +113,7 @@ async def test_changes_are_audited_with_the_key_that_they_concern(guarded):
         assert (event["operation"], event["outcome"]) == (f"vault:{operation}", "success")
         # A rotation concerns the key that it replaces, as at the REST port.
         assert event["kid"] == concerned
+        assert event.get("new_kid") == (await kid() if operation == "rotateKey" else None)
 
 
 async def test_an_export_names_every_key_in_the_audit_log(guarded):

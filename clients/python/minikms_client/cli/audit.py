@@ -61,4 +61,6 @@ def _outcome(event: AuditEvent) -> str:
 
 def _key(event: AuditEvent) -> str:
     """Return the key of an event, the alias that it asked for, or the id of its token."""
+    if event.new_kid is not None:
+        return f"{event.kid} -> {event.new_kid}"
     return event.kid or event.alias or event.token or ""

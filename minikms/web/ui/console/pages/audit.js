@@ -26,15 +26,20 @@ const COLUMNS = [
   ["Request id", (event) => h("code", {}, foreign(event.request_id ?? ""))],
 ];
 
-/** The key that a call used or asked for, or the token that it made or revoked. */
-function asked({ kid, alias, token, alg, profile }) {
+/** The key that a call used, replaced or asked for, or the token that it made or revoked. */
+function asked({ kid, new_kid, alias, token, alg, profile }) {
   if (kid) {
-    const name = foreign(alias ?? (kid.length > MOST_SHOWN ? `${kid.slice(0, MOST_SHOWN)}…` : kid));
     const isHere = profile === currentProfile();
-    return [isHere ? h("a", { href: address("key", kid), title: kid }, name) : name, alg && ` (${alg})`];
+    const named = (one, name) => (isHere ? h("a", { href: address("key", one), title: one }, foreign(name)) : foreign(name));
+    const replacement = new_kid && [" replaced by ", named(new_kid, shortened(new_kid))];
+    return [named(kid, alias ?? shortened(kid)), replacement, alg && ` (${alg})`];
   }
   if (alias) return ["asked for ", foreign(alias)];
   return token && `token ${token}`;
+}
+
+function shortened(kid) {
+  return kid.length > MOST_SHOWN ? `${kid.slice(0, MOST_SHOWN)}…` : kid;
 }
 
 /** The content of the page. */
