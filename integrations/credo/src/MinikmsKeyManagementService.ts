@@ -23,6 +23,8 @@ export interface MinikmsOptions extends MinikmsClientOptions {
   backend?: string
   /** True: Ed25519 keys also open and make messages of DIDComm v1, as X25519 keys. */
   didcommV1?: boolean
+  /** The provider, such as an HSM, that makes and keeps new keys: this backend makes no others, and imports none. */
+  provider?: string
 }
 
 interface Derivation {
@@ -46,18 +48,24 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   readonly #calls: KeyCalls
   readonly #algorithms: Map<string, Algorithm>
   readonly #didcommV1: boolean
+  readonly #provider: string | undefined
 
   private constructor(options: MinikmsOptions, client: MinikmsClient, algorithms: Algorithm[]) {
     this.backend = options.backend ?? 'minikms'
     this.#algorithms = new Map(algorithms.map((algorithm) => [algorithm.name, algorithm]))
     this.#calls = new KeyCalls(client, this.backend, this.#algorithms)
     this.#didcommV1 = options.didcommV1 ?? true
+    this.#provider = options.provider
   }
 
-  /** Makes the backend for a service, after asking it for its algorithms. */
+  /** Makes the backend for a service, after asking it for its algorithms; throws if it lacks the provider. */
   public static async connect(options: MinikmsOptions): Promise<MinikmsKeyManagementService> {
     const client = new MinikmsClient(options)
     const algorithms = await client.call<Algorithm[]>(undefined, 'GET', '/algorithms')
+    const { provider } = options
+    if (provider !== undefined && !algorithms.some((algorithm) => algorithm.providers?.includes(provider))) {
+      throw new Error(`Mini KMS has no provider ${provider}, or it does not answer.`)
+    }
     return new MinikmsKeyManagementService(options, client, algorithms)
   }
 
@@ -67,9 +75,9 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       case 'randomBytes':
         return true
       case 'createKey':
-        return this.#has(algorithmOfType(operation.type))
+        return this.#makes(algorithmOfType(operation.type))
       case 'importKey':
-        return this.#has(algorithmOfJwk(operation.privateJwk))
+        return this.#provider === undefined && this.#has(algorithmOfJwk(operation.privateJwk))
       case 'sign':
       case 'verify':
         return this.#has(algorithmOfSignature(operation.algorithm))
@@ -98,7 +106,8 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     { type, keyId }: Kms.KmsCreateKeyOptions<Type>
   ): Promise<Kms.KmsCreateKeyReturn<Type>> {
     const alg = this.#require(algorithmOfType(type), nameOfType(type))
-    const body = { alg, ...this.#bound(keyId), ...this.#operations(alg) }
+    if (!this.#makes(alg)) this.#refuse(`${nameOfType(type)} in the provider '${this.#provider}'`)
+    const body = { alg, ...this.#bound(keyId), ...this.#operations(alg), provider: this.#provider }
     const key = await this.#calls.call<Key>(context, keyId, 'POST', '/key/generate', body)
     const id = keyId ?? key.kid
     return { keyId: id, publicJwk: publicJwk(key, id) } as Kms.KmsCreateKeyReturn<Type>
@@ -108,6 +117,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     context: AgentContext,
     { privateJwk }: Kms.KmsImportKeyOptions<Jwk>
   ): Promise<Kms.KmsImportKeyReturn<Jwk>> {
+    if (this.#provider !== undefined) this.#refuse(`importing a key into the provider '${this.#provider}'`)
     const alg = this.#require(this.#algorithmOfJwk(privateJwk), nameOfType(privateJwk))
     const { kid: keyId } = privateJwk
     const body = { jwk: privateJwk, alg, ...this.#bound(keyId), ...this.#operations(alg) }
@@ -296,12 +306,17 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   /** The operations of a new key, if they differ from the default of its algorithm. */
   #operations(alg: string): { operations?: string[] } {
     const algorithm = this.#algorithms.get(alg)
-    if (alg !== 'ed25519' || !this.#didcommV1 || !algorithm?.opt_in.includes('box')) return {}
+    if (alg !== 'ed25519' || !this.#didcommV1 || this.#provider !== undefined || !algorithm?.opt_in.includes('box')) return {}
     return { operations: ['sign', 'verify', 'box', 'box-open'] }
   }
 
   #has(alg: string | undefined): boolean {
     return alg !== undefined && this.#algorithms.has(alg)
+  }
+
+  #makes(alg: string | undefined): boolean {
+    if (alg === undefined || this.#provider === undefined) return this.#has(alg)
+    return this.#algorithms.get(alg)?.providers?.includes(this.#provider) ?? false
   }
 
   #encrypts(enc: string, agreement: Agreement | undefined): boolean {
@@ -340,14 +355,16 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   }
 
   #require(alg: string | undefined, what: string): string {
-    if (alg === undefined || !this.#algorithms.has(alg)) {
-      throw new Kms.KeyManagementAlgorithmNotSupportedError(what, this.backend)
-    }
+    if (alg === undefined || !this.#algorithms.has(alg)) this.#refuse(what)
     return alg
   }
 
   #refuseIv(): never {
-    throw new Kms.KeyManagementAlgorithmNotSupportedError('an iv of the caller: it makes its own', this.backend)
+    this.#refuse('an iv of the caller: it makes its own')
+  }
+
+  #refuse(what: string): never {
+    throw new Kms.KeyManagementAlgorithmNotSupportedError(what, this.backend)
   }
 }
 

@@ -31,6 +31,8 @@ export interface Algorithm {
   name: string
   operations: string[]
   opt_in: string[]
+  /** The providers that make keys of it now. */
+  providers?: string[]
   jose_algs: string[]
 }
 
