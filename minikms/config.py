@@ -202,6 +202,10 @@ class Config:
     )
     doors: tuple[DoorConfig, ...] = ()
     """The open doors, each with its options."""
+    key_kept: str = ""
+    """How the store key was kept: `sealed`, `file` or `variable`; empty for a store in memory."""
+    seals: tuple[tuple[str, str], ...] = ()
+    """The kinds of its seals, and their states since the start (seals/opening.py)."""
     rate_table: int = -1
     """The descriptor of the file in which workers count together (rates.py); -1 without one."""
 

@@ -1,5 +1,6 @@
 """The sample provider as an installed package, and the folder that is its token."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TokenFolder:
     info.joinpath("entry_points.txt").write_text(entries)
     for path in (folder, SAMPLE):
         monkeypatch.syspath_prepend(path)
-    monkeypatch.setenv("PYTHONPATH", f"{folder}:{SAMPLE}")
+        monkeypatch.setenv("PYTHONPATH", str(path), prepend=os.pathsep)
     token = folder / "token"
     token.mkdir()
     return TokenFolder(token)

@@ -52,7 +52,7 @@ def unseal(target: str, **options: Any) -> None:
     file = _file_of(options)
     envelope = _require_sealed(file)
     require_new(target, "key", StoreError)
-    write_secret(target, unseal_key(envelope, file, 0), "key", StoreError)
+    write_secret(target, unseal_key(envelope, file, 0).secret, "key", StoreError)
     click.echo(f"The plain key is in {target}: whoever reads it opens the store.")
 
 
@@ -62,7 +62,7 @@ def reseal(**options: Any) -> None:
     """Encrypt a sealed store key again by the same seals, as after a rotation of their keys."""
     file = _file_of(options)
     envelope = _require_sealed(file)
-    _replace(file, unseal_key(envelope, file, 0), [key.uri for key in envelope.keys])
+    _replace(file, unseal_key(envelope, file, 0).secret, [key.uri for key in envelope.keys])
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store seals {_KEY_FILE}",))

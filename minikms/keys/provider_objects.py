@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias, TypeVar
@@ -138,6 +139,7 @@ class ObjectSweeper:
         self._noted: set[str | None] = set()
         self._is_noted = asyncio.Event()
         self._warned: set[str] = set()
+        self._waiting: dict[str | None, Counter[str]] = {}
         store.objects.on_condemned(self._note)
 
     @asynccontextmanager
@@ -146,13 +148,26 @@ class ObjectSweeper:
         async with in_background(self._run()):
             yield
 
+    def waiting(self) -> Mapping[str, int]:
+        """Count the objects that its sweeps have found and not destroyed, by provider.
+
+        It counts up to 10,000 in a profile. Providers that the service lacks may have some.
+        """
+        found = Counter(dict.fromkeys((*self._providers, *self._warned), 0))
+        for objects in self._waiting.values():
+            found.update(objects)
+        return found
+
     async def sweep(self) -> set[str | None]:
         """Destroy the objects that no key names any more; give the profiles in which some are left.
 
         It also finishes removals of profiles that were interrupted. Raises StoreUnavailable.
         """
         await self._store.database.directory.finish_removals()
-        return await self._sweep([None, *await self._store.profiles()])
+        profiles = [None, *await self._store.profiles()]
+        for removed in self._waiting.keys() - profiles:
+            del self._waiting[removed]
+        return await self._sweep(profiles)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -189,6 +204,7 @@ class ObjectSweeper:
         for profile in profiles:
             try:
                 due = await self._store.objects.due(profile)
+                self._waiting.pop(profile, None)
                 if due and not await self._destroy(profile, due, away):
                     left.add(profile)
             except ProfileNotFound:
@@ -204,6 +220,7 @@ class ObjectSweeper:
 
         `away` has the providers that have failed before; a provider that fails now is added.
         """
+        waiting = self._waiting[profile] = Counter(each.provider for each in due)
         owns = await self._store.objects.owns()
         for start in range(0, len(due), _TOGETHER):
             gone = []
@@ -225,6 +242,7 @@ class ObjectSweeper:
                         away.add(each.provider)
             if gone:
                 await self._store.objects.remove(profile, gone)
+                waiting.subtract(each.provider for each in gone)
         return away.isdisjoint(each.provider for each in due)
 
     def _warn_of(self, provider: str) -> None:

@@ -24,6 +24,11 @@ class SealedKey(NamedTuple):
         """The seal for an operator: its URI without options."""
         return self.uri.partition("?")[0]
 
+    @property
+    def kind(self) -> str:
+        """The scheme of its URI, which names the kind of seal."""
+        return self.uri.partition(":")[0]
+
 
 class Envelope(NamedTuple):
     """One store key, encrypted by each of several seals. Its random id is new at each sealing."""

@@ -1,27 +1,34 @@
 """The file of a store key, plain or sealed."""
 
 from minikms.seals.envelope import Envelope
-from minikms.seals.opening import unseal
+from minikms.seals.opening import SealStates, unseal
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreKey
 from minikms.store.secret_files import read_private, secret_of
 
 
-def read_key(file: str, text: str, method: str, *, wait: float = 0.0) -> StoreKey:
-    """The key in `file`, or `text` itself if `file` is empty; raises StoreError.
-
-    Seals of the key that are away are tried again for `wait` seconds.
-    """
+def read_key(file: str, text: str, method: str) -> StoreKey:
+    """The key in `file`, or `text` itself if `file` is empty; raises StoreError."""
     if not file:
         if not text:
             raise StoreError(
                 "A store that is kept needs its key: --store-key-file or MINIKMS_STORE_KEY."
             )
         return StoreKey(text, method)
+    key, _ = open_key(file, method)
+    return key
+
+
+def open_key(file: str, method: str, *, wait: float = 0.0) -> tuple[StoreKey, SealStates]:
+    """The key in a file, and the states of its seals, none of a plain key; raises StoreError.
+
+    Seals that are away are tried again for `wait` seconds.
+    """
     content = read_private(file, "key", StoreError)
     if envelope := _parse(file, content):
-        return StoreKey(unseal(envelope, file, wait), method)
-    return StoreKey(secret_of(content, file, "key", StoreError), method)
+        unsealed = unseal(envelope, file, wait)
+        return StoreKey(unsealed.secret, method), unsealed.seals
+    return StoreKey(secret_of(content, file, "key", StoreError), method), ()
 
 
 def seals_of(file: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
 from threading import Thread
 from typing import Final, ParamSpec, TypeAlias, TypeVar
 
@@ -18,6 +19,13 @@ LOGGER = logging.getLogger(__name__)
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 
+OPENED: Final = "opened"
+FAILED: Final = "failed"
+NOT_ASKED: Final = "not-asked"
+
+# The kind of each seal, in the order of the file, and one of the three.
+SealStates: TypeAlias = tuple[tuple[str, str], ...]
+
 # In seconds: between two tries, and for one call of a seal.
 _PAUSE: Final = 2.0
 _LIMIT: Final = 15.0
@@ -27,6 +35,14 @@ _Hanging: TypeAlias = dict[SealedKey, Future[bytes]]
 
 # In bytes, so that an envelope fits into the largest key file.
 _MOST: Final = 2048
+
+
+@dataclass(frozen=True)
+class Unsealed:
+    """A store key that a seal has opened, and the states of all its seals."""
+
+    secret: str = field(repr=False)
+    seals: SealStates
 
 
 def seal(secret: str, uris: Sequence[str]) -> Envelope:
@@ -54,31 +70,35 @@ def seal(secret: str, uris: Sequence[str]) -> Envelope:
     return envelope
 
 
-def unseal(envelope: Envelope, file: str, wait: float) -> str:
-    """Return the store key of the envelope in a file, by the first seal that opens it.
+def unseal(envelope: Envelope, file: str, wait: float) -> Unsealed:
+    """Open the store key of the envelope in a file by the first seal that does so.
 
     Seals that are away are tried again for `wait` seconds. Raises StoreError.
     """
     deadline = time.monotonic() + wait
-    left, faults, told = list(envelope.keys), list[str](), ""
+    left, failed, told = list(envelope.keys), dict[SealedKey, str](), ""
     hanging: _Hanging = {}
     while True:
-        away = []
+        away = dict[SealedKey, str]()
         for sealed in tuple(left):
             try:
                 secret = _open(sealed, envelope.associated_data, hanging)
             except SealFault as exc:
                 left.remove(sealed)
-                faults.append(f"{sealed.shown}: {_cause(exc)}")
+                failed[sealed] = _cause(exc)
             except SealUnavailable as exc:
-                away.append(f"{sealed.shown}: {_cause(exc)}")
+                away[sealed] = _cause(exc)
             else:
-                if others := "; ".join((*faults, *away)):
-                    LOGGER.warning("%s opened the store key, and not %s", sealed.shown, others)
+                if others := failed | away:
+                    shown = _listed(others)
+                    LOGGER.warning("%s opened the store key, and not %s", sealed.shown, shown)
                 else:
                     LOGGER.info("%s opened the store key", sealed.shown)
-                return secret
-        causes = "; ".join((*faults, *away))
+                states = {**dict.fromkeys(others, FAILED), sealed: OPENED}
+                return Unsealed(
+                    secret, tuple((key.kind, states.get(key, NOT_ASKED)) for key in envelope.keys)
+                )
+        causes = _listed(failed | away)
         pause = min(_PAUSE, deadline - time.monotonic())
         if not away or pause <= 0:
             raise StoreError(f"No seal opens the store key in {file}: {causes}.")
@@ -145,6 +165,11 @@ def _result(call: Future[ResultT]) -> ResultT:
         raise
     except Exception as exc:  # a fault of a plugin, whose text may have a secret
         raise SealFault(f"It failed with {type(exc).__name__}.") from exc
+
+
+def _listed(causes: Mapping[SealedKey, str]) -> str:
+    """Seals with the cause of each, as a part of a sentence."""
+    return "; ".join(f"{sealed.shown}: {cause}" for sealed, cause in causes.items())
 
 
 def _cause(exc: SealUnavailable) -> str:

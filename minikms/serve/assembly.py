@@ -34,7 +34,7 @@ from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 from minikms.web import seeds
 from minikms.web.app import create_app
-from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOKENS
+from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, SWEEPER, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
@@ -101,8 +101,10 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             stack.callback(table.close)
             await stack.enter_async_context(providers.running())
             stack.push_async_callback(app[SERVICE].objects.drain)
+            app[SWEEPER] = None
             if destroy := {each.name: each.destroy for each in providers}:
-                await stack.enter_async_context(ObjectSweeper(store, destroy).running())
+                app[SWEEPER] = sweeper = ObjectSweeper(store, destroy)
+                await stack.enter_async_context(sweeper.running())
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             await stack.enter_async_context(storing_last_uses(app[SERVICE], app[TOKENS]))

@@ -13,7 +13,7 @@ from minikms.addresses import is_loopback, local_address, url_host
 from minikms.config import Config
 from minikms.doors.registry import installed_doors
 from minikms.exits import fail
-from minikms.seals.key_file import read_key
+from minikms.seals.key_file import open_key
 from minikms.startup_errors import SetupError
 from minikms.store.location import StoreLocation
 
@@ -31,14 +31,22 @@ def takes_sighup(config: Config) -> bool:
 
 
 def with_store_key(config: Config) -> Config:
-    """Return the configuration with the store key itself, if it names a file; raises StoreError.
+    """Return the configuration with the store key itself, and how it was kept; raises StoreError.
 
     So a sealed key is unsealed once, and processes that replace others need no seal.
     """
-    if not config.store_key_file or not StoreLocation.parse(config.store).persistent:
+    if config.key_kept or not StoreLocation.parse(config.store).persistent:
         return config
-    key = read_key(config.store_key_file, "", config.store_key_method, wait=config.seal_wait)
-    return dataclasses.replace(config, store_key=key.secret, store_key_file="")
+    if not config.store_key_file:
+        return dataclasses.replace(config, key_kept="variable")
+    key, seals = open_key(config.store_key_file, config.store_key_method, wait=config.seal_wait)
+    return dataclasses.replace(
+        config,
+        store_key=key.secret,
+        store_key_file="",
+        key_kept="sealed" if seals else "file",
+        seals=seals,
+    )
 
 
 def announce(config: Config, addresses: Sequence[Any]) -> None:

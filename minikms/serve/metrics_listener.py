@@ -25,6 +25,7 @@ from minikms.errors import TooBusy
 from minikms.http.acceptor import Acceptor, Places
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, OBSERVER, Shutdown
+from minikms.serve.key_metrics import StoreKeyCollector
 from minikms.serve.ports import cannot_listen
 from minikms.serve.process_metrics import ProcessCollector, Processes, only_this_process
 from minikms.startup_errors import MetricsError
@@ -56,6 +57,7 @@ def add_to(app: web.Application) -> None:
     app.cleanup_ctx.append(metrics.sampled)
     if not parent:
         metrics.registry.register(ProcessCollector())
+        metrics.registry.register(StoreKeyCollector(app[CONFIG]))
         app.cleanup_ctx.append(lambda app: _listening(app[CONFIG], metrics.registry))
 
 
@@ -81,6 +83,7 @@ async def for_workers(
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, path)  # type: ignore[no-untyped-call]
         registry.register(ProcessCollector(config.workers, processes))
+        registry.register(StoreKeyCollector(config))
         async with _listening(config, registry):
             yield partial(multiprocess.mark_process_dead, path=path)
 

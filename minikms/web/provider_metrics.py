@@ -1,6 +1,6 @@
 """Metrics of the providers of one process: their state, which is sampled, and times of calls."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -40,10 +40,21 @@ class ProviderMetrics:
         self._call_times = Histogram(
             "provider_call_seconds", "Time of a call of the provider.", buckets=_BUCKETS, **family
         )
+        self._waiting = Gauge(
+            "provider_objects_waiting",
+            "Key pairs to destroy, which no key has any more.",
+            multiprocess_mode="livemax",
+            **family,
+        )
         self._counted: dict[str, int] = {}
 
-    def sample(self, providers: Iterable[RunningProvider]) -> None:
-        """Sample the state of each provider; from the first time on, its calls are timed."""
+    def sample(self, providers: Iterable[RunningProvider], waiting: Mapping[str, int]) -> None:
+        """Sample the state of each provider; from the first time on, its calls are timed.
+
+        `waiting` has the number of objects to destroy, also of providers that the service lacks.
+        """
+        for name, number in waiting.items():
+            self._waiting.labels(name).set(number)
         for provider in providers:
             name, status = provider.name, provider.status
             if name not in self._counted:

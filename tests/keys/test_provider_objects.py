@@ -199,8 +199,34 @@ async def test_a_token_that_is_away_is_tried_again(store, maker, token, sweeper,
         await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
         assert await sweeper.sweep() == {DEFAULT_PROFILE}
         assert len(token.objects) == 1
+        assert sweeper.waiting() == {"hsm": 1}
         token.is_away = False
         await until("the sweeper", lambda: not token.objects)
+        await until("the count", lambda: sweeper.waiting() == {"hsm": 0})
+
+
+async def test_objects_of_a_removed_profile_are_counted_once(store, maker, token, sweeper):
+    await store.create_profile("t")
+    for number in range(3):
+        await generate(store, maker, token, kid=f"kid-{number}", profile="t")
+    await store.delete("t", KeyRef("kid-0"))
+    token.is_away = True
+    assert await sweeper.sweep() == {"t"}
+    assert sweeper.waiting() == {"hsm": 1}
+    await store.remove_profile("t")
+    assert await sweeper.sweep() == {None}
+    assert sweeper.waiting() == {"hsm": 3}
+    token.is_away = False
+    assert await sweeper.sweep() == set()
+    assert sweeper.waiting() == {"hsm": 0}
+
+
+async def test_objects_that_a_call_may_still_take_are_not_counted(store, maker, token, sweeper):
+    async def look(_):
+        assert await sweeper.sweep() == set()
+        assert sweeper.waiting() == {"hsm": 0}
+
+    await generate(store, maker, token, before=look)
 
 
 async def test_a_provider_that_fails_holds_up_no_other(store, maker, token, caplog):
@@ -214,6 +240,7 @@ async def test_a_provider_that_fails_holds_up_no_other(store, maker, token, capl
     for _ in range(2):
         assert await sweeper.sweep() == {DEFAULT_PROFILE}
     assert len(token.objects) == 4
+    assert sweeper.waiting() == {"broken": 2, "gone": 2, "hsm": 0}
     assert "planted" not in caplog.text
     assert caplog.text.count("provider broken cannot destroy") == 2  # once for each sweep
     assert caplog.text.count("provider gone") == 1

@@ -22,7 +22,9 @@ def sealed(one, two):
 
 
 def test_the_first_seal_opens_it_alone(sealed, one, two):
-    assert unseal(sealed, "store.key", 0) == SECRET
+    unsealed = unseal(sealed, "store.key", 0)
+    assert unsealed.secret == SECRET
+    assert unsealed.seals == (("toy", "opened"), ("toy", "not-asked"))
     assert (one.calls, two.calls) == (3, 2)
 
 
@@ -30,7 +32,7 @@ def test_the_first_seal_opens_it_alone(sealed, one, two):
 @pytest.mark.parametrize("faulty", ["one", "two"])
 def test_either_seal_opens_it_without_the_other(sealed, request, fault, faulty, caplog):
     request.getfixturevalue(faulty).begin(fault)
-    assert unseal(sealed, "store.key", 0) == SECRET
+    assert unseal(sealed, "store.key", 0).secret == SECRET
     warned = [line.message for line in caplog.records if line.levelno == logging.WARNING]
     assert len(warned) == (faulty == "one")
 
@@ -51,7 +53,7 @@ def test_a_seal_that_comes_back_in_time_opens_it(sealed, one, two, monkeypatch, 
     one.begin("away")
     two.begin("refuses")
     one.end_once("away", two)
-    assert unseal(sealed, "store.key", 20) == SECRET
+    assert unseal(sealed, "store.key", 20).secret == SECRET
     assert two.calls == 3  # a PIN is not tried again
     told = [line.message for line in caplog.records if "tried again" in line.message]
     assert len(told) == 1  # not once for each try
@@ -79,7 +81,7 @@ def short(monkeypatch):
 
 def test_a_seal_that_hangs_leaves_the_others_their_turn(sealed, one, short):
     one.begin("hangs")
-    assert unseal(sealed, "store.key", 20) == SECRET
+    assert unseal(sealed, "store.key", 20).secret == SECRET
     one.end("hangs")
 
 
@@ -90,14 +92,14 @@ def test_a_call_that_hangs_is_not_repeated_and_may_still_return(sealed, one, two
         unseal(sealed, "store.key", 0)
     assert one.calls == 3
     one.end_once("hangs", two)
-    assert unseal(sealed, "store.key", 20) == SECRET
+    assert unseal(sealed, "store.key", 20).secret == SECRET
     assert one.calls == 4
 
 
 def test_a_seal_that_is_not_installed_any_more_leaves_the_others_their_turn(sealed):
     first, second = sealed.keys
     gone = sealed._replace(keys=(first._replace(uri="gone:it"), second))
-    assert unseal(gone, "store.key", 0) == SECRET
+    assert unseal(gone, "store.key", 0).secret == SECRET
 
 
 @pytest.mark.parametrize("fault", ["away", "refuses", "fails", "lies"])
@@ -110,11 +112,12 @@ def test_sealing_needs_every_seal(one, two, fault):
 def test_no_error_and_no_log_line_has_the_key(sealed, one, two, caplog):
     caplog.set_level(logging.DEBUG)
     one.begin("fails")  # with an exception that has its key
-    assert unseal(sealed, "store.key", 0) == SECRET
+    assert unseal(sealed, "store.key", 0).secret == SECRET
     two.begin("fails")
     with pytest.raises(StoreError) as error:
         unseal(sealed, "store.key", 0)
-    written = caplog.text + str(error.value) + repr(sealed)
+    two.end("fails")
+    written = caplog.text + str(error.value) + repr(sealed) + repr(unseal(sealed, "", 0))
     for secret in (SECRET, (one.folder / "key").read_bytes().hex()):
         assert secret not in written
 
@@ -177,7 +180,7 @@ def test_after_a_changed_byte_the_key_is_the_same_or_does_not_open(sealed):
         try:
             envelope = Envelope.parse(changed)
             if envelope:
-                assert unseal(envelope, "store.key", 0) == SECRET
+                assert unseal(envelope, "store.key", 0).secret == SECRET
             else:
                 assert len(changed.splitlines()) > 1  # which is refused as a plain key
         except (ValueError, StoreError):

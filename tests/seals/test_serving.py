@@ -7,21 +7,19 @@ from pathlib import Path
 
 import pytest
 from stores import new_store, refused
+from toy_seals import seal_file
 
 from minikms.config import Config
 from minikms.seals import opening
 from minikms.seals.key_file import read_key
-from minikms.seals.opening import seal
 from minikms.serve.lifecycle import with_store_key
-from minikms.store.secret_files import replace_secret
 
 
 @pytest.fixture
 def store(tmp_path, one, two):
     """The options of a store whose key has two seals."""
     options = [*new_store(tmp_path), "--auth", "none", "--seal-wait", "0"]
-    envelope = seal(read_key(options[3], "", "raw").secret, (one.uri, two.uri))
-    replace_secret(options[3], envelope.dump(), "key", OSError)
+    seal_file(options[3], one, two)
     return options
 
 
@@ -57,6 +55,42 @@ def test_workers_are_replaced_while_every_seal_is_away(serve, store, key, one, t
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_metrics_have_the_state_of_each_seal(serve, free_port, store, one, two, workers):
+    one.begin("away")
+    service = serve("--port", "0", "--workers", workers, "--metrics-port", free_port, *store)
+    found = service.metrics()
+    assert {
+        (name, *sorted(labels)): value
+        for (name, labels), value in found.items()
+        if name in ("store_key_info", "seal_info")
+    } == {
+        ("store_key_info", ("kept", "sealed")): 1,
+        ("seal_info", ("kind", "toy"), ("place", "1"), ("state", "failed")): 1,
+        ("seal_info", ("kind", "toy"), ("place", "2"), ("state", "opened")): 1,
+    }
+    for secret in (str(one.folder), str(two.folder), store[3]):
+        assert secret not in service.exposed
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("kept", "workers"), [("file", "1"), ("file", "2"), ("variable", "1"), ("none", "2")]
+)
+def test_metrics_say_how_a_key_is_kept_without_seals(serve, free_port, tmp_path, kept, workers):
+    options, variables = new_store(tmp_path), {}
+    if kept == "variable":
+        variables["store_key"] = read_key(options[3], "", "raw").secret
+        del options[2:4]
+    elif kept == "none":
+        options = []
+    common = "--port", "0", "--auth", "none", "--metrics-port", free_port, "--workers", workers
+    service = serve(*common, *options, **variables)
+    assert service.metrics()["store_key_info", frozenset({("kept", kept)})] == 1
+    assert "minikms_seal_info{" not in service.exposed
+
+
+@pytest.mark.process
 def test_without_any_seal_the_service_ends_with_one_sentence(run, store, one, two):
     one.begin("away")
     two.begin("refuses")
@@ -84,6 +118,7 @@ def test_a_configuration_waits_for_a_seal(store, key, one, two, monkeypatch):
     one.end_once("away", two)
     config = with_store_key(Config(store=store[1], store_key_file=store[3]))
     assert (config.store_key, config.store_key_file) == (key, "")
+    assert (config.key_kept, config.seals) == ("sealed", (("toy", "opened"), ("toy", "failed")))
     assert two.calls == before + 1  # a PIN is tried once
     assert key not in repr(config)
     assert with_store_key(config) is config

@@ -23,6 +23,7 @@ from processes import needs_root, open_files
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 from stores import new_store
+from toy_seals import Toy, install, seal_file
 from waiting import wait_until
 
 from minikms.config import Config
@@ -230,12 +231,14 @@ def test_no_label_contains_names_chosen_by_callers(counted):
     assert {name for name, _ in seen} == allowed.keys()
     assert not [(name, value) for name, value in seen if value not in allowed[name]]
     others = {pair[0] for _, labels in found for pair in labels} - allowed.keys()
-    assert others == {"le", "version", "python", "cause", "reason", "signal"}
+    assert others == {"le", "version", "python", "cause", "reason", "signal", "kept"}
 
 
 @pytest.mark.process
-def test_the_document_has_them_all(counted, token_folder):
-    service = counted("--provider", token_folder.option)
+def test_the_document_has_them_all(counted, token_folder, store, tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch)
+    seal_file(store[3], Toy(tmp_path / "toy"))
+    service = counted("--provider", token_folder.option, *store)
     rules = b'{"alg":"ed25519","alias":"k","rules":{"raw":false}}'
     assert service.status("POST", "/key/generate", rules) == 200
     assert service.status("POST", "/sign", SIGN) == 403

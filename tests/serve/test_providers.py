@@ -54,6 +54,24 @@ def test_each_worker_signs_with_one_key(pair, token_folder):
     assert len(token_folder.keys) == 1
 
 
+def test_metrics_count_key_pairs_that_wait_to_be_destroyed(pair, token_folder, free_port):
+    service = pair("--ready-needs-providers", "--metrics-port", free_port)
+
+    def waiting():
+        name = "provider_objects_waiting"
+        return service.metrics().get((name, frozenset({("provider", "hsm")})))
+
+    until_ready(service)
+    wait_until("the metric", lambda: waiting() == 0)
+    until_it_makes_a_key(service)
+    token_folder.set("away")
+    assert service.status("DELETE", "/key?alias=k") == 200
+    wait_until("a key pair that waits", lambda: waiting() == 1)
+    token_folder.end("away")
+    wait_until("its end", lambda: waiting() == 0)
+    assert token_folder.keys == set()
+
+
 def test_one_of_the_workers_tries_a_wrong_pin(pair, token_folder):
     token_folder.set("wrong-pin")
     service = pair()

@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 MARKUP = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&amp;\''
 BACKWARDS = "\u202egnp.exe"
+KIND = f'{MARKUP}"}} 1.0\n\\,kind="\u2028'
 PROFILE = "<svg/onload=window.hit=1>"
 AXE = "axe-core@4.10.3"
 # Names that a voice says must contain the text that is shown; axe calls this rule experimental.
@@ -47,8 +48,16 @@ PAGES = {
 }
 
 
+def escaped(text):
+    """A text as the value of a label (the text format of Prometheus)."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
 class Metrics:
-    """Metrics in which each reading counts more calls; half of them failed."""
+    """Metrics in which each reading counts more calls; half of them failed.
+
+    The kind of a seal and the name of a provider are markup.
+    """
 
     def __init__(self):
         self.readings = 0
@@ -69,6 +78,12 @@ class Metrics:
             "minikms_connections 7.0\n"
             "# HELP minikms_last_backup_timestamp_seconds Time of the last backup.\n"
             "minikms_last_backup_timestamp_seconds 1.8e+09\n"
+            'minikms_store_key_info{kept="sealed"} 1.0\n'
+            'minikms_seal_info{kind="awskms",place="10",state="not-asked"} 1.0\n'
+            f'minikms_seal_info{{kind="{escaped(KIND)}",place="2",state="failed"}} 1.0\n'
+            'minikms_seal_info{kind="pkcs11",place="3",state="opened"} 1.0\n'
+            f'minikms_provider_up{{provider="{escaped(MARKUP)}"}} 0.0\n'
+            f'minikms_provider_objects_waiting{{provider="{BACKWARDS}"}} 3.0\n'
         ).encode()
 
 
@@ -593,6 +608,52 @@ async def test_keys_of_a_provider_are_made_and_found_and_it_is_away(start, page,
     assert complaints(page) == []
 
 
+async def test_health_shows_the_store_key_and_providers_of_a_service(
+    start, page, token_folder, free_port, monkeypatch
+):
+    monkeypatch.setattr("minikms.keys.provider_objects._AGAIN", 0.1)
+    seals = (("pkcs11", "failed"), ("vault-transit", "opened"), ("awskms", "not-asked"))
+    facts = {"key_kept": "sealed", "seals": seals, "metrics_port": int(free_port)}
+    client = await start(create_service(Config(provider=(token_folder.option,), **facts)))
+    await until_open(client)
+    key = await make(client, alg="p256", provider="hsm")
+    await page.goto(str(client.make_url("/console/#/health")))
+    rows = page.get_by_role("table", name="Seals").locator("tbody tr")
+    await expect(rows).to_have_text(
+        ["1pkcs11did not open it", "2vault-transitopened it", "3awskmswas not asked"]
+    )
+    await expect(page.get_by_text("Any one of its 3 seals opens it.")).to_be_visible()
+    row = page.get_by_role("table", name="Providers").locator("tbody tr")
+    await expect(row).to_have_text(re.compile("hsmanswers.*0$"))
+
+    token_folder.set("away")
+    assert (await client.delete(f"/key/{key['kid']}")).status == 200
+    await expect(row).to_have_text(re.compile("hsmaway.*1$"))
+    token_folder.end("away")
+    await expect(row).to_have_text(re.compile("hsmanswers.*0$"))
+    await row.get_by_role("link", name="hsm").click()
+    await expect(page.get_by_label("Provider", exact=True)).to_have_value("hsm")
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "sentence"),
+    [
+        ("file", "In a plain file. Whoever copies it and the store can open the store."),
+        ("variable", "In the variable MINIKMS_STORE_KEY of the service."),
+        ("", "None: the store is in memory."),
+        ("sealed", "Sealed. Its one seal is the only way to the store."),
+    ],
+)
+async def test_health_says_how_the_store_key_is_kept(start, page, free_port, kept, sentence):
+    seals = (("pkcs11", "opened"),) if kept == "sealed" else ()
+    config = Config(metrics_port=int(free_port), key_kept=kept, seals=seals)
+    client = await start(create_service(config))
+    await page.goto(str(client.make_url("/console/#/health")))
+    await expect(page.get_by_role("region", name="Store key")).to_contain_text(sentence)
+    assert page.complaints == []
+
+
 async def hostile(client):
     """Names that are markup, wherever callers may choose them; gives the kid of a key."""
     await ok(await client.post("/profile", json={"name": PROFILE}))
@@ -648,6 +709,13 @@ async def test_names_that_are_markup_stay_texts(guarded, address, signed_in):
     await expect(page.get_by_role("group", name="header")).to_be_visible()
     await check()
     await page.goto(f"{address}#/{quote(MARKUP)}/{quote(MARKUP)}?{quote(MARKUP)}")
+    await check()
+    await open_page(page, "Health")
+    await check(MARKUP, BACKWARDS)
+    seals = page.get_by_role("table", name="Seals").locator("tbody tr")
+    assert await seals.locator("bdi").all_text_contents() == [KIND, "pkcs11", "awskms"]
+    await page.get_by_role("link", name=MARKUP).click()
+    await expect(page.get_by_label("Provider", exact=True)).to_have_value(MARKUP)
     await check()
 
 
@@ -714,6 +782,8 @@ async def each_page(page, kid):
     address = page.url.partition("#")[0]
     for name in PAGES:
         await open_page(page, name)
+        if name == "Health":
+            await expect(page.get_by_role("table", name="Figures now")).to_be_visible()
         yield name
     await page.goto(f"{address}#/key/{kid}")
     await expect(page.get_by_role("heading", level=2).first).to_have_text("Facts")
@@ -722,6 +792,13 @@ async def each_page(page, kid):
     await expect(page.get_by_role("dialog")).to_be_visible()
     yield "Question"
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("Token")).to_be_visible()
+    yield "Sign in"
+    await page.get_by_label("Token").fill("wrong")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    yield "Sign in, refused"
 
 
 async def test_no_page_is_wider_than_a_narrow_window(guarded, signed_in):
@@ -741,13 +818,15 @@ def axe(tmp_path_factory):
 
 @pytest.mark.timeout(300)  # npm installs a package, and axe looks at 40 pages
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_has_no_complaint(guarded, signed_in, axe, scheme):
+async def test_axe_has_no_complaint(guarded, address, page, admin, axe, scheme):
     kid = await hostile(guarded)
-    await signed_in.emulate_media(color_scheme=scheme)
+    await page.emulate_media(color_scheme=scheme)
     for width in (1280, 390):
-        await signed_in.set_viewport_size({"width": width, "height": 844})
-        async for name in each_page(signed_in, kid):
-            await signed_in.evaluate(axe)
-            found = await signed_in.evaluate(AXE_RUN)
+        await page.set_viewport_size({"width": width, "height": 844})
+        await sign_in(page, address, admin[0])
+        async for name in each_page(page, kid):
+            await page.evaluate(axe)
+            found = await page.evaluate(AXE_RUN)
             faults = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
             assert faults == [], (name, width)
+    assert complaints(page) == []

@@ -1,6 +1,6 @@
 // The text format of Prometheus, and figures over the time between two readings of it.
 
-const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)$/;
+const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)$/s;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
 /** The samples of a text by name, each with its labels and value. */
@@ -12,11 +12,16 @@ export function parse(text) {
     const [, name, labels = "", value] = found;
     if (!samples.has(name)) samples.set(name, []);
     samples.get(name).push({
-      labels: Object.fromEntries([...labels.matchAll(LABEL)].map(([, key, text]) => [key, text])),
+      labels: Object.fromEntries([...labels.matchAll(LABEL)].map(([, key, text]) => [key, plain(text)])),
       value: Number(value),
     });
   }
   return samples;
+}
+
+/** The value of a label without its escapes. */
+function plain(text) {
+  return text.replace(/\\(.)/g, (_, letter) => (letter === "n" ? "\n" : letter));
 }
 
 /** The help text of each family of a text, by name. */
@@ -25,13 +30,8 @@ export function helps(text) {
   return new Map([...found].map(([, name, help]) => [name, help]));
 }
 
-/** The sum of a family without labels; null if the service does not have it. */
-export function total(samples, name) {
-  return samples.has(name) ? samples.get(name).reduce((sum, { value }) => sum + value, 0) : null;
-}
-
-/** Sums of a counter by one of its labels. */
-function sums(samples, name, label, counts = () => true) {
+/** Sums of a family by one of its labels. */
+export function sums(samples, name, label, counts = () => true) {
   const found = new Map();
   for (const { labels, value } of samples.get(name) ?? []) {
     if (counts(labels)) found.set(labels[label], (found.get(labels[label]) ?? 0) + value);

@@ -3,9 +3,9 @@
 import { Problem } from "../api.js";
 import { line } from "../charts.js";
 import { fill, foreign, h } from "../dom.js";
-import { helps, operations, parse, quantile, total } from "../metrics.js";
+import { helps, operations, parse, quantile, sums } from "../metrics.js";
 import { mayAuditAll, request, requestText } from "../session.js";
-import { badge, remark, section, sentences, table } from "../widgets.js";
+import { address, badge, link, remark, section, sentences, table } from "../widgets.js";
 
 const INTERVAL = 5000; // milliseconds between two readings
 const KEPT = 120; // readings in a picture: ten minutes
@@ -96,7 +96,11 @@ class Watch {
   take(reading) {
     const before = this.reading;
     this.reading = reading;
-    const gauges = section("Store, cache and workers", table("Figures now", GAUGES, gaugesOf(reading), "None."));
+    const gauges = [
+      storeKey(reading),
+      providers(reading),
+      section("Store, cache and workers", table("Figures now", GAUGES, gaugesOf(reading), "None.")),
+    ];
     if (before === null) {
       fill(this.figures, remark("Measuring …"), gauges);
       return;
@@ -128,11 +132,35 @@ class Watch {
   }
 }
 
-/** The families without labels that are not counted by operation, and builds. */
-function gaugesOf({ samples, helps: texts }) {
-  const names = [...texts.keys()].filter(
-    (name) => /^(minikms|process)_/.test(name) && !/_(operations|requests|operation_duration_seconds|request_duration_seconds)(_total)?$/.test(name)
+/** How the store key is kept, and the state of each of its seals. */
+function storeKey({ samples }) {
+  const labels = (name) => (samples.get(name) ?? []).map((sample) => sample.labels);
+  const [key] = labels("minikms_store_key_info");
+  if (!key) return null;
+  const seals = labels("minikms_seal_info").sort((one, other) => one.place - other.place);
+  const tries = remark("The command ", h("code", {}, "minikms store seals"), " tries each of them, also those that were not asked.");
+  const kept = KEY_KEPT[key.kept](seals.length);
+  return section("Store key", h("p", {}, kept), seals.length > 0 && [table("Seals", SEALS, seals), tries]);
+}
+
+/** The state of each provider, with a link to its keys. */
+function providers({ samples }) {
+  const [up, sessions, reconnects, waiting] = ["up", "sessions", "reconnects_total", "objects_waiting"].map((name) =>
+    sums(samples, `minikms_provider_${name}`, "provider")
   );
+  const rows = [...new Set([...up.keys(), ...waiting.keys()])].sort().map((name) => ({
+    name,
+    up: up.get(name),
+    sessions: sessions.get(name) ?? 0,
+    reconnects: reconnects.get(name) ?? 0,
+    waiting: waiting.get(name) ?? 0,
+  }));
+  return rows.length > 0 && section("Providers", table("Providers", PROVIDERS, rows));
+}
+
+/** The other families that are not counted by operation. */
+function gaugesOf({ samples, helps: texts }) {
+  const names = [...texts.keys()].filter((name) => /^(minikms|process)_/.test(name) && !SHOWN_ELSEWHERE.test(name));
   return names.flatMap((name) =>
     (samples.get(name) ?? []).map(({ labels, value }) => ({
       name: [name.replace("minikms_", "").replaceAll("_", " "), ...Object.values(labels)].join(" "),
@@ -142,8 +170,37 @@ function gaugesOf({ samples, helps: texts }) {
   );
 }
 
+const SHOWN_ELSEWHERE = /_(operations|requests|operation_duration_seconds|request_duration_seconds)(_total)?$|_(store_key|seal)_info$|^minikms_provider_/;
+
+const KEY_KEPT = {
+  sealed: (number) => (number === 1 ? "Sealed. Its one seal is the only way to the store." : `Sealed. Any one of its ${number} seals opens it.`),
+  file: () => "In a plain file. Whoever copies it and the store can open the store.",
+  variable: () => "In the variable MINIKMS_STORE_KEY of the service.",
+  none: () => "None: the store is in memory.",
+};
+
+const STATES = {
+  opened: ["opened it", "good"],
+  failed: ["did not open it", "bad"],
+  "not-asked": ["was not asked"],
+};
+
+const SEALS = [
+  ["Place", ({ place }) => place],
+  ["Seal", ({ kind }) => foreign(kind)],
+  ["At the last start", ({ state }) => badge(...STATES[state])],
+];
+
+const PROVIDERS = [
+  ["Provider", ({ name }) => link(address("keys", undefined, { provider: name }), foreign(name))],
+  ["State", ({ up }) => (up === undefined ? badge("not in this service", "warn") : up ? badge("answers", "good") : badge("away", "bad"))],
+  ["Sessions", ({ sessions }) => shown(sessions)],
+  ["Reconnected", ({ reconnects }) => shown(reconnects)],
+  ["Key pairs to destroy", ({ waiting }) => (waiting > 0 ? badge(shown(waiting), "warn") : "0")],
+];
+
 const GAUGES = [
-  ["Figure", ({ name }) => name],
+  ["Figure", ({ name }) => foreign(name)],
   ["Value", ({ value }) => value],
   ["Meaning", ({ help }) => help],
 ];

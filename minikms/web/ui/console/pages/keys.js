@@ -32,7 +32,8 @@ const COLUMNS = [
 export async function keys({ query, signal }) {
   const wanted = Object.fromEntries(["text", "alg", "label", "state", "unused", "provider"].map((name) => [name, query.get(name) ?? ""]));
   const algorithms = await request("GET", "algorithms", { signal });
-  const providers = [...new Set(algorithms.flatMap((one) => one.providers ?? []))].sort();
+  const present = algorithms.flatMap((one) => one.providers ?? []);
+  const providers = [...new Set([...present, wanted.provider].filter(Boolean))].sort(); // one may be away
   const search = form(
     { class: "filters", role: "search" },
     (values) => {

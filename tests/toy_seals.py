@@ -1,0 +1,63 @@
+"""The toy seal as an installed package, and the folders that are its seals."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from minikms.seals.key_file import read_key
+from minikms.seals.opening import seal
+from minikms.store.secret_files import replace_secret
+
+SAMPLE = Path(__file__).parent / "toy_seal"
+
+
+class Toy:
+    """A toy seal, and its faults: `away`, `refuses`, `hangs`, `fails`, `lies`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "key").write_bytes(os.urandom(32))
+        self.folder, self.uri = folder, f"toy:{folder}"
+
+    def begin(self, fault: str) -> None:
+        (self.folder / fault).touch()
+
+    def end(self, fault: str) -> None:
+        (self.folder / fault).unlink()
+
+    def end_once(self, fault: str, other: "Toy") -> None:
+        """End a fault after another toy's next call, in a thread."""
+        before = other.calls
+
+        def wait() -> None:
+            while other.calls == before:
+                time.sleep(0.001)
+            self.end(fault)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    @property
+    def calls(self) -> int:
+        file = self.folder / "calls"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave what pip leaves of the toy seal, for processes too."""
+    site = folder / "site"
+    info = site / "minikms_toy-1.0.0.dist-info"
+    info.mkdir(parents=True)
+    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: minikms-toy\nVersion: 1\n")
+    info.joinpath("entry_points.txt").write_text("[minikms.seals]\ntoy = minikms_toy:ToySeal\n")
+    for path in (site, SAMPLE):
+        monkeypatch.syspath_prepend(path)
+        monkeypatch.setenv("PYTHONPATH", str(path), prepend=os.pathsep)
+
+
+def seal_file(file: str, *toys: Toy) -> None:
+    """Seal the plain key in a file by toys."""
+    envelope = seal(read_key(file, "", "raw").secret, [toy.uri for toy in toys])
+    replace_secret(file, envelope.dump(), "key", OSError)
