@@ -10,6 +10,7 @@ import signal
 
 import pytest
 from processes import needs_root, open_files
+from waiting import LONG, waiting_for
 
 from minikms.audit.chain import Head, Line
 from minikms.cli.main import main
@@ -133,6 +134,7 @@ def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, op
 
 
 @pytest.mark.process
+@pytest.mark.timeout(120)  # 10,000 signatures
 async def test_no_line_of_ten_thousand_is_lost_to_a_kill(answering, run, make_store, tmp_path):
     options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     answered = []
@@ -147,8 +149,9 @@ async def test_no_line_of_ten_thousand_is_lost_to_a_kill(answering, run, make_st
     async with session:
         await generate(session)
         under_way = asyncio.create_task(sign_until(session, answered, 10_000))
-        while len(answered) < 5000:
-            await asyncio.sleep(0.001)
+        async with waiting_for("half of the answers", LONG):
+            while len(answered) < 5000:
+                await asyncio.sleep(0.001)
         service.process.kill()
         await under_way
     service.end()
