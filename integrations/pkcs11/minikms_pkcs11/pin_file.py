@@ -2,7 +2,9 @@
 
 A token locks its user out after a few wrong PINs, and each process of a service logs in by itself.
 So a process holds the lock of the file while it logs in; if the token refuses the PIN, until it
-ends. Meanwhile no other process tries the PIN. The system drops the lock with the process.
+ends. Meanwhile no other process tries the PIN, be it a worker, a command, a seal, or another
+service. The system drops the lock with the process, so the mark that a service has of a fault
+(`ProviderFault`) keeps a worker that replaces the process from trying it again.
 """
 
 import fcntl
@@ -73,10 +75,11 @@ class PinFile:
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise ProviderUnavailable("The file with the PIN is not a regular file.")
-            pin = os.read(self._file, _MOST + 1).decode().removesuffix("\n")
+            # A longer file is read far enough to be refused, and not cut.
+            pin = os.read(self._file, _MOST + 2).removesuffix(b"\n")
+            if not 0 < len(pin) <= _MOST:
+                raise ProviderUnavailable(f"The file with the PIN has not 1 to {_MOST} bytes.")
+            return pin.decode()
         except (OSError, UnicodeDecodeError):
             # Without the cause: the error of a decoder has the bytes.
             raise ProviderUnavailable("The file with the PIN cannot be read.") from None
-        if not 0 < len(pin) <= _MOST:
-            raise ProviderUnavailable(f"The file with the PIN has not 1 to {_MOST} bytes.")
-        return pin

@@ -19,14 +19,19 @@ def _no_patience(monkeypatch):
     monkeypatch.setattr(pin_file, "_WAIT", 0.05)
 
 
-@pytest.mark.parametrize("content", [b"1234", b"1234\n", b"12 34", "ß".encode()])
+@pytest.mark.parametrize(
+    "content", [b"1234", b"1234\n", b"12 34", "ß".encode(), b"x" * 256, "ß".encode() * 128 + b"\n"]
+)
 def test_it_has_the_pin(path, content):
     path.write_bytes(content)
     with PinFile(str(path)) as file:
         assert file.pin == content.decode().removesuffix("\n")
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"x" * 257, b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"x" * 257, b"\xff", b"x" + "ß".encode() * 200, b"x" * 256 + b"\nx"],
+)
 def test_it_has_no_pin(path, content):
     path.write_bytes(content)
     with pytest.raises(ProviderUnavailable) as refusal:
