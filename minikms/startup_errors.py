@@ -21,6 +21,15 @@ class StoreError(SetupError):
     """A store that cannot be opened, made or used."""
 
 
+class SealError(StoreError):
+    """A store key that no seal opens, one of which must not be tried again, as after a wrong PIN.
+
+    Its exit code is one at which a supervisor does not start the service again.
+    """
+
+    code = 3
+
+
 class AccessError(SetupError):
     """Tokens or rules of access that cannot be used."""
 

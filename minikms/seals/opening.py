@@ -12,7 +12,7 @@ from typing import Final, ParamSpec, TypeAlias, TypeVar
 from minikms.seals.envelope import MOST_SEALS, Envelope, SealedKey, new_id
 from minikms.seals.registry import make_seal
 from minikms.seals.seal import SealFault, SealUnavailable
-from minikms.startup_errors import SetupError, StoreError
+from minikms.startup_errors import SealError, SetupError, StoreError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ def seal(secret: str, uris: Sequence[str]) -> Envelope:
 def unseal(envelope: Envelope, file: str, wait: float) -> Unsealed:
     """Open the store key of the envelope in a file by the first seal that does so.
 
-    Seals that are away are tried again for `wait` seconds. Raises StoreError.
+    Seals that are away are tried again for `wait` seconds. Raises StoreError, and SealError if a
+    seal must not be tried again.
     """
     deadline = time.monotonic() + wait
     left, failed, told = list(envelope.keys), dict[SealedKey, str](), ""
@@ -101,7 +102,8 @@ def unseal(envelope: Envelope, file: str, wait: float) -> Unsealed:
         causes = _listed(failed | away)
         pause = min(_PAUSE, deadline - time.monotonic())
         if not away or pause <= 0:
-            raise StoreError(f"No seal opens the store key in {file}: {causes}.")
+            kind = SealError if failed else StoreError
+            raise kind(f"No seal opens the store key in {file}: {causes}.")
         if causes != told:
             LOGGER.warning("no seal opens the store key; tried again: %s", causes)
             told = causes

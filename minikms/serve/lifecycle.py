@@ -93,7 +93,7 @@ def _warn_if_open(config: Config, host: str, url: str) -> None:
 
 @contextlib.contextmanager
 def exit_on_startup_error() -> Iterator[None]:
-    """Exit if the service cannot start: 2 for invalid configuration, 1 for an address."""
+    """Exit with one sentence, and the code of the error, if the service cannot start."""
     try:
         yield
     except SetupError as exc:

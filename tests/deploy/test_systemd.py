@@ -13,6 +13,7 @@ from processes import needs_root
 
 from minikms.config import Config
 from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT
+from minikms.startup_errors import SealError, StoreError
 
 FOLDER = DEPLOY / "systemd"
 
@@ -86,7 +87,8 @@ def test_times_and_numbers_fit_the_service():
     assert stop > Config().shutdown_grace + LAST_CALLS + SHUTDOWN_TIMEOUT
     assert int(settings("LimitNOFILE")[0]) > Config().max_connections
     # A database that is away at the start has the exit code of a wrong option.
-    assert settings("RestartPreventExitStatus") == []
+    assert settings("RestartPreventExitStatus") == [str(SealError.code)]
+    assert SealError.code != StoreError.code
     assert settings("StartLimitIntervalSec") == ["0"]
     # Without an audit log or a certificate, SIGHUP ends a service.
     assert settings("ExecReload") == ["/bin/kill -HUP $MAINPID"]

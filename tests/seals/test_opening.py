@@ -48,6 +48,19 @@ def test_without_any_seal_one_sentence_names_the_cause_of_each(sealed, one, two)
     )
 
 
+@pytest.mark.parametrize("fault", ["away", "hangs", "refuses"])
+def test_only_a_seal_that_must_not_be_tried_again_has_an_exit_code_of_its_own(
+    sealed, one, two, fault, monkeypatch
+):
+    monkeypatch.setattr(opening, "_LIMIT", 0.05)
+    one.begin("away")
+    two.begin(fault)
+    with pytest.raises(StoreError) as error:
+        unseal(sealed, "store.key", 0)
+    two.end(fault)
+    assert error.value.code == (3 if fault == "refuses" else 2)
+
+
 def test_a_seal_that_comes_back_in_time_opens_it(sealed, one, two, monkeypatch, caplog):
     monkeypatch.setattr(opening, "_PAUSE", 0.01)
     one.begin("away")

@@ -94,7 +94,7 @@ def test_metrics_say_how_a_key_is_kept_without_seals(serve, free_port, tmp_path,
 def test_without_any_seal_the_service_ends_with_one_sentence(run, store, one, two):
     one.begin("away")
     two.begin("refuses")
-    line = refused(run("serve", "--port", "0", "--workers", "2", *store))
+    line = refused(run("serve", "--port", "0", "--workers", "2", *store), code=3)
     assert "It is away" in line
     assert "It refuses the PIN" in line
     assert (one.calls, two.calls) == (3, 3)  # to seal, and now

@@ -168,6 +168,6 @@ def test_commands_on_a_store_whose_key_a_token_seals(softhsm, tmp_path):
         assert service.status("POST", "/sign", b'{"alias": "k", "data": "aGVsbG8"}') == 200
     softhsm.pin_file.write_text("00000000\n")
     done = minikms("serve", "--port", "0", "--seal-wait", "600", *on_a_store)  # is not tried again
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "PinIncorrect" in done.stderr
     assert "00000000" not in done.stderr
