@@ -48,7 +48,9 @@ _ELSEWHERE: Final = "It failed in another process, and is not tried again before
 class Fault:
     """A mark that a provider must not be tried again, which the processes of a service share.
 
-    Wrong PINs lock a token, so of several processes only one may try. `file` is the descriptor of a
+    Wrong PINs lock a token, so of several processes only one may try. The mark also stops a worker
+    that replaces a killed one, which a lock of the provider does not, such as that of
+    minikms_pkcs11; the lock also stops other services and commands. `file` is the descriptor of a
     file that `new_table` (rates.py) has made, and the mark is the byte at `place` after the table;
     without a file, there is only this process.
     """
@@ -96,7 +98,7 @@ class RunningProvider:
         self._fault = fault
         self._threads = _Threads(f"provider {name}")
         self._calls: dict[Future[Any], float] = {}  # each with the time until which it may run
-        self._is_open = self._is_away = False
+        self._is_open = self._is_away = self._is_final = False
         self._trouble = "It has not been opened yet."
         self.batches = Batches(self.run, _OF_BATCHES)
         self.making = Batches(partial(self.run, making=True), _OF_BATCHES)
@@ -202,7 +204,7 @@ class RunningProvider:
         try:
             has = opening.result()
         except ProviderUnavailable as exc:
-            self._away(exc.detail)
+            self._away(exc.detail, is_final=isinstance(exc, ProviderFault))
         except Exception as exc:  # of a provider: its text may contain a secret
             self._away(f"It failed with {type(exc).__name__}.")
         else:
@@ -222,18 +224,22 @@ class RunningProvider:
         if done.cancelled():
             return
         failure = done.exception()
-        if isinstance(failure, ProviderFault):
+        is_final = isinstance(failure, ProviderFault)
+        if is_final:
             self._fault.set()
         if isinstance(failure, ProviderUnavailable):
-            self._away(failure.detail)
+            self._away(failure.detail, is_final=is_final)
         elif failure is None:
             self._answers()
 
-    def _away(self, trouble: str) -> ProviderUnavailable:
-        """Log that it is away, once until it answers; returns the error for callers."""
+    def _away(self, trouble: str, *, is_final: bool = False) -> ProviderUnavailable:
+        """Log that it is away, once until it answers; returns the error for callers.
+
+        A trouble that is final is logged also if it was away before, for another reason.
+        """
         self._trouble = trouble
-        if not self._is_away:
-            self._is_away = True
+        if not self._is_away or (is_final and not self._is_final):
+            self._is_away, self._is_final = True, is_final
             LOGGER.warning("the provider %s is not available: %s", self.name, trouble)
         return ProviderUnavailable(f"The provider {self.name} does not answer.")
 

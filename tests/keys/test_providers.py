@@ -130,6 +130,17 @@ async def test_a_fault_ends_the_attempts(opened):
         await opened.run(lambda: 1)
 
 
+async def test_a_fault_is_logged_although_it_was_away(opened, caplog):
+    for error in (ProviderUnavailable("It is away."), *[ProviderFault("The PIN is wrong.")] * 2):
+
+        def fail(error=error):
+            raise error
+
+        with pytest.raises(ProviderUnavailable):
+            await opened.run(fail)
+    assert [line.args[1] for line in caplog.records] == ["It is away.", "The PIN is wrong."]
+
+
 async def test_the_time_of_a_call_is_observed(opened):
     seconds = []
     opened.observe = seconds.append
