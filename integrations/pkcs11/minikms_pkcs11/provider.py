@@ -20,7 +20,7 @@ from minikms.plugin import (
     UnsupportedOption,
 )
 from minikms_pkcs11.connection import REFUSALS, Connection, TokenSession
-from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, PublicKey
+from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, Kind, PublicKey
 from minikms_pkcs11.signing import normalized, signing, verify
 from minikms_pkcs11.uri import TokenUri
 
@@ -83,7 +83,7 @@ class Pkcs11Provider(Provider):
         kind = KINDS[algorithm]
         with self._connection.session() as session:
             try:
-                public, private = kind.make(session.raw, key_id)
+                public, private = _make_pair(kind, session, key_id)
             except pkcs11.DeviceMemory as error:
                 raise ProviderUnavailable("The token is full.") from error
             except REFUSALS as error:
@@ -158,6 +158,16 @@ class Pkcs11Provider(Provider):
             del session.keys[next(iter(session.keys))]
         session.keys[key.key_id] = handle
         return signature
+
+
+def _make_pair(kind: Kind, session: TokenSession, key_id: bytes) -> tuple[Any, Any]:
+    """Make a key pair, on the second try if the token refuses the first one.
+
+    SoftHSM refuses a template at times if other threads make and destroy keys meanwhile.
+    """
+    with suppress(*REFUSALS):
+        return kind.make(session.raw, key_id)
+    return kind.make(session.raw, key_id)
 
 
 def _objects(session: TokenSession, half: ObjectClass, key_id: bytes | None = None) -> list[Any]:
