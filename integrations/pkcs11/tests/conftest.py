@@ -2,19 +2,41 @@ import shutil
 import subprocess
 
 import pytest
-from tokens import SOFTHSM, Opencryptoki, SoftHsm
+from aiohttp import ClientSession
+from service_process import begin_and_answer, services
+from token_service import run
+from tokens import SOFTHSM, Opencryptoki, SlowSoftHsm, SoftHsm
 
 from minikms_pkcs11 import Pkcs11Provider
 
 
 @pytest.fixture
-def softhsm(tmp_path, monkeypatch):
-    """A new token of SoftHSM."""
+def make_softhsm(tmp_path, monkeypatch):
+    """Make a token of SoftHSM, of a class, in the environment of this test and its processes."""
     if not SOFTHSM.exists() or not shutil.which("softhsm2-util"):
         pytest.skip("SoftHSM is missing: apt-get install softhsm2")
-    made = SoftHsm(tmp_path)
-    monkeypatch.setenv("SOFTHSM2_CONF", str(made.configuration))
-    return made
+
+    def make(kind):
+        made = kind(tmp_path)
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def softhsm(make_softhsm):
+    """A new token of SoftHSM."""
+    return make_softhsm(SoftHsm)
+
+
+@pytest.fixture
+def slow_softhsm(make_softhsm):
+    """A new token of SoftHSM, which may be made slow."""
+    if not shutil.which("cc"):
+        pytest.skip("a C compiler is missing: apt-get install gcc libc6-dev")
+    return make_softhsm(SlowSoftHsm)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +77,32 @@ def provider(token, connect):
     yield provider
     for key_id in provider.find():
         provider.destroy(key_id)
+
+
+@pytest.fixture
+def begin():
+    """Start services with a token as their provider `hsm`, each ended at the end of the test."""
+    with services() as start:
+
+        async def run(token, *args, **options):
+            provider = "--provider", f"hsm={token.uri}"
+            service, address = await begin_and_answer(
+                start, {"AUTH": "none", **options}, *provider, *args
+            )
+            return service, ClientSession(address)
+
+        yield run
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """The options of a new store in a file."""
+    options = {
+        "STORE": f"sqlite://{tmp_path}/keys.db",
+        "STORE_KEY_FILE": str(tmp_path / "store.key"),
+    }
+    run("store", "init", "--generate-key", **options)
+    return options
 
 
 @pytest.fixture

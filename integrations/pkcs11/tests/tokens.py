@@ -1,4 +1,4 @@
-"""Tokens of SoftHSM and of opencryptoki, for tests."""
+"""Tokens of SoftHSM, also behind a slow library, and of opencryptoki, for tests."""
 
 import fcntl
 import os
@@ -70,6 +70,24 @@ class SoftHsm(Token):
     def bring_back(self):
         self.tokens.rmdir()
         (self.folder / "away").rename(self.tokens)
+
+
+class SlowSoftHsm(SoftHsm):
+    """A token of SoftHSM behind a library that waits before each call."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.module = folder / "slow.so"
+        self._delay = folder / "delay"
+        source = Path(__file__).with_name("slow_module.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(self.module), str(source)], check=True)
+        self.environment |= {"SLOW_MODULE": str(SOFTHSM), "SLOW_FILE": str(self._delay)}
+
+    def delay(self, seconds):
+        """Let each call take so much longer, from now on."""
+        new = self._delay.with_suffix(".new")
+        new.write_text(str(round(seconds * 1000)))
+        new.rename(self._delay)
 
 
 class Opencryptoki(Token):
