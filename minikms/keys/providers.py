@@ -129,7 +129,10 @@ class RunningProvider:
         waiting.add_done_callback(partial(self._ended, future))
         await asyncio.wait([waiting], timeout=limit)
         if waiting.done():
-            return waiting.result()
+            try:
+                return waiting.result()
+            finally:
+                del future, waiting  # which have the exception, whose traceback has this frame
         future.cancel()  # if it waits for a thread
         raise self._away("It does not answer in time.")
 
@@ -328,5 +331,6 @@ def _call(future: Future[Any], call: Callable[[], Any]) -> None:
         result = call()
     except BaseException as exc:
         future.set_exception(exc)
+        del future  # which has the exception, whose traceback has this frame
     else:
         future.set_result(result)

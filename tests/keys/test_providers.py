@@ -1,8 +1,11 @@
 """The calls of a provider: in threads of its own, for a limited time, and few at once."""
 
 import asyncio
+import gc
 import os
 import threading
+import weakref
+from contextlib import suppress
 
 import pytest
 from minikms_files import FilesProvider
@@ -139,6 +142,26 @@ async def test_a_fault_is_logged_although_it_was_away(opened, caplog):
         with pytest.raises(ProviderUnavailable):
             await opened.run(fail)
     assert [line.args[1] for line in caplog.records] == ["It is away.", "The PIN is wrong."]
+
+
+async def test_a_failure_leaves_no_garbage(opened):
+    """While a token is away, the collection of garbage would delay calls with other keys."""
+    failures = []
+
+    def noted(error):
+        failures.append(weakref.ref(error))
+        return error
+
+    def fail():
+        raise noted(ProviderUnavailable("It is away."))
+
+    gc.disable()
+    try:
+        with suppress(ProviderUnavailable):
+            await opened.run(fail)
+        await until("its end", lambda: failures[0]() is None)
+    finally:
+        gc.enable()
 
 
 async def test_the_time_of_a_call_is_observed(opened):
