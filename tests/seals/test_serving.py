@@ -34,6 +34,7 @@ def pids(service):
 
 
 @pytest.mark.process
+@pytest.mark.timeout(120)  # four workers start
 def test_workers_are_replaced_while_every_seal_is_away(serve, store, key, one, two):
     service = serve("--port", "0", "--workers", "2", "--log-level", "debug", *store)
     made = service.status("POST", "/key/generate", b'{"alg":"ed25519","alias":"k"}')
