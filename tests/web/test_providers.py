@@ -223,10 +223,11 @@ async def test_the_metrics_have_its_state(client, make, token_folder):
     registry, providers = CollectorRegistry(), client.app[SERVICE].providers
     metrics = ProviderMetrics(registry)
 
-    def value(name):
-        return registry.get_sample_value(f"minikms_provider_{name}", {"provider": "hsm"})
+    def value(name, provider="hsm"):
+        return registry.get_sample_value(f"minikms_provider_{name}", {"provider": provider})
 
-    metrics.sample(providers)
+    metrics.sample(providers, {"hsm": 3, "gone": 1})
+    assert (value("objects_waiting"), value("objects_waiting", "gone")) == (3, 1)
     assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [1, 1, 0]
     await make()
     assert value("call_seconds_count") == 1
@@ -234,12 +235,13 @@ async def test_the_metrics_have_its_state(client, make, token_folder):
     assert (
         await client.post("/key/generate", json={"alg": "p256", "provider": "hsm"})
     ).status == 503
-    metrics.sample(providers)
+    metrics.sample(providers, {"hsm": 0})
     assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [0, 0, 0]
     token_folder.end("away")
     await until_open(client)
-    metrics.sample(providers)
+    metrics.sample(providers, {"hsm": 0})
     assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [1, 1, 1]
+    assert value("objects_waiting") == 0
 
 
 async def test_a_full_token_makes_no_key(refuses, all_keys, token_folder):
