@@ -5,22 +5,19 @@ after a limited time, so that only its own keys feel it.
 """
 
 import asyncio
-import contextvars
 import fcntl
 import logging
 import os
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from minikms.background import in_background
 from minikms.errors import KeyNotUsable, ProviderFault, ProviderUnavailable, UnsupportedOption
 from minikms.events import set_provider
+from minikms.keys.provider_threads import THREADS, Call, ProviderThreads
 from minikms.keys.threads import Batches
 from minikms.plugin.provider import Provider, ProviderSigner, ProviderStatus
 from minikms.plugin.registry import AlgorithmRegistry
@@ -30,8 +27,7 @@ LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-# Threads of each provider, and the most of them that batches use at a time.
-_THREADS: Final = 8
+# The most threads of a provider that batches use at a time.
 _OF_BATCHES: Final = 4
 # The number of calls that wait for a thread.
 _WAITING: Final = 256
@@ -96,8 +92,8 @@ class RunningProvider:
         self._known = known
         self._limit = limit
         self._fault = fault
-        self._threads = _Threads(f"provider {name}")
-        self._calls: dict[Future[Any], float] = {}  # each with the time until which it may run
+        self._threads = ProviderThreads(f"provider {name}")
+        self._calls: dict[Call[Any], float] = {}  # each with the time until which it may run
         self._is_open = self._is_away = self._is_final = False
         self._trouble = "It has not been opened yet."
         self.batches = Batches(self.run, _OF_BATCHES)
@@ -107,8 +103,8 @@ class RunningProvider:
         self.observe: Callable[[float], None] = lambda seconds: None
         """Called with the seconds that each call of the provider takes."""
 
-    async def run(self, call: Callable[[], ResultT], *, making: bool = False) -> ResultT:
-        """The result of `call`, in a thread of the provider; raises ProviderUnavailable.
+    async def run(self, work: Callable[[], ResultT], *, making: bool = False) -> ResultT:
+        """The result of `work`, in a thread of the provider; raises ProviderUnavailable.
 
         If it takes too long, the caller no longer waits for it, and its thread is stuck until it
         returns.
@@ -117,24 +113,20 @@ class RunningProvider:
         if not self._is_open or self._fault.is_set():
             raise ProviderUnavailable(f"The provider {self.name} does not answer.")
         now = time.monotonic()
-        if len(self._calls) >= _THREADS:
-            stuck = sum(until <= now and call.running() for call, until in self._calls.items())
-            if stuck >= _THREADS or len(self._calls) - stuck >= _WAITING:
+        if len(self._calls) >= THREADS:
+            stuck = sum(until <= now and call.has_begun for call, until in self._calls.items())
+            if stuck >= THREADS or len(self._calls) - stuck >= _WAITING:
                 raise ProviderUnavailable(f"Too many calls of the provider {self.name} wait.")
-        context = contextvars.copy_context()
-        future = self._threads.submit(partial(context.run, self._timed, call))
         limit = self._limit * (_MAKING if making else 1)
-        self._calls[future] = now + limit
-        waiting = asyncio.wrap_future(future)
-        waiting.add_done_callback(partial(self._ended, future))
-        await asyncio.wait([waiting], timeout=limit)
-        if waiting.done():
-            try:
-                return waiting.result()
-            finally:
-                del future, waiting  # which have the exception, whose traceback has this frame
-        future.cancel()  # if it waits for a thread
-        raise self._away("It does not answer in time.")
+        call = Call(partial(self._timed, work), self._ended)
+        self._calls[call] = now + limit
+        self._threads.submit(call)
+        timer = asyncio.get_running_loop().call_later(limit, self._leave, call)
+        try:
+            return await call.outcome
+        finally:
+            timer.cancel()
+            del call, timer  # which have the exception, whose traceback has this frame
 
     async def find(self) -> Collection[bytes]:
         """The identifiers of its key pairs; raises ProviderUnavailable."""
@@ -185,11 +177,11 @@ class RunningProvider:
         if not self._is_away:
             self._away(_ELSEWHERE)
 
-    def _start(self, call: Callable[[], ResultT]) -> "asyncio.Future[ResultT]":
+    def _start(self, work: Callable[[], ResultT]) -> "asyncio.Future[ResultT]":
         """Call something in a thread, without a limit; nobody has to ask for the outcome."""
-        waiting = asyncio.wrap_future(self._threads.submit(call))
-        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return waiting
+        call = Call(work, Call.end)
+        self._threads.submit(call)
+        return call.outcome
 
     def _open(self) -> frozenset[str]:
         with self._fault.in_turn():
@@ -215,18 +207,21 @@ class RunningProvider:
             self._is_open = True
             self._answers()
 
-    def _timed(self, call: Callable[[], ResultT]) -> ResultT:
+    def _timed(self, work: Callable[[], ResultT]) -> ResultT:
         began = time.perf_counter()
         try:
-            return call()
+            return work()
         finally:
             self.observe(time.perf_counter() - began)
 
-    def _ended(self, future: Future[Any], done: "asyncio.Future[Any]") -> None:
-        del self._calls[future]
-        if done.cancelled():
-            return
-        failure = done.exception()
+    def _leave(self, call: "Call[Any]") -> None:
+        """End a call for its caller; its thread, if it has one, is stuck until it returns."""
+        call.end(None, self._away("It does not answer in time."))
+        if not call.has_begun:
+            del self._calls[call]
+
+    def _ended(self, call: "Call[Any]", result: Any, failure: BaseException | None) -> None:
+        self._calls.pop(call, None)
         is_final = isinstance(failure, ProviderFault)
         if is_final:
             self._fault.set()
@@ -234,6 +229,7 @@ class RunningProvider:
             self._away(failure.detail, is_final=is_final)
         elif failure is None:
             self._answers()
+        call.end(result, failure)
 
     def _away(self, trouble: str, *, is_final: bool = False) -> ProviderUnavailable:
         """Log that it is away, once until it answers; returns the error for callers.
@@ -293,44 +289,3 @@ class Providers:
             known = ", ".join(self._by_name) or "none"
             raise UnsupportedOption(f"There is no such provider. Known: {known}.")
         return found
-
-
-class _Threads:
-    """Threads that do not keep the process alive: a call may never return."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._are_started = False
-
-    def submit(self, call: Callable[[], ResultT]) -> Future[ResultT]:
-        """Have one of the threads call something."""
-        if not self._are_started:
-            self._are_started = True
-            for _ in range(_THREADS):
-                threading.Thread(target=self._serve, name=self._name, daemon=True).start()
-        future: Future[ResultT] = Future()
-        self._work.put((future, call))
-        return future
-
-    def stop(self) -> None:
-        """End each thread once its call has returned."""
-        for _ in range(_THREADS):
-            self._work.put(None)
-
-    def _serve(self) -> None:
-        while (item := self._work.get()) is not None:
-            _call(*item)
-            del item  # what was signed does not stay in memory
-
-
-def _call(future: Future[Any], call: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = call()
-    except BaseException as exc:
-        future.set_exception(exc)
-        del future  # which has the exception, whose traceback has this frame
-    else:
-        future.set_result(result)

@@ -12,7 +12,7 @@ from minikms_files import FilesProvider
 from waiting import until
 
 from minikms.errors import ProviderFault, ProviderUnavailable, ValidationFailed
-from minikms.keys import providers
+from minikms.keys import provider_threads, providers
 from minikms.keys.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable, new_table
@@ -71,9 +71,9 @@ async def test_making_a_key_may_take_longer(opened, monkeypatch):
 
 
 async def test_calls_are_refused_at_once_when_all_threads_are_stuck(opened):
-    go_on, number = threading.Event(), providers._THREADS
+    go_on, number = threading.Event(), provider_threads.THREADS
     stuck = [asyncio.create_task(opened.run(go_on.wait)) for _ in range(number)]
-    await until("all threads", lambda: sum(call.running() for call in opened._calls) == number)
+    await until("all threads", lambda: sum(call.has_begun for call in opened._calls) == number)
     opened._calls.update(dict.fromkeys(opened._calls, 0.0))  # their time is over
     with pytest.raises(ProviderUnavailable, match="Too many calls"):
         await opened.run(lambda: 1)
@@ -102,6 +102,29 @@ async def test_a_caller_that_leaves_leaves_nothing(opened):
         await call
     go_on.set()
     await until("its end", lambda: not opened._calls)
+
+
+@pytest.mark.parametrize("leaves", ["at its limit", "before"])
+async def test_a_call_that_nobody_waits_for_does_not_begin(opened, leaves):
+    go_on, number = threading.Event(), provider_threads.THREADS
+    others = [asyncio.create_task(opened.run(go_on.wait)) for _ in range(number)]
+    await until("all threads", lambda: sum(call.has_begun for call in opened._calls) == number)
+    made = []
+    opened._limit = SHORT if leaves == "at its limit" else LONG
+    call = asyncio.create_task(opened.run(lambda: made.append(1)))
+    await until("the call", lambda: len(opened._calls) > number or call.done())
+    if leaves == "before":
+        call.cancel()
+    assert isinstance(
+        (await asyncio.gather(call, return_exceptions=True))[0],
+        ProviderUnavailable if leaves == "at its limit" else asyncio.CancelledError,
+    )
+    opened._limit = LONG
+    go_on.set()
+    await asyncio.gather(*others)
+    assert await opened.run(lambda: 1) == 1
+    await until("their end", lambda: not opened._calls)
+    assert not made
 
 
 async def test_batches_leave_threads_for_single_calls(opened):
