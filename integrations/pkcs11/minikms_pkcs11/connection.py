@@ -67,7 +67,7 @@ class TokenSession:
         token = self.raw.token
         if token.slot.get_token().serial != token.serial:
             raise pkcs11.TokenNotPresent()
-        if not self.module.is_logged_in(self.raw):
+        if not self.module.functions.is_logged_in(self.raw.handle):
             raise pkcs11.UserNotLoggedIn()
 
 

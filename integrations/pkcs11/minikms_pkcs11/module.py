@@ -5,7 +5,6 @@ go of the interpreter lock in calls: threads of Python crash the library. So pyt
 and this module initialises it again through its table of functions, with CKF_OS_LOCKING_OK.
 """
 
-import ctypes
 import threading
 import time
 from collections.abc import Iterator
@@ -14,56 +13,11 @@ from typing import Any, ClassVar, Final
 
 import pkcs11
 
-from minikms.plugin import ProviderFault, ProviderUnavailable
-
-# Values of PKCS #11, version 2.40.
-_CKF_OS_LOCKING_OK: Final = 0x2
-_CKR_OK: Final = 0x0
-_CKR_CANT_LOCK: Final = 0xA
-_CKR_CRYPTOKI_ALREADY_INITIALIZED: Final = 0x191
-_CKS_OF_USER: Final = frozenset({1, 3})  # CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS
+from minikms.plugin import ProviderUnavailable
+from minikms_pkcs11.functions import Functions
 
 # In seconds: for calls to end before the library is finalized.
 _DRAIN: Final = 5.0
-
-_Function: Final = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)
-_SessionFunction: Final = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p)
-
-
-class _InitializeArgs(ctypes.Structure):
-    """CK_C_INITIALIZE_ARGS."""
-
-    _fields_ = (
-        ("CreateMutex", ctypes.c_void_p),
-        ("DestroyMutex", ctypes.c_void_p),
-        ("LockMutex", ctypes.c_void_p),
-        ("UnlockMutex", ctypes.c_void_p),
-        ("flags", ctypes.c_ulong),
-        ("pReserved", ctypes.c_void_p),
-    )
-
-
-class _SessionInfo(ctypes.Structure):
-    """CK_SESSION_INFO."""
-
-    _fields_ = (
-        ("slotID", ctypes.c_ulong),
-        ("state", ctypes.c_ulong),
-        ("flags", ctypes.c_ulong),
-        ("ulDeviceError", ctypes.c_ulong),
-    )
-
-
-class _FunctionList(ctypes.Structure):
-    """The beginning of CK_FUNCTION_LIST."""
-
-    _fields_ = (
-        ("version", ctypes.c_ubyte * 2),
-        ("C_Initialize", _Function),
-        ("C_Finalize", _Function),
-        ("others", ctypes.c_void_p * 13),  # C_GetInfo to C_CloseAllSessions
-        ("C_GetSessionInfo", _SessionFunction),
-    )
 
 
 class Module:
@@ -77,18 +31,10 @@ class Module:
     _loading: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, path: str) -> None:
-        """Load the library; callers use `at`."""
-        pointer = ctypes.POINTER(_FunctionList)()
-        try:
-            # Its functions let go of the interpreter lock.
-            status = ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(pointer))
-        except (OSError, AttributeError) as error:
-            raise ProviderFault("The PKCS#11 library cannot be loaded.") from error
-        if status != _CKR_OK:
-            raise ProviderFault("The PKCS#11 library cannot be loaded.")
+        """Load the library; callers use `at`. Raises ProviderFault."""
+        self.functions = Functions(path)
         self.epoch = 0
         self._path = path
-        self._functions = pointer.contents
         self._library: Any = None
         self._users = 0
         self._calls = 0
@@ -148,14 +94,9 @@ class Module:
                 library = pkcs11.lib(self._path)
                 library.finalize()  # its own initialisation, without locks
                 self._library = library
-            self._initialize()
+            self.functions.initialize()
+            self._is_initialized = True
             self.epoch += 1
-
-    def is_logged_in(self, session: Any) -> bool:
-        """Ask the library whether the user is logged in; others see no private keys."""
-        info = _SessionInfo()
-        status = self._functions.C_GetSessionInfo(session.handle, ctypes.addressof(info))
-        return status == _CKR_OK and info.state in _CKS_OF_USER
 
     @contextmanager
     def _drained(self) -> Iterator[bool]:
@@ -175,20 +116,7 @@ class Module:
                 self._is_draining = False
                 self._changed.notify_all()
 
-    def _initialize(self) -> None:
-        arguments = _InitializeArgs(flags=_CKF_OS_LOCKING_OK)
-        address = ctypes.addressof(arguments)
-        status = self._functions.C_Initialize(address)
-        if status == _CKR_CRYPTOKI_ALREADY_INITIALIZED:  # if C_Finalize failed
-            self._functions.C_Finalize(None)
-            status = self._functions.C_Initialize(address)
-        if status == _CKR_CANT_LOCK:
-            raise ProviderFault("The PKCS#11 library cannot be used by several threads.")
-        if status != _CKR_OK:
-            raise ProviderUnavailable("The PKCS#11 library cannot be initialised.")
-        self._is_initialized = True
-
     def _finalize(self) -> None:
         if self._is_initialized:
             self._is_initialized = False
-            self._functions.C_Finalize(None)
+            self.functions.finalize()

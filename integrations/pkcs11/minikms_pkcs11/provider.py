@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import pkcs11
 from cryptography.exceptions import InvalidSignature
@@ -24,33 +24,16 @@ from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, Kind, PublicKey
 from minikms_pkcs11.signing import normalized, signing, verify
 from minikms_pkcs11.uri import TokenUri
 
-# Of each session, some 3 KB for each key.
+# Of each session, some 2 KB for each key.
 _MOST_HANDLES: Final = 500
 _SEARCHES: Final = 50  # of which each ends if another process destroys an object
 
 
-class _KeyHandle:
-    """A private key in a session, and the public key that the store has of it."""
+class _KeyHandle(NamedTuple):
+    """The handle of a private key in a session, and the public key that the store has of it."""
 
-    __slots__ = ("_private", "_public")
-
-    def __init__(self, private: Any, public: PublicKey) -> None:
-        self._private = private
-        self._public = public
-
-    def sign(self, data: bytes, scheme: Scheme) -> bytes:
-        call = signing(data, scheme)
-        signature: bytes = self._private.sign(
-            call.data, mechanism=call.mechanism, mechanism_param=call.parameter
-        )
-        return normalized(self._public, signature)
-
-    def belongs_to(self, key_id: bytes) -> bool:
-        """Ask the token whether the handle is still of this key.
-
-        Some tokens give the handle of a destroyed object to another one.
-        """
-        return bool(self._private[Attribute.ID] == key_id)
+    handle: int
+    public: PublicKey
 
 
 class Pkcs11Provider(Provider):
@@ -104,13 +87,13 @@ class Pkcs11Provider(Provider):
 
     def sign(self, key: ProviderKey, data: bytes, scheme: Scheme) -> bytes:
         with self._connection.session() as session:
+            if known := session.keys.get(key.key_id):
+                signature = session.module.functions.sign(
+                    session.raw.handle, known.handle, key.key_id, signing(data, scheme)
+                )
+                if signature is not None:
+                    return normalized(known.public, signature)
             try:
-                if handle := session.keys.get(key.key_id):
-                    # If the object was destroyed, the handle is void, or of another kind of key.
-                    with suppress(pkcs11.KeyHandleInvalid, pkcs11.ObjectHandleInvalid, *REFUSALS):
-                        signature: bytes = handle.sign(data, scheme)
-                        if handle.belongs_to(key.key_id):
-                            return signature
                 return self._sign_first(session, key, data, scheme)
             except REFUSALS as error:
                 raise UnsupportedOption("The token does not sign in this way.") from error
@@ -140,7 +123,8 @@ class Pkcs11Provider(Provider):
     ) -> bytes:
         """Sign with a new handle, and keep it if the signature is right.
 
-        Raises KeyUnreadable if the token has no such key, or another one in its place.
+        Raises KeyUnreadable if the token has no such key, or another one in its place, and
+        PKCS11Error.
         """
         session.keys.pop(key.key_id, None)
         found = _objects(session, ObjectClass.PRIVATE_KEY, key.key_id)
@@ -148,15 +132,18 @@ class Pkcs11Provider(Provider):
             session.require_sight()
             raise KeyUnreadable("The token does not have the key.")
         public: Any = ser.load_der_public_key(key.public)
-        handle = _KeyHandle(found[0], public)
-        signature = handle.sign(data, scheme)
+        private, call = found[0], signing(data, scheme)
+        signature = normalized(
+            public,
+            private.sign(call.data, mechanism=call.mechanism, mechanism_param=call.parameter),
+        )
         try:
             verify(public, data, scheme, signature)
         except InvalidSignature:
             raise KeyUnreadable("The token signs with another key.") from None
         if len(session.keys) >= _MOST_HANDLES:
             del session.keys[next(iter(session.keys))]
-        session.keys[key.key_id] = handle
+        session.keys[key.key_id] = _KeyHandle(private.handle, public)
         return signature
 
 

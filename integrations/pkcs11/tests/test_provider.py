@@ -24,7 +24,7 @@ from minikms.plugin import (
     Scheme,
     UnsupportedOption,
 )
-from minikms_pkcs11 import Pkcs11Provider, connection, kinds, pin_file
+from minikms_pkcs11 import Pkcs11Provider, connection, functions, kinds, pin_file
 from minikms_pkcs11.kinds import KINDS
 from minikms_pkcs11.signing import verify
 
@@ -177,8 +177,29 @@ def test_a_handle_that_the_token_gave_to_another_key(provider):
     assert signs(provider, first)
     assert signs(provider, second)
     with provider._connection.session() as session:
-        session.keys[first.key_id]._private = session.keys[second.key_id]._private
+        session.keys[first.key_id] = session.keys[second.key_id]
     assert signs(provider, first)
+
+
+@pytest.mark.parametrize("room", [0, 1, 63])
+@pytest.mark.parametrize("algorithm", ["p256", "rsa2048"])
+def test_a_signature_that_needs_more_room(provider, monkeypatch, algorithm, room):
+    """No operation stays active in the session, and the handle is kept."""
+    key = made(provider, algorithm)
+    scheme = ECDSA if algorithm == "p256" else RSA_SCHEMES[1]
+    data = digest_of(scheme)
+    assert signs(provider, key, scheme, data)
+    monkeypatch.setattr(functions, "_ROOM", room)
+    monkeypatch.setattr(functions, "_Signature", ctypes.c_char * room)
+    with provider._connection.session() as session:
+        known = session.keys[key.key_id]
+    for _ in range(3):
+        assert signs(provider, key, scheme, data)
+    monkeypatch.undo()
+    assert signs(provider, key, scheme, data)
+    with provider._connection.session() as session:
+        assert session.keys[key.key_id] is known
+    assert provider.status().reconnects == 0
 
 
 def test_another_process_destroys_a_key(token, provider):
