@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from authority import Authority
 from cryptography import x509
-from serve.test_metrics import GENERATE, key, pids, until
+from serve.test_metrics import GENERATE, key, pids
 from stores import new_store
+from waiting import wait_until
 
 from minikms.store.askar_errors import CAUSES, cause_of
 
@@ -45,8 +46,11 @@ def test_a_service_that_is_well(counted, store, tmp_path):
     service = counted(*store, "--audit-log", str(tmp_path / "audit.log"))
     for profile in ("a", "b"):
         assert service.status("POST", "/profile", b'{"name":"%s"}' % profile.encode()) == 200
-    until(lambda: value(service, "ready"))
-    until(lambda: value(service, "store_last_commit_timestamp_seconds"))
+    wait_until("ready", lambda: value(service, "ready"))
+    wait_until(
+        "store last commit timestamp seconds",
+        lambda: value(service, "store_last_commit_timestamp_seconds"),
+    )
     found = service.metrics()
     for name in ("store_writable", "store_notices_connected", "audit_writable", "workers"):
         assert found[key(name)] == 1, name
@@ -68,7 +72,7 @@ def test_keys_and_profiles_are_counted(counted, store):
         assert service.status("POST", "/key/generate", GENERATE) == 200
     service.stop()
     service = counted(*store)
-    until(lambda: value(service, "keys") == 3)
+    wait_until("keys", lambda: value(service, "keys") == 3)
     assert value(service, "profiles") == 2
 
 
@@ -81,7 +85,7 @@ def test_the_resources_of_all_processes(counted, store, workers):
     assert 0 < found[key("process_cpu_seconds_total")] < 600
     assert found[key("process_resident_memory_bytes")] > workers * 30_000_000
     assert begun - 2 <= found[key("process_start_time_seconds")] <= time.time()
-    until(lambda: value(service, "process_open_fds") > workers * 10)
+    wait_until("process open fds", lambda: value(service, "process_open_fds") > workers * 10)
     assert 0 < value(service, "open_fds_ratio") < 1
     limit = resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)[0]
     assert value(service, "process_max_fds") == limit
@@ -97,9 +101,12 @@ def test_workers_that_end_are_counted_by_signal(counted, store):
         assert value(service, "worker_ends_total", signal=name) == 0
         os.kill(pids(service)["worker 2"], number)
         service.read_until(f"worker 2 (process {pids(service)['worker 2']}) ended")
-        until(lambda name=name: value(service, "worker_ends_total", signal=name) == 1)
+        wait_until(
+            "worker ends total",
+            lambda name=name: value(service, "worker_ends_total", signal=name) == 1,
+        )
         service.read_until("worker 2 is process ")
-        until(lambda: value(service, "workers_alive") == 2)
+        wait_until("workers alive", lambda: value(service, "workers_alive") == 2)
     # The processor time of ended workers stays counted.
     assert value(service, "process_cpu_seconds_total") >= before
 
@@ -111,23 +118,29 @@ def test_a_store_that_is_locked_is_not_writable(counted, store, tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         assert service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503
-        until(lambda: value(service, "store_writable") == 0)
+        wait_until("store writable", lambda: value(service, "store_writable") == 0)
         found = service.metrics()
         assert sum(n for (name, _), n in found.items() if name == "store_errors_total") > 0
     # Without a call: the service tries.
-    until(lambda: value(service, "store_writable") == 1)
+    wait_until("store writable", lambda: value(service, "store_writable") == 1)
 
 
 @pytest.mark.process
 def test_an_audit_log_that_cannot_be_written(counted, store, tmp_path):
     log = tmp_path / "audit.log"
     service = counted(*store, "--audit-log", str(log))
-    until(lambda: value(service, "ready") == 1)
+    wait_until("ready", lambda: value(service, "ready") == 1)
     log.rename(tmp_path / "away")
     assert service.status("GET", "/keys") == 503
-    until(lambda: (value(service, "audit_writable"), value(service, "ready")) == (0, 0))
+    wait_until(
+        "the state of the log",
+        lambda: (value(service, "audit_writable"), value(service, "ready")) == (0, 0),
+    )
     service.process.send_signal(signal.SIGHUP)
-    until(lambda: (value(service, "audit_writable"), value(service, "ready")) == (1, 1))
+    wait_until(
+        "the state of the log",
+        lambda: (value(service, "audit_writable"), value(service, "ready")) == (1, 1),
+    )
 
 
 @pytest.mark.process
@@ -137,8 +150,8 @@ def test_heads_that_cannot_be_saved(counted, store, tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         service.process.send_signal(signal.SIGHUP)
-        until(lambda: value(service, "audit_heads_failing") == 1)
-    until(lambda: value(service, "audit_heads_failing") == 0)
+        wait_until("audit heads failing", lambda: value(service, "audit_heads_failing") == 1)
+    wait_until("audit heads failing", lambda: value(service, "audit_heads_failing") == 0)
 
 
 @pytest.mark.process
@@ -151,10 +164,13 @@ def test_connections_that_are_refused(counted, option, reason):
     for other in ("limit", "address", "descriptors"):
         assert value(service, "connections_refused_total", reason=other) == 0
     with socket.create_connection((service.host, service.port)):
-        until(lambda: value(service, "connections") == 1)
+        wait_until("connections", lambda: value(service, "connections") == 1)
         with socket.create_connection((service.host, service.port)) as refused:
             assert refused.recv(1) == b""
-    until(lambda: value(service, "connections_refused_total", reason=reason) == 1)
+    wait_until(
+        "connections refused total",
+        lambda: value(service, "connections_refused_total", reason=reason) == 1,
+    )
 
 
 @pytest.mark.process
@@ -163,7 +179,10 @@ def test_the_end_of_the_certificate(counted, tmp_path):
     certificate, private = authority.issue("kms")
     ends = x509.load_pem_x509_certificates(Path(certificate).read_bytes())[0].not_valid_after_utc
     service = counted("--tls-cert", certificate, "--tls-key", private)
-    until(lambda: value(service, "tls_certificate_expiry_timestamp_seconds") == ends.timestamp())
+    wait_until(
+        "tls certificate expiry timestamp seconds",
+        lambda: value(service, "tls_certificate_expiry_timestamp_seconds") == ends.timestamp(),
+    )
 
 
 @pytest.mark.process
@@ -173,14 +192,19 @@ def test_the_last_backup(counted, run, store, tmp_path):
     begun = time.time()
     options = store[:-2]
     assert run("store", "backup", str(tmp_path / "b.db"), *options).returncode == 0
-    until(lambda: value(service, "last_backup_timestamp_seconds"))
+    wait_until(
+        "last backup timestamp seconds", lambda: value(service, "last_backup_timestamp_seconds")
+    )
     assert begun - 1 <= value(service, "last_backup_timestamp_seconds") <= time.time()
     made = value(service, "last_backup_timestamp_seconds")
     # It exists already, so this one fails.
     assert run("store", "backup", str(tmp_path / "b.db"), *options).returncode == 2
     service.stop()
     service = counted(*store)
-    until(lambda: value(service, "last_backup_timestamp_seconds") == made)
+    wait_until(
+        "last backup timestamp seconds",
+        lambda: value(service, "last_backup_timestamp_seconds") == made,
+    )
 
 
 @pytest.mark.process
@@ -190,7 +214,11 @@ async def test_a_database_that_is_away(counted, make_store, own_postgres):
     service = await asyncio.to_thread(counted, **options)
 
     def reaches(**expected):
-        until(lambda: all(value(service, name) == n for name, n in expected.items()))
+        wait_until(
+            "the expected values",
+            lambda: all(value(service, name) == n for name, n in expected.items()),
+            60,  # some calls wait for the database first
+        )
 
     await asyncio.to_thread(reaches, ready=1, store_notices_connected=1, store_writable=1)
     await asyncio.to_thread(own_postgres.stop, "immediate")
@@ -198,8 +226,12 @@ async def test_a_database_that_is_away(counted, make_store, own_postgres):
     await asyncio.to_thread(reaches, ready=0, store_notices_connected=0, store_writable=0)
 
     def counted_as():
-        until(lambda: value(service, "store_notices_lost_total") >= 1)
-        until(lambda: value(service, "store_errors_total", cause="refused") > 0)
+        wait_until(
+            "store notices lost total", lambda: value(service, "store_notices_lost_total") >= 1
+        )
+        wait_until(
+            "store errors total", lambda: value(service, "store_errors_total", cause="refused") > 0
+        )
 
     await asyncio.to_thread(counted_as)
     await asyncio.to_thread(own_postgres.start)
@@ -215,9 +247,15 @@ async def test_a_database_that_is_read_only(counted, make_store, own_postgres):
 
     def seen():
         # Open connections learn of a setting a little later.
-        until(lambda: service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503)
-        until(lambda: value(service, "store_writable") == 0)
-        until(lambda: value(service, "store_errors_total", cause="read-only") > 0)
+        wait_until(
+            "a refused write",
+            lambda: service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503,
+        )
+        wait_until("store writable", lambda: value(service, "store_writable") == 0)
+        wait_until(
+            "store errors total",
+            lambda: value(service, "store_errors_total", cause="read-only") > 0,
+        )
 
     await asyncio.to_thread(seen)
 
@@ -231,8 +269,10 @@ async def test_a_database_that_does_not_answer(counted, make_store, own_postgres
 
     def seen():
         assert service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503
-        until(lambda: value(service, "store_errors_total", cause="timeout") > 0)
-        until(lambda: value(service, "store_writable") == 0)
+        wait_until(
+            "store errors total", lambda: value(service, "store_errors_total", cause="timeout") > 0
+        )
+        wait_until("store writable", lambda: value(service, "store_writable") == 0)
 
     try:
         await asyncio.to_thread(seen)
