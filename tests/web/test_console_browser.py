@@ -570,6 +570,10 @@ async def test_health_moves_with_each_reading(signed_in):
     await expect(signed_in.get_by_role("img", name="p99: 5 ms, most 5")).to_be_visible()
     row = signed_in.get_by_role("table", name="Operations").get_by_role("row", name="sign")
     await expect(row).to_contain_text("5 ms")
+    for figure in ("Calls of sign", "Failed calls of sign", "p99 of sign"):
+        small = row.get_by_role("img", name=figure, exact=True)
+        # A second reading draws it on.
+        await expect(small.locator("polyline")).to_have_attribute("points", re.compile(r"\S+ \S+"))
     await expect(signed_in.get_by_role("row", name="connections 7")).to_be_visible()
     await expect(signed_in.get_by_role("cell", name="2027-01-15 08:00:00 UTC")).to_be_visible()
 

@@ -27,19 +27,27 @@ export function bars(summary, bins) {
 }
 
 /** A line over time; a value that is not known is a gap. */
-export function line(summary, values, least = 1) {
+export function line(summary, values) {
+  return figure(summary, lines(values));
+}
+
+/** A line over time for a cell of a table. */
+export function smallLine(summary, values) {
+  return picture(summary, lines(values), "small-line");
+}
+
+function lines(values) {
   const known = values.filter((value) => value !== null);
-  const most = Math.max(least, ...known);
+  const most = Math.max(1, ...known);
   const step = WIDTH / Math.max(1, values.length - 1);
   const runs = [[]];
   values.forEach((value, place) => {
     if (value === null) runs.push([]);
     else runs.at(-1).push(`${(place * step).toFixed(1)},${(HEIGHT - (value / most) * (HEIGHT - 4) - 2).toFixed(1)}`);
   });
-  const shapes = runs
+  return runs
     .filter((run) => run.length > 0)
     .map((run) => s("polyline", { points: run.join(" "), class: "line-of-values" }));
-  return figure(summary, shapes);
 }
 
 function figure(summary, shapes, first, last) {
@@ -47,12 +55,16 @@ function figure(summary, shapes, first, last) {
     "figure",
     {},
     h("figcaption", {}, summary),
-    s(
-      "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary },
-      s("line", { x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT, class: "axis" }),
-      shapes
-    ),
+    picture(summary, shapes),
     first && h("div", { class: "axis-labels quiet" }, h("span", {}, first), h("span", {}, last))
+  );
+}
+
+function picture(summary, shapes, style) {
+  return s(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary, class: style },
+    s("line", { x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT, class: "axis" }),
+    shapes
   );
 }

@@ -1,7 +1,7 @@
 // The page of the service's health: whether it is ready, and its calls, errors and times as they come.
 
 import { Problem } from "../api.js";
-import { line } from "../charts.js";
+import { line, smallLine } from "../charts.js";
 import { fill, foreign, h } from "../dom.js";
 import { helps, operations, parse, quantile, sums } from "../metrics.js";
 import { mayAuditAll, request, requestText } from "../session.js";
@@ -25,7 +25,7 @@ class Watch {
     Object.assign(this, { ready, figures, signal });
     this.reading = null;
     this.away = null; // the providers that do not answer, once it is ready
-    this.points = []; // calls a second, errors a second, p99 in milliseconds
+    this.points = []; // calls a second, errors a second, p99 in milliseconds: of all, and by operation
     this.readsMetrics = mayAuditAll();
     if (!this.readsMetrics) {
       fill(figures, remark("The figures of the service need a token with the scope audit for all profiles."));
@@ -111,15 +111,23 @@ class Watch {
     this.points.push({
       calls: rows.reduce((sum, row) => sum + row.calls, 0),
       errors: rows.reduce((sum, row) => sum + row.errors, 0),
-      p99: p99 === null ? null : p99 * 1000,
+      p99: milliseconds(p99),
+      operations: new Map(rows.map((row) => [row.operation, { ...row, p99: milliseconds(row.p99) }])),
     });
     this.points.splice(0, this.points.length - KEPT);
     fill(
       this.figures,
       h("div", { class: "charts" }, ["calls", "errors", "p99"].map((name) => this.picture(name))),
-      section("By operation", table("Operations", OPERATIONS, rows, "No call yet.")),
+      section("By operation", table("Operations", OPERATIONS, rows.map((row) => this.withPast(row)), "No call yet.")),
       gauges
     );
+  }
+
+  /** The row of an operation with small pictures of its figures. */
+  withPast(row) {
+    const past = (name, what) =>
+      smallLine(`${what} of ${row.operation}`, this.points.map(({ operations: of }) => of.get(row.operation)?.[name] ?? null));
+    return { ...row, past: { calls: past("calls", "Calls"), errors: past("errors", "Failed calls"), p99: past("p99", "p99") } };
   }
 
   picture(name) {
@@ -207,11 +215,16 @@ const GAUGES = [
 
 const OPERATIONS = [
   ["Operation", ({ operation }) => operation],
-  ["Calls a second", ({ calls }) => shown(calls)],
-  ["Failed a second", ({ errors }) => (errors > 0 ? badge(shown(errors), "bad") : "0")],
-  ["p99", ({ p99 }) => (p99 === null ? "no call" : p99 === Infinity ? "over 10 s" : `${shown(p99 * 1000)} ms`)],
+  ["Calls a second", ({ calls, past }) => [shown(calls), past.calls]],
+  ["Failed a second", ({ errors, past }) => [errors > 0 ? badge(shown(errors), "bad") : "0", past.errors]],
+  ["p99", ({ p99, past }) => [p99 === null ? "no call" : p99 === Infinity ? "over 10 s" : `${shown(p99 * 1000)} ms`, past.p99]],
   ["Calls in all", ({ total }) => shown(total)],
 ];
+
+/** A time in seconds as milliseconds, for a picture: 10 s stand for more, and null for no call. */
+function milliseconds(seconds) {
+  return seconds === null ? null : Math.min(seconds, 10) * 1000;
+}
 
 /** A time in seconds since the epoch, for people; 0 stands for none. */
 function moment(seconds) {
