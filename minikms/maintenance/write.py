@@ -77,7 +77,8 @@ class StoreWriter:
                         f"The key {record.kid} or an alias of it exists already."
                     ) from None
 
-        await self._database.write(profile, work)
+        # A key with a thousand aliases takes PostgreSQL seconds.
+        await self._database.write(profile, work, timeout=LONG_TIMEOUT)
 
     async def insert_last_uses(self, profile: str, entries: Mapping[str, bytes]) -> None:
         """Insert the last uses of a profile's keys."""
