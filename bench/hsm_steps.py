@@ -11,6 +11,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import click
 import uvloop
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from hsm import SoftHsm
+from pieces import microseconds
 from rows import MESSAGE
 
 from minikms.keys.provider_threads import Call, ProviderThreads
@@ -28,6 +30,8 @@ from minikms.plugin.registry import AlgorithmRegistry
 
 CALLS = 200
 ROUNDS = 20
+
+timed = partial(microseconds, calls=CALLS, rounds=ROUNDS)
 
 
 @click.command(help=__doc__)
@@ -70,13 +74,13 @@ def steps(algorithm: BoundSigner, provider: Any, callers: int) -> Iterator[tuple
     def sign() -> bytes:
         return algorithm.sign(key, MESSAGE, options)
 
-    yield "hash", microseconds(lambda: algorithm._software.prepare(MESSAGE, options))
-    yield "borrow a session", microseconds(borrow)
+    yield "hash", timed(lambda: algorithm._software.prepare(MESSAGE, options))
+    yield "borrow a session", timed(borrow)
     with provider._connection.session() as session:
         functions, where = session.module.functions, session.raw.handle
         handle = session.keys[key.key_id].handle
-        whole = microseconds(lambda: functions.sign(where, handle, key.key_id, call))
-        by_id = microseconds(lambda: functions._id_of(where, handle))
+        whole = timed(lambda: functions.sign(where, handle, key.key_id, call))
+        by_id = timed(lambda: functions._id_of(where, handle))
         [private] = session.raw.get_objects(
             {pkcs11.Attribute.ID: key.key_id, pkcs11.Attribute.SIGN: True}
         )
@@ -86,23 +90,12 @@ def steps(algorithm: BoundSigner, provider: Any, callers: int) -> Iterator[tuple
             "CKA_ID by python-pkcs11": lambda: private[pkcs11.Attribute.ID],
             "verify in software": lambda: schemes.verify(public, data, scheme, signature),
         }
-        others = {name: microseconds(work) for name, work in otherwise.items()}
+        others = {name: timed(work) for name, work in otherwise.items()}
     yield "C_SignInit and C_Sign", whole - by_id
     yield "read CKA_ID", by_id
-    yield "all, on one thread", microseconds(sign)
+    yield "all, on one thread", timed(sign)
     yield f"all, in threads, {callers} callers", run_in_threads(sign, callers)
     yield from others.items()
-
-
-def microseconds(work: Callable[[], object]) -> float:
-    """Processor time of a call, in the best of some rounds."""
-    rounds = []
-    for _ in range(ROUNDS):
-        begin = time.process_time()
-        for _ in range(CALLS):
-            work()
-        rounds.append((time.process_time() - begin) / CALLS * 1e6)
-    return min(rounds)
 
 
 def run_in_threads(work: Callable[[], object], callers: int) -> float:

@@ -213,15 +213,15 @@ async def turns(connections: list[Any], call: bytes) -> float:
     return min(rounds)
 
 
-def microseconds(work: Callable[[], object]) -> float:
+def microseconds(work: Callable[[], object], calls: int = CALLS, rounds: int = ROUNDS) -> float:
     """Processor time of a call, in the best of some rounds of many calls."""
-    rounds = []
-    for _ in range(ROUNDS):
+    times = []
+    for _ in range(rounds):
         begin = time.process_time()
-        for _ in range(CALLS):
+        for _ in range(calls):
             work()
-        rounds.append((time.process_time() - begin) / CALLS * 1e6)
-    return min(rounds)
+        times.append((time.process_time() - begin) / calls * 1e6)
+    return min(times)
 
 
 def rows_of(found: Pieces) -> list[tuple[str, ...]]:
