@@ -41,8 +41,7 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=parent is not None)
     with exit_on_startup_error():
-        if parent is None:  # a worker has the key from its parent
-            config = with_store_key(config)
+        config = with_store_key(config)
         with garbage.growing():
             app = create_service(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
