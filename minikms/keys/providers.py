@@ -44,11 +44,11 @@ _ELSEWHERE: Final = "It failed in another process, and is not tried again before
 class Fault:
     """A mark that a provider must not be tried again, which the processes of a service share.
 
-    Wrong PINs lock a token, so of several processes only one may try. The mark also stops a worker
-    that replaces a killed one, which a lock of the provider does not, such as that of
-    minikms_pkcs11; the lock also stops other services and commands. `file` is the descriptor of a
-    file that `new_table` (rates.py) has made, and the mark is the byte at `place` after the table;
-    without a file, there is only this process.
+    Wrong PINs lock a token, so of several processes only one may try. A provider's own lock, as
+    minikms_pkcs11 has one, stops other services and commands, but ends with its process. The mark
+    also stops a worker that replaces a killed one. `file` is the descriptor of a file that
+    `new_table` (rates.py) has made, and the mark is the byte at `place` after the table; without a
+    file, there is only this process.
     """
 
     def __init__(self, file: int, place: int) -> None:

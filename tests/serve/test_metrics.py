@@ -273,9 +273,8 @@ def test_keys_that_are_opened(counted):
         assert service.status("POST", "/key/generate", body) == 200
     for body in SIGN, SIGN, SIGN_WITH_OTHER:
         service.status("POST", "/sign", body)
-    wait_until(
-        "an opened key", lambda: service.metrics()[key("keys_opened_total")] == 1
-    )  # and stays open
+    # It stays open.
+    wait_until("an opened key", lambda: service.metrics()[key("keys_opened_total")] == 1)
 
 
 @pytest.mark.process
