@@ -230,7 +230,8 @@ class Connection:
     def _give_back(self, session: TokenSession) -> None:
         with self._pool_changed:
             self._idle.append(session)
-            self._pool_changed.notify()
+            if self._most_sessions is not None:
+                self._pool_changed.notify()
 
 
 def serial_of(token: Any) -> str:

@@ -76,7 +76,8 @@ class Module:
         finally:
             with self._changed:
                 self._calls -= 1
-                self._changed.notify_all()
+                if self._is_draining:
+                    self._changed.notify_all()
 
     def start(self, lost: int) -> None:
         """Initialise the library; if it is initialised, only if its epoch is `lost`.

@@ -20,8 +20,8 @@ from minikms.plugin import (
     UnsupportedOption,
 )
 from minikms_pkcs11.connection import REFUSALS, Connection, TokenSession
-from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, Kind, PublicKey
-from minikms_pkcs11.signing import normalized, signing, verify
+from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, Kind
+from minikms_pkcs11.signing import Halves, halves_of, normalized, signing, verify
 from minikms_pkcs11.uri import TokenUri
 
 # Of each session, some 2 KB for each key.
@@ -30,10 +30,10 @@ _SEARCHES: Final = 50  # of which each ends if another process destroys an objec
 
 
 class _KeyHandle(NamedTuple):
-    """The handle of a private key in a session, and the public key that the store has of it."""
+    """The handle of a private key in a session, and the halves of its signatures."""
 
     handle: int
-    public: PublicKey
+    halves: Halves | None
 
 
 class Pkcs11Provider(Provider):
@@ -92,7 +92,7 @@ class Pkcs11Provider(Provider):
                     session.raw.handle, known.handle, key.key_id, signing(data, scheme)
                 )
                 if signature is not None:
-                    return normalized(known.public, signature)
+                    return normalized(known.halves, signature)
             try:
                 return self._sign_first(session, key, data, scheme)
             except REFUSALS as error:
@@ -132,9 +132,9 @@ class Pkcs11Provider(Provider):
             session.require_sight()
             raise KeyUnreadable("The token does not have the key.")
         public: Any = ser.load_der_public_key(key.public)
-        private, call = found[0], signing(data, scheme)
+        private, call, halves = found[0], signing(data, scheme), halves_of(public)
         signature = normalized(
-            public,
+            halves,
             private.sign(call.data, mechanism=call.mechanism, mechanism_param=call.parameter),
         )
         try:
@@ -143,7 +143,7 @@ class Pkcs11Provider(Provider):
             raise KeyUnreadable("The token signs with another key.") from None
         if len(session.keys) >= _MOST_HANDLES:
             del session.keys[next(iter(session.keys))]
-        session.keys[key.key_id] = _KeyHandle(private.handle, public)
+        session.keys[key.key_id] = _KeyHandle(private.handle, halves)
         return signature
 
 

@@ -59,17 +59,34 @@ def signing(data: bytes, scheme: Scheme) -> Signing:
             return Signing(Mechanism.RSA_PKCS_PSS, (*hash_and_mgf, scheme.salt_length), data)
 
 
-def normalized(public: PublicKey, signature: bytes) -> bytes:
-    """The signature, of ECDSA with halves as long as the field, and on secp256k1 with a low s.
+class Halves(NamedTuple):
+    """The halves of an ECDSA signature: their size in bytes, and the highest s that is returned."""
 
-    PKCS #11 lets a token leave out leading zeros of both halves. Verifiers such as libsecp256k1
-    refuse a high s.
+    size: int
+    highest: bytes | None
+
+
+def halves_of(public: PublicKey) -> Halves | None:
+    """The halves of a key's signatures; None if they have none.
+
+    Verifiers such as libsecp256k1 refuse a high s.
     """
     if not isinstance(public, ec.EllipticCurvePublicKey):
+        return None
+    highest = _HALF_OF_K256 if isinstance(public.curve, ec.SECP256K1) else None
+    return Halves((public.key_size + 7) // 8, highest)
+
+
+def normalized(halves: Halves | None, signature: bytes) -> bytes:
+    """The signature, with halves as long as the field and without a high s, if it has halves.
+
+    PKCS #11 lets a token leave out leading zeros of both halves.
+    """
+    if halves is None:
         return signature
-    size, half = (public.key_size + 7) // 8, len(signature) // 2
+    size, half = halves.size, len(signature) // 2
     s = signature[half:].rjust(size, b"\0")
-    if isinstance(public.curve, ec.SECP256K1) and s > _HALF_OF_K256:
+    if halves.highest is not None and s > halves.highest:
         s = (_K256_ORDER - int.from_bytes(s, "big")).to_bytes(size, "big")
     return signature[:half].rjust(size, b"\0") + s
 
