@@ -58,6 +58,32 @@ async def test_a_call_that_takes_too_long_is_left(opened):
     await until("its end", lambda: not opened._calls)
 
 
+@pytest.mark.parametrize(("quick", "threads"), [(LONG, 1), (0, 4)], ids=["quick", "slow"])
+async def test_quick_calls_share_a_thread(opened, monkeypatch, quick, threads):
+    limits = {"_QUICK": quick, "_SLOW": 1, "_TURN": LONG, "_PATIENCE": LONG}
+    for name, value in limits.items():
+        monkeypatch.setattr(provider_threads, name, value)
+    meeting = threading.Barrier(threads)
+
+    def work():
+        meeting.wait(LONG)
+        return threading.get_ident()
+
+    assert await opened.run(lambda: 1) == 1
+    found = await asyncio.gather(*(opened.run(work) for _ in range(4)))
+    assert len(set(found)) == threads
+
+
+async def test_no_call_waits_long_for_the_thread_of_a_slow_one(opened, monkeypatch):
+    monkeypatch.setattr(provider_threads, "_SLOW", LONG)  # all are taken for quick ones
+    go_on = threading.Event()
+    slow = asyncio.create_task(opened.run(go_on.wait))
+    assert await asyncio.gather(*(opened.run(lambda: 1) for _ in range(3))) == [1, 1, 1]
+    assert not slow.done()
+    go_on.set()
+    assert await slow
+
+
 async def test_making_a_key_may_take_longer(opened, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr(providers, "_MAKING", LONG / SHORT)
