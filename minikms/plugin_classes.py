@@ -10,24 +10,45 @@ from minikms.startup_errors import PluginError, one_line
 PluginT = TypeVar("PluginT", bound=ABC)
 
 
-def load_class(entry: EntryPoint, base: type[PluginT], where: str) -> type[PluginT]:
+def load_class(
+    entry: EntryPoint,
+    base: type[PluginT],
+    where: str,
+    *,
+    api_version: int | None = None,
+    advice: str = "",
+) -> type[PluginT]:
     """Load a subclass of `base` without abstract methods; raises PluginError for anything else.
 
-    `where` names the entry point, and begins the sentence of the error.
+    `where` names the entry point and begins the sentence of the error; `advice` ends it. A class
+    that is for a later `api_version` than this one is refused too, if it is given.
     """
+
+    def refusal(fault: str) -> PluginError:
+        return PluginError(f"{where} {fault}{advice}.")
+
     try:
         loaded = entry.load()
     except Exception as exc:
-        raise PluginError(f"{where} cannot be loaded: {one_line(exc)}.") from exc
+        # Any error of a plugin's module stops the start; the cause is kept for a debugger.
+        raise refusal(f"cannot be imported: {one_line(exc)}") from exc
     if not (inspect.isclass(loaded) and issubclass(loaded, base)):
-        raise PluginError(f"{where} is not a subclass of {base.__name__}.")
+        raise refusal(f"is not a subclass of {base.__name__}")
+    # Before its methods are looked at: a later version has others.
+    if api_version is not None and (states := getattr(loaded, "api_version", 0)) > api_version:
+        raise refusal(
+            f"is for version {states} of minikms.plugin, and this service has version "
+            f"{api_version}: update Mini KMS"
+        )
     if inspect.isabstract(loaded):
         missing = ", ".join(sorted(loaded.__abstractmethods__))
-        raise PluginError(f"{where} lacks: {missing}.")
+        raise refusal(f"lacks: {missing}")
     return loaded
 
 
-def class_named(group: str, name: str, base: type[PluginT]) -> type[PluginT] | None:
+def class_named(
+    group: str, name: str, base: type[PluginT], *, api_version: int | None = None
+) -> type[PluginT] | None:
     """Load the class of the entry point of this name; None if no installed package has one.
 
     Raises PluginError as `load_class` does, and if two packages have one.
@@ -36,4 +57,6 @@ def class_named(group: str, name: str, base: type[PluginT]) -> type[PluginT] | N
     kind = base.__name__.lower()
     if len(found) > 1:
         raise PluginError(f"Two installed packages have a {kind} {name}.")
-    return load_class(found[0], base, f"The {kind} {name}") if found else None
+    if not found:
+        return None
+    return load_class(found[0], base, f"The {kind} {name}", api_version=api_version)

@@ -8,7 +8,7 @@ from minikms.plugin.protocol import API_VERSION
 from minikms.plugin.provider import Provider
 from minikms.plugin_classes import class_named
 from minikms.records import MAX_PROVIDER
-from minikms.startup_errors import PluginError, ProviderError
+from minikms.startup_errors import ProviderError
 
 GROUP: Final = "minikms.providers"
 
@@ -36,15 +36,10 @@ def make_providers(options: Iterable[str]) -> Mapping[str, Provider]:
 
 def _make(name: str, uri: str) -> Provider:
     scheme = uri.partition(":")[0]
-    kind = class_named(GROUP, scheme, Provider)
+    kind = class_named(GROUP, scheme, Provider, api_version=API_VERSION)
     if kind is None:
         raise ProviderError(
             f"The provider {name!r} has a URI whose scheme no installed package takes."
-        )
-    if kind.api_version > API_VERSION:
-        raise PluginError(
-            f"The provider {scheme} is for version {kind.api_version} of minikms.plugin, and this "
-            f"service has version {API_VERSION}: update Mini KMS."
         )
     try:
         return kind(uri)

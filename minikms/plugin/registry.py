@@ -1,9 +1,8 @@
 """The algorithms by name. No other module reads their entry points."""
 
 import copy
-import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, NamedTuple, Self
@@ -13,6 +12,7 @@ from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm, Unsup
 from minikms.plugin.bound import BoundSigner, bound_to
 from minikms.plugin.protocol import API_VERSION, KeyAlgorithm, Mac, Signer
 from minikms.plugin.provider import Provider, ProviderSigner
+from minikms.plugin_classes import load_class
 from minikms.records import KeyRecord
 from minikms.startup_errors import PluginError, one_line
 
@@ -177,10 +177,7 @@ class AlgorithmRegistry:
         return list(dict.fromkeys(made))
 
     def _add(self, entry: EntryPoint, origin: _Origin) -> None:
-        def refusal(fault: str) -> PluginError:
-            return PluginError(f"The {origin} {fault}; to start without it: {origin.way_out}.")
-
-        algorithm = _load(entry, refusal)
+        algorithm = _load(entry, origin)
         for name in dict.fromkeys(map(_normalize, (algorithm.name, *algorithm.aliases))):
             if name in self._by_name:
                 raise _clash(origin, self._stated_by[name], "has the name", repr(name))
@@ -250,24 +247,16 @@ def _normalize(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _load(entry: EntryPoint, refusal: Callable[[str], PluginError]) -> KeyAlgorithm[Any]:
+def _load(entry: EntryPoint, origin: _Origin) -> KeyAlgorithm[Any]:
+    """Make an algorithm of its class; raises PluginError, which says how to start without it."""
+    where, advice = f"The {origin}", f"; to start without it: {origin.way_out}"
+    kind = load_class(entry, KeyAlgorithm, where, api_version=API_VERSION, advice=advice)
+
+    def refusal(fault: str) -> PluginError:
+        return PluginError(f"{where} {fault}{advice}.")
+
     try:
-        loaded = entry.load()
-    except Exception as exc:
-        # Any error of a plugin's module stops the start; the cause is kept for a debugger.
-        raise refusal(f"cannot be imported: {one_line(exc)}") from exc
-    if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
-        raise refusal("is not a subclass of KeyAlgorithm")
-    if loaded.api_version > API_VERSION:
-        raise refusal(
-            f"is for version {loaded.api_version} of minikms.plugin, and this service has version "
-            f"{API_VERSION}: update Mini KMS"
-        )
-    if inspect.isabstract(loaded):
-        missing = ", ".join(sorted(loaded.__abstractmethods__))
-        raise refusal(f"lacks: {missing}")
-    try:
-        algorithm = loaded()
+        algorithm = kind()
     except Exception as exc:
         raise refusal(f"cannot be made: {one_line(exc)}") from exc
     absent = [fact for fact in ("name", "kty") if not getattr(algorithm, fact, None)]

@@ -14,7 +14,7 @@ from minikms.startup_errors import PluginError
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ("import nothing_of_this_name", "cannot be loaded: ModuleNotFoundError"),
+        ("import nothing_of_this_name", "cannot be imported: ModuleNotFoundError"),
         ("class Mine: pass", "is not a subclass of Door"),
         ("from minikms.doors import Door\nclass Mine(Door): pass", "lacks: answer"),
         (

@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from minikms import plugin_classes
+from minikms.plugin import API_VERSION, Provider
 from minikms.plugin.providers import make_providers
 from minikms.seals.registry import make_seal
 from minikms.startup_errors import PluginError
@@ -24,7 +25,7 @@ def installed(monkeypatch):
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        (["nothing_of_this_name:Mine"], "cannot be loaded: ModuleNotFoundError"),
+        (["nothing_of_this_name:Mine"], "cannot be imported: ModuleNotFoundError"),
         (["json:dumps"], "is not a subclass of "),
         (["minikms.seals.seal:Seal", "minikms.seals.seal:Seal"], "Two installed packages have a "),
     ],
@@ -53,3 +54,15 @@ def test_a_class_that_lacks_methods_names_them(installed, make, value, lacks):
     installed(value)
     with pytest.raises(PluginError, match=f"lacks: .*{lacks}"):
         make("mine:x")
+
+
+class OfLaterVersion(Provider):
+    """A provider for a version that may ask for other methods than those it lacks here."""
+
+    api_version = API_VERSION + 1
+
+
+def test_a_provider_for_a_later_version_says_to_update(installed):
+    installed(f"{__name__}:OfLaterVersion")
+    with pytest.raises(PluginError, match="update Mini KMS"):
+        make_providers(["hsm=mine:x"])
