@@ -9,10 +9,12 @@ from aiohttp import web
 
 _BODY: Final = b"{}"
 _WAITING: Final = "/waiting"
+_WAITING_LONG: Final = "/waiting-long"
 _AT_ONCE: Final = "/at-once"
 # More than aiohttp lets wait: requests that are not taken out of its count end there.
 _CALLS: Final = 40
 _LONGEST: Final = 5.0  # seconds
+_LONG: Final = 0.03  # seconds, after which aiohttp's task goes on with a call (request_batches.py)
 
 
 class _Memory(asyncio.Transport):
@@ -44,12 +46,17 @@ async def fault(make_server: Callable[[web.Server, web.Application], web.Server]
         await asyncio.sleep(0)
         return _BODY
 
+    async def wait_long(request: web.Request) -> Any:
+        await asyncio.sleep(_LONG)
+        return _BODY
+
     async def answer(request: web.Request) -> Any:
         if not getattr(request.protocol, "batched", False):
             raise RuntimeError("a request was not started in a batch")
         return _BODY
 
     app.router.add_post(_WAITING, wait)
+    app.router.add_post(_WAITING_LONG, wait_long)
     app.router.add_post(_AT_ONCE, answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -61,7 +68,7 @@ async def fault(make_server: Callable[[web.Server, web.Application], web.Server]
         connection.connection_made(transport)
         try:
             async with asyncio.timeout(_LONGEST):
-                for path in (_WAITING, *[_AT_ONCE] * _CALLS, _WAITING):
+                for path in (_WAITING, _WAITING_LONG, *[_AT_ONCE] * _CALLS, _WAITING):
                     await _call(connection, transport, path)
         finally:
             connection.connection_lost(None)
