@@ -8,7 +8,7 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -74,8 +74,9 @@ class Call(Generic[ResultT]):
             self.outcome.exception()  # nobody has to ask for it
 
 
-# A call that was made, its result and its failure.
-_Made: TypeAlias = tuple[Call[Any], Any, BaseException | None]
+# The calls that a thread has made in its turn and that have not ended on the event loop yet, each
+# with its result and its failure.
+_Turn: TypeAlias = deque[tuple[Call[Any], Any, BaseException | None]]
 
 
 class ProviderThreads:
@@ -88,9 +89,8 @@ class ProviderThreads:
     def __init__(self, name: str) -> None:
         self._name = name
         self._waiting = deque[Call[Any]]()
-        self._turns = SimpleQueue[object]()
-        self._turn: object = None  # the last one, until it has ended or takes too long
-        self._timer: asyncio.TimerHandle | None = None
+        self._turns = SimpleQueue[_Turn | None]()
+        self._turn: _Turn | None = None  # the last one, until it has ended or takes too long
         self._slow = _SLOW  # calls in a row of which none was quick
         self._are_started = False
 
@@ -114,14 +114,13 @@ class ProviderThreads:
 
     def _begin(self) -> None:
         """Have a thread make calls that wait."""
-        self._turn = turn = object()
+        self._turn = turn = _Turn()
         self._turns.put(turn)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._leave, turn)
+        asyncio.get_running_loop().call_later(_PATIENCE, self._leave, turn)
 
-    def _leave(self, turn: object) -> None:
-        """Have other threads make the calls that wait for a turn."""
+    def _leave(self, turn: _Turn) -> None:
+        """End what a turn has made by now, and have other threads make the calls that wait."""
+        _end_calls(turn)
         if turn is self._turn:
             self._turn, self._slow = None, _SLOW
             for _ in range(len(self._waiting)):
@@ -129,16 +128,16 @@ class ProviderThreads:
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while (turn := self._turns.get()) is not None:
-            made: list[_Made] = []
             quickest, begun = _QUICK, time.perf_counter()
-            until, now = begun + _TURN, begun
+            until, now, number = begun + _TURN, begun, 0
             while now < until and (call := self._next()) is not None:
-                made.append((call, *call.make()))
+                number += 1
+                turn.append((call, *call.make()))
                 begun, now = now, time.perf_counter()
                 quickest = min(quickest, now - begun)
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._end, turn, made, quickest < _QUICK)
-            del call, made  # what was signed does not stay in memory
+                loop.call_soon_threadsafe(self._end, turn, number, quickest < _QUICK)
+            del call, turn  # what was signed does not stay in memory
 
     def _next(self) -> Call[Any] | None:
         try:
@@ -146,12 +145,17 @@ class ProviderThreads:
         except IndexError:  # another thread was first
             return None
 
-    def _end(self, turn: object, made: Sequence[_Made], is_quick: bool) -> None:
-        """End the calls that a thread has made in its turn, on the event loop."""
-        self._slow = 0 if is_quick else self._slow + len(made)
+    def _end(self, turn: _Turn, number: int, is_quick: bool) -> None:
+        """End a turn in which a thread has made a number of calls, on the event loop."""
+        self._slow = 0 if is_quick else self._slow + number
         if turn is self._turn:
             self._turn = None
             if self._waiting:
                 self._begin()
-        for call, result, failure in made:
-            call.ended(call, result, failure)
+        _end_calls(turn)
+
+
+def _end_calls(turn: _Turn) -> None:
+    while turn:
+        call, result, failure = turn.popleft()
+        call.ended(call, result, failure)

@@ -84,6 +84,17 @@ async def test_no_call_waits_long_for_the_thread_of_a_slow_one(opened, monkeypat
     assert await slow
 
 
+async def test_a_call_that_was_made_does_not_wait_for_a_slow_one(opened, monkeypatch):
+    for name in ("_SLOW", "_TURN"):
+        monkeypatch.setattr(provider_threads, name, LONG)
+    go_on = threading.Event()
+    quick, slow = (asyncio.create_task(opened.run(work)) for work in (lambda: 1, go_on.wait))
+    assert await quick == 1
+    assert not slow.done()
+    go_on.set()
+    assert await slow
+
+
 async def test_making_a_key_may_take_longer(opened, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr(providers, "_MAKING", LONG / SHORT)
