@@ -2,6 +2,7 @@
 
 import inspect
 from abc import ABC
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
@@ -13,20 +14,15 @@ PluginT = TypeVar("PluginT", bound=ABC)
 def load_class(
     entry: EntryPoint,
     base: type[PluginT],
-    where: str,
+    refusal: Callable[[str], PluginError],
     *,
     api_version: int | None = None,
-    advice: str = "",
 ) -> type[PluginT]:
     """Load a subclass of `base` without abstract methods; raises PluginError for anything else.
 
-    `where` names the entry point and begins the sentence of the error; `advice` ends it. A class
-    that is for a later `api_version` than this one is refused too, if it is given.
+    `refusal` makes the error of a fault: it names the entry point. A class that is for a later
+    `api_version` than this one is refused too, if it is given.
     """
-
-    def refusal(fault: str) -> PluginError:
-        return PluginError(f"{where} {fault}{advice}.")
-
     try:
         loaded = entry.load()
     except Exception as exc:
@@ -59,4 +55,8 @@ def class_named(
         raise PluginError(f"Two installed packages have a {kind} {name}.")
     if not found:
         return None
-    return load_class(found[0], base, f"The {kind} {name}", api_version=api_version)
+
+    def refusal(fault: str) -> PluginError:
+        return PluginError(f"The {kind} {name} {fault}.")
+
+    return load_class(found[0], base, refusal, api_version=api_version)

@@ -47,20 +47,23 @@ def make_door(door: type[Door], options: Mapping[str, str], registry: AlgorithmR
 
 
 def _load(entry: EntryPoint, where: str) -> type[Door]:
-    loaded = load_class(entry, Door, where)
+    def refusal(fault: str) -> PluginError:
+        return PluginError(f"{where} {fault}.")
+
+    loaded = load_class(entry, Door, refusal)
     absent = [fact for fact in _FACTS if not getattr(loaded, fact, None)]
     if absent:
-        raise PluginError(f"{where} does not state: {', '.join(absent)}.")
+        raise refusal(f"does not state: {', '.join(absent)}")
     if not _NAME.fullmatch(loaded.name):
-        raise PluginError(f"{where} has a name with other characters than a-z and 0-9.")
+        raise refusal("has a name with other characters than a-z and 0-9")
     prefixes: object = loaded.alias_prefixes
     if not (
         isinstance(prefixes, tuple) and all(isinstance(each, str) and each for each in prefixes)
     ):
-        raise PluginError(f"{where} has alias_prefixes other than a tuple of strings.")
+        raise refusal("has alias_prefixes other than a tuple of strings")
     names = [*_EVERY, *(option.name for option in loaded.options)]
     wrong = {name for name in names if names.count(name) > 1 or not _OPTION.fullmatch(name)}
     if wrong:
         shown = ", ".join(map(repr, sorted(wrong)))
-        raise PluginError(f"{where} has options with forbidden or repeated names: {shown}.")
+        raise refusal(f"has options with forbidden or repeated names: {shown}")
     return loaded

@@ -249,12 +249,11 @@ def _normalize(name: str) -> str:
 
 def _load(entry: EntryPoint, origin: _Origin) -> KeyAlgorithm[Any]:
     """Make an algorithm of its class; raises PluginError, which says how to start without it."""
-    where, advice = f"The {origin}", f"; to start without it: {origin.way_out}"
-    kind = load_class(entry, KeyAlgorithm, where, api_version=API_VERSION, advice=advice)
 
     def refusal(fault: str) -> PluginError:
-        return PluginError(f"{where} {fault}{advice}.")
+        return PluginError(f"The {origin} {fault}; to start without it: {origin.way_out}.")
 
+    kind = load_class(entry, KeyAlgorithm, refusal, api_version=API_VERSION)
     try:
         algorithm = kind()
     except Exception as exc:
