@@ -131,9 +131,13 @@ class KmsServer(web.Server):
         self._giving_back = None
         self._loop.run_in_executor(None, memory.give_back)
 
+    def hand_over(self) -> None:
+        """Let aiohttp's tasks go on with the calls that wait."""
+        self._batch.hand_over()
+
     def pre_shutdown(self) -> None:
         """Let each connection end after its answer."""
-        self._batch.hand_over()
+        self.hand_over()
         super().pre_shutdown()
 
     async def shutdown(self, timeout: float | None = None) -> None:

@@ -9,12 +9,11 @@ from aiohttp import web
 
 _BODY: Final = b"{}"
 _WAITING: Final = "/waiting"
-_WAITING_LONG: Final = "/waiting-long"
+_HANDED_OVER: Final = "/handed-over"
 _AT_ONCE: Final = "/at-once"
 # More than aiohttp lets wait: requests that are not taken out of its count end there.
 _CALLS: Final = 40
 _LONGEST: Final = 5.0  # seconds
-_LONG: Final = 0.03  # seconds, after which aiohttp's task goes on with a call (request_batches.py)
 
 
 class _Memory(asyncio.Transport):
@@ -35,10 +34,10 @@ class _Memory(asyncio.Transport):
         self.closed = True
 
 
-async def fault(make_server: Callable[[web.Server, web.Application], web.Server]) -> str:
+async def fault(make_server: Callable[[web.Server, web.Application], Any]) -> str:
     """Describe the fault, with the version of aiohttp; empty if all calls are answered.
 
-    `make_server` makes a server that starts requests in batches, from one of aiohttp's.
+    `make_server` makes a `KmsServer` that starts requests in batches, from one of aiohttp's.
     """
     app = web.Application()
 
@@ -46,8 +45,10 @@ async def fault(make_server: Callable[[web.Server, web.Application], web.Server]
         await asyncio.sleep(0)
         return _BODY
 
-    async def wait_long(request: web.Request) -> Any:
-        await asyncio.sleep(_LONG)
+    async def hand_over(request: web.Request) -> Any:
+        await asyncio.sleep(0)  # until the call counts as one that waits
+        server.hand_over()
+        await asyncio.sleep(0)
         return _BODY
 
     async def answer(request: web.Request) -> Any:
@@ -56,7 +57,7 @@ async def fault(make_server: Callable[[web.Server, web.Application], web.Server]
         return _BODY
 
     app.router.add_post(_WAITING, wait)
-    app.router.add_post(_WAITING_LONG, wait_long)
+    app.router.add_post(_HANDED_OVER, hand_over)
     app.router.add_post(_AT_ONCE, answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -64,11 +65,12 @@ async def fault(make_server: Callable[[web.Server, web.Application], web.Server]
     try:
         if runner.server is None:
             return "aiohttp makes no server"
-        connection = make_server(runner.server, app)()
+        server = make_server(runner.server, app)
+        connection = server()
         connection.connection_made(transport)
         try:
             async with asyncio.timeout(_LONGEST):
-                for path in (_WAITING, _WAITING_LONG, *[_AT_ONCE] * _CALLS, _WAITING):
+                for path in (_WAITING, _HANDED_OVER, *[_AT_ONCE] * _CALLS, _WAITING):
                     await _call(connection, transport, path)
         finally:
             connection.connection_lost(None)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web_protocol
 
 from minikms.config import Config
-from minikms.http import request_batches
+from minikms.http import request_batches, trial
 from minikms.serve.assembly import create_service
 from minikms.web.metrics import Metrics
 
@@ -118,7 +118,9 @@ async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, cap
         raise AttributeError("message_consumed")
 
     monkeypatch.setattr(request_batches.BatchedRequestHandler, name, fail)
+    monkeypatch.setattr(trial, "_LONGEST", 0.5)  # that it waits for an answer
     [connection] = await begin()
+    assert "does not answer in batches" in caplog.text
     caplog.clear()
     for _ in range(3):
         assert (await connection.call("POST", "/sign", SIGN, JSON)).status == 200
