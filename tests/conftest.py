@@ -19,6 +19,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
+from entry_points import share_entry_points
 from in_process import KmsTestServer
 from loop import Loop
 from postgres import Postgres
@@ -101,6 +102,7 @@ take_error_codes()
 
 # Before a module of tests makes keys.
 share_rsa_keys(pytest.MonkeyPatch())
+share_entry_points(pytest.MonkeyPatch())
 
 
 @pytest.fixture(scope="session", autouse=True)
