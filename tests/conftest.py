@@ -102,6 +102,7 @@ take_error_codes()
 
 # Before a module of tests makes keys.
 share_rsa_keys(pytest.MonkeyPatch())
+
 share_entry_points(pytest.MonkeyPatch())
 
 
