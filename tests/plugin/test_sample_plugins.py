@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +17,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from environments import environment
 
 from minikms.encodings import b64url, b64url_decode
 
@@ -54,17 +54,8 @@ def fresh(tmp_path_factory):
     shutil.copytree(ROOT / "minikms", service / "minikms", ignore=UNBUILT)
     for plugin in plugins:
         shutil.copytree(ROOT / "tests" / plugin.name, plugin, ignore=UNBUILT)
-    uv = shutil.which("uv")  # builds and installs as pip does, in a fifth of its processor time
-    venv.create(root / "venv", with_pip=not uv)
-    scripts = root / "venv" / "bin"
-    done = run(
-        *([uv, "pip"] if uv else [scripts / "pip"]),
-        *("install", str(service), *(f"{one}[test]" for one in plugins)),
-        cwd=root,
-        VIRTUAL_ENV=str(root / "venv"),
-    )
-    assert done.returncode == 0, done.stderr
-    return scripts
+    extended = [f"{each}[test]" for each in plugins]
+    return environment(root / "venv", str(service), *extended).parent
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from encoded import b64
+from environments import environment
 
 # The first installs ACA-Py.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -58,17 +59,9 @@ class Agent:
 
 @pytest.fixture
 async def agent(tmp_path):
-    folder = tmp_path / "acapy"
-    uv = shutil.which("uv")  # installs as pip does, in a tenth of its processor time
-    without = ["--without-pip"] if uv else []
-    status, output = await run(await find_python(), "-m", "venv", *without, folder)
-    assert status == 0, output
-    pip = [uv, "pip"] if uv else [folder / "bin" / "pip"]
-    into = ["--python", folder / "bin" / "python"] if uv else []
-    status, output = await run(*pip, "install", "-q", "--no-deps", *into, *PACKAGES)
-    assert status == 0, output
+    python = environment(tmp_path / "acapy", "--no-deps", *PACKAGES, python=await find_python())
     process = await asyncio.create_subprocess_exec(
-        *(folder / "bin" / "python", "-W", "ignore", Path(__file__).with_name("acapy_didcomm.py")),
+        *(python, "-W", "ignore", Path(__file__).with_name("acapy_didcomm.py")),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 20,
