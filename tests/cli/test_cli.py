@@ -242,6 +242,7 @@ def test_commands_besides_serve_do_not_import_the_web():
 
 
 @pytest.mark.process
+@pytest.mark.timeout(120)  # it waits for 26 s besides the start
 @pytest.mark.skipif(not FAKETIME, reason="faketime is missing: apt-get install faketime")
 def test_keys_in_memory_outlive_a_connection(serve):
     # Askar's pool closes one that is half an hour old. Once the service has started, a minute takes

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from problems import refused
-from waiting import until
+from waiting import until, waiting_for
 
 FAULT = """
 CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS
@@ -49,7 +49,10 @@ async def test_a_commit_that_hangs(client, generate, own_postgres, outcome):
     await generate()  # so that Askar knows the profile, which it locks by itself once
     own_postgres.set("synchronous_standby_names", "nobody")
     first = hangs("first")
-    await until("a commit that hangs", lambda: own_postgres.execute(COMMITTING) == "1\n")
+    # In a thread: the service is in this process, and must see the others before the first ends.
+    async with waiting_for("a commit that hangs"):
+        while await asyncio.to_thread(own_postgres.execute, COMMITTING) != "1\n":
+            pass
     others = [hangs(f"other-{number}") for number in range(5)]
     assert await first == "unknown"
     assert set(await asyncio.gather(*others)) == {"not done"}
