@@ -2,8 +2,11 @@
 
 import datetime
 import importlib.util
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,35 @@ def test_an_unknown_heading_is_refused(script, checkout):
     (checkout / "changes/other.md").write_text("### Other\n\n- An item.\n", "utf-8")
     with pytest.raises(SystemExit, match=r"other\.md"):
         script.prepare(checkout, "9.8.7", TODAY)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)  # builds a package and installs it, with the tool that writes the bill
+@pytest.mark.skipif(not shutil.which("uv"), reason="needs uv: pip install uv")
+@pytest.mark.parametrize(
+    ("folder", "name", "extras", "part"),
+    [
+        (".", "minikms-server", "postgres", "asyncpg"),
+        ("clients/python", "minikms-client", "cli", "click"),
+    ],
+)
+def test_a_bill_of_materials_describes_its_package(tmp_path, folder, name, extras, part):
+    version = re.search(r"^version = (.*)$", (ROOT / "setup.cfg").read_text("utf-8"), re.MULTILINE)[
+        1
+    ]
+    source, bill = tmp_path / "source", tmp_path / "bill.json"
+    unbuilt = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "node_modules")
+    shutil.copytree(ROOT, source, ignore=unbuilt)
+    build = ["uv", "build", "--quiet", "--wheel", "--out-dir", tmp_path, source / folder]
+    subprocess.run(build, check=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    script = [sys.executable, ROOT / "deploy/bill_of_materials.py", f"{wheel}[{extras}]", bill]
+    subprocess.run(script, check=True)
+    found = json.loads(bill.read_text("utf-8"))
+    described = found["metadata"]["component"]
+    assert (described["name"], described["version"]) == (name, version)
+    names = {each["name"] for each in found["components"]}
+    assert part in names
+    assert name not in names
+    of_package = next(each for each in found["dependencies"] if each["ref"] == described["bom-ref"])
+    assert any(each.startswith(f"{part}==") for each in of_package["dependsOn"])
