@@ -67,6 +67,32 @@ def test_table_of_problems_is_that_of_the_errors():
     assert sorted(rows) == sorted((error.slug, str(error.status)) for error in error_classes())
 
 
+# Problems that http-api.md and operations.md give once, for the calls that may answer them.
+OF_ANY_CALL = {"profile-not-found", "store-unavailable"}
+OF_OPERATIONS = set(
+    re.findall(
+        r"`([a-z-]+)`",
+        (ROOT / "docs/reference/operations.md").read_text("utf-8").partition("\n## ")[0],
+    )
+)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_each_problem_of_a_call_is_in_its_section(route):
+    """Or on the page of operations, if its own page refers to it."""
+    for path in (*(ROOT / "docs/reference").glob("*.md"), ROOT / "docs/http-api.md"):
+        page = path.read_text("utf-8")
+        section = re.search(
+            rf"^###? `{re.escape(shown(route))}`$.*?(?=^##|\Z)", page, re.DOTALL | re.MULTILINE
+        )
+        if section:
+            break
+    known = OF_ANY_CALL | set(re.findall(r"`([a-z-]+)`", section[0]))
+    if path.stem == "operations" or "(operations.md#operations) apply" in page:
+        known |= OF_OPERATIONS
+    assert {error.slug for error in route.problems} <= known
+
+
 def built_in(kind):
     for entry in AlgorithmRegistry.from_installed():
         if entry.source == "minikms-server" and isinstance(entry.algorithm, kind):
