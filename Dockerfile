@@ -15,7 +15,8 @@ FROM scratch
 COPY --from=build /image /
 COPY deploy/health.py /health.py
 # Docker lets any user bind a port below 1024 (net.ipv4.ip_unprivileged_port_start=0).
-ENV PATH=/opt/minikms/bin MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80 MINIKMS_AWS_HOST=0.0.0.0
+ENV PATH=/opt/minikms/bin MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80
+ENV MINIKMS_AWS_HOST=0.0.0.0 MINIKMS_VAULT_HOST=0.0.0.0 MINIKMS_EUDIPLO_HOST=0.0.0.0
 USER 999
 # Keys, where they are kept: relative names in options are names in here.
 WORKDIR /data

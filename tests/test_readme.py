@@ -16,6 +16,7 @@ from contenders import CONTENDERS
 from pasted import ROOT, Block, blocks, environment, paste, section
 from report import README_LINES
 
+from minikms.doors.registry import installed_doors
 from minikms.plugin.registry import AlgorithmRegistry
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -79,7 +80,7 @@ def test_a_persistent_store_and_its_backup_as_operations_shows_them(tmp_path):
 def in_containers(block):
     """For each `docker run` of a block the variables and the arguments that the service gets."""
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
-    words = shlex.split(re.search(r"^ENV (.*)$", dockerfile, re.MULTILINE)[1])
+    words = shlex.split(" ".join(re.findall(r"^ENV (.*)$", dockerfile, re.MULTILINE)))
     image = dict(word.split("=", 1) for word in words)
     (folder,) = re.findall(r"^WORKDIR (/data)$", dockerfile, re.MULTILINE)
     assert f"VOLUME {folder}" in dockerfile
@@ -109,7 +110,9 @@ async def test_containers_serve_as_shown(tmp_path):
     program = Path(sys.executable).with_name("minikms")
     ((memory, serve),) = in_containers(MEMORY)
     assert serve == ["serve"]
-    assert memory.keys() == {"MINIKMS_HOST", "MINIKMS_PORT", "MINIKMS_AWS_HOST"}
+    doors = [name.upper() for name in installed_doors()]
+    hosts = {f"MINIKMS_{name}_HOST" for name in doors}
+    assert memory.keys() == {"MINIKMS_PORT", "MINIKMS_HOST", *hosts}
 
     init, (variables, arguments) = in_containers(keep)
     subprocess.run(
@@ -117,7 +120,7 @@ async def test_containers_serve_as_shown(tmp_path):
     )
     (shown,) = re.findall(r"^docker cp kms:/data/(\S+) - \| tar -xO$", keep, re.MULTILINE)
     token = (tmp_path / shown).read_text().strip()
-    free = variables | {"MINIKMS_PORT": "0", "MINIKMS_AWS_PORT": "0"}
+    free = variables | {"MINIKMS_PORT": "0"} | {f"MINIKMS_{name}_PORT": "0" for name in doors}
     with subprocess.Popen(
         (program, *arguments),
         cwd=tmp_path,
@@ -132,7 +135,8 @@ async def test_containers_serve_as_shown(tmp_path):
                 service.stderr.readline(),
             )[1]
             assert "published" in service.stderr.readline()
-            assert "AWS KMS on http://0.0.0.0:" in service.stderr.readline()
+            for door in installed_doors().values():
+                assert f"{door.title} on http://0.0.0.0:" in service.stderr.readline()
             async with ClientSession(f"http://127.0.0.1:{port}") as session:
                 for headers, status in (({}, 401), ({"Authorization": f"Bearer {token}"}, 200)):
                     async with session.get("/keys", headers=headers) as response:
