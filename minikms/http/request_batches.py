@@ -111,6 +111,17 @@ class BatchedRequestHandler(LimitedRequestHandler):
         """False once the service is shutting down: heads then say that the connection ends."""
         return not self._shutdown.begun
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End; aiohttp's task, if it was woken and has not run, could only fail."""
+        rested: Any = self
+        woken = self._waiter is not None and self._waiter.done()
+        task, call = rested._task_handler, self.started
+        super().connection_lost(exc)
+        if woken:
+            task.cancel()
+            if call is not None:
+                call.task.add_done_callback(_retrieve)
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume reading if it was paused; called for every body that is read."""
         if self._reading_paused:
@@ -167,7 +178,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         """Leave a call that has not started to aiohttp's task."""
         self.batched = False
         if not call.rests.done():
-            call.rests.set_result(None)
+            self._wake_task(call)
 
     def hand_over(self, call: "Call") -> None:
         """Let aiohttp's task await a call that waits or failed, or send a whole response."""
@@ -177,7 +188,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
             call.task.add_done_callback(_retrieve)
             return
         self.started = call
-        call.rests.set_result(None)
+        self._wake_task(call)
 
     def send(self, call: "Call") -> None:
         """Answer a call that was recorded, unless aiohttp's task has to."""
@@ -217,9 +228,14 @@ class BatchedRequestHandler(LimitedRequestHandler):
             seconds = perf_counter() - call.begun
             rested.access_logger.write(call.request, 200, len(answer), seconds)
         if self._messages:  # came meanwhile
-            call.rests.set_result(None)
+            self._wake_task(call)
         else:
             self._waiter = call.rests
+
+    def _wake_task(self, call: "Call") -> None:
+        """Wake aiohttp's task, which removes the future as soon as it runs."""
+        self._waiter = call.rests
+        call.rests.set_result(None)
 
 
 class RequestBatch:
