@@ -68,7 +68,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
     if config.docs:
         page.add_to(app, routes, registry, gate.page, guarded=config.needs_token)
     if config.console:
-        console.add_to(app, gate)
+        console.add_to(app, gate, guarded=config.needs_token)
     for route in routes:
         handler: Any = route.handler
         if route.scope == OPEN:  # monitors and browsers add parameters of their own

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from minikms.errors import Forbidden, RouteNotFound
-from minikms.http.answers import Answer, BodyAnswer, Handler
+from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, BodyAnswer, Handler
 from minikms.http.gate import Gate, Gated, caller
 from minikms.web.files import own_file
 from minikms.web.parameters import refuse_query
@@ -34,25 +34,44 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_PAGE: Final = "index.html"
+
 # The scope of the metrics, which count the calls of all profiles.
 _SCOPE: Final = "audit"
 
 
-def add_to(app: web.Application, gate: Gate) -> None:
-    """Add the console at `/console/`."""
+def add_to(app: web.Application, gate: Gate, *, guarded: bool) -> None:
+    """Add the console at `/console/`; `guarded` says that callers need a token."""
 
     def add(path: str, handler: Handler) -> None:
         page: Any = gate.page(handler, POLICY)
         app.router.add_get(path, page)
 
     add("/console", _to_console)
-    add("/console/", own_file(FOLDER / "index.html", _HEADERS))
+    page = _page(guarded=guarded)
+    add("/console/", page)
     for file in sorted(FOLDER.rglob("*.*")):
         path = file.relative_to(FOLDER).as_posix()
-        add(f"/console/{path}", own_file(file, _HEADERS))
+        add(f"/console/{path}", page if path == _PAGE else own_file(file, _HEADERS))
     gated = Gated("readMetrics", (_SCOPE,), refuse_query=refuse_query, is_recorded=False)
     metrics: Any = gate.guard(gated, _metrics)
     app.router.add_get("/console/metrics", metrics, expect_handler=gate.expecting(gated))
+
+
+def _page(*, guarded: bool) -> Handler:
+    """The handler that sends the page, which says whether callers need a token.
+
+    No cache keeps it, and so no browser keeps what it showed for a later look.
+    """
+    text = (FOLDER / _PAGE).read_text("utf-8")
+    if not guarded:
+        text = text.replace('data-token="needed"', 'data-token="not-needed"')
+    headers = {**_HEADERS, CACHE_CONTROL: NO_STORE}
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    return send
 
 
 async def _to_console(request: web.Request) -> Answer:

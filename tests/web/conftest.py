@@ -321,3 +321,19 @@ async def page(browser: Any) -> AsyncIterator[Any]:
     )
     yield page
     await context.close()
+
+
+@pytest.fixture
+def address(guarded: Any) -> str:
+    """The address of the console of a service."""
+    return str(guarded.make_url("/console/"))
+
+
+@pytest.fixture
+async def signed_in(page: Any, address: str, admin: tuple[str, str]) -> AsyncIterator[Any]:
+    """The console in the hands of the admin."""
+    from console_pages import complaints, sign_in  # needs playwright
+
+    await sign_in(page, address, admin[0])
+    yield page
+    assert complaints(page) == []

@@ -54,6 +54,14 @@ async def test_docs_open_from_this_host_alone(client, page):
     assert len(await page.screenshot(full_page=True)) > 50_000
 
 
+@pytest.mark.parametrize(("scheme", "turned"), [("light", False), ("dark", True)])
+async def test_docs_are_dark_if_the_system_is(client, page, scheme, turned):
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto(str(client.make_url("/docs/")))
+    colours = await page.evaluate("getComputedStyle(document.body).filter")
+    assert ("invert" in colours) == turned
+
+
 async def test_a_token_typed_in_the_page_is_sent(start, page, admin):
     """A token that is typed there is sent from then on; where one is needed, no key is imported."""
     token, file = admin

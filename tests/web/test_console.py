@@ -49,10 +49,19 @@ async def test_each_file_is_sent_with_a_strict_policy(guarded, name):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
-        assert answer.headers["Cache-Control"] == "no-cache"
+        # A browser keeps no page that was shown with a token for a later look.
+        kept = "no-store" if name in ("", "index.html") else "no-cache"
+        assert answer.headers["Cache-Control"] == kept
         kind = {"html": "text/html", "css": "text/css", "svg": "image/svg+xml"}
         suffix = (name or "index.html").rpartition(".")[2]
         assert answer.content_type == kind.get(suffix, "text/javascript")
+
+
+async def test_the_page_says_whether_callers_need_a_token(client, guarded):
+    """So that it needs no call to find out, which would leave a line in the audit log."""
+    for one, said in ((client, "not-needed"), (guarded[0], "needed")):
+        async with one.get("/console/") as answer:
+            assert f'data-token="{said}"' in await answer.text()
 
 
 @pytest.mark.parametrize("path", ["nothing.js", "pages", "pages/", "../app.py", "%2e%2e/app.py"])

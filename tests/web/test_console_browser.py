@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from calls import bearer, ok
+from console_pages import complaints, expect, make, make_token, open_page, sign_in
 from node import install
 from problems import refused
 from token_folder import until_open
@@ -15,12 +16,6 @@ from minikms.access.policy import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.state import METRICS
-
-browsers = pytest.importorskip(
-    "playwright.async_api", reason="needs playwright: pip install -e '.[test-all]'"
-)
-expect = browsers.expect
-expect.set_options(timeout=60_000)
 
 # Chromium opens pages and presses their buttons.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -96,52 +91,6 @@ async def guarded(start, admin, tmp_path):
     client = await start(app)
     client.session.headers.update(bearer(admin[0]))
     return client
-
-
-@pytest.fixture
-def address(guarded):
-    return str(guarded.make_url("/console/"))
-
-
-@pytest.fixture
-async def signed_in(page, address, admin):
-    """The console in the hands of the admin."""
-    await sign_in(page, address, admin[0])
-    yield page
-    assert complaints(page) == []
-
-
-def complaints(page):
-    """What the browser complained of, but for refused calls."""
-    refusal = re.compile(r"Failed to load resource: .* status of 4\d\d ")
-    return [one for one in page.complaints if not refusal.match(one)]
-
-
-async def sign_in(page, address, token):
-    await page.goto(address)
-    await page.get_by_label("Token").fill(token)
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page.locator("#menu a").first).to_be_visible()
-    # The first page has come, and waits for nothing.
-    await expect(page.locator("main h1")).not_to_have_text("Sign in")
-    await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
-
-
-async def open_page(page, name):
-    """Open a page of the menu by its name."""
-    await page.locator("#menu").get_by_role("link", name=name, exact=True).click()
-    await expect(page.locator("#menu [aria-current=page]")).to_have_text(name)
-    await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
-
-
-async def make(client, **options):
-    body = {"alg": "ed25519", **options}
-    return await ok(await client.post("/key/generate", json=body))
-
-
-async def make_token(client, **options):
-    body = {"name": "t", "scopes": list(SCOPES), **options}
-    return (await ok(await client.post("/tokens", json=body)))["token"]
 
 
 async def test_a_service_without_tokens_shows_the_keys_at_once(client, page):

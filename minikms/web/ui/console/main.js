@@ -110,6 +110,7 @@ function showSignIn(remark) {
   fill(menu);
   fill(caller);
   present(signIn(enter, remark));
+  main.querySelector("[name=token]").focus();
 }
 
 /** Begin with a token, or without one; throws Problem. */
@@ -148,20 +149,30 @@ async function showCaller() {
   fill(caller, field("Profile", control), name ? [h("span", {}, foreign(name)), signOut] : null);
 }
 
+/** Begin at once if callers need no token. A call without one would leave a line in the audit log. */
+async function start() {
+  if (document.documentElement.dataset.token === "needed") {
+    showSignIn();
+    return;
+  }
+  try {
+    await enter(null);
+  } catch (problem) {
+    if (problem.name === "AbortError") return;
+    present([h("h1", {}, "Not reached"), h("p", {}, "The service does not answer as it should.")]);
+    tellProblem(problem);
+  }
+}
+
 session.onEnd(() => showSignIn("The token is no longer valid."));
 window.addEventListener("hashchange", show);
-window.addEventListener("profileschange", showCaller);
+window.addEventListener("profileschange", () => showCaller().catch(tellProblem));
+// A browser may keep a page that is left, and show it to whoever goes back.
+window.addEventListener("pagehide", () => showSignIn());
+window.addEventListener("pageshow", (event) => event.persisted && start());
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
 
-try {
-  await enter(null); // callers need no token
-} catch (problem) {
-  if (problem.status === 401) showSignIn();
-  else {
-    present([h("h1", {}, "Not reached"), h("p", {}, "The service does not answer as it should.")]);
-    tellProblem(problem);
-  }
-}
+await start();

@@ -5,6 +5,7 @@ import { Problem, call, pages, readText, segment, useToken } from "./api.js";
 let own = null;
 let profile = "default";
 let ended = () => {};
+let session = new AbortController(); // aborted at its end, with all that it waits for
 
 /** Call `listener` when the service no longer accepts the token. */
 export function onEnd(listener) {
@@ -13,19 +14,23 @@ export function onEnd(listener) {
 
 /** Begin as the holder of a token, or without one; throws Problem if it is not valid. */
 export async function begin(text) {
+  end();
   useToken(text);
+  const { signal } = session;
   try {
-    own = await call("GET", "tokens/self");
+    own = await call("GET", "tokens/self", { signal });
   } catch (problem) {
-    useToken(null);
+    if (!signal.aborted) end();
     throw problem;
   }
   const { profiles } = own;
   profile = !profiles || profiles.includes("default") ? "default" : (profiles[0] ?? "default");
 }
 
-/** Forget the token. */
+/** Forget the token; answers that come later are dropped. */
 export function end() {
+  session.abort();
+  session = new AbortController();
   useToken(null);
   own = null;
 }
@@ -62,22 +67,27 @@ export async function knownProfiles() {
 
 /** Call the API in the current profile. */
 export async function request(method, path, options) {
-  return checked(() => call(method, path, { profile, ...options }));
+  return checked(() => call(method, path, { profile, ...options, ...ending(options) }));
 }
 
 /** Read a text of the service. */
 export async function requestText(path, options) {
-  return checked(() => readText(path, options));
+  return checked(() => readText(path, { ...options, ...ending(options) }));
 }
 
 /** Read a listing in the current profile, page by page. */
 export async function* listing(path, options) {
   try {
-    yield* pages(path, { profile, ...options });
+    yield* pages(path, { profile, ...options, ...ending(options) });
   } catch (problem) {
     checkEnd(problem);
     throw problem;
   }
+}
+
+/** A signal that ends a call with its session, or by its own signal. */
+function ending({ signal } = {}) {
+  return { signal: signal ? AbortSignal.any([session.signal, signal]) : session.signal };
 }
 
 /** The path of a key, and of a part of it. */

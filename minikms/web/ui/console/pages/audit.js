@@ -2,12 +2,14 @@
 
 import { foreign, h } from "../dom.js";
 import { Results } from "../results.js";
-import { currentProfile, listing } from "../session.js";
+import { caller, currentProfile, listing } from "../session.js";
 import { address, field, form, go, input, outcome, submit, time } from "../widgets.js";
 
 const SHOWN = 50; // events of a page
 const MOST_SHOWN = 10; // characters of a kid
 const FILTERS = ["kid", "who", "operation", "outcome", "profile", "since", "until"];
+// The calls of a person who looks around in the console.
+const READS = ["findKey", "getKey", "getOwnToken", "listAlgorithms", "listAuditEvents", "listKeys", "listProfiles", "listTokens"];
 
 /** The columns of events. */
 export const EVENTS = [
@@ -42,13 +44,18 @@ function shortened(kid) {
   return kid.length > MOST_SHOWN ? `${kid.slice(0, MOST_SHOWN)}…` : kid;
 }
 
+/** Tell whether an event is a successful read by the caller of the console. */
+function isOwnRead({ who, operation, outcome }) {
+  return outcome === "success" && READS.includes(operation) && (who ?? "") === (caller().name ?? "");
+}
+
 /** The content of the page. */
 export async function audit({ query, signal }) {
   const wanted = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
+  const isWhole = query.has("own") || wanted.operation !== "";
   const search = form(
     { class: "filters", role: "search" },
-    (values) => {
-      const { since, until, ...others } = values;
+    ({ since, until, ...others }) => {
       go(address("audit", undefined, { ...others, since: moment(since), until: moment(until) }));
     },
     field("kid", input("kid", { value: wanted.kid })),
@@ -59,10 +66,17 @@ export async function audit({ query, signal }) {
     field("Profile", input("profile", { value: wanted.profile })),
     field("Since (UTC)", input("since", { type: "datetime-local", value: wanted.since.slice(0, 16) })),
     field("Until (UTC)", input("until", { type: "datetime-local", value: wanted.until.slice(0, 16) })),
+    h("label", { class: "box" }, h("input", { type: "checkbox", name: "own", checked: isWhole }), h("span", {}, "With your own reads")),
     h("div", { class: "buttons" }, submit("Search"))
   );
-  const source = listing("audit", { query: { ...wanted, limit: SHOWN }, signal });
-  const results = new Results({ label: "Events, newest first", columns: COLUMNS, noun: "event", empty: "No event is like this. A service that was started without --audit-log records none.", source });
+  let read = 0;
+  const source = (async function* () {
+    for await (const { items, isLast } of listing("audit", { query: { ...wanted, limit: SHOWN }, signal })) {
+      read += items.length;
+      yield { items: isWhole ? items : items.filter((event) => !isOwnRead(event)), isLast };
+    }
+  })();
+  const results = new Results({ label: "Events, newest first", columns: COLUMNS, noun: "event", empty: "No event is like this. A service that was started without --audit-log records none.", source, seen: () => read });
   results.begin();
   return [h("h1", {}, "Audit"), search, results.element];
 }

@@ -25,8 +25,8 @@ export function signIn(enter, note) {
       h("div", { class: "buttons" }, submit("Sign in"))
     ),
     remark(
-      "The token stays in the memory of this tab. It is in no storage, cookie or address, and gone when the tab is closed or " +
-        "loaded again."
+      "The token stays in the memory of this tab. It is in no storage, cookie or address, and gone when the tab is closed, " +
+        "loaded again or left."
     ),
   ];
 }

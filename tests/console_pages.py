@@ -1,0 +1,47 @@
+"""The console in a browser: its pages are opened, and its callers sign in."""
+
+import re
+
+import pytest
+from calls import ok
+
+from minikms.access.policy import SCOPES
+
+browsers = pytest.importorskip(
+    "playwright.async_api", reason="needs playwright: pip install -e '.[test-all]'"
+)
+expect = browsers.expect
+expect.set_options(timeout=60_000)
+
+
+def complaints(page):
+    """What the browser complained of, but for refused calls."""
+    refusal = re.compile(r"Failed to load resource: .* status of 4\d\d ")
+    return [one for one in page.complaints if not refusal.match(one)]
+
+
+async def sign_in(page, address, token):
+    await page.goto(address)
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.locator("#menu a").first).to_be_visible()
+    # The first page has come, and waits for nothing.
+    await expect(page.locator("main h1")).not_to_have_text("Sign in")
+    await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+
+
+async def open_page(page, name):
+    """Open a page of the menu by its name."""
+    await page.locator("#menu").get_by_role("link", name=name, exact=True).click()
+    await expect(page.locator("#menu [aria-current=page]")).to_have_text(name)
+    await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+
+
+async def make(client, **options):
+    body = {"alg": "ed25519", **options}
+    return await ok(await client.post("/key/generate", json=body))
+
+
+async def make_token(client, **options):
+    body = {"name": "t", "scopes": list(SCOPES), **options}
+    return (await ok(await client.post("/tokens", json=body)))["token"]
