@@ -12,7 +12,7 @@ from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
 from minikms.access.rates import ProfileRates
-from minikms.access.tokens import ID_PATTERN, PREFIX
+from minikms.access.tokens import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored
@@ -22,6 +22,7 @@ from minikms.http.limits import InFlight, expect, read_body
 from minikms.http.logs import EVENT, request_id
 from minikms.http.problems import slug_of
 from minikms.http.proxies import Network, forwarded_address
+from minikms.http.secret_texts import is_secret
 from minikms.http.state import CONFIG, IN_FLIGHT
 from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.records import ALIAS_PATTERN, KID_PATTERN, MAX_ALIAS
@@ -35,13 +36,6 @@ _AUTHENTICATE: Final[web.RequestKey[Callable[[], Awaitable[Caller]]]] = web.Requ
 _LOG_IN: Final[web.RequestKey[Callable[[str], Awaitable[Caller]]]] = web.RequestKey("log_in")
 
 _KID, _ALIAS, _TOKEN = map(re.compile, (KID_PATTERN, ALIAS_PATTERN, ID_PATTERN))
-
-# A token, a JWS or a private key, pasted in place of a name: a log must not have it. A search takes
-# time in proportion to the name.
-_SECRET: Final = re.compile(
-    rf"{PREFIX}[0-9a-f]{{16}}|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.|-----BEGIN"
-    r"|\"(?:d|k|secret|seed)\"\s*:"
-)
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
 
 # The caller of an open route; its handler may log another one in.
@@ -305,7 +299,7 @@ def _name(text: str | None, form: re.Pattern[str] | None = None) -> str | None:
     """Return a name that a log may have: of its form, bounded, and not a secret."""
     if not text or len(text) > MAX_ALIAS or (form and not form.match(text)):
         return None
-    return None if _SECRET.search(text) else text
+    return None if is_secret(text) else text
 
 
 GATE: Final = web.AppKey("gate", Gate)

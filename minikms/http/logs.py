@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from minikms.events import AuditEvent
+from minikms.http.secret_texts import is_secret, without_secrets
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -27,18 +28,18 @@ _numbers: Final = itertools.count()
 
 
 def request_id(request: web.BaseRequest) -> str:
-    """The caller's `X-Request-Id` if it is fit for a log line, otherwise one made here."""
+    """The caller's `X-Request-Id` if a log line may have it, otherwise one made here."""
     known: str | None = request.get(_REQUEST_ID)
     if known is None:
         known = request.headers.get(REQUEST_ID_HEADER)
-        if not known or not _ACCEPTED.fullmatch(known):
+        if not known or not _ACCEPTED.fullmatch(known) or is_secret(known):
             known = f"{_PROCESS}{next(_numbers):012x}"
         request[_REQUEST_ID] = known
     return known
 
 
 class AccessLogger(AbstractAccessLogger):
-    """One line for each request: no body, no query, no header but the id.
+    """One line for each request: no body, no query, no header but the id, no secret in the path.
 
     `route` is the operationId and `who` the caller, if they are known.
     """
@@ -51,7 +52,7 @@ class AccessLogger(AbstractAccessLogger):
         facts: dict[str, Any] = {
             "request_id": request_id(request),
             "method": request.method,
-            "path": request.rel_url.raw_path,
+            "path": without_secrets(request.rel_url.raw_path),
             "status": status,
             "bytes": length,
             "milliseconds": round(time * 1000, 1),

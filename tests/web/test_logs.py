@@ -120,6 +120,25 @@ async def test_nothing_that_was_sent_is_logged(client, connection, generate, cap
             assert SECRET not in str(vars(record))
 
 
+async def test_a_token_in_place_of_a_name_is_not_logged(start, connect_to, tmp_path, caplog, admin):
+    """Neither as the id of a request nor in a path, in the log and in the audit log."""
+    log = tmp_path / "audit.log"
+    config = Config(auth="token", admin_token_file=admin[1], audit_log=str(log))
+    connection = await connect_to(await start(create_service(config)))
+    jws = "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJhIn0.c2ln"
+    for secret in (admin[0], f"urn:{admin[0]}", jws):
+        encoded = secret.replace("_", "%5F").replace(".", "%2E")
+        for target in (f"/key/{secret}", f"/tokens/{encoded}", f"/{secret}/x", "/keys"):
+            given = (f"X-Request-Id: {secret}", f"Authorization: Bearer {admin[0]}")
+            response = await connection.call("GET", target, b"", *given)
+            assert secret not in response.headers["X-Request-Id"]
+    paths = [record.path for record in access(caplog)]
+    assert paths == ["/key/…", "/tokens/…", "/…/x", "/keys"] * 3
+    written = log.read_text("utf-8") + "".join(str(vars(record)) for record in caplog.records)
+    assert admin[0].rpartition("_")[2] not in written
+    assert jws not in written
+
+
 async def test_lines_of_text_have_time_level_and_request_id(client, connection, configured):
     written = configured("text", "info")
     await connection.call("GET", "/healthz", b"", "X-Request-Id: id-1")
