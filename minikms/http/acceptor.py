@@ -28,6 +28,10 @@ _AT_ONCE: Final = 64
 # of the event loop reads no more than this of each of many connections, so others wait less.
 _RECEIVE_BUFFER: Final = 32 * 1024
 
+# Unfinished handshakes: each takes some 65 KiB. A caller that means to finish needs a few round
+# trips, so it is rarely the oldest of so many.
+_HANDSHAKES: Final = 512
+
 REASONS: Final = ("limit", "address", "descriptors")
 """The reasons for which connections are refused, or wait to be accepted."""
 
@@ -151,7 +155,8 @@ class Acceptor:
     """Accepts connections; a protocol that `make` returns serves each.
 
     The protocol calls its own `ended` once the connection is lost. A change of `tls` applies to
-    later handshakes; a connection takes its place before its handshake.
+    later handshakes; a connection takes its place before its handshake. If too many handshakes are
+    unfinished, the oldest ends.
     """
 
     def __init__(
@@ -167,7 +172,7 @@ class Acceptor:
         self._handshake_timeout = handshake_timeout
         self._listening: list[socket.socket] = []
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._none_left_said = -_REPORT_EVERY
 
     async def listen(self, host: str, port: int, *, shared: bool = False) -> None:
@@ -238,9 +243,16 @@ class Acceptor:
                 accepted.close()
                 continue
             accepted.setblocking(False)
+            if len(self._opening) >= _HANDSHAKES:
+                oldest = next(iter(self._opening))
+                del self._opening[oldest]
+                oldest.cancel()
             task = asyncio.get_running_loop().create_task(self._open(accepted, give_back))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._opening[task] = None
+            task.add_done_callback(self._has_opened)
+
+    def _has_opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.pop(task, None)
 
     async def _open(self, accepted: socket.socket, give_back: Callable[[], None]) -> None:
         """Serve a connection, once its handshake is done."""

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from authority import Authority
 
+from minikms.http.acceptor import _HANDSHAKES
+
 pytestmark = pytest.mark.process
 
 # Shells that start the service with other limits on descriptors: soft, hard.
@@ -132,6 +134,24 @@ def test_unfinished_handshakes_count_as_connections(serve, dial, tmp_path):
         with contextlib.suppress(OSError):
             if answers(dial(service, tls=tls)):
                 break
+
+
+def test_the_oldest_of_many_unfinished_handshakes_ends(serve, dial, tmp_path):
+    """So their memory is bounded, and a caller that finishes is served."""
+    authority = Authority(tmp_path, "root")
+    cert, key = authority.issue("kms")
+    files = ["--tls-cert", str(cert), "--tls-key", str(key)]
+    service = serve("--port", "0", "--max-connections-per-address", "1000", *files)
+    silent = [dial(service) for _ in range(_HANDSHAKES + 20)]
+    tls = ssl.create_default_context(cafile=str(authority.file))
+    tls.check_hostname = False
+    assert answers(dial(service, tls=tls))
+    for connection in silent[:20]:
+        assert connection.recv(1) == b""
+    for connection in silent[21:]:  # one more has ended for the caller
+        connection.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
 
 
 def test_the_limit_of_descriptors_is_raised(serve, dial):
