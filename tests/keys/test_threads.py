@@ -131,3 +131,28 @@ async def test_none_goes_on_once_it_is_stopped(batches):
         with pytest.raises(TooBusy):
             await task
     assert len(begun) == _CONCURRENT
+
+
+async def test_a_batch_whose_caller_leaves_while_it_waits_does_not_begin():
+    free, here, computed = asyncio.Event(), [True], []
+
+    async def one_at_a_time(work):
+        await free.wait()
+        work()
+
+    def check():
+        if not here[0]:
+            raise ConnectionResetError
+
+    made = Batches(one_at_a_time, given=1)
+    first = asyncio.create_task(made.run("p", [1], list, lambda: None, slow=True))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(made.run("p", [2], computed.append, check, slow=True))
+    await asyncio.sleep(0)
+    here[0] = False
+    free.set()
+    assert await first == [1]
+    with pytest.raises(ConnectionResetError):
+        await second
+    assert computed == []
+    made.stop()
