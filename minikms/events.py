@@ -27,7 +27,8 @@ class AuditEvent:
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
     subject and its profile. `rule` is the rule of the key or the profile that refused the call, or
-    an item of its batch. `provider` is the provider that the call uses.
+    an item of its batch. `provider` is the provider that the call uses, and `object_id` the
+    identifier of an object that is destroyed there, in hexadecimal.
     `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
     rate.
     `store_times`, which only traces set, are calls of the store with their begin and end.
@@ -51,6 +52,7 @@ class AuditEvent:
     certificate: Mapping[str, str] | None = None
     rule: str | None = None
     provider: str | None = None
+    object_id: str | None = None
     asked: tuple[str | None, str | None] = (None, None)
     admitted: bool = False
     count_call: Callable[[str], None] | None = field(default=None, repr=False)

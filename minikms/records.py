@@ -197,7 +197,8 @@ class KeyRecord:
     `rotate_every` is the number of seconds between scheduled rotations, and `rotates` the time of
     the next one. `scheduled` says that a scheduled rotation made the key.
     `provider` names the provider that has the private key, None if the store has it; it is
-    critical. `object_id` is then the identifier of the key pair there, in hexadecimal.
+    critical. `object_id` is then the identifier of the key pair there, in hexadecimal, and
+    `token_serial` the serial number of its token, None if version 0.3.0 made the key.
 
     `last_used` is the time of its last use, None if none is known since `noted_since`. The store
     has both apart, and only records for answers have them (keys/last_use.py).
@@ -237,6 +238,7 @@ class KeyRecord:
     scheduled: bool = False
     provider: str | None = None
     object_id: str | None = None
+    token_serial: str | None = None
     last_used: int | None = field(default=None, compare=False)
     noted_since: int = field(default=0, compare=False)
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -498,7 +500,7 @@ class KeyRecord:
 
 # The members of every stored record that this version knows, in their order.
 _SCHEDULE: Final = ("rotate_every", "rotates", "scheduled")
-_OBJECT: Final = ("provider", "object_id")
+_OBJECT: Final = ("provider", "object_id", "token_serial")
 _APART: Final = frozenset(
     ("rules", *_SCHEDULE, *_OBJECT, "last_used", "noted_since", "unknown", "sealed")
 )

@@ -111,8 +111,8 @@ async def compare(folder: Path) -> None:
     time.time_ns = lambda: system() + HOUR  # type: ignore[assignment]
     provider = FilesProvider(f"files:{folder / 'token'}")
 
-    async def destroy(key_id: bytes) -> None:
-        provider.destroy(key_id)
+    async def destroy(key_id: bytes, token: str) -> bool:
+        return provider.destroy_in(token, key_id)
 
     location = StoreLocation.parse(f"sqlite://{folder / 'keys.db'}")
     async with KeyStore.open(location, KEY, serving=True) as store:

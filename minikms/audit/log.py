@@ -257,6 +257,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["rule"] = event.rule
     if event.provider is not None:
         facts["provider"] = event.provider
+    if event.object_id is not None:
+        facts["object_id"] = event.object_id
     if event.admitted:
         facts["admitted"] = True
     try:

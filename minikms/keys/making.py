@@ -182,6 +182,7 @@ def describe(
         rotates=None if every is None else created + every * SECOND,
         provider=policy.provider,
         object_id=key.key_id.hex() if isinstance(key, ProviderKey) else None,
+        token_serial=key.token if isinstance(key, ProviderKey) else None,
     )
 
 

@@ -14,7 +14,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias, TypeVar
 
 from minikms.background import in_background
-from minikms.errors import KeyUnreadable, ProfileNotFound, ProviderUnavailable, StoreUnavailable
+from minikms.errors import (
+    AuditUnavailable,
+    KeyUnreadable,
+    ProfileNotFound,
+    ProviderUnavailable,
+    StoreUnavailable,
+)
+from minikms.events import AuditEvent, AuditSink
 from minikms.records import SECOND
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.keys import KeyStore
@@ -24,8 +31,12 @@ LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-# Destroys the object with an identifier; raises ProviderUnavailable.
-Destroy: TypeAlias = Callable[[bytes], Awaitable[None]]
+# Destroys the object with an identifier in the token with a serial number, empty for any. Tells
+# whether it is gone; False if another token is in place. Raises ProviderUnavailable.
+Destroy: TypeAlias = Callable[[bytes, str], Awaitable[bool]]
+
+# A provider, and the serial number of a token of it.
+_Place: TypeAlias = tuple[str, str]
 
 # Seconds in which a call makes its objects and stores their keys: for any call, and for each
 # object.
@@ -130,15 +141,20 @@ class ObjectSweeper:
     """Destroys objects that no key names: at the start, when some are condemned, and regularly.
 
     Any number of processes may do so at the same time. `providers` has the function that destroys
-    an object, by the name of its provider.
+    an object, by the name of its provider. Each destruction is an audit event of its own, which
+    `sink` records.
     """
 
-    def __init__(self, store: KeyStore, providers: Mapping[str, Destroy]) -> None:
+    def __init__(
+        self, store: KeyStore, providers: Mapping[str, Destroy], sink: AuditSink | None = None
+    ) -> None:
         self._store = store
         self._providers = providers
+        self._sink = sink
         self._noted: set[str | None] = set()
         self._is_noted = asyncio.Event()
         self._warned: set[str] = set()
+        self._elsewhere: set[_Place] = set()
         self._waiting: dict[str | None, Counter[str]] = {}
         store.objects.on_condemned(self._note)
 
@@ -199,7 +215,7 @@ class ObjectSweeper:
 
     async def _sweep(self, profiles: Iterable[str | None]) -> set[str | None]:
         """Sweep profiles; None is the store's own, which has the objects of removed ones."""
-        away: set[str] = set()
+        away: set[_Place] = set()
         left = set()
         for profile in profiles:
             try:
@@ -209,60 +225,94 @@ class ObjectSweeper:
                     left.add(profile)
             except ProfileNotFound:
                 continue  # removed meanwhile
+            except AuditUnavailable:  # the audit log has said so
+                left.add(profile)
             except (KeyUnreadable, UndecryptableError):
                 LOGGER.exception("objects of a profile are not destroyed")
         return left
 
     async def _destroy(
-        self, profile: str | None, due: Sequence[ProviderObject], away: set[str]
+        self, profile: str | None, due: Sequence[ProviderObject], away: set[_Place]
     ) -> bool:
         """Destroy objects and remove their entries; tells whether no provider has failed.
 
-        `away` has the providers that have failed before; a provider that fails now is added.
+        `away` has the tokens that have failed before; a token that fails now is added.
         """
         waiting = self._waiting[profile] = Counter(each.provider for each in due)
         owns = await self._store.objects.owns()
         for start in range(0, len(due), _TOGETHER):
-            gone = []
-            for each in due[start : start + _TOGETHER]:
-                destroy = self._providers.get(each.provider)
-                if destroy is None:
-                    self._warn_of(each.provider)
-                elif not owns:
+            some = [each for each in due[start : start + _TOGETHER] if self._is_known(each)]
+            some = [each for each in some if _place(each) not in away]
+            if not some:
+                continue
+            condemned = await self._store.objects.condemn_ended(profile, some)
+            destroyed: dict[ProviderObject, AuditEvent] = {}
+            for each in condemned:
+                if not owns:
                     LOGGER.warning(
                         "the object %s of the provider %s stays: this store shares its objects",
                         each.object_id,
                         each.provider,
                     )
-                    gone.append(each)
-                elif each.provider not in away:
-                    if await _is_destroyed(destroy, each):
-                        gone.append(each)
-                    else:
-                        away.add(each.provider)
-            if gone:
-                await self._store.objects.remove(profile, gone)
-                waiting.subtract(each.provider for each in gone)
-        return away.isdisjoint(each.provider for each in due)
+                elif await self._is_destroyed(each, away):
+                    destroyed[each] = self._event(profile, each)
+            gone = list(destroyed) if owns else condemned
+            await self._store.objects.remove(profile, gone, destroyed)
+            left = set(condemned).difference(gone)
+            waiting.subtract(each.provider for each in some if each not in left)
+        return away.isdisjoint(map(_place, due))
 
-    def _warn_of(self, provider: str) -> None:
-        if provider not in self._warned:
-            self._warned.add(provider)
-            LOGGER.warning("objects are left at the provider %s, which the service lacks", provider)
+    def _is_known(self, found: ProviderObject) -> bool:
+        """Tell whether the service has the provider of an object; logs that it does not, once."""
+        if found.provider not in self._providers and found.provider not in self._warned:
+            self._warned.add(found.provider)
+            LOGGER.warning(
+                "objects are left at the provider %s, which the service lacks", found.provider
+            )
+        return found.provider in self._providers
 
-
-async def _is_destroyed(destroy: Destroy, condemned: ProviderObject) -> bool:
-    """Destroy an object; tells whether the provider did so."""
-    try:
-        await destroy(bytes.fromhex(condemned.object_id))
-    except ProviderUnavailable:
-        return False  # it is logged
-    except Exception as exc:  # of a provider: its text may contain a secret
-        LOGGER.error(
-            "the provider %s cannot destroy the object %s: %s",
-            condemned.provider,
-            condemned.object_id,
-            type(exc).__name__,
+    def _event(self, profile: str | None, destroyed: ProviderObject) -> AuditEvent:
+        return AuditEvent(
+            "destroyObject",
+            self._sink,
+            profile=profile,
+            provider=destroyed.provider,
+            object_id=destroyed.object_id,
         )
-        return False
-    return True
+
+    async def _is_destroyed(self, condemned: ProviderObject, away: set[_Place]) -> bool:
+        """Destroy an object unless its token is away; tells whether it is gone."""
+        name, object_id, token = condemned
+        if _place(condemned) in away:
+            return False
+        is_gone = False
+        try:
+            is_gone = await self._providers[name](bytes.fromhex(object_id), token)
+        except ProviderUnavailable:
+            pass  # it is logged
+        except Exception as exc:  # of a provider: its text may contain a secret
+            LOGGER.error(
+                "the provider %s cannot destroy the object %s: %s",
+                name,
+                object_id,
+                type(exc).__name__,
+            )
+        else:
+            if not is_gone:
+                self._warn_of_token(name, token)
+        if not is_gone:
+            away.add(_place(condemned))
+        return is_gone
+
+    def _warn_of_token(self, provider: str, token: str) -> None:
+        if (provider, token) not in self._elsewhere:
+            self._elsewhere.add((provider, token))
+            LOGGER.warning(
+                "objects are left at the token %s of the provider %s: another token is in place",
+                token,
+                provider,
+            )
+
+
+def _place(found: ProviderObject) -> _Place:
+    return found.provider, found.token

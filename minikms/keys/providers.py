@@ -132,9 +132,16 @@ class RunningProvider:
         """The identifiers of its key pairs; raises ProviderUnavailable."""
         return await self.run(self._provider.find, making=True)
 
-    async def destroy(self, key_id: bytes) -> None:
-        """Remove a key pair, if it is there; raises ProviderUnavailable."""
+    async def destroy(self, key_id: bytes, token: str) -> bool:
+        """Remove a key pair from its token, if it is there; raises ProviderUnavailable.
+
+        False if another token than the one with this serial number is in place; an empty one stands
+        for any.
+        """
+        if token:
+            return await self.run(partial(self._provider.destroy_in, token, key_id))
         await self.run(partial(self._provider.destroy, key_id))
+        return True
 
     def stop_batches(self) -> None:
         """Refuse every batch under way, after its present slice at the latest."""

@@ -146,7 +146,8 @@ class Provider(ABC):
     def sign(self, key: ProviderKey, data: bytes, scheme: Scheme) -> bytes:
         """The signature over `data`; of ECDSA r‖s, each half as long as the field.
 
-        Raises KeyUnreadable if the token is there, and has no such key.
+        Raises KeyUnreadable if the token of the key is there, and has no such key; and
+        ProviderUnavailable if another token is in its place.
         """
 
     @abstractmethod
@@ -159,6 +160,15 @@ class Provider(ABC):
     @abstractmethod
     def destroy(self, key_id: bytes) -> None:
         """Remove both halves of a key pair; succeeds if they are gone."""
+
+    def destroy_in(self, token: str, key_id: bytes) -> bool:
+        """Remove a key pair from the token with this serial number; True if it is gone.
+
+        False if another token is in place, which does not have it: then it is tried again later. By
+        default, it is removed from any token.
+        """
+        self.destroy(key_id)
+        return True
 
     @abstractmethod
     def status(self) -> ProviderStatus:

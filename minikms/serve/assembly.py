@@ -103,7 +103,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             stack.push_async_callback(app[SERVICE].objects.drain)
             app[SWEEPER] = None
             if destroy := {each.name: each.destroy for each in providers}:
-                app[SWEEPER] = sweeper = ObjectSweeper(store, destroy)
+                app[SWEEPER] = sweeper = ObjectSweeper(store, destroy, app[GATE].sink)
                 await stack.enter_async_context(sweeper.running())
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))

@@ -29,6 +29,7 @@ from minikms.errors import (
 )
 from minikms.events import set_asked, set_key_alg, set_keys
 from minikms.plugin.protocol import Stored
+from minikms.plugin.provider import ProviderKey
 from minikms.profile_settings import DELETE_SCOPE
 from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
@@ -374,7 +375,7 @@ async def replace_record(session: Transaction, record: KeyRecord) -> None:
 async def remove_key(session: Transaction, record: KeyRecord) -> None:
     """Remove all entries of a key; if a provider has it, its object is condemned."""
     if record.provider is not None:
-        await insert_condemned(session, ProviderObject.of_record(record))
+        await insert_condemned(session, await _object_of(session, record))
     for alias in record.aliases:
         await session.remove(ALIAS, alias_entry(alias))
     if record.material == "askar":
@@ -391,6 +392,16 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     await session.remove(KEY, record.kid)
     if session.keys is not None:
         session.keys -= 1
+
+
+async def _object_of(session: Session, record: KeyRecord) -> ProviderObject:
+    """The object of a key of a provider, with its token as far as it is known."""
+    found = ProviderObject.of_record(record)
+    if record.token_serial is None and record.sealed:  # version 0.3.0 has made the key
+        with suppress(UndecryptableError, ValueError):
+            reference = unseal(await sealing_key(session), record.kid, record.sealed)
+            return found._replace(token=ProviderKey.from_bytes(reference).token)
+    return found
 
 
 def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:

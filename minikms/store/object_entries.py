@@ -5,17 +5,25 @@ that stores the key takes the entry out. The transaction that removes the key st
 the time 0: the object is condemned. So an object that no key names has an entry at each moment, and
 is destroyed once the entry is condemned (store/provider_objects.py).
 
-The name of an entry is the identifier of the object in hexadecimal, its value the provider's name.
+The name of an entry is the identifier of the object in hexadecimal. Its value has the provider's
+name, the time, and the serial number of the token if it is known. A tag also has the time, in plain
+text: entries are found by it, but nothing else relies on it, since whoever writes the database can
+change it, and put back an entry that was taken out. So no object is destroyed that a record names,
+and an announcement that comes back long after its time is not believed. An entry of
+version 0.3.0 has the time in the tag alone.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
 from minikms.errors import ProviderUnavailable
-from minikms.records import KeyRecord
+from minikms.records import SECOND, KeyRecord
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.sessions import Entry, Session, TagFilter, Transaction
+
+LOGGER = logging.getLogger(__name__)
 
 # The category of the entries: in the profile of the key, or in the store's own profile if the
 # profile was removed.
@@ -27,25 +35,41 @@ _HAS_OBJECT: Final[TagFilter] = {"$exist": [_TAG]}
 
 _CONDEMNED: Final = 0
 
+# Ends the provider's name in a value, and the time.
+_END: Final = "\n"
+
+# Nanoseconds after the time of an announcement in which its object is destroyed. An entry of a
+# later time was put back, or no service has run meanwhile: then the object stays.
+_BELIEVED: Final = 3600 * SECOND
+
 # The number of records that are read at a time.
 _PAGE: Final = 256
 
 
 class ProviderObject(NamedTuple):
-    """An object by the name of its provider and its identifier, in hexadecimal."""
+    """An object by the name of its provider and its identifier, in hexadecimal.
+
+    `token` is the serial number of the token that has it, empty if it is not known.
+    """
 
     provider: str
     object_id: str
+    token: str = ""
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
         """The object of an entry."""
-        return cls(entry.value.decode(), entry.name)
+        provider, _, rest = entry.value.decode().partition(_END)
+        return cls(provider, entry.name, rest.partition(_END)[2])
 
     @classmethod
     def of_record(cls, record: KeyRecord) -> Self:
         """The object of a key of a provider."""
-        return cls(record.provider or "", record.object_id or "")
+        return cls(record.provider or "", record.object_id or "", record.token_serial or "")
+
+    def value(self, until: int) -> str:
+        """The value of its entry, if a key may take it until a time."""
+        return _END.join((self.provider, str(until), self.token))
 
 
 def key_tags(record: KeyRecord) -> dict[str, str]:
@@ -63,9 +87,10 @@ def ended(now: int) -> dict[str, Any]:
     return {"~at": {"$lte": f"{max(now, 0):020d}"}}
 
 
-def is_condemned(entry: Entry) -> bool:
-    """Tell whether no key may take the object of an entry, whatever the clock says."""
-    return int(entry.tags["~at"]) == _CONDEMNED
+def time_of(entry: Entry) -> int:
+    """The time until which a key may take the object of an entry; 0 if it is condemned."""
+    _, _, rest = entry.value.decode().partition(_END)
+    return int(rest.partition(_END)[0] or entry.tags["~at"])
 
 
 async def take_object(session: Transaction, record: KeyRecord) -> None:
@@ -73,35 +98,60 @@ async def take_object(session: Transaction, record: KeyRecord) -> None:
 
     Raises ProviderUnavailable if the object may be destroyed already, and then has written nothing.
     """
-    _, object_id = ProviderObject.of_record(record)
+    object_id = record.object_id or ""
     entry = await session.fetch(OBJECT, object_id)
-    if entry is None or is_condemned(entry):
+    if entry is None or time_of(entry) == _CONDEMNED:
         raise ProviderUnavailable("Making the key took too long.")
     await session.remove(OBJECT, object_id)
+
+
+async def announce(session: Transaction, found: ProviderObject, until: int) -> None:
+    """Insert the entry of an object that may be made, and taken until a time."""
+    await session.insert(OBJECT, found.object_id, found.value(until), until_tags(until))
 
 
 async def insert_condemned(session: Transaction, found: ProviderObject) -> None:
     """Insert the entry of an object that is to be destroyed, unless it has one."""
     session.condemned = True
     with suppress(DuplicateError):
-        await session.insert(OBJECT, found.object_id, found.provider, until_tags(_CONDEMNED))
+        await announce(session, found, _CONDEMNED)
 
 
-async def condemn(session: Transaction, objects: Sequence[ProviderObject]) -> list[ProviderObject]:
-    """Condemn the objects that no key has, and give them."""
-    condemned = []
+async def condemn(session: Transaction, objects: Sequence[ProviderObject]) -> None:
+    """Condemn the objects that no key has."""
     for each in objects:
         entry = await session.fetch(OBJECT, each.object_id)
-        if entry is None:  # a key has taken it, or another process has destroyed it
-            if await session.count(_keys(), {_TAG: each.object_id}):
-                continue
+        if entry is not None:
+            await _replace_condemned(session, each)
+        elif not await _is_named(session, each):  # nor has another process destroyed it
             await insert_condemned(session, each)
-        elif not is_condemned(entry):
-            tags = until_tags(_CONDEMNED)
-            await session.replace(OBJECT, each.object_id, entry.value, tags, cached=False)
-        condemned.append(each)
-    session.condemned = bool(condemned) or session.condemned
-    return condemned
+
+
+async def condemn_ended(session: Transaction, found: ProviderObject, now: int) -> bool:
+    """Condemn an object whose time is over; tells whether it is to be destroyed."""
+    entry = await session.fetch(OBJECT, found.object_id)
+    if entry is None:  # another process has destroyed it
+        return False
+    ended = time_of(entry)
+    if await _is_named(session, found):
+        LOGGER.error(
+            "the object %s of the provider %s stays: a key has it, and the database was changed",
+            found.object_id,
+            found.provider,
+        )
+    elif ended == _CONDEMNED:
+        return True
+    elif ended + _BELIEVED < now:
+        LOGGER.warning(
+            "the object %s of the provider %s stays: it was announced long ago",
+            found.object_id,
+            found.provider,
+        )
+    else:
+        await _replace_condemned(session, found)
+        return True
+    await session.remove(OBJECT, found.object_id)
+    return False
 
 
 async def objects_in(session: Session) -> tuple[dict[ProviderObject, str], set[ProviderObject]]:
@@ -118,6 +168,17 @@ async def objects_in(session: Session) -> tuple[dict[ProviderObject, str], set[P
         after = records[-1].seq
     others += [ProviderObject.of(row) for row in await session.fetch_all(OBJECT)]
     return keys, set(others)
+
+
+async def _is_named(session: Session, found: ProviderObject) -> bool:
+    """Tell whether a key has an object."""
+    return await session.count(_keys(), {_TAG: found.object_id}) > 0
+
+
+async def _replace_condemned(session: Transaction, found: ProviderObject) -> None:
+    session.condemned = True
+    tags = until_tags(_CONDEMNED)
+    await session.replace(OBJECT, found.object_id, found.value(_CONDEMNED), tags, cached=False)
 
 
 async def _keys_after(session: Session, place: str) -> list[Entry]:

@@ -7,12 +7,12 @@ objects that a store makes begin alike, and in each copy otherwise.
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple, Self, TypeVar
 
-from minikms.events import CURRENT
+from minikms.events import CURRENT, AuditEvent
 from minikms.plugin.provider import KEY_ID_SIZE
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.calls import LONG_TIMEOUT
@@ -21,10 +21,11 @@ from minikms.store.layout import STORE
 from minikms.store.object_entries import (
     OBJECT,
     ProviderObject,
+    announce,
     condemn,
+    condemn_ended,
     ended,
-    is_condemned,
-    until_tags,
+    time_of,
 )
 from minikms.store.sessions import Entry, Session, Transaction
 
@@ -99,7 +100,7 @@ class ProviderObjects:
 
         async def work(session: Transaction) -> None:
             for key_id in key_ids:
-                await session.insert(OBJECT, key_id.hex(), provider, until_tags(until))
+                await announce(session, ProviderObject(provider, key_id.hex()), until)
 
         await self._write(profile, work, None if count <= _FEW else LONG_TIMEOUT)
         return key_ids
@@ -111,22 +112,40 @@ class ProviderObjects:
         await self._write(profile, work, LONG_TIMEOUT)
 
     async def due(self, profile: str | None) -> list[ProviderObject]:
-        """Some objects to destroy now; objects whose time is over are condemned first."""
-        rows = await self._read(profile, partial(_ended, now=time.time_ns()))
-        waiting = [ProviderObject.of(row) for row in rows if not is_condemned(row)]
-        due = [ProviderObject.of(row) for row in rows if is_condemned(row)]
-        if waiting:
-            work = partial(condemn, objects=waiting)
-            due += await self._write(profile, work, LONG_TIMEOUT)
-        return due
+        """Some objects whose time is over; `condemn_ended` tells which of them to destroy."""
+        now = time.time_ns()
+        rows = await self._read(profile, partial(_ended, now=now))
+        return [ProviderObject.of(row) for row in rows if time_of(row) <= now]
 
-    async def remove(self, profile: str | None, objects: Sequence[ProviderObject]) -> None:
-        """Remove the entries of objects that are destroyed."""
+    async def condemn_ended(
+        self, profile: str | None, objects: Sequence[ProviderObject]
+    ) -> list[ProviderObject]:
+        """Condemn objects whose time is over, and give those to destroy; no key has one of them."""
+        now = time.time_ns()
+
+        async def work(session: Transaction) -> list[ProviderObject]:
+            return [each for each in objects if await condemn_ended(session, each, now)]
+
+        return await self._write(profile, work, LONG_TIMEOUT)
+
+    async def remove(
+        self,
+        profile: str | None,
+        objects: Sequence[ProviderObject],
+        events: Mapping[ProviderObject, AuditEvent] | None = None,
+    ) -> None:
+        """Remove the entries of objects, and record the event of each that had one.
+
+        Raises AuditUnavailable, and then has removed nothing.
+        """
 
         async def work(session: Transaction) -> None:
-            for each in objects:  # another process may have removed them
-                if await session.fetch(OBJECT, each.object_id) is not None:
-                    await session.remove(OBJECT, each.object_id)
+            for each in objects:
+                if await session.fetch(OBJECT, each.object_id) is None:
+                    continue  # another process has removed it
+                await session.remove(OBJECT, each.object_id)
+                if events and each in events:
+                    session.events.append(events[each])
 
         await self._write(profile, work, LONG_TIMEOUT)
 
@@ -206,7 +225,7 @@ class ProviderObjects:
         work: Callable[[Transaction], Awaitable[ResultT]],
         timeout: float | None = None,
     ) -> ResultT:
-        """Call `work` in a transaction that records no event: a call's own is recorded later."""
+        """Call `work` in a transaction that does not record the event of a call under way."""
         outer = CURRENT.set(None)
         try:
             if profile is None:

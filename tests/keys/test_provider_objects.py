@@ -2,13 +2,20 @@
 
 import asyncio
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from waiting import until
 
-from minikms.errors import AliasExists, ProfileNotFound, ProviderUnavailable, StoreUnavailable
+from minikms.errors import (
+    AliasExists,
+    AuditUnavailable,
+    ProfileNotFound,
+    ProviderUnavailable,
+    StoreUnavailable,
+)
 from minikms.keys import provider_objects
 from minikms.keys.provider_objects import ObjectMaker, ObjectSweeper
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
@@ -23,6 +30,7 @@ class Token:
     def __init__(self):
         self.objects = set()
         self.is_away = False
+        self.serial = "4711"
         self.destroyed = []
 
     def make(self, key_id):
@@ -31,11 +39,14 @@ class Token:
         self.objects.add(key_id)
         return key_id
 
-    async def destroy(self, key_id):
+    async def destroy(self, key_id, token):
         if self.is_away:
             raise ProviderUnavailable()
+        if token not in ("", self.serial):
+            return False
         self.destroyed.append(key_id)
         self.objects.discard(key_id)
+        return True
 
 
 @pytest.fixture
@@ -79,7 +90,14 @@ async def generate(
         await before(key_id)
         being_made.make(token.make, key_id)
         await after()
-        record = replace(RECORD, kid=kid, provider="hsm", object_id=key_id.hex(), crit=PROVIDED)
+        record = replace(
+            RECORD,
+            kid=kid,
+            provider="hsm",
+            object_id=key_id.hex(),
+            token_serial=token.serial,
+            crit=PROVIDED,
+        )
         await store.insert(profile, record, b"reference", aliases, binding="refuse")
     return key_id
 
@@ -230,11 +248,11 @@ async def test_objects_that_a_call_may_still_take_are_not_counted(store, maker, 
 
 
 async def test_a_provider_that_fails_holds_up_no_other(store, maker, token, caplog):
-    async def fail(key_id):
+    async def fail(key_id, token):
         raise RuntimeError(f"planted-{key_id.hex()}")
 
     for provider in ("broken", "gone", "hsm"):
-        for key_id in await store.objects.intend(DEFAULT_PROFILE, provider, 2, 1):
+        for key_id in await store.objects.intend(DEFAULT_PROFILE, provider, 2, time.time_ns()):
             token.make(key_id)
     sweeper = ObjectSweeper(store, {"broken": fail, "hsm": token.destroy})
     for _ in range(2):
@@ -281,3 +299,52 @@ async def test_a_call_whose_store_is_away_leaves_its_objects_to_the_sweeper(
     clock(1000)
     assert await sweeper.sweep() == set()
     assert token.objects == set()
+
+
+async def test_an_object_waits_for_its_own_token(store, maker, token, sweeper, caplog):
+    for kid in ("kid-1", "kid-2"):
+        await generate(store, maker, token, kid=kid)
+        await store.delete(DEFAULT_PROFILE, KeyRef(kid))
+    token.serial = "4712"
+    await generate(store, maker, token, kid="kid-3")
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-3"))
+    for _ in range(2):
+        assert await sweeper.sweep() == {DEFAULT_PROFILE}
+        assert len(token.objects) == 2  # it holds up no object of the token in place
+        assert sweeper.waiting() == {"hsm": 2}
+    assert caplog.text.count("the token 4711 of the provider hsm") == 1
+    token.serial = "4711"
+    assert await sweeper.sweep() == set()
+    assert token.objects == set()
+
+
+async def test_no_entry_goes_before_its_destruction_is_recorded(store, maker, token):
+    lines, is_full = [], True
+
+    def record(events, outcome):
+        if is_full:
+            raise AuditUnavailable()
+        lines.extend((each.operation, each.profile, each.object_id, outcome) for each in events)
+
+    sweeper = ObjectSweeper(store, {"hsm": token.destroy}, record)
+    key_id = await generate(store, maker, token)
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    assert await sweeper.sweep() == {DEFAULT_PROFILE}
+    assert sweeper.waiting() == {"hsm": 1}
+    is_full = False
+    for _ in range(2):
+        assert await sweeper.sweep() == set()
+    assert lines == [("destroyObject", DEFAULT_PROFILE, key_id.hex(), "success")]
+
+
+async def test_objects_that_stay_leave_no_line(store, maker, token, clock):
+    lines = []
+    sweeper = ObjectSweeper(store, {"hsm": token.destroy}, lambda *line: lines.append(line))
+    await generate(store, maker, token)
+    await store.objects.set_owner(owns=False)
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, time.time_ns())
+    clock(7200)
+    assert await sweeper.sweep() == set()
+    assert await store.objects.due(DEFAULT_PROFILE) == []
+    assert lines == []

@@ -186,8 +186,8 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
     await restore(tmp_path / "restored.db", tmp_path / "backup.db", key)
     await restore(path, tmp_path / "backup.db", key)
 
-    async def destroy(key_id):
-        token.destroy(key_id)
+    async def destroy(key_id, serial):
+        return token.destroy_in(serial, key_id)
 
     for name in ("copy.db", "backup.db", "restored.db", "keys.db"):
         async with opened(tmp_path / name, key) as store:

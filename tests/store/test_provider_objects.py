@@ -48,7 +48,7 @@ async def insert(store, key_id, *aliases, kid="kid-1", binding="move", profile=D
 
 async def due(store, profile=DEFAULT_PROFILE):
     """The identifiers of the objects to destroy, in order."""
-    found = await store.objects.due(profile)
+    found = await store.objects.condemn_ended(profile, await store.objects.due(profile))
     assert {each.provider for each in found} <= {"hsm"}
     return sorted(bytes.fromhex(each.object_id) for each in found)
 

@@ -436,7 +436,8 @@ class AuditEvent:
     key, and `admitted` is true if the caller of a failed call may use the profile. `new_kid` is the
     key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and the
     profile of a certificate that the call issued. `rule` is the rule of the key that refused the
-    call, and `provider` the provider that the call used.
+    call, and `provider` the provider that the call used. `object_id` is the identifier of an object
+    that was destroyed there.
     """
 
     time: datetime
@@ -455,6 +456,7 @@ class AuditEvent:
     certificate: Mapping[str, Any] | None = None
     rule: str | None = None
     provider: str | None = None
+    object_id: str | None = None
     admitted: bool = False
 
     @classmethod
@@ -477,6 +479,7 @@ class AuditEvent:
             certificate=optional(members, data.get("certificate")),
             rule=optional(text, data.get("rule")),
             provider=optional(text, data.get("provider")),
+            object_id=optional(text, data.get("object_id")),
             admitted=flag(data.get("admitted", False)),
         )
 

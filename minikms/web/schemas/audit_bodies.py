@@ -31,4 +31,5 @@ class AuditEvent(Body):
     certificate = Part(IssuedIdentity)
     rule = Text("Rule of the key or the profile that refused the call, or an item of its batch.")
     provider = Text("Provider that the call used.")
+    object_id = Text("Identifier of the object that was destroyed at its provider, hexadecimal.")
     admitted = Flag("True if the caller of a refused call may use the profile.")
