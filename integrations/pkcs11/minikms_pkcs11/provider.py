@@ -109,27 +109,26 @@ class Pkcs11Provider(Provider):
 
     def destroy(self, key_id: bytes) -> None:
         with self._connection.session() as session:
-            # The private half last, since `find` goes by it.
-            for half in (ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):
-                found = _objects(session, half, key_id)
-                for each in found:
-                    with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed it
-                        each.destroy()
-                if not found:
-                    session.require_sight()
+            _destroy(session, key_id)
+
+    def destroy_in(self, token: str, key_id: bytes) -> bool:
+        with self._connection.session() as session:
+            return _destroy(session, key_id) or session.serial == token
 
     def _sign_first(
         self, session: TokenSession, key: ProviderKey, data: bytes, scheme: Scheme
     ) -> bytes:
         """Sign with a new handle, and keep it if the signature is right.
 
-        Raises KeyUnreadable if the token has no such key, or another one in its place, and
-        PKCS11Error.
+        Raises KeyUnreadable if the key's token has no such key, or another one in its place,
+        ProviderUnavailable if another token is in place, and PKCS11Error.
         """
         session.keys.pop(key.key_id, None)
         found = _objects(session, ObjectClass.PRIVATE_KEY, key.key_id)
         if not found:
             session.require_sight()
+            if session.serial != key.token:
+                raise ProviderUnavailable("The key's token is away, and another one in its place.")
             raise KeyUnreadable("The token does not have the key.")
         public: Any = ser.load_der_public_key(key.public)
         private, call, halves = found[0], signing(data, scheme), halves_of(public)
@@ -166,6 +165,21 @@ def _objects(session: TokenSession, half: ObjectClass, key_id: bytes | None = No
         with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed one meanwhile
             return list(session.raw.get_objects(wanted))
     raise ProviderUnavailable("The token's objects change during each search.")
+
+
+def _destroy(session: TokenSession, key_id: bytes) -> bool:
+    """Destroy the halves of a key pair; tells whether the token had any."""
+    is_there = False
+    # The private half last, since `find` goes by it.
+    for half in (ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):
+        found = _objects(session, half, key_id)
+        is_there = is_there or bool(found)
+        for each in found:
+            with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed it
+                each.destroy()
+        if not found:
+            session.require_sight()
+    return is_there
 
 
 def _require_protection(private: Any) -> None:

@@ -17,6 +17,7 @@ class Token:
     """A token, with the environment that its library reads."""
 
     label = "minikms test"
+    serial = ""
     module = SOFTHSM
 
     def __init__(self, folder):
@@ -27,8 +28,10 @@ class Token:
 
     @property
     def uri(self):
-        label = self.label.replace(" ", "%20")
-        return f"pkcs11:token={label}?module-path={self.module}&pin-source=file:{self.pin_file}"
+        token = f"token={self.label.replace(' ', '%20')}"
+        if self.serial:
+            token += f";serial={self.serial}"
+        return f"pkcs11:{token}?module-path={self.module}&pin-source=file:{self.pin_file}"
 
 
 class SoftHsm(Token):
@@ -44,6 +47,10 @@ class SoftHsm(Token):
             f"log.level = ERROR\nslots.mechanisms = {mechanisms}\n"
         )
         self.environment = {"SOFTHSM2_CONF": str(self.configuration)}
+        self.make_token()
+
+    def make_token(self):
+        """Make a token, beside others with the same label."""
         self.run("--init-token", "--free", "--label", self.label, "--pin", PIN, "--so-pin", SO_PIN)
 
     def run(self, *args):
@@ -61,6 +68,18 @@ class SoftHsm(Token):
         try:
             yield
         finally:
+            self.bring_back()
+
+    @contextmanager
+    def exchanged(self):
+        """Put another token with the same label in the place of the token, for a block."""
+        self.take()
+        self.make_token()
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.tokens)
+            self.tokens.mkdir()
             self.bring_back()
 
     def take(self):
