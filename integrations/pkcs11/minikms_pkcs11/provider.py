@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import pkcs11
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pkcs11 import Attribute, ObjectClass
 
 from minikms.plugin import (
@@ -21,7 +22,7 @@ from minikms.plugin import (
 )
 from minikms_pkcs11.connection import REFUSALS, Connection, TokenSession
 from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, Kind
-from minikms_pkcs11.signing import Halves, halves_of, normalized, signing, verify
+from minikms_pkcs11.signing import Form, form_of, normalized, signing, verify
 from minikms_pkcs11.uri import TokenUri
 
 # Of each session, some 2 KB for each key.
@@ -30,10 +31,16 @@ _SEARCHES: Final = 50  # of which each ends if another process destroys an objec
 
 
 class _KeyHandle(NamedTuple):
-    """The handle of a private key in a session, and the halves of its signatures."""
+    """The handle of a private key in a session, and the form of its signatures.
+
+    `rsa` is the public key if it is one of RSA, and each signature is verified by it: a fault while
+    a token signs by the Chinese remainder theorem would give the factors of the modulus away (D.
+    Boneh, R. DeMillo and R. Lipton, 1997).
+    """
 
     handle: int
-    halves: Halves | None
+    form: Form
+    rsa: RSAPublicKey | None
 
 
 class Pkcs11Provider(Provider):
@@ -92,7 +99,11 @@ class Pkcs11Provider(Provider):
                     session.raw.handle, known.handle, key.key_id, signing(data, scheme)
                 )
                 if signature is not None:
-                    return normalized(known.halves, signature)
+                    with suppress(InvalidSignature):  # once more, by a new handle
+                        signature = normalized(known.form, signature)
+                        if known.rsa is not None:
+                            verify(known.rsa, data, scheme, signature)
+                        return signature
             try:
                 return self._sign_first(session, key, data, scheme)
             except REFUSALS as error:
@@ -131,18 +142,21 @@ class Pkcs11Provider(Provider):
                 raise ProviderUnavailable("The key's token is away, and another one in its place.")
             raise KeyUnreadable("The token does not have the key.")
         public: Any = ser.load_der_public_key(key.public)
-        private, call, halves = found[0], signing(data, scheme), halves_of(public)
-        signature = normalized(
-            halves,
-            private.sign(call.data, mechanism=call.mechanism, mechanism_param=call.parameter),
+        private, call, form = found[0], signing(data, scheme), form_of(public)
+        signature = private.sign(
+            call.data, mechanism=call.mechanism, mechanism_param=call.parameter
         )
         try:
+            signature = normalized(form, signature)
             verify(public, data, scheme, signature)
         except InvalidSignature:
-            raise KeyUnreadable("The token signs with another key.") from None
+            raise KeyUnreadable(
+                "The token signs with another key, or makes wrong signatures."
+            ) from None
         if len(session.keys) >= _MOST_HANDLES:
             del session.keys[next(iter(session.keys))]
-        session.keys[key.key_id] = _KeyHandle(private.handle, halves)
+        rsa = public if isinstance(public, RSAPublicKey) else None
+        session.keys[key.key_id] = _KeyHandle(private.handle, form, rsa)
         return signature
 
 

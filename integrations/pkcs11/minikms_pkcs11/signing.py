@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from pkcs11 import MGF, Mechanism
 
@@ -59,36 +60,47 @@ def signing(data: bytes, scheme: Scheme) -> Signing:
             return Signing(Mechanism.RSA_PKCS_PSS, (*hash_and_mgf, scheme.salt_length), data)
 
 
-class Halves(NamedTuple):
-    """The halves of an ECDSA signature: their size in bytes, and the highest s that is returned."""
+class Form(NamedTuple):
+    """The form of a key's signatures.
+
+    `size` is their length in bytes. An ECDSA signature has two halves; `highest` is the highest s
+    that is returned, None for any.
+    """
 
     size: int
-    highest: bytes | None
+    has_halves: bool = False
+    highest: bytes | None = None
 
 
-def halves_of(public: PublicKey) -> Halves | None:
-    """The halves of a key's signatures; None if they have none.
+def form_of(public: PublicKey) -> Form:
+    """The form of a key's signatures.
 
     Verifiers such as libsecp256k1 refuse a high s.
     """
-    if not isinstance(public, ec.EllipticCurvePublicKey):
-        return None
-    highest = _HALF_OF_K256 if isinstance(public.curve, ec.SECP256K1) else None
-    return Halves((public.key_size + 7) // 8, highest)
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        highest = _HALF_OF_K256 if isinstance(public.curve, ec.SECP256K1) else None
+        return Form(2 * ((public.key_size + 7) // 8), has_halves=True, highest=highest)
+    if isinstance(public, rsa.RSAPublicKey):
+        return Form((public.key_size + 7) // 8)
+    return Form(64)  # of Ed25519 (RFC 8032 section 5.1.6)
 
 
-def normalized(halves: Halves | None, signature: bytes) -> bytes:
+def normalized(form: Form, signature: bytes) -> bytes:
     """The signature, with halves as long as the field and without a high s, if it has halves.
 
-    PKCS #11 lets a token leave out leading zeros of both halves.
+    PKCS #11 lets a token leave out leading zeros of both halves. Raises InvalidSignature if the
+    signature has another length.
     """
-    if halves is None:
+    size, length = form.size, len(signature)
+    if length != size and not (form.has_halves and 0 < length < size and length % 2 == 0):
+        raise InvalidSignature
+    if not form.has_halves:
         return signature
-    size, half = halves.size, len(signature) // 2
-    s = signature[half:].rjust(size, b"\0")
-    if halves.highest is not None and s > halves.highest:
-        s = (_K256_ORDER - int.from_bytes(s, "big")).to_bytes(size, "big")
-    return signature[:half].rjust(size, b"\0") + s
+    half, whole = length // 2, size // 2
+    s = signature[half:].rjust(whole, b"\0")
+    if form.highest is not None and s > form.highest:
+        s = (_K256_ORDER - int.from_bytes(s, "big")).to_bytes(whole, "big")
+    return signature[:half].rjust(whole, b"\0") + s
 
 
 def verify(public: PublicKey, data: bytes, scheme: Scheme, signature: bytes) -> None:

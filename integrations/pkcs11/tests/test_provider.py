@@ -202,6 +202,69 @@ def test_a_signature_that_needs_more_room(provider, monkeypatch, algorithm, room
     assert provider.status().reconnects == 0
 
 
+@pytest.fixture
+def faults(softhsm, connect):
+    """A provider, and what its token does to each signature by a known handle, if anything.
+
+    Nothing makes a token of software fail.
+    """
+    provider, changes = connect(softhsm), []
+    with provider._connection.session() as session:
+        module = session.module
+    sign = module.functions._sign
+
+    def change(session, data, size, signature, length):
+        status = sign(session, data, size, signature, length)
+        if changes and signature is not None:
+            made = changes[0](signature.raw[: length._obj.value])
+            signature[: len(made)] = made
+            length._obj.value = len(made)
+        return status
+
+    module.functions._sign = change
+    yield provider, changes
+    module.functions._sign = sign
+
+
+def flipped(signature):
+    return signature[:-1] + bytes([signature[-1] ^ 1])
+
+
+def zeros(signature):
+    return bytes(len(signature))
+
+
+def cut(signature):
+    return signature[:-1]
+
+
+def lengthened(signature):
+    return signature + b"s"
+
+
+@pytest.mark.parametrize("change", [cut, lengthened])
+@pytest.mark.parametrize("algorithm", ["p256", "p521", "ed25519", "rsa2048"])
+def test_each_signature_has_its_length(faults, algorithm, change):
+    provider, changes = faults
+    key = made(provider, algorithm)
+    scheme = {"ed25519": Scheme("eddsa"), "rsa2048": RSA_SCHEMES[-1]}.get(algorithm, ECDSA)
+    data = digest_of(scheme)
+    assert signs(provider, key, scheme, data)
+    changes.append(change)
+    assert signs(provider, key, scheme, data)
+
+
+@pytest.mark.parametrize("change", [flipped, zeros])
+@pytest.mark.parametrize("scheme", [RSA_SCHEMES[1], RSA_SCHEMES[-1]], ids=str)
+def test_no_wrong_signature_of_an_rsa_key_leaves(faults, scheme, change):
+    """One by a fault in the Chinese remainder theorem would give the factors away."""
+    provider, changes = faults
+    key, data = made(provider, "rsa2048"), digest_of(scheme)
+    assert signs(provider, key, scheme, data)
+    changes.append(change)
+    assert signs(provider, key, scheme, data)
+
+
 def test_another_process_destroys_a_key(token, provider):
     key = made(provider)
     code = (
