@@ -3,13 +3,17 @@
 import asyncio
 import gc
 import os
+import re
+import subprocess
+import sys
 import threading
 import weakref
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from minikms_files import FilesProvider
-from waiting import until
+from waiting import until, wait_until
 
 from minikms.errors import ProviderFault, ProviderUnavailable, ValidationFailed
 from minikms.keys import provider_threads, providers
@@ -244,6 +248,44 @@ def test_a_fault_is_known_to_all_processes_of_a_service():
     with alone.in_turn():
         alone.set()
     assert alone.is_set()
+
+
+OPEN = """
+import asyncio, sys
+from minikms.keys.providers import Providers
+from minikms.plugin.providers import make_providers
+from minikms.plugin.registry import AlgorithmRegistry
+
+async def open_one():
+    registry = AlgorithmRegistry.from_installed().with_providers(make_providers([sys.argv[1]]))
+    providers = Providers(registry, file=int(sys.argv[2]))
+    async with providers.running():
+        while "has not been opened" in providers["hsm"].status.detail:
+            await asyncio.sleep(0.01)
+    print(providers["hsm"].status.detail)
+
+asyncio.run(open_one())
+"""
+
+
+@pytest.mark.process
+def test_of_two_processes_that_open_a_provider_at_once_one_tries_a_wrong_pin(token_folder):
+    token_folder.set("wrong-pin")
+    with new_table() as file:
+        fault = providers.Fault(file, 0)
+        with fault.in_turn():  # as if this process were trying the PIN
+            command = [sys.executable, "-c", OPEN, token_folder.option, str(file)]
+            other = subprocess.Popen(command, pass_fds=[file], stdout=subprocess.PIPE, text=True)
+            waits = re.compile(rf"-> POSIX .* {other.pid} ")
+
+            def is_its_turn_awaited():
+                return waits.search(Path("/proc/locks").read_text()) or token_folder.attempts
+
+            wait_until("the other process", is_its_turn_awaited)
+            fault.set()
+        output, _ = other.communicate(timeout=60)
+    assert output == f"{providers._ELSEWHERE}\n"
+    assert token_folder.attempts == 0
 
 
 def test_a_fault_that_a_late_call_sets_is_written_to_no_other_file(tmp_path):

@@ -1,9 +1,11 @@
 """The seal by Vault Transit, at OpenBao and at the Vault door."""
 
 import asyncio
+import base64
 import os
 
 import pytest
+from aiohttp import web
 from openbao import needs_openbao, openbao
 from stores import write_key
 from vault import ROOT_TOKEN
@@ -72,6 +74,36 @@ def test_a_ca_file_that_cannot_be_used(token_file):
     for file in ("/none", token_file):
         with pytest.raises(SealUnavailable, match="ca-file"):
             VaultTransit(f"{uri}&ca-file={file}").unseal(b"vault:v1:x", BOUND)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("operation", ["seal", "unseal"])
+async def test_a_redirect_is_not_followed(token_file, aiohttp_server, status, operation):
+    """Its target would get the token and the secret, and could choose the secret."""
+    asked = []
+
+    async def answer(request):
+        asked.append(request.headers)
+        secret = base64.b64encode(b"another key").decode()
+        return web.json_response({"data": {"ciphertext": "vault:v1:x", "plaintext": secret}})
+
+    async def redirect(request):
+        place = target.make_url(request.path)
+        return web.json_response({"data": {}}, status=status, headers={"Location": str(place)})
+
+    servers = []
+    for handler in (answer, redirect):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        servers.append(await aiohttp_server(app))
+    target, first = servers
+    seal = VaultTransit(
+        f"vault-transit:{first.make_url('/v1/transit/keys/kms')}?token-file={token_file}"
+    )
+    with pytest.raises(SealUnavailable, match=str(status)) as error:
+        await asyncio.to_thread(getattr(seal, operation), SECRET, BOUND)
+    assert not isinstance(error.value, SealFault)
+    assert asked == []
 
 
 @pytest.fixture(scope="module")
