@@ -5,6 +5,7 @@ import builtins
 import logging
 
 import pytest
+from aiohttp import web
 
 from minikms.seals import SealFault, SealUnavailable
 from minikms.seals.awskms import AwsKms
@@ -58,6 +59,22 @@ def test_a_service_that_is_not_there(aws_credentials):
     seal = AwsKms("awskms:k?region=us-east-1&endpoint=http://127.0.0.1:1")
     with pytest.raises(SealUnavailable, match="EndpointConnectionError"):
         seal.unseal(b"x", BOUND)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed(doors, aws_credentials, aiohttp_server, status):
+    async def redirect(request):
+        asked.append(request)
+        return web.Response(status=status, headers={"Location": doors.aws})
+
+    asked, app = [], web.Application()
+    app.router.add_route("*", "/{path:.*}", redirect)
+    endpoint = str((await aiohttp_server(app)).make_url("/"))
+    seal = AwsKms(f"awskms:{doors.key_id}?region=us-east-1&endpoint={endpoint}")
+    with pytest.raises(SealUnavailable) as error:
+        await asyncio.to_thread(seal.seal, SECRET, BOUND)
+    assert not isinstance(error.value, SealFault)
+    assert len(asked) == 1
 
 
 def test_without_credentials(aws_credentials, monkeypatch):
