@@ -159,6 +159,12 @@ class ProviderContract:
                     each.sign(gone, MESSAGE, _options(each)[0])
                 assert self.signs(each, kept)
 
+    def test_a_key_is_destroyed_in_its_token(self, provider: Provider, made: list[bytes]) -> None:
+        key = self.new_key(self.bound(provider)[0], made)
+        for _ in range(2):
+            assert provider.destroy_in(key.token, key.key_id)
+            assert key.key_id not in set(provider.find())
+
     def test_a_key_that_was_never_made_is_not_there(
         self, provider: Provider, made: list[bytes]
     ) -> None:

@@ -58,6 +58,7 @@ class IsAlwaysThere(Quick):
     "another_key_does_not_sign_for_it",
     "another_process_signs_with_a_key",
     "a_key_that_was_never_made_is_not_there",
+    "a_key_is_destroyed_in_its_token",
     "threads_sign_at_once",
 )
 class KnowsOnlyOthers(Quick):
@@ -118,7 +119,20 @@ class FindsItsOwn(Quick):
         return super().find() & self.__dict__.get("own", set())
 
 
-@caught_by("a_destroyed_key_is_gone")
+@caught_by("a_key_is_destroyed_in_its_token")
+class KnowsNoToken(Quick):
+    def destroy_in(self, token, key_id):
+        super().destroy_in(token, key_id)
+        return False
+
+
+@caught_by("a_key_is_destroyed_in_its_token")
+class DestroysAnywhereElse(Quick):
+    def destroy_in(self, token, key_id):
+        return True
+
+
+@caught_by("a_destroyed_key_is_gone", "a_key_is_destroyed_in_its_token")
 class DestroysOnce(Quick):
     def destroy(self, key_id):
         if not self._file(key_id).exists():
@@ -126,7 +140,7 @@ class DestroysOnce(Quick):
         super().destroy(key_id)
 
 
-@caught_by("a_destroyed_key_is_gone")
+@caught_by("a_destroyed_key_is_gone", "a_key_is_destroyed_in_its_token")
 class KeepsWhatItDestroys(Quick):
     def destroy(self, key_id):
         pass
