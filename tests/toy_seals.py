@@ -28,12 +28,12 @@ class Toy:
     def end(self, fault: str) -> None:
         (self.folder / fault).unlink()
 
-    def end_once(self, fault: str, other: "Toy") -> None:
-        """End a fault after another toy's next call, in a thread."""
+    def end_once(self, fault: str, other: "Toy", calls: int = 1) -> None:
+        """End a fault after the next calls of a toy, in a thread."""
         before = other.calls
 
         def wait() -> None:
-            while other.calls == before:
+            while other.calls < before + calls:
                 time.sleep(0.001)
             self.end(fault)
 

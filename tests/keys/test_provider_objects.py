@@ -20,6 +20,7 @@ from minikms.keys import provider_objects
 from minikms.keys.provider_objects import ObjectMaker, ObjectSweeper
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
 from minikms.store.keys import KeyStore
+from minikms.store.object_entries import objects_in
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 
@@ -167,7 +168,10 @@ async def test_an_object_that_is_made_late_is_destroyed(store, maker, token, swe
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
+    await maker.drain()
     assert await sweeper.sweep() == set()
+    _, announced = await store.database.run(DEFAULT_PROFILE, objects_in)
+    assert len(announced) == 1  # a kill now would leave nothing over
     goes_on.set()
     await threads[0]
     assert len(token.objects) == 1
@@ -207,6 +211,20 @@ async def test_a_profile_that_is_removed_while_a_key_is_made(store, maker, token
                 store, maker, token, profile="t", after=partial(store.remove_profile, "t")
             )
         await until("the sweeper", lambda: not token.objects)
+
+
+async def test_an_object_that_is_made_after_its_profile_was_removed(store, maker, token, sweeper):
+    await store.create_profile("t")
+
+    async def remove(key_id):
+        await store.remove_profile("t")
+        await until("the sweeper", lambda: token.destroyed == [key_id])
+
+    async with sweeper.running():
+        with pytest.raises(ProfileNotFound):
+            await generate(store, maker, token, profile="t", before=remove)
+        await until("the sweeper", lambda: len(token.destroyed) == 2)
+    assert token.objects == set()
 
 
 async def test_a_token_that_is_away_is_tried_again(store, maker, token, sweeper, monkeypatch):

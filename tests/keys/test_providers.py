@@ -134,6 +134,23 @@ async def test_few_calls_wait(opened, monkeypatch):
     assert all(await asyncio.gather(*calls))
 
 
+async def test_calls_whose_time_is_over_make_room_for_others(opened, monkeypatch):
+    monkeypatch.setattr(providers, "_WAITING", 12)
+    go_on, number = threading.Event(), provider_threads.THREADS
+    others = [asyncio.create_task(opened.run(go_on.wait)) for _ in range(number)]
+    await until("all threads", lambda: sum(call.has_begun for call in opened._calls) == number)
+    opened._limit = SHORT
+    for _ in range(12 - number):
+        with pytest.raises(ProviderUnavailable):
+            await opened.run(lambda: 1)
+    opened._limit = LONG
+    waiting = asyncio.create_task(opened.run(lambda: 1))
+    await until("the call", lambda: waiting.done() or len(opened._calls) > number)
+    go_on.set()
+    assert await waiting == 1
+    assert all(await asyncio.gather(*others))
+
+
 async def test_a_caller_that_leaves_leaves_nothing(opened):
     go_on = threading.Event()
     call = asyncio.create_task(opened.run(go_on.wait))
@@ -248,6 +265,32 @@ def test_a_fault_is_known_to_all_processes_of_a_service():
     with alone.in_turn():
         alone.set()
     assert alone.is_set()
+
+
+async def test_a_fault_of_another_process_is_the_trouble(tmp_path, caplog):
+    registry = AlgorithmRegistry.from_installed()
+    registry = registry.with_providers({"hsm": FilesProvider(f"files:{tmp_path}")})
+    with new_table() as file:
+        providers.Fault(file, 0).set()
+        running = Providers(registry, file=file)
+        async with running.running():
+            await until("the log", lambda: caplog.records)
+            assert running["hsm"].status.detail == providers._ELSEWHERE
+    assert [line.args[1] for line in caplog.records] == [providers._ELSEWHERE]
+    assert not (tmp_path / "opened").exists()
+
+
+async def test_a_provider_that_does_not_close_holds_up_no_end(tmp_path, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(providers, "_CLOSING", SHORT)
+    monkeypatch.setattr(FilesProvider, "close", lambda _: go_on.wait(LONG))
+    registry = AlgorithmRegistry.from_installed()
+    registry = registry.with_providers({"hsm": FilesProvider(f"files:{tmp_path}")})
+    try:
+        async with asyncio.timeout(60), Providers(registry).running():
+            pass
+    finally:
+        go_on.set()
 
 
 OPEN = """

@@ -1,8 +1,9 @@
 """A provider that keeps key pairs as PEM files in a folder: to test services, not for real keys.
 
 Its URI is `files:FOLDER`. A test sets faults by files in the folder: while `away` exists, nothing
-answers; `full`, no key is made; `wrong-pin`, opening fails for good; `hold`, every call waits;
-`hold-NAME`, calls of the method NAME wait. `opened` gets a line for each attempt to open it.
+answers; `exchanged`, another token is in place, which has no keys; `full`, no key is made;
+`wrong-pin`, opening fails for good; `hold`, every call waits; `hold-NAME`, calls of the method NAME
+wait. `opened` gets a line for each attempt to open it.
 """
 
 import threading
@@ -90,6 +91,8 @@ class FilesProvider(Provider):
 
     def sign(self, key: ProviderKey, data: bytes, scheme: Scheme) -> bytes:
         self._enter("sign")
+        if self._is_exchanged():
+            raise ProviderUnavailable("Another token is in place.")
         try:
             pem = self._file(key.key_id).read_bytes()
         except FileNotFoundError:
@@ -100,11 +103,18 @@ class FilesProvider(Provider):
 
     def find(self) -> set[bytes]:
         self._enter("find")
+        if self._is_exchanged():
+            return set()
         return {bytes.fromhex(file.stem) for file in self._folder.glob("*.pem")}
 
     def destroy(self, key_id: bytes) -> None:
         self._enter("destroy")
         self._file(key_id).unlink(missing_ok=True)
+
+    def destroy_in(self, token: str, key_id: bytes) -> bool:
+        if self._is_exchanged():
+            return token != _TOKEN
+        return super().destroy_in(token, key_id)
 
     def status(self) -> ProviderStatus:
         return ProviderStatus(
@@ -124,6 +134,9 @@ class FilesProvider(Provider):
         held = [self._folder / "hold", self._folder / f"hold-{name}"]
         while any(file.exists() for file in held) and time.monotonic() < until:
             time.sleep(_LOOK_EVERY)
+
+    def _is_exchanged(self) -> bool:
+        return (self._folder / "exchanged").exists()
 
     def _file(self, key_id: bytes) -> Path:
         return self._folder / f"{key_id.hex()}.pem"

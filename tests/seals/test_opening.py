@@ -72,6 +72,19 @@ def test_a_seal_that_comes_back_in_time_opens_it(sealed, one, two, monkeypatch, 
     assert len(told) == 1  # not once for each try
 
 
+def test_a_refusal_is_not_tried_again_and_the_same_causes_are_told_once(
+    sealed, one, two, monkeypatch, caplog
+):
+    monkeypatch.setattr(opening, "_PAUSE", 0.01)
+    one.begin("refuses")
+    two.begin("away")
+    two.end_once("away", two, calls=3)
+    assert unseal(sealed, "store.key", 60).secret == SECRET
+    assert two.calls >= 2 + 3 + 1
+    assert one.calls == 2 + 1
+    assert len([line for line in caplog.records if "tried again" in line.message]) == 1
+
+
 def test_a_wait_ends_with_its_time_or_with_the_last_seal_that_may_come_back(sealed, one, two):
     one.begin("away")
     two.begin("refuses")

@@ -8,6 +8,7 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
+from minikms.web.state import SWEEPER
 
 KEY = {"alg": "p256", "provider": "hsm"}
 
@@ -53,6 +54,21 @@ async def test_a_deleted_key_is_destroyed_once_the_provider_answers(client, post
     assert len(token_folder.keys) == 1
     token_folder.end("away")
     await until_left(token_folder, 0)
+
+
+async def test_a_key_of_another_token_is_destroyed_once_its_token_is_back(
+    client, post, token_folder
+):
+    kid, kept = [(await post("/key/generate", KEY))["kid"] for _ in range(2)]
+    token_folder.set("exchanged")
+    signing = client.post("/sign", json={"kid": kid, "data": "aGk"})
+    await refused(await signing, 503, "provider-unavailable")
+    assert (await client.delete(f"/key/{kid}")).status == 200
+    await until("the sweeper", lambda: client.app[SWEEPER].waiting() == {"hsm": 1})
+    assert len(token_folder.keys) == 2
+    token_folder.end("exchanged")
+    await until_left(token_folder, 1)
+    assert (await post("/sign", {"kid": kept, "data": "aGk"}))["sig"]
 
 
 async def test_a_scheduled_deletion_that_is_cancelled_destroys_nothing(
