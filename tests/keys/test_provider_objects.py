@@ -15,6 +15,7 @@ from minikms.errors import (
     ProfileNotFound,
     ProviderUnavailable,
     StoreUnavailable,
+    ValidationFailed,
 )
 from minikms.keys import provider_objects
 from minikms.keys.provider_objects import ObjectMaker, ObjectSweeper
@@ -225,6 +226,43 @@ async def test_an_object_that_is_made_after_its_profile_was_removed(store, maker
             await generate(store, maker, token, profile="t", before=remove)
         await until("the sweeper", lambda: len(token.destroyed) == 2)
     assert token.objects == set()
+
+
+async def test_an_interrupted_removal_of_a_profile_leaves_no_object(
+    store, maker, token, sweeper, monkeypatch
+):
+    await store.create_profile("t")
+    await generate(store, maker, token, profile="t")
+
+    async def killed(*_):
+        raise StoreUnavailable()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.database.directory, "_finish_removal", killed)
+        with pytest.raises(StoreUnavailable):
+            await store.remove_profile("t")
+    assert await sweeper.sweep() == set()
+    assert token.objects == set()
+
+
+async def test_a_batch_has_time_for_each_of_its_keys(store, maker, sweeper, clock):
+    async with maker.making(DEFAULT_PROFILE, "hsm", 100):
+        clock(900 + 990)
+        assert await sweeper.sweep() == set()
+        assert len(await store.objects.due(DEFAULT_PROFILE)) == 0
+        clock(900 + 1010)
+        assert len(await store.objects.due(DEFAULT_PROFILE)) == 100
+
+
+async def test_a_service_ends_once_failed_calls_have_condemned_their_objects(store, maker, token):
+    async def fail():
+        raise ValidationFailed()
+
+    with pytest.raises(ValidationFailed):
+        await generate(store, maker, token, after=fail)
+    await maker.drain()
+    assert not maker._tasks
+    assert len(await store.objects.due(DEFAULT_PROFILE)) == 1
 
 
 async def test_a_token_that_is_away_is_tried_again(store, maker, token, sweeper, monkeypatch):

@@ -109,7 +109,8 @@ class FilesProvider(Provider):
 
     def destroy(self, key_id: bytes) -> None:
         self._enter("destroy")
-        self._file(key_id).unlink(missing_ok=True)
+        if not self._is_exchanged():
+            self._file(key_id).unlink(missing_ok=True)
 
     def destroy_in(self, token: str, key_id: bytes) -> bool:
         if self._is_exchanged():

@@ -228,8 +228,9 @@ async def _removed(session):
 
 
 async def test_many_objects_of_a_removed_profile_have_a_longer_time_limit(store):
-    key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 300, later())
+    await store.objects.intend(None, "hsm", 1, later())
     store.database._pool.timeout = 0.001  # of a call without a limit of its own
+    key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 300, later())
     await store.objects.condemn(None, "hsm", key_ids)
     gone = [ProviderObject("hsm", each.hex()) for each in key_ids]
     await store.objects.remove(None, gone)

@@ -1,5 +1,7 @@
 """A provider has exactly the keys of the service, whatever calls fail."""
 
+import json
+
 import pytest
 from minikms_files import FilesProvider
 from problems import refused, slug_of
@@ -33,6 +35,20 @@ async def test_a_key_whose_alias_is_taken_is_destroyed(client, post, token_folde
     await until_left(token_folder, 1)
 
 
+async def test_a_key_that_is_not_made_leaves_no_success_in_the_audit_log(
+    start, token_folder, tmp_path
+):
+    log = tmp_path / "audit.log"
+    config = Config(provider=(token_folder.option,), audit_log=str(log))
+    client = await start(create_service(config))
+    await until_open(client)
+    token_folder.set("full")
+    await refused(await client.post("/key/generate", json=KEY), 503, "provider-unavailable")
+    lines = map(json.loads, log.read_text().splitlines())
+    outcomes = [line["outcome"] for line in lines if line.get("operation") == "generateKey"]
+    assert outcomes == ["provider-unavailable"]
+
+
 async def test_a_batch_that_is_half_made_is_destroyed(client, token_folder, monkeypatch):
     make = FilesProvider.make
 
@@ -57,15 +73,15 @@ async def test_a_deleted_key_is_destroyed_once_the_provider_answers(client, post
 
 
 async def test_a_key_of_another_token_is_destroyed_once_its_token_is_back(
-    client, post, token_folder
+    client, post, token_folder, caplog
 ):
     kid, kept = [(await post("/key/generate", KEY))["kid"] for _ in range(2)]
     token_folder.set("exchanged")
     signing = client.post("/sign", json={"kid": kid, "data": "aGk"})
     await refused(await signing, 503, "provider-unavailable")
     assert (await client.delete(f"/key/{kid}")).status == 200
-    await until("the sweeper", lambda: client.app[SWEEPER].waiting() == {"hsm": 1})
-    assert len(token_folder.keys) == 2
+    await until("the sweeper", lambda: "another token is in place" in caplog.text)
+    assert client.app[SWEEPER].waiting() == {"hsm": 1}
     token_folder.end("exchanged")
     await until_left(token_folder, 1)
     assert (await post("/sign", {"kid": kept, "data": "aGk"}))["sig"]
