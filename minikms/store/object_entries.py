@@ -83,8 +83,8 @@ def until_tags(until: int) -> dict[str, str]:
 
 
 def ended(now: int) -> dict[str, Any]:
-    """The filter of the entries whose time is over."""
-    return {"~at": {"$lte": f"{max(now, 0):020d}"}}
+    """The filter of the entries whose time is over; `now` is not negative."""
+    return {"~at": {"$lte": f"{now:020d}"}}
 
 
 def time_of(entry: Entry) -> int:

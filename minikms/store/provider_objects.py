@@ -113,7 +113,7 @@ class ProviderObjects:
 
     async def due(self, profile: str | None) -> list[ProviderObject]:
         """Some objects whose time is over; `condemn_ended` tells which of them to destroy."""
-        now = time.time_ns()
+        now = max(time.time_ns(), 0)  # a clock may be before 1970
         rows = await self._read(profile, partial(_ended, now=now))
         return [ProviderObject.of(row) for row in rows if time_of(row) <= now]
 

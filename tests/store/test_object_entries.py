@@ -8,8 +8,10 @@ import pytest
 from minikms.errors import ProviderUnavailable
 from minikms.plugin.provider import ProviderKey
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
+from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
-from minikms.store.object_entries import OBJECT, ProviderObject, until_tags
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.object_entries import OBJECT, ProviderObject, objects_in, until_tags
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 MINUTE = 60 * 10**9
@@ -74,6 +76,33 @@ async def test_a_changed_tag_gives_no_condemned_object_to_a_key(store):
     await write(store, key_id, value, time.time_ns() + HOUR)
     with pytest.raises(ProviderUnavailable):
         await insert(store, key_id)
+
+
+async def test_a_condemned_object_is_destroyed_whatever_the_clock_says(store, clock):
+    [key_id] = await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, time.time_ns() + HOUR)
+    await store.objects.condemn(DEFAULT_PROFILE, "hsm", [key_id])
+    clock(-time.time() - 1000)  # before 1970
+    assert await to_destroy(store) == [of(key_id)]
+
+
+async def test_no_object_is_missed_that_is_condemned_while_all_are_read(tmp_path):
+    async def read(session):
+        fetch_all = session.fetch_all
+
+        async def fetch_and_delete(category, *args, **options):
+            found = await fetch_all(category, *args, **options)
+            if not deleted:
+                deleted.append(await store.delete(DEFAULT_PROFILE, KeyRef("kid-1")))
+            return found
+
+        session.fetch_all = fetch_and_delete
+        return await objects_in(session)
+
+    deleted, location = [], StoreLocation.parse(f"sqlite://{tmp_path}/keys.db")
+    async with KeyStore.create(location, StoreKey(new_raw_key())) as store:
+        [key_id] = await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, time.time_ns() + HOUR)
+        await insert(store, key_id)
+        assert await store.database.run(DEFAULT_PROFILE, read) == ({}, {of(key_id)})
 
 
 @pytest.mark.parametrize(

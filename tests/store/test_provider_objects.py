@@ -107,6 +107,8 @@ async def test_a_failed_call_condemns_what_no_key_has(store):
     await insert(store, taken)
     await store.objects.remove(DEFAULT_PROFILE, [ProviderObject("hsm", gone.hex())])
     await store.objects.condemn(DEFAULT_PROFILE, "hsm", [taken, left, gone])
+    _, others = await store.database.run(DEFAULT_PROFILE, objects_in)
+    assert others == {ProviderObject("hsm", each.hex()) for each in (left, gone)}
     assert await due(store) == sorted([left, gone])
     with pytest.raises(ProviderUnavailable):
         await insert(store, left, kid="kid-2")
