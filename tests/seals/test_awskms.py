@@ -61,14 +61,16 @@ def test_a_service_that_is_not_there(aws_credentials):
         seal.unseal(b"x", BOUND)
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_redirect_is_not_followed(doors, aws_credentials, aiohttp_server, status):
-    async def redirect(request):
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 429, 500, 503])
+async def test_a_call_is_neither_redirected_nor_repeated(
+    doors, aws_credentials, aiohttp_server, status
+):
+    async def answer(request):
         asked.append(request)
         return web.Response(status=status, headers={"Location": doors.aws})
 
     asked, app = [], web.Application()
-    app.router.add_route("*", "/{path:.*}", redirect)
+    app.router.add_route("*", "/{path:.*}", answer)
     endpoint = str((await aiohttp_server(app)).make_url("/"))
     seal = AwsKms(f"awskms:{doors.key_id}?region=us-east-1&endpoint={endpoint}")
     with pytest.raises(SealUnavailable) as error:

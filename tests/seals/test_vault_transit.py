@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 
 import pytest
@@ -10,7 +11,7 @@ from openbao import needs_openbao, openbao
 from stores import write_key
 from vault import ROOT_TOKEN
 
-from minikms.seals import SealFault, SealUnavailable
+from minikms.seals import SealFault, SealUnavailable, vault_transit
 from minikms.seals.vault_transit import VaultTransit
 
 SECRET, BOUND = b"the store key", b"minikms store key, envelope 1, x"
@@ -76,34 +77,71 @@ def test_a_ca_file_that_cannot_be_used(token_file):
             VaultTransit(f"{uri}&ca-file={file}").unseal(b"vault:v1:x", BOUND)
 
 
+@pytest.fixture
+def serve_seal(aiohttp_server, token_file):
+    """Start a server that answers as a handler does, and give a seal there, and its URLs."""
+
+    async def start(handler):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        server = await aiohttp_server(app)
+        place = server.make_url("/v1/transit/keys/kms")
+        return VaultTransit(f"vault-transit:{place}?token-file={token_file}"), server.make_url
+
+    return start
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("operation", ["seal", "unseal"])
-async def test_a_redirect_is_not_followed(token_file, aiohttp_server, status, operation):
+async def test_a_redirect_is_not_followed(serve_seal, status, operation):
     """Its target would get the token and the secret, and could choose the secret."""
     asked = []
 
     async def answer(request):
-        asked.append(request.headers)
+        asked.append(request)
         secret = base64.b64encode(b"another key").decode()
         return web.json_response({"data": {"ciphertext": "vault:v1:x", "plaintext": secret}})
 
     async def redirect(request):
-        place = target.make_url(request.path)
-        return web.json_response({"data": {}}, status=status, headers={"Location": str(place)})
+        location = str(target(request.path))
+        return web.json_response({"data": {}}, status=status, headers={"Location": location})
 
-    servers = []
-    for handler in (answer, redirect):
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
-        servers.append(await aiohttp_server(app))
-    target, first = servers
-    seal = VaultTransit(
-        f"vault-transit:{first.make_url('/v1/transit/keys/kms')}?token-file={token_file}"
-    )
+    _, target = await serve_seal(answer)
+    seal, _ = await serve_seal(redirect)
     with pytest.raises(SealUnavailable, match=str(status)) as error:
         await asyncio.to_thread(getattr(seal, operation), SECRET, BOUND)
     assert not isinstance(error.value, SealFault)
     assert asked == []
+
+
+async def test_an_answer_without_end_is_cut_off(serve_seal):
+    async def answer(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b" " * 65536)
+        return response
+
+    seal, _ = await serve_seal(answer)
+    with pytest.raises(SealUnavailable, match="as Vault does not"):
+        await asyncio.to_thread(seal.unseal, b"vault:v1:x", BOUND)
+
+
+async def test_a_server_that_does_not_answer(serve_seal, monkeypatch):
+    async def answer(request):
+        await opened.wait()
+        return web.json_response({})
+
+    monkeypatch.setattr(vault_transit, "_TIMEOUT", 0.2)
+    opened = asyncio.Event()
+    seal, _ = await serve_seal(answer)
+    unsealing = asyncio.ensure_future(asyncio.to_thread(seal.unseal, b"vault:v1:x", BOUND))
+    done, _ = await asyncio.wait([unsealing], timeout=20)
+    opened.set()
+    assert done
+    with pytest.raises(SealUnavailable, match="did not answer within"):
+        await unsealing
 
 
 @pytest.fixture(scope="module")
