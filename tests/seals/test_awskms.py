@@ -79,6 +79,35 @@ async def test_a_call_is_neither_redirected_nor_repeated(
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "is_final"),
+    [
+        ("InvalidCiphertextException", True),
+        ("IncorrectKeyException", True),
+        ("ValidationException", True),
+        ("AccessDeniedException", False),
+        ("DisabledException", False),
+        ("KMSInvalidStateException", False),
+        ("NotFoundException", False),
+        ("ThrottlingException", False),
+    ],
+)
+async def test_only_a_ciphertext_of_another_key_is_not_tried_again(
+    aws_credentials, aiohttp_server, code, is_final
+):
+    async def answer(request):
+        return web.json_response({"__type": code, "message": "planted"}, status=400)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    endpoint = str((await aiohttp_server(app)).make_url("/"))
+    seal = AwsKms(f"awskms:k?region=us-east-1&endpoint={endpoint}")
+    with pytest.raises(SealUnavailable, match=code) as error:
+        await asyncio.to_thread(seal.unseal, b"x", BOUND)
+    assert isinstance(error.value, SealFault) == is_final
+    assert "planted" not in str(error.value)
+
+
 def test_without_credentials(aws_credentials, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(SealUnavailable, match="NoCredentials"):

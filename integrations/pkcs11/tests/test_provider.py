@@ -119,9 +119,13 @@ def test_a_private_key_stays_in_the_token(provider):
 
 
 @pytest.mark.parametrize(
-    "template", [{Attribute.EXTRACTABLE: True}, {Attribute.SENSITIVE: False}], ids=str
+    "template",
+    [{Attribute.EXTRACTABLE: True}, {Attribute.SENSITIVE: False}, {Attribute.TOKEN: False}],
+    ids=str,
 )
-def test_a_key_that_could_be_extracted_is_destroyed(provider, monkeypatch, template):
+def test_a_key_that_could_be_extracted_or_would_be_lost_is_destroyed(
+    provider, monkeypatch, template
+):
     # The token does as it is told here, and other tokens by themselves.
     monkeypatch.setattr(kinds, "PROTECTED", {**kinds.PROTECTED, **template})
     before = set(provider.find())
@@ -179,6 +183,16 @@ def test_a_handle_that_the_token_gave_to_another_key(provider):
     with provider._connection.session() as session:
         session.keys[first.key_id] = session.keys[second.key_id]
     assert signs(provider, first)
+
+
+def test_a_session_keeps_few_handles(softhsm, connect, monkeypatch):
+    monkeypatch.setattr("minikms_pkcs11.provider._MOST_HANDLES", 2)
+    provider = connect(softhsm)
+    keys = [made(provider) for _ in range(3)]
+    for _ in range(2):
+        assert all(signs(provider, key) for key in keys)
+    with provider._connection.session() as session:
+        assert len(session.keys) == 2
 
 
 @pytest.mark.parametrize("room", [0, 1, 63])
