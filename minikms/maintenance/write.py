@@ -38,6 +38,7 @@ class StoreWriter:
         async with Database.create(location, key, timeout=LONG_TIMEOUT) as database:
             yield cls(database)
             await database.finish()
+            await database.renew_statistics()
 
     async def publish(self, profile: str) -> None:
         """Let everybody read the profile's public keys."""

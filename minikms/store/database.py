@@ -378,6 +378,10 @@ class Database:
 
         await self._calls.run(work, write=True)
 
+    async def renew_statistics(self) -> None:
+        """Return once PostgreSQL has statistics of the rows by which it reads listings."""
+        await self._calls.statistics.renew()
+
     async def finish_upgrade(self) -> None:
         """Mark the store as upgraded, once all its contents are; raises StoreError."""
         work = partial(finish_upgrade, self._pool.store, self._location)

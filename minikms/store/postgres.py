@@ -172,6 +172,13 @@ class TableStatistics:
         if self._is_used and keys >= _LEAST and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._analyze())
 
+    async def renew(self) -> None:
+        """Renew the statistics, and return once they are."""
+        if self._is_used:
+            if self._task is not None:
+                await self._task
+            await self._analyze()
+
     async def aclose(self) -> None:
         """Stop."""
         if self._task is not None:
@@ -199,4 +206,4 @@ class TableStatistics:
                             )
                     await session.execute("ANALYZE items, items_tags")
         except (ServerError, TimeoutError) as exc:
-            LOGGER.info("%s is not analyzed: %s", self._location, str(exc) or "TimeoutError")
+            LOGGER.warning("%s is not analyzed: %s", self._location, str(exc) or "TimeoutError")

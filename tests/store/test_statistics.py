@@ -106,6 +106,15 @@ async def test_tables_in_postgresql_are_analyzed_while_they_grow(postgres_server
         pass
 
 
+@pytest.mark.parametrize("keys", [20, 600])
+async def test_a_copy_in_postgresql_is_analyzed_when_it_is_finished(postgres_server, key, keys):
+    url = postgres_server.create_database()
+    async with StoreWriter.create(StoreLocation.parse(url), key) as writer:
+        await writer.directory.create(DEFAULT_PROFILE)
+        await fill(writer, DEFAULT_PROFILE, 0, keys, batch=keys)
+    assert await analyzed(postgres_server, url) >= keys
+
+
 async def test_tables_are_analyzed_without_the_right_to_create(postgres_server, key):
     url = postgres_server.create_database()
     name = url.rpartition("/")[2]
