@@ -7,10 +7,14 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """Forwards the connections of a port of 127.0.0.1 to another."""
+    """Forwards the connections of a port of 127.0.0.1 to another.
 
-    def __init__(self, port: int) -> None:
+    Without `ends`, it keeps a connection open that the other side has ended.
+    """
+
+    def __init__(self, port: int, *, ends: bool = True) -> None:
         self._target = port
+        self._ends = ends
         self._open = asyncio.Event()
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,21 +65,22 @@ class Proxy:
             there = await asyncio.open_connection("127.0.0.1", self._target)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(_forward(reader, there[1], gate))
-                    both.create_task(_forward(there[0], writer, gate))
+                    both.create_task(self._forward(reader, there[1], gate))
+                    both.create_task(self._forward(there[0], writer, gate))
             finally:
                 there[1].close()
         writer.close()
 
-
-async def _forward(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
-) -> None:
-    """Forward bytes and their end while the gate is open."""
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            await gate.wait()
-            writer.write(data)
-            await writer.drain()
-    await gate.wait()
-    writer.close()
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
+    ) -> None:
+        """Forward bytes and their end while the gate is open."""
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                await gate.wait()
+                writer.write(data)
+                await writer.drain()
+        if not self._ends:
+            await asyncio.Event().wait()
+        await gate.wait()
+        writer.close()
