@@ -133,6 +133,7 @@ class Database:
             except TimeoutError:
                 raise StoreError(f"Another process keeps the store at {location} locked.") from None
         try:
+            await check_sessions(location)  # first: the check of the schema needs a transaction
             checked = await check_schema(location)
             store = await open_store(location, key)
             if checked.unreadable:
@@ -141,7 +142,6 @@ class Database:
             layout, rekeyed = await check_layout(store, location)
             if serving:
                 require_current(layout, location)
-            await check_sessions(location)
             if upgrading and layout < LAYOUT:
                 location.require_two_connections()  # before anything is changed
                 store = await _unused_elsewhere(store, location, key)

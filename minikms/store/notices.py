@@ -27,7 +27,9 @@ LOGGER = logging.getLogger(__name__)
 
 # The name of a store's channel. Only roles that may read the store know it; every role may notify.
 _CHANNEL: Final = """
-    SELECT 'minikms ' || left(encode(sha256(profile_key), 'hex'), 32) FROM profiles WHERE name = $1
+    SELECT 'minikms ' || pg_catalog.left(
+        pg_catalog.encode(pg_catalog.sha256(profile_key), 'hex'), 32)
+    FROM profiles WHERE name = $1
 """
 
 # PostgreSQL takes payloads below 8,000 bytes; a slot has at most four digits and a space.
@@ -107,7 +109,9 @@ class NotifyChangeCounters(PostgresChangeCounters):
         payload = " ".join(map(str, slots)) if len(slots) <= _MAX_SLOTS else _ALL
         try:
             async with asyncio.timeout(_SEND_TIMEOUT), self._connected() as connection:
-                await connection.execute("SELECT pg_notify($1, $2)", self._channel, payload)
+                await connection.execute(
+                    "SELECT pg_catalog.pg_notify($1, $2)", self._channel, payload
+                )
         except Exception as exc:
             LOGGER.warning(
                 "other processes see a change only after --cache-ttl: no notice, %s",

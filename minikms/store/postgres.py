@@ -21,13 +21,16 @@ _REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
 # The name in the server of the connection that each service has.
 NOTICES: Final = "minikms notices"
 
+# Statements name the schema `pg_catalog`: the role's `search_path` may have another before
+# it; `store/postgres_schema.py` checks that no other has such operators.
+
 # The server process that answers a statement.
-_BACKEND: Final = "SELECT pg_backend_pid()"
+_BACKEND: Final = "SELECT pg_catalog.pg_backend_pid()"
 
 # The number of connections to this database that have a name.
 _SERVICES: Final = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND application_name = $1"
+    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity "
+    "WHERE datname = pg_catalog.current_database() AND application_name = $1"
 )
 
 # Fewer keys are read quickly, whatever PostgreSQL's estimate is.
@@ -40,8 +43,9 @@ _CLOSE_TIMEOUT: Final = 0.5
 
 # Tells whether the table has grown by half since it was last analyzed or vacuumed.
 _OUTDATED: Final = """
-    SELECT pg_relation_size(oid) / current_setting('block_size')::int > relpages * 1.5
-    FROM pg_class WHERE oid = to_regclass('items_tags')
+    SELECT pg_catalog.pg_relation_size(oid)
+        / pg_catalog.current_setting('block_size')::pg_catalog.int4 > relpages * 1.5
+    FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('items_tags')
 """
 
 # Counts how often a tag's name and value occur together, for the three most frequent pairs. Without

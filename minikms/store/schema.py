@@ -18,6 +18,7 @@ from minikms.store import postgres
 from minikms.store.askar import new_raw_key, until_closed
 from minikms.store.identity import FIRST, identity_of
 from minikms.store.location import StoreLocation
+from minikms.store.postgres_schema import differences
 
 
 class _Object(NamedTuple):
@@ -37,43 +38,6 @@ _STATISTICS: Final = frozenset(
         ("sqlite_stat4", "tbl,idx,neq,nlt,ndlt,sample"),
     )
 )
-
-# Objects attached to Askar's tables that run code, hide rows or add some.
-_FOREIGN: Final = r"""
-WITH named AS (
-    SELECT name, to_regclass(name) AS id
-    FROM unnest(ARRAY['config', 'profiles', 'items', 'items_tags']) AS name
-), ours AS (
-    SELECT oid, relname, relkind FROM pg_class WHERE oid IN (SELECT id FROM named)
-)
-SELECT 'no table ' || name FROM named WHERE id IS NULL
-UNION ALL SELECT 'the relation ' || relname || ', which is not a table'
-    FROM ours WHERE relkind <> 'r'
-UNION ALL SELECT 'the trigger ' || tgname
-    FROM pg_trigger JOIN ours ON ours.oid = tgrelid WHERE NOT tgisinternal
-UNION ALL SELECT 'the rule ' || rulename
-    FROM pg_rewrite JOIN ours ON ours.oid = ev_class WHERE relkind = 'r'
-UNION ALL SELECT 'the policy ' || polname FROM pg_policy JOIN ours ON ours.oid = polrelid
-UNION ALL SELECT 'the table ' || inhrelid::regclass || ' within ' || relname
-    FROM pg_inherits JOIN ours ON ours.oid = inhparent
-UNION ALL SELECT 'the constraint ' || conname
-    FROM pg_constraint JOIN ours ON ours.oid = conrelid WHERE contype NOT IN ('p', 'f', 'n')
-UNION ALL SELECT 'the default of ' || relname || '.' || attname
-    FROM pg_attrdef JOIN ours ON ours.oid = adrelid
-    JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
-    WHERE pg_get_expr(adbin, adrelid) !~ '^nextval\(''[^'']*''::regclass\)$'
-UNION ALL SELECT 'the type of ' || relname || '.' || attname
-    FROM pg_attribute JOIN ours ON ours.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid
-    WHERE typnamespace <> 'pg_catalog'::regnamespace
-UNION ALL SELECT 'the index ' || pg_class.relname
-    FROM pg_index JOIN ours ON ours.oid = indrelid JOIN pg_class ON pg_class.oid = indexrelid
-    WHERE pg_class.relname NOT IN (
-        'config_pkey', 'profiles_pkey', 'ix_profile_name', 'items_pkey', 'ix_items_uniq',
-        'items_tags_pkey', 'ix_items_tags_item_id', 'ix_items_tags_name_enc',
-        'ix_items_tags_name_plain')
-    OR pg_get_expr(indexprs, indrelid) <> 'substr(value, 1, 12)'
-    OR pg_get_expr(indpred, indrelid) NOT IN ('(plaintext = 0)', '(plaintext = 1)')
-"""
 
 
 def connect(path: Path, mode: Literal["ro", "rw"], timeout: float) -> sqlite3.Connection:
@@ -123,13 +87,12 @@ async def check_schema(location: StoreLocation) -> CheckedSchema:
 async def _check_postgres(location: StoreLocation) -> str:
     try:
         async with postgres.connected(location) as session:
-            found = {str(row[0]) for row in await session.fetch(_FOREIGN)}
+            missing, differing = await differences(session)
     except postgres.ServerError as exc:
         return f"The schema of the store at {location} cannot be read: {exc}."
-    missing = {what for what in found if what.startswith("no table ")}
-    if foreign := found - missing:
-        raise _refused(str(location), foreign)
-    return f"There is {min(missing)} at {location}." if missing else ""
+    if differing:
+        raise _refused(str(location), differing)
+    return f"There is no {min(missing)} at {location}." if missing else ""
 
 
 def _refused(where: str, differing: Iterable[str]) -> StoreError:

@@ -1,10 +1,12 @@
 """A database whose schema Askar did not make: no command opens, copies or restores it."""
 
 import contextlib
+import logging
 import shutil
 import sqlite3
 
 import pytest
+from proxy import Proxy
 from sqlite_files import whole
 from stores import refused
 
@@ -49,15 +51,15 @@ POSTGRES = {
         "CREATE TRIGGER keep BEFORE DELETE ON items FOR EACH ROW EXECUTE FUNCTION keep()",
     ],
     "rule keep": ["CREATE RULE keep AS ON DELETE TO items DO INSTEAD NOTHING"],
-    "the relation items, which is not a table": VIEW,
+    "table items": VIEW,
     "policy hidden": [
         "CREATE POLICY hidden ON items USING (false)",
         "ALTER TABLE items FORCE ROW LEVEL SECURITY",
     ],
-    "table more within items": ["CREATE TABLE public.more () INHERITS (items)"],
+    "table public.more within postgres.items": ["CREATE TABLE public.more () INHERITS (items)"],
     "constraint evil": [TRUE, "ALTER TABLE items ADD CONSTRAINT evil CHECK (same(value))"],
-    "default of items.expiry": ["ALTER TABLE items ALTER expiry SET DEFAULT now()"],
-    "type of items.value": [
+    "column items.expiry": ["ALTER TABLE items ALTER expiry SET DEFAULT now()"],
+    "column items.value": [
         "CREATE DOMAIN evil AS bytea",
         "ALTER TABLE items ALTER value TYPE evil",
     ],
@@ -71,6 +73,43 @@ POSTGRES = {
         TRUE,
         "DROP INDEX ix_items_tags_name_plain",
         "CREATE INDEX ix_items_tags_name_plain ON items_tags (name, value) WHERE same(value)",
+    ],
+    # If a profile is removed, rows here go with it, which a trigger can answer.
+    "constraint of_profile": [
+        "CREATE TABLE public.kept (id bigint CONSTRAINT of_profile REFERENCES profiles (id)"
+        " ON DELETE CASCADE)",
+    ],
+    "index ix_items_tags_item_id": [
+        "CREATE OPERATOR CLASS hostile FOR TYPE bigint USING btree AS OPERATOR 1 <, OPERATOR 2 <=,"
+        " OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 btint8cmp(bigint, bigint)",
+        "DROP INDEX ix_items_tags_item_id",
+        "CREATE INDEX ix_items_tags_item_id ON items_tags (item_id hostile)",
+    ],
+    # Without it, an alias could name two keys.
+    "index ix_items_uniq": ["DROP INDEX ix_items_uniq"],
+    "index ix_profile_name": [
+        "DROP INDEX ix_profile_name",
+        "CREATE INDEX ix_profile_name ON profiles (name)",
+    ],
+    "constraint items_tags_item_id_fkey": [
+        "ALTER TABLE items_tags DROP CONSTRAINT items_tags_item_id_fkey",
+        "ALTER TABLE items_tags ADD CONSTRAINT items_tags_item_id_fkey"
+        " FOREIGN KEY (item_id) REFERENCES items (id)",
+    ],
+    "column items.name": ["ALTER TABLE items ALTER name DROP NOT NULL"],
+    # Rows are lost if the server is killed.
+    "table items_tags": ["ALTER TABLE items_tags SET UNLOGGED"],
+    "statistics hostile": [
+        OF_BYTES,
+        "CREATE STATISTICS hostile ON same(value), name FROM items",
+    ],
+    "function public.count": [
+        "CREATE FUNCTION public.count() RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT 0::bigint'"
+    ],
+    "operator public.||": [
+        "CREATE FUNCTION public.tag(smallint, text) RETURNS text IMMUTABLE LANGUAGE sql"
+        " AS $$SELECT ''$$",
+        "CREATE OPERATOR public.|| (LEFTARG = smallint, RIGHTARG = text, FUNCTION = public.tag)",
     ],
 }
 DATABASES = [
@@ -97,6 +136,88 @@ async def test_a_schema_unlike_askars_is_refused(location, key, made, what):
     with pytest.raises(StoreError, match=f"schema at .* not the one that Askar makes.* {what}"):
         async with KeyStore.open(location, key):
             pass
+
+
+@pytest.fixture
+def role(postgres_server):
+    """A role with a database, and the URL of a store there."""
+    url = postgres_server.create_database()
+    name = url.rpartition("/")[2]
+    postgres_server.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'p'")
+    postgres_server.execute(f"GRANT CREATE ON DATABASE {name} TO {name}")
+    return name, f"postgres://{name}:p@127.0.0.1:{postgres_server.port}/{name}"
+
+
+async def test_the_path_of_a_role_hides_no_trigger(role, postgres_server, key):
+    name, url = role
+    async with KeyStore.create(StoreLocation.parse(url), key):
+        pass
+    postgres_server.execute(
+        f"""
+        CREATE SCHEMA evil;
+        GRANT USAGE ON SCHEMA evil TO {name};
+        CREATE VIEW evil.pg_trigger AS SELECT * FROM pg_catalog.pg_trigger WHERE false;
+        CREATE VIEW evil.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE false;
+        GRANT SELECT ON evil.pg_trigger, evil.pg_class TO {name};
+        SET search_path = {name};
+        {POSTGRES["trigger keep"][0]};
+        {POSTGRES["trigger keep"][1]};
+        ALTER ROLE {name} SET search_path = evil, pg_catalog, {name};
+        """,
+        name,
+    )
+    with pytest.raises(StoreError, match="trigger keep"):
+        async with KeyStore.open(StoreLocation.parse(url), key):
+            pass
+
+
+async def test_the_tables_that_askars_statements_find_are_checked(role, postgres_server, key):
+    """Others are in the schema of the role's name, where Askar makes them."""
+    name, url = role
+    async with KeyStore.create(StoreLocation.parse(url), key):
+        pass
+    postgres_server.execute(
+        f"""
+        CREATE SCHEMA evil;
+        GRANT USAGE ON SCHEMA evil TO {name};
+        CREATE VIEW evil.items_tags AS SELECT * FROM {name}.items_tags WHERE plaintext = 0;
+        GRANT ALL ON evil.items_tags TO {name};
+        ALTER ROLE {name} SET search_path = evil, {name};
+        """,
+        name,
+    )
+    with pytest.raises(StoreError, match="table items_tags"):
+        async with KeyStore.open(StoreLocation.parse(url), key):
+            pass
+
+
+@pytest.mark.parametrize("persistent_url", ["postgres"], indirect=True)
+async def test_it_is_read_through_a_proxy_that_does_not_end_connections(
+    persistent_url, key, made, postgres_server, caplog
+):
+    caplog.set_level(logging.INFO, "minikms.store.postgres")
+    async with Proxy(postgres_server.port, ends=False) as proxy:
+        location = StoreLocation.parse(proxy.url(persistent_url))
+        async with KeyStore.open(location, key) as store:
+            await store.ping()
+        await made(*POSTGRES["trigger keep"])
+        with pytest.raises(StoreError, match="trigger keep"):
+            async with KeyStore.open(location, key):
+                pass
+    assert "are not checked" not in caplog.text
+
+
+@pytest.mark.parametrize("persistent_url", ["postgres"], indirect=True)
+async def test_extensions_and_settings_of_tables_are_accepted(persistent_url, key, made):
+    await made(
+        "CREATE EXTENSION citext SCHEMA public",
+        "ALTER TABLE items_tags SET (autovacuum_enabled = false)",
+        "ALTER INDEX ix_items_tags_name_plain SET (fillfactor = 70)",
+        "CREATE STATISTICS public.own ON kind, category FROM items",
+        "CREATE TABLE public.notes (id bigint PRIMARY KEY)",
+    )
+    async with KeyStore.open(StoreLocation.parse(persistent_url), key) as store:
+        await store.ping()
 
 
 async def test_maintenance_by_sqlite_and_operators_is_accepted(location, key, made):
