@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
-from minikms.store.files import is_open_elsewhere, note_backup, sync
+from minikms.store.files import is_open_elsewhere, note_backup, require_one_name, sync
 from minikms.store.identity import set_new_identity
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.schema import connect, require_askars_schema
@@ -31,6 +31,7 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
     """
     if os.path.lexists(target):
         raise StoreError(f"{target} exists already.")
+    require_one_name(path)  # its log of committed writes may be beside the other
     begun = time.time()
     with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
         await _fill(new, path, key)

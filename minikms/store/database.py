@@ -32,7 +32,7 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, FileChangeCounters
 from minikms.store.directory import ProfileDirectory, StaleProfileError, require_profile
-from minikms.store.files import StoreFile, is_open_elsewhere
+from minikms.store.files import StoreFile, is_open_elsewhere, require_one_name
 from minikms.store.identity import FIRST
 from minikms.store.layout import (
     LAYOUT,
@@ -125,6 +125,7 @@ class Database:
         """
         writer_lock = None
         if location.path and location.path.is_file():
+            require_one_name(location.path)
             writer_lock = WriterLock(location.path)
             # A connection cannot be opened while another process writes.
             try:
@@ -181,6 +182,8 @@ class Database:
         If an earlier process began to make the store and did not finish, start again. Raises
         StoreError if the store exists already, or cannot be made.
         """
+        if location.path:
+            require_one_name(location.path)
         store = await provision_store(location, key, SYSTEM)
         try:
             writer_lock = WriterLock(location.path) if location.path else None

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -31,6 +32,33 @@ Identified: TypeAlias = tuple[Path | str, tuple[int, int]]
 
 # Free bytes that a disk must have before writes resume after a failed one.
 _ROOM: Final = 256 * 1024
+
+
+def require_one_name(store: Path) -> None:
+    """Raise StoreError if an SQLite file has another name, or is a mount of its own.
+
+    By each name, SQLite and this service keep files beside the store, such as its log of committed
+    writes. So processes that use different names do not see each other's writes, and overwrite
+    them. A folder may be mounted: the files beside the store are the same there.
+    """
+    with suppress(OSError):  # if it cannot be read, its opening says more
+        if store.stat().st_nlink > 1:
+            raise StoreError(
+                f"The store {store} cannot be used: it has several names (hard links)."
+            )
+    if _is_mounted(store):
+        raise StoreError(f"The store {store} cannot be used: it is a mount; mount its folder.")
+
+
+def _is_mounted(file: Path) -> bool:
+    """Tell whether a file is a mount of its own, such as a volume of a container."""
+    path = os.fsencode(file.resolve())
+    with suppress(OSError):  # only Linux has the list, and such mounts
+        for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+            where = line.split(b" ")[4]  # octal for spaces, line feeds and backslashes (proc(5))
+            if re.sub(rb"\\(\d{3})", lambda found: bytes([int(found[1], 8)]), where) == path:
+                return True
+    return False
 
 
 def is_open_elsewhere(store: Path) -> bool:

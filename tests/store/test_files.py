@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from service_process import MINIKMS
 
+from minikms.maintenance.backup import back_up
 from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
 from minikms.store.database import Database
@@ -74,6 +77,50 @@ async def test_a_store_where_a_link_leads(sqlite, key, tmp_path):
     link.symlink_to(sqlite)
     await open_store(link, key)
     assert [file.name for file in link.parent.iterdir()] == ["link.db"]
+
+
+async def test_a_second_name_of_a_store_in_use_is_refused(sqlite, key, tmp_path):
+    """By it, keys were acknowledged and lost: it has a log and locks of its own."""
+    other = tmp_path / "other.db"
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    async with KeyStore.open(location, key) as store:
+        os.link(sqlite, other)
+        for profile in ("a", "b"):
+            await store.create_profile(profile)
+            with pytest.raises(StoreError, match="hard links"):
+                await open_store(other, key)
+        with pytest.raises(StoreError, match="hard links"):
+            await back_up(other, tmp_path / "backup.db", None)
+    assert not (tmp_path / "other.db-lock").exists()
+    with pytest.raises(StoreError, match="hard links"):
+        await open_store(sqlite, key)
+    other.unlink()
+    async with KeyStore.open(location, key) as store:
+        assert await store.profiles() == ["a", "b", DEFAULT_PROFILE]
+
+
+@pytest.mark.process
+@needs_root
+def test_a_store_that_is_a_mount_of_its_own_is_refused(run, sqlite, key, tmp_path):
+    folder = tmp_path / "a volume"
+    folder.mkdir()
+    (folder / "keys.db").touch()
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    mount = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    if run("-c", "mount --bind . .", command=["unshare", "--mount", "sh"]).returncode:
+        pytest.skip("this container allows no mounts: add the capability SYS_ADMIN")
+
+    def info(what, where, store):
+        command = [*mount, str(what), str(where), *MINIKMS]
+        variables = {"STORE": f"sqlite://{quote(str(store))}", "STORE_KEY": key.secret}
+        return run("store", "info", command=command, **variables)
+
+    alone = info(sqlite, folder / "keys.db", folder / "keys.db")
+    assert alone.returncode == 2
+    assert alone.stderr.startswith(f"minikms: The store {folder}/keys.db cannot be used: ")
+    assert info(sqlite, folder / "keys.db", sqlite).returncode == 0
+    # The files beside it are the same there.
+    assert info(sqlite.parent, folder, folder / "keys.db").returncode == 0
 
 
 @pytest.mark.process
