@@ -51,7 +51,10 @@ class AuditLog:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: str, store: AuditStore) -> AsyncIterator[Self]:
-        """Open the log in a file, and continue after its last line; raises AuditError."""
+        """Open the log in a file, and continue after its last line.
+
+        Raises AuditError, and the errors of `AuditStore`.
+        """
         path = os.path.abspath(path)
         log = cls(path, store, public_text(await store.public_key()))
         log._file = AuditFile(path)

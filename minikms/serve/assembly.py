@@ -16,6 +16,7 @@ from minikms.config import Config
 from minikms.doors.app import DOORS, DoorApp
 from minikms.doors.protocol import Door
 from minikms.doors.registry import installed_doors, make_door
+from minikms.errors import KmsError
 from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
 from minikms.keys.provider_objects import ObjectSweeper
@@ -28,7 +29,7 @@ from minikms.rates import RateTable
 from minikms.seals.key_file import read_key
 from minikms.serve.garbage import spare
 from minikms.serve.last_use import storing_last_uses
-from minikms.startup_errors import AccessError, TracesError
+from minikms.startup_errors import AccessError, AuditError, TracesError
 from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
@@ -152,17 +153,21 @@ def _jwt_options(config: Config) -> bool:
 
 @asynccontextmanager
 async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
-    """Record every call if the configuration names an audit log."""
+    """Record every call if the configuration names an audit log; raises AuditError."""
     file = app[CONFIG].audit_log
     if not file:
         app[AUDIT] = app[AUDIT_SEARCH] = None
         yield
         return
-    entries = AuditStore(store.database)
-    app[AUDIT_SEARCH] = AuditSearch(file, await entries.cursor_key())
+    entries, searched = AuditStore(store.database), file
     if multiprocessing.parent_process():  # each worker has its own
         file = file_of_worker(file, multiprocessing.current_process().name)
-    async with AuditLog.open(file, entries) as audit:
+    async with AsyncExitStack() as stack:
+        try:
+            app[AUDIT_SEARCH] = AuditSearch(searched, await entries.cursor_key())
+            audit = await stack.enter_async_context(AuditLog.open(file, entries))
+        except KmsError as exc:  # the store was opened, and does not answer or decrypt any more
+            raise AuditError(f"The audit log {file} cannot be opened: {exc}") from None
         app[AUDIT], app[GATE].sink = audit, audit.write
         yield
 

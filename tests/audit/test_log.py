@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 from itertools import pairwise
 
 import pytest
@@ -276,6 +277,26 @@ def test_a_file_that_stops_the_start(path, run):
     (line,) = ended.stderr.splitlines()
     assert (ended.returncode, ended.stdout) == (2, "")
     assert line == f"minikms: The audit log {path} cannot be opened: Is a directory."
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_store_that_refuses_the_log_stops_the_start(
+    path, run, make_store, postgres_server, workers
+):
+    """It can be opened, and not written, as on a standby."""
+    url = postgres_server.create_database()
+    options = await make_store(url)
+    name = url.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    variables = {name.upper(): value for name, value in options.items()}
+    args = ["--port", "0", "--audit-log", str(path), "--workers", workers]
+    ended = run("serve", *args, **variables)
+    said = {line for line in ended.stderr.splitlines() if line.startswith("minikms: ")}
+    assert ended.returncode == 2
+    assert all(re.match(r"minikms: The audit log .* cannot be opened: ", line) for line in said)
+    assert said
+    assert "Traceback" not in ended.stderr
 
 
 async def test_several_agree_on_one_key(make_store, persistent_url):
