@@ -15,8 +15,9 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import TemporaryFile
 from typing import Final, NamedTuple
+
+from minikms.system_calls import allocate, memory_file
 
 SECOND: Final = 10**9
 MINUTE: Final = 60 * SECOND
@@ -180,10 +181,8 @@ class _Slot:
 @contextmanager
 def new_table() -> Iterator[int]:
     """Make a file without a name for a table, and yield its descriptor; raises OSError."""
-    memory = getattr(os, "memfd_create", None)
-    with TemporaryFile() if memory is None else os.fdopen(memory("minikms-rates"), "w+b") as file:
-        # Allocate all of it: without room, a write to mapped memory would kill the process.
-        os.posix_fallocate(file.fileno(), 0, TABLE_BYTES)
+    with memory_file("minikms-rates") as file:
+        allocate(file.fileno(), TABLE_BYTES)
         os.pwrite(file.fileno(), secrets.token_bytes(_KEY_BYTES), 0)
         yield file.fileno()
 

@@ -18,6 +18,7 @@ from typing import Final
 from minikms.background import in_background
 from minikms.startup_errors import StoreError
 from minikms.store.files import open_beside
+from minikms.system_calls import allocate
 
 SLOTS: Final = 4096
 
@@ -128,8 +129,7 @@ class FileChangeCounters(ChangeCounters):
     def __init__(self, path: Path) -> None:
         self.file = open_beside(path, "seen")
         try:
-            # Allocate all of it: on a full disk, a write to mapped memory would kill the process.
-            os.posix_fallocate(self.file.descriptor, 0, _BYTES)
+            allocate(self.file.descriptor, _BYTES)
             self._memory = mmap.mmap(self.file.descriptor, _BYTES)
         except OSError as exc:
             why = f"The file {path}-seen cannot be written: {exc.strerror}."

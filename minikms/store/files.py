@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
+from minikms.system_calls import allocate
 
 LOGGER = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def disk_fault(folder: Path) -> str:
     """The fault of a folder's disk as the kernel reports it, quotas included, or ""."""
     try:
         with TemporaryFile(dir=folder) as probe:
-            os.posix_fallocate(probe.fileno(), 0, _ROOM)
+            allocate(probe.fileno(), _ROOM)
     except OSError as exc:
         full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
         return "disk is full" if full else f"disk cannot be written: {exc.strerror}"

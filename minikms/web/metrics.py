@@ -27,6 +27,7 @@ from minikms.http.state import GONE
 from minikms.private_names import PrivateNames
 from minikms.rules import kind_of
 from minikms.startup_errors import MetricsError
+from minikms.system_calls import allocate
 from minikms.web.state_metrics import StateMetrics
 
 LOGGER = logging.getLogger("minikms")
@@ -172,7 +173,7 @@ def _reserve_files(worker: str) -> None:
     try:
         for kind in _FILES:
             with _file(kind, worker).open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, _FILE_SIZE)
+                allocate(file.fileno(), _FILE_SIZE)
     except OSError as exc:
         raise MetricsError(f"The folder for metrics cannot be used: {exc.strerror}.") from None
 
