@@ -4,9 +4,10 @@ import asyncio
 import gzip
 import json
 import os
+import sqlite3
 import subprocess
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRef
 from minikms.rules import Rules
 from minikms.store.database import Database
-from minikms.store.entries import fetch_record, replace_record
+from minikms.store.entries import KEY, fetch_record, replace_record
 from minikms.store.keys import KeyStore
 from minikms.store.layout import LAYOUT
 from minikms.store.location import StoreKey, StoreLocation
@@ -218,6 +219,120 @@ def test_a_profile_whose_order_does_not_decrypt_stays_and_is_named(
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "default - The order in which keys were made does not decrypt." in ended.stdout
     serve("--port", "0", *options)
+
+
+def exchange(path, table, column, *of):
+    """Exchange a value of two rows, without the store's key."""
+    with closing(sqlite3.connect(path)) as file, file:
+        read = f"SELECT {column} FROM {table} WHERE id = ?"
+        one, other = (file.execute(read, (row,)).fetchone()[0] for row in of)
+        for value, row in (("x", of[0]), (one, of[1]), (other, of[0])):
+            file.execute(f"UPDATE {table} SET {column} = ? WHERE id = ?", (value, row))
+
+
+async def kids_of(database, alg):
+    """The kids of two keys of an algorithm."""
+    batches = StoreInspector(database).records(DEFAULT_PROFILE)
+    records = [entry.record async for batch in batches for entry in batch]
+    return [record.kid for record in records if record.alg == alg][:2]
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+async def test_exchanged_profiles_stay_as_they_are_and_are_named(run, old, store_key, query):
+    location = StoreLocation.parse(f"sqlite://{old}")
+    async with StoreInspector.open(location, StoreKey(store_key)) as inspector:
+        names = (await inspector.directory()).askar_profiles
+    ids = dict(query(old, "SELECT name, id FROM profiles"))
+    both = [ids[names[name]] for name in ("t", "published")]
+    rows = f"SELECT * FROM items WHERE profile_id IN ({both[0]}, {both[1]}) ORDER BY id"
+    before = query(old, rows)
+    exchange(old, "profiles", "name", *both)
+    ended = run(
+        "store",
+        "upgrade",
+        *options_of(f"sqlite://{old}", write_key(old.with_name("key"), store_key)),
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+    *lines, _, _ = ended.stdout.splitlines()
+    assert [line.split(": ")[0] for line in sorted(lines)] == [
+        "published - Askar's profile for it belongs to t",
+        "t - Askar's profile for it belongs to published",
+    ]
+    assert query(old, rows) == before
+    exchange(old, "profiles", "name", *both)
+    async with StoreInspector.open(location, StoreKey(store_key)) as inspector:
+        assert inspector.layout == LAYOUT
+        for name in ("t", "published"):
+            assert await inspector.fault(name, names[name]) is None
+
+
+async def test_exchanged_keys_stay_as_they_are_and_are_named(old, store_key, query):
+    # Askar keys, whose values are bound to their names.
+    of = [row for (row,) in query(old, "SELECT id FROM items WHERE kind = 1 ORDER BY id LIMIT 2")]
+    exchange(old, "items", "value", *of)
+    values = f"SELECT value FROM items WHERE id IN ({of[0]}, {of[1]}) ORDER BY id"
+    before, faults = query(old, values), []
+    location, key = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key)
+    async with Database.open(location, key, upgrading=True) as database:
+        numbers = await numbers_of_keys(StoreInspector(database), faults_alone)
+        await upgrade(
+            database, REGISTRY, numbers, lambda *fault: faults.append(fault), lambda _: None
+        )
+    assert [what for _, _, what in faults] == ["its material does not decrypt"] * 2
+    assert len({kid for _, kid, _ in faults}) == 2
+    assert query(old, values) == before
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+async def test_exchanged_records_stay_as_they_are_and_are_named(old, store_key):
+    """By somebody with the key, or a fault: no material is sealed for another key."""
+    location, key, faults = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key), []
+
+    async def exchange_records(session):
+        entries = [await session.fetch(KEY, kid) for kid in kids]
+        values = [(entry.value, entry.tags) for entry in entries]
+        for kid, (value, tags) in zip(kids, reversed(values), strict=True):
+            await session.replace(KEY, kid, value, tags)
+
+    async def values(session):
+        return [(await session.fetch(KEY, kid)).value for kid in kids]
+
+    async with Database.open(location, key, upgrading=True) as database:
+        kids = await kids_of(database, "p256")
+        await database.run(DEFAULT_PROFILE, exchange_records, write=True)
+        before = await database.run(DEFAULT_PROFILE, values)
+        numbers = await numbers_of_keys(StoreInspector(database), faults_alone)
+        await upgrade(
+            database, REGISTRY, numbers, lambda *fault: faults.append(fault), lambda _: None
+        )
+        assert await database.run(DEFAULT_PROFILE, values) == before
+    what = "its record belongs to another key"
+    assert sorted(faults) == sorted((DEFAULT_PROFILE, kid, what) for kid in kids)
+
+
+async def test_exchanged_materials_stay_as_they_are_and_are_named(old, store_key):
+    location, key, faults = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key), []
+
+    async def exchange_materials(session):
+        materials = [await session.fetch_key(kid) for kid in kids]
+        for kid, material in zip(kids, reversed(materials), strict=True):
+            await session.remove_key(kid)
+            await session.insert_key(kid, material)
+
+    async def secrets(session):
+        return [(await session.fetch_key(kid)).get_secret_bytes() for kid in kids]
+
+    async with Database.open(location, key, upgrading=True) as database:
+        kids = await kids_of(database, "p256")
+        await database.run(DEFAULT_PROFILE, exchange_materials, write=True)
+        before = await database.run(DEFAULT_PROFILE, secrets)
+        numbers = await numbers_of_keys(StoreInspector(database), faults_alone)
+        await upgrade(
+            database, REGISTRY, numbers, lambda *fault: faults.append(fault), lambda _: None
+        )
+        assert await database.run(DEFAULT_PROFILE, secrets) == before
+    what = "its material does not match its public key"
+    assert {kid for _, kid, fault in faults if fault == what} == set(kids)
 
 
 def test_a_store_that_cannot_be_read_meanwhile_stays_as_it_is(run, old, store_key):
