@@ -21,11 +21,13 @@ from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
 from minikms.store import askar
 from minikms.store.askar import new_raw_key
+from minikms.store.counters import CONTENTS, slot_of
 from minikms.store.database import Database
-from minikms.store.directory import ProfileDirectory
+from minikms.store.directory import PROFILE, ProfileDirectory
 from minikms.store.files import is_open_here
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.sequence import Sequence
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 KID = KeyRef(kid="kid-1")
@@ -103,6 +105,60 @@ async def test_a_profile_that_the_other_made_again(stores, call):
     else:
         assert (await other.open_key("t", KID, lambda _: None))[1] == b"new"
         assert await one.page("t", limit=5) == await other.page("t", limit=5)
+
+
+def does_not_learn(store, known):
+    """Let a process know a profile as it did before another one removed it and made it again."""
+    counter = store.database.counters.values[known.slot]
+    store.database.directory._known["t"] = known._replace(counter=counter)
+
+
+async def test_an_entry_that_is_not_found_is_looked_for_in_the_profile_that_was_made_again(stores):
+    one, other = stores
+    await one.create_profile("t")
+    await one.insert("t", RECORD, b"old")
+    known = one.database.directory._known["t"]
+    await other.remove_profile("t")
+    await other.create_profile("t")
+    await other.insert("t", RECORD, b"new")
+    does_not_learn(one, known)
+    values = one.database.counters.values  # it has not learned that the last place is another
+    counters = (values[slot_of(*entry)] for entry in ((CONTENTS, "t"), (PROFILE, "t")))
+    one.database._writes._sequences[known.askar_profile] = Sequence(1), *counters
+    await one.database.write("t", lambda session: session.remove("minikms.key", "kid-1"))
+    assert await other.page("t", limit=1) == ([], False)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["empty", "with keys"])
+@pytest.mark.parametrize("call", ["insert", "bind", "unbind", "label", "delete"])
+async def test_a_write_goes_into_the_profile_that_was_made_again(stores, call, full):
+    """Though the process has not learned of it: in SQLite, its session would be on that number."""
+    one, other = stores
+    await one.create_profile("t")
+    await one.insert("t", RECORD, b"old", ["a"])
+    known = one.database.directory._known["t"]
+    await other.remove_profile("t")
+    await other.create_profile("t")
+    if full:
+        await other.insert("t", RECORD, b"new", ["a"])
+    does_not_learn(one, known)
+    if full or call == "insert":
+        await CALLS[call](one)
+    else:
+        with pytest.raises(KeyNotFound):
+            await CALLS[call](one)
+    assert one.database.directory.known("t") != known.askar_profile
+    kids = ["kid-1"] * (full and call != "delete") + ["kid-2"] * (call == "insert")
+    listed, _ = await other.page("t", limit=5)
+    assert [record.kid for record in listed] == kids
+    for kid in kids:
+        expected = b"new" if kid == "kid-1" else b""
+        assert (await other.open_key("t", KeyRef(kid), lambda _: None))[1] == expected
+    # Nothing is left in the old one, in which the other process would not find it.
+    await other.insert("t", replace(RECORD, kid="kid-3"), b"")
+    listed, _ = await other.page("t", limit=5)
+    places = [int(record.seq) for record in listed]
+    assert places == sorted(set(places))
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
