@@ -1,5 +1,9 @@
 """Backups of stores; tests/cli/test_store_backup.py runs the commands."""
 
+import shutil
+import sqlite3
+from contextlib import closing
+
 import pytest
 from sqlite_files import whole
 from stores import REGISTRY
@@ -14,6 +18,35 @@ from minikms.rules import Rules
 from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
+
+
+async def test_a_journal_that_was_left_beside_the_store_does_not_undo_a_restore(tmp_path):
+    """SQLite takes a rollback journal beside a file for one of a program that was killed."""
+    path, file, key = tmp_path / "keys.db", tmp_path / "backup.db", StoreKey(new_raw_key())
+    journal, kept = tmp_path / "keys.db-journal", tmp_path / "kept"
+    location = StoreLocation.parse(f"sqlite://{path}")
+    async with KeyStore.create(location, key) as store:
+        await store.create_profile("before")
+    with closing(sqlite3.connect(await whole(path), isolation_level=None)) as database:
+        for statement in (
+            "PRAGMA journal_mode = DELETE",
+            "PRAGMA synchronous = OFF",  # the journal is whole before it is synced
+            "BEGIN IMMEDIATE",
+            *(f"UPDATE {table} SET name = name || x'00'" for table in ("profiles", "items")),
+        ):
+            database.execute(statement)
+        shutil.copy(journal, kept)
+        database.execute("ROLLBACK")
+        database.execute("PRAGMA journal_mode = WAL")
+    async with KeyStore.open(location, key) as store:
+        await store.create_profile("after")
+    await back_up(await whole(path), file, key)
+    path.unlink()
+    kept.rename(journal)
+    await restore(path, file, key)
+    assert not journal.exists()
+    async with KeyStore.open(location, key) as store:
+        assert await store.profiles() == ["after", "before", DEFAULT_PROFILE]
 
 
 async def test_a_restored_backup_has_rules_and_the_uses_of_the_day(tmp_path):
