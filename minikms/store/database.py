@@ -18,7 +18,7 @@ from typing import Any, Final, Self, TypeVar
 from aries_askar import AskarError, KeyAlg, Store
 
 from minikms.background import in_background
-from minikms.errors import AliasNotFound, KeyNotFound
+from minikms.errors import AliasNotFound, KeyNotFound, StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store import notices
 from minikms.store.askar import (
@@ -284,14 +284,20 @@ class Database:
     async def read(self, profile: str, work: Read[ResultT]) -> ResultT:
         """The result of `work`, which reads a few entries, in a session that reads share.
 
-        `work` is called again if `run` would do so, or if the session is lost. Raises
-        ProfileNotFound.
+        `work` is called again if `run` would do so, or if the session is lost; both together have
+        the time of one call. Raises ProfileNotFound.
         """
         askar_profile = self.directory.known(profile)
-        if askar_profile is not None:
-            with suppress(AskarError, StaleProfileError):
-                return await self._reads.shared(askar_profile, partial(_of_profile, work))
-        return await self.run(profile, work)
+        if askar_profile is None:
+            return await self.run(profile, work)
+        until = asyncio.get_running_loop().time() + self._pool.acquire_timeout + self._pool.timeout
+        with suppress(AskarError, StaleProfileError):
+            return await self._reads.shared(askar_profile, partial(_of_profile, work))
+        try:
+            async with asyncio.timeout_at(until):
+                return await self.run(profile, work)
+        except TimeoutError:
+            raise StoreUnavailable("The key store does not answer.") from None
 
     async def run_own(
         self,

@@ -357,3 +357,28 @@ async def test_a_connection_is_in_use_until_a_late_call_has_ended(store, monkeyp
     assert store.database.pool.in_use == 1
     hang.go_on.set()
     await until("all connections are free", lambda: store.database.pool.in_use == 0)
+
+
+async def test_a_read_that_is_tried_again_has_only_the_rest_of_its_time(store, monkeypatch):
+    """Its first session was lost after a while, and then the database says nothing."""
+    pool, answer = store.database._pool, asyncio.Event()
+    monkeypatch.setattr(pool, "acquire_timeout", 1.0)
+    monkeypatch.setattr(pool, "timeout", 3.0)
+    tries = []
+
+    async def lost(*_):
+        tries.append("shared")
+        await asyncio.sleep(2.0)
+        raise AskarError(AskarErrorCode.BACKEND, "the connection is lost")
+
+    async def silent(session):
+        tries.append("alone")
+        await answer.wait()
+
+    monkeypatch.setattr(Reads, "shared", lost)
+    with pytest.raises(StoreUnavailable):
+        await store.database.read(DEFAULT_PROFILE, silent)
+    silences = pool.errors["timeout"]
+    answer.set()
+    assert tries == ["shared", "alone"]
+    assert silences == 0  # a new call's time is not over yet
