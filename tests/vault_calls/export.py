@@ -14,6 +14,11 @@ GROUPS = {
             ("ecdsa-p256", "signing-key"),
             ("ecdsa-p384", "signing-key"),
             ("ecdsa-p521", "signing-key"),
+            ("mldsa-44", "signing-key"),
+            ("mldsa-65", "signing-key"),
+            ("mldsa-87", "signing-key"),
+            ("mldsa-44", "hmac-key"),
+            ("mldsa-44", "encryption-key"),
             ("aes128-gcm96", "hmac-key"),
         )
         for call in (
@@ -22,14 +27,21 @@ GROUPS = {
             get(f"export/{exported}/x-{kind}/1"),
             get(f"export/{exported}/x-{kind}/latest"),
             get(f"export/{exported}/x-{kind}/2"),
+            *(
+                get(f"export/{exported}/x-{kind}?format={form}")
+                for form in ("raw", "der", "pem", "x")
+                if (kind, form) != ("rsa-2048", "der")  # its length varies
+            ),
         )
     ],
     "public keys": [
         call
-        for kind in ("ed25519", "ecdsa-p256", "rsa-2048")
+        for kind in ("ed25519", "ecdsa-p256", "rsa-2048", "mldsa-44", "mldsa-65", "mldsa-87")
         for call in (
             post(f"keys/p-{kind}", {"type": kind}),
             get(f"export/public-key/p-{kind}"),
+            get(f"export/public-key/p-{kind}?format=raw"),
+            get(f"export/public-key/p-{kind}?format=der"),
             get(f"export/public-key/p-{kind}/1?format=pem"),
         )
     ],
@@ -54,7 +66,7 @@ GROUPS = {
     ],
     "certificates": [
         call
-        for kind in ("ecdsa-p256", "rsa-2048", "ed25519")
+        for kind in ("ecdsa-p256", "rsa-2048", "ed25519", "mldsa-44")
         for call in (
             post(f"keys/cs-{kind}", {"type": kind}),
             post(f"keys/cs-{kind}/csr"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa, utils
 from cryptography.hazmat.primitives.ciphers import aead
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as open_xchacha
@@ -25,6 +25,22 @@ HASHES = {
     "sha3-384": hashes.SHA3_384(),
     "sha3-512": hashes.SHA3_512(),
 }
+
+# Public keys that are shown as their bytes, by their number (RFC 8032, FIPS 204 table 2).
+_RAW_KEYS: Any = {
+    32: ed25519.Ed25519PublicKey,
+    1312: mldsa.MLDSA44PublicKey,
+    1952: mldsa.MLDSA65PublicKey,
+    2592: mldsa.MLDSA87PublicKey,
+}
+
+
+def public_of(shown: str) -> Any:
+    """Load a public key as a read shows it: in PEM, or its bytes in base64."""
+    if shown.startswith("-----"):
+        return load_pem_public_key(shown.encode())
+    raw = base64.b64decode(shown, validate=True)
+    return _RAW_KEYS[len(raw)].from_public_bytes(raw)
 
 
 def judge(server: Vault, call: Call, answer: Answer) -> int:
@@ -64,8 +80,8 @@ def _sign(server: Vault, name: str, asked: dict[str, Any], result: dict[str, Any
         signature = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     else:
         signature = base64.b64decode(text, validate=True)
+    key = public_of(public)
     if not public.startswith("-----"):
-        key = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
         key.verify(signature, message)
         return 1
     named = asked.get("hash_algorithm") or asked.get("algorithm") or "sha2-256"
@@ -76,7 +92,6 @@ def _sign(server: Vault, name: str, asked: dict[str, Any], result: dict[str, Any
         hashing = hashes.Hash(used)
         hashing.update(message)
         digest = hashing.finalize()
-    key = load_pem_public_key(public.encode())
     if isinstance(key, ec.EllipticCurvePublicKey):
         _verify_ecdsa(key, signature, digest, asked)
     else:

@@ -12,6 +12,9 @@ TYPES = (
     "ecdsa-p384",
     "ecdsa-p521",
     "rsa-2048",
+    "mldsa-44",
+    "mldsa-65",
+    "mldsa-87",
 )
 
 GROUPS = {
@@ -35,6 +38,9 @@ GROUPS = {
         post("keys/m-size", {"type": "hmac", "key_size": 48}),
         post("keys/m-size2", {"type": "hmac", "key_size": 31}, says="invalid key_size"),
         post("keys/m-size3", {"type": "ed25519", "key_size": 32}, says="key_size is not valid"),
+        post("keys/m-size4", {"type": "mldsa-44", "key_size": 32}, says="key_size is not valid"),
+        post("keys/m-set", {"type": "mldsa-44", "parameter_set": "65"}),  # a warning
+        post("keys/m-set2", {"type": "mldsa"}, says="unknown key type"),
         post("keys/m-period", {"auto_rotate_period": "10m"}, says="at least an hour"),
         post("keys/m-days", {"auto_rotate_period": "30d"}),
         post("keys/m-days", {"auto_rotate_period": "60d"}),  # it is left as it is

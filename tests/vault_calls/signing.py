@@ -54,6 +54,27 @@ GROUPS = {
             says="verification key not found",
         ),
     ],
+    "ml-dsa": [
+        call
+        for kind in ("mldsa-44", "mldsa-65", "mldsa-87")
+        for call in (
+            post(f"keys/ml-{kind}", {"type": kind}),
+            *signed(f"ml-{kind}"),
+            *signed(f"ml-{kind}/sha2-512"),
+            *signed(f"ml-{kind}", {"hash_algorithm": "sha2-384", "prehashed": True}),
+            *signed(f"ml-{kind}", {"hash_algorithm": "none"}),
+            *signed(f"ml-{kind}", {"marshaling_algorithm": "jws"}),
+            *signed(f"ml-{kind}", {"context": "YQ=="}),
+            post(f"sign/ml-{kind}", {"input": HELLO, "hash_algorithm": "md5"}, says="invalid hash"),
+            post(f"verify/ml-{kind}", {"input": HELLO, "signature": "vault:v1:AAAA"}),
+            post(f"keys/ml-{kind}/rotate"),
+            post(f"sign/ml-{kind}", {"input": HELLO}),
+            post(f"sign/ml-{kind}", {"input": HELLO, "key_version": 1}),
+            post(f"encrypt/ml-{kind}", {"plaintext": HELLO}, says="not supported for key type ml"),
+            post(f"decrypt/ml-{kind}", {"ciphertext": "vault:v1:AAAA"}, says="key type ml"),
+            post(f"datakey/plaintext/ml-{kind}"),
+        )
+    ],
     "ecdsa": [
         call
         for curve in ("p256", "p384", "p521")

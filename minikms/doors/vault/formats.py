@@ -16,17 +16,24 @@ from minikms.doors.vault.errors import VaultError, invalid
 
 FORMATS: Final = ("", "raw", "der", "pem")
 
-_ML_DSA: Final[Mapping[str, Any]] = {
-    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
-    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
-    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+# Private and public keys by the algorithm of their JWKs.
+_ML_DSA: Final[Mapping[str, tuple[Any, Any]]] = {
+    "ML-DSA-44": (mldsa.MLDSA44PrivateKey, mldsa.MLDSA44PublicKey),
+    "ML-DSA-65": (mldsa.MLDSA65PrivateKey, mldsa.MLDSA65PublicKey),
+    "ML-DSA-87": (mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey),
 }
 
 
 def public_key(jwk: Mapping[str, str], form: str = "") -> str:
-    """Write a public key: PEM, or base64 of an Ed25519 key; raises VaultError for another form."""
-    if jwk.get("crv") == "Ed25519" and form in ("", "raw"):
-        return base64(b64url_decode(jwk["x"]))
+    """Write a public key: PEM, or base64 of the bytes of an Ed25519 or ML-DSA key.
+
+    Raises VaultError for another form.
+    """
+    if form in ("", "raw"):
+        if jwk.get("crv") == "Ed25519":
+            return base64(b64url_decode(jwk["x"]))
+        if jwk["kty"] == "AKP":
+            return base64(b64url_decode(jwk["pub"]))
     if form == "raw":
         raise _unknown_form(jwk)
     der = spki_of(jwk)
@@ -39,8 +46,11 @@ def private_key(jwk: Mapping[str, str], form: str = "") -> str:
     Raises VaultError for another form.
     """
     key = _private(jwk)
-    if form in ("", "raw") and jwk.get("crv") == "Ed25519":
-        return base64(b64url_decode(jwk["d"]) + b64url_decode(jwk["x"]))
+    if form in ("", "raw"):
+        if jwk.get("crv") == "Ed25519":
+            return base64(b64url_decode(jwk["d"]) + b64url_decode(jwk["x"]))
+        if jwk["kty"] == "AKP":
+            return base64(b64url_decode(jwk["priv"]))  # the seed (FIPS 204, algorithm 1)
     if form == "raw":
         raise _unknown_form(jwk)
     older = form == "" and jwk["kty"] in ("EC", "RSA")
@@ -74,15 +84,10 @@ def jwk_of_private(pkcs8: bytes) -> dict[str, str]:
         if isinstance(key, rsa.RSAPrivateKey):
             of_jose: Any = RSAKey(key, key)
             return dict(of_jose.as_dict(private=True))  # the service validates it, in a thread
-        for alg, kind in _ML_DSA.items():
-            if isinstance(key, kind):
-                public, seed = key.public_key().public_bytes_raw(), key.private_bytes_raw()
-                return {
-                    "kty": "AKP",
-                    "alg": alg,
-                    "pub": jose_b64url(public),
-                    "priv": jose_b64url(seed),
-                }
+        for alg, (private, _) in _ML_DSA.items():
+            if isinstance(key, private):
+                seed = jose_b64url(key.private_bytes_raw())
+                return {**_ml_dsa(alg, key.public_key()), "priv": seed}
         kty: Any = "OKP" if isinstance(key, ed25519.Ed25519PrivateKey) else "EC"
         return dict(import_key(pkcs8, kty).as_dict(private=True))
     # pyca/cryptography may not support the kind of key, nor joserfc the curve.
@@ -94,12 +99,20 @@ def jwk_of_public(pem: str) -> dict[str, str]:
     """Return the public JWK of a key in PEM; raises VaultError."""
     try:
         key = ser.load_pem_public_key(pem.encode())
+        for alg, (_, public) in _ML_DSA.items():
+            if isinstance(key, public):
+                return _ml_dsa(alg, key)
         kty: Any = "OKP" if isinstance(key, ed25519.Ed25519PublicKey) else "EC"
         if isinstance(key, rsa.RSAPublicKey):
             kty = "RSA"
         return dict(import_key(pem, kty).as_dict(private=False))
     except (ValueError, TypeError, KeyError, UnsupportedAlgorithm, JoseError):
         raise invalid("error parsing public key: it is not in PEM") from None
+
+
+def _ml_dsa(alg: str, key: Any) -> dict[str, str]:
+    """Return the public JWK of an ML-DSA key of pyca/cryptography (RFC 9964)."""
+    return {"kty": "AKP", "alg": alg, "pub": jose_b64url(key.public_bytes_raw())}
 
 
 def _private(jwk: Mapping[str, str]) -> Any:
@@ -110,7 +123,8 @@ def _private(jwk: Mapping[str, str]) -> Any:
         numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public)
         return numbers.private_key(unsafe_skip_rsa_key_validation=True)
     if jwk["kty"] == "AKP":
-        return _ML_DSA[jwk["alg"]].from_seed_bytes(b64url_decode(jwk["priv"]))
+        private, _ = _ML_DSA[jwk["alg"]]
+        return private.from_seed_bytes(b64url_decode(jwk["priv"]))
     of_jose: Any = import_key({**jwk})
     return of_jose.private_key
 

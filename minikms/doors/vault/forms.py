@@ -186,14 +186,8 @@ def _ecdsa(own: str) -> "_Options":
 _PURE: Final = SignOptions()
 
 
-def _eddsa(form: SignatureForm) -> SignOptions:
+def _pure(form: SignatureForm) -> SignOptions:
     # Vault ignores the hash, and signs a digest like a message.
-    return _PURE
-
-
-def _mldsa(form: SignatureForm) -> SignOptions:
-    if form.prehashed:
-        raise invalid("prehashed is not supported for ML-DSA")
     return _PURE
 
 
@@ -217,12 +211,11 @@ def _rsa(bits: int) -> "_Options":
 _Options: TypeAlias = Callable[[SignatureForm], SignOptions]
 
 _OPTIONS: Final[Mapping[str, _Options]] = {
-    "ed25519": _eddsa,
+    **dict.fromkeys(("ed25519", "mldsa44", "mldsa65", "mldsa87"), _pure),
     **dict.fromkeys(("p256", "k256"), _ecdsa(SHA2_256)),
     "p384": _ecdsa("sha2-384"),
     "p521": _ecdsa("sha2-512"),
     **{f"rsa{bits}": _rsa(bits) for bits in (2048, 3072, 4096)},
-    **dict.fromkeys(("mldsa44", "mldsa65", "mldsa87"), _mldsa),
 }
 
 # Bytes of the nonce by algorithm; 0 for an algorithm without nonces and associated data.

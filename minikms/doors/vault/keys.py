@@ -15,7 +15,7 @@ from minikms.doors.vault.errors import invalid, not_found
 from minikms.doors.vault.names import NAME, SOFT_DELETED
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
 from minikms.doors.vault.rotation import period_of
-from minikms.doors.vault.types import key_types
+from minikms.doors.vault.types import ML_DSA, key_types
 
 # Of one listing; names are ASCII.
 MAX_NAMES: Final = 100_000
@@ -23,6 +23,7 @@ MAX_NAME_BYTES: Final = 4 * 1024 * 1024
 _MORE_NAMES: Final = "There are more names: list again with the last one as `after`."
 
 _AES: Final = "aes256-gcm96"
+_NO_SET: Final = f"parameter_set is ignored: only {ML_DSA} takes it"
 
 
 @operation(
@@ -44,8 +45,11 @@ async def create_key(call: VaultCall, body: Body) -> Answer:
     found = types.get(kind, body.integer("key_size"), body.text("parameter_set"))
     exportable = body.boolean("exportable")
     await names.make(call, name, found, exportable=exportable, rotate_every=period)
+    warnings = warnings_of(body)
+    if "parameter_set" in body and kind != ML_DSA:
+        warnings = (*warnings, _NO_SET)
     try:
-        return await described(call, name, *warnings_of(body))
+        return await described(call, name, *warnings)
     except errors.AliasNotFound:
         why = "is of a kind that Transit does not have, or was just deleted"
         raise invalid(f"the key {name} {why}") from None

@@ -21,7 +21,7 @@ from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.keys import refuse_derived
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
 from minikms.doors.vault.rotation import period_of
-from minikms.doors.vault.types import KeyType, key_types
+from minikms.doors.vault.types import key_types
 
 WRAPPING_KEY: Final = "vault:wrapping-key"
 """The alias of the key to which imported keys are wrapped; no name of Vault has a colon."""
@@ -258,22 +258,19 @@ async def _wrapping_key(call: VaultCall) -> KeyRecord:
 
 async def _source(call: VaultCall, body: Body, kind: str) -> KeySource:
     """Read the key of a body, as a key of this type; raises VaultError."""
-    of_vault = key_types(call.registry).named(kind)[0]
+    types = key_types(call.registry).named(kind)
+    of_vault = types[0]
+    alg = of_vault.alg if len(types) == 1 else None  # the JWK names it
     if "ciphertext" not in body:
         if of_vault.is_symmetric or of_vault.is_hmac:
             raise invalid("provided type does not support public_key import")
-        return KeySource(_alg(of_vault), jwk=formats.jwk_of_public(body.text("public_key")))
+        return KeySource(alg, jwk=formats.jwk_of_public(body.text("public_key")))
     material = await _unwrapped(call, body)
     if of_vault.is_hmac:
         return KeySource(key_types(call.registry).get(kind, len(material)).alg, secret=material)
     if of_vault.is_symmetric:
         return KeySource(of_vault.alg, secret=material)
-    return KeySource(_alg(of_vault), jwk=formats.jwk_of_private(material))
-
-
-def _alg(of_vault: KeyType) -> str | None:
-    """Return the algorithm of an imported key; None if its JWK names it."""
-    return None if of_vault.name == "ml-dsa" else of_vault.alg
+    return KeySource(alg, jwk=formats.jwk_of_private(material))
 
 
 async def _unwrapped(call: VaultCall, body: Body) -> bytes:

@@ -46,23 +46,25 @@ class KeyTypes:
         return self._by_alg.get(record.alg)
 
     def named(self, name: str) -> list[KeyType]:
-        """Find the types with a name; HMAC and ML-DSA have several.
+        """Find the types with a name; HMAC and Vault's name for ML-DSA have several.
 
         Raises VaultError with 400 for an unknown name.
         """
-        name, parameter_set = _PARAMETER_SETS.get(name, (name, ""))
-        found = [each for each in self._by_alg.values() if each.name == name]
-        if parameter_set:
-            found = [each for each in found if each.facts["parameter_set"] == parameter_set]
+        names = _ML_DSA if name == ML_DSA else (_OLD_NAMES.get(name, name),)
+        found = [each for each in self._by_alg.values() if each.name in names]
         if not found:
             raise invalid(f"unknown key type {name}")
         return found
 
     def get(self, name: str, key_size: int = 0, parameter_set: str = "") -> KeyType:
-        """Find a type by its name, and its size or its parameter set if it has one.
+        """Find a type by its name; `hmac` also has a size, and `ml-dsa` a parameter set.
 
         Raises VaultError with 400.
         """
+        if name == ML_DSA:
+            if f"{ML_DSA}-{parameter_set}" not in _OLD_NAMES:
+                raise invalid("parameter_set is 44, 65 or 87 for ml-dsa")
+            name = f"{ML_DSA}-{parameter_set}"
         found = self.named(name)
         if found[0].is_hmac:
             size = key_size or _HMAC_SIZE
@@ -71,10 +73,6 @@ class KeyTypes:
                 raise _no_size(size)
         elif key_size:
             raise invalid(f"key_size is not valid for algorithm {name}")
-        if len(found) > 1 or parameter_set:
-            found = [each for each in found if each.facts.get("parameter_set") == parameter_set]
-            if not found:
-                raise invalid("parameter_set is 44, 65 or 87 for ml-dsa, and not given for others")
         return found[0]
 
 
@@ -86,7 +84,12 @@ def key_types(registry: AlgorithmRegistry) -> KeyTypes:
 
 _HMAC_SIZE: Final = 32
 _HMAC_SIZES: Final = range(32, 513)
-_PARAMETER_SETS: Final = {f"ml-dsa-{size}": ("ml-dsa", size) for size in ("44", "65", "87")}
+ML_DSA: Final = "ml-dsa"
+"""The type of HashiCorp's Vault for ML-DSA with any parameter set; OpenBao has a type for each."""
+_PARAMETER_SETS: Final = ("44", "65", "87")
+_ML_DSA: Final = tuple(f"mldsa-{each}" for each in _PARAMETER_SETS)
+# Names that this door had first.
+_OLD_NAMES: Final = {f"{ML_DSA}-{each}": f"mldsa-{each}" for each in _PARAMETER_SETS}
 
 
 def _no_size(key_size: int) -> VaultError:
@@ -113,9 +116,7 @@ def _all() -> Iterator[KeyType]:
         yield KeyType(name, alg, curve, signs=True)
     for size in (2048, 3072, 4096):
         yield KeyType(f"rsa-{size}", f"rsa{size}", f"rsa-{size}", encrypts=True, signs=True)
-    for parameter_set in ("44", "65", "87"):
-        facts = {"parameter_set": parameter_set}
-        keys = f"ml-dsa-{parameter_set}"
-        yield KeyType("ml-dsa", f"mldsa{parameter_set}", keys, signs=True, facts=facts)
+    for each in _PARAMETER_SETS:
+        yield KeyType(f"mldsa-{each}", f"mldsa{each}", f"mldsa-{each}", signs=True)
     for bits in (256, 384, 512):
         yield KeyType("hmac", f"hs{bits}", facts={"key_size": bits // 8})

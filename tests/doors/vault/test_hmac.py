@@ -48,7 +48,7 @@ async def test_an_hmac_key_computes_each_hash(vault, name, known):
     assert await valid(vault, made, hash_algorithm=name)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "rsa-2048", "ml-dsa-44"])
+@pytest.mark.parametrize("kind", [*KINDS, "rsa-2048", "mldsa-44"])
 async def test_every_key_has_an_hmac_of_its_own(vault, kind):
     await make(vault, kind)
     made = await mac(vault)

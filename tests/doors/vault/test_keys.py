@@ -11,6 +11,7 @@ from aiohttp import ClientError
 from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
+from vault_calls.judge import public_of
 
 from minikms.doors import DoorCall
 from minikms.doors.vault import keys, transfer
@@ -32,9 +33,9 @@ TYPES = [
     ("hmac", {"key_size": 32}, "hs256", False, False, False, None),
     ("hmac", {"key_size": 48}, "hs384", False, False, False, None),
     ("hmac", {"key_size": 64}, "hs512", False, False, False, None),
-    ("ml-dsa", {"parameter_set": "44"}, "mldsa44", False, True, False, "ml-dsa-44"),
-    ("ml-dsa", {"parameter_set": "65"}, "mldsa65", False, True, False, "ml-dsa-65"),
-    ("ml-dsa", {"parameter_set": "87"}, "mldsa87", False, True, False, "ml-dsa-87"),
+    ("mldsa-44", {}, "mldsa44", False, True, False, "mldsa-44"),
+    ("mldsa-65", {}, "mldsa65", False, True, False, "mldsa-65"),
+    ("mldsa-87", {}, "mldsa87", False, True, False, "mldsa-87"),
 ]
 
 
@@ -98,10 +99,27 @@ async def test_a_key_of_each_type(vault, kind, more, alg, encrypts, signs, deriv
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", key["creation_time"])
         made_at = datetime.fromisoformat(key["creation_time"][:19] + "+00:00")
         assert abs(made_at - now) < timedelta(minutes=1)
-        if shown == "ed25519":
-            assert len(b64decode(key["public_key"], validate=True)) == 32
-        else:
-            ser.load_pem_public_key(key["public_key"].encode())
+        is_pem = key["public_key"].startswith("-----")
+        assert is_pem is not shown.startswith(("ed25519", "mldsa"))
+        public_of(key["public_key"])
+
+
+@pytest.mark.parametrize("number", ["44", "65", "87"])
+async def test_the_other_names_of_ml_dsa_make_the_same_type(vault, number):
+    own = await make(vault, "own", f"mldsa-{number}")
+    named = await make(vault, "named", f"ml-dsa-{number}")
+    as_vault = await make(vault, "as-vault", "ml-dsa", parameter_set=number)
+    for made in (own, named, as_vault):
+        assert made["type"] == made["keys"]["1"]["name"] == f"mldsa-{number}"
+    assert (await record(vault, "as-vault"))["alg"] == f"mldsa{number}"
+
+
+async def test_a_parameter_set_of_another_type_is_ignored_with_a_warning(vault):
+    body = {"type": "ed25519", "parameter_set": "44"}
+    status, answer = await vault.call("POST", "transit/keys/k", body)
+    assert (status, answer["data"]["type"], len(answer["warnings"])) == (200, "ed25519", 1)
+    status, answer = await vault.call("POST", "transit/keys/m", {**body, "type": "ml-dsa"})
+    assert (status, answer["warnings"]) == (200, None)
 
 
 async def test_the_default_is_aes256_and_a_key_that_exists_stays(vault):
@@ -119,7 +137,6 @@ async def test_the_default_is_aes256_and_a_key_that_exists_stays(vault):
         ({"type": "managed_key"}, "unknown key type managed_key"),
         ({"type": "ml-dsa"}, "parameter_set is 44, 65 or 87"),
         ({"type": "ml-dsa", "parameter_set": "1"}, "parameter_set is 44, 65 or 87"),
-        ({"type": "ed25519", "parameter_set": "44"}, "parameter_set is 44, 65 or 87"),
         ({"key_size": 32}, "key_size is not valid for algorithm aes256-gcm96"),
         ({"type": "hmac", "key_size": 3}, "invalid key_size 3"),
         ({"type": "hmac", "key_size": 600}, "invalid key_size 600"),
@@ -269,7 +286,6 @@ def loaded_private(text):
         ("ecdsa-p521", "EC PRIVATE KEY"),
         ("ecdsa-secp256k1", "EC PRIVATE KEY"),
         ("rsa-2048", "RSA PRIVATE KEY"),
-        ("ml-dsa-44", "PRIVATE KEY"),
     ],
 )
 async def test_key_pairs_are_exported_in_the_forms_of_openbao(vault, kind, label):
@@ -298,6 +314,28 @@ async def test_key_pairs_are_exported_in_the_forms_of_openbao(vault, kind, label
         assert sentence.startswith("unknown key format for")
     sentence = await refused(vault, "GET", "transit/export/certificate-chain/k")
     assert sentence == "selected key version does not have a certificate chain imported"
+
+
+@pytest.mark.parametrize("number", ["44", "65", "87"])
+async def test_ml_dsa_is_exported_as_its_seed_or_in_der_or_pem(vault, number):
+    made = await make(vault, "k", f"mldsa-{number}", exportable=True)
+    shown = made["keys"]["1"]["public_key"]
+
+    async def exported(what, form):
+        data = await vault.data("GET", f"transit/export/{what}/k?format={form}")
+        return data["keys"]["1"]
+
+    for form in ("", "raw"):
+        seed = b64decode(await exported("signing-key", form), validate=True)
+        assert len(seed) == 32
+        assert await exported("public-key", form) == shown
+    of_pem = loaded_private(await exported("signing-key", "pem"))
+    der = b64decode(await exported("signing-key", "der"))
+    for key in (of_pem, ser.load_der_private_key(der, None)):
+        assert key.private_bytes_raw() == seed
+        assert key.public_key() == public_of(shown)
+    public = ser.load_der_public_key(b64decode(await exported("public-key", "der")))
+    assert public == public_of(shown) == public_of(await exported("public-key", "pem"))
 
 
 async def test_ed25519_is_exported_raw_or_as_pkcs8(vault):
@@ -412,7 +450,7 @@ def keys_to_import():
         "ecdsa-secp256k1": ec.generate_private_key(ec.SECP256K1()),
         "ed25519": ed25519.Ed25519PrivateKey.generate(),
         "rsa-2048": rsa.generate_private_key(65537, 2048),
-        "ml-dsa": mldsa.MLDSA65PrivateKey.generate(),
+        "mldsa-65": mldsa.MLDSA65PrivateKey.generate(),
     }
 
 
@@ -428,6 +466,12 @@ async def test_keys_of_each_kind_are_imported(vault, wrapped):
         assert b64decode(exported["keys"]["1"]) == pkcs8(key)
         sentence = await refused(vault, "POST", f"transit/keys/{kind}/rotate")
         assert sentence == f"imported key {kind} does not allow rotation within Vault"
+    # An older name takes the parameter set of the key; a type of OpenBao has its own alone.
+    key = keys_to_import()["mldsa-65"]
+    body = {"type": "ml-dsa", "ciphertext": wrapped(pkcs8(key))}
+    assert await vault.call("POST", "transit/keys/ml-dsa/import", body) == (204, None)
+    assert (await vault.data("GET", "transit/keys/ml-dsa"))["type"] == "mldsa-65"
+    await refused(vault, "POST", "transit/keys/wrong/import", {**body, "type": "mldsa-44"})
     for kind, size in (("aes256-gcm96", 32), ("chacha20-poly1305", 32), ("hmac", 48)):
         secret = secrets.token_bytes(size)
         body = {"type": kind, "ciphertext": wrapped(secret), "exportable": True}
@@ -524,6 +568,13 @@ async def test_a_public_key_is_imported(vault):
     assert await vault.call("POST", "transit/keys/k/import", body) == (204, None)
     data = await vault.data("GET", "transit/keys/k")
     assert data["keys"]["1"]["public_key"] == pem
+    key = mldsa.MLDSA44PrivateKey.generate().public_key()
+    pem_of_set = key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
+    body = {"type": "mldsa-44", "public_key": pem_of_set}
+    assert await vault.call("POST", "transit/keys/ml/import", body) == (204, None)
+    data = await vault.data("GET", "transit/keys/ml")
+    assert public_of(data["keys"]["1"]["public_key"]) == key
+    await refused(vault, "POST", "transit/keys/a/import", {**body, "type": "mldsa-65"})
     body = {"type": "aes256-gcm96", "public_key": pem}
     sentence = await refused(vault, "POST", "transit/keys/a/import", body)
     assert sentence == "provided type does not support public_key import"

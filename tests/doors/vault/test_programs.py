@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from node import install
 from openbao import BAO, needs_openbao
@@ -218,7 +218,7 @@ def test_bao_asks_about_the_server_and_its_token(run, door):
 
 
 @needs_openbao
-@pytest.mark.parametrize("kind", ["ed25519", "ecdsa-p256", "aes256-gcm96"])
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa-p256", "aes256-gcm96", "mldsa-65"])
 def test_bao_imports_a_key(run, client, kind):
     if kind == "aes256-gcm96":
         material = os.urandom(32)
@@ -226,6 +226,7 @@ def test_bao_imports_a_key(run, client, kind):
         made = {
             "ed25519": ed25519.Ed25519PrivateKey.generate,
             "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+            "mldsa-65": mldsa.MLDSA65PrivateKey.generate,
         }[kind]()
         material = made.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     given = base64.b64encode(material).decode()

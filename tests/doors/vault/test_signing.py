@@ -5,10 +5,8 @@ import hashlib
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, utils
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from vault_calls.judge import HASHES
+from vault_calls.judge import HASHES, public_of
 
 MESSAGE = b"a message"
 INPUT = base64.b64encode(MESSAGE).decode()
@@ -32,10 +30,7 @@ def raw(text, version=1):
 async def make(vault, kind, name="k"):
     """Make a key; gives its public key."""
     keys = (await vault.data("POST", f"transit/keys/{name}", {"type": kind}))["keys"]
-    text = keys["1"]["public_key"]
-    if text.startswith("-----"):
-        return ser.load_pem_public_key(text.encode())
-    return Ed25519PublicKey.from_public_bytes(base64.b64decode(text))
+    return public_of(keys["1"]["public_key"])
 
 
 async def sign(vault, path="k", **options):
@@ -105,16 +100,22 @@ async def test_ed25519_signs_the_message_whatever_the_options(vault):
         assert await valid(vault, signature, **options)
 
 
-@pytest.mark.parametrize("kind", ["ml-dsa-44", "ml-dsa-65", "ml-dsa-87"])
-async def test_ml_dsa_signs(vault, kind):
+@pytest.mark.parametrize(
+    ("kind", "cls"),
+    [
+        ("mldsa-44", mldsa.MLDSA44PublicKey),
+        ("mldsa-65", mldsa.MLDSA65PublicKey),
+        ("mldsa-87", mldsa.MLDSA87PublicKey),
+    ],
+)
+async def test_ml_dsa_signs_the_message_whatever_the_options(vault, kind, cls):
     public = await make(vault, kind)
-    assert isinstance(
-        public, (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
-    )
-    signature = await sign(vault)
-    public.verify(raw(signature), MESSAGE)
-    assert await valid(vault, signature)
-    assert "prehashed" in await vault.refused("sign/k", input=INPUT, prehashed=True)
+    assert isinstance(public, cls)
+    for options in ({}, {"hash_algorithm": "none"}, {"prehashed": True}):
+        signature = await sign(vault, **options)
+        public.verify(raw(signature), MESSAGE)
+        assert await valid(vault, signature, **options)
+    assert "key type mldsa" in await vault.refused("encrypt/k", plaintext=INPUT)
 
 
 @pytest.fixture
