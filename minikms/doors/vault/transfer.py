@@ -33,7 +33,7 @@ _ENCRYPTION, _SIGNING, _HMAC, _PUBLIC, _CERTIFICATES = (
     "public-key",
     "certificate-chain",
 )
-_KINDS: Final = (_ENCRYPTION, _SIGNING, _HMAC, _PUBLIC, _CERTIFICATES)
+_SECRETS: Final = (_ENCRYPTION, _SIGNING, _HMAC)
 _WRAPPED: Final = 512  # bytes of the AES key, encrypted to a key of 4,096 bits
 _AES_KEY: Final = 32
 _HASH: Final = "SHA256"
@@ -43,14 +43,42 @@ _HASH: Final = "SHA256"
     "exportKey", "keys:export", "GET export/{kind}/{name}", "GET export/{kind}/{name}/{version}"
 )
 async def export_key(call: VaultCall, body: Body) -> Answer:
-    """Return the private or public parts of the versions of a name."""
-    name, kind, form = body.text("name"), body.text("kind"), body.text("format")
-    if kind not in _KINDS:
+    """Return the private parts of the versions of a name."""
+    kind = body.text("kind")
+    if kind not in _SECRETS:
         raise invalid(f"invalid export type: {kind}")
+    return await _export(call, body, kind)
+
+
+@operation(
+    "exportPublicKey",
+    "keys:read",
+    f"GET export/{_PUBLIC}/{{name}}",
+    f"GET export/{_PUBLIC}/{{name}}/{{version}}",
+)
+async def export_public_key(call: VaultCall, body: Body) -> Answer:
+    """Return the public keys of the versions of a name."""
+    return await _export(call, body, _PUBLIC)
+
+
+@operation(
+    "exportCertificates",
+    "keys:read",
+    f"GET export/{_CERTIFICATES}/{{name}}",
+    f"GET export/{_CERTIFICATES}/{{name}}/{{version}}",
+)
+async def export_certificates(call: VaultCall, body: Body) -> Answer:
+    """Return the certificate chains of the versions of a name."""
+    return await _export(call, body, _CERTIFICATES)
+
+
+async def _export(call: VaultCall, body: Body, kind: str) -> Answer:
+    """Return the parts of this kind of the versions of a name; raises VaultError."""
+    name, form = body.text("name"), body.text("format")
     if form not in formats.FORMATS:
         raise invalid(f"invalid format: {form}")
     found, record, of_vault = await typed(call, name)
-    if not record.exportable and kind not in (_PUBLIC, _CERTIFICATES):
+    if not record.exportable and kind in _SECRETS:
         raise invalid("private key material is not exportable")
     found.require_kept()
     if kind == _ENCRYPTION and not of_vault.encrypts:
