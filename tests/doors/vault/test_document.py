@@ -28,6 +28,26 @@ def pasted(block):
     return Block("sh", f".venv/bin/python - <<'END'\n{block.text}END\n")
 
 
+# A person stops OpenBao before it starts again, and waits for it: 501 until it is initialized.
+OPENBAO = Block(
+    "sh",
+    """
+openbao=
+expected=501
+end_openbao() { if [ -n "$openbao" ]; then kill $openbao; wait $openbao || true; fi; }
+trap 'end_openbao; stop' EXIT
+health() { curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8400/v1/sys/health || true; }
+start_openbao() {
+    end_openbao
+    "$@" >>openbao.log 2>&1 &
+    openbao=$!
+    until [ "$(health)" = $expected ]; do kill -0 $openbao; sleep 0.05; done
+    expected=200
+}
+""",
+)
+
+
 def runs(block):
     """Whether it is pasted: settings of other programs, and cosign, are only shown."""
     return block.language in ("sh", "python", "text") or block.text.startswith('{"publicJwk"')
@@ -46,8 +66,10 @@ def old(tmp_path_factory):
 
 
 @pytest.mark.process
-@pytest.mark.timeout(120)  # bao takes a second for each of some twenty commands
-@pytest.mark.skipif(shutil.which("curl") is None, reason="missing: apt-get install curl")
+@pytest.mark.timeout(240)  # bao takes a second for each of some fifty commands
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("curl", "openssl"))), reason="missing: apt-get install curl openssl"
+)
 def test_the_pasted_commands_print_the_shown_output(old, tmp_path, monkeypatch):
     pytest.importorskip("hvac", reason=f"hvac is missing: {INSTALL}")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -56,16 +78,18 @@ def test_the_pasted_commands_print_the_shown_output(old, tmp_path, monkeypatch):
     replaced = {
         "BAO_ADDR=http://127.0.0.1:8300 BAO_TOKEN=old": f"BAO_ADDR={old.url} BAO_TOKEN={old.token}",
         "8200": str(free_port()),
-        "8090": str(free_port()),
+        **{port: str(free_port()) for port in ("8090", "8400", "8401")},
+        ".venv/bin/bao server": "start_openbao .venv/bin/bao server",
     }
-    done = paste([pasted(each) for each in blocks(DOCUMENT) if runs(each)], tmp_path, replaced)
+    found = [OPENBAO, *(pasted(each) for each in blocks(DOCUMENT) if runs(each))]
+    done = paste(found, tmp_path, replaced)
     # bao ends a field with a newline only in a terminal.
     answered, shown = (
         [each.rstrip() if isinstance(each, str) else each for each in output]
         for output in (done.answered, done.shown)
     )
     assert answered == shown
-    assert len(shown) == 7
+    assert len(shown) == 11
 
 
 def table():
