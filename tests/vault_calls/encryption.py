@@ -46,7 +46,8 @@ GROUPS = {
         post("encrypt/re", {}, says="missing plaintext"),
         post("encrypt/re", {"plaintext": "***"}, says="base64"),
         post("encrypt/re", {"plaintext": 17}),
-        post("encrypt/re", {"plaintext": None}, ours=(400, "null is no plaintext")),
+        post("encrypt/re", {"plaintext": None}),
+        post("encrypt/re", {"plaintext": HELLO, "type": None}),  # it is there already
         post("encrypt/re", {"plaintext": HELLO, "key_version": 2}),
         post("encrypt/re", {"plaintext": HELLO, "associated_data": "***"}),
         post("encrypt/re", {"plaintext": HELLO, "nonce": "AAAAAAAAAAAAAAAA"}),
@@ -81,6 +82,10 @@ GROUPS = {
         post("encrypt/made-ec", {"plaintext": HELLO, "type": "ecdsa-p256"}, says="not supported"),
         post("encrypt/made-des", {"plaintext": HELLO, "type": "des"}, says="unknown key type"),
         post("encrypt/made-bad", {"plaintext": "***"}, says="base64"),
+        post("encrypt/made-null", {"plaintext": HELLO, "type": None}, says="unknown key type"),
+        post("encrypt/made-of-null", {"plaintext": None}),
+        post("encrypt/made-no-context", {"plaintext": HELLO, "context": None}),
+        post("encrypt/made-in-batch", {"batch_input": [{"plaintext": None}]}),
     ],
     "batches of encryption": [
         post("keys/be", {"exportable": True}),
@@ -126,6 +131,39 @@ GROUPS = {
                 "partial_failure_response_code": 202,
             },
         ),
+        *(
+            post(
+                "encrypt/be",
+                {
+                    "batch_input": [{"plaintext": HELLO}, {"plaintext": "***"}],
+                    "partial_failure_response_code": status,
+                },
+            )
+            for status in (200, 204, "204", 600, 0, None)
+        ),
+        *(
+            post(
+                "encrypt/be",
+                {
+                    "batch_input": [{"plaintext": HELLO}, {"plaintext": "***"}],
+                    "partial_failure_response_code": status,
+                },
+                ours=(400, "RFC 9110: it has no body"),
+            )
+            for status in (205, 304)
+        ),
+        post(
+            "decrypt/be",
+            {
+                "batch_input": [{"ciphertext": "{one}"}, {"ciphertext": "x"}],
+                "partial_failure_response_code": 204,
+            },
+        ),
+        post(
+            "encrypt/be",
+            {"batch_input": [{"plaintext": "***"}], "partial_failure_response_code": 204},
+        ),
+        post("encrypt/be", {"plaintext": HELLO, "partial_failure_response_code": "x"}),
         post("encrypt/be", {"batch_input": [{"plaintext": "***"}]}),
         post("encrypt/be", {"batch_input": [{"plaintext": HELLO, "key_version": 7}]}),
         post("encrypt/be", {"batch_input": []}, says="missing batch input"),
@@ -134,6 +172,13 @@ GROUPS = {
         post("decrypt/be", {"batch_input": [{}]}),
         post("encrypt/be", {"batch_input": [{"plaintext": 17}]}, ours=(400, "an item's error")),
         post("encrypt/be", {"batch_input": {"plaintext": HELLO}}),
+    ],
+    "batches by a key that does not encrypt": [
+        post("keys/bn", {"type": "ed25519"}),
+        post("encrypt/bn", {"batch_input": [{"plaintext": HELLO}, {"plaintext": "***"}]}),
+        post("decrypt/bn", {"batch_input": [{"ciphertext": "vault:v1:AAAA"}]}),
+        post("decrypt/bn", {"batch_input": [{"ciphertext": "x"}]}),
+        post("rewrap/bn", {"batch_input": [{"ciphertext": "vault:v1:AAAA"}]}),
     ],
     "data keys": [
         post("keys/dk", {"exportable": True}),

@@ -4,6 +4,7 @@ import base64
 import hmac
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa, utils
@@ -50,6 +51,8 @@ def judge(server: Vault, call: Call, answer: Answer) -> int:
     check = _CHECKS.get(operation)
     if check is None or answer.status != 200:
         return 0
+    if isinstance(call.body, bytes):  # a form
+        call = replace(call, body=dict(parse_qsl(call.body.decode())))
     call = replace(call, body=call.body or {})
     name = rest[1] if operation == "datakey" else rest[0]
     if operation != "datakey" and len(rest) > 1:
@@ -187,7 +190,7 @@ def _hmac(server: Vault, name: str, asked: dict[str, Any], result: dict[str, Any
     assert secret is not None
     named = asked.get("hash_algorithm") or asked.get("algorithm") or "sha2-256"
     used = named.replace("sha2-", "sha").replace("sha3-", "sha3_")
-    expected = hmac.digest(base64.b64decode(secret), base64.b64decode(asked["input"]), used)
+    expected = hmac.digest(base64.b64decode(secret), base64.b64decode(asked["input"] or ""), used)
     assert base64.b64decode(text, validate=True) == expected
     return 1
 

@@ -157,6 +157,18 @@ GROUPS = {
                 ]
             },
         ),
+        post(
+            "verify/bs",
+            {
+                "batch_input": [
+                    {"input": HELLO, "signature": signature}
+                    for signature in (
+                        *("x", "", None, "vault:v1", "vault:vx:AAAA", "vault:v0:AAAA"),
+                        *("vault:v1:***", "vault:v1:AAAA", "vault:v1:MAYCAQECAQE="),
+                    )
+                ]
+            },
+        ),
         post("sign/bs", {"batch_input": []}, says="missing batch input"),
         post("sign/bs", {"batch_input": None, "input": HELLO}),
         post("sign/bs", {"batch_input": "x"}),
@@ -172,6 +184,26 @@ GROUPS = {
     "keys that do not sign": [
         post("keys/ns", {"type": "aes256-gcm96"}),
         post("sign/ns", {"input": HELLO}, says="does not support signing"),
-        post("verify/ns", {"input": HELLO, "signature": "vault:v1:AAAA"}, says="does not support"),
+        *(
+            post("verify/ns", {"input": HELLO, "signature": signature}, says="does not support")
+            for signature in ("vault:v1:AAAA", "vault:v9:AAAA", "x")
+        ),
+        *(
+            post(
+                "verify/ns",
+                {"batch_input": [{"input": HELLO, "signature": signature}]},
+                says="does not support verification",
+            )
+            for signature in ("vault:v1:AAAA", "x")
+        ),
+        *(
+            post("sign/ns", body, says="does not support signing")
+            for body in (
+                {"input": "***"},
+                {"batch_input": [{"input": HELLO}]},
+                {"batch_input": [{"input": "***"}, {}]},
+            )
+        ),
+        post("verify/ns", {"batch_input": [{"input": HELLO, "hmac": "x"}]}),
     ],
 }

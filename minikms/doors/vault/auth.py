@@ -11,15 +11,13 @@ from minikms.doors import ANY_TOKEN, LOGIN, DoorCaller, errors
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import VaultError, invalid
 from minikms.doors.vault.head import token_of
-from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
+from minikms.doors.vault.operation import LEASE, Answer, VaultAnswer, VaultCall, operation
 
 _SECOND: Final = 1_000_000_000
 # Vault's name for tokens that it stores.
 _KIND: Final = "service"
 # The end of the year 9999.
 _LATEST: Final = 253_402_300_799
-# Vault's default, 32 days. Vault's agent logs in again and again if a lease has no time left.
-_LEASE: Final = 2_764_800
 _ROLE: Final = "invalid role or secret ID"
 _USER: Final = "invalid username or password"
 
@@ -45,7 +43,25 @@ async def login_user(call: VaultCall, body: Body) -> Answer:
 @operation("lookupSelf", ANY_TOKEN, "GET /auth/token/lookup-self", "POST /auth/token/lookup-self")
 async def lookup_self(call: VaultCall, body: Body) -> Answer:
     """Describe the caller's token, which the answer does not repeat."""
-    caller = call.door.caller
+    return _described(call.door.caller)
+
+
+@operation("lookup", LOGIN, "GET /auth/token/lookup", "POST /auth/token/lookup")
+async def lookup(call: VaultCall, body: Body) -> Answer:
+    """Describe the token in the body; without one, the caller's.
+
+    Whoever has a token may also use it, so the caller needs no other.
+    """
+    token = body.text("token")
+    try:
+        return _described(await call.door.authenticate(token or token_of(call.door.request)))
+    except errors.Unauthenticated as exc:
+        if not token:
+            raise
+        raise VaultError(403, "bad token", slug=exc.slug) from None
+
+
+def _described(caller: DoorCaller) -> dict[str, Any]:
     created = caller.created
     lifetime = 0 if caller.expires is None else caller.expires - (created or caller.expires)
     lease, is_renewable = _lease(caller)
@@ -119,7 +135,7 @@ def _auth(caller: DoorCaller, token: str, metadata: dict[str, str]) -> dict[str,
 def _lease(caller: DoorCaller) -> tuple[int, bool]:
     """Return the seconds of a lease, at least one, and whether it can be renewed."""
     if caller.expires is None:
-        return _LEASE, True
+        return LEASE, True
     return max((caller.expires - time.time_ns()) // _SECOND, 1), False
 
 

@@ -14,8 +14,8 @@ from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall
 from minikms.doors.vault.types import KeyType, key_types
 
 IMPORTED: Final = "vault%3Aimported"
-"""The label of an imported key: ROTATABLE or FIXED."""
-ROTATABLE: Final = "rotatable"
+"""The label of an imported key, which its successors keep: UNTIL_ROTATED or FIXED."""
+UNTIL_ROTATED: Final = "until-rotated"
 FIXED: Final = "fixed"
 
 MAX_CHAINS: Final = 4 * 1024 * 1024
@@ -48,6 +48,17 @@ def require_type(call: VaultCall, record: KeyRecord) -> KeyType:
     if of_vault is None:
         raise errors.AliasNotFound
     return of_vault
+
+
+def is_imported(record: KeyRecord) -> bool:
+    """Tell whether this door imported a key.
+
+    A rotation makes a key that is not imported. But records of older versions do not tell: their
+    label is FIXED or `rotatable`, and all keys with it count.
+    """
+    if record.labels.get(IMPORTED) == UNTIL_ROTATED:
+        return record.imported or record.material == "none"
+    return IMPORTED in record.labels
 
 
 async def records_of(
@@ -88,12 +99,12 @@ async def described(call: VaultCall, name: str, *warnings: str) -> Answer:
         "supports_signing": of_vault.signs,
         "supports_derivation": of_vault.derives,
         "auto_rotate_period": record.rotate_every or 0,
-        "imported_key": IMPORTED in record.labels,
+        "imported_key": is_imported(record),
         "soft_deleted": versions.soft_deleted,
         **of_vault.facts,
     }
-    if IMPORTED in record.labels:
-        data["imported_key_allow_rotation"] = record.labels[IMPORTED] == ROTATABLE
+    if is_imported(record):
+        data["imported_key_allow_rotation"] = record.labels[IMPORTED] != FIXED
     if not of_vault.is_hmac:
         keys, types, size = dict[str, Any](), key_types(call.registry), 0
         if len(versions.shown) > 1:

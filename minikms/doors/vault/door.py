@@ -1,6 +1,7 @@
 """The Vault door: the head of a request in Vault's protocol, and the table of operations."""
 
 from collections.abc import Mapping, Sequence
+from posixpath import normpath
 from typing import TYPE_CHECKING, Final
 
 from minikms.doors import (
@@ -73,11 +74,14 @@ class VaultDoor(Door):
             path = request.rel_url.raw_path
         if not path.startswith(_VERSION):
             raise VaultError(404)
+        if "//" in path or "/." in path:
+            _redirect(request, path)
         path = path[len(_VERSION) :]
         if path.endswith("/"):
             if method == "POST":
                 raise invalid("cannot write to a path ending in '/'")
-            path = path[:-1]
+            if "LIST" in self._paths.at(path[:-1]):
+                path = path[:-1]
         try:
             return self._paths.find(request, method, path)
         except RouteNotFound:
@@ -97,6 +101,20 @@ class VaultDoor(Door):
         status, sentences = as_vault(error)
         headers = {**error.headers, "Content-Type": self.content_type}
         return ErrorAnswer(status, body_of(error, sentences), headers)
+
+
+def _redirect(request: "web.Request", path: str) -> None:
+    """Raise VaultError with the path without empty and dot segments, if it has any, as Go does.
+
+    It never leads outside the API.
+    """
+    clean = normpath(path) + "/" * path.endswith("/")
+    if clean == path:
+        return
+    if not (clean.startswith(_VERSION) and clean.isascii()):
+        raise VaultError(404)
+    _, mark, query = request.raw_path.partition("?")
+    raise VaultError(307, headers={"Location": clean + mark + query})
 
 
 def _operations() -> "Sequence[VaultOperation]":

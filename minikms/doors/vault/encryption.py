@@ -29,8 +29,9 @@ _MISSING: Final = "missing ciphertext to decrypt"
 _DEFAULT_TYPE: Final = "aes256-gcm96"
 # Bytes of a data key by its bits.
 _DATA_KEYS: Final = {128: 16, 256: 32, 512: 64}
-# Statuses that an answer with a body may have.
-_STATUSES: Final = frozenset(range(200, 600)) - {204, 205, 304}
+# Statuses that the answer of a batch may have: 205 and 304 have no body (RFC 9110).
+_STATUSES: Final = frozenset(range(200, 600)) - {205, 304}
+_NO_CONTENT: Final = 204
 
 
 @operation(
@@ -40,8 +41,9 @@ _STATUSES: Final = frozenset(range(200, 600)) - {204, 205, 304}
     takes="plaintext context type convergent_encryption key_version associated_data batch_input"
     " partial_failure_response_code",
 )
-async def encrypt(call: VaultCall, body: Body) -> Answer:
+async def encrypt(call: VaultCall, body: Body) -> Answer | None:
     """Encrypt a plaintext, or each of a batch; make the key if it does not exist."""
+    status = _asked_status(body)
     items = _require_items(body, "plaintext", "missing plaintext to encrypt")
     if items is None and "plaintext" not in body:
         raise invalid("missing plaintext to encrypt")
@@ -52,7 +54,7 @@ async def encrypt(call: VaultCall, body: Body) -> Answer:
         return _to_encrypt(name, _plaintext(item), aad, version)
 
     data = await answered(call, body, use, _encrypted, cannot=_CANNOT_ENCRYPT)
-    return _with_status(body, data)
+    return _with_status(status, data)
 
 
 @operation(
@@ -61,8 +63,9 @@ async def encrypt(call: VaultCall, body: Body) -> Answer:
     "POST decrypt/{name}",
     takes="ciphertext context associated_data batch_input partial_failure_response_code",
 )
-async def decrypt(call: VaultCall, body: Body) -> Answer:
+async def decrypt(call: VaultCall, body: Body) -> Answer | None:
     """Decrypt a ciphertext, or each of a batch."""
+    status = _asked_status(body)
     _require_items(body, _CIPHERTEXT, _MISSING)
     name = await find(call, body.text("name"))
 
@@ -74,7 +77,7 @@ async def decrypt(call: VaultCall, body: Body) -> Answer:
 
     failed = {"plaintext": ""}
     data = await answered(call, body, use, shown, cannot=_CANNOT_DECRYPT, failed=failed)
-    return _with_status(body, data)
+    return _with_status(status, data)
 
 
 @operation(
@@ -195,7 +198,7 @@ def _require_items(body: Body, name: str, missing: str) -> list[Body] | None:
     for place, item in enumerate(items or ()):
         if name not in item.members:
             raise invalid(f"failed to parse batch input: '[{place}].{name}' {missing}")
-        if not isinstance(item.members[name], str | None):
+        if not isinstance(item.members[name], str):
             raise invalid(f"failed to parse batch input: '[{place}].{name}' expected type 'string'")
     if len({bool(item.text("context")) for item in items or ()}) > 1:
         raise invalid("context should be set either in all the request blocks or in none")
@@ -212,7 +215,7 @@ async def _found_or_made(call: VaultCall, body: Body, items: Sequence[Body]) -> 
         return await find(call, name)
     except errors.AliasNotFound:
         call.door.caller.require("keys:write")
-    if body.boolean("convergent_encryption") or any("context" in item for item in items):
+    if body.boolean("convergent_encryption") or any(item.text("context") for item in items):
         raise invalid("derived keys and convergent encryption are not supported")
     type_name = body.text("type", _DEFAULT_TYPE)
     kind = key_types(call.registry).get(type_name)
@@ -229,17 +232,23 @@ def _is_error(result: bytes | KmsError) -> bool:
     return isinstance(result, KmsError)
 
 
-def _with_status(body: Body, data: dict[str, Any]) -> Answer:
+def _asked_status(body: Body) -> int:
+    """Read the status of a batch of which some items fail."""
+    return body.integer("partial_failure_response_code", 400)
+
+
+def _with_status(status: int, data: dict[str, Any]) -> Answer | None:
     """Return the answer of a batch: 400, or the status that the caller chose, if some items fail.
 
-    The caller's status counts only if other items succeed.
+    The caller's status counts only if other items succeed. As in Vault, 204 has no results.
     """
     failed = ["error" in each for each in data.get("batch_results", ())]
     if not any(failed):
         return data
-    status = body.integer("partial_failure_response_code", 400)
     if all(failed) or status == 400:
         return VaultAnswer(data, 400)
+    if status == _NO_CONTENT:
+        return None
     if status in _STATUSES:
         return VaultAnswer(data, status)
     warning = (

@@ -20,7 +20,8 @@ _SLUGS: Final[Mapping[int, str]] = {
 class VaultError(KmsError):
     """An error with Vault's status and sentences; without a sentence, `errors` is empty.
 
-    `data` are the members of the answer beside the errors, for a batch.
+    `data` are the members of the answer beside the errors, for a batch; `headers` go into the HTTP
+    answer.
     """
 
     title = "The request was refused"
@@ -31,10 +32,11 @@ class VaultError(KmsError):
         *sentences: str,
         data: Mapping[str, object] | None = None,
         slug: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status, self.slug = status, slug or _SLUGS.get(status, "vault-refused")
         self.sentences, self.data = sentences, data
-        super().__init__("; ".join(sentences))
+        super().__init__("; ".join(sentences), headers=headers)
 
 
 def invalid(sentence: str) -> VaultError:

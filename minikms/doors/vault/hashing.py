@@ -34,14 +34,13 @@ async def compute_hash(call: VaultCall, body: Body) -> Answer:
 @operation("random", "random", "POST random", "POST random/{source...}", takes="bytes format")
 async def random(call: VaultCall, body: Body) -> Answer:
     """Return random bytes; the path names their source, their number or both."""
+    size = body.integer("bytes", 32)  # read even if the path has a number
     source, slash, number = body.text("source").partition("/")
     if slash or source not in _SOURCES:
         source, number = (source, number) if slash else ("", source)
         if not NUMBER.fullmatch(number):
             raise invalid("error parsing url-set byte count: invalid syntax")
         size = int(number)
-    else:
-        size = body.integer("bytes", 32)
     if size < 1:
         raise invalid("'bytes' cannot be less than 1")
     if size > _MOST_RANDOM:

@@ -12,11 +12,16 @@ _ROOT: Final = "root"
 
 
 def method_of(request: "web.Request") -> str:
-    """Return the method: a PUT is a POST, and a GET with `list=true` is a LIST."""
+    """Return the method: a PUT is a POST, and a GET with `list=true` is a LIST.
+
+    A GET that asks for help is a HELP, which no path has.
+    """
     method: str = request.method
     if method == "PUT":
         return "POST"
     if method == "GET" and request.query_string:
+        if request.query.get("help"):
+            return "HELP"
         asked = request.query.get("list", "").lower()
         return "LIST" if asked in ("true", "1") else method
     return method

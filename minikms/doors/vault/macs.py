@@ -9,7 +9,7 @@ from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.forms import SHA2_256, asked_hash, hashed_by, parse_versioned, versioned
 from minikms.doors.vault.names import find
 from minikms.doors.vault.operation import MISSING, Answer, VaultCall, operation
-from minikms.doors.vault.uses import Use, answered
+from minikms.doors.vault.uses import Use, answered, items_of
 
 _HMAC: Final = "HMAC"
 _CANNOT: Final = "no HMAC key exists for that key version"
@@ -45,7 +45,7 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
         name = await find(call, body.text("name"))
     except errors.AliasNotFound:
         raise invalid(MISSING) from None  # `verify` has another sentence for a signature
-    hash_name = hashed_by(asked_hash(body))
+    hash_name, is_batch = hashed_by(asked_hash(body)), items_of(body) is not None
 
     def use(item: Body) -> "Use[bool]":
         if item is not body and "input" not in item.members:
@@ -61,6 +61,6 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
 
     def shown(used: "Use[bool]", is_valid: bool) -> "dict[str, Any]":
         # In a batch, Vault leaves out `valid` if it is false.
-        return {"valid": is_valid} if is_valid or "batch_input" not in body else {}
+        return {"valid": is_valid} if is_valid or not is_batch else {}
 
     return await answered(call, body, use, shown, cannot=_CANNOT)

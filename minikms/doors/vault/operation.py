@@ -37,6 +37,11 @@ ResultT = TypeVar("ResultT")
 
 MOUNT: Final = "transit"
 """The path of the Transit engine's only mount."""
+LEASE: Final = 2_764_800
+"""The seconds of a lease: Vault's default, 32 days.
+
+Vault's agent logs in again and again if a lease has no time left.
+"""
 
 _READS: Final = frozenset({"GET", "LIST"})
 _WRAP: Final = "X-Vault-Wrap-TTL"
@@ -125,7 +130,7 @@ class VaultOperation:
                 set_alias(parameters["name"])  # first, so that the line of a refusal has it
             if _WRAP in call.request.headers:
                 _refuse_to_wrap(call)
-            members = bodies.read(call.body)
+            members = bodies.read(call.body, call.request.headers)
             unknown = () if takes is None or members.keys() <= takes else members.keys() - takes
             if reads and call.request.query_string:
                 members |= call.request.query

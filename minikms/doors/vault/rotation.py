@@ -18,8 +18,8 @@ _SECOND: Final = 10**9
 
 
 def period_of(body: Body) -> int | None:
-    """Read the seconds between two rotations, 0 for no rotations; None without the member."""
-    if PERIOD not in body:
+    """Read the seconds between two rotations, 0 for none; None without the member, or for null."""
+    if body.members.get(PERIOD) is None:
         return None
     match = _DURATION.fullmatch(body.text(PERIOD) or "0")
     if match is None:

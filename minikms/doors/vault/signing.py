@@ -1,16 +1,18 @@
 """Signatures: sign and verify. The path of verify also verifies HMACs."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from minikms.doors import ANY_TOKEN
+from minikms.doors import ANY_TOKEN, KeyRef
 from minikms.doors.operations import ByRecord, Sign, Signed
 from minikms.doors.operations import Verify as Verification
 from minikms.doors.vault.body import Body
-from minikms.doors.vault.errors import invalid
+from minikms.doors.vault.errors import VaultError, invalid
 from minikms.doors.vault.forms import FORM_MEMBERS, SignatureForm, parse_versioned, versioned
 from minikms.doors.vault.macs import verify_hmac
-from minikms.doors.vault.names import find
-from minikms.doors.vault.operation import Answer, VaultCall, operation
+from minikms.doors.vault.names import Name, find
+from minikms.doors.vault.operation import Answer, ResultT, VaultCall, operation
+from minikms.doors.vault.types import key_types
 from minikms.doors.vault.uses import Use, answered, items_of
 
 _SIGNATURE: Final = "signature"
@@ -40,8 +42,7 @@ async def sign(call: VaultCall, body: Body) -> Answer:
         signature = versioned(version, form.write(signed.sig))
         return {_SIGNATURE: signature, "key_version": version}
 
-    cannot = "key type {} does not support signing"
-    return await answered(call, body, use, shown, cannot=cannot, failed={"key_version": 0})
+    return await _answered(call, body, name, use, shown, "signing", {"key_version": 0})
 
 
 @operation(
@@ -73,15 +74,43 @@ async def verify(call: VaultCall, body: Body) -> Answer:
             ),
         )
 
-    cannot = "key type {} does not support verification"
-    return await answered(
-        call,
-        body,
-        use,
-        lambda _, is_valid: {"valid": is_valid},
-        cannot=cannot,
-        failed={"valid": False},
-    )
+    def shown(_: "Use[bool]", is_valid: bool) -> "dict[str, Any]":
+        return {"valid": is_valid}
+
+    return await _answered(call, body, name, use, shown, "verification", {"valid": False})
+
+
+async def _answered(
+    call: VaultCall,
+    body: Body,
+    name: Name,
+    use: "Callable[[Body], Use[ResultT]]",
+    shown: "Callable[[Use[ResultT], ResultT], dict[str, Any]]",
+    noun: str,
+    failed: Mapping[str, Any],
+) -> Answer:
+    """Answer as `answered`; a key whose type does not sign refuses the call before its items.
+
+    The type is read only if no item succeeds.
+    """
+    cannot = f"key type {{}} does not support {noun}"
+    try:
+        data = await answered(call, body, use, shown, cannot=cannot, failed=failed)
+        if not all("error" in each for each in data.get("batch_results", ({},))):
+            return data
+    except VaultError:
+        await _require_signer(call, name, cannot)
+        raise
+    await _require_signer(call, name, cannot)
+    return data
+
+
+async def _require_signer(call: VaultCall, name: Name, cannot: str) -> None:
+    """Raise VaultError if the type of a name's key has no signatures."""
+    record = await call.service.get(call.profile, KeyRef(name.versions.latest_kid))
+    found = key_types(call.registry).of(record)
+    if found is not None and not found.signs:
+        raise invalid(cannot.format(found.name))
 
 
 def _input_of(item: Body, body: Body) -> bytes:

@@ -8,6 +8,7 @@ from minikms.doors import ANY_TOKEN, LOGIN, OPEN, DoorCaller, DoorRoute, errors
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import VaultError, invalid
 from minikms.doors.vault.operation import (
+    LEASE,
     MOUNT,
     Answer,
     VaultAnswer,
@@ -16,26 +17,44 @@ from minikms.doors.vault.operation import (
     operation,
 )
 
-_VERSION: Final = "2.7.0"
+_VERSION: Final = "2.7.2"
 """The version of OpenBao whose Transit engine the door follows."""
 _CLUSTER: Final = "minikms"
 
+_TUNED: Final = {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0}
+
+
+def _described(kind: str, description: str) -> dict[str, Any]:
+    """Describe the mount of an engine or of a login."""
+    return {
+        "accessor": f"{kind}_{_CLUSTER}",
+        "config": _TUNED,
+        "description": description,
+        "external_entropy_access": False,
+        "local": False,
+        "options": {},
+        "plugin_version": "",
+        "running_plugin_version": f"v{_VERSION}",
+        "running_sha256": "",
+        "seal_wrap": False,
+        "type": kind,
+        "uuid": "",
+    }
+
+
 _MOUNT: Final[Mapping[str, Any]] = {
-    "accessor": f"{MOUNT}_{_CLUSTER}",
-    "config": {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0},
+    **_described("transit", "the keys of Mini KMS"),
     "deprecation_status": "supported",
-    "description": "the keys of Mini KMS",
-    "external_entropy_access": False,
-    "local": False,
-    "options": {},
-    "plugin_version": "",
-    "running_plugin_version": f"v{_VERSION}",
-    "running_sha256": "",
-    "seal_wrap": False,
-    "type": "transit",
-    "uuid": "",
 }
 _MOUNTS: Final = {f"{MOUNT}/": _MOUNT}
+# The logins of auth.py, which any mount answers.
+_LOGINS: Final = {
+    f"{kind}/": {
+        **_described(kind, "tokens of Mini KMS"),
+        "config": {**_TUNED, "token_type": "default-service"},
+    }
+    for kind in ("approle", "jwt", "token", "userpass")
+}
 
 # The capability that each method needs, by Vault's names.
 _CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -116,6 +135,25 @@ async def read_mount(call: VaultCall, body: Body) -> Answer:
     if path != f"{MOUNT}/":
         raise invalid(f"No secret engine mount at {path}")
     return VaultAnswer(_MOUNT, doubled=True)
+
+
+@operation("readTuning", ANY_TOKEN, f"GET /sys/mounts/{MOUNT}/tune")
+async def read_tuning(call: VaultCall, body: Body) -> Answer:
+    """Describe the settings of the only mount; its leases are those of logins."""
+    leases = {"default_lease_ttl": LEASE, "max_lease_ttl": LEASE}
+    return VaultAnswer({**_TUNED, **leases, "description": _MOUNT["description"]}, doubled=True)
+
+
+@operation("tune", ANY_TOKEN, f"POST /sys/mounts/{MOUNT}/tune")
+async def tune(call: VaultCall, body: Body) -> Answer:
+    """Refuse to change the mount."""
+    raise invalid("the mount cannot be tuned")
+
+
+@operation("listLogins", ANY_TOKEN, "GET /sys/auth")
+async def list_logins(call: VaultCall, body: Body) -> Answer:
+    """List the kinds of logins, in the form of OpenBao's auth methods."""
+    return VaultAnswer(_LOGINS, doubled=True)
 
 
 @operation("mount", ANY_TOKEN, "POST /sys/mounts/{path...}")

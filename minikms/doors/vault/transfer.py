@@ -13,7 +13,8 @@ from minikms.doors.vault.description import (
     FIXED,
     IMPORTED,
     MAX_CHAINS,
-    ROTATABLE,
+    UNTIL_ROTATED,
+    is_imported,
     records_of,
     typed,
 )
@@ -126,7 +127,7 @@ async def import_key(call: VaultCall, body: Body) -> None:
         aliases=(name,),
         alias_taken="refuse",
         exportable=body.boolean("exportable"),
-        labels={IMPORTED: ROTATABLE if body.boolean("allow_rotation") else FIXED},
+        labels={IMPORTED: UNTIL_ROTATED if body.boolean("allow_rotation") else FIXED},
         rotate_every=period,
         keep_versions=period is not None,
     )
@@ -151,7 +152,7 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
     )
 
     def check(now: KeyRecord, versions: KeyVersions) -> None:
-        if IMPORTED not in now.labels:
+        if not is_imported(now):
             raise invalid("the import_version endpoint can only be used with an imported key")
         now.require_understood()
         names.Name(name, versions, fresh=True).require_kept()

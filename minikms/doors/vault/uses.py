@@ -39,7 +39,8 @@ async def perform_each(
 ) -> list[ResultT | KmsError]:
     """Perform many operations of one kind: a result or an error for each.
 
-    Each key is looked up once. An error in `uses` is returned as the result of its item.
+    Each key is looked up once. An error in `uses` is returned as the result of its item. If the
+    type of the key lacks the operation, each item has an error with the sentence `cannot`.
     """
     results: list[Any] = list(uses)
     places: dict[KeyRef, list[int]] = {}
@@ -63,7 +64,7 @@ async def _batch(
             call.profile, ref, batch, operations, call.door.presence()
         )
     except errors.UnsupportedOperation as exc:
-        raise await _unsupported(call, ref, operations[0], exc, cannot) from None
+        return [await _unsupported(call, ref, operations[0], exc, cannot)] * len(operations)
     except errors.KeyNotFound:
         return [invalid("no such key version")] * len(operations)
     except errors.KeyNotUsable as exc:

@@ -70,6 +70,31 @@ async def test_a_namespace_is_a_profile(guarded, issue):
         assert refused == (404, {"errors": ["namespace not found"]})
 
 
+async def test_a_token_is_looked_up_by_itself(guarded, issue, audit_lines):
+    token = await issue("sign", name="signer")
+    other = await issue("verify", name="verifier")
+    for method, body, sent in (
+        ("POST", {"token": token}, other),
+        ("POST", {"token": token}, ""),
+        ("POST", {}, token),
+        ("POST", {"token": ""}, token),
+        ("GET", None, token),
+    ):
+        found = await guarded.data(method, "auth/token/lookup", body, token=sent)
+        assert (found["display_name"], found["policies"]) == ("signer", ["sign"])
+        assert token not in json.dumps(found)
+        assert audit_lines()[-1]["who"] == "signer"
+    refused = await guarded.call("POST", "auth/token/lookup", {"token": "nobody"}, token=token)
+    assert refused == (403, {"errors": ["bad token"]})
+    assert audit_lines()[-1]["outcome"] == "unauthenticated"
+    for method, body in (("POST", {}), ("GET", None)):
+        assert await guarded.call(method, "auth/token/lookup", body) == DENIED
+        assert await guarded.call(method, "auth/token/lookup", body, token="nobody") == DENIED
+    other = {"X-Vault-Namespace": "alice"}
+    found = await guarded.call("POST", "auth/token/lookup", {"token": token}, **other)
+    assert found == (404, {"errors": ["namespace not found"]})
+
+
 @pytest.mark.parametrize(("path", "body"), LOGINS)
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_a_login_gives_back_the_token(guarded, issue, method, path, body):

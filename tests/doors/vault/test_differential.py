@@ -1,12 +1,17 @@
 """OpenBao and the door answer the calls of tests/vault_calls alike."""
 
+import base64
+import os
 import re
+import secrets
+import subprocess
 
 import pytest
-from openbao import needs_openbao, openbao
+from openbao import BAO, needs_openbao, openbao
 from service_process import services
 from vault import Vault
 from vault_calls import GROUPS
+from vault_calls.call import get, post
 from vault_calls.compare import differences
 from vault_calls.judge import judge
 
@@ -63,6 +68,40 @@ def compare(calls, *servers):
         shown = f"{sent.method} {sent.path} {sent.body}"
         found += [f"{shown}\n    {each}" for each in differences(call, expected, answer)]
     return found
+
+
+def test_imported_keys_are_rotated_alike(reference, door, tmp_path):
+    def bao(server, step, name, *options):
+        """Import a key or its next version by `bao`, which wraps it; tells whether it was taken."""
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        done = subprocess.run(
+            (BAO, "transit", step, f"transit/keys/{name}", key, *options),
+            env={
+                **os.environ,
+                "BAO_ADDR": server.url,
+                "BAO_TOKEN": server.token,
+                "HOME": str(tmp_path),
+            },
+            capture_output=True,
+            timeout=60,
+        )
+        return done.returncode == 0
+
+    kind = "type=aes256-gcm96"
+    for name, options in {
+        "im-fixed": (kind,),
+        "im-free": (kind, "allow_rotation=true", "exportable=true"),
+        "im-period": (kind, "allow_rotation=true", "auto_rotate_period=24h"),
+    }.items():
+        for server in (reference, door):
+            assert bao(server, "import", name, *options)
+            assert bao(server, "import-version", name)
+        calls = [get(f"keys/{name}"), post(f"keys/{name}/rotate"), get(f"keys/{name}")]
+        found = compare(calls, reference, door)
+        assert not found, "\n".join(found)
+        taken = [bao(server, "import-version", name) for server in (reference, door)]
+        assert taken == [name == "im-fixed"] * 2
+        assert not compare([get(f"keys/{name}")], reference, door)
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -88,7 +88,7 @@ async def test_a_body_over_the_limit_is_413(start_vault):
         ("/", 404),
         ("/v1", 404),
         ("/v1/", 404),
-        ("/v1//", 404),
+        ("/v1//", 307),
         ("/v2/sys/health", 404),
         ("/v1/transit/sign/a%2Fb", 404),
         ("/v1/transit/sign/%ff", 404),
@@ -98,7 +98,7 @@ async def test_a_body_over_the_limit_is_413(start_vault):
         ("/v1/transit/keys/caf%C3%A9", 404),
         ("/v1/auth/token/login", 404),
         ("/v1/sys/health?standbyok=true", 200),
-        ("/v1/sys/health/", 200),
+        ("/v1/sys/health/", 404),
     ],
 )
 async def test_odd_paths(vault, path, status):
@@ -109,6 +109,40 @@ async def test_odd_paths(vault, path, status):
     writer.close()
     assert int(head.split()[1]) == status
     assert body.startswith(b"{")
+
+
+@pytest.mark.parametrize(
+    ("path", "clean"),
+    [
+        ("/v1/transit//keys/a", "/v1/transit/keys/a"),
+        ("/v1//transit/keys//?list=true&after=a%20b", "/v1/transit/keys/?list=true&after=a%20b"),
+        ("/v1/transit/./keys/../keys/a%2Fb", "/v1/transit/keys/a%2Fb"),
+        ("/v1/../x", None),
+        ("/v1/../../example.org/", None),
+        ("/v1//../..//example.org", None),
+        ("//example.org/v1//transit", None),
+        ("/v1//a%20b:c", "/v1/a%20b:c"),
+        ("/v1//%0d%0aX:%20y", None),
+        ("/v1/keys/.a", None),
+    ],
+)
+async def test_a_path_with_empty_or_dot_segments_leads_to_the_clean_one(vault, path, clean):
+    """Clients follow 307 with method and body; nothing leads elsewhere."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(vault.url).port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    status, _, fields = head.decode().partition("\r\n")
+    headers = dict(line.split(": ", 1) for line in fields.split("\r\n"))
+    assert int(status.split()[1]) == (404 if clean is None else 307)
+    assert headers.get("Location") == clean
+    assert body.startswith(b"{")
+
+
+async def test_a_redirected_call_signs(vault):
+    await vault.data("POST", "transit/keys/k", {"type": "ed25519"})
+    signed = await vault.data("POST", "transit//sign/k", {"input": "aGVsbG8="})
+    assert signed["signature"].startswith("vault:v1:")
 
 
 async def test_http_that_does_not_parse_has_vaults_form(vault):

@@ -518,7 +518,10 @@ async def test_versions_are_imported(vault, wrapped):
         shown = ser.load_pem_public_key(data["keys"][number]["public_key"].encode())
         assert shown == key.public_key()
     rotated = await vault.data("POST", "transit/keys/k/rotate")
-    assert (rotated["latest_version"], rotated["imported_key"]) == (3, True)
+    assert (rotated["latest_version"], rotated["imported_key"]) == (3, False)
+    assert "imported_key_allow_rotation" not in rotated
+    path = "transit/keys/k/import_version"
+    assert "only be used with an imported key" in await refused(vault, "POST", path, again)
     await make(vault, "made")
     for name, sentence in (
         ("made", "the import_version endpoint can only be used with an imported key"),

@@ -207,6 +207,11 @@ def test_bao_asks_about_the_server_and_its_token(run, door):
     assert re.search(r"^Sealed +false$", bao("status"), re.MULTILINE)
     assert re.search(r"^transit/ +transit ", bao("secrets", "list"), re.MULTILINE)
     assert bao("token", "capabilities", "transit/keys/a").strip()
+    assert re.search(r"^userpass/ +userpass ", bao("auth", "list"), re.MULTILINE)
+    assert re.search(r"^max_lease_ttl +768h$", bao("read", "sys/mounts/transit/tune"), re.MULTILINE)
+    for absent in (("policy", "list"), ("path-help", "transit"), ("path-help", "transit/keys/a")):
+        assert "unsupported" in bao(*absent, fails=True)  # docs/vault.md says so
+    assert re.search(r"^policies +\[", bao("token", "lookup", door.token), re.MULTILINE)
     looked_up = bao("token", "lookup")
     assert door.token not in looked_up
     assert "permission denied" in bao("token", "lookup", BAO_TOKEN="another", fails=True)

@@ -205,7 +205,7 @@ async def test_a_wrong_member_is_refused(vault, rsa, options, says):
         ("vault:v-1:AAAA", "too old"),
         ("vault:v1:***", "base64"),
         ("vault:v1:AAAA", "supplied signature is invalid"),
-        (None, "neither"),
+        (None, "no prefix"),
         (17, "no prefix"),
     ],
 )
