@@ -138,6 +138,42 @@ GROUPS = {
         get("keys/d"),
         delete("keys/d-none"),
     ],
+    "soft deletion": [
+        post("keys/so", {"type": "ed25519", "exportable": True}),
+        post("keys/so-aes", {"exportable": True}),
+        post("sign/so", {"input": HELLO}, keep={"sig": "data.signature"}),
+        post("encrypt/so-aes", {"plaintext": HELLO}, keep={"sealed": "data.ciphertext"}),
+        post("hmac/so-aes", {"input": HELLO}, keep={"mac": "data.hmac"}),
+        delete("keys/so/soft-delete"),
+        delete("keys/so/soft-delete"),
+        delete("keys/so-aes/soft-delete"),
+        get("keys/so"),
+        *(
+            call
+            for path, body in (
+                ("sign/so", {"input": HELLO}),
+                ("verify/so", {"input": HELLO, "signature": "{sig}"}),
+                ("encrypt/so-aes", {"plaintext": HELLO}),
+                ("decrypt/so-aes", {"ciphertext": "{sealed}"}),
+                ("rewrap/so-aes", {"ciphertext": "{sealed}"}),
+                ("verify/so-aes", {"input": HELLO, "hmac": "{mac}"}),
+            )
+            for call in (
+                post(path, body, says="soft-deleted"),
+                post(path, {"batch_input": [body]}),
+            )
+        ),
+        post("hmac/so-aes", {"input": HELLO}, says="soft-deleted"),
+        post("hmac/so-aes", {"batch_input": [{"input": HELLO}]}, says="soft-deleted"),
+        post("datakey/plaintext/so-aes", says="soft-deleted"),
+        post("keys/so/rotate", says="soft-deleted"),
+        post("keys/so/csr", ours=(400, "a soft-deleted name is not used")),
+        get("export/signing-key/so", says="soft-deleted"),
+        get("export/public-key/so", says="soft-deleted"),
+        post("keys/so/soft-delete-restore"),
+        post("keys/so/soft-delete-restore"),
+        post("sign/so", {"input": HELLO}),
+    ],
     "config": [
         post("keys/c", {"type": "aes128-gcm96"}),
         post("keys/c/config", {"exportable": True}, ours=(400, "a key stays as it was made")),

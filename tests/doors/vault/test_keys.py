@@ -535,6 +535,46 @@ async def test_versions_are_imported(vault, wrapped):
 
 
 @pytest.mark.timeout(120)  # makes an RSA key of 4,096 bits
+@pytest.mark.parametrize("kind", ["ecdsa-p256", "aes256-gcm96"])
+@pytest.mark.parametrize("exportable", [None, False, True])
+async def test_an_imported_name_leaves_only_if_it_was_imported_so(vault, wrapped, kind, exportable):
+    """Its later versions are as the first, whatever their bodies say."""
+
+    def material():
+        if kind == "aes256-gcm96":
+            return wrapped(secrets.token_bytes(32))
+        return wrapped(pkcs8(ec.generate_private_key(ec.SECP256R1())))
+
+    body = {"type": kind, "ciphertext": material(), "allow_rotation": True}
+    given = {} if exportable is None else {"exportable": exportable}
+    assert (await vault.call("POST", "transit/keys/k/import", {**body, **given}))[0] == 204
+    for said in ({}, {"exportable": not exportable}):
+        again = {"ciphertext": material(), **said}
+        assert (await vault.call("POST", "transit/keys/k/import_version", again))[0] == 204
+    assert (await vault.data("GET", "transit/keys/k"))["exportable"] is bool(exportable)
+    listed = await (await vault.rest.get("/keys")).json()
+    alg = {"ecdsa-p256": "p256", "aes256-gcm96": "a256gcm"}[kind]
+    assert [key["exportable"] for key in listed if key["alg"] == alg] == [bool(exportable)] * 3
+    what = "signing-key" if kind == "ecdsa-p256" else "encryption-key"
+    for version in ("", "/1", "/2", "/3"):
+        path = f"transit/export/{what}/k{version}"
+        if exportable:
+            assert (await vault.data("GET", path))["keys"]
+        else:
+            assert await refused(vault, "GET", path) == "private key material is not exportable"
+
+
+async def test_an_imported_key_of_an_older_version_stays_imported(vault):
+    """Its label says so, and its record may not."""
+    body = {"alg": "ed25519", "alias": "k", "labels": {"vault%3Aimported": "rotatable"}}
+    assert (await vault.rest.post("/key/generate", json=body)).status == 200
+    for _ in range(2):
+        data = await vault.data("GET", "transit/keys/k")
+        assert (data["imported_key"], data["imported_key_allow_rotation"]) == (True, True)
+        await vault.data("POST", "transit/keys/k/rotate")
+
+
+@pytest.mark.timeout(120)  # makes an RSA key of 4,096 bits
 async def test_an_imported_key_has_its_period_in_one_transaction(
     vault, wrapped, monkeypatch, clock
 ):
