@@ -76,20 +76,51 @@ async def test_a_key_is_made_used_and_deleted(eudiplo):
     assert (await eudiplo.call("DELETE", f"/keys/{KID}"))[0] == 404
 
 
+def private_jwk(crv="P-256", curve=ec.SECP256R1):
+    """A new private JWK."""
+    secret = ec.generate_private_key(curve()).private_numbers()
+    public, size = secret.public_numbers, (curve.key_size + 7) // 8
+    numbers = {"x": public.x, "y": public.y, "d": secret.private_value}
+    texts = {
+        name: base64.urlsafe_b64encode(number.to_bytes(size, "big")).decode().rstrip("=")
+        for name, number in numbers.items()
+    }
+    return {"kty": "EC", "crv": crv, **texts}
+
+
+def public_jwk(jwk):
+    return {name: value for name, value in jwk.items() if name != "d"}
+
+
 async def test_a_key_is_imported(eudiplo):
-    secret = ec.generate_private_key(ec.SECP256R1()).private_numbers()
-    public = secret.public_numbers
-
-    def text(number):
-        return base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode().rstrip("=")
-
-    jwk = {"kty": "EC", "crv": "P-256", "x": text(public.x), "y": text(public.y)}
-    body = {"privateJwk": {**jwk, "d": text(secret.private_value)}, **ES256}
+    private = private_jwk()
+    jwk, body = public_jwk(private), {"privateJwk": private, **ES256}
     assert await eudiplo.call("POST", f"/keys/{KID}/import", body) == (200, {"publicJwk": jwk})
     _, signed = await eudiplo.call("POST", f"/keys/{KID}/sign", {"data": HELLO, **ES256})
     check(jwk, signed["signature"])
     status, refused = await eudiplo.call("POST", "/keys/other/import", body)
     assert (status, refused["error"]) == (409, "key-exists")
+    # Another key does not take the kid away.
+    other = {"privateJwk": private_jwk(), **ES256}
+    status, refused = await eudiplo.call("POST", f"/keys/{KID}/import", other)
+    assert (status, refused["error"]) == (409, "alias-exists")
+    _, signed = await eudiplo.call("POST", f"/keys/{KID}/sign", {"data": HELLO, **ES256})
+    check(jwk, signed["signature"])
+
+
+async def test_a_key_of_another_algorithm_is_not_imported(eudiplo):
+    body = {"privateJwk": private_jwk("P-384", ec.SECP384R1), **ES256}
+    status, refused = await eudiplo.call("POST", f"/keys/{KID}/import", body)
+    assert (status, refused["error"]) == (422, "invalid-key")
+    assert (await eudiplo.rest.get("/key", params={"alias": KID})).status == 404
+
+
+async def test_no_web_page_calls_the_door(eudiplo):
+    url = f"{eudiplo.url}/keys"
+    body = {"kid": KID, **ES256}
+    async with eudiplo.session.post(url, json=body, headers={"Origin": "null"}) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (403, "forbidden")
+    assert (await eudiplo.rest.get("/key", params={"alias": KID})).status == 404
 
 
 @pytest.mark.parametrize(
@@ -100,6 +131,7 @@ async def test_a_key_is_imported(eudiplo):
         ({"alg": "ES256"}, "validation-failed"),
         ({"kid": "a/b", **ES256}, "validation-failed"),
         ({"kid": "", **ES256}, "validation-failed"),
+        ({"kid": "a" * 257, **ES256}, "validation-failed"),
         ({"kid": "a\0b", **ES256}, "validation-failed"),
         ({"kid": "a\nb", **ES256}, "validation-failed"),
         ({"kid": f"aws:{KID}", **ES256}, "validation-failed"),
@@ -128,7 +160,7 @@ async def test_a_wrong_signature_is_refused(eudiplo, body):
     assert refused["error"] == "validation-failed"
 
 
-PUBLIC = {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}
+PUBLIC = public_jwk(private_jwk())
 
 
 @pytest.mark.parametrize("jwk", [1, None, [], {}, PUBLIC])
