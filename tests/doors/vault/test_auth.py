@@ -95,6 +95,15 @@ async def test_a_token_is_looked_up_by_itself(guarded, issue, audit_lines):
     assert found == (404, {"errors": ["namespace not found"]})
 
 
+@pytest.mark.parametrize("namespace", ["", "root", "/root/", "/", "default"])
+async def test_the_root_namespace_is_the_default_profile(guarded, issue, namespace):
+    token = await issue("sign")
+    found = await guarded.call(
+        "GET", "auth/token/lookup-self", token=token, **{"X-Vault-Namespace": namespace}
+    )
+    assert found[0] == 200
+
+
 @pytest.mark.parametrize(("path", "body"), LOGINS)
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_a_login_gives_back_the_token(guarded, issue, method, path, body):
@@ -172,7 +181,7 @@ async def test_without_tokens_a_login_gives_back_what_it_gets(vault):
 
 
 @pytest.mark.parametrize("seconds", [20, 3600])
-async def test_a_lease_ends_with_its_token_and_has_never_no_time(guarded, issue, seconds):
+async def test_a_lease_ends_with_its_token(guarded, issue, seconds):
     expires = datetime.now(UTC) + timedelta(seconds=seconds + 1)
     token = await issue("sign", expires=expires.strftime("%Y-%m-%dT%H:%M:%SZ"))
     _, answer = await guarded.call("POST", "auth/approle/login", {"secret_id": token})
@@ -184,6 +193,17 @@ async def test_a_lease_ends_with_its_token_and_has_never_no_time(guarded, issue,
     assert 1 <= facts["ttl"] <= seconds
     renewed = await guarded.call("POST", "auth/token/renew-self", {}, token=token)
     assert renewed == (400, {"errors": ["lease is not renewable"]})
+
+
+async def test_the_lease_of_a_token_in_its_last_second_has_time(guarded, issue, monkeypatch):
+    """Vault's agent logs in again and again if a lease has no time left."""
+    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=60)
+    token = await issue("sign", expires=expires.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    last = int(expires.timestamp()) * 10**9 - 10**8
+    monkeypatch.setattr(time, "time_ns", lambda: last)
+    _, answer = await guarded.call("POST", "auth/approle/login", {"secret_id": token})
+    assert answer["auth"]["lease_duration"] == 1
+    assert (await guarded.data("GET", "auth/token/lookup-self", token=token))["ttl"] == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])

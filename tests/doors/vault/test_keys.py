@@ -466,6 +466,9 @@ async def test_keys_of_each_kind_are_imported(vault, wrapped):
         assert b64decode(exported["keys"]["1"]) == pkcs8(key)
         sentence = await refused(vault, "POST", f"transit/keys/{kind}/rotate")
         assert sentence == f"imported key {kind} does not allow rotation within Vault"
+        schedule = {"auto_rotate_period": "24h"}
+        path = f"transit/keys/{kind}/config"
+        assert await refused(vault, "POST", path, schedule) == sentence
     # An older name takes the parameter set of the key; a type of OpenBao has its own alone.
     key = keys_to_import()["mldsa-65"]
     body = {"type": "ml-dsa", "ciphertext": wrapped(pkcs8(key))}
@@ -678,6 +681,42 @@ async def test_a_name_that_changes_while_a_version_is_read_is_checked_again(
     assert refusal.startswith(sentence)
     async with vault.rest.get("/keys") as response:
         assert len(await response.json()) == (change == ("DELETE", "keys/k/soft-delete"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rules": {"raw": False}}, {"rotate_every": 7200}, {"labels": {"vault%3Aimported": "fixed"}}],
+    ids=lambda change: min(change),
+)
+async def test_settings_that_change_while_a_version_is_read_are_not_lost(
+    vault, wrapped, monkeypatch, change
+):
+    """The new version would have the old ones; the caller may try again."""
+
+    def private():
+        key = ec.generate_private_key(ec.SECP256R1())
+        return {"type": "ecdsa-p256", "ciphertext": wrapped(pkcs8(key)), "allow_rotation": True}
+
+    bodies = [private() for _ in range(3)]
+    assert await vault.call("POST", "transit/keys/k/import", bodies[0]) == (204, None)
+    read = transfer._source
+
+    async def source(call, body, kind):
+        found = await read(call, body, kind)
+        kid = (await record(vault, "k"))["kid"]
+        async with vault.rest.patch(f"/key/{kid}", json=change) as response:
+            assert response.status == 200, await response.text()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "_source", source)
+        path = "transit/keys/k/import_version"
+        assert await refused(vault, "POST", path, bodies[1]) == "the key k was replaced meanwhile"
+    assert await vault.call("POST", path, bodies[2]) == (204, None)
+    now = await record(vault, "k")
+    (name, value) = next(iter(change.items()))
+    assert now[name] == value
+    assert (await vault.data("GET", "transit/keys/k"))["latest_version"] == 2
 
 
 @pytest.mark.parametrize("bound", ["MAX_NAMES", "MAX_NAME_BYTES"])
