@@ -123,6 +123,18 @@ GROUPS = {
         post("decrypt/vc", {"ciphertext": "{first}"}),
         post("decrypt/vc", {"ciphertext": "{second}"}),
     ],
+    "trimming": [
+        post("keys/tr", {"type": "ed25519"}),
+        *(post("keys/tr/rotate") for _ in range(3)),
+        post("keys/tr/trim", {"min_available_version": 2}, says="encryption version is not set"),
+        post("keys/tr/config", {"min_encryption_version": 4, "min_decryption_version": 2}),
+        post("keys/tr/trim", {"min_available_version": 3}, says="minimum decryption version"),
+        post("keys/tr/trim", {"min_available_version": 5}, says="encryption version"),
+        post("keys/tr/trim", {"min_available_version": 0}),
+        get("keys/tr"),
+        post("keys/tr/trim", {"min_available_version": 2}),
+        get("keys/tr"),
+    ],
     "deletion": [
         post("keys/d", {"type": "ecdsa-p256"}),
         delete("keys/d", says="deletion is not allowed"),

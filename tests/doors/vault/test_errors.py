@@ -139,6 +139,17 @@ async def test_a_path_with_empty_or_dot_segments_leads_to_the_clean_one(vault, p
     assert body.startswith(b"{")
 
 
+async def test_a_form_has_a_thousand_fields(vault):
+    url, kind = (
+        f"{vault.url}/v1/transit/hash",
+        {"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    for fields, status in ((999, 200), (1000, 400), (100_000, 400)):
+        body = b"input=aGVsbG8%3D" + b"&a=b" * fields
+        async with vault.session.post(url, data=body, headers=kind) as answer:
+            assert (answer.status, "errors" in await answer.json()) == (status, status == 400)
+
+
 async def test_a_redirected_call_signs(vault):
     await vault.data("POST", "transit/keys/k", {"type": "ed25519"})
     signed = await vault.data("POST", "transit//sign/k", {"input": "aGVsbG8="})

@@ -608,12 +608,14 @@ async def test_an_imported_key_has_its_period_in_one_transaction(
 
 
 async def test_a_public_key_is_imported(vault):
-    key = ec.generate_private_key(ec.SECP256R1()).public_key()
-    pem = key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
-    body = {"type": "ecdsa-p256", "public_key": pem}
-    assert await vault.call("POST", "transit/keys/k/import", body) == (204, None)
-    data = await vault.data("GET", "transit/keys/k")
-    assert data["keys"]["1"]["public_key"] == pem
+    for name, said in (("k", {}), ("free", {"allow_rotation": True})):
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        pem = key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
+        body = {"type": "ecdsa-p256", "public_key": pem, **said}
+        assert await vault.call("POST", f"transit/keys/{name}/import", body) == (204, None)
+        data = await vault.data("GET", f"transit/keys/{name}")
+        assert data["keys"]["1"]["public_key"] == pem
+        assert (data["imported_key"], data["imported_key_allow_rotation"]) == (True, bool(said))
     key = mldsa.MLDSA44PrivateKey.generate().public_key()
     pem_of_set = key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
     body = {"type": "mldsa-44", "public_key": pem_of_set}

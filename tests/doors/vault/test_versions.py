@@ -402,3 +402,14 @@ async def test_a_version_that_the_cache_lacks_is_read(vault, stale):
         "requested version for signing is higher than the latest key version"
     )
     end()
+
+
+async def test_no_version_that_still_decrypts_is_trimmed(vault):
+    await vault.data("POST", "transit/keys/k", {"type": "ed25519"})
+    for _ in range(3):
+        await vault.data("POST", "transit/keys/k/rotate")
+    least = {"min_encryption_version": 4, "min_decryption_version": 2}
+    await vault.data("POST", "transit/keys/k/config", least)
+    assert "minimum decryption" in await vault.refused("keys/k/trim", min_available_version=3)
+    assert (await vault.data("GET", "transit/keys/k"))["min_available_version"] == 0
+    await vault.data("POST", "transit/keys/k/trim", {"min_available_version": 2})
