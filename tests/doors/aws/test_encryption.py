@@ -149,6 +149,17 @@ async def test_a_blob_from_before_a_rotation(aws):
     await aws.refused("DisabledException", "decrypt", CiphertextBlob=blobs[0], KeyId=key_id)
 
 
+async def test_a_dry_run_sees_that_the_key_of_an_old_blob_is_disabled(aws):
+    key_id = await aws.make("a256gcm")
+    blob = (await aws.encrypt(KeyId=key_id, Plaintext=SECRET))["CiphertextBlob"]
+    old = await aws.kid(key_id)
+    await aws.rotate(key_id)
+    named = {"CiphertextBlob": blob, "KeyId": key_id, "DryRun": True}
+    await aws.refused("DryRunOperationException", "decrypt", **named)
+    assert (await aws.rest.patch(f"/key/{old}", json={"state": "disabled"})).status == 200
+    await aws.refused("DisabledException", "decrypt", **named)
+
+
 @pytest.mark.parametrize(
     ("method", "members", "code"),
     [

@@ -285,6 +285,10 @@ async def test_the_last_use_of_a_key(aws, create):
     used = (await aws.get_key_last_usage(**by))["KeyLastUsage"]["Timestamp"]
     assert used >= key["CreationDate"]
     await aws.rotate(key["KeyId"])
+    # The uses of the key that the rotation replaced count, too.
+    after = await aws.get_key_last_usage(**by)
+    assert after["TrackingStartDate"] == found["TrackingStartDate"]
+    assert after["KeyCreationDate"] > found["KeyCreationDate"]
     assert (await aws.get_key_last_usage(**by))["KeyLastUsage"]["Timestamp"] == used
 
 
