@@ -21,6 +21,7 @@ _VERSION: Final = "2.7.2"
 """The version of OpenBao whose Transit engine the door follows."""
 _CLUSTER: Final = "minikms"
 
+_KIND: Final = "default-service"
 _TUNED: Final = {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0}
 
 
@@ -51,7 +52,7 @@ _MOUNTS: Final = {f"{MOUNT}/": _MOUNT}
 _LOGINS: Final = {
     f"{kind}/": {
         **_described(kind, "tokens of Mini KMS"),
-        "config": {**_TUNED, "token_type": "default-service"},
+        "config": {**_TUNED, "token_type": _KIND},
     }
     for kind in ("approle", "jwt", "token", "userpass")
 }

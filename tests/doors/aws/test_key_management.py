@@ -272,7 +272,7 @@ async def test_a_rotated_key_keeps_its_id(aws, create):
     assert {each["KeyId"] for each in (await aws.list_keys())["Keys"]} == {key["KeyId"], old}
 
 
-async def test_the_last_use_of_a_key(aws, create):
+async def test_the_last_use_of_a_key(aws, create, clock):
     key = await create()
     by = {"KeyId": key["KeyId"]}
     found = await aws.get_key_last_usage(**by)
@@ -290,6 +290,10 @@ async def test_the_last_use_of_a_key(aws, create):
     assert after["TrackingStartDate"] == found["TrackingStartDate"]
     assert after["KeyCreationDate"] > found["KeyCreationDate"]
     assert (await aws.get_key_last_usage(**by))["KeyLastUsage"]["Timestamp"] == used
+    clock(3600)
+    await aws.encrypt(**by, Plaintext=b"x")
+    last = (await aws.get_key_last_usage(**by))["KeyLastUsage"]["Timestamp"]
+    assert last - used > timedelta(minutes=50)
 
 
 async def test_each_region_and_profile_has_its_own_arns(aws, create):
