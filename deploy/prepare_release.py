@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Prepare the commit of a release: set the version, and move changes/ into the changelog.
 
+It first checks that users need no compiler: all dependencies have wheels. This needs uv.
+
 Usage: deploy/prepare_release.py VERSION
 """
 
+import configparser
 import datetime
 import re
+import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 HEADINGS = ("Before you upgrade", "Security", "New", "Fixed", "Faster", "Documents and tests")
@@ -23,6 +28,38 @@ PLACES = (
     ("deploy/helm/minikms/Chart.yaml", "\nversion: {}\n"),
     ("deploy/helm/minikms/Chart.yaml", "\nappVersion: {}\n"),
 )
+
+# README.md names the platforms; setup.cfg has the extras, without those of developers.
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
+EXTRAS = ("aws-seal", "postgres", "otel")
+
+
+def require_wheels(
+    setup: Path, pythons: tuple[str, ...] = PYTHONS, platforms: tuple[str, ...] = PLATFORMS
+) -> None:
+    """Exit if the newest allowed version of a dependency has no wheel somewhere.
+
+    `pip download --only-binary=:all:` would take an older version that has one, and reads
+    environment markers for its own Python.
+    """
+    config = configparser.ConfigParser()
+    config.read(setup, "utf-8")
+    extras = config["options.extras_require"]
+    needed = "\n".join((config["options"]["install_requires"], *map(extras.get, EXTRAS)))
+    for python, platform in product(pythons, platforms):
+        command = (
+            *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
+            *("--python-version", python, "--python-platform", platform, "-"),
+        )
+        done = subprocess.run(command, input=needed, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            wheels = (*command, "--no-deps", "--only-binary", ":all:")
+            done = subprocess.run(
+                wheels, input=done.stdout, capture_output=True, text=True, check=False
+            )
+        if done.returncode != 0:
+            raise SystemExit(f"Python {python}, {platform}: {done.stderr}")
 
 
 def prepare(root: Path, version: str, today: datetime.date) -> None:
@@ -68,4 +105,6 @@ def replace_once(file: Path, old: str, new: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    prepare(Path(__file__).parents[1], sys.argv[1], datetime.datetime.now(datetime.UTC).date())
+    checkout = Path(__file__).parents[1]
+    require_wheels(checkout / "setup.cfg")
+    prepare(checkout, sys.argv[1], datetime.datetime.now(datetime.UTC).date())

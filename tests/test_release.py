@@ -103,3 +103,27 @@ def test_a_bill_of_materials_describes_its_package(tmp_path, folder, name, extra
     assert name not in names
     of_package = next(each for each in found["dependencies"] if each["ref"] == described["bom-ref"])
     assert any(each.startswith(f"{part}==") for each in of_package["dependsOn"])
+
+
+@pytest.fixture
+def newest(script):
+    """The newest Python, for which wheels come last."""
+    if not shutil.which("uv"):
+        pytest.skip("this needs uv: pip install uv")
+    return script.PYTHONS[-1:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)  # six commands ask the package index
+def test_no_user_needs_a_compiler(script, newest):
+    script.require_wheels(ROOT / "setup.cfg", newest)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)  # as above
+def test_a_dependency_without_a_wheel_is_named(script, newest, tmp_path):
+    setup, marker = tmp_path / "setup.cfg", '; python_version < "3.14"'
+    text = (ROOT / "setup.cfg").read_text("utf-8")
+    setup.write_text(text.replace(marker, ""), "utf-8")
+    with pytest.raises(SystemExit, match="coincurve"):
+        script.require_wheels(setup, newest, script.PLATFORMS[:1])

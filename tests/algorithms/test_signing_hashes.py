@@ -2,7 +2,6 @@
 
 import hashlib
 
-import coincurve
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -21,8 +20,8 @@ MESSAGE = b"a message"
 
 def check(algorithm, public, message, signature, chosen):
     """Verify an ECDSA signature by OpenSSL, which raises InvalidSignature."""
-    if isinstance(public, coincurve.PublicKey):
-        public = ec.EllipticCurvePublicKey.from_encoded_point(algorithm.curve, public.format())
+    point = algorithm.point(public, compressed=True)
+    public = ec.EllipticCurvePublicKey.from_encoded_point(algorithm.curve, point)
     public.verify(algorithm.to_der(signature), message, ec.ECDSA(chosen))
 
 
