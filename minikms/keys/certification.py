@@ -1,6 +1,6 @@
 """Certificate requests and certificates that a key signs (RFC 2986, RFC 5280)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -12,6 +12,7 @@ from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
 from minikms.events import set_certificate
 from minikms.keys.certificate_profiles import PROFILES, CertificateProfile
 from minikms.keys.certificates import UNREADABLE, chain_of
+from minikms.keys.name_constraints import require_permitted
 from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.keys.public_keys import is_of_strong_signer, spki
 from minikms.keys.x509_names import (
@@ -19,6 +20,7 @@ from minikms.keys.x509_names import (
     read_name,
     read_uri,
     require_bounded,
+    require_bounded_attributes,
     texts_of,
 )
 from minikms.keys.x509_signing import public_key_in_x509, sign_x509
@@ -81,6 +83,7 @@ class CopyCsr(Envelope[Signer[Any, Any], str]):
                 raise InvalidCertificate("The request cannot be read.") from None
             if len(extensions) > _MAX_EXTENSIONS:
                 raise InvalidCertificate(f"A request has at most {_MAX_EXTENSIONS} extensions.")
+            require_bounded_attributes(subject)
             require_bounded(_extension(csr, x509.SubjectAlternativeName))
         # Added at once: `add_extension` compares each with all before it.
         builder = x509.CertificateSigningRequestBuilder(subject, extensions)
@@ -92,8 +95,8 @@ class CertificateRequest:
     """A certificate that a caller asks for.
 
     `profile` is one of PROFILES. The subject's key is the key of `csr`, a request in PEM, or the
-    service's key that `key` names, or else the issuer's own. `subject` replaces the subject of
-    `csr`.
+    service's key that `key` names, or else the issuer's own. `subject` and `alternative_names`
+    replace those of `csr`.
     """
 
     profile: str
@@ -101,6 +104,7 @@ class CertificateRequest:
     subject: str | None = None
     csr: str | None = None
     key: KeyRef | AnyKey | None = None
+    alternative_names: Sequence[str] = ()
     issuer_alternative_names: Sequence[str] = ()
     crl: str | None = None
 
@@ -122,13 +126,17 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
         if key.rules is not None and key.rules.jws is not None and not profile.is_ca:
             raise RuleViolated("jws", "The key certifies no other key.")
         own = public_key_in_x509(key)
-        issuer = None if profile.is_ca else _issuer(key)
+        above = () if profile.is_ca else _issuers(key)
+        issuer = above[0] if above else None
         subject, public, names = _subject(request, own)
         issuer_name = issuer.subject if issuer else subject
         profile.check_keys(public, own)
         if issuer:
             profile.check_issuer(issuer)
         profile.check_subject(subject, issuer_name)
+        if not (names or subject.rdns):
+            raise InvalidCertificate("Give a subject, or alternative names.")
+        require_permitted(above, subject, names)
         begin = datetime.now(UTC).replace(microsecond=0)
         if issuer and begin < issuer.not_valid_before_utc:
             raise InvalidCertificate("The issuer's certificate is not valid yet.")
@@ -152,27 +160,28 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
         return certificate.public_bytes(Encoding.PEM).decode()
 
 
-def _issuer(key: SigningKey) -> x509.Certificate:
-    """The CA certificate of an issuer's key; raises InvalidCertificate if there is none."""
+def _issuers(key: SigningKey) -> tuple[x509.Certificate, ...]:
+    """The chain of an issuer's key, its CA certificate first; raises InvalidCertificate."""
     chain = chain_of(key.record) if key.record else ()
     if not chain:
         raise InvalidCertificate(
             "The issuer's key has no certificate: give it one by PUT /key/{kid}/certificates."
         )
-    certificate = x509.load_der_x509_certificate(chain[0])
-    constraints = _extension(certificate, x509.BasicConstraints)
-    usage = _extension(certificate, x509.KeyUsage)
+    certificates = tuple(map(x509.load_der_x509_certificate, chain))
+    constraints = _extension(certificates[0], x509.BasicConstraints)
+    usage = _extension(certificates[0], x509.KeyUsage)
     if not (constraints and constraints.ca and (usage is None or usage.key_cert_sign)):
         raise InvalidCertificate("The certificate of the issuer's key is not a CA certificate.")
-    return certificate
+    return certificates
 
 
 def _subject(
     request: CertificateRequest, own: Any
 ) -> tuple[x509.Name, Any, list[x509.GeneralName]]:
     """The subject's name, public key and alternative names; `own` is the key of the issuer."""
+    names = read_alternative_names(request.alternative_names, "alternative_names")
     if request.csr is None:
-        return read_name(request.subject or ""), own, []
+        return read_name(request.subject or ""), own, names
     try:
         csr = x509.load_pem_x509_csr(request.csr.encode())
         public = csr.public_key()
@@ -190,8 +199,9 @@ def _subject(
         raise InvalidCertificate("The csr is not signed with the subject's key.")
     if PROFILES[request.profile].is_ca and spki(public) != spki(own):
         raise InvalidCertificate("The subject's key is not the key that signs.")
-    require_bounded(found)
-    names = read_alternative_names(texts_of(found or ()), "csr")
+    if not names:
+        require_bounded(found)
+        names = read_alternative_names(texts_of(found or ()), "csr")
     return read_name(text), public, names
 
 
@@ -241,7 +251,8 @@ def _contacts(
 ) -> list[x509.ExtensionType]:
     """The issuer's alternative names and revocation list.
 
-    ISO/IEC 18013-5 requires both; by default they are copied from the issuer's certificate.
+    ISO/IEC 18013-5 requires both; by default they are copied from the issuer's certificate, as far
+    as the standard allows them: emails, URIs, and points without reasons and CRL issuers.
     """
     found: list[x509.ExtensionType] = []
     names: x509.IssuerAlternativeName | None = None
@@ -250,24 +261,33 @@ def _contacts(
             read_alternative_names(request.issuer_alternative_names, "issuer_alternative_names")
         )
     elif issuer and profile.is_iso:
-        names = _extension(issuer, x509.IssuerAlternativeName)
+        copied = _only(_CONTACTS, _extension(issuer, x509.IssuerAlternativeName))
+        names = x509.IssuerAlternativeName(copied) if copied else None
     if names:
         found.append(names)
     if profile.needs_contact and not any(isinstance(name, _CONTACTS) for name in names or ()):
         raise InvalidCertificate(
             "Give an email or a URI in issuer_alternative_names: ISO/IEC 18013-5 requires one."
         )
-    points: x509.CRLDistributionPoints | None = None
+    lists: list[list[x509.GeneralName]] = []
     if request.crl is not None:
-        point = x509.DistributionPoint([read_uri(request.crl, "crl")], None, None, None)
-        points = x509.CRLDistributionPoints([point])
+        lists = [[read_uri(request.crl, "crl")]]
     elif issuer and profile.is_iso:
-        points = _extension(issuer, x509.CRLDistributionPoints)
+        points = _extension(issuer, x509.CRLDistributionPoints) or ()
+        lists = [_only(x509.UniformResourceIdentifier, point.full_name) for point in points]
+    points = [x509.DistributionPoint(uris, None, None, None) for uris in lists if uris]
     if points:
-        found.append(points)
+        found.append(x509.CRLDistributionPoints(points))
     elif profile.is_iso:
         raise InvalidCertificate("Give crl, a URI: ISO/IEC 18013-5 requires one.")
     return found
+
+
+def _only(
+    kinds: type | tuple[type, ...], names: Iterable[x509.GeneralName] | None
+) -> list[x509.GeneralName]:
+    """The names of these kinds."""
+    return [name for name in names or () if isinstance(name, kinds)]
 
 
 def _alternative_names(

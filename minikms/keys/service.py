@@ -495,7 +495,8 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         must be one that may sign now.
         """
         if request.key is not None:
-            csr = await self.perform(profile, request.key, MakeCsr(request.subject or ""))
+            made = MakeCsr(request.subject or "", request.alternative_names)
+            csr = await self.perform(profile, request.key, made)
             keep_key()
             request = replace(request, csr=csr)
         return await self.perform(profile, by, IssueCertificate(request))

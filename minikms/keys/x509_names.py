@@ -53,6 +53,20 @@ _FORMS: Final = {
     NameOID.DOMAIN_COMPONENT: re.compile(r"[!-~]+"),
     NameOID.EMAIL_ADDRESS: re.compile(r"[!-~]+"),
 }
+# RFC 5280 appendix A.1: characters of a value.
+_MOST: Final = {
+    **dict.fromkeys(
+        (
+            *(NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME),
+            *(NameOID.TITLE, NameOID.SERIAL_NUMBER),
+        ),
+        64,
+    ),
+    **dict.fromkeys(
+        (NameOID.LOCALITY_NAME, NameOID.STATE_OR_PROVINCE_NAME, NameOID.PSEUDONYM), 128
+    ),
+    NameOID.EMAIL_ADDRESS: 255,
+}
 _ANY: Final = re.compile(r"[^\u0000-\u001f\u007f-\u009f]+")
 
 # RFC 1034 section 3.5, with the wildcard of RFC 6125; RFC 3986 section 3; RFC 5321 section 4.1.2.
@@ -81,7 +95,17 @@ def read_name(text: str) -> x509.Name:
         if not isinstance(value, str) or not form.fullmatch(value):
             shown = attribute.rfc4514_attribute_name
             raise InvalidCertificate(f"The value of {shown} in the subject is malformed.")
+    require_bounded_attributes(name)
     return name
+
+
+def require_bounded_attributes(name: x509.Name) -> None:
+    """Raise InvalidCertificate for a value that is longer than RFC 5280 allows."""
+    for attribute in name:
+        most = _MOST.get(attribute.oid)
+        if most is not None and len(attribute.value) > most:
+            shown = attribute.rfc4514_attribute_name
+            raise InvalidCertificate(f"{shown} in the subject has more than {most} characters.")
 
 
 def read_alternative_names(texts: Iterable[str], member: str) -> list[x509.GeneralName]:
@@ -116,6 +140,9 @@ def require_bounded(names: Iterable[x509.GeneralName] | None) -> None:
         raise InvalidCertificate(
             f"A request has at most {MAX_NAMES} alternative names, of {MAX_NAME:,} characters."
         )
+    most = _MOST[NameOID.EMAIL_ADDRESS]
+    if any(isinstance(name, x509.RFC822Name) and len(name.value) > most for name in names or ()):
+        raise InvalidCertificate(f"An email has more than {most} characters.")
 
 
 def texts_of(names: Iterable[x509.GeneralName]) -> list[str]:

@@ -14,10 +14,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from postgres import Postgres
 from waiting import until, waiting_for
 
 from minikms.config import Config
+from minikms.encodings import b64url
 from minikms.keys.making import describe
 from minikms.keys.service import KeyService
 from minikms.maintenance.write import StoreWriter
@@ -176,6 +179,21 @@ def authority(
         return kid, x509.load_pem_x509_certificate(made.encode())
 
     return make
+
+
+@pytest.fixture
+def certified(client: Any, post: Any) -> Callable[..., Awaitable[str]]:
+    """Import a key with the certificate of another program, and those above it; gives its kid."""
+
+    async def keep(private: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> str:
+        secret = b64url(private.private_numbers().private_value.to_bytes(32, "big"))
+        kid: str = (await post("/key/import", {"alg": "p256", "secret": secret}))["kid"]
+        texts = [each.public_bytes(Encoding.PEM).decode() for each in chain]
+        async with client.put(f"/key/{kid}/certificates", json={"certificates": texts}) as response:
+            assert response.status == 200, await response.text()
+        return kid
+
+    return keep
 
 
 @pytest.fixture

@@ -226,6 +226,33 @@ async def test_bounds_of_a_request(refuses, generate):
         await refuses("/csr", {"kid": kid, **body}, 422, "validation-failed")
 
 
+# RFC 5280 appendix A.1.
+BOUNDS = {
+    **dict.fromkeys(("CN", "O", "OU", "serialNumber", "2.5.4.12"), 64),
+    **dict.fromkeys(("L", "ST", "2.5.4.65"), 128),
+    "emailAddress": 255,
+}
+
+
+@pytest.mark.parametrize("attribute", BOUNDS)
+async def test_an_attribute_has_the_length_of_rfc_5280(post, refuses, generate, attribute):
+    kid, most = (await generate())["kid"], BOUNDS[attribute]
+    await post("/csr", {"kid": kid, "subject": f"{attribute}={'a' * most}"})
+    subject = f"C=DE,{attribute}={'a' * (most + 1)}"
+    await refuses("/csr", {"kid": kid, "subject": subject}, 422, "invalid-certificate")
+    body = {"kid": kid, "profile": "self-signed", "subject": subject, "days": 1}
+    await refuses("/certificate", body, 422, "invalid-certificate")
+
+
+async def test_an_email_among_other_names_has_a_bound(post, refuses, generate):
+    body = {"kid": (await generate())["kid"], "subject": "CN=a"}
+    host = ".".join(["b" * 50] * 4)
+    await post("/csr", body | {"alternative_names": [f"email:{'a' * 50}@{host}"]})
+    for length in (52, 64):
+        names = [f"email:{'a' * length}@{host}"]
+        await refuses("/csr", body | {"alternative_names": names}, 422, "invalid-certificate")
+
+
 async def test_an_alg_of_another_key(refuses, generate):
     kid = (await generate("p256"))["kid"]
     for alg in ("ES384", "EdDSA", "RS256"):

@@ -9,6 +9,7 @@ from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
+from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
@@ -16,8 +17,6 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID
 from jwcrypto.jwk import JWK
 from web.test_csr import IDENTIFIERS, NAMES
-
-from minikms.encodings import b64url
 
 pytestmark = pytest.mark.shared_service
 
@@ -39,6 +38,7 @@ USAGES = (
     *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
     *("key_agreement", "key_cert_sign", "crl_sign"),
 )
+ONLY = ("encipher_only", "decipher_only")
 
 
 def read(answer):
@@ -64,27 +64,6 @@ def life(certificate):
 
 def uris(value):
     return [name.value for name in value]
-
-
-@pytest.fixture
-def certified(client, post):
-    """Make a key with a certificate of another program; gives its kid."""
-
-    async def make(subject, constraints, begin=None, end=None):
-        private = ec.generate_private_key(ec.SECP256R1())
-        secret = b64url(private.private_numbers().private_value.to_bytes(32, "big"))
-        kid = (await post("/key/import", {"alg": "p256", "secret": secret}))["kid"]
-        now, name = datetime.datetime.now(UTC), x509.Name.from_rfc4514_string(subject)
-        begin, end = begin or now - timedelta(days=1), end or now + timedelta(days=30)
-        builder = x509.CertificateBuilder(name, name, private.public_key(), 1, begin, end)
-        root = builder.add_extension(constraints, critical=True).sign(private, hashes.SHA256())
-        async with client.put(
-            f"/key/{kid}/certificates", json={"certificates": [pem(root)]}
-        ) as response:
-            assert response.status == 200
-        return kid
-
-    return make
 
 
 # ISO/IEC 18013-5 (second edition) Annex B, tables of B.1.2, B.1.4 and B.1.7, as two open projects
@@ -195,6 +174,50 @@ async def test_a_document_signer_with_its_own_contact_and_crl(post, generate, au
     assert uris(point.full_name) == ["https://other.example/crl"]
 
 
+@pytest.mark.parametrize("profile", ["document-signer", "reader"])
+async def test_a_leaf_copies_only_what_the_tables_have(post, generate, certified, profile):
+    """Reasons, CRL issuers, and names that are neither an email nor a URI stay behind (B.1.4)."""
+    name = x509.DirectoryName(x509.Name.from_rfc4514_string("CN=other"))
+    uri = x509.UniformResourceIdentifier
+    reasons = frozenset([x509.ReasonFlags.key_compromise])
+    points = [
+        x509.DistributionPoint([uri(CRL), name], None, reasons, [name]),
+        x509.DistributionPoint([name], None, None, None),
+        x509.DistributionPoint(None, x509.Name.from_rfc4514_string("CN=a").rdns[0], None, [name]),
+    ]
+    root = certificate_of(
+        COUNTRY,
+        x509.BasicConstraints(ca=True, path_length=0),
+        x509.IssuerAlternativeName([x509.DNSName("a.example"), uri(CONTACT), name]),
+        x509.CRLDistributionPoints(points),
+        x509.SubjectKeyIdentifier(bytes(20)),
+    )
+    kid, key = await certified(*root), await generate("p256")
+    body = {"kid": kid, "profile": profile, "subject": SIGNER, "days": 9, "key": key["kid"]}
+    check_iso(profile, read(await post("/certificate", body)), root[1], spki(key))
+
+
+@pytest.mark.parametrize("missing", ["issuer_alternative_names", "crl"])
+async def test_a_document_signer_of_an_iaca_without_them(
+    post, refuses, generate, certified, missing
+):
+    name = x509.DirectoryName(x509.Name.from_rfc4514_string("CN=other"))
+    kid = await certified(
+        *certificate_of(
+            COUNTRY,
+            x509.BasicConstraints(ca=True, path_length=0),
+            x509.IssuerAlternativeName([name]),
+            x509.CRLDistributionPoints([x509.DistributionPoint([name], None, None, None)]),
+        )
+    )
+    key = (await generate("p256"))["kid"]
+    body = {"kid": kid, "profile": "document-signer", "subject": SIGNER, "days": 9, "key": key}
+    body |= {name: IACA[name] for name in ("issuer_alternative_names", "crl")}
+    await post("/certificate", body)
+    del body[missing]
+    await refuses("/certificate", body, 422, "invalid-certificate")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -254,14 +277,15 @@ async def test_a_document_signer_needs_an_iaca(post, refuses, generate, certifie
         ("CN=a", 0),
         ("C=DE,CN=a,C=AT", 0),
     ):
-        kid = await certified(subject, x509.BasicConstraints(ca=True, path_length=length))
+        constraints = x509.BasicConstraints(ca=True, path_length=length)
+        kid = await certified(*certificate_of(subject, constraints))
         await refuses("/certificate", body | {"kid": kid}, 422, "invalid-certificate")
         await post("/certificate", body | {"kid": kid, "profile": "reader"})
 
 
 async def test_a_certificate_does_not_begin_before_its_issuer(post, generate, certified):
     begin = datetime.datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
-    kid = await certified("CN=a", x509.BasicConstraints(ca=True, path_length=None), begin)
+    kid = await certified(*certificate_of("CN=a", CA, begin=begin))
     body = {"kid": kid, "profile": "client", "subject": "CN=b", "days": 1}
     body["key"] = (await generate("p256"))["kid"]
     assert read(await post("/certificate", body)).not_valid_before_utc == begin
@@ -280,8 +304,7 @@ async def test_a_certificate_does_not_outlive_its_issuer(post, refuses, generate
 async def test_an_issuer_whose_certificate_is_not_valid_now(refuses, generate, certified, days):
     now = datetime.datetime.now(UTC)
     begin, end = [now + timedelta(days=each) for each in days]
-    constraints = x509.BasicConstraints(ca=True, path_length=None)
-    kid = await certified("CN=a", constraints, begin, end)
+    kid = await certified(*certificate_of("CN=a", CA, begin=begin, end=end))
     key = (await generate("p256"))["kid"]
     body = {"kid": kid, "profile": "client", "subject": "CN=b", "key": key, "days": 1}
     await refuses("/certificate", body, 422, "invalid-certificate")
@@ -297,6 +320,19 @@ async def test_an_issuer_needs_the_certificate_of_a_ca(client, post, refuses, ge
     async with client.put(f"/key/{leaf}/certificates", json=chain) as response:
         assert response.status == 200
     await refuses("/certificate", body, 422, "invalid-certificate")
+
+
+async def test_an_issuer_needs_the_usage_of_a_ca(post, refuses, generate, certified):
+    """CA:TRUE is not enough (RFC 5280 section 4.2.1.3)."""
+    key = (await generate("p256"))["kid"]
+    for usages, fits in ((("key_cert_sign",), True), (("crl_sign", "digital_signature"), False)):
+        usage = x509.KeyUsage(**{name: name in usages for name in (*USAGES, *ONLY)})
+        kid = await certified(*certificate_of("CN=a", CA, usage))
+        body = {"kid": kid, "profile": "client", "subject": "CN=b", "key": key, "days": 1}
+        if fits:
+            await post("/certificate", body)
+        else:
+            await refuses("/certificate", body, 422, "invalid-certificate")
 
 
 @pytest.mark.parametrize("profile", ["document-signer", "reader", "client"])
@@ -389,6 +425,23 @@ async def test_a_request_that_is_not_valid(post, refuses, generate, authority):
         await refuses("/certificate", body, 422, "invalid-certificate")
 
 
+async def test_a_request_whose_signature_alone_is_wrong(post, refuses, authority):
+    """It could name the key of somebody else (RFC 2986 section 3)."""
+    kid, _ = await authority()
+    name = x509.Name.from_rfc4514_string("CN=a")
+    private, victim = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    request = x509.CertificateSigningRequestBuilder(name).sign(private, hashes.SHA256())
+    der = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    stolen = request.public_bytes(serialization.Encoding.DER).replace(
+        private.public_key().public_bytes(*der), victim.public_key().public_bytes(*der)
+    )
+    assert x509.load_der_x509_csr(stolen).public_key() == victim.public_key()
+    body = {"kid": kid, "profile": "client", "csr": pem(request), "days": 1}
+    await post("/certificate", body)
+    body["csr"] = pem(x509.load_der_x509_csr(stolen))
+    await refuses("/certificate", body, 422, "invalid-certificate")
+
+
 WEAK = {
     "RSA of 1,024 bits": lambda: rsa.generate_private_key(65537, 1024),
     "RSA with 3": lambda: rsa.generate_private_key(3, 2048),
@@ -429,6 +482,53 @@ async def test_bounds_of_the_names_of_a_request(post, refuses, authority):
             await refuses("/certificate", body, 422, "invalid-certificate")
 
 
+@pytest.mark.parametrize("profile", ["document-signer", "reader", "client", "self-signed"])
+async def test_other_names_of_a_subject_without_a_request(post, generate, authority, profile):
+    kid, _ = await authority(**IACA)
+    key = (await generate("p256"))["kid"]
+    body = {"kid": kid, "profile": profile, "subject": SIGNER, "days": 9}
+    if profile != "self-signed":
+        body["key"] = key
+    leaf = read(await post("/certificate", body | {"alternative_names": NAMES}))
+    value, critical = facts(leaf)["subjectAltName"]
+    csr = await post("/csr", {"kid": key, "subject": "CN=a", "alternative_names": NAMES})
+    [asked] = x509.load_pem_x509_csr(csr["csr"].encode()).extensions
+    assert (value, critical) == (asked.value, False)
+    assert "subjectAltName" not in facts(read(await post("/certificate", body)))
+
+
+async def test_other_names_replace_those_of_a_request(post, generate, authority):
+    kid, _ = await authority()
+    key = (await generate("p256"))["kid"]
+    csr = await post("/csr", {"kid": key, "subject": "CN=a", "alternative_names": NAMES})
+    body = {"kid": kid, "profile": "client", "days": 9, "alternative_names": ["DNS:b.example"]}
+    leaf = read(await post("/certificate", body | csr))
+    assert list(facts(leaf)["subjectAltName"][0]) == [x509.DNSName("b.example")]
+
+
+async def test_a_certificate_without_a_subject_has_other_names(post, refuses, generate, authority):
+    kid, _ = await authority()
+    key = (await generate("p256"))["kid"]
+    body = {"kid": kid, "profile": "client", "subject": "", "days": 9, "key": key}
+    names = {"alternative_names": ["URI:did:example:123"]}
+    assert facts(read(await post("/certificate", body | names)))["subjectAltName"][1]
+    await refuses("/certificate", body, 422, "invalid-certificate")
+    await refuses("/certificate", body | names | {"profile": "reader"}, 422, "invalid-certificate")
+    request = x509.CertificateSigningRequestBuilder(x509.Name([]))
+    del body["subject"], body["key"]
+    body["csr"] = pem(request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()))
+    await post("/certificate", body | names)
+    await refuses("/certificate", body, 422, "invalid-certificate")
+
+
+@pytest.mark.parametrize("name", ["a.example", "DNS:-", "email:a", "URI:no", "IP:1.2.3"])
+async def test_a_text_that_is_not_another_name(refuses, generate, name):
+    body = {"kid": (await generate("p256"))["kid"], "profile": "self-signed", "days": 1}
+    body |= {"subject": "CN=a", "alternative_names": ["DNS:a.example", name]}
+    problem = await refuses("/certificate", body, 422, "invalid-certificate")
+    assert [each["pointer"] for each in problem["errors"]] == ["#/alternative_names/1"]
+
+
 async def test_bounds_of_a_certificate(refuses, generate):
     kid = (await generate("p256"))["kid"]
     body = {"kid": kid, "profile": "self-signed", "subject": "CN=a", "days": 1}
@@ -437,6 +537,8 @@ async def test_bounds_of_a_certificate(refuses, generate):
         {"days": 36_526},
         {"profile": "server"},
         {"issuer_alternative_names": ["DNS:a.example"] * 65},
+        {"alternative_names": ["DNS:a.example"] * 65},
+        {"alternative_names": []},
         {"crl": "https:" + "a" * 1024},
         {"key": "a", "csr": "a"},
         {"key": ""},

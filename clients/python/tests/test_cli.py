@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -162,7 +163,10 @@ def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     (tmp_path / "b.csr").write_text(request)
     leaf = command("mkms certificate iaca document-signer --days 90 --csr b.csr")
     by_key = "mkms certificate iaca reader --days 90 --key signer --subject CN=b,C=DE"
-    assert command(by_key).startswith("-----BEGIN CERTIFICATE-----\n")
+    named = command(f"{by_key} --alternative-name DNS:c.example")
+    assert named.startswith("-----BEGIN CERTIFICATE-----\n")
+    assert b"c.example" in ssl.PEM_cert_to_DER_cert(named)
+    assert b"c.example" not in ssl.PEM_cert_to_DER_cert(command(by_key))
     (tmp_path / "leaf.pem").write_text(leaf)
     command("mkms key certificates signer leaf.pem root.pem")
     assert command("mkms key certificates signer") == f"{leaf}\n{root}"

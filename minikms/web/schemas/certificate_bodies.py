@@ -57,6 +57,7 @@ class IssueCertificateRequest(ByKey):
         validate=validate.OneOf(tuple(PROFILES)),
     )
     subject = _subject()
+    alternative_names = _names("Other names of the subject, by default those of csr.")
     csr = Text("The request of the subject, in PEM (RFC 2986).")
     key = Text(
         "The subject's key, if it is in the same profile: its kid or alias.",
@@ -77,7 +78,10 @@ class IssueCertificateRequest(ByKey):
 
     @post_load
     def _to_request(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("profile", "subject", "csr", "key", "days", "issuer_alternative_names", "crl")
+        names = (
+            *("profile", "subject", "alternative_names", "csr", "key", "days"),
+            *("issuer_alternative_names", "crl"),
+        )
         given = {name: data.pop(name) for name in names if name in data}
         if "key" in given:
             given["key"] = AnyKey.named(given["key"])

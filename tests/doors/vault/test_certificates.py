@@ -67,6 +67,25 @@ async def test_a_request_without_a_template_is_empty(vault):
     assert (list(csr.subject), list(csr.extensions)) == ([], [])
 
 
+@pytest.mark.parametrize("length", [255, 256])
+async def test_names_of_a_template_have_the_bounds_of_rfc_5280(vault, length):
+    await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
+    email = "a" * (length - 10) + "@b.example"
+    subjects = (
+        x509.Name([x509.NameAttribute(NameOID.EMAIL_ADDRESS, email)]),
+        x509.Name([x509.NameAttribute(NameOID.LOCALITY_NAME, "a" * (length - 127))]),
+    )
+    builders = [x509.CertificateSigningRequestBuilder(subject) for subject in subjects]
+    names = x509.SubjectAlternativeName([x509.RFC822Name(email)])
+    builders.append(x509.CertificateSigningRequestBuilder(NAME).add_extension(names, False))
+    for builder in builders:
+        csr = builder.sign(CA, hashes.SHA256()).public_bytes(ser.Encoding.PEM).decode()
+        if length == 255:
+            await vault.data("POST", "transit/keys/k/csr", {"csr": csr})
+        else:
+            assert await refused(vault, "k/csr", {"csr": csr}) == "could not decode PEM CSR"
+
+
 async def test_a_chain_stays_with_its_version(vault):
     await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
     data = await vault.data("POST", "transit/keys/k/rotate")

@@ -183,6 +183,7 @@ class AsyncJose(AsyncTransport):
         kid: str | None = None,
         alias: str | None = None,
         subject: str | None = None,
+        alternative_names: Iterable[str] = (),
         csr: str | None = None,
         key: str | None = None,
         issuer_alternative_names: Iterable[str] = (),
@@ -192,11 +193,13 @@ class AsyncJose(AsyncTransport):
 
         `profile` is "self-signed", "iaca", "document-signer", "reader" or "client". The subject's
         key is the one of `csr`, or the key of the service that `key` names by its kid or alias.
+        `subject` and `alternative_names` replace those of `csr`.
         """
         body = named(kid, alias) | present(
             profile=profile,
             days=days,
             subject=subject,
+            alternative_names=list(alternative_names) or None,
             csr=csr,
             key=key,
             issuer_alternative_names=list(issuer_alternative_names) or None,

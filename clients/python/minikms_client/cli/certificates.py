@@ -48,6 +48,11 @@ def csr(
 @click.argument("kind", type=_PROFILES)
 @click.option("--days", type=click.IntRange(1), required=True, help="How long it is valid.")
 @click.option("--subject", help="The subject, such as CN=a,C=DE. Required without --csr.")
+@click.option(
+    "--alternative-name",
+    multiple=True,
+    help="Another name of the subject, such as DNS:a.example; by default those of --csr.",
+)
 @click.option("--csr", "request", type=_FILE, help="A file with the subject's request in PEM.")
 @click.option(
     "--key",
@@ -67,6 +72,7 @@ def certificate(
     name: str,
     kind: str,
     request: Path | None,
+    alternative_name: tuple[str, ...],
     issuer_alternative_name: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -78,6 +84,7 @@ def certificate(
         session.client.issue_certificate,
         kind,
         csr=None if request is None else contents(request).decode("ascii", "replace"),
+        alternative_names=alternative_name,
         issuer_alternative_names=issuer_alternative_name,
         **options,
     )
