@@ -1,24 +1,12 @@
 """Public keys as COSE_Key (RFC 9052 section 7)."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import cbor2
 
 from minikms.encodings import b64url_decode
 from minikms.plugin.cose import cose_algs_of
-
-# RFC 9053 section 7.1, RFC 8812 section 3.1.
-_CURVES: Final[Mapping[str, int]] = {
-    "P-256": 1,
-    "P-384": 2,
-    "P-521": 3,
-    "X25519": 4,
-    "X448": 5,
-    "Ed25519": 6,
-    "Ed448": 7,
-    "secp256k1": 8,
-}
+from minikms.plugin.curves import CURVES
 
 
 def cose_key(jwk: Mapping[str, str] | None) -> bytes | None:
@@ -28,12 +16,12 @@ def cose_key(jwk: Mapping[str, str] | None) -> bytes | None:
     """
     if jwk is None:
         return None
-    kty, curve = jwk["kty"], _CURVES.get(jwk.get("crv", ""))
+    kty, curve = jwk["kty"], CURVES.get(jwk.get("crv", ""))
     # In the order of their encodings (RFC 8949 section 4.2.1): the negative labels come last.
     if kty == "OKP" and curve is not None:
-        members = {1: 1, -1: curve, -2: _bytes(jwk, "x")}  # RFC 9053 section 7.2
+        members = {1: 1, -1: curve.cose, -2: _bytes(jwk, "x")}  # RFC 9053 section 7.2
     elif kty == "EC" and curve is not None:
-        members = {1: 2, -1: curve, -2: _bytes(jwk, "x"), -3: _bytes(jwk, "y")}
+        members = {1: 2, -1: curve.cose, -2: _bytes(jwk, "x"), -3: _bytes(jwk, "y")}
     elif kty == "RSA":
         members = {1: 3, -1: _bytes(jwk, "n"), -2: _bytes(jwk, "e")}  # RFC 8230 section 4
     elif kty == "AKP" and (algs := cose_algs_of([jwk["alg"]])):

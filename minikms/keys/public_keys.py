@@ -3,32 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, mlkem, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minikms.encodings import b64url_decode
+from minikms.plugin.curves import CURVES
 
-# RFC 5480, RFC 8812.
-_CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
-    "P-256": ec.SECP256R1(),
-    "P-384": ec.SECP384R1(),
-    "P-521": ec.SECP521R1(),
-    "secp256k1": ec.SECP256K1(),
-}
-# By `crv` and `alg`: RFC 8410, RFC 9881, RFC 9935.
-_RAW: Final[Mapping[str, Callable[[bytes], Any]]] = {
-    "Ed25519": ed25519.Ed25519PublicKey.from_public_bytes,
-    "Ed448": ed448.Ed448PublicKey.from_public_bytes,
+# By `alg`: RFC 9881, RFC 9935.
+_AKP: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "ML-DSA-44": mldsa.MLDSA44PublicKey.from_public_bytes,
     "ML-DSA-65": mldsa.MLDSA65PublicKey.from_public_bytes,
     "ML-DSA-87": mldsa.MLDSA87PublicKey.from_public_bytes,
     "ML-KEM-768": mlkem.MLKEM768PublicKey.from_public_bytes,
     "ML-KEM-1024": mlkem.MLKEM1024PublicKey.from_public_bytes,
 }
-_EDWARDS_OR_ML_DSA: Final = (
-    *(ed25519.Ed25519PublicKey, ed448.Ed448PublicKey),
-    *(mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey),
-)
+_ML_DSA: Final = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
 
 
 def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
@@ -37,12 +26,16 @@ def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
     The JWK is one that an algorithm made, so its values are right.
     """
     jwk = jwk or {}
-    kind = jwk.get("crv") or jwk.get("alg", "")
-    if kind in _CURVES:
-        numbers = ec.EllipticCurvePublicNumbers(_number(jwk, "x"), _number(jwk, "y"), _CURVES[kind])
+    curve, alg = CURVES.get(jwk.get("crv", "")), jwk.get("alg", "")
+    if curve is not None and curve.elliptic is not None:
+        numbers = ec.EllipticCurvePublicNumbers(
+            _number(jwk, "x"), _number(jwk, "y"), curve.elliptic
+        )
         return numbers.public_key()
-    if kind in _RAW:
-        return _RAW[kind](b64url_decode(jwk.get("x") or jwk["pub"]))
+    if curve is not None and curve.edwards is not None:
+        return curve.edwards[0].from_public_bytes(b64url_decode(jwk["x"]))
+    if jwk.get("kty") == "AKP" and alg in _AKP:
+        return _AKP[alg](b64url_decode(jwk["pub"]))
     if jwk.get("kty") == "RSA":
         return rsa.RSAPublicNumbers(_number(jwk, "e"), _number(jwk, "n")).public_key()
     return None
@@ -53,8 +46,11 @@ def is_of_strong_signer(public: Any) -> bool:
     if isinstance(public, rsa.RSAPublicKey):
         return 2048 <= public.key_size <= 4096 and public.public_numbers().e == 65537
     if isinstance(public, ec.EllipticCurvePublicKey):
-        return isinstance(public.curve, tuple(map(type, _CURVES.values())))
-    return isinstance(public, _EDWARDS_OR_ML_DSA)
+        return any(
+            curve.elliptic and public.curve.name == curve.elliptic.name for curve in CURVES.values()
+        )
+    edwards = (curve.edwards[0] for curve in CURVES.values() if curve.edwards)
+    return isinstance(public, (*edwards, *_ML_DSA))
 
 
 def spki(public: Any) -> bytes:

@@ -9,11 +9,12 @@ from functools import cache
 from typing import Any, Final, Protocol, TypeVar
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
 
 from minikms.errors import UnsupportedOption
 from minikms.keys.operation import UsableKey
 from minikms.keys.public_keys import public_key_of
+from minikms.plugin.curves import CURVES
 from minikms.plugin.protocol import EcdsaSigner, SignatureOptions, Signer
 
 SignedT_co = TypeVar("SignedT_co", covariant=True)
@@ -21,20 +22,17 @@ SignedT = TypeVar("SignedT")
 
 _SHA256, _SHA384, _SHA512 = hashes.SHA256(), hashes.SHA384(), hashes.SHA512()
 
-# The hash of each JOSE signature that X.509 has an identifier for: RFC 5758, RFC 4055, RFC 8410,
-# RFC 9881.
-_HASHES: Final[Mapping[str, hashes.HashAlgorithm | None]] = {
-    **{"ES256": _SHA256, "ES384": _SHA384, "ES512": _SHA512, "ES256K": _SHA256},
+# The hash of each JOSE signature that X.509 has an identifier for, besides those on curves: RFC
+# 4055, RFC 9881.
+_NOT_ON_CURVES: Final[Mapping[str, hashes.HashAlgorithm | None]] = {
     **{"RS256": _SHA256, "RS384": _SHA384, "RS512": _SHA512},
     **{"PS256": _SHA256, "PS384": _SHA384, "PS512": _SHA512},
-    **{"EdDSA": None, "Ed25519": None, "Ed448": None},
     **{"ML-DSA-44": None, "ML-DSA-65": None, "ML-DSA-87": None},
 }
+# The private class of each public one, besides those of Edwards curves.
 _CLASSES: Final[Mapping[type, type]] = {
     ec.EllipticCurvePublicKey: ec.EllipticCurvePrivateKey,
     rsa.RSAPublicKey: rsa.RSAPrivateKey,
-    ed25519.Ed25519PublicKey: ed25519.Ed25519PrivateKey,
-    ed448.Ed448PublicKey: ed448.Ed448PrivateKey,
     mldsa.MLDSA44PublicKey: mldsa.MLDSA44PrivateKey,
     mldsa.MLDSA65PublicKey: mldsa.MLDSA65PrivateKey,
     mldsa.MLDSA87PublicKey: mldsa.MLDSA87PrivateKey,
@@ -61,7 +59,9 @@ def sign_x509(
     Raises UnsupportedOption if X.509 has no such signature, and RuleViolated.
     """
     algorithm, public = key.algorithm, public_key_in_x509(key)
-    algs = [name for name in algorithm.signing_algs if name in _HASHES]
+    on_curves = {name: each.hash for each in CURVES.values() for name in each.signatures}
+    digests = {**_NOT_ON_CURVES, **on_curves}
+    algs = [name for name in algorithm.signing_algs if name in digests]
     if not algs:
         raise _absent()
     if alg is not None and alg not in algs:
@@ -69,7 +69,7 @@ def sign_x509(
     alg = alg or algs[0]
     if key.rules is not None:
         key.rules.permit_alg(alg)
-    options, digest = SignatureOptions(alg), _HASHES[alg]
+    options, digest = SignatureOptions(alg), digests[alg]
 
     def sign(data: bytes) -> bytes:
         signature = algorithm.sign(key.material, data, options)
@@ -79,8 +79,9 @@ def sign_x509(
     if isinstance(public, rsa.RSAPublicKey) and digest is not None:
         pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
         scheme = pss if alg.startswith("PS") else padding.PKCS1v15()
-    kind = next(kind for kind in _CLASSES if isinstance(public, kind))
-    return builder.sign(_class_of(_CLASSES[kind])(sign, public), digest, rsa_padding=scheme)
+    pairs = (*_CLASSES.items(), *(each.edwards for each in CURVES.values() if each.edwards))
+    kind = next(private for of_public, private in pairs if isinstance(public, of_public))
+    return builder.sign(_class_of(kind)(sign, public), digest, rsa_padding=scheme)
 
 
 def public_key_in_x509(key: UsableKey[Signer[Any, Any]]) -> Any:
