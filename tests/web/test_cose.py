@@ -125,6 +125,15 @@ async def test_a_payload_that_is_there_must_be_the_one_that_is_given(post, signe
         assert (await post("/cose/verify", body))["valid"] is valid
 
 
+async def test_no_other_payload_comes_with_a_signed_one(post, signed):
+    """A caller that reads the message would take the attached one for signed."""
+    by, cose = await signed()
+    forged = raw(cose).replace(PAYLOAD, PAYLOAD[::-1])
+    assert parts(b64(forged))[2] == PAYLOAD[::-1]
+    result = await post("/cose/verify", {**by, "cose": b64(forged), "payload": b64(PAYLOAD)})
+    assert (result["valid"], result["payload"]) == (False, None)
+
+
 async def test_external_data_is_signed_and_left_out(post, signed):
     by, cose = await signed(external_aad=b64(b"session"))
     assert b"session" not in raw(cose)
