@@ -267,6 +267,19 @@ async def test_a_document_signer_that_is_not_by_the_tables(refuses, generate, au
     await refuses("/certificate", body | {"key": other}, 422, "unsupported-option")
 
 
+@pytest.mark.parametrize("profile", MOST_DAYS)
+async def test_a_certificate_has_no_more_days_than_the_tables(
+    post, refuses, generate, authority, profile
+):
+    kid, _ = await authority(**IACA | {"days": MOST_DAYS["iaca"]})
+    body = {**IACA, "kid": kid, "profile": profile, "subject": SIGNER, "days": MOST_DAYS[profile]}
+    if profile != "iaca":
+        body["key"] = (await generate("p256"))["kid"]
+    await post("/certificate", body)
+    body["days"] += 1
+    await refuses("/certificate", body, 422, "invalid-certificate")
+
+
 async def test_a_document_signer_needs_an_iaca(post, refuses, generate, certified):
     key = (await generate("p256"))["kid"]
     body = {"profile": "document-signer", "subject": SIGNER, "days": 9, "key": key, "crl": CRL}

@@ -7,6 +7,8 @@ import pytest
 from algorithm_facts import AEADS, FACTS, named, using
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from encoded import b64, part, raw
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 from problems import refused
@@ -189,6 +191,30 @@ async def test_recipients_of_every_kind(generate, encrypt, opens, fails):
     wrong = [{**one, "header": {**one["header"], "kid": p256["kid"]}} for one in renamed[:1]]
     await opens({**jwe, "recipients": [*renamed[1:], *wrong]}, kid=p256b["kid"])
     await fails({**jwe, "recipients": wrong}, kid=p256["kid"])
+
+
+async def test_the_recipient_that_names_the_key_is_opened(generate, encrypt, opens):
+    """Of two for one key: it is named by its kid, or by an alias."""
+    key = await generate("x25519", alias="did:example:x#1")
+    jwk, alg = key["jwk"], "ECDH-ES+A256KW"
+    for name in (key["kid"], "did:example:x#1"):
+        to = [{"jwk": jwk | {"kid": kid}, "alg": alg} for kid in ("another", name)]
+        assert (await opens(await encrypt(*to), kid=key["kid"]))["kid"] == name
+
+
+@pytest.mark.parametrize(("length", "fits"), [(12, True), (11, False), (16, False)])
+async def test_an_iv_has_the_length_of_its_enc(post, opens, fails, length, fits):
+    """AES-GCM takes others (RFC 7518 section 5.3)."""
+    secret, content_key, iv = (bytes([number]) * 32 for number in range(3))
+    kid = (await post("/key/import", {"alg": "a256kw", "secret": b64(secret)}))["kid"]
+    protected = part({"alg": "A256KW", "enc": "A256GCM"})
+    sealed = AESGCM(content_key).encrypt(iv[:length], PLAIN, protected.encode())
+    parts = (aes_key_wrap(secret, content_key), iv[:length], sealed[:-16], sealed[-16:])
+    jwe = ".".join((protected, *map(part, parts)))
+    if fits:
+        await opens(jwe, kid=kid)
+    else:
+        await fails(jwe, kid=kid)
 
 
 async def test_jwes_have_the_form_of_didcomm_v2(generate, encrypt, opens, fails):

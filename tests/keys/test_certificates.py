@@ -1,0 +1,14 @@
+"""Certificates before they are read."""
+
+import pytest
+
+from minikms.errors import TooLargeRecord
+from minikms.keys.certificates import read_chain
+from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
+
+
+def test_more_certificates_than_a_key_may_have_are_not_read():
+    long = MAX_CERTIFICATE_BYTES * 2 // MAX_CERTIFICATES + 1
+    for texts in (["x"] * (MAX_CERTIFICATES + 1), ["x" * long] * MAX_CERTIFICATES):
+        with pytest.raises(TooLargeRecord):
+            read_chain(texts)
