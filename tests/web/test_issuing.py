@@ -263,8 +263,9 @@ async def test_a_document_signer_that_is_not_by_the_tables(refuses, generate, au
     key = (await generate("p256"))["kid"]
     body = {"kid": kid, "profile": "document-signer", "subject": SIGNER, "days": 90, "key": key}
     await refuses("/certificate", body | change, 422, "invalid-certificate")
-    other = (await generate("rsa2048"))["kid"]
-    await refuses("/certificate", body | {"key": other}, 422, "unsupported-option")
+    for alg in ("rsa2048", "k256"):
+        other = (await generate(alg))["kid"]
+        await refuses("/certificate", body | {"key": other}, 422, "unsupported-option")
 
 
 @pytest.mark.parametrize("profile", MOST_DAYS)

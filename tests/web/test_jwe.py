@@ -289,6 +289,17 @@ async def test_a_sender_is_there_or_not(refuses, generate, encrypt, fails, alg, 
     assert problem["errors"][0]["pointer"] == pointer
 
 
+async def test_a_private_jwk_of_a_sender_is_refused(generate, encrypt, opens, fails):
+    """Nobody should send a private key to name a sender."""
+    bob, alice = await generate("x25519"), await generate("x25519")
+    jwe = await encrypt(
+        {"jwk": bob["jwk"], "alg": PU[3]}, enc="A128CBC-HS256", **{"from": alice["kid"]}
+    )
+    await opens(jwe, kid=bob["kid"], **{"from": alice["jwk"]})
+    private = alice["jwk"] | {"d": b64(bytes(32))}
+    await fails(jwe, "invalid-key", kid=bob["kid"], **{"from": private})
+
+
 async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client, refuses):
     bob, alice = await generate("x25519"), await generate("x25519", alias="a")
     # As long as a kid, and none; and one that is another key's kid.
