@@ -162,6 +162,7 @@ async def test_a_subject_of_other_attributes(post, generate, text, attributes):
             "CN=" + "a" * 65,
         ),
         *("C=Germany", "C=de", "C=Ä1", "serialNumber=a_b", "serialNumber=ä", "emailAddress=ä@b"),
+        *("DC=a b", "emailAddress=a b@c", "2.5.4.46=a_b"),
         *("CN=a\\00b", "CN=a\tb", "O=a\nb", "CN=#00", "CN=#zz", "1.2=", "9.9.9=a", "1.2.3.=a"),
         *("CN=\U0001f511\x7f", ",".join(["O=a"] * 33)),
     ],

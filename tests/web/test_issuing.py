@@ -456,7 +456,19 @@ async def test_a_request_whose_signature_alone_is_wrong(post, refuses, authority
     await refuses("/certificate", body, 422, "invalid-certificate")
 
 
+def large_rsa_key():
+    """A key of 4,484 bits, of two primes of Mersenne."""
+    p, q = 2**2281 - 1, 2**2203 - 1
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    numbers = rsa.RSAPrivateNumbers(
+        p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q), public
+    )
+    return numbers.private_key()
+
+
 WEAK = {
+    "RSA of 4,484 bits": large_rsa_key,
     "RSA of 1,024 bits": lambda: rsa.generate_private_key(65537, 1024),
     "RSA with 3": lambda: rsa.generate_private_key(3, 2048),
     "DSA": lambda: dsa.generate_private_key(2048),
@@ -468,7 +480,7 @@ WEAK = {
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @pytest.mark.parametrize("kind", WEAK)
-async def test_a_subject_with_a_weak_key(refuses, authority, kind):
+async def test_a_subject_with_a_key_that_is_not_certified(refuses, authority, kind):
     kid, _ = await authority()
     request = x509.CertificateSigningRequestBuilder(x509.Name.from_rfc4514_string("CN=a"))
     text = pem(request.sign(WEAK[kind](), hashes.SHA256()))

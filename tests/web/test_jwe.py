@@ -132,6 +132,17 @@ async def test_every_content_encryption_opens(generate, encrypt, opens, fails, e
     await opens(direct, kid=key["kid"])
 
 
+@pytest.mark.parametrize("enc", ENCS)
+async def test_no_byte_moves_between_ciphertext_and_tag(generate, encrypt, fails, enc):
+    """Libraries take both as one."""
+    kid = (await generate("a256kw"))["kid"]
+    jwe = await encrypt({"kid": kid, "alg": "A256KW"}, enc=enc, serialization="flattened")
+    whole, length = raw(jwe["ciphertext"]) + raw(jwe["tag"]), len(raw(jwe["ciphertext"]))
+    for place in (length - 1, length + 1, 0, len(whole)):
+        moved = {"ciphertext": part(whole[:place]), "tag": part(whole[place:])}
+        await fails({**jwe, **moved}, kid=kid)
+
+
 async def test_no_form_is_asked_for(generate, encrypt):
     key = await generate("x25519")
     to = {"kid": key["kid"], "alg": "ECDH-ES+A128KW"}
