@@ -220,11 +220,27 @@ async def test_the_certificate_of_a_key_in_its_messages(client, post, refuses, g
 
 
 @pytest.mark.parametrize("bucket", ["protected", "unprotected"])
-@pytest.mark.parametrize("label", [1, 2, 4])
-async def test_labels_of_the_service_are_refused(refuses, generate, bucket, label):
-    body = {"kid": (await generate())["kid"], "payload": "", bucket: cbor({label: b"x"})}
+@pytest.mark.parametrize(("label", "value"), [(1, -8), (2, [100]), (4, b"x")])
+async def test_labels_of_the_service_are_refused(refuses, post, generate, bucket, label, value):
+    """Their values are right, so that the labels alone are wrong."""
+    body = {"kid": (await generate())["kid"], "payload": ""}
+    await post("/cose/sign", body | {bucket: cbor({100: 1})})
+    body[bucket] = cbor({label: value, 100: 1})
     found = await refuses("/cose/sign", body, 422, "invalid-cose")
     assert found["errors"][0]["pointer"] == f"#/{bucket}"
+
+
+@pytest.mark.parametrize(("length", "fits"), [(65_000, True), (65_600, False)])
+async def test_a_header_map_that_is_read_has_a_bound(refuses, post, signed, length, fits):
+    by, cose = await signed()
+    for place, form in ((0, cbor2.dumps), (1, lambda value: value)):
+        items = cbor2.loads(raw(cose)[1:])
+        items[place] = form({100: bytes(length)})
+        body = {**by, "cose": cbor(items)}
+        if fits:
+            await post("/cose/verify", body)
+        else:
+            await refuses("/cose/verify", body, 422, "invalid-cose")
 
 
 @pytest.mark.parametrize(

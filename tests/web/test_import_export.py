@@ -3,7 +3,7 @@
 import pytest
 from algorithm_facts import ECDSA, KEY_PAIRS, named
 from derived import on_stores
-from encoded import b64, raw
+from encoded import b64, part, raw
 from problems import refused
 
 from minikms.records import MAX_LABELS
@@ -241,7 +241,9 @@ async def test_rsa_with_less_and_with_more(client, refuses, post, generate, expo
     primes = await export(key["kid"])
     assert {primes["p"], primes["q"]} == {jwk["p"], jwk["q"]}
     await client.delete(f"/key/{key['kid']}")
-    for change in ({"oth": []}, {"e": "Aw"}, {"e": ""}, {"p": ""}, {"p": "AQ"}, {"d": "AQ"}):
+    zeros = [{name: part(b"\0" + raw(jwk[name]))} for name in ("n", "e", "d", "p", "qi")]
+    wrong = ({"oth": []}, {"e": "Aw"}, {"e": ""}, {"p": ""}, {"p": "AQ"}, {"d": "AQ"})
+    for change in (*wrong, *zeros):
         body = {"jwk": jwk | change}
         await refuses("/key/import", body, 422, "invalid-key")
     half = {name: value for name, value in jwk.items() if name not in ("p", "q", "dp", "dq", "qi")}
