@@ -52,6 +52,18 @@ def jose_b64url(data: bytes) -> str:
     return encoded.translate(_FROM_BASE64).decode("ascii")
 
 
+def decode_canonical(text: str) -> bytes:
+    """Decode base64url in its canonical form: no padding, no stray bits.
+
+    So a signed text does not have a second valid spelling (RFC 7515 section 2, RFC 4648 section
+    3.5).
+    """
+    data = b64url_decode(text)
+    if jose_b64url(data) != text:
+        raise ValueError("not the canonical form")
+    return data
+
+
 def b58(data: bytes) -> str:
     """Encode as base58 in Bitcoin's alphabet; each leading zero byte becomes a digit."""
     number = data.lstrip(b"\0")

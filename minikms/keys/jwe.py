@@ -16,6 +16,7 @@ from joserfc.jwa import JWEAlgModel, JWEDirectEncryption, JWEEncModel, JWEKeyAgr
 from joserfc.jwe import CompactEncryption, Recipient
 from joserfc.registry import check_registry_header
 
+from minikms.encodings import decode_canonical
 from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption, ValidationFailed
 from minikms.keys import jws
 from minikms.keys.jwe_models import (
@@ -27,7 +28,7 @@ from minikms.keys.jwe_models import (
     content,
     key_to_decrypt,
 )
-from minikms.keys.jws import decode_canonical, mistyped, too_deep
+from minikms.keys.jws import mistyped, too_deep
 from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 

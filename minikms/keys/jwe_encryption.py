@@ -10,7 +10,7 @@ from joserfc.errors import InvalidEncryptionAlgorithmError, JoseError
 from joserfc.jwa import JWEEncModel
 from joserfc.jwe import FlattenedJSONEncryption, GeneralJSONEncryption
 
-from minikms.encodings import jose_b64url
+from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.events import keep_key
 from minikms.keys.jwe import FEW, MEMBERS, RESERVED
@@ -23,7 +23,7 @@ from minikms.keys.jwe_models import (
     is_direct,
     key_to_encrypt,
 )
-from minikms.keys.jws import decode_canonical, mistyped, too_deep
+from minikms.keys.jws import mistyped, too_deep
 from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.keys.operations import KeyOperations, name_in_event
 from minikms.keys.threads import is_slow, run

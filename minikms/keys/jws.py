@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
-from minikms.encodings import b64url_decode, jose_b64url
+from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.keys.certificates import sent_chain, thumbprint_of
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
@@ -241,15 +241,3 @@ def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None
         ):
             return name
     return None
-
-
-def decode_canonical(text: str) -> bytes:
-    """Decode base64url in its canonical form: no padding, no stray bits.
-
-    So a signed text does not have a second valid spelling (RFC 7515 section 2, RFC 4648 section
-    3.5).
-    """
-    data = b64url_decode(text)
-    if jose_b64url(data) != text:
-        raise ValueError("not the canonical form")
-    return data

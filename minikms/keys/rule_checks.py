@@ -4,15 +4,13 @@ A JWS is compared by its header and its JSON payload, a COSE message by its prot
 if claims are bound, by its payload as a CWT (RFC 8392).
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from minikms.cbor import CborError, Map, Reader
 from minikms.errors import RuleViolated
+from minikms.keys.strict_json import read_strictly
 from minikms.rules import EXP, JwsRules, Rules, fold
 
 # Labels of COSE headers: RFC 9596, and the claims of a CWT in a header (RFC 9597).
@@ -20,11 +18,6 @@ _TYP, _HEADER_CLAIMS = 16, 15
 # Labels of the claims that a CWT and its rules have in common (RFC 8392 section 3.1).
 _LABELS: Final[Mapping[str, int]] = {"iss": 1, "sub": 2, "aud": 3}
 _EXP_LABEL: Final = 4
-
-# Larger numbers lose digits in parsers that read all numbers as doubles (RFC 8259 section 6).
-_MAX_INTEGER: Final = 2**53 - 1
-
-_SPACE: Final = b" \t\r\n"
 
 
 def check_jws(rules: Rules, alg: str, header: Mapping[str, Any], payload: bytes) -> None:
@@ -111,36 +104,13 @@ def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
 def _claims_of_json(payload: bytes) -> dict[str, Any]:
     """Read a JSON object that every parser reads in the same way; raises RuleViolated."""
     try:
-        claims: dict[str, Any] = orjson.loads(payload)
-        if type(claims) is dict:
-            # It refuses numbers and depths that others may not read, and writes no member twice: so
-            # a payload with one differs from it in more than white space.
-            written = orjson.dumps(claims, option=orjson.OPT_STRICT_INTEGER)
-            if written.translate(None, _SPACE) == payload.translate(None, _SPACE):
-                return claims
-            # A payload with other spellings, such as escapes, is read again, ten times as slowly.
-            strictly: dict[str, Any] = _DECODER.decode(payload.decode())
-            return strictly
-    except (ValueError, TypeError, RecursionError):
-        pass
+        claims = read_strictly(payload)
+    except ValueError:
+        claims = None
+    if isinstance(claims, dict):
+        return claims
     fault = "The payload must be a JSON object in UTF-8, with no member twice and no huge number."
     raise RuleViolated("jws", fault)
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member twice")
-    return members
-
-
-def _integer(text: str) -> int:
-    if len(text) > 17 or abs(int(text)) > _MAX_INTEGER:
-        raise ValueError("a huge number")
-    return int(text)
-
-
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_members, parse_int=_integer)
 
 
 def _value(claims: Map, label: int) -> int | str | None:
