@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from minikms.errors import NotAttestable
-from minikms.keys.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws
+from minikms.keys.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws, compact
 from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.plugin.protocol import Signer
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
@@ -65,7 +65,7 @@ class SignAttestation(Envelope[SignerOrMac, str]):
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
         kid: KidHeader = "none" if self.certificate == "x5c" else "kid"
         jws = SignJws(self.payload, {"typ": _TYP}, kid=kid, certificate=self.certificate)
-        return jws.compute(key)
+        return compact(*jws.sign(key), detached=False)
 
 
 def require_attestable(record: KeyRecord, place: int, *, allow_imported: bool) -> None:

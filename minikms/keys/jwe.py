@@ -8,7 +8,7 @@ functions are not called.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import orjson
 from joserfc.errors import DecodeError, JoseError
@@ -28,7 +28,7 @@ from minikms.keys.jwe_models import (
     content,
     key_to_decrypt,
 )
-from minikms.keys.jws import mistyped, too_deep
+from minikms.keys.jws import Serialized, mistyped, too_deep
 from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 
@@ -57,9 +57,6 @@ MEMBERS: Final[Mapping[str, type]] = {
     "skid": str,
 }
 """The types of header members (RFC 7516 section 4.1, RFC 7518 section 4, DIDComm v2)."""
-
-Serialized: TypeAlias = str | Mapping[str, Any]
-"""A JWE: the compact text, or the JSON object of either form."""
 
 
 @dataclass(frozen=True, slots=True)

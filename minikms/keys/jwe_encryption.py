@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from joserfc import jwe as joserfc
 from joserfc.errors import InvalidEncryptionAlgorithmError, JoseError
@@ -23,17 +23,12 @@ from minikms.keys.jwe_models import (
     is_direct,
     key_to_encrypt,
 )
-from minikms.keys.jws import mistyped, too_deep
+from minikms.keys.jws import Serialization, Serialized, mistyped, too_deep
 from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.keys.operations import KeyOperations, name_in_event
 from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, PublicKeyEncryption
 from minikms.records import AnyKey, KeyRef
-
-Serialization: TypeAlias = Literal["compact", "flattened", "general"]
-
-Made: TypeAlias = str | dict[str, Any]
-"""A JWE: compact, or the object of a JSON form."""
 
 # The parts of a compact JWE, in order (RFC 7516 section 7.1).
 _COMPACT: Final = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
@@ -129,7 +124,7 @@ class EncryptJwe:
         if faults:
             raise ValidationFailed(errors=faults)
 
-    def compute(self, keys: Sequence[UsableKey[Jwe]], sender: UsableKey[Any] | None) -> Made:
+    def compute(self, keys: Sequence[UsableKey[Jwe]], sender: UsableKey[Any] | None) -> Serialized:
         """The JWE for these keys, one for each recipient.
 
         Raises UnsupportedOption for a key that is not for its `alg` or for `enc`, or not on the
@@ -250,7 +245,7 @@ class JweOperations(KeyOperations):
     sender, the first recipient's.
     """
 
-    async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Made:
+    async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Serialized:
         """A JWE for the keys that it names; raises the errors of `EncryptJwe` and of each key."""
         jwe.check()
         keys = [await self._key(profile, each.by, _TO_RECIPIENT) for each in jwe.recipients]

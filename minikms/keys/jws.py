@@ -1,6 +1,6 @@
-"""Compact JSON Web Signatures, detached or not: signed and verified (RFC 7515, RFC 7797)."""
+"""JSON Web Signatures, detached or not: signed and verified (RFC 7515, RFC 7797)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
@@ -23,6 +23,10 @@ KidHeader: TypeAlias = Literal["alias", "kid", "none"]
 CertificateHeader: TypeAlias = Literal["none", "x5c", "x5t#S256"]
 """The header member by which a JWS names the certificate of its key (RFC 7515 section 4.1)."""
 
+Serialization: TypeAlias = Literal["compact", "flattened", "general"]
+
+Serialized: TypeAlias = str | dict[str, Any]
+"""A JWS or a JWE: compact, or the object of a JSON form."""
 
 RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
 """Header members that the service sets, so that no caller does."""
@@ -49,9 +53,13 @@ _MAX_HEADER: Final = 65_536
 # Bytes of a payload whose claims are checked in a thread.
 _LONG: Final = 65_536
 
+# The number of signatures of a JWS in the general form, and the number that is verified at once.
+_MAX_SIGNATURES: Final = 64
+_FEW: Final = 4
+
 
 class JwsResult(NamedTuple):
-    """The result of verifying a JWS: its header if it has one, its payload only if it is valid."""
+    """The result of verifying a JWS: its protected header, and its payload only if it is valid."""
 
     valid: bool
     header: dict[str, Any] | None
@@ -59,8 +67,8 @@ class JwsResult(NamedTuple):
 
 
 @dataclass(slots=True, repr=False)
-class SignJws(Envelope[SignerOrMac, str]):
-    """A compact JWS; raises UnsupportedOption, RuleViolated, and ValidationFailed.
+class SignJws(Envelope[SignerOrMac, Serialized]):
+    """A JWS; raises UnsupportedOption, RuleViolated, and ValidationFailed.
 
     `header` has members that the service does not set. With `kid` "alias", the header's `kid` is
     the alias if the caller named one. `certificate` names the member that has the certificate of
@@ -74,12 +82,24 @@ class SignJws(Envelope[SignerOrMac, str]):
     detached: bool = False
     kid: KidHeader = "alias"
     certificate: CertificateHeader = "none"
+    serialization: Serialization = "compact"
     is_long: bool = field(init=False, default=False)
 
     def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
         self.is_long = len(self.payload) > _LONG  # its claims take long to read
 
-    def compute(self, key: UsableKey[SignerOrMac]) -> str:
+    def compute(self, key: UsableKey[SignerOrMac]) -> Serialized:
+        protected, message, signature = self.sign(key)
+        if self.serialization == "compact":
+            return compact(protected, message, signature, detached=self.detached)
+        payload = {} if self.detached else {"payload": message.decode("ascii").partition(".")[2]}
+        signed = {"protected": protected, "signature": jose_b64url(signature)}
+        if self.serialization == "flattened":
+            return payload | signed
+        return {**payload, "signatures": [signed]}
+
+    def sign(self, key: UsableKey[SignerOrMac]) -> tuple[str, bytes, bytes]:
+        """The protected header, the signed bytes, and the signature."""
         algs = _algs(key)
         alg = algs[0] if self.alg is None else self.alg
         if alg not in algs:
@@ -96,38 +116,46 @@ class SignJws(Envelope[SignerOrMac, str]):
             signature = key.algorithm.sign(key.material, message, SignatureOptions(alg))
         else:
             signature = key.algorithm.mac(key.material, message)
-        return compact(protected, message, signature, detached=self.detached)
+        return protected, message, signature
 
 
 @dataclass(slots=True, repr=False)
 class VerifyJws(Operation[SignerOrMac, JwsResult]):
-    """The verification of a compact JWS; raises UnsupportedOption.
+    """The verification of a JWS, by one of its signatures; raises UnsupportedOption.
 
     `payload` is the payload of a detached JWS, else None.
     """
 
     uses = (Use(Signer, "verify"), Use(Mac, "mac-verify"))
-    text: str
+    value: Serialized
     payload: bytes | None
+    is_long: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        signatures = () if isinstance(self.value, str) else self.value.get("signatures")
+        self.is_long = isinstance(signatures, list) and len(signatures) > _FEW
 
     def compute(self, key: UsableKey[SignerOrMac]) -> JwsResult:
         algs = _algs(key) if isinstance(key.algorithm, Signer) else key.algorithm.jws_algs
-        parsed = Jws.parse(self.text, self.payload)
-        if parsed is None:
-            return JwsResult(valid=False, header=None, payload=None)
-        alg = parsed.header.get("alg")
-        valid = alg in algs and key.alg in (None, alg) and parsed.understood
-        if valid:
-            message, signature, algorithm = parsed.signing_input, parsed.signature, key.algorithm
-            if isinstance(algorithm, Signer):
-                options = SignatureOptions(str(alg))
-                valid = algorithm.verify(key.material, message, signature, options)
-            else:
-                valid = algorithm.verify_mac(key.material, message, signature)
-        return JwsResult(valid, parsed.header, parsed.payload if valid else None)
+        parsed = Jws.parse(self.value, self.payload)
+        for one in parsed:
+            if _is_valid(one, key, algs):
+                return JwsResult(True, one.header, one.payload)
+        return JwsResult(False, parsed[0].header if parsed else None, None)
 
     def is_final(self, result: JwsResult) -> bool:
         return result.valid
+
+
+def _is_valid(parsed: "Jws", key: UsableKey[SignerOrMac], algs: Sequence[str]) -> bool:
+    """Tell whether a signature is the key's, by one of these algorithms."""
+    alg, algorithm = parsed.header.get("alg"), key.algorithm
+    if alg not in algs or key.alg not in (None, alg) or not parsed.understood:
+        return False
+    if isinstance(algorithm, Signer):
+        options = SignatureOptions(str(alg))
+        return algorithm.verify(key.material, parsed.signing_input, parsed.signature, options)
+    return algorithm.verify_mac(key.material, parsed.signing_input, parsed.signature)
 
 
 def _algs(key: UsableKey[SignerOrMac]) -> tuple[str, ...]:
@@ -158,11 +186,11 @@ def certified(key: UsableKey[SignerOrMac]) -> KeyRecord:
 
 
 class Jws(NamedTuple):
-    """A compact JWS in parts, with the bytes that were signed."""
+    """A signature of a JWS, with its protected header and the payload."""
 
     header: dict[str, Any]
     payload: bytes
-    signing_input: bytes
+    protected: str
     signature: bytes
 
     @property
@@ -172,28 +200,77 @@ class Jws(NamedTuple):
             return "b64" not in self.header
         return self.header["crit"] == ["b64"] and "b64" in self.header
 
-    @classmethod
-    def parse(cls, text: str, detached: bytes | None) -> Self | None:
-        """The parts of `text`; None if it is not a JWS.
+    @property
+    def signing_input(self) -> bytes:
+        """The bytes that were signed."""
+        plain = self.header.get("b64") is False
+        return signing_input(self.protected, self.payload, plain=plain)
 
-        `detached` is the payload if `text` leaves it out; a payload in `text` must be the same.
+    @classmethod
+    def parse(cls, value: Serialized, detached: bytes | None) -> list[Self]:
+        """The signatures of a JWS in any form; none if it is not a JWS.
+
+        `detached` is the payload if the JWS leaves it out; a payload in it must be the same.
         """
         try:
-            protected, middle, signature = text.split(".", 3)
-            if len(protected) > _MAX_HEADER:
-                return None
-            header = orjson.loads(decode_canonical(protected))
-            if not isinstance(header, dict) or too_deep(header) or mistyped(header, MEMBERS):
-                return None
-            plain = header.get("b64") is False
+            middle, signatures = _parts(value)
+            headers = [_header(*each) for each in signatures]
+            (plain,) = {header.get("b64") is False for header in headers}  # RFC 7797 section 3
             own = middle.encode("utf-8") if plain else decode_canonical(middle)
-            sig = decode_canonical(signature)
+            if detached is not None and own not in (b"", detached):
+                return []
+            payload = own if detached is None else detached
+            return [
+                cls(header, payload, each.protected, decode_canonical(each.signature))
+                for header, each in zip(headers, signatures, strict=True)
+            ]
         except ValueError:
-            return None
-        if detached is not None and own not in (b"", detached):
-            return None
-        payload = own if detached is None else detached
-        return cls(header, payload, signing_input(protected, payload, plain=plain), sig)
+            return []
+
+
+class _Signature(NamedTuple):
+    """A signature of a JWS in its parts, of which the unprotected header is not signed."""
+
+    protected: str
+    signature: str
+    unprotected: Mapping[str, Any]
+
+
+def _parts(value: Serialized) -> tuple[str, list[_Signature]]:
+    """The payload and the signatures of a JWS in any form; raises ValueError."""
+    if isinstance(value, str):
+        protected, payload, signature = value.split(".", 3)
+        return payload, [_Signature(protected, signature, {})]
+    payload, found = value.get("payload", ""), value.get("signatures", [value])
+    if "signatures" in value and not value.keys().isdisjoint(("protected", "signature", "header")):
+        raise ValueError("members of both JSON forms")  # RFC 7515 section 7.2.2
+    if not isinstance(payload, str) or not isinstance(found, list):
+        raise ValueError("a member of another type")
+    if not 1 <= len(found) <= _MAX_SIGNATURES:
+        raise ValueError("too many signatures, or none")
+    return payload, [_signature(each) for each in found]
+
+
+def _signature(value: object) -> _Signature:
+    """A signature of a JSON form; raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    parts = value.get("protected", ""), value.get("signature", ""), value.get("header", {})
+    if [type(part) for part in parts] != [str, str, dict]:
+        raise ValueError("a member of another type")
+    return _Signature(*parts)
+
+
+def _header(protected: str, signature: str, unprotected: Mapping[str, Any]) -> dict[str, Any]:
+    """The protected header of a signature; raises ValueError."""
+    if len(protected) > _MAX_HEADER:
+        raise ValueError("too long")
+    header = orjson.loads(decode_canonical(protected))
+    if not isinstance(header, dict) or too_deep(header) or mistyped(header, MEMBERS):
+        raise ValueError("not a header")
+    if not unprotected.keys().isdisjoint((*header, "alg", "b64", "crit")):
+        raise ValueError("a member that must be protected, or stands twice")
+    return header
 
 
 def protected_header(alg: str, kid: str | None, extra: Mapping[str, Any], *, detached: bool) -> str:

@@ -1,10 +1,12 @@
-"""JWS in its compact form, attached and detached (RFC 7515, RFC 7797)."""
+"""JWS in each of its forms, attached and detached (RFC 7515, RFC 7797)."""
 
 import json
 
+import joserfc.jws
 import pytest
 from algorithm_facts import FACTS, using
 from encoded import b64, part, raw
+from joserfc.jwk import import_key
 
 pytestmark = pytest.mark.shared_service
 
@@ -73,6 +75,130 @@ async def test_a_detached_jws_verifies_with_its_payload(client, post, generate, 
     for other in ({}, {"payload": ""}, {"payload": b64(payload + b"\0")}):
         result = await post("/jws/verify", {"kid": kid, "jws": jws, **other})
         assert (result["valid"], result["payload"]) == (False, None)
+
+
+FORMS = ["compact", "flattened", "general"]
+
+
+@pytest.mark.parametrize("alg", ["ed25519", "p256", "rsa2048", "mldsa44", "hs256"])
+@pytest.mark.parametrize("detached", [False, True])
+async def test_a_jws_in_each_form_has_the_same_parts(post, generate, alg, detached):
+    kid = (await generate(alg))["kid"]
+    body = {"kid": kid, "payload": b64(PAYLOAD), "detached": detached, "header": {"typ": "JWT"}}
+    made = {
+        form: (await post("/jws/sign", {**body, "serialization": form}))["jws"] for form in FORMS
+    }
+    protected, payload, _ = made["compact"].split(".")
+    content = {} if detached else {"payload": payload}
+    flattened, general = made["flattened"], made["general"]
+    assert flattened == {
+        **content, "protected": protected, "signature": flattened["signature"]
+    }  # fmt: skip
+    (one,) = general["signatures"]
+    assert general == {**content, "signatures": [one]}
+    assert one == {"protected": protected, "signature": one["signature"]}
+    given = {"kid": kid, **({"payload": b64(PAYLOAD)} if detached else {})}
+    for jws in made.values():
+        verified = await post("/jws/verify", {**given, "jws": jws})
+        assert verified == {
+            "valid": True, "header": json.loads(raw(protected)), "payload": b64(PAYLOAD)
+        }  # fmt: skip
+    other = (await generate(alg))["kid"]
+    for jws in made.values():
+        assert (await post("/jws/verify", {**given, "jws": jws, "kid": other}))["valid"] is False
+
+
+async def test_a_jws_is_compact_by_default(refuses, post, generate):
+    kid = (await generate())["kid"]
+    assert isinstance((await post("/jws/sign", {"kid": kid, "payload": ""}))["jws"], str)
+    for other in ("json", "", None, 1, ["compact"]):
+        body = {"kid": kid, "payload": "", "serialization": other}
+        await refuses("/jws/sign", body, 422, "validation-failed")
+
+
+async def test_one_signature_of_several_is_enough(post, generate):
+    keys = [await generate(alg) for alg in ("ed25519", "p256", "ed25519")]
+    signatures = []
+    for key in keys:
+        body = {"kid": key["kid"], "payload": b64(PAYLOAD), "serialization": "general"}
+        signatures += (await post("/jws/sign", body))["jws"]["signatures"]
+    jws = {"payload": part(PAYLOAD), "signatures": signatures}
+    for key in keys:
+        verified = await post("/jws/verify", {"kid": key["kid"], "jws": jws})
+        assert (verified["valid"], verified["header"]["kid"]) == (True, key["kid"])
+    stranger = (await generate("ed25519"))["kid"]
+    assert (await post("/jws/verify", {"kid": stranger, "jws": jws}))["valid"] is False
+    many = {**jws, "signatures": signatures[1:2] * 63 + signatures[:1]}
+    by = {"kid": keys[0]["kid"]}
+    assert (await post("/jws/verify", {**by, "jws": many}))["valid"]
+    more = {**jws, "signatures": signatures[1:2] * 64 + signatures[:1]}
+    assert (await post("/jws/verify", {**by, "jws": more})) == NOT_A_JWS
+
+
+NOT_A_JWS = {"valid": False, "header": None, "payload": None}
+# Changes of a JWS in the general and in the flattened form; None takes a member away.
+UNSIGNED = {
+    "disclosures": ({"header": {"disclosures": ["x"], "kb_jwt": "y"}}, True),
+    "kid twice": ({"header": {"kid": "x"}}, False),
+    "no unprotected header": ({"header": {}}, True),
+    "alg": ({"header": {"alg": "EdDSA"}}, False),
+    "crit": ({"header": {"crit": ["exp"]}}, False),
+    "b64": ({"header": {"b64": False}}, False),
+    "a member twice": ({"header": {"typ": "JWT"}}, False),
+    "a list": ({"header": []}, False),
+    "null": ({"header": None}, False),
+    "no protected header": ({"protected": None, "header": {"alg": "EdDSA"}}, False),
+    "a number": ({"signature": 1}, False),
+}
+
+
+@pytest.mark.parametrize("name", UNSIGNED)
+async def test_the_unprotected_header_is_not_trusted(post, generate, name):
+    change, valid = UNSIGNED[name]
+    kid = (await generate())["kid"]
+    body = {"kid": kid, "payload": b64(PAYLOAD), "header": {"typ": "JWT"}}
+    flattened = (await post("/jws/sign", {**body, "serialization": "flattened"}))["jws"]
+    header = json.loads(raw(flattened["protected"]))
+    one = {name: value for name, value in flattened.items() if name != "payload"} | change
+    one = {name: value for name, value in one.items() if value is not None or name == "header"}
+    payload = {"payload": flattened["payload"]}
+    for jws in ({**payload, **one}, {**payload, "signatures": [one]}):
+        verified = await post("/jws/verify", {"kid": kid, "jws": jws})
+        good = {"valid": True, "header": header, "payload": b64(PAYLOAD)}
+        assert verified == (good if valid else NOT_A_JWS)
+
+
+async def test_objects_that_are_no_jws(post, generate):
+    kid = (await generate())["kid"]
+    body = {"kid": kid, "payload": b64(PAYLOAD), "serialization": "flattened"}
+    good = (await post("/jws/sign", body))["jws"]
+    for jws in (
+        {},
+        {"payload": good["payload"]},
+        {**good, "payload": None},
+        {**good, "payload": good["payload"] + "="},
+        {**good, "signatures": [good]},
+        {"payload": good["payload"], "signatures": []},
+        {"payload": good["payload"], "signatures": good},
+        {"payload": good["payload"], "signatures": ["x"]},
+        {"payload": good["payload"], "signatures": [good, {}]},
+        {**good, "protected": good["protected"] + "."},
+    ):
+        assert await post("/jws/verify", {"kid": kid, "jws": jws}) == NOT_A_JWS, jws
+
+
+async def test_joserfc_agrees_on_the_json_forms(post, get, generate):
+    made = await generate("p256", exportable=True)
+    kid, key = made["kid"], import_key((await get(f"/key/{made['kid']}/export"))["jwk"])
+    for form in ("flattened", "general"):
+        body = {"kid": kid, "payload": b64(PAYLOAD), "serialization": form}
+        ours = (await post("/jws/sign", body))["jws"]
+        assert joserfc.jws.deserialize_json(ours, key).payload == PAYLOAD
+        member = {"protected": {"alg": "ES256"}, "header": {"kid": "x"}}
+        members = member if form == "flattened" else [member]
+        theirs = joserfc.jws.serialize_json(members, PAYLOAD, key)
+        verified = await post("/jws/verify", {"kid": kid, "jws": theirs})
+        assert verified == {"valid": True, "header": {"alg": "ES256"}, "payload": b64(PAYLOAD)}
 
 
 async def test_the_signature_of_a_detached_jws_is_over_the_payload_as_it_stands(post, generate):

@@ -231,13 +231,14 @@ def open_hpke(body: Body) -> OpenHpke:
 
 
 def sign_jws(body: Body) -> SignJws:
-    """Sign a payload as a compact JWS."""
-    names = ("payload", "header", "alg", "detached", "kid_header", "certificate_header")
-    return SignJws(*(body[name] for name in names))
+    """Sign a payload as JWS."""
+    names = ("payload", "header", "alg", "detached", "kid_header")
+    options = (body[name] for name in ("certificate_header", "serialization"))
+    return SignJws(*(body[name] for name in names), *options)
 
 
 def verify_jws(body: Body) -> VerifyJws:
-    """Verify a compact JWS with a key or a public JWK."""
+    """Verify a JWS with a key or a public JWK."""
     return VerifyJws(body["jws"], body["payload"])
 
 

@@ -296,6 +296,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "a payload": {"alias": ALIAS, "payload": _HELLO},
         "detached": {"alias": ALIAS, "payload": _HELLO, "detached": True},
         "to outlast a rotation": {"alias": ALIAS, "payload": _HELLO, "kid_header": "kid"},
+        "flattened": {"alias": ALIAS, "payload": _HELLO, "serialization": "flattened"},
     },
     "VerifyJwsRequest": {"RFC 8037 appendix A.4": {"jwk": _ED25519, "jws": _JWS}},
     "AttestKeysRequest": {

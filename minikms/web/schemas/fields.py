@@ -156,8 +156,8 @@ def _padded(size: int) -> int:
     return (size + 2) // 3 * 4
 
 
-class JweValue(Described, fields.Field[Any]):
-    """A JWE: a text, or an object."""
+class JoseValue(Described, fields.Field[Any]):
+    """A JWS or a JWE: a text, or an object."""
 
     write = None
 

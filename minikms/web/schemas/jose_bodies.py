@@ -14,6 +14,7 @@ from minikms.web.schemas.fields import (
     Base64Url,
     BoundedList,
     Flag,
+    JoseValue,
     ListOf,
     Object,
     Text,
@@ -68,6 +69,12 @@ class SignJwsRequest(ByKey):
         validate=validate.OneOf(get_args(jws.KidHeader)),
     )
     certificate_header = _certificate_header()
+    serialization = Text(
+        "Form; compact by default (RFC 7515 section 7).",
+        component="JwsSerialization",
+        load_default="compact",
+        validate=validate.OneOf(get_args(jws.Serialization)),
+    )
 
     @validates_schema
     def _no_two_certificates(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -78,13 +85,13 @@ class SignJwsRequest(ByKey):
 class JwsSignature(Body):
     """A JWS."""
 
-    jws = Text("The compact JWS (RFC 7515).", required=True)
+    jws = JoseValue("The JWS: a text if it is compact, else an object.", required=True)
 
 
 class VerifyJwsRequest(ByKeyOrJwk):
     """A JWS to verify."""
 
-    jws = Text("The compact JWS (RFC 7515).", required=True)
+    jws = JoseValue("The JWS, in any of its forms (RFC 7515).", required=True)
     payload = Base64Url("The payload of a detached JWS.", load_default=None)
 
 

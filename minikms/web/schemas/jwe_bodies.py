@@ -12,7 +12,7 @@ from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
 from minikms.web.schemas.fields import (
     Base64Url,
     BoundedList,
-    JweValue,
+    JoseValue,
     Object,
     Part,
     Text,
@@ -80,13 +80,13 @@ class EncryptJweRequest(Request):
 class EncryptedJwe(Body):
     """A JWE."""
 
-    jwe = JweValue("The JWE: a text if it is compact, else an object.", required=True)
+    jwe = JoseValue("The JWE: a text if it is compact, else an object.", required=True)
 
 
 class DecryptJweRequest(ByKey):
     """A JWE to open."""
 
-    jwe = JweValue("The JWE, in any of its forms (RFC 7516).", required=True)
+    jwe = JoseValue("The JWE, in any of its forms (RFC 7516).", required=True)
     sender = jwk("The sender's public JWK, for ECDH-1PU.", data_key="from", load_default=None)
 
 
