@@ -474,7 +474,7 @@ class KeyRecord:
         unknown = None
         if "rules" in data:
             try:
-                data["rules"] = _shared_rules(Rules.parse(data["rules"]))
+                data["rules"] = _shared_rules(Rules.read(data["rules"]))
             except RulesError:  # of a later version: the key is not used
                 unknown = {"rules": data.pop("rules")}
         if not data.keys() <= _MEMBERS:

@@ -4,10 +4,12 @@ They are parsed strictly, and can only become tighter. keys/rule_checks.py compa
 them.
 """
 
+import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from minikms.errors import RulesLoosened, RuleViolated
 
@@ -30,10 +32,18 @@ _RAW: Final = SIGNING | {"derive", "decapsulate"}
 _SENDING: Final = frozenset({"box", "jwe-encrypt"})
 
 _CLAIMS: Final = "jws.claims"
-# Categories of characters that some comparisons ignore: marks and formats.
-_IGNORED: Final = ("Mn", "Cf")
+_MARKS_AND_SPACES: Final = ("M", "Z")
+# Characters of other categories that Unicode's collation (UTS 10) ignores: fillers and fragments.
+_WEIGHTLESS: Final = "\u0640\u07fa\u0824\u0828\u115f\u1160\u180a\u1cd3\u1cf2\u1cf3\ufe73"
+# The name of a variant of a Latin letter, which has the letter as a word.
+_LATIN: Final = re.compile(r"LATIN (?:\w+ )*?LETTER (?:\w+ )*?([A-Z])\b")
 EXP: Final = "exp"
 """The claim that `max_lifetime` bounds."""
+
+Disclosures: TypeAlias = Literal["any", "shown", "none"]
+"""The disclosures of an SD-JWT that a key signs, from the loosest to the tightest."""
+
+_DISCLOSURES: Final[tuple[Disclosures, ...]] = get_args(Disclosures)
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     # draft-ietf-oauth-sd-jwt-vc, section 2.2.1: `vc+sd-jwt` in drafts up to 5.
@@ -41,7 +51,10 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     # OpenID4VCI 1.0, appendix F.1.
     "openid4vci-proof": {"jws": {"typ": ["openid4vci-proof+jwt"]}},
     # draft-ietf-oauth-status-list, sections 5.1 and 5.2: COSE has the whole media type.
-    "status-list": {"jws": {"typ": ["statuslist+jwt", "application/statuslist+cwt"]}},
+    "status-list": {
+        "jws": {"typ": ["statuslist+jwt", "application/statuslist+cwt"]},
+        "cose": True,
+    },
     # OpenID Federation 1.0, section 15: all that the keys of a federation entity sign.
     "federation": {
         "jws": {
@@ -74,17 +87,20 @@ class JwsRules:
     """The rules of the JWS and COSE messages that a key signs.
 
     `typ` are the allowed types of the header, and `claims` has the allowed texts of each named
-    claim. `max_lifetime` is in seconds: `exp` may not be later than that. None allows any.
+    claim. `max_lifetime` is in seconds: `exp` may not be later than that. None allows any. With
+    `disclosures` "shown", the call shows the disclosures of each digest; with "none", an SD-JWT has
+    no digest.
     """
 
     typ: tuple[str, ...] | None = None
     claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
     max_lifetime: int | None = None
+    disclosures: Disclosures = "any"
 
     @classmethod
-    def parse(cls, document: object) -> "JwsRules":
-        """Read the member `jws`; raises RulesError."""
-        members = _members(document, ("typ", "claims", "max_lifetime"), "jws")
+    def read(cls, document: object) -> "JwsRules":
+        """Read the member `jws` of stored rules; raises RulesError."""
+        members = _members(document, ("typ", "claims", "max_lifetime", "disclosures"), "jws")
         claims = members.get("claims", {})
         if type(claims) is not dict or len(claims) > MAX_RULED_CLAIMS:
             most = f"Must be an object of at most {MAX_RULED_CLAIMS} claims."
@@ -92,14 +108,26 @@ class JwsRules:
         for name in claims:
             if not 0 < len(name) <= MAX_RULE_TEXT:
                 raise RulesError("The name of a claim is too long, or empty.", "jws", "claims")
-        # A payload that has both is read in two ways.
-        if len({fold(name) for name in (*claims, EXP)}) < len({*claims, EXP}):
-            raise RulesError("Some parsers take two of the names for one.", "jws", "claims")
+        disclosures = members.get("disclosures", "any")
+        if disclosures not in _DISCLOSURES:
+            one_of = f"Must be one of: {', '.join(_DISCLOSURES)}."
+            raise RulesError(one_of, "jws", "disclosures")
         return cls(
             _texts(members["typ"], "jws", "typ") if "typ" in members else None,
             tuple((name, _texts(claims[name], "jws", "claims", name)) for name in sorted(claims)),
             _number(members, MAX_LIFETIME, "jws", "max_lifetime"),
+            disclosures,
         )
+
+    def require_distinct(self) -> None:
+        """Raise RulesError for two names that some parser takes for one.
+
+        A payload that has both is read in two ways. Stored rules may have such names, of a version
+        that knew fewer such parsers.
+        """
+        names = {EXP, *(name for name, _ in self.claims)}
+        if len({fold(name) for name in names}) < len(names):
+            raise RulesError("Some parsers take two of the names for one.", "jws", "claims")
 
     def document(self) -> dict[str, Any]:
         """The rules as JSON has them, without members that allow anything."""
@@ -110,6 +138,8 @@ class JwsRules:
             written["claims"] = {name: list(values) for name, values in self.claims}
         if self.max_lifetime is not None:
             written["max_lifetime"] = self.max_lifetime
+        if self.disclosures != "any":
+            written["disclosures"] = self.disclosures
         return written
 
     def require_tighter(self, new: "JwsRules") -> None:
@@ -119,6 +149,8 @@ class JwsRules:
         for name, values in self.claims:
             _require(_is_within(claims.get(name), values), f"{_CLAIMS}.{name}")
         _require(_is_at_most(new.max_lifetime, self.max_lifetime), "jws.max_lifetime")
+        strict = _DISCLOSURES.index
+        _require(strict(new.disclosures) >= strict(self.disclosures), "jws.disclosures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +160,8 @@ class Rules:
     With `raw`, the key signs bytes as they are, and gives shared secrets; without, it signs only
     envelopes: JWS, COSE, certificates and attestations. `algs` are the allowed JOSE names of its
     signatures. `jws` implies that `raw` is false, since a raw signature of the text of a JWS is a
-    JWS. `per_minute` and `per_day` bound the number of its uses. None allows any.
+    JWS, and `cose` is false with it unless the rules say otherwise, since verifiers of COSE may not
+    read the type. `per_minute` and `per_day` bound the number of its uses. None allows any.
     """
 
     raw: bool = True
@@ -136,19 +169,26 @@ class Rules:
     jws: JwsRules | None = None
     per_minute: int | None = None
     per_day: int | None = None
+    cose: bool = True
 
     @classmethod
     def parse(cls, document: object) -> "Rules":
-        """Read the name of a preset or an object of JSON; raises RulesError."""
+        """Read the name of a preset or an object of JSON from a caller; raises RulesError."""
         if isinstance(document, str):
             if document not in PRESETS:
                 raise RulesError(f"Must be an object, or one of: {', '.join(PRESETS)}.")
             document = PRESETS[document]
-        members = _members(document, ("raw", "algs", "jws", "per_minute", "per_day"))
-        jws = JwsRules.parse(members["jws"]) if "jws" in members else None
-        raw = members.get("raw", jws is None)
-        if type(raw) is not bool:
-            raise RulesError("Must be true or false.", "raw")
+        read = cls.read(document)
+        if read.jws is not None:
+            read.jws.require_distinct()
+        return read
+
+    @classmethod
+    def read(cls, document: object) -> "Rules":
+        """Read stored rules, an object of JSON; raises RulesError."""
+        members = _members(document, ("raw", "algs", "jws", "cose", "per_minute", "per_day"))
+        jws = JwsRules.read(members["jws"]) if "jws" in members else None
+        raw = _boolean(members, "raw", default=jws is None)
         if raw and jws is not None:
             raise RulesError("Must be false with jws: a raw signature can make any JWS.", "raw")
         read = cls(
@@ -157,18 +197,21 @@ class Rules:
             jws,
             _number(members, MAX_RATE, "per_minute"),
             _number(members, MAX_RATE, "per_day"),
+            _boolean(members, "cose", default=jws is None),
         )
         if read.size > MAX_RULE_BYTES:
             raise RulesError(f"All texts together have at most {MAX_RULE_BYTES:,} bytes.")
         return read
 
     def document(self) -> dict[str, Any]:
-        """The rules as JSON has them, without members that allow anything but `raw`."""
+        """The rules as JSON has them: `raw`, and the others that are not as by default."""
         written: dict[str, Any] = {"raw": self.raw}
         if self.algs is not None:
             written["algs"] = list(self.algs)
         if self.jws is not None:
             written["jws"] = self.jws.document()
+        if self.cose != (self.jws is None):
+            written["cose"] = self.cose
         if self.per_minute is not None:
             written["per_minute"] = self.per_minute
         if self.per_day is not None:
@@ -192,6 +235,7 @@ class Rules:
         if self.jws is not None:
             _require(new.jws is not None, "jws")
             self.jws.require_tighter(new.jws or JwsRules())
+        _require(self.cose or not new.cose, "cose")
         _require(_is_at_most(new.per_minute, self.per_minute), "per_minute")
         _require(_is_at_most(new.per_day, self.per_day), "per_day")
         return new
@@ -213,14 +257,37 @@ def fold(name: str) -> str:
     """The name as the laxest parser reads it: without case, in one normal form, and up to a NUL.
 
     C ends a text there. Java takes the dotless i for an i, and so the capital with a dot. Databases
-    compare names without marks and invisible characters.
+    compare names by their letters: without marks, spaces, controls and all that is invisible.
     """
     name = name.partition("\0")[0]
-    if name.isascii():
+    if name.isascii() and name.isprintable() and " " not in name:
         return name.lower()
-    folded = unicodedata.normalize("NFKD", name).casefold().replace("\u0131", "i")
-    letters = unicodedata.normalize("NFKD", folded)
-    return "".join(each for each in letters if unicodedata.category(each) not in _IGNORED)
+    # A mark that folds to a letter, of which U+0345 is the only one.
+    parts = unicodedata.normalize("NFKD", name).replace("\u0345", "")
+    return "".join(map(_letter, unicodedata.normalize("NFKD", parts.casefold())))
+
+
+def is_taken_for(name: str, others: Collection[str]) -> bool:
+    """Tell whether some parser may take a name for one of `others`, which are folded.
+
+    A character that this version of Unicode does not have may be a variant of any letter.
+    """
+    if name.isascii():
+        return fold(name) in others
+    return fold(name) in others or any(unicodedata.category(each) == "Cn" for each in name)
+
+
+@lru_cache(4096)
+def _letter(character: str) -> str:
+    """The letter that a comparison without marks takes a character for; empty if it ignores it."""
+    category = unicodedata.category(character)[0]
+    if category == "C" or character in _WEIGHTLESS:
+        return ""
+    # Marks can be letters, such as U+0365.
+    latin = None if character.isascii() else _LATIN.search(unicodedata.name(character, ""))
+    if latin is not None:
+        return latin[1].lower()
+    return "" if category in _MARKS_AND_SPACES else character
 
 
 def kind_of(rule: str) -> str:
@@ -254,6 +321,13 @@ def _number(members: Mapping[str, Any], most: int, *place: str) -> int | None:
     value = members[name]
     if type(value) is not int or not 1 <= value <= most:
         raise RulesError(f"Must be a number from 1 to {most:,}.", *place)
+    return value
+
+
+def _boolean(members: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = members.get(name, default)
+    if type(value) is not bool:
+        raise RulesError("Must be true or false.", name)
     return value
 
 

@@ -5,17 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import KeyExists, KeyNotFound, KeyNotUsable
 from minikms.records import KeyRecord, KeySource
 from minikms.rules import Rules
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+PUBLIC = TEXT.filter(lambda name: name not in PRIVATE_MEMBERS)
 RECORDS = st.builds(
     KeyRecord,
     kid=TEXT,
     alg=TEXT,
     kty=TEXT,
-    jwk=st.none() | st.dictionaries(TEXT, TEXT, max_size=3),
+    jwk=st.none() | st.dictionaries(PUBLIC, TEXT, max_size=3),
     b58=st.none() | TEXT,
     material=st.sampled_from(["askar", "bytes", "none"]),
     created=st.integers(0, 2**63),
@@ -34,6 +36,7 @@ RECORDS = st.builds(
         st.booleans(),
         per_day=st.none() | st.integers(1, 9),
         algs=st.none() | st.just(("A",)),
+        cose=st.booleans(),
     ),
     named_by=st.none() | st.integers(0, 3),
     replaced=st.booleans(),

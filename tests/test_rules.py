@@ -1,5 +1,8 @@
 """Rules of keys: read strictly, and only made tighter."""
 
+import sys
+import unicodedata
+
 import pytest
 
 from minikms.errors import RulesLoosened, RuleViolated
@@ -13,6 +16,7 @@ from minikms.rules import (
     PRESETS,
     Rules,
     RulesError,
+    is_taken_for,
     kind_of,
 )
 
@@ -23,7 +27,9 @@ ALL = {
         "typ": ["dc+sd-jwt"],
         "claims": {"aud": ["a"], "iss": ["https://issuer.example"]},
         "max_lifetime": 3600,
+        "disclosures": "shown",
     },
+    "cose": True,
     "per_minute": 60,
     "per_day": 1000,
 }
@@ -49,6 +55,8 @@ def test_a_preset_is_expanded(name):
 
 def test_rules_of_jws_exclude_raw_signatures():
     assert Rules.parse({"jws": {}}).raw is False
+    assert Rules.parse({"jws": {}}).cose is False
+    assert Rules.parse({"raw": False}).cose is True
     with pytest.raises(RulesError):
         Rules.parse({"raw": True, "jws": {}})
 
@@ -93,6 +101,15 @@ def test_rules_of_jws_exclude_raw_signatures():
         ({"jws": {"max_lifetime": True}}, ("jws", "max_lifetime")),
         ({"jws": {"max_lifetime": MAX_LIFETIME + 1}}, ("jws", "max_lifetime")),
         ({"jws": {"max_lifetime": None}}, ("jws", "max_lifetime")),
+        ({"jws": {"disclosures": "all"}}, ("jws", "disclosures")),
+        ({"jws": {"disclosures": None}}, ("jws", "disclosures")),
+        ({"jws": {"disclosures": ["none"]}}, ("jws", "disclosures")),
+        ({"disclosures": "none"}, ("disclosures",)),
+        ({"cose": None}, ("cose",)),
+        ({"cose": 1, "jws": {}}, ("cose",)),
+        ({"jws": {"cose": True}}, ("jws", "cose")),
+        ({"jws": {"claims": {"iss": ["a"], "iss\b": ["a"]}}}, ("jws", "claims")),
+        ({"jws": {"claims": {"iss": ["a"], "i\u20ddss": ["a"]}}}, ("jws", "claims")),
         ({"per_minute": 0}, ("per_minute",)),
         ({"per_minute": "60"}, ("per_minute",)),
         ({"per_day": -1}, ("per_day",)),
@@ -140,6 +157,9 @@ TIGHTER = [
     ("jws/max_lifetime", 1),
     ("jws/claims/vct", ["x"]),
     ("raw", None),  # false with jws
+    ("jws/disclosures", "none"),
+    ("cose", False),
+    ("cose", None),  # false with jws
 ]
 LOOSER = [
     ("raw", True),
@@ -157,6 +177,8 @@ LOOSER = [
     ("jws/claims/iss", ["https://issuer.example/"]),
     ("jws/max_lifetime", None),
     ("jws/max_lifetime", 3601),
+    ("jws/disclosures", "any"),
+    ("jws/disclosures", None),
     ("per_minute", None),
     ("per_minute", 61),
     ("per_day", None),
@@ -180,6 +202,27 @@ def test_rules_do_not_become_looser(path, value):
         Rules.parse(ALL).tightened(Rules.parse(document))
 
 
+def test_cose_is_not_allowed_again():
+    for tight in ({"jws": {}}, {"cose": False}):
+        for loose in ({**tight, "cose": True}, {"raw": False}):
+            with pytest.raises(RulesLoosened):
+                Rules.parse(tight).tightened(Rules.parse(loose))
+
+
+def test_disclosures_of_none_are_not_allowed_again():
+    for loose in ({}, {"disclosures": "any"}, {"disclosures": "shown"}):
+        with pytest.raises(RulesLoosened):
+            Rules.parse({"jws": {"disclosures": "none"}}).tightened(Rules.parse({"jws": loose}))
+
+
+def test_stored_rules_with_names_that_are_one_by_now_are_read():
+    """Earlier versions did not know that some databases take them for one."""
+    stored = {"raw": False, "jws": {"claims": {"iss": ["a"], "iss\b": ["b"]}}}
+    with pytest.raises(RulesError):
+        Rules.parse(stored)
+    assert Rules.read(stored).document() == stored
+
+
 def test_nothing_allows_more_than_no_rules():
     for new in (Rules(), Rules.parse(ALL)):
         assert Rules().tightened(new) is new
@@ -187,9 +230,40 @@ def test_nothing_allows_more_than_no_rules():
         Rules.parse(ALL).tightened(Rules())
 
 
+@pytest.mark.parametrize("category", ["Cc", "Cf", "Co", "Me", "Mc", "Mn", "Zs", "Zl", "Zp"])
+def test_no_character_that_comparisons_ignore_makes_another_name(category):
+    of_it = [chr(n) for n in range(1, sys.maxunicode) if unicodedata.category(chr(n)) == category]
+    # Some marks are variants of letters.
+    ignored = [each for each in of_it if " LATIN " not in unicodedata.name(each, "")]
+    assert ignored
+    for each in ignored:
+        for name in (f"iss{each}", f"i{each}ss", f"{each}iss"):
+            assert is_taken_for(name, {"iss"}), ascii(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["ıss", "İSS", "iſs", "iß", "ＩＳＳ", "𝐢𝐬𝐬", "í́ss", "🅘🅢🅢", "ͥss", "iss\0x"]
+)
+def test_variants_of_letters_are_the_letters(name):
+    assert is_taken_for(name, {"iss"})
+
+
+@pytest.mark.parametrize(
+    "name", ["is", "isss", "i", "iss2", "iss_", "issue", "исс", "発行者", "iss😀", ""]
+)
+def test_other_names_are_others(name):
+    assert not is_taken_for(name, {"iss"})
+
+
+def test_a_character_of_a_later_version_of_unicode_may_be_any():
+    assert unicodedata.category("\U0003fffd") == "Cn"
+    assert is_taken_for("\U0003fffd", {"iss"})
+
+
 def test_the_kind_of_a_rule_has_no_name_of_a_claim():
     assert kind_of("jws.claims.iss") == "jws.claims"
-    for rule in ("raw", "algs", "jws", "jws.typ", "jws.max_lifetime", "per_day"):
+    rules = ("raw", "algs", "cose", "jws", "jws.typ", "jws.max_lifetime", "jws.disclosures")
+    for rule in (*rules, "jws.detached", "per_day"):
         assert kind_of(rule) == rule
 
 

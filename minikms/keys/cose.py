@@ -24,12 +24,13 @@ from minikms.cbor import (
     byte_string,
     head,
 )
-from minikms.errors import InvalidCose, UnsupportedOption, ValidationFailed
+from minikms.errors import InvalidCose, RuleViolated, UnsupportedOption, ValidationFailed
 from minikms.keys.certificates import chain_of, sent_chain
 from minikms.keys.jws import KidHeader, SignerOrMac, certified, kid_in_header
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
 from minikms.keys.rule_checks import check_cose
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
+from minikms.rules import Rules
 
 CertificateHeader: TypeAlias = Literal["none", "x5chain", "x5t"]
 
@@ -142,6 +143,10 @@ class SignCose(Envelope[SignerOrMac, bytes]):
     external_aad: bytes = b""
     detached: bool = False
     tagged: bool = True
+
+    def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
+        if not rules.cose:
+            raise RuleViolated("cose", "The key signs no COSE message.")
 
     def compute(self, key: UsableKey[SignerOrMac]) -> bytes:
         algorithm, kind = key.algorithm, _kind_of(key)

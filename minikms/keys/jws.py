@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 import orjson
 
 from minikms.encodings import decode_canonical, jose_b64url
-from minikms.errors import UnsupportedOption, ValidationFailed
+from minikms.errors import RuleViolated, UnsupportedOption, ValidationFailed
 from minikms.keys.certificates import sent_chain, thumbprint_of
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
 from minikms.keys.rule_checks import check_jws
@@ -50,7 +50,7 @@ MEMBERS: Final[Mapping[str, type]] = {
 # Characters of a header: chains of certificates (x5c) take some thousands.
 _MAX_HEADER: Final = 65_536
 
-# Bytes of a payload whose claims are checked in a thread.
+# Bytes of a payload with its disclosures whose claims are checked in a thread.
 _LONG: Final = 65_536
 
 # The number of signatures of a JWS in the general form, and the number that is verified at once.
@@ -72,7 +72,8 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
 
     `header` has members that the service does not set. With `kid` "alias", the header's `kid` is
     the alias if the caller named one. `certificate` names the member that has the certificate of
-    the key, "x5c" or "x5t#S256". The header may be too long to be verified.
+    the key, "x5c" or "x5t#S256". The header may be too long to be verified. `disclosures` are the
+    ones of an SD-JWT, for the rules of the key.
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -83,10 +84,15 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
     kid: KidHeader = "alias"
     certificate: CertificateHeader = "none"
     serialization: Serialization = "compact"
+    disclosures: Sequence[str] = ()
     is_long: bool = field(init=False, default=False)
 
     def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
-        self.is_long = len(self.payload) > _LONG  # its claims take long to read
+        # A verifier that ignores `crit` decodes the unencoded payload, and reads other claims.
+        if self.detached and rules.jws is not None:
+            raise RuleViolated("jws.detached", "The key signs no detached payload.")
+        # Its claims take long to read.
+        self.is_long = len(self.payload) + sum(map(len, self.disclosures)) > _LONG
 
     def compute(self, key: UsableKey[SignerOrMac]) -> Serialized:
         protected, message, signature = self.sign(key)
@@ -109,7 +115,7 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
         if self.certificate != "none":
             header = {**header, self.certificate: _certificate(key, self.certificate)}
         if key.rules is not None:
-            check_jws(key.rules, alg, header, self.payload)
+            check_jws(key.rules, alg, header, self.payload, self.disclosures)
         protected = protected_header(alg, kid, header, detached=self.detached)
         message = signing_input(protected, self.payload, plain=self.detached)
         if isinstance(key.algorithm, Signer):

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from minikms.cbor import CborError, Map, Reader
 from minikms.errors import RuleViolated
+from minikms.keys.disclosures import check_disclosures
 from minikms.keys.strict_json import read_strictly
-from minikms.rules import EXP, JwsRules, Rules, fold
+from minikms.rules import EXP, JwsRules, Rules, fold, is_taken_for
 
 # Labels of COSE headers: RFC 9596, and the claims of a CWT in a header (RFC 9597).
 _TYP, _HEADER_CLAIMS = 16, 15
@@ -20,8 +21,17 @@ _LABELS: Final[Mapping[str, int]] = {"iss": 1, "sub": 2, "aud": 3}
 _EXP_LABEL: Final = 4
 
 
-def check_jws(rules: Rules, alg: str, header: Mapping[str, Any], payload: bytes) -> None:
-    """Raise RuleViolated unless a JWS with this header and payload fits the rules."""
+def check_jws(
+    rules: Rules,
+    alg: str,
+    header: Mapping[str, Any],
+    payload: bytes,
+    disclosures: Sequence[str] = (),
+) -> None:
+    """Raise RuleViolated unless a JWS with this header and payload fits the rules.
+
+    `disclosures` are the ones of an SD-JWT that the caller shows.
+    """
     rules.permit_alg(alg)
     jws = rules.jws
     if jws is None:
@@ -32,6 +42,7 @@ def check_jws(rules: Rules, alg: str, header: Mapping[str, Any], payload: bytes)
     for name, values in jws.claims:
         _check_claim(name, values, claims.get(name))
     _check_lifetime(jws, claims.get(EXP))
+    check_disclosures(jws, claims, disclosures)
 
 
 def check_cose(
@@ -81,9 +92,8 @@ def _check_lifetime(jws: JwsRules, exp: object) -> None:
 def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
     """Check the type, and that no member makes a verifier read another type or payload."""
     for name in header:
-        folded = fold(name)
         # Some verifiers inflate a payload with `zip`, as SMART Health Cards have it.
-        if folded == "zip" or (folded == "typ" and name != "typ"):
+        if name != "typ" and is_taken_for(name, ("typ", "zip")):
             raise RuleViolated("jws", "The header has a member that the key does not sign.")
     _check_typ(jws, header.get("typ"))
 
@@ -97,7 +107,7 @@ def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
     names = {name for name, _ in jws.claims} | {EXP}
     folded = {fold(name) for name in names}
     for name in claims:
-        if name not in names and fold(name) in folded:
+        if name not in names and is_taken_for(name, folded):
             raise RuleViolated("jws", "Some parsers take a claim's name for the name of a rule.")
 
 

@@ -15,6 +15,7 @@ from uses import PEER
 
 EXP = int(time.time()) + 3600
 CLAIMS = b64(json.dumps({"iss": "b", "exp": EXP}).encode())
+DISCLOSING = b64(json.dumps({"iss": "b", "exp": EXP, "_sd": ["x"]}).encode())
 CWT = b64(cbor2.dumps({1: "b", 4: EXP}))
 DATA = b64(b"hello")
 JWS = {"payload": CLAIMS, "header": {"typ": "b"}}
@@ -39,28 +40,34 @@ OF_P256 = {
 }
 MESSAGES = {
     "jws": ("rest", "/jws/sign", JWS),
-    "detached": ("rest", "/jws/sign", {**JWS, "detached": True}),
-    "cose": ("rest", "/cose/sign", {"payload": CWT, "typ": "b"}),
+    "jws object": ("rest", "/jws/sign", {**JWS, "serialization": "general"}),
     "attestation": ("rest", "/key-attestation", {"keys": ["SELF"], "expires_in": 3600}),
 }
+COSE = {"cose": ("rest", "/cose/sign", {"payload": CWT, "typ": "b"})}
+DETACHED = {"detached": ("rest", "/jws/sign", {**JWS, "detached": True})}
+SD_JWT = {"sd-jwt": ("rest", "/jws/sign", {**JWS, "payload": DISCLOSING})}
+ENVELOPES = {**MESSAGES, **COSE, **DETACHED, **SD_JWT}
 X509 = {
     "csr": ("rest", "/csr", CSR),
     "certificate": ("rest", "/certificate", {**CSR, "profile": "self-signed", "days": 1}),
     "vault csr": ("vault", "/v1/transit/keys/k/csr", {}),
 }
-ALL = {**RAW, **OF_P256, **MESSAGES, **X509}
+ALL = {**RAW, **OF_P256, **ENVELOPES, **X509}
 EVERY_RAW = {**RAW, **OF_P256}
 ALLOWED = {"typ": ["b", "key-attestation+jwt"], "max_lifetime": 7200}
+BY_CLAIMS = {**MESSAGES, **COSE, **SD_JWT}
 
 # By rule: the algorithm of the key, its rules, and the calls that the rule refuses. Keys of JWS
-# refuse raw calls besides. A key with a rate is used once before.
+# refuse raw calls and detached payloads besides. A key with a rate is used once before.
 RULES = {
     "raw": ("p256", {"raw": False}, EVERY_RAW),
-    "algs": ("rsa2048", {"algs": ["PS384"]}, {**RAW, **MESSAGES, **X509}),
-    "jws.typ": ("p256", {"jws": {"typ": ["a"]}}, MESSAGES),
-    "jws.claims.iss": ("p256", {"jws": {"claims": {"iss": ["a"]}}}, MESSAGES),
-    "jws.max_lifetime": ("p256", {"jws": {"max_lifetime": 60}}, MESSAGES),
-    "jws": ("p256", {"jws": ALLOWED}, {}),
+    "algs": ("rsa2048", {"algs": ["PS384"]}, {**RAW, **ENVELOPES, **X509}),
+    "jws.typ": ("p256", {"jws": {"typ": ["a"]}, "cose": True}, BY_CLAIMS),
+    "jws.claims.iss": ("p256", {"jws": {"claims": {"iss": ["a"]}}, "cose": True}, BY_CLAIMS),
+    "jws.max_lifetime": ("p256", {"jws": {"max_lifetime": 60}, "cose": True}, BY_CLAIMS),
+    "jws.detached": ("p256", {"jws": ALLOWED, "cose": True}, DETACHED),
+    "jws.disclosures": ("p256", {"jws": {**ALLOWED, "disclosures": "none"}, "cose": True}, SD_JWT),
+    "cose": ("p256", {"jws": ALLOWED}, COSE),
     "per_minute": ("p256", {"per_minute": 1}, ALL),
     "per_day": ("p256", {"per_day": 1}, ALL),
 }
@@ -94,8 +101,9 @@ async def outcomes(urls, rule, times):
                     return found[1]
                 return "" if answer.status == 200 else text
 
-        raw = "raw" if "jws" in rules else ""
-        expected = {name: raw if name in EVERY_RAW else "" for name in calls}
+        expected = dict.fromkeys(calls, "")
+        if "jws" in rules:
+            expected |= dict.fromkeys(EVERY_RAW, "raw") | dict.fromkeys(DETACHED, "jws.detached")
         expected |= dict.fromkeys(refused, rule)
         found = {name: {await call(*calls[name]) for _ in range(times)} for name in calls}
     return {name: {expected[name]} for name in calls}, found

@@ -15,6 +15,7 @@ EVIL = "https://evil.example"
 RULES = {
     "raw": False,
     "jws": {"typ": ["dc+sd-jwt"], "claims": {"iss": [ISSUER]}, "max_lifetime": 3600},
+    "cose": True,
 }
 HEADER = {"typ": "dc+sd-jwt"}
 LATER = 10**10
@@ -104,12 +105,12 @@ async def kid(generate):
     return (await generate("p256", rules=RULES, alias="issuer"))["kid"]
 
 
-@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("form", ["compact", "general"])
 @pytest.mark.parametrize("name", PAYLOADS)
-async def test_no_payload_that_verifiers_may_read_otherwise_is_signed(client, kid, name, detached):
+async def test_no_payload_that_verifiers_may_read_otherwise_is_signed(client, kid, name, form):
     payload = PAYLOADS[name]
     data = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
-    body = {"kid": kid, "payload": b64(data), "header": HEADER, "detached": detached}
+    body = {"kid": kid, "payload": b64(data), "header": HEADER, "serialization": form}
     assert await slug_of(await client.post("/jws/sign", json=body)) == "rule-violated"
 
 
@@ -218,6 +219,7 @@ CHANGES = [
     {"rules": None},
     {"rules": []},
     {"rules": "none"},
+    {"rules": {**RULES, "jws": {**RULES["jws"], "disclosures": "all"}}},
     {"rules": {"raw": False, "JWS": None}},
     {"crit": []},
     {"unknown": {}},

@@ -92,7 +92,8 @@ async def test_a_key_without_rules_shows_none(generate):
 @pytest.mark.parametrize("name", PRESETS)
 async def test_a_preset_is_shown_expanded(generate, name):
     rules = (await generate("p256", rules=name))["rules"]
-    assert rules == {"raw": False, "jws": {"typ": sorted(PRESETS[name]["jws"]["typ"])}}
+    cose = {"cose": True} if name == "status-list" else {}
+    assert rules == {"raw": False, "jws": {"typ": sorted(PRESETS[name]["jws"]["typ"])}, **cose}
 
 
 @pytest.mark.parametrize(
@@ -339,13 +340,12 @@ async def test_the_algorithm_by_default_must_be_allowed(generate, post, violates
 
 
 @pytest.mark.parametrize("alg", ["p256", "ed25519", "rsa2048", "mldsa44", "hs256"])
-@pytest.mark.parametrize("detached", [False, True])
-async def test_allowed_claims_are_signed(generate, post, alg, detached):
+@pytest.mark.parametrize("serialization", ["compact", "flattened", "general"])
+async def test_allowed_claims_are_signed(generate, post, alg, serialization):
     kid = (await generate(alg, rules={"jws": JWS}))["kid"]
-    body = {"kid": kid, "payload": payload(), "header": HEADER, "detached": detached}
+    body = {"kid": kid, "payload": payload(), "header": HEADER, "serialization": serialization}
     jws = (await post("/jws/sign", body))["jws"]
-    verify = {"kid": kid, "jws": jws, **({"payload": body["payload"]} if detached else {})}
-    verified = await post("/jws/verify", verify)
+    verified = await post("/jws/verify", {"kid": kid, "jws": jws})
     assert verified["valid"]
     assert json.loads(raw(verified["payload"]))["iss"] == ISSUER
 
@@ -378,10 +378,24 @@ async def test_other_spellings_of_allowed_claims_are_signed(ruled, post):
     ],
 )
 async def test_other_claims_are_refused(ruled, violates, others, rule):
-    kid = await ruled()
-    for detached in (False, True):
-        body = {"kid": kid, "payload": payload(**others), "header": HEADER, "detached": detached}
-        await violates("/jws/sign", body, rule)
+    body = {"kid": await ruled(), "payload": payload(**others), "header": HEADER}
+    for serialization in ("compact", "flattened", "general"):
+        await violates("/jws/sign", {**body, "serialization": serialization}, rule)
+
+
+async def test_a_key_of_jws_signs_no_detached_payload(generate, violates, post, client):
+    """Verifiers that ignore `crit` decode the payload, and read claims that were not checked."""
+    kid = (await generate("p256"))["kid"]
+    body = {"kid": kid, "payload": payload(), "header": HEADER, "detached": True}
+    await post("/jws/sign", body)
+    for rules in ({"raw": False}, {"jws": {}}, {"jws": JWS}):
+        answer = await client.patch(f"/key/{kid}", json={"rules": rules})
+        assert answer.status == 200
+        if "jws" not in rules:
+            await post("/jws/sign", body)
+            continue
+        for serialization in ("compact", "flattened", "general"):
+            await violates("/jws/sign", {**body, "serialization": serialization}, "jws.detached")
 
 
 async def test_exp_is_bound_whatever_iat_says(ruled, violates, post):
@@ -419,7 +433,10 @@ async def test_a_certificate_header_changes_nothing(ruled, client, post, violate
 # COSE
 
 CWT = {1: ISSUER, 4: 2000}
-COSE_RULES = {"jws": {"typ": ["application/cwt"], "claims": {"iss": [ISSUER]}, "max_lifetime": 60}}
+COSE_RULES = {
+    "jws": {"typ": ["application/cwt"], "claims": {"iss": [ISSUER]}, "max_lifetime": 60},
+    "cose": True,
+}
 
 
 def cwt(**others):
@@ -428,6 +445,22 @@ def cwt(**others):
     for name, value in others.items():
         document[numbers.get(name, name)] = value
     return b64(cbor2.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "rules", ["sd-jwt-vc", {"jws": {}}, {"jws": JWS}, {"cose": False}], ids=str
+)
+@pytest.mark.parametrize("alg", ["p256", "hs256"])
+async def test_cose_is_signed_only_if_the_rules_say_so(
+    generate, client, post, violates, alg, rules
+):
+    """Verifiers of CWTs and mdocs do not read the type."""
+    kid = (await generate(alg))["kid"]
+    body = {"kid": kid, "payload": cwt(), "typ": "dc+sd-jwt"}
+    await post("/cose/sign", body)
+    assert (await client.patch(f"/key/{kid}", json={"rules": rules})).status == 200
+    for more in ({}, {"tagged": False, "detached": True}, {"typ": 16}, {"payload": ""}):
+        await violates("/cose/sign", {**body, **more}, "cose")
 
 
 @pytest.mark.parametrize("alg", ["p256", "ed25519", "hs256"])
@@ -478,7 +511,7 @@ async def test_other_cose_messages_are_refused(ruled, refuses, others, rule):
 
 
 async def test_a_claim_without_a_label_is_not_signed_as_cose(ruled, violates):
-    kid = await ruled({"jws": {"claims": {"scope": ["a"]}}})
+    kid = await ruled({"jws": {"claims": {"scope": ["a"]}}, "cose": True})
     for document in ({"scope": "a"}, {9: "a"}):
         body = {"kid": kid, "payload": b64(cbor2.dumps(document))}
         await violates("/cose/sign", body, "jws.claims.scope")

@@ -233,7 +233,7 @@ def open_hpke(body: Body) -> OpenHpke:
 def sign_jws(body: Body) -> SignJws:
     """Sign a payload as JWS."""
     names = ("payload", "header", "alg", "detached", "kid_header")
-    options = (body[name] for name in ("certificate_header", "serialization"))
+    options = (body[name] for name in ("certificate_header", "serialization", "disclosures"))
     return SignJws(*(body[name] for name in names), *options)
 
 

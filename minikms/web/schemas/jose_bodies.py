@@ -24,6 +24,7 @@ from minikms.web.schemas.fields import (
 )
 
 MAX_ATTESTED: Final = 100
+MAX_DISCLOSURES: Final = 1024
 MAX_LIFE: Final = 366 * 24 * 3600  # seconds
 
 
@@ -74,6 +75,13 @@ class SignJwsRequest(ByKey):
         component="JwsSerialization",
         load_default="compact",
         validate=validate.OneOf(get_args(jws.Serialization)),
+    )
+    disclosures = BoundedList(
+        Text(),
+        0,
+        MAX_DISCLOSURES,
+        description="Disclosures of an SD-JWT (RFC 9901), for a key whose rules want them shown.",
+        load_default=(),
     )
 
     @validates_schema

@@ -1,7 +1,7 @@
 """Bodies of the calls that make, import, describe and change keys."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
@@ -15,6 +15,7 @@ from minikms.rules import (
     MAX_RULE_TEXT,
     MAX_RULE_VALUES,
     MAX_RULED_CLAIMS,
+    Disclosures,
 )
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
@@ -168,7 +169,7 @@ class UpdateKey(Request):
 
 
 class JwsRules(Request):
-    """The payloads and headers that a key signs as JWS and COSE."""
+    """The payloads and headers that a key signs as JWS, and as COSE with `cose`."""
 
     typ = _texts("Allowed types of the header; by default any.")
     claims = _Claims(
@@ -181,6 +182,12 @@ class JwsRules(Request):
         validate=validate.Range(1, MAX_LIFETIME),
         metadata={"description": "Seconds from now until the latest allowed exp."},
     )
+    disclosures = Text(
+        "Disclosures of an SD-JWT: any (the default); shown, by the call, without a claim that "
+        "must be plain; or none.",
+        component="RuleOfDisclosures",
+        validate=validate.OneOf(get_args(Disclosures)),
+    )
 
 
 class KeyRules(Request):
@@ -192,6 +199,9 @@ class KeyRules(Request):
     )
     algs = _texts("JOSE names of the allowed signatures; by default any.")
     jws = fields.Nested(JwsRules)
+    cose = Flag(
+        "Whether the key signs COSE messages; with jws false by default, and else true.",
+    )
     per_minute = fields.Integer(
         validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a minute."}
     )
