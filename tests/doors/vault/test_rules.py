@@ -6,6 +6,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from minikms.doors.vault import transfer
+
 INPUT = base64.b64encode(b"hello").decode()
 RAW = {"raw": False}
 
@@ -118,25 +120,63 @@ async def test_a_request_for_a_certificate_is_an_envelope(vault, ruled):
     assert (await vault.data("POST", "transit/keys/k/csr", {}))["csr"]
 
 
-async def test_an_imported_version_has_the_rules_of_the_version_before(vault):
-    def public_key():
-        key = ec.generate_private_key(ec.SECP256R1()).public_key()
-        return key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
+def public_key():
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo).decode()
 
-    async def latest():
-        async with vault.rest.get("/key", params={"alias": "k"}) as answer:
-            return await answer.json()
 
+@pytest.fixture
+async def imported(vault):
+    """Import a key as `k`; gives its kid."""
     body = {"type": "ecdsa-p256", "public_key": public_key()}
     assert (await vault.call("POST", "transit/keys/k/import", body))[0] == 204
-    first = await latest()
-    async with vault.rest.patch(f"/key/{first['kid']}", json={"rules": RAW}) as answer:
-        assert answer.status == 200
+    return (await latest(vault))["kid"]
+
+
+async def latest(vault):
+    """The key object of the last version of `k`."""
+    async with vault.rest.get("/key", params={"alias": "k"}) as answer:
+        return await answer.json()
+
+
+async def give(vault, kid, rules):
+    async with vault.rest.patch(f"/key/{kid}", json={"rules": rules}) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def import_version(vault):
     body = {"public_key": public_key()}
-    assert (await vault.call("POST", "transit/keys/k/import_version", body))[0] == 204
-    second = await latest()
-    assert second["kid"] != first["kid"]
+    return (await vault.call("POST", "transit/keys/k/import_version", body))[0]
+
+
+async def test_an_imported_version_has_the_rules_of_the_version_before(vault, imported):
+    await give(vault, imported, RAW)
+    assert await import_version(vault) == 204
+    second = await latest(vault)
+    assert second["kid"] != imported
     assert second["rules"] == RAW
+
+
+@pytest.mark.parametrize("before", [None, {"raw": False, "per_day": 9}])
+async def test_rules_that_are_set_while_a_version_is_imported_are_not_lost(
+    vault, imported, monkeypatch, before
+):
+    if before is not None:
+        await give(vault, imported, before)
+    tighter = {"raw": False, "per_day": 5}
+    read = transfer._source
+
+    async def read_late(*args):
+        found = await read(*args)
+        await give(vault, imported, tighter)
+        return found
+
+    with monkeypatch.context() as turn:
+        turn.setattr(transfer, "_source", read_late)
+        assert await import_version(vault) == 400
+    assert (await latest(vault))["kid"] == imported
+    assert await import_version(vault) == 204
+    assert (await latest(vault))["rules"] == tighter
 
 
 async def test_a_batch_counts_as_its_items(vault, ruled):
