@@ -12,7 +12,7 @@ import trustme
 from click.testing import CliRunner
 from commands import COMMANDS, environment
 
-from minikms_client import Client
+from minikms_client import Client, RuleViolated
 from minikms_client.cli.main import mkms
 from minikms_client.cli.session import Session
 from minikms_client.pytest_plugin import serve
@@ -117,6 +117,28 @@ def test_a_jws_is_signed_and_verified(command, minikms):
     assert command(f"mkms jws verify issuer {token}x", code=1) == "not valid"
     kids = {key["kid"] for key in json.loads(command("mkms jwks"))["keys"]}
     assert "issuer" in kids
+
+
+def test_a_jws_is_signed_and_verified_in_json(command, minikms):
+    minikms.generate_key("p256", alias="issuer")
+    for form in ("flattened", "general"):
+        made = command(f"mkms jws sign issuer hello --serialization {form}")
+        assert minikms.verify_jws(json.loads(made), alias="issuer").payload == b"hello"
+        assert command(f"mkms jws verify issuer '{made}'") == "valid"
+        changed = made.replace('"payload": "', '"payload": "A')
+        assert command(f"mkms jws verify issuer '{changed}'", code=1) == "not valid"
+
+
+def test_disclosures_are_shown_to_the_rules(command, minikms):
+    rules = {"jws": {"disclosures": "shown"}}
+    minikms.generate_key("p256", alias="issuer", rules=rules)
+    # RFC 9901 section 5.1
+    shown = "WyIyR0xDNDJzS1F2ZUNmR2ZyeU5STjl3IiwgImdpdmVuX25hbWUiLCAiSm9obiJd"
+    payload = '{"_sd":["jsu9yVulwQQlhFlM_3JlzMaSFzglhQG0DpfayQwLUK4"]}'
+    made = command(f"mkms jws sign issuer '{payload}' --disclosure {shown}")
+    assert minikms.verify_jws(made, alias="issuer").valid
+    with pytest.raises(RuleViolated):
+        minikms.sign_jws(payload.encode(), alias="issuer", disclosures=[])
 
 
 def test_a_cose_message_is_signed_and_verified(command, minikms, tmp_path):

@@ -1,7 +1,7 @@
 """JOSE: signatures as JWS, messages as JWE, and the JWK Set of a profile; certificates."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 from minikms_client._sync.transport import Transport
 from minikms_client.models import DecryptedJwe, JwkSet, JwsVerification
@@ -11,6 +11,38 @@ from minikms_client.wire import Call, Jwk, encode, encode_optional, named, prese
 
 class Jose(Transport):
     """The operations of JOSE (RFC 7515 to 7518), and of X.509 (RFC 5280)."""
+
+    @overload
+    def sign_jws(
+        self,
+        payload: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        alg: str | None = None,
+        header: Mapping[str, Any] | None = None,
+        detached: bool | None = None,
+        kid_header: str | None = None,
+        certificate_header: str | None = None,
+        serialization: Literal["compact"] | None = None,
+        disclosures: Iterable[str] | None = None,
+    ) -> str: ...
+
+    @overload
+    def sign_jws(
+        self,
+        payload: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        alg: str | None = None,
+        header: Mapping[str, Any] | None = None,
+        detached: bool | None = None,
+        kid_header: str | None = None,
+        certificate_header: str | None = None,
+        serialization: Literal["flattened", "general"],
+        disclosures: Iterable[str] | None = None,
+    ) -> dict[str, Any]: ...
 
     def sign_jws(
         self,
@@ -23,12 +55,15 @@ class Jose(Transport):
         detached: bool | None = None,
         kid_header: str | None = None,
         certificate_header: str | None = None,
-    ) -> str:
-        """Make a compact JWS of `payload`; `detached` leaves the payload out (RFC 7797).
+        serialization: str | None = None,
+        disclosures: Iterable[str] | None = None,
+    ) -> str | dict[str, Any]:
+        """Make a JWS of `payload`; `detached` leaves the payload out (RFC 7797).
 
         The header names the key as the call does; with `kid_header` "kid", always by its kid; with
         "none", not at all. With `certificate_header` "x5c" it has the key's chain, with "x5t#S256"
-        its thumbprint.
+        its thumbprint. It is a compact text, or with `serialization` "flattened" or "general" an
+        object. `disclosures` of an SD-JWT are for a key whose rules want them shown.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -37,20 +72,24 @@ class Jose(Transport):
             detached=detached,
             kid_header=kid_header,
             certificate_header=certificate_header,
+            serialization=serialization,
+            disclosures=None if disclosures is None else list(disclosures),
         )
-        return self._read(Call("POST", "/jws/sign", body), lambda data: text(data["jws"]))
+        read = text if serialization in (None, "compact") else members
+        return self._read(Call("POST", "/jws/sign", body), lambda data: read(data["jws"]))
 
     def verify_jws(
         self,
-        jws: str,
+        jws: str | Mapping[str, Any],
         *,
         kid: str | None = None,
         alias: str | None = None,
         jwk: Jwk | None = None,
         payload: bytes | None = None,
     ) -> JwsVerification:
-        """Verify a JWS and return its content; a detached one needs its `payload`."""
-        body = named(kid, alias, jwk) | present(jws=jws, payload=encode_optional(payload))
+        """Verify a JWS in any form and return its content; a detached one needs its `payload`."""
+        message = jws if isinstance(jws, str) else dict(jws)
+        body = named(kid, alias, jwk) | present(jws=message, payload=encode_optional(payload))
         return self._read(Call("POST", "/jws/verify", body), JwsVerification.from_json)
 
     def attest_keys(

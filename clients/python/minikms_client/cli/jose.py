@@ -1,5 +1,6 @@
 """JOSE: `mkms jws`, and `mkms jwks`."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ def jws() -> None:
 @jws.command(
     "sign",
     examples='mkms jws sign signer \'{"sub": "alice"}\' --header \'{"typ": "JWT"}\'\n'
-    "mkms jws sign signer --file message.bin --detached",
+    "mkms jws sign signer --file message.bin --detached\n"
+    "mkms jws sign signer hello --serialization flattened",
 )
 @click.argument("name", shell_complete=completion.keys)
 @takes_data
@@ -40,6 +42,17 @@ def jws() -> None:
     type=click.Choice(["none", "x5c", "x5t#S256"]),
     help="Certificate of the key in the header: its chain, or its thumbprint.",
 )
+@click.option(
+    "--serialization",
+    type=click.Choice(["compact", "flattened", "general"]),
+    help="Form of the JWS: compact by default.",
+)
+@click.option(
+    "--disclosure",
+    "disclosures",
+    multiple=True,
+    help="A disclosure of an SD-JWT, for a key whose rules want them shown; repeatable.",
+)
 @pass_session
 def sign_jws(
     session: Session,
@@ -48,13 +61,15 @@ def sign_jws(
     data: str | None,
     file: Path | None,
     header: str | None,
+    disclosures: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Print a compact JWS of DATA by the key NAME, a kid or an alias."""
+    """Print a JWS of DATA by the key NAME, a kid or an alias."""
     members = None if header is None else from_json(header.encode(), "The header")
-    call = partial(session.client.sign_jws, message(data, file), header=members, **options)
+    options |= {"header": members, "disclosures": disclosures or None}
+    call = partial(session.client.sign_jws, message(data, file), **options)
     signed = session.by_name(name, call)
-    session.show({"jws": signed}, signed)
+    session.show({"jws": signed}, signed if isinstance(signed, str) else json.dumps(signed))
 
 
 @jws.command(
@@ -69,7 +84,8 @@ def sign_jws(
 def verify_jws(session: Session, name: str, token: str, payload: str | None) -> None:
     """Verify a JWS by the key NAME: exit code 0 or 1; --json shows its payload."""
     detached = None if payload is None else payload.encode()
-    found = session.by_name(name, partial(session.client.verify_jws, token, payload=detached))
+    jws = from_json(token.encode(), "The JWS") if token.startswith("{") else token
+    found = session.by_name(name, partial(session.client.verify_jws, jws, payload=detached))
     say_valid(session, found, found.valid)
 
 
