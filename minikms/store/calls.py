@@ -191,6 +191,8 @@ class StoreCalls:
                     self.pool.errors[cause_of(last_error(exc))] += 1
                     # It may have been committed, so it must not be tried again.
                     raise StoreUnavailable(unknown=True) from exc
+            if transaction.stored is not None:
+                self._counters.note_write(profile, transaction.stored, transaction.left)
             self.pool.writes_fail, self.pool.is_writable = False, True
             self.pool.commits += 1
             if doubled:

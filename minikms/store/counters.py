@@ -18,6 +18,7 @@ from typing import Final
 from minikms.background import in_background
 from minikms.startup_errors import StoreError
 from minikms.store.files import open_beside
+from minikms.store.sequence import Sequence
 from minikms.system_calls import allocate
 
 SLOTS: Final = 4096
@@ -100,6 +101,12 @@ class ChangeCounters:
             yield
         finally:
             self.count(slots)
+
+    def note_write(self, profile: str | None, found: Sequence, left: Sequence) -> None:
+        """Count the changes by others that a write to a profile has found in its sequence.
+
+        `left` is the sequence with the change of the write itself, which was counted.
+        """
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
         """Increment the counters of these slots, or all of them."""

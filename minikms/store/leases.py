@@ -39,15 +39,17 @@ _AT_ONCE: Final = 4
 class _Checked(Lease):
     """The lease of a profile, the time of the last check, and the moment that it has shown.
 
-    The uses are counted from `counted` on. `failing` tells that the last check failed.
+    The uses are counted from `counted` on. `failing` tells that the last check failed. `left` is
+    the sequence that a write has left since the check under way began, if there was one.
     """
 
-    __slots__ = ("checked", "counted", "failing", "seen")
+    __slots__ = ("checked", "counted", "failing", "left", "seen")
 
     def __init__(self) -> None:
         super().__init__()
         self.checked = self.counted = -math.inf
         self.seen: Position | None = None
+        self.left: Sequence | None = None
         self.failing = False
 
     def is_due(self, now: float, ttl: float) -> bool:
@@ -79,6 +81,17 @@ class Leases:
         lease.uses += 1
         return lease
 
+    def note_write(self, profile: str | None, found: Sequence, left: Sequence) -> None:
+        """Count the changes by others that a write has found, so that no call after it misses them.
+
+        A change by others whose notice is lost may concern the same names: an alias that was moved
+        before, or a key that was deleted and imported again. `left` is what the write has left.
+        """
+        lease = self._own if profile is None else self._tenants.get(profile)
+        if lease is not None:
+            self._count(profile, lease.seen, found)
+            lease.seen, lease.left = left.position, left
+
     async def keep(self, read: Read, ttl: float) -> None:
         """Renew the leases in use before they end, `ttl` seconds after their last check."""
         pause = min(_PAUSE * ttl, _LONGEST_PAUSE)
@@ -107,7 +120,7 @@ class Leases:
     async def _check(self, profile: str | None, lease: _Checked, read: Read) -> bool:
         """Count the changes since the last check, and renew a lease; False if it cannot be done."""
         began = lease.counted = time.monotonic()
-        lease.uses = 0
+        lease.uses, lease.left = 0, None
         try:
             current = await read(profile)
         except ProfileNotFound:
@@ -123,6 +136,8 @@ class Leases:
             lease.failing = True
             return False
         ended, lease.failing = time.monotonic(), False
+        if lease.left is not None and lease.left.changes_since(current.position) is not None:
+            current = lease.left  # a write has found what came after this answer
         before, lease.seen = lease.seen, current.position
         if before is not None:
             self._count(profile, before, current)
@@ -130,9 +145,9 @@ class Leases:
         lease.renew(min(began, self._own.checked), ended)
         return True
 
-    def _count(self, profile: str | None, before: Position, current: Sequence) -> None:
+    def _count(self, profile: str | None, before: Position | None, current: Sequence) -> None:
         """Count the entries that were changed since a moment, or all that may have been."""
-        changed = current.changes_since(before)
+        changed = None if before is None else current.changes_since(before)
         if profile is None:
             self._counters.count(range(SLOTS) if changed is None else changed)
             return

@@ -19,6 +19,7 @@ from minikms.store.layout import SYSTEM
 from minikms.store.leases import Leases
 from minikms.store.location import StoreLocation
 from minikms.store.postgres import NOTICES, connect, installed
+from minikms.store.sequence import Sequence
 
 if TYPE_CHECKING:
     import asyncpg
@@ -60,6 +61,9 @@ class PostgresChangeCounters(ChangeCounters):
             if category == PROFILE:
                 return self.leases.of(name)
         return self.leases.of(None)
+
+    def note_write(self, profile: str | None, found: Sequence, left: Sequence) -> None:
+        self.leases.note_write(profile, found, left)
 
     @asynccontextmanager
     async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:

@@ -113,8 +113,8 @@ class Transaction(Session):
     An inserted entry has no slot: no cache remembers that an entry does not exist. `profile` is the
     tenant's, whose contents change with every write; None for the store's own profile. `written`
     counts the writes, and `size` their bytes. `events` are recorded before the commit. `stored` is
-    the profile's sequence as the store has it, None if it was not read; `place` is the last place
-    in the order of creation that was assigned. `settings` are the profile's; `keys` is the number
+    the profile's sequence as the store has it, None if it was not read, and `left` as this leaves
+    it; `place` is the last place in the order of creation that was assigned. `settings` are the profile's; `keys` is the number
     of its keys, None as long as they are not counted. With `logs_changes`, the slots are stored
     with the commit, for other processes. `condemned` says that objects of providers are to be
     destroyed (store/object_entries.py).
@@ -133,6 +133,7 @@ class Transaction(Session):
         self._contents = None if profile is None else slot_of(CONTENTS, profile)
         self._logs_changes = logs_changes
         self.stored: Sequence | None = None
+        self.left = Sequence()
         self.place = 0
         self.settings = NO_SETTINGS
         self.keys: int | None = None
@@ -219,7 +220,7 @@ class Transaction(Session):
         if before is None:
             if not (self._logs_changes and self.changed):
                 return False
-            before = await self.sequence()
+            before = self.stored = await self.sequence()
             self.place, self.keys = before.place, before.keys
         after = before._replace(place=self.place, keys=self.keys)
         # New keys need no change in the log: the place shows them.
@@ -230,6 +231,7 @@ class Transaction(Session):
         if after not in (before, Sequence()):
             write = self._session.insert if before == Sequence() else self._replace
             await write(SEQUENCE, _LAST, after.to_bytes())
+        self.left = after
         return after.place.bit_length() > before.place.bit_length()
 
     async def _replace(

@@ -5,7 +5,8 @@ import asyncio
 from waiting import until
 
 from minikms.background import in_background
-from minikms.store.counters import ChangeCounters
+from minikms.store.counters import ChangeCounters, slot_of
+from minikms.store.directory import PROFILE
 from minikms.store.leases import Leases
 from minikms.store.sequence import Sequence
 
@@ -60,3 +61,26 @@ async def test_a_store_that_fails_is_not_logged_for_each_profile(caplog):
             await asyncio.sleep(0.01)
     assert rounds.count(None) > 1
     assert len(caplog.messages) <= 5  # the store, and the profiles that were checked side by side
+
+
+async def test_a_write_during_a_check_does_not_end_all_values_of_its_profile():
+    counters, sequences = ChangeCounters(), [Sequence(1).with_change({1})]
+    leases, checks = Leases(counters), []
+
+    async def read(profile):
+        found = sequences[-1]
+        if profile == "a":
+            checks.append(found)
+            sequences.append(found.with_change({2}))
+            leases.note_write("a", found, sequences[-1])  # after the answer, and before it arrives
+        return found
+
+    def used():
+        leases.of("a").ask()
+        return len(checks) > 3
+
+    async with in_background(leases.keep(read, 0.05)):
+        await until("the first check", lambda: leases.of("a").ask())
+        counter = counters.values[slot_of(PROFILE, "a")]
+        await until("checks", used)
+    assert counters.values[slot_of(PROFILE, "a")] == counter

@@ -388,3 +388,49 @@ async def test_settings_of_a_profile_are_seen_without_notices(without_notices, p
             return await making.post("/key/generate", json={"alg": "ed25519"})
 
         await until_refused(use, end)
+
+
+def name(client, kid, alias="a"):
+    return client.post(f"/key/{kid}/associate", json={"alias": alias})
+
+
+async def test_a_moved_alias_is_current_in_the_service_that_moved_it(
+    without_notices, pair, monkeypatch
+):
+    one, other = pair
+    monkeypatch.setattr(leases.Leases, "_check", never)
+    kids = await generate(one, 5)
+    await ok(await name(one, kids[0]))
+    for hidden, seen in (kids[1:3], kids[3:5]):
+        await ok(await other.post("/sign", json={"alias": "a", "data": ""}))
+        await ok(await name(one, hidden))
+        await ok(await name(other, seen))
+        signed = await ok(await other.post("/sign", json={"alias": "a", "data": ""}))
+        assert signed["kid"] == seen
+
+
+async def test_a_key_that_is_imported_again_has_its_new_rules_in_the_service_that_imported_it(
+    without_notices, pair, monkeypatch
+):
+    one, other = pair
+    monkeypatch.setattr(leases.Leases, "_check", never)
+    body = {"alg": "ed25519", "seed": "A" * 43}
+    kid = (await ok(await one.post("/key/import", json=body)))["kid"]
+    await ok(await sign(other, kid))
+    await ok(await one.delete(f"/key/{kid}"))
+    await ok(await other.post("/key/import", json={**body, "rules": {"raw": False}}))
+    assert (await sign(other, kid)).status == 403
+
+
+async def test_a_write_does_not_empty_the_cache_of_its_service(without_notices, pair, monkeypatch):
+    one, _ = pair
+    monkeypatch.setattr(leases.Leases, "_check", never)
+    kid, changed = await generate(one, 2)
+    await ok(await sign(one, kid))
+    await set_state(one, changed, "verify-only")  # the first write since the profile has a lease
+    await ok(await sign(one, kid))
+    misses = cache(one).misses
+    for state in ("enabled", "verify-only"):
+        await set_state(one, changed, state)
+        await ok(await sign(one, kid))
+    assert cache(one).misses == misses
