@@ -12,11 +12,11 @@ import mmap
 import os
 import secrets
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from minikms.clocks import now_ns
 from minikms.system_calls import allocate, memory_file
 
 SECOND: Final = 10**9
@@ -91,7 +91,7 @@ class RateTable:
 
         Returns 0, or the nanoseconds until it has room.
         """
-        now = _now()
+        now = now_ns()
         with self._slot(name, now) as slot:
             window = Window(*slot.numbers).at(now, length)
             if window.room(now, length, most) < number:
@@ -106,7 +106,7 @@ class RateTable:
         The number of calls that it lacks, 0 if they were taken, and the nanoseconds until so many
         can be leased, 0 if that is not known.
         """
-        now = _now()
+        now = now_ns()
         with self._slot(name, now) as slot:
             left, closed, least = slot.numbers
             if number <= left:
@@ -117,7 +117,7 @@ class RateTable:
 
     def lease(self, name: tuple[str, ...], number: int, duration: int) -> None:
         """Add calls to a lease, which ends after `duration`."""
-        now = _now()
+        now = now_ns()
         with self._slot(name, now) as slot:
             left, closed, least = slot.numbers
             slot.numbers = (left + number, closed, least)
@@ -125,7 +125,7 @@ class RateTable:
 
     def close_lease(self, name: tuple[str, ...], least: int, wait: int) -> None:
         """Note that so many calls, or more, cannot be leased for `wait`."""
-        now = _now()
+        now = now_ns()
         with self._slot(name, now) as slot:
             slot.numbers = (slot.numbers[0], now + wait, least)
             slot.until = max(slot.until, now + wait)
@@ -185,8 +185,3 @@ def new_table() -> Iterator[int]:
         allocate(file.fileno(), TABLE_BYTES)
         os.pwrite(file.fileno(), secrets.token_bytes(_KEY_BYTES), 0)
         yield file.fileno()
-
-
-def _now() -> int:
-    """Nanoseconds by a clock that is never set, and that all processes of a machine have."""
-    return time.monotonic_ns()

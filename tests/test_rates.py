@@ -15,7 +15,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000 * DAY
-        monkeypatch.setattr(rates, "_now", lambda: self.now)
+        monkeypatch.setattr(rates, "now_ns", lambda: self.now)
 
 
 @pytest.fixture

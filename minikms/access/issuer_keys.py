@@ -5,7 +5,6 @@ import contextlib
 import functools
 import logging
 import ssl
-import time
 import warnings
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key, import_key
 from yarl import URL
 
+from minikms import clocks
 from minikms.addresses import service_url
 from minikms.small_files import read_small_file
 from minikms.startup_errors import JwtError
@@ -64,7 +64,7 @@ class IssuerKeys:
     changes nothing; `failed_reads` counts them.
     """
 
-    def __init__(self, source: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, source: str, *, clock: Callable[[], float] = clocks.now) -> None:
         """Read a file, or check a URL; raises JwtError."""
         self._source = source
         self._clock = clock

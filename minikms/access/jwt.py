@@ -1,7 +1,6 @@
 """Bearer tokens that are JWTs of an identity provider, verified (RFC 7519, RFC 8725)."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from joserfc.jwa import JWSAlgModel
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
+from minikms import clocks
 from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys
 from minikms.errors import Unauthenticated
 from minikms.startup_errors import JwtError
@@ -78,7 +78,7 @@ class JwtVerifier:
     """Verifies the tokens of one issuer for one audience."""
 
     def __init__(
-        self, issuer: str, audience: str, jwks: str, *, clock: Callable[[], float] = time.monotonic
+        self, issuer: str, audience: str, jwks: str, *, clock: Callable[[], float] = clocks.now
     ) -> None:
         """`jwks` is the path of the issuer's JWK Set, or its URL; raises JwtError."""
         if not (issuer and audience and jwks):

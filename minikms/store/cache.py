@@ -2,10 +2,10 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from minikms import clocks
 from minikms.store.counters import ChangeCounters, Lease, slot_of
 
 ValueT = TypeVar("ValueT")
@@ -164,7 +164,7 @@ class Cache(Generic[ValueT]):
 
     def start_fill(self) -> "PendingEntry[ValueT]":
         """Take a snapshot of the counters; call it before a value is read."""
-        return PendingEntry(self, self._snapshot(), time.monotonic())
+        return PendingEntry(self, self._snapshot(), clocks.now())
 
     def __contains__(self, name: Hashable) -> bool:
         """Tell whether a value has this name, even if it is no longer valid; it is no use of it."""
@@ -203,7 +203,7 @@ class Cache(Generic[ValueT]):
             if current[slot] != counter:
                 return False
         lease = entry.lease
-        return lease is None or time.monotonic() < lease.confirmed(entry.read) + self._ttl
+        return lease is None or clocks.now() < lease.confirmed(entry.read) + self._ttl
 
     def _put(self, entry: _Entry) -> None:
         if not self._size:
@@ -272,7 +272,7 @@ class PendingEntry(NamedTuple, Generic[ValueT]):
         current = self.cache._current
         slots = [slot_of(*source) for source in sources]
         unchanged = all(self.counters[slot] == current[slot] for slot in slots)
-        return unchanged and time.monotonic() < self.read + self.cache._ttl
+        return unchanged and clocks.now() < self.read + self.cache._ttl
 
     def fill(self, names: Sequence[Hashable], value: ValueT, *sources: tuple[str, str]) -> None:
         """Cache a value that was read since, from entries with these categories and names."""

@@ -18,6 +18,7 @@ import orjson
 from aries_askar import AskarError, AskarErrorCode, Store
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from minikms import clocks
 from minikms.errors import (
     AuditUnavailable,
     KeyUnreadable,
@@ -220,7 +221,7 @@ class ProfileDirectory:
         if self._counters.values[known.slot] != known.counter:
             return None
         lease = self._lease
-        if lease is not None and time.monotonic() > lease.confirmed(known.read) + _TTL:
+        if lease is not None and clocks.now() > lease.confirmed(known.read) + _TTL:
             return None
         return known.askar_profile
 
@@ -258,7 +259,7 @@ class ProfileDirectory:
         its entry `self` binds a row of Askar's table of profiles to the name of a profile.
         """
         store, slot = self._calls.pool.store, slot_of(PROFILE, name)
-        read, counter = time.monotonic(), self._counters.values[slot]
+        read, counter = clocks.now(), self._counters.values[slot]
         askar_profile, settings = await self._named(name)
         while await self._owner(askar_profile) != name:
             before = askar_profile

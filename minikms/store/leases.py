@@ -8,10 +8,10 @@ counted, and all other values of the profile were current when the check began.
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
+from minikms import clocks
 from minikms.errors import ProfileNotFound
 from minikms.store.counters import CONTENTS, IN_USE, SLOTS, ChangeCounters, Lease, slot_of
 from minikms.store.directory import PROFILE
@@ -99,7 +99,7 @@ class Leases:
         await self._check(None, self._own, read)
         while True:
             await asyncio.sleep(pause)
-            now, due, succeeded = time.monotonic(), [], True
+            now, due, succeeded = clocks.now(), [], True
             for profile, lease in list(self._tenants.items()):
                 if lease.is_due(now, ttl):
                     due.append((profile, lease))
@@ -110,7 +110,7 @@ class Leases:
             for start in range(0, len(due), _AT_ONCE):
                 # A value also depends on the store's own profile, which has the directory. If a
                 # check fails, it tells whether others will.
-                recent = succeeded and time.monotonic() - self._own.checked < pause
+                recent = succeeded and clocks.now() - self._own.checked < pause
                 if not (recent or await self._check(None, self._own, read)):
                     break
                 some = due[start : start + _AT_ONCE]
@@ -119,7 +119,7 @@ class Leases:
 
     async def _check(self, profile: str | None, lease: _Checked, read: Read) -> bool:
         """Count the changes since the last check, and renew a lease; False if it cannot be done."""
-        began = lease.counted = time.monotonic()
+        began = lease.counted = clocks.now()
         lease.uses, lease.left = 0, None
         try:
             current = await read(profile)
@@ -135,7 +135,7 @@ class Leases:
                 )
             lease.failing = True
             return False
-        ended, lease.failing = time.monotonic(), False
+        ended, lease.failing = clocks.now(), False
         if lease.left is not None and lease.left.changes_since(current.position) is not None:
             current = lease.left  # a write has found what came after this answer
         before, lease.seen = lease.seen, current.position

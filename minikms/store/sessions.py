@@ -114,10 +114,10 @@ class Transaction(Session):
     tenant's, whose contents change with every write; None for the store's own profile. `written`
     counts the writes, and `size` their bytes. `events` are recorded before the commit. `stored` is
     the profile's sequence as the store has it, None if it was not read, and `left` as this leaves
-    it; `place` is the last place in the order of creation that was assigned. `settings` are the profile's; `keys` is the number
-    of its keys, None as long as they are not counted. With `logs_changes`, the slots are stored
-    with the commit, for other processes. `condemned` says that objects of providers are to be
-    destroyed (store/object_entries.py).
+    it; `place` is the last place in the order of creation that was assigned. `settings` are the
+    profile's; `keys` is the number of its keys, None as long as they are not counted. With
+    `logs_changes`, the slots are stored with the commit, for other processes. `condemned` says that
+    objects of providers are to be destroyed (store/object_entries.py).
     """
 
     def __init__(

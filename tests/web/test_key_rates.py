@@ -20,7 +20,7 @@ DATA = "aGk"
 def clock(monkeypatch):
     """The clock of rates, which a test moves, in seconds."""
     now = [time.monotonic_ns()]
-    monkeypatch.setattr(rates, "_now", lambda: now[0])
+    monkeypatch.setattr(rates, "now_ns", lambda: now[0])
 
     def move(seconds):
         now[0] += int(seconds * 10**9)

@@ -58,6 +58,16 @@ def without_notices(monkeypatch):
 
 
 @pytest.fixture
+def suspend(monkeypatch):
+    """Let the machine seem to have been suspended for seconds, which only one clock has counted."""
+    system, times = time.clock_gettime, []
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda of: system(of) + sum(times) * (of == time.CLOCK_BOOTTIME)
+    )
+    return times.append
+
+
+@pytest.fixture
 async def pair(start, make_store, database):
     """Two services on one database: one changes keys, the other has them in memory."""
     options = await make_store(database[1])
@@ -434,3 +444,15 @@ async def test_a_write_does_not_empty_the_cache_of_its_service(without_notices, 
         await set_state(one, changed, state)
         await ok(await sign(one, kid))
     assert cache(one).misses == misses
+
+
+async def test_nothing_from_before_a_suspension_is_used(
+    without_notices, pair, monkeypatch, suspend
+):
+    one, other = pair
+    [kid] = await generate(one)
+    await renewed(other, lambda: sign(other, kid))
+    monkeypatch.setattr(leases.Leases, "_check", never)  # the next one comes after the call
+    await disable(one, kid)
+    suspend(TTL)
+    assert (await sign(other, kid)).status == 409
