@@ -136,7 +136,7 @@ class _Workers:
         await _wait_readable(worker.pipe.fileno())
         try:
             worker.pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # reset: it has not read all that was sent
             return max(1, await self._end(name))
         self._alive.add(name)
         LOGGER.info("%s is process %d", name, worker.process.pid)

@@ -12,9 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from processes import needs_root, open_files
 from stores import new_store
+from waiting import wait_until
 
 from minikms.audit.log import file_of_worker
 from minikms.serve.ports import hold_port
@@ -119,6 +121,67 @@ def test_one_that_cannot_be_started_is_started_later(pair):
     resource.prlimit(parent, resource.RLIMIT_NOFILE, (most, most))
     pair.read_until("worker 2 is process ")
     ask_all(pair, pids(pair).values(), "GET", "/healthz")
+
+
+def starting(service, others):
+    """The process of a worker that has just been started."""
+    parent, found = psutil.Process(service.process.pid), []
+
+    def is_there():
+        found[:] = [each for each in parent.children() if is_worker(each, others)]
+        return found
+
+    wait_until("a new worker", is_there)
+    return found[0]
+
+
+def is_worker(process, others):
+    try:
+        return process.pid not in others and "spawn_main" in "".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_one_that_is_killed_while_it_starts_is_replaced(pair):
+    before = pids(pair)
+    os.kill(before["worker 2"], signal.SIGKILL)
+    for _ in range(2):
+        dead = starting(pair, before.values()).pid
+        os.kill(dead, signal.SIGKILL)
+        pair.read_until(f"worker 2 (process {dead}) ended with signal 9\n")
+    pair.read_until("worker 2 is process ")
+    ask_all(pair, pids(pair).values(), "GET", "/healthz")
+    assert pids(pair)["worker 1"] == before["worker 1"]
+
+
+def test_one_that_has_no_memory_to_start_is_replaced(pair):
+    before = pids(pair)
+    parent, most = pair.process.pid, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    size, _ = map(int, Path(f"/proc/{parent}/statm").read_text().split()[:2])
+    little = size * resource.getpagesize() + 16 * MIB  # the parent's own, not enough for the web
+    resource.prlimit(parent, resource.RLIMIT_AS, (little, most[1]))
+    os.kill(before["worker 2"], signal.SIGKILL)
+    pair.read_until(f"worker 2 (process {before['worker 2']}) ended with signal 9\n")
+    pair.read_until("worker 2 (process ")
+    assert pair.status("GET", "/healthz") == 200  # by the other one
+    resource.prlimit(parent, resource.RLIMIT_AS, most)
+    pair.read_until("worker 2 is process ")
+    ask_all(pair, pids(pair).values(), "GET", "/healthz")
+
+
+def test_one_that_cannot_import_what_it_needs_is_replaced(serve, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    service = serve("--port", "0", "--workers", "2", *store)
+    before = pids(service)
+    broken = tmp_path / "uvloop.py"
+    broken.write_text("raise ImportError")
+    os.kill(before["worker 2"], signal.SIGKILL)
+    service.read_until(f"worker 2 (process {before['worker 2']}) ended with signal 9\n")
+    service.read_until("worker 2 (process ")
+    assert service.status("GET", "/healthz") == 200
+    broken.unlink()
+    service.read_until("worker 2 is process ")
+    ask_all(service, pids(service).values(), "GET", "/healthz")
 
 
 def test_one_that_is_out_of_memory_ends_and_is_replaced(serve, store):
