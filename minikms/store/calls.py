@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -44,7 +44,7 @@ class StoreCalls:
     Every call raises StoreUnavailable if it waits too long for a connection, or if the database
     does not answer in time. `rekeyed` is the store's note of its last change of key, as this
     process knows it. `on_condemned` is called with a profile, None for the store's own, in which
-    objects of providers are to be destroyed.
+    objects of providers are to be destroyed; `on_removed` with the places of removed keys.
     """
 
     def __init__(self, pool: StorePool, counters: ChangeCounters, rekeyed: bytes = b"") -> None:
@@ -52,6 +52,7 @@ class StoreCalls:
         self.rekeyed = rekeyed
         self.statistics = TableStatistics(pool.location)
         self.on_condemned: Callable[[str | None], None] = lambda _: None
+        self.on_removed: Callable[[str, Iterable[int]], None] = lambda _, __: None
         # By Askar's name of their profile, which is never used twice.
         self.sealing_keys: dict[str, bytes] = {}
         self._counters = counters
@@ -199,6 +200,8 @@ class StoreCalls:
                 self.statistics.note_doubled(transaction.place)
             if transaction.condemned:
                 self.on_condemned(profile)
+            if transaction.removed and profile is not None:
+                self.on_removed(profile, transaction.removed)
 
     def _begin_commit(self) -> None:
         """Note that the call under way sends a commit.

@@ -4,7 +4,7 @@ It is over 300 lines, since it is the one interface of the store to the wings ab
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import (
     AsyncExitStack,
     aclosing,
@@ -245,6 +245,10 @@ class Database:
     def on_condemned(self, call: Callable[[str | None], None]) -> None:
         """Let `call` be called with a profile in which objects of providers are to be destroyed."""
         self._calls.on_condemned = call
+
+    def on_removed(self, call: Callable[[str, Iterable[int]], None]) -> None:
+        """Let `call` be called with a profile and the places of keys that are removed from it."""
+        self._calls.on_removed = call
 
     @property
     def pool(self) -> PoolState:

@@ -390,6 +390,7 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     if is_counted and await session.fetch(USES, record.kid) is not None:
         await session.remove(USES, record.kid)
     await session.remove(KEY, record.kid)
+    session.removed.add(int(record.seq or 0))
     if session.keys is not None:
         session.keys -= 1
 

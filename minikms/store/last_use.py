@@ -8,13 +8,16 @@ import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
-from minikms.errors import ProfileNotFound, StoreUnavailable
+from minikms.errors import KeyUnreadable, ProfileNotFound, StoreUnavailable
 from minikms.records import SECOND
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import USES, use_tags
+from minikms.store.entries import KEY
+from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
 
 # The profile and the `seq` of a key.
@@ -67,34 +70,68 @@ class LastUses:
         self._database = database
         self._since = 0
         self._remembered: dict[_Group, _Remembered] = {}
+        # Entries whose keys may all be removed: the profile, and the number of the entry.
+        self._perhaps_unused: set[tuple[str, int]] = set()
+        database.on_removed(self._note_removed)
+
+    def _note_removed(self, profile: str, places: Iterable[int]) -> None:
+        self._perhaps_unused.update((profile, place // _KEYS) for place in places)
 
     async def write(self, uses: Mapping[Used, int]) -> None:
-        """Store times in nanoseconds, unless later ones are stored."""
+        """Store times in nanoseconds, unless later ones are stored.
+
+        Entries whose keys were all removed are removed.
+        """
         await self._begin()
         groups: dict[_Group, dict[int, int]] = {}
+        profiles: dict[str, str] = {}
         askar_profiles: dict[str, str | None] = {}
         for (profile, seq), at in uses.items():
             if profile not in askar_profiles:
                 askar_profiles[profile] = await self._askar_profile(profile)
             askar_profile = askar_profiles[profile]
             if askar_profile is not None:
+                profiles[askar_profile] = profile
                 number, place = divmod(int(seq or 0), _KEYS)
                 times = groups.setdefault(_Group(askar_profile, number), {})
                 times[place] = min(at // SECOND, _LATEST)
         names = sorted(groups)  # processes lock rows of PostgreSQL in one order
         for start in range(0, len(names), _TOGETHER):
             some = {group: groups[group] for group in names[start : start + _TOGETHER]}
-            await self._write(some)
+            # Another process may have removed the keys, and an entry, since they were used.
+            new = await self._write(some)
+            self._perhaps_unused.update((profiles[each.askar_profile], each.number) for each in new)
+        await self._remove_unused()
 
-    async def _write(self, groups: Mapping[_Group, Mapping[int, int]]) -> None:
-        async def work(session: Transaction) -> None:
+    async def _write(self, groups: Mapping[_Group, Mapping[int, int]]) -> list[_Group]:
+        """Store times, and give the groups whose entries are new."""
+
+        async def work(session: Transaction) -> list[_Group]:
+            new = []
             for group, times in groups.items():
                 with suppress(UndecryptableError):  # a damaged entry stays as it is
-                    await _write(session, group, times)
+                    if await _write(session, group, times):
+                        new.append(group)
+            return new
 
-        await self._database.run_own(work, write=True)
+        new = await self._database.run_own(work, write=True)
         for group in groups:
             self._remembered.pop(group, None)
+        return new
+
+    async def _remove_unused(self) -> None:
+        """Remove the entries whose keys were all removed."""
+        perhaps, unused = sorted(self._perhaps_unused), []
+        for profile, number in perhaps:
+            # Entries go with their profile, and a damaged one keeps them.
+            with suppress(ProfileNotFound, KeyUnreadable, UndecryptableError):
+                group = _Group(await self._known(profile), number)
+                if await self._database.run(profile, partial(_is_unused, number=number)):
+                    unused.append(group)
+        for start in range(0, len(unused), _TOGETHER):
+            remove = partial(_remove, groups=unused[start : start + _TOGETHER])
+            await self._database.run_own(remove, write=True)
+        self._perhaps_unused.difference_update(perhaps)
 
     async def _begin(self) -> None:
         """Store the time from which on uses are noted, unless it is stored."""
@@ -213,19 +250,37 @@ async def _read(session: Session, group: _Group, now: float) -> _Remembered:
     return _Remembered(asked=now)
 
 
-async def _write(session: Transaction, group: _Group, times: Mapping[int, int]) -> None:
-    """Store times of a group, by the places of its keys; raises UndecryptableError."""
+async def _is_unused(session: Session, number: int) -> bool:
+    """Tell whether no key has the places of an entry, and none will have one."""
+    places = places_of(number)
+    if await session.last_place() < places[-1]:
+        return False
+    return not await session.count(KEY, {"~seq": {"$in": [seq_of(place) for place in places]}})
+
+
+async def _remove(session: Transaction, groups: Iterable[_Group]) -> None:
+    for group in groups:
+        if await session.fetch(USES, group.entry, for_update=True) is not None:
+            await session.remove(USES, group.entry, cached=False)
+
+
+async def _write(session: Transaction, group: _Group, times: Mapping[int, int]) -> bool:
+    """Store times of a group, by the places of its keys, and tell whether its entry is new.
+
+    Raises UndecryptableError.
+    """
     entry = await session.fetch(USES, group.entry, for_update=True)
     if entry is None:
         made = _merged(b"", times)
         with suppress(DuplicateError):
             await session.insert(USES, group.entry, made, use_tags(group.askar_profile))
-            return
+            return True
         entry = await session.fetch(USES, group.entry, for_update=True)
     before = b"" if entry is None else entry.value
     if (after := _merged(before, times)) != before:
         tags = use_tags(group.askar_profile)
         await session.replace(USES, group.entry, after, tags, cached=False)
+    return False
 
 
 def _time(value: bytes, place: int) -> int:

@@ -117,7 +117,8 @@ class Transaction(Session):
     it; `place` is the last place in the order of creation that was assigned. `settings` are the
     profile's; `keys` is the number of its keys, None as long as they are not counted. With
     `logs_changes`, the slots are stored with the commit, for other processes. `condemned` says that
-    objects of providers are to be destroyed (store/object_entries.py).
+    objects of providers are to be destroyed (store/object_entries.py). `removed` has the places of
+    the keys that it removes.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Transaction(Session):
         self.changed: set[int] = set()
         self.written = self.size = 0
         self.condemned = False
+        self.removed: set[int] = set()
         self.events = events
 
     def next_place(self) -> int:
@@ -188,9 +190,12 @@ class Transaction(Session):
             self.size += len(value)
         await self._replace(category, name, value, tags)
 
-    async def remove(self, category: str, name: str) -> None:
-        """Remove an entry."""
-        self._note((category, name))
+    async def remove(self, category: str, name: str, *, cached: bool = True) -> None:
+        """Remove an entry; `cached` as in `replace`."""
+        if cached:
+            self._note((category, name))
+        else:
+            self.written += 1
         await self._session.remove(category, name)
 
     async def remove_key(self, name: str) -> None:

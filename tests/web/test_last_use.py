@@ -212,6 +212,56 @@ async def test_a_removed_profile_takes_them_along(client):
     assert await stored(client) == max(before, 1)
 
 
+async def make_and_use(client, number):
+    """Make keys and use each of them once."""
+    body = {"alg": "ed25519", "count": number}
+    async with client.post("/key/generate/batch", json=body) as response:
+        kids = [key["kid"] for key in (await response.json())["keys"]]
+    await asyncio.gather(*(sign(client, kid) for kid in kids))
+    return kids
+
+
+async def sign(client, kid):
+    async with client.post("/sign", json={"kid": kid, "data": DATA}) as response:
+        assert response.status == 200
+
+
+async def delete(client, kids):
+    for kid in kids:
+        async with client.delete(f"/key/{kid}") as response:
+            assert response.status == 200
+
+
+@pytest.mark.each_store
+async def test_deleted_keys_take_them_along(client):
+    before = await stored(client)
+    kids = await make_and_use(client, 520)  # the places of two entries, and some of a third one
+    await store_uses(client)
+    assert await stored(client) == max(before, 1) + 3
+    await delete(client, kids[1:])
+    await store_uses(client)
+    assert is_now(await used(client, kids[0]))
+    assert await stored(client) == max(before, 1) + 2  # the third one may get other keys
+    await delete(client, kids[:1])
+    await store_uses(client)
+    assert await stored(client) == max(before, 1) + 1
+
+
+@pytest.mark.each_store
+async def test_a_use_that_is_stored_after_the_deletion_leaves_nothing(client, start, any_store):
+    if not any_store:
+        pytest.skip("a store in memory has one service")
+    other = await start(create_service(Config(**any_store)))
+    kids = await make_and_use(client, 256)
+    await store_uses(client)
+    await asyncio.gather(*(sign(other, kid) for kid in kids))
+    assert await stored(client) == 3
+    await delete(client, kids)
+    for each in (client, other):
+        await store_uses(each)
+        assert await stored(client) == 2
+
+
 @pytest.mark.each_store
 async def test_unused_keys_are_listed(client, generate, post, clock):
     await store_uses(client)  # from now on, uses are noted
