@@ -83,6 +83,18 @@ def test_no_window_has_twice_the_rate(clock):
     assert 20 <= most <= 40
 
 
+def test_calls_before_the_edge_of_a_window_count_after_it(clock):
+    table = RateTable()
+    assert table.take(NAME, MINUTE, 10) == 0
+    clock.now += MINUTE - SECOND
+    assert table.take(NAME, MINUTE, 10, 9) == 0
+    clock.now += 2 * SECOND
+    assert [bool(table.take(NAME, MINUTE, 10)) for _ in range(2)] == [False, True]
+    clock.now += MINUTE - 2 * SECOND
+    assert table.take(NAME, MINUTE, 10, 8) == 0
+    assert table.take(NAME, MINUTE, 10, 2) == SECOND  # the next edge
+
+
 def test_several_calls_pass_together_or_not_at_all(clock):
     table = RateTable()
     assert table.take(NAME, MINUTE, 10, 8) == 0

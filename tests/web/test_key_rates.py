@@ -125,6 +125,17 @@ async def test_a_key_signs_so_often_in_a_day(client, generate):
     assert 80_000 < int(answer.headers["Retry-After"]) <= 86_400
 
 
+@pytest.mark.each_store
+async def test_a_tightened_rate_of_a_day_ends_what_was_leased(client, generate):
+    key = await generate(rules={"per_day": 100})
+    path, body = f"/key/{key['kid']}", {"kid": key["kid"], "data": DATA}
+    assert await uses(client, "/sign", 1, body) == [""]  # and two more were leased
+    await ok(await client.patch(path, json={"rules": {"per_day": 2}}))
+    assert await uses(client, "/sign", 1, body) == ["over-rate"]
+    await ok(await client.patch(path, json={"rules": {"per_day": 1}}))
+    assert await uses(client, "/sign", 1, body) == ["over-rate"]
+
+
 async def test_a_call_over_the_rate_of_a_day_does_not_ask_the_store(client, generate, monkeypatch):
     key = await generate(rules={"per_day": 1})
     body = {"kid": key["kid"], "data": DATA}

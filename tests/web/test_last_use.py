@@ -97,6 +97,24 @@ async def test_another_service_shows_it_and_a_later_one(
 
 
 @pytest.mark.each_store
+async def test_an_earlier_use_stays_behind_a_later_one_of_the_same_entry(
+    client, generate, post, clock
+):
+    kid, neighbour = [(await generate())["kid"] for _ in range(2)]
+    clock(2 * DAY)
+    await post("/sign", {"kid": kid, "data": DATA})
+    await store_uses(client)
+    later = await used(client, kid)
+    clock(1 * DAY)  # as in a process whose clock is behind
+    for each in (kid, neighbour):
+        await post("/sign", {"kid": each, "data": DATA})
+    await store_uses(client)
+    client.app[SERVICE]._last_uses._remembered.clear()
+    assert await used(client, kid) == later
+    assert await used(client, neighbour) < later
+
+
+@pytest.mark.each_store
 async def test_many_processes_store_uses_at_once(client, post, start, any_store):
     others = [client]
     if any_store:
@@ -341,6 +359,20 @@ async def test_the_last_use_of_a_token(guarded, admin, start):
     await client.post("/profile", json={"name": "gone"}, headers=headers)
     assert (await client.delete("/profile/gone", headers=headers)).status == 200
     assert await tokens(other, admin) == stored
+
+
+async def test_an_earlier_use_of_a_token_stays_behind_a_later_one(guarded, admin, clock):
+    client, _ = guarded
+    headers = {"Authorization": f"Bearer {admin[0]}"}
+    body = {"name": "holder", "scopes": ["keys:read"]}
+    async with client.post("/tokens", json=body, headers=headers) as response:
+        own = {"Authorization": f"Bearer {(await response.json())['token']}"}
+    for days in (2, 1):
+        clock(days * DAY)
+        await client.get("/keys", headers=own)
+        await store_uses(client)
+        found = datetime.fromisoformat((await tokens(client, admin))["holder"])
+        assert is_now(found - timedelta(days=2))
 
 
 async def test_a_use_of_a_token_leaves_caches_alone(guarded, admin):

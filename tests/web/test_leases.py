@@ -4,20 +4,23 @@ import asyncio
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import pytest
-from calls import ok
+from calls import bearer, ok
 from waiting import until_refused
 
+from minikms.access.policy import SCOPES
 from minikms.config import Config
 from minikms.errors import StoreUnavailable
+from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
 from minikms.serve.assembly import create_service
 from minikms.store import leases, sequence
 from minikms.store.database import Database
 from minikms.store.notices import NotifyChangeCounters
 from minikms.store.sessions import Session
-from minikms.web.state import SERVICE
+from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds
 
@@ -242,6 +245,50 @@ async def test_more_changes_than_the_log_holds(without_notices, pair, monkeypatc
     for number in range(5):
         await ok(await one.patch(f"/key/{another}", json={"labels": {"n": str(number)}}))
     await refused_by(end, lambda: sign(other, kid))
+
+
+async def test_more_changes_of_tokens_than_the_log_of_the_store_holds(
+    without_notices, pair, monkeypatch, start
+):
+    monkeypatch.setattr(sequence, "_MAX_LOG", 30)  # two changes
+    one, other = [
+        await start(create_service(replace(each.app[CONFIG], auth="token"))) for each in pair
+    ]
+    tokens = one.app[TOKENS]
+    made = [await tokens.create("t", SCOPES) for _ in range(4)]
+
+    def use():
+        return other.get("/tokens/self", headers=bearer(made[0][0].reveal()))
+
+    await renewed(other, use, of=other.app[GATE].access._cache)
+    for _, record in made:
+        await tokens.revoke(record.id)
+    end = time.monotonic() + TTL
+    await until_refused(use, end)
+    assert (await use()).status == 401
+
+
+async def test_a_change_during_the_first_check_of_a_profile(without_notices, pair, monkeypatch):
+    one, other = pair
+    used, kid = await generate(one, 2)
+    check_one, end = leases.Leases._check, []
+
+    async def check(self, profile, lease, read):
+        async def between(profile):
+            if self is counters.leases and profile == "default" and not end:
+                await ok(await sign(other, kid))  # reads it before the change, and after the begin
+                await disable(one, kid)
+                end.append(time.monotonic() + TTL)
+            return await read(profile)
+
+        return await check_one(self, profile, lease, between)
+
+    counters = other.app[SERVICE]._store.database.counters
+    monkeypatch.setattr(leases.Leases, "_check", check)
+    while not end:
+        await ok(await sign(other, used))
+        await asyncio.sleep(0.02)
+    await refused_by(end[0], lambda: sign(other, kid))
 
 
 async def test_a_remade_profile_without_a_notice(without_notices, pair):
