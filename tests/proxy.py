@@ -1,4 +1,4 @@
-"""A proxy of TCP connections that can stop forwarding without closing them."""
+"""A proxy of TCP connections that can hold them still, delay them and end them."""
 
 import asyncio
 from contextlib import suppress
@@ -9,8 +9,11 @@ from urllib.parse import urlsplit
 class Proxy:
     """Forwards the connections of a port of 127.0.0.1 to another.
 
-    Without `ends`, it keeps a connection open that the other side has ended.
+    What it forwards waits for `delay` seconds. Without `ends`, it keeps a connection open that the
+    other side has ended.
     """
+
+    delay = 0.0
 
     def __init__(self, port: int, *, ends: bool = True) -> None:
         self._target = port
@@ -54,6 +57,11 @@ class Proxy:
         """Go on after `cut`."""
         self._open.set()
 
+    def end_all(self) -> None:
+        """End all open connections."""
+        for task in self._tasks:
+            task.cancel()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
@@ -77,6 +85,7 @@ class Proxy:
         """Forward bytes and their end while the gate is open."""
         with suppress(ConnectionError):
             while data := await reader.read(65536):
+                await asyncio.sleep(self.delay)
                 await gate.wait()
                 writer.write(data)
                 await writer.drain()
