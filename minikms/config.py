@@ -206,6 +206,8 @@ class Config:
     """How the store key was kept: `sealed`, `file` or `variable`; empty for a store in memory."""
     seals: tuple[tuple[str, str], ...] = ()
     """The kinds of its seals, and their states since the start (seals/opening.py)."""
+    unknown_variables: tuple[tuple[str, str], ...] = ()
+    """Variables `MINIKMS_…` that nothing reads, each with a similar one, or ""."""
     rate_table: int = -1
     """The descriptor of the file in which workers count together (rates.py); -1 without one."""
 

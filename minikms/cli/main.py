@@ -13,6 +13,7 @@ from minikms.cli.output import echo_table
 from minikms.cli.store import store
 from minikms.cli.store_options import registry_of
 from minikms.cli.token import token
+from minikms.cli.variables import unknown_variables
 from minikms.serve import core_dumps, garbage
 from minikms.store.layout import LAYOUT
 
@@ -46,7 +47,15 @@ def main() -> None:
 @options_of_config()
 def serve(**options: Any) -> None:
     """Run the service."""
-    config = config_of({"doors": doors_of(options), **options})
+    context = click.get_current_context()
+    variables = (str(param.envvar) for param in context.command.get_params(context) if param.envvar)
+    config = config_of(
+        {
+            "doors": doors_of(options),
+            "unknown_variables": unknown_variables(variables),
+            **options,
+        }
+    )
     # Imported only here: importing the web takes longer than most commands.
     if config.workers > 1:
         from minikms.serve import workers

@@ -14,7 +14,7 @@ from minikms.config import Config
 from minikms.doors.registry import installed_doors
 from minikms.exits import fail
 from minikms.seals.key_file import open_key
-from minikms.startup_errors import SetupError
+from minikms.startup_errors import SetupError, StoreError
 from minikms.store.location import StoreLocation
 
 LOGGER = logging.getLogger("minikms")
@@ -30,12 +30,28 @@ def takes_sighup(config: Config) -> bool:
     return bool(config.tls_cert or config.audit_log)
 
 
+def warn_of_variables(config: Config) -> None:
+    """Log variables that have no effect, such as misspelt ones."""
+    for name, similar in config.unknown_variables:
+        if similar:
+            LOGGER.warning("the variable %s has no effect: did you mean %s?", name, similar)
+        else:
+            LOGGER.warning("the variable %s has no effect", name)
+
+
 def with_store_key(config: Config) -> Config:
     """Return the configuration with the store key itself, and how it was kept; raises StoreError.
 
     So a sealed key is unsealed once, and processes that replace others need no seal.
     """
-    if config.key_kept or not StoreLocation.parse(config.store).persistent:
+    if config.key_kept:
+        return config
+    if not StoreLocation.parse(config.store).persistent:
+        if config.store_key or config.store_key_file:
+            raise StoreError(
+                "A store key is given, but the store is in memory: name its store by --store or "
+                "MINIKMS_STORE, or omit the key."
+            )
         return config
     if not config.store_key_file:
         return dataclasses.replace(config, key_kept="variable")

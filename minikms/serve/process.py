@@ -21,6 +21,7 @@ from minikms.serve.lifecycle import (
     announce,
     exit_on_startup_error,
     takes_sighup,
+    warn_of_variables,
     with_store_key,
 )
 from minikms.serve.listener import Listener, places_of
@@ -40,6 +41,8 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     core_dumps.turn_off()  # again in a worker, which does not inherit it
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=parent is not None)
+    if parent is None:
+        warn_of_variables(config)
     with exit_on_startup_error():
         config = with_store_key(config)
         with garbage.growing():

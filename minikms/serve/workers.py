@@ -46,6 +46,7 @@ def run(config: Config) -> NoReturn:
     """
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=True)
+    lifecycle.warn_of_variables(config)
     with lifecycle.exit_on_startup_error():
         sys.exit(asyncio.run(_Workers(lifecycle.with_store_key(config)).run()))
 
