@@ -2,42 +2,24 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from small_disks import fill, small_disk
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system"),
 ]
 
-SIZE = 2 * 1024 * 1024
-
 
 @pytest.fixture
 def disk(tmp_path):
     """A folder with a small disk of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    # Lazily: a service that failed may have files there until its fixture ends it.
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(disk):
-    """Write a file until nothing more fits; its path."""
-    with contextlib.suppress(OSError), open(disk / "other", "wb", buffering=0) as other:
-        for _ in itertools.count():
-            other.write(bytes(4096))
-    return disk / "other"
+    with small_disk(tmp_path / "disk", 2 * 1024 * 1024) as folder:
+        yield folder
 
 
 def call(service, method, path, body=None):
