@@ -1,5 +1,6 @@
 """The file of an audit log: one process appends whole lines to it."""
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -16,6 +17,9 @@ _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 # An impossible size, with which nothing is appended.
 _SPOILT: Final = -1
+
+# The descriptor of a closed file.
+_CLOSED: Final = -1
 
 
 class AuditFile:
@@ -49,8 +53,8 @@ class AuditFile:
         self._size, self._torn = _SPOILT, 0
 
     def is_in_place(self) -> bool:
-        """Check that the path still leads to this file."""
-        return first_moved([(self.path, self._identity)]) is None
+        """Check that it is open, and the path still leads to it."""
+        return self._fd != _CLOSED and first_moved([(self.path, self._identity)]) is None
 
     def begin(self) -> tuple[Line | None, int]:
         """Prepare to append; return the last whole line, or None, and the number of bytes after it.
@@ -90,18 +94,42 @@ class AuditFile:
         self._size += written
 
     def sync(self) -> None:
-        """Wait until everything written is on disk (fsync)."""
-        os.fsync(self._fd)
+        """Wait until everything written is on disk (fsync), unless the file was left."""
+        if self._fd != _CLOSED:
+            os.fsync(self._fd)
+
+    async def leave(self) -> None:
+        """Append nothing more, and close the file once everything written is on disk.
+
+        If it fails, the file is closed. It does nothing if the file is closed already.
+        """
+        descriptor = self._close()
+        if descriptor != _CLOSED:
+            await asyncio.shield(asyncio.to_thread(_sync_and_close, descriptor))
 
     def close(self) -> None:
         """Close it, which unlocks it."""
-        self._size = _SPOILT
-        os.close(self._fd)
+        descriptor = self._close()
+        if descriptor != _CLOSED:
+            os.close(descriptor)
+
+    def _close(self) -> int:
+        """Append nothing more; return the descriptor, which the caller closes."""
+        self._size, self._torn = _SPOILT, 0
+        descriptor, self._fd = self._fd, _CLOSED
+        return descriptor
 
     def _take_back(self) -> None:
         """Remove partly written lines; raises OSError, and the next call tries again."""
         os.ftruncate(self._fd, self._size)
         self._torn = 0
+
+
+def _sync_and_close(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def file_name(path: str) -> str:

@@ -124,6 +124,10 @@ class AuditLog:
 
     async def _reopen(self) -> None:
         """Begin a new chain; raises errors of the store, AuditError and OSError."""
+        if not self._file.is_in_place():
+            # Nothing is appended to it any more. If it was removed from a full disk, it takes up
+            # room, which the store or the new file may need, until it is closed.
+            await self._file.leave()
         self._next_chain = self._next_chain or await self._store.new_chain()
         chain_id, key = self._next_chain
         # No await until both are switched, so that no line is lost between two files.
@@ -138,7 +142,7 @@ class AuditLog:
         self._closed_heads.append(self._chain.head(closed=True))
         self._file, self._chain, self._next_chain, self._reopening = file, chain, None, False
         if file is not old:
-            await asyncio.shield(asyncio.to_thread(_sync_and_close, old))
+            await old.leave()
         LOGGER.info("audit log %s opened again, chain %s", self._path, chain_id)
 
     def _begin(self, file: AuditFile, chain_id: str, key: bytes, before: Link | None) -> Chain:
@@ -227,13 +231,6 @@ def file_of_worker(path: str, name: str) -> str:
     """The file of one of several workers: of `worker 2`, `audit.2.log` for `audit.log`."""
     stem, suffix = os.path.splitext(path)
     return f"{stem}.{name.rpartition(' ')[2]}{suffix}"
-
-
-def _sync_and_close(file: AuditFile) -> None:
-    try:
-        file.sync()
-    finally:
-        file.close()
 
 
 def _encode(event: AuditEvent, outcome: str) -> bytes:

@@ -130,6 +130,39 @@ async def test_a_moved_log_is_opened_again(path, store, checked):
     assert open_logs(path) == before
 
 
+async def not_opened(log, path, caplog):
+    """Move the file of a log away, and put something in its place that cannot be opened."""
+    os.rename(path, moved := path.with_suffix(".1"))
+    path.mkdir()
+    log.reopen()
+    await until("a failure", lambda: "cannot be opened again" in caplog.text)
+    with pytest.raises(AuditUnavailable):
+        log.write([event()], "success")
+    return moved
+
+
+async def test_a_file_that_was_left_continues_once_it_is_put_back(path, store, checked, caplog):
+    before = open_logs(path)
+    async with AuditLog.open(str(path), store) as log:
+        log.write([event()], "success")
+        moved = await not_opened(log, path, caplog)
+        assert open_logs(path) == before
+        path.rmdir()
+        os.rename(moved, path)
+        await head(store, lambda head: head.continues)
+        log.write([event()], "success")
+    assert len(path.read_bytes().splitlines()) == 4
+    assert await checked(path) == ([], [])
+    assert open_logs(path) == before
+
+
+async def test_a_log_that_ends_without_a_file_is_vouched_for(path, store, checked, caplog):
+    async with AuditLog.open(str(path), store) as log:
+        log.write([event()], "success")
+        moved = await not_opened(log, path, caplog)
+    assert await checked(moved) == ([], [])
+
+
 async def test_no_line_is_lost_while_it_is_opened_again(path, store, checked):
     files = [path]
     async with AuditLog.open(str(path), store) as log:

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 
 import pytest
 from processes import needs_root, open_files
+from small_disks import fill, small_disk
 from waiting import LONG, waiting_for
 
 from minikms.audit.chain import Head, Line
@@ -237,6 +239,41 @@ async def test_a_disk_that_is_full(answering, run, make_store, tmp_path):
     service.end()
     ended = run("audit", "verify", str(path), **options)
     assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
+
+
+@pytest.mark.process
+@needs_root
+@pytest.mark.parametrize("beside", ["alone", "store"])
+async def test_a_log_that_is_moved_off_a_full_disk(answering, run, make_store, tmp_path, beside):
+    """As docs/operations/messages.md describes, also if the store is on that disk."""
+    with small_disk(tmp_path / "disk", 2 * 1024 * 1024) as disk:
+        path, aside, away = disk / "audit.log", disk / "audit.log.1", tmp_path / "audit.log.1"
+        folder = disk if beside == "store" else tmp_path
+        options = await make_store(f"sqlite://{folder}/keys.db")
+        service, session = await answering(options, "--audit-log", str(path))
+        async with session:
+            await generate(session)
+            answers = []
+            while not answers or path.stat().st_size < 400_000:  # a full store needs 256 KiB
+                answers.append(await sign(session))
+            fill(disk)
+            while answers[-1][0] == 200:
+                answers.append(await sign(session))
+            os.rename(path, aside)  # no line is written from here on
+            answers.append(await sign(session))
+            shutil.move(aside, away)
+            service.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(60):
+                while answers[-1][0] != 200:
+                    answers.append(await sign(session))
+        assert str(aside) not in " ".join(open_files(service.process.pid))
+        done = {number for status, number in answers if status == 200}
+        assert done <= done_in(path, away)
+        assert done_in(path, away).isdisjoint(number for status, number in answers if status == 503)
+        service.process.terminate()
+        service.end()
+        ended = run("audit", "verify", str(path), str(away), **options)
+        assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
 
 
 @pytest.mark.process
