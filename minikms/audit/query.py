@@ -1,7 +1,7 @@
 """Wanted lines of an audit log, and their comparison with lines and blocks of a file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -27,13 +27,13 @@ Needle: TypeAlias = bytes | re.Pattern[bytes]
 class Query:
     """The wanted lines; None admits every value.
 
-    `kid` is the key of a call, or the one that replaced it. `outcome` is an outcome, or `FAILED`.
+    `kids` has the key of a call, or the one that replaced it. `outcome` is an outcome, or `FAILED`.
     `profiles` are the profiles of the lines, each with the time from which on its lines count; with
     `admitted`, a line of a failed call counts only if its caller was let into the profile. `until`
     is excluded. Times are in nanoseconds since the epoch.
     """
 
-    kid: str | None = None
+    kids: Collection[str] | None = None
     who: str | None = None
     operation: str | None = None
     outcome: str | None = None
@@ -63,8 +63,8 @@ class LineFilter:
             if value is not None
         }
         self.needles: list[Needle] = [_member(*pair) for pair in self._equal.items()]
-        if query.kid is not None:
-            self.needles.append(b'kid":%s' % orjson.dumps(query.kid))  # also of a `new_kid`
+        if query.kids is not None:
+            self.needles.append(_kid_of(query.kids))
         if query.outcome == FAILED:
             self.needles.append(re.compile(b'"outcome":"(?!%s")' % SUCCESS.encode()))
         if query.profiles is not None:
@@ -82,7 +82,8 @@ class LineFilter:
         written, outcome = found.get("time"), found.get("outcome")
         if not isinstance(written, str) or not self.since <= written < self.until:
             return None
-        if self._query.kid not in (None, found.get("kid"), found.get("new_kid")):
+        kids = self._query.kids
+        if kids is not None and found.get("kid") not in kids and found.get("new_kid") not in kids:
             return None
         if any(found.get(name) != value for name, value in self._equal.items()):
             return None
@@ -100,6 +101,14 @@ class LineFilter:
 def _member(name: str, value: str) -> bytes:
     """The text of a member in a line."""
     return b'"%s":%s' % (name.encode(), orjson.dumps(value))
+
+
+def _kid_of(kids: Collection[str]) -> Needle:
+    """The text of a `kid` or `new_kid` that is one of these; of a single one, bytes are faster."""
+    values = [orjson.dumps(kid) for kid in kids]
+    if len(values) == 1:
+        return b'kid":%s' % values[0]
+    return re.compile(b'kid":(?:%s)' % b"|".join(map(re.escape, values)))
 
 
 def _text(nanoseconds: int) -> str:

@@ -148,10 +148,16 @@ async def verify(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="Most lines shown."
 )
 def show(
-    files: tuple[str, ...], outcome: str | None, profile: str | None, limit: int, **filters: Any
+    files: tuple[str, ...],
+    kid: str | None,
+    outcome: str | None,
+    profile: str | None,
+    limit: int,
+    **filters: Any,
 ) -> None:
     """Show lines of these files, the newest first; they may be in use."""
     query = Query(
+        kids=None if kid is None else (kid,),
         outcome=SUCCESS if outcome == "ok" else outcome,
         profiles=None if profile is None else {profile: 0},
         **filters,

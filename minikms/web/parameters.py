@@ -235,6 +235,13 @@ IF_NONE_MATCH: Final = Parameter(
     fields.String(),
 )
 AUDIT_KID: Final = _query("AuditKid", "kid", "Only events of this key.", kid())
+AUDIT_ALIAS: Final = _query(
+    "AuditAlias",
+    "alias",
+    "Only events of the keys that this alias names or has named, in one profile: the one in "
+    "`profile`, or in the header. Also needs the scope `keys:read`.",
+    alias(),
+)
 AUDIT_WHO: Final = _query(
     "AuditWho",
     "who",

@@ -104,6 +104,59 @@ async def test_filters_apply_together(client, ops):
     assert await names(client, ops, kid=KID) == []
 
 
+async def test_an_alias_finds_the_events_of_all_keys_that_it_named(client, ops):
+    """Before and after a rotation, and after a move, of these keys alone, and in one profile."""
+    await client.post("/profile", json={"name": "bob"}, headers=ops)
+    others = [
+        await key_in(client, ops, "default"),
+        await key_in(client, ops, "bob", alias="a"),
+    ]
+    sign = {"alias": "a", "data": ""}
+    first = await key_in(client, ops, "default", alias="a")
+    await client.post("/sign", json=sign, headers=ops)
+    async with client.post(f"/key/{first}/rotate", headers=ops) as answer:
+        second = (await answer.json())["kid"]
+    await client.post("/sign", json=sign, headers=ops)
+    third = await key_in(client, ops, "default", alias="a")
+    await client.post("/sign", json=sign, headers=ops)
+    for kid in others:
+        await client.post("/sign", json={"kid": kid, "data": ""}, headers=ops)
+    found = await events(client, ops, alias="a")
+    assert [(each["operation"], each["kid"]) for each in reversed(found)] == [
+        ("generateKey", first),
+        ("sign", first),
+        ("rotateKey", first),
+        ("sign", second),
+        ("generateKey", third),
+        ("sign", third),
+    ]
+    assert await events(client, ops, alias="a", profile="default") == found
+    assert (
+        await events(client, ops, alias="a", limit=2, operation="sign")
+        == [each for each in found if each["operation"] == "sign"][:2]
+    )
+    one = await events(client, ops, alias="a", kid=second)
+    assert one == await events(client, ops, kid=second, profile="default")
+    assert await events(client, ops, alias="a", kid=others[0]) == []
+    in_bob = {**ops, "X-Profile": "bob"}
+    assert {each["kid"] for each in await events(client, in_bob, alias="a")} == {others[1]}
+    found = await events(client, ops, alias="a", profile="bob")
+    assert {each["kid"] for each in found} == {others[1]}
+
+
+async def test_an_alias_that_no_key_has_is_not_found(client, ops):
+    async with client.get("/audit?alias=nope", headers=ops) as answer:
+        await refused(answer, 404, "alias-not-found")
+
+
+async def test_a_caller_who_may_not_read_keys_does_not_learn_which_key_an_alias_names(client, ops):
+    await key_in(client, ops, "default", alias="a")
+    auditor = await bearer(client, "auditor", None, ("audit",))
+    for alias in ("a", "nope"):
+        async with client.get("/audit", params={"alias": alias}, headers=auditor) as answer:
+            await refused(answer, 403, "forbidden")
+
+
 async def test_times_bound_the_events(client, ops):
     await key_in(client, ops, "default")
     [event] = await events(client, ops, operation="generateKey")
@@ -165,7 +218,8 @@ async def test_a_search_without_time_answers_with_a_link(client, ops, monkeypatc
         {"after": "A" * 100},
         {"after": "A" * 20_000},
         {"after": "0-0.1-1"},
-        {"alias": "a"},
+        {"alias": ""},
+        {"name": "a"},
     ],
 )
 async def test_a_malformed_filter_is_refused(client, ops, query):
@@ -205,8 +259,11 @@ async def test_a_tenant_sees_its_profile_alone(client, ops, tenants):
 async def test_another_tenants_log_is_like_an_unknown_one(client, tenants):
     alice, _ = tenants
     for name in ("bob", "nowhere", "default"):
-        query = {"profile": name}
-        async with client.get("/audit", params=query, headers=alice) as answer:
+        for query in {"profile": name}, {"profile": name, "alias": "a"}:
+            async with client.get("/audit", params=query, headers=alice) as answer:
+                await refused(answer, 404, "profile-not-found")
+        headers = {**alice, "X-Profile": name}
+        async with client.get("/audit?alias=a", headers=headers) as answer:
             await refused(answer, 404, "profile-not-found")
 
 

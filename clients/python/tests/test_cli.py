@@ -560,7 +560,7 @@ def test_the_audit_log_is_searched(command, audited):
     command(f"mkms {options} sign a hello")
     command(f"mkms {options} sign nope hello", code=3)
     lines = [line.split("\t") for line in command(f"mkms {options} audit a").splitlines()]
-    assert [line[2:6] for line in lines if line[2] != "findKey"] == [
+    assert [line[2:6] for line in lines] == [
         ["sign", "success", "p", kid],
         ["generateKey", "success", "p", kid],
     ]
@@ -570,7 +570,27 @@ def test_the_audit_log_is_searched(command, audited):
     assert command(f"mkms {options} audit {kid} --until 1h") == ""
     assert len(command(f"mkms {options} audit --since 1h --limit 2").splitlines()) == 2
     shown = json.loads(command(f"mkms {options} audit --json --limit 1"))
-    assert (shown["operation"], shown["address"]) == ("findKey", "127.0.0.1")
+    assert (shown["operation"], shown["address"]) == ("sign", "127.0.0.1")
+
+
+def test_an_alias_shows_the_events_of_all_keys_that_it_named(command, audited):
+    options = f"--url {audited} --profile p"
+    command(f"mkms {options} profile create p")
+    first = command(f"mkms {options} key generate ed25519 --alias a")
+    command(f"mkms {options} sign a hello")
+    second = command(f"mkms {options} key rotate a")
+    lines = command(f"mkms {options} audit a --since 24h").splitlines()
+    found = [line.split("\t")[2:6] for line in lines]
+    assert [each for each in found if each[0] in ("sign", "generateKey")] == [
+        ["sign", "success", "p", first],
+        ["generateKey", "success", "p", first],
+    ]
+    command(f"mkms {options} sign a hello")
+    lines = command(f"mkms {options} audit a --operation sign").splitlines()
+    assert [line.split("\t")[5] for line in lines] == [second, first]
+    lines = command(f"mkms {options} audit {first} --operation sign").splitlines()
+    assert [line.split("\t")[5] for line in lines] == [first]
+    command(f"mkms {options} audit nope", code=3)
 
 
 def test_every_page_of_the_audit_log_is_read(audited):

@@ -11,7 +11,7 @@ from minikms.errors import ProfileNotFound
 from minikms.events import SUCCESS
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import caller, enter
-from minikms.web.messages import service
+from minikms.web.messages import named_profile, service
 from minikms.web.parameters import DEFAULT_LIMIT
 from minikms.web.schemas.audit_bodies import AuditEvent
 from minikms.web.state import AUDIT_SEARCH
@@ -22,6 +22,7 @@ _EVENT = AuditEvent()
 async def list_events(
     request: web.Request,
     kid: str | None = None,
+    alias: str | None = None,
     who: str | None = None,
     operation: str | None = None,
     outcome: str | None = None,
@@ -33,14 +34,21 @@ async def list_events(
 ) -> Answer:
     """List the events of the audit log, newest first, by page."""
     audit, own = request.app[AUDIT_SEARCH], caller(request)
+    if alias is not None:
+        own.require("keys:read")  # the events show which keys the alias has named
+        profile = named_profile(request) if profile is None else profile
     names = own.profiles if profile is None else {profile}
     if profile is not None and own.profiles is not None:
         enter(request, profile)
     profiles = None if names is None else await _begins(request, names)
-    if audit is None or profiles == {}:
+    kids = None if kid is None else {kid}
+    if alias is not None and profile is not None:
+        named = {*(await service(request).versions(profile, alias)).kids}
+        kids = named if kids is None else kids & named
+    if audit is None or profiles == {} or kids == set():
         return _EVENT.encode([], many=True)
     query = Query(
-        kid=kid,
+        kids=kids,
         who=who,
         operation=operation,
         outcome=SUCCESS if outcome == "ok" else outcome,

@@ -102,6 +102,7 @@ class Administration(Transport):
         self,
         *,
         kid: str | None = None,
+        alias: str | None = None,
         who: str | None = None,
         operation: str | None = None,
         outcome: str | None = None,
@@ -112,12 +113,15 @@ class Administration(Transport):
     ) -> AuditPage:
         """Return a page of at most `limit` events (1 to 1,000) of the audit log, newest first.
 
+        `alias` stands for all keys that it names or has named in the profile of the client, by
+        default in "default"; it also needs the scope `keys:read`, and raises AliasNotFound.
         `outcome` is "ok", "failed" or the slug of a problem. A client for a profile gets its
         events, another one those of all profiles of its token. `after` comes from the page before.
         A page may have fewer events, or none, and be followed by others.
         """
         given = present(
             kid=kid,
+            alias=alias,
             who=who,
             operation=operation,
             outcome=outcome,
@@ -138,6 +142,7 @@ class Administration(Transport):
         self,
         *,
         kid: str | None = None,
+        alias: str | None = None,
         who: str | None = None,
         operation: str | None = None,
         outcome: str | None = None,
@@ -149,6 +154,7 @@ class Administration(Transport):
         while True:
             page = self.list_audit_events(
                 kid=kid,
+                alias=alias,
                 who=who,
                 operation=operation,
                 outcome=outcome,

@@ -34,11 +34,13 @@ _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 def audit(session: Session, /, key: str | None, limit: int, **filters: Any) -> None:
     """Show who did what, the newest first: all calls, or the uses of KEY.
 
-    Give the kid of a key that is deleted.
+    An alias stands for all keys that it names or has named, as before a rotation. Give the kid for
+    one key, which may be deleted.
     """
-    kid = key if key is None or _KID.fullmatch(key) else session.kid(key)
+    kid = key if key and _KID.fullmatch(key) else None
+    alias = key if kid is None else None
     session.show_rows(
-        islice(session.client.audit_events(kid=kid, **filters), limit),
+        islice(session.client.audit_events(kid=kid, alias=alias, **filters), limit),
         {
             "time": lambda event: _shown(event.time),
             "who": lambda event: event.who,
