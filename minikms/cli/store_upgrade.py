@@ -27,7 +27,7 @@ async def upgrade(**options: Any) -> None:
     Make a copy or a backup first: the older version refuses an upgraded store.
     """
     (location, key), registry = store_of(options), registry_of(options)
-    left = renewed = 0
+    left = renewed = total = 0
 
     def leave(profile: str, kid: str, fault: str) -> None:
         nonlocal left
@@ -41,12 +41,16 @@ async def upgrade(**options: Any) -> None:
         is_older = database.layout < LAYOUT
         if is_older:
             numbers = await numbers_of_keys(StoreInspector(database), leave)
-            bar.length = sum(numbers.values())
+            bar.length = total = sum(numbers.values())
             renewed = await upgrade_store(database, registry, numbers, leave, bar.update)
     if not is_older:
         click.echo(f"The store at {location} already has the layout {LAYOUT}.")
         return
-    click.echo(f"The store at {location} now has the layout {LAYOUT}. Keys rewritten: {renewed}.")
+    rest = "" if left or renewed == total else " The others needed no change."
+    click.echo(
+        f"The store at {location} now has the layout {LAYOUT}. "
+        f"Keys rewritten: {renewed} of {total}.{rest}"
+    )
     if left:
         click.echo(f"Faults that remain: {left}; `minikms store verify` also finds them.")
         sys.exit(1)

@@ -12,6 +12,8 @@ from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.output import echo_table
 from minikms.cli.store_options import on_a_store, open_database
 from minikms.durations import nanoseconds
+from minikms.startup_errors import AccessError
+from minikms.store.secret_files import require_new, write_secret
 
 
 @click.group(cls=HelpGroup)
@@ -31,19 +33,22 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
 
 @token.command(
     examples=(
-        f"minikms token create --name ops --scope admin --all-profiles {ON_A_STORE}",
         f"minikms token create --name bob --scope sign --profile bob --expires 9d {ON_A_STORE}",
+        "minikms token create --name admin --all-scopes --all-profiles --file admin.token "
+        f"{ON_A_STORE}",
     )
 )
 @click.option("--name", required=True, help="Name of the caller in the audit log.")
 @click.option(
     "--scope",
     "scopes",
-    required=True,
     multiple=True,
     type=click.Choice(SCOPES),
     metavar="SCOPE",
     help=f"A permission of the token; repeatable. One of: {', '.join(SCOPES)}.",
+)
+@click.option(
+    "--all-scopes", is_flag=True, help="Permit everything, as the first token of a store does."
 )
 @click.option(
     "--profile",
@@ -57,28 +62,46 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
     type=_Duration(),
     help="Lifetime of the token: 90d, 12h, 30m, 45s; without it, it does not expire.",
 )
+@click.option(
+    "--file", metavar="FILE", help="New file for the token; without it, the token is shown."
+)
 @on_a_store
 async def create(
     name: str,
     scopes: tuple[str, ...],
+    all_scopes: bool,
     profiles: tuple[str, ...],
     all_profiles: bool,
     expires: int | None,
+    file: str | None,
     **options: Any,
 ) -> None:
-    """Create a token and show it, only once."""
+    """Create a token. Show it, only once, or write it to a new file."""
+    if bool(scopes) == all_scopes:
+        raise click.UsageError("Name the scopes of the token: --scope SCOPE, or --all-scopes.")
     if bool(profiles) == all_profiles:
         raise click.UsageError("Name the profiles of the token: --profile NAME, or --all-profiles.")
     expiry = None if expires is None else time.time_ns() + expires
+    if file:
+        require_new(file, "token", AccessError)
 
     async with open_database(options) as database:
+        tokens = Tokens(database)
         existing = await database.directory.names() if profiles else []
-        made, _ = await Tokens(database).create(name, scopes, profiles or None, expiry)
+        made, record = await tokens.create(
+            name, SCOPES if all_scopes else scopes, profiles or None, expiry
+        )
+        if file:
+            try:
+                write_secret(file, made.reveal(), "token", AccessError)
+            except AccessError:
+                await tokens.revoke(record.id)  # nobody has it
+                raise
         for profile in dict.fromkeys(profiles):
             if profile not in existing:
                 warning = f"The profile {profile!r} does not exist yet, so the token opens nothing."
                 click.echo(f"minikms: Warning: {warning}", err=True)
-        click.echo(made.reveal())
+        click.echo(f"The token {record.id} is in {file}." if file else made.reveal())
 
 
 @token.command("list", examples=(f"minikms token list {ON_A_STORE}",))

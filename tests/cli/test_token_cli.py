@@ -3,13 +3,20 @@
 import json
 import re
 import stat
+import subprocess
+import sys
 
+import pasted
 import pytest
+from deployment import ROOT
+from pasted import blocks, section
 
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
 
 pytestmark = pytest.mark.process
+
+ACCESS = (ROOT / "docs/operations/access.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -133,6 +140,62 @@ def test_token_create_refuses_bad_options(store, run, flags):
     variables, _ = store
     refused = run("token", "create", "--name", "x", "--all-profiles", *flags, **variables)
     assert refused.returncode == 2
+
+
+@pytest.mark.parametrize("scopes", [(), ("--all-scopes", "--scope", "sign")])
+def test_a_token_has_every_scope_only_if_that_is_said(store, run, scopes):
+    variables, _ = store
+    refused = run("token", "create", "--name", "x", *scopes, "--all-profiles", **variables)
+    assert refused.returncode == 2
+    assert "--scope SCOPE, or --all-scopes" in refused.stderr
+
+
+def test_the_admin_token_is_replaced_by_the_documented_steps(tmp_path, run, serve):
+    """And the service asks for the new one, which has every scope."""
+    [block] = blocks(section(ACCESS, "### Replace the admin token"))
+    secrets = tmp_path / "minikms-secrets"
+    secrets.mkdir()
+    file = secrets / "admin.token"
+    variables = {
+        "store": f"sqlite://{tmp_path}/keys.db",
+        "store_key_file": str(secrets / "store.key"),
+    }
+    run("store", "init", "--generate-key", "--admin-token-file", str(file), **variables)
+    old = Token.parse(file.read_text().strip())
+    service = serve("--port", "0", **variables)
+    assert ask(service, "GET", "/keys", old.reveal())[0] == 200
+    assert block.text.count("8c1f0a5d92b3e467") == 1
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    environment = pasted.environment(
+        HOME=str(tmp_path),
+        **{f"MINIKMS_{name.upper()}": given for name, given in variables.items()},
+    )
+    script = "set -euo pipefail\n" + block.text.replace("8c1f0a5d92b3e467", old.id)
+    shell = ("bash", "-c", script)
+    done = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "mkms_" not in done.stdout
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    new = Token.parse(file.read_text().strip())
+    assert ask(service, "GET", "/keys", old.reveal())[0] == 401
+    status, listed = ask(service, "GET", "/tokens", new.reveal())
+    assert status == 200
+    assert [(each["id"], each["scopes"], each["profiles"]) for each in listed] == [
+        (new.id, list(SCOPES), None)
+    ]
+
+
+def test_a_token_whose_file_cannot_be_made_is_not_left(store, run, tmp_path):
+    variables, _ = store
+    flags = ("token", "create", "--name", "x", "--all-scopes", "--all-profiles", "--file")
+    there = tmp_path / "there"
+    there.write_text("mine")
+    for file in (there, tmp_path / "missing" / "token", tmp_path / ("n" * 300)):
+        refused = run(*flags, str(file), **variables)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "cannot be made" in refused.stderr
+    assert there.read_text() == "mine"
+    assert len(run("token", "list", **variables).stdout.splitlines()) == 2
 
 
 def test_an_open_address_is_warned_of_once(serve):
