@@ -5,6 +5,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,6 +27,15 @@ def test_from_nothing_to_a_signature(shell, minikms):
     assert shell(f"mkms verify {kid} hallo --sig {sig}", code=1) == "not valid"
     assert minikms.verify(b"hello", decode(sig), kid=kid)
     assert shell("echo -n hello | mkms sign did:example:123#key-1") == sig
+
+
+def test_without_the_extra_mkms_names_it_in_one_sentence():
+    script = "import sys; sys.modules['click'] = None; from mkms import mkms; mkms()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("mkms: ")
+    assert done.stderr.count("\n") == 1
+    assert "minikms-client[cli]" in done.stderr
 
 
 def test_an_alias_that_looks_like_a_kid(command):
