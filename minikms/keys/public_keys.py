@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minikms.encodings import b64url_decode
+from minikms.errors import UnsupportedOption
 from minikms.plugin.curves import CURVES
 
 # By `alg`: RFC 9881, RFC 9935.
@@ -32,8 +33,8 @@ def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
             _number(jwk, "x"), _number(jwk, "y"), curve.elliptic
         )
         return numbers.public_key()
-    if curve is not None and curve.edwards is not None:
-        return curve.edwards[0].from_public_bytes(b64url_decode(jwk["x"]))
+    if curve is not None and curve.okp is not None:
+        return curve.okp[0].from_public_bytes(b64url_decode(jwk["x"]))
     if jwk.get("kty") == "AKP" and alg in _AKP:
         return _AKP[alg](b64url_decode(jwk["pub"]))
     if jwk.get("kty") == "RSA":
@@ -49,13 +50,25 @@ def is_of_strong_signer(public: Any) -> bool:
         return any(
             curve.elliptic and public.curve.name == curve.elliptic.name for curve in CURVES.values()
         )
-    edwards = (curve.edwards[0] for curve in CURVES.values() if curve.edwards)
+    edwards = (curve.okp[0] for curve in CURVES.values() if curve.okp and curve.signatures)
     return isinstance(public, (*edwards, *_ML_DSA))
 
 
 def spki(public: Any) -> bytes:
     """The SubjectPublicKeyInfo of a public key of pyca/cryptography."""
     encoded: bytes = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return encoded
+
+
+def public_pem_of(jwk: Mapping[str, str] | None) -> bytes:
+    """The SubjectPublicKeyInfo of a public JWK in PEM (RFC 7468 section 13).
+
+    The JWK is one that an algorithm made. Raises UnsupportedOption if it has no such form.
+    """
+    public = public_key_of(jwk)
+    if public is None:
+        raise UnsupportedOption("X.509 has no form for the public key of this key.")
+    encoded: bytes = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return encoded
 
 

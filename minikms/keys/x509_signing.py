@@ -79,7 +79,10 @@ def sign_x509(
     if isinstance(public, rsa.RSAPublicKey) and digest is not None:
         pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
         scheme = pss if alg.startswith("PS") else padding.PKCS1v15()
-    pairs = (*_CLASSES.items(), *(each.edwards for each in CURVES.values() if each.edwards))
+    pairs = (
+        *_CLASSES.items(),
+        *(each.okp for each in CURVES.values() if each.okp and each.signatures),
+    )
     kind = next(private for of_public, private in pairs if isinstance(public, of_public))
     return builder.sign(_class_of(kind)(sign, public), digest, rsa_padding=scheme)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, x448, x25519
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,19 +14,21 @@ class Curve:
 
     `signatures` are the JOSE names of its signatures, each with its COSE numbers, of which the
     first one signs. `hash` is their hash in X.509, None for EdDSA. pyca/cryptography has its EC
-    keys as `elliptic`, or its OKP keys as `edwards`, a public and a private class; a curve without
-    both is not in X.509.
+    keys as `elliptic`, or its OKP keys as `okp`, a public and a private class; a curve without both is
+    not in X.509.
     """
 
     cose: int
     signatures: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     hash: hashes.HashAlgorithm | None = None
     elliptic: ec.EllipticCurve | None = None
-    edwards: tuple[Any, type] | None = None
+    okp: tuple[Any, type] | None = None
 
 
 _ED25519: Final = (ed25519.Ed25519PublicKey, ed25519.Ed25519PrivateKey)
 _ED448: Final = (ed448.Ed448PublicKey, ed448.Ed448PrivateKey)
+_X25519: Final = (x25519.X25519PublicKey, x25519.X25519PrivateKey)
+_X448: Final = (x448.X448PublicKey, x448.X448PrivateKey)
 
 # RFC 9053 sections 2 and 7.1, RFC 8812, RFC 9864; RFC 5480, RFC 5758, RFC 8410. The numbers of RFC
 # 9864 come second, where most verifiers know only those that do not name the curve.
@@ -35,8 +37,8 @@ CURVES: Final[Mapping[str, Curve]] = {
     "P-384": Curve(2, {"ES384": (-35, -51)}, hashes.SHA384(), ec.SECP384R1()),
     "P-521": Curve(3, {"ES512": (-36, -52)}, hashes.SHA512(), ec.SECP521R1()),
     "secp256k1": Curve(8, {"ES256K": (-47,)}, hashes.SHA256(), ec.SECP256K1()),
-    "Ed25519": Curve(6, {"EdDSA": (-8,), "Ed25519": (-19,)}, edwards=_ED25519),
-    "Ed448": Curve(7, {"EdDSA": (-8,), "Ed448": (-53,)}, edwards=_ED448),
-    "X25519": Curve(4),
-    "X448": Curve(5),
+    "Ed25519": Curve(6, {"EdDSA": (-8,), "Ed25519": (-19,)}, okp=_ED25519),
+    "Ed448": Curve(7, {"EdDSA": (-8,), "Ed448": (-53,)}, okp=_ED448),
+    "X25519": Curve(4, okp=_X25519),
+    "X448": Curve(5, okp=_X448),
 }

@@ -31,6 +31,7 @@ from minikms.web.state import RESERVED_ALIASES, SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
 NDJSON: Final = "application/x-ndjson"
+PEM_FILE: Final = "application/x-pem-file"
 
 LOGGER = logging.getLogger(__name__)
 

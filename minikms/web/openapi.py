@@ -12,9 +12,10 @@ from minikms.access.policy import ANY_TOKEN, OPEN
 from minikms.http.answers import CACHE_CONTROL, NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
 from minikms.http.problems import CONTENT_TYPE, problem
+from minikms.keys.public_keys import public_pem_of
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.components import components, ref
-from minikms.web.messages import NDJSON
+from minikms.web.messages import NDJSON, PEM_FILE
 from minikms.web.parameters import PROFILE_OF_CALL
 from minikms.web.routes import Problems, Route
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
@@ -230,6 +231,8 @@ def _success(route: Route, example: Any) -> dict[str, Any]:
     if NDJSON in content:
         lines = [orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE).decode() for one in example]
         content[NDJSON]["example"] = "".join(lines)
+    if PEM_FILE in content:
+        content[PEM_FILE]["example"] = public_pem_of(example["jwk"]).decode()
     headers = dict(more.get("headers", {}))
     if route.secret:
         headers[CACHE_CONTROL] = ref("headers", "NoStore")

@@ -19,7 +19,7 @@ from minikms.web.handlers import (
     tokens,
 )
 from minikms.web.handlers.operations import batch_operation, operation
-from minikms.web.messages import NDJSON
+from minikms.web.messages import NDJSON, PEM_FILE
 from minikms.web.schemas import (
     audit_bodies,
     box_bodies,
@@ -107,6 +107,7 @@ _OF_KEY: Final = (p.PROFILE_OF_CALL, p.KEY)
 _OF_KEYS: Final[Problems] = (e.KeyNotFound, e.AliasNotFound, e.KeyNotUsable, e.UnsupportedOperation)
 _NEXT: Final = {"Link": {"description": "The next page (RFC 8288).", "schema": {"type": "string"}}}
 _PAGE: Final = {"content": {NDJSON: {"schema": {"type": "string"}}}, "headers": _NEXT}
+_PEM: Final = {"content": {PEM_FILE: {"schema": {"type": "string"}}}}
 _SET: Final = {
     "headers": {"ETag": {"description": "Entity tag of the set.", "schema": {"type": "string"}}}
 }
@@ -135,7 +136,9 @@ ROUTES: Final = (
            e.DecryptionFailed, e.KeyNotFound, e.KeyNotUsable, e.KeyExists, e.AliasExists,
            e.TooManyKeys, e.TooManyAliases, e.TooLargeRecord)),
     Route("GET", "/key", keys.find, "findKey", "keys:read", "keys", "The key.",
-          KeyWithCose, parameters=(*_CALL, p.BY_ALIAS), problems=(e.AliasNotFound, e.KeyNotFound)),
+          KeyWithCose, parameters=(*_CALL, p.BY_ALIAS),
+          problems=(e.AliasNotFound, e.KeyNotFound, e.UnsupportedOption),
+          responses={"200": _PEM}),
     Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read", "keys",
           'The keys; a Link header with rel="next" if there are more.', Key, many=True,
           parameters=(*_CALL, p.LIMIT, p.AFTER, p.ALG_FILTER, p.ALIAS_FILTER, p.LABEL_FILTER,
@@ -165,7 +168,8 @@ ROUTES: Final = (
           "keys:write", "keys", "The key.", Key, parameters=_OF_KEY,
           problems=(e.KeyNotFound, e.KeyNotUsable)),
     Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read", "keys", "The key.",
-          KeyWithCose, parameters=_OF_KEY, problems=(e.KeyNotFound,)),
+          KeyWithCose, parameters=_OF_KEY, problems=(e.KeyNotFound, e.UnsupportedOption),
+          responses={"200": _PEM}),
     Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write", "keys", "The key.", Key,
           key_bodies.UpdateKey, _OF_KEY,
           (e.KeyNotFound, e.KeyNotUsable, e.RulesLoosened, e.TooLargeRecord, e.UnsupportedOption,

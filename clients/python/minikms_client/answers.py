@@ -42,6 +42,16 @@ class Answer:
         except _UNEXPECTED as error:
             raise UnexpectedAnswer(self.status) from error
 
+    def pem(self) -> str:
+        """Return the body, which is in PEM; raises UnexpectedAnswer if it is not."""
+        try:
+            text = self._inflated().decode("ascii")
+        except (ValueError, zlib.error) as error:
+            raise UnexpectedAnswer(self.status) from error
+        if not text.startswith("-----BEGIN "):
+            raise UnexpectedAnswer(self.status)
+        return text
+
     def problem(self) -> ProblemError:
         """Return the problem of the answer; raises UnexpectedAnswer if it has none."""
         after = self.headers.get("Retry-After", "")

@@ -38,6 +38,17 @@ def test_without_the_extra_mkms_names_it_in_one_sentence():
     assert "minikms-client[cli]" in done.stderr
 
 
+def test_a_public_key_in_pem(shell, minikms):
+    kid = shell("mkms key generate p256 --alias signer")
+    pem = minikms.get_pem(kid=kid)
+    for name in "signer", kid:
+        assert shell(f"mkms key show {name} --pem") + "\n" == pem
+    assert json.loads(shell("mkms key show signer --pem --json")) == {"pem": pem}
+    shell("mkms key generate a256gcm --alias box")
+    shell("mkms key show box --pem", code=5)
+    shell("mkms key show nope --pem", code=3)
+
+
 def test_an_alias_that_looks_like_a_kid(command):
     kid = command("mkms key generate p256 --alias signer")
     shown = json.loads(command("mkms --json key show signer"))

@@ -1,14 +1,18 @@
 """Both clients, call by call, against a real server; what is verified is verified by others."""
 
 import hmac
+import json
 from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
+from answering import KEY, answering
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from minikms_client import (
     AliasNotFound,
+    Client,
     DecryptionFailed,
     InvalidCose,
     KeyExists,
@@ -16,6 +20,8 @@ from minikms_client import (
     NotFound,
     RulesLoosened,
     RuleViolated,
+    UnexpectedAnswer,
+    UnsupportedOption,
     ValidationFailed,
 )
 from minikms_client.wire import decode
@@ -31,6 +37,31 @@ def test_the_example_of_the_readme(minikms):
     assert not minikms.verify(b"hallo", signed.sig, kid=key.kid)
     assert [one.kid for one in minikms.keys(alg="ed25519")] == [key.kid]
     Ed25519PublicKey.from_public_bytes(decode(key.jwk["x"])).verify(signed.sig, b"hello")
+
+
+async def test_the_public_key_in_pem(kms, minikms):
+    key = minikms.generate_key("ed25519", alias=EXAMPLE)
+    pem = minikms.get_pem(kid=key.kid)
+    public = load_pem_public_key(pem.encode())
+    assert public.public_bytes_raw() == decode(key.jwk["x"])
+    assert minikms.get_pem(alias=EXAMPLE) == await kms.get_pem(alias=EXAMPLE) == pem
+    with pytest.raises(UnsupportedOption):
+        minikms.get_pem(kid=minikms.generate_key("a256gcm").kid)
+    with pytest.raises(AliasNotFound):
+        minikms.get_pem(alias="nope")
+    for given in {}, {"kid": key.kid, "alias": EXAMPLE}:
+        with pytest.raises(TypeError):
+            minikms.get_pem(**given)
+
+
+@pytest.mark.parametrize("body", [json.dumps(KEY), b"\xff", ""])
+def test_an_answer_that_is_not_pem_is_unexpected(body):
+    with (
+        answering((200, {}, body)) as (url, _),
+        Client(url, token="") as client,
+        pytest.raises(UnexpectedAnswer),
+    ):
+        client.get_pem(kid="a")
 
 
 async def test_the_same_for_asyncio(kms):

@@ -7,9 +7,11 @@ from aiohttp import web
 
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import caller
+from minikms.keys.public_keys import public_pem_of
 from minikms.records import KeyRecord, KeyRef
 from minikms.web.messages import (
     NDJSON,
+    PEM_FILE,
     load,
     no_body,
     profile,
@@ -33,17 +35,20 @@ _FILTERS = frozenset({"alg", "label", "unused"})
 
 
 async def get(request: web.Request, kid: str) -> Answer:
-    """Get a key by its kid."""
+    """Get a key by its kid, or its public key in PEM."""
     return await _described(request, KeyRef(kid=kid))
 
 
 async def find(request: web.Request, alias: str) -> Answer:
-    """Get a key by one of its aliases."""
+    """Get a key by one of its aliases, or its public key in PEM."""
     return await _described(request, KeyRef(alias=alias))
 
 
 async def _described(request: web.Request, ref: KeyRef) -> Answer:
-    return _KEY_WITH_COSE.encode(await service(request).describe(profile(request), ref))
+    key = await service(request).describe(profile(request), ref)
+    if PEM_FILE in request.headers.get("Accept", ""):
+        return BodyAnswer(body=public_pem_of(key.jwk), content_type=PEM_FILE)
+    return _KEY_WITH_COSE.encode(key)
 
 
 async def list_keys(

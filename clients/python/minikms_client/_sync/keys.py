@@ -126,6 +126,20 @@ class Keys(Transport):
         call = Call("GET", "/key", query=[("alias", alias)])
         return self._read(call, Key.from_json)
 
+    def get_pem(self, *, kid: str | None = None, alias: str | None = None) -> str:
+        """Return the public key with this kid or alias as SubjectPublicKeyInfo in PEM (RFC 7468).
+
+        Raises UnsupportedOption for a key without one, such as a symmetric key.
+        """
+        if kid is not None and alias is None:
+            call = Call("GET", f"/key/{segment(kid)}")
+        elif alias is not None and kid is None:
+            call = Call("GET", "/key", query=[("alias", alias)])
+        else:
+            raise TypeError("Give kid or alias.")
+        answer = self._send(call, {"Accept": "application/x-pem-file"})
+        return answer.pem()
+
     def list_keys(
         self,
         *,

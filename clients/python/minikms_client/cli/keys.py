@@ -245,13 +245,22 @@ def list_(
 
 
 @key.command(
-    examples="mkms key show signer\nmkms key show signer --json",
+    examples="mkms key show signer\nmkms key show signer --json\n"
+    "mkms key show signer --pem >signer.pem",
 )
 @click.argument("name", shell_complete=completion.keys)
+@click.option("--pem", "is_pem", is_flag=True, help="Print the public key in PEM.")
 @pass_session
-def show(session: Session, name: str) -> None:
+def show(session: Session, name: str, is_pem: bool) -> None:
     """Show the key NAME: its kid or an alias."""
-    session.show_key(session.key(name))
+    if not is_pem:
+        session.show_key(session.key(name))
+        return
+    pem = session.by_name(name, session.client.get_pem)
+    if session.is_json:
+        session.show_json({"pem": pem})
+    else:
+        click.echo(visible(pem, keep="\n"), nl=False)
 
 
 @key.command(
