@@ -4,12 +4,15 @@ The classes below `ProblemError` are the table of slugs. The new slug of a later
 class of its status, such as `NotFound`, or `ProblemError` itself.
 """
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from minikms_client.shapes import each, text, typed
 
 _PREFIX: Final = "urn:minikms:problem:"
+# The reason of OpenSSL for an answer of plain HTTP.
+_WITHOUT_TLS: Final = "WRONG_VERSION_NUMBER"
 
 
 class MinikmsError(Exception):
@@ -84,6 +87,20 @@ class ProblemError(MinikmsError):
             self.retry_after,
             self.outcome,
         )
+
+
+def reason(error: Exception) -> str:
+    """Return the reason for a missing answer, as a part of a sentence."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return str(error) or type(error).__name__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message.rstrip('.')}"
+    if cause.reason == _WITHOUT_TLS:
+        return "it does not speak TLS there; its URL may begin with http://"
+    return f"TLS failed: {(cause.reason or 'for an unknown reason').replace('_', ' ').lower()}"
 
 
 def problem(

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -314,6 +315,7 @@ def test_profiles_tokens_and_the_service(command, minikms):
     [found] = [line for line in lines if line[0] in token]
     assert found[1:] == ["signer", "sign", "all", ""]  # it was never used
     command(f"mkms token revoke {found[0]}")
+    command(f"mkms token revoke {found[0]}", code=3)
     assert command("mkms status").endswith(" is ready")
     assert "ed25519" in [line.split("\t")[0] for line in command("mkms algorithms").splitlines()]
 
@@ -337,6 +339,53 @@ def test_a_token_is_for_the_profiles_that_are_named(command, minikms, line, prof
     )
     assert command.error.count("\n") == line.count("--profile a ")
     minikms.revoke_token(made["id"])
+
+
+def test_a_token_is_revoked_by_its_name_if_no_other_has_it(command, minikms):
+    name = f"app-{uuid.uuid4().hex}"
+    ids = [minikms.create_token(name, ["sign"], profiles=["default"]).record.id for _ in range(2)]
+    command(f"mkms token revoke {name}", code=2)
+    assert all(each in command.error for each in ids)
+    assert command(f"mkms token revoke {ids[0]}") == ids[0]
+    assert command(f"mkms token revoke {name}") == ids[1]
+    command(f"mkms token revoke {name}", code=3)
+    assert {token.id for token in minikms.list_tokens()}.isdisjoint(ids)
+
+
+@pytest.mark.parametrize("content", ["", " \n\n", '{"keys": []}'])
+def test_a_file_without_a_key_is_refused(command, tmp_path, content):
+    (tmp_path / "empty").write_text(content)
+    command("mkms key import empty", code=2)
+    assert "empty has no key" in command.error
+    command("mkms key import -", code=2, given=content.encode())
+
+
+def test_help_says_that_json_lists_are_lines(command):
+    shown = " ".join(command("mkms --help").split())
+    assert "--json Print complete answers as JSON: an object, or of a list each item on a" in shown
+    lines = command("mkms algorithms --json").splitlines()
+    assert len(lines) > 20
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_tls_to_a_port_without_tls_names_the_cause(command, minikms):
+    url = minikms.url.replace("http://", "https://")
+    command(f"mkms --url {url} status", code=6)
+    assert "_ssl" not in command.error
+    assert "http://" in command.error.replace(url, "")
+
+
+def test_a_certificate_that_is_not_trusted_is_named(command, tmp_path):
+    chain = tmp_path / "chain"
+    for pem in (leaf := trustme.CA().issue_cert("127.0.0.1")).cert_chain_pems:
+        pem.write_to_path(chain, append=True)
+    leaf.private_key_pem.write_to_path(tmp_path / "key")
+    (tmp_path / "key").chmod(0o600)
+    with serve("--tls-cert", str(chain), "--tls-key", str(tmp_path / "key")) as url:
+        url = url.replace("http://", "https://")
+        command(f"mkms --url {url} status", code=6)
+    assert "_ssl" not in command.error
+    assert "certificate is not trusted" in command.error
 
 
 def test_a_token_is_for_all_profiles_only_if_that_is_said(command, minikms):

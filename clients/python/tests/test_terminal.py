@@ -1,6 +1,8 @@
 """The command `mkms` on a terminal: tables for people, and nothing that steers the terminal."""
 
 import json
+import re
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -8,9 +10,11 @@ from answering import KEY, answering, refusal
 from commands import on_a_terminal
 
 from minikms_client.cli.display import visible
-from minikms_client.wire import encode
+from minikms_client.wire import decode, encode
 
 # A colour, a title, a hyperlink, a bell, the same by C1, and marks that turn the order around.
+SCOPES = ["keys:read", "keys:write", "sign", "verify", "encrypt", "decrypt", "wrap", "random"]
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 HOSTILE = "a\x1b[31m\x1b]0;t\x07\x1b]8;;http://x\x1b\\\x9b31m\x9d0;t\x9c\u202eb\u2066c\u200f\x7f\n"
 KID = "k" * 43
 
@@ -25,9 +29,72 @@ def test_a_terminal_is_shown_tables(minikms):
     key = on_a_terminal("mkms key show signer", minikms)
     assert "multikey" in key
     assert '{"use": "test"}' in key
-    header, row = on_a_terminal("mkms key list", minikms).splitlines()
+    header, row = on_a_terminal("COLUMNS=120 mkms key list", minikms).splitlines()
     assert header.split() == ["kid", "alg", "state", "created", "aliases", "used"]
     assert header.index("aliases") == row.index("signer")
+    header, below, *rows = on_a_terminal("mkms key list", minikms).splitlines()
+    assert header.split() == ["kid", "alg", "state"]
+    assert below.split() == ["created", "aliases", "used"]
+    assert below.index("aliases") == rows[1].index("signer")
+
+
+LISTINGS = (
+    "mkms key list",
+    "mkms key show signer",
+    "mkms due",
+    "mkms token list",
+    "mkms algorithms",
+    "mkms whoami",
+    "mkms context list",
+    "mkms key show nobody-has-this-alias-which-is-long",
+)
+
+
+@pytest.mark.parametrize("line", LISTINGS)
+@pytest.mark.parametrize("width", [80, 60])
+def test_lines_fit_the_terminal(command, minikms, line, width):
+    key = minikms.generate_key("ed25519", alias="signer", labels={"use": "a longer text " * 9})
+    for n in range(5):
+        minikms.associate_alias(key.kid, f"did:example:{n}#key-{n}")
+    command(f"mkms key delete {key.kid} --after 7d")
+    made = minikms.create_token("an-application", SCOPES, profiles=["default"])
+    command(f"mkms context set production --url {minikms.url}")
+    try:
+        code = 3 if "nobody" in line else 0
+        whole = on_a_terminal(f"COLUMNS=1000 {line}", minikms, code=code)
+        lines = on_a_terminal(f"COLUMNS={width} {line}", minikms, code=code).splitlines()
+    finally:
+        minikms.revoke_token(made.record.id)
+    assert max(map(len, lines)) <= width
+    # Words are whole: as many of each as with room for all.
+    words = [Counter(" ".join(each).split()) for each in (lines, whole.splitlines())]
+    assert words[0] == words[1]
+
+
+def test_a_time_has_one_form(command, minikms):
+    kid = command("mkms key generate p256 --alias signer --expires 90d")
+    command("mkms sign signer hello")
+    command(f"mkms key delete {kid} --after 7d")
+    for line in ("mkms key list", "mkms key show signer", "mkms due"):
+        shown = on_a_terminal(line, minikms)
+        times = re.findall(r"\d{4}-\d\d-\d\dT\S*", shown)
+        assert len(times) > 1
+        assert [each for each in times if not re.fullmatch(TIME, each)] == []
+    listed = command("mkms key list")
+    assert len(re.findall(TIME, listed)) == len(re.findall(r"\d\dT\d\d", listed)) == 3
+
+
+@pytest.mark.parametrize("line", ["sign signer", "verify signer --sig AA", "key import -"])
+def test_people_are_told_that_their_input_is_read(minikms, line):
+    minikms.generate_key("ed25519", alias="signer")
+    code = {"sign": 0, "verify": 1, "key": 2}[line.split()[0]]
+    written = on_a_terminal(
+        f"mkms {line}", minikms, typed="hello\n\x04", after="Control-D", code=code
+    )
+    assert written.startswith("mkms: ")
+    if code == 0:
+        [sig] = re.findall(r"[A-Za-z0-9_-]{86}", written)
+        assert minikms.verify(b"hello\n", decode(sig), alias="signer")
 
 
 def test_results_that_nobody_sees_have_a_bar(minikms, tmp_path):
@@ -60,7 +127,10 @@ def test_a_deletion_that_is_due_is_shown(command, minikms):
     kept, going = (minikms.generate_key("ed25519").kid for _ in range(2))
     command(f"mkms key delete {going} --after 7d")
     deletes = minikms.get_key(going).deletes
-    for listing in (on_a_terminal("mkms key list", minikms), command("mkms key list")):
+    for listing in (
+        on_a_terminal("COLUMNS=120 mkms key list", minikms),
+        command("mkms key list"),
+    ):
         lines = {line[:43]: line for line in listing.splitlines()}
         assert f"disabled, deletes {deletes:%Y-%m-%dT%H:%M}" in lines[going]
         assert "deletes" not in lines[kept]
@@ -77,6 +147,11 @@ def test_a_listing_of_one_state(command, minikms):
         ]
         assert [key["kid"] for key in found] == [kid]
     assert command("mkms key list --state verify-only") == ""
+    assert command("mkms key list --state deletion-scheduled") == ""
+    command(f"mkms key delete {kids['enabled']} --after 7d")
+    [line] = command("mkms key list --state deletion-scheduled").splitlines()
+    assert line.startswith(kids["enabled"])
+    command(f"mkms key update {kids['disabled']} --state deletion-scheduled", code=2)
 
 
 def test_a_listing_shows_last_uses_and_schedules(command, minikms):
@@ -134,7 +209,7 @@ ANSWERS = {
     "profile create x": [{"name": HOSTILE}],
     "profile list": [{"profiles": [HOSTILE]}],
     "profile jwks x public": [{"name": HOSTILE, "jwks": HOSTILE}],
-    "token revoke x": [{"id": HOSTILE}],
+    f"token revoke {'0' * 16}": [{"id": HOSTILE}],
     "status": [{"status": HOSTILE}],
     "jwks": [{"keys": [{HOSTILE: HOSTILE}]}],
     f"jws sign {KID} x": [{"jws": HOSTILE}],

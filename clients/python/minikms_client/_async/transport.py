@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from minikms_client.answers import LARGEST, Answer
-from minikms_client.errors import UnexpectedAnswer, Unreachable
+from minikms_client.errors import UnexpectedAnswer, Unreachable, reason
 from minikms_client.retries import Retries
 from minikms_client.settings import settings, tls_context
 from minikms_client.wire import Call
@@ -100,8 +100,8 @@ class AsyncTransport:
             except httpx.TransportError as error:
                 wait = self._retries.after_failure(call, error, attempt)
                 if wait is None:
-                    reason = str(error) or type(error).__name__
-                    raise Unreachable(f"{self._settings.url} does not answer: {reason}.") from error
+                    url, why = self._settings.url, reason(error)
+                    raise Unreachable(f"{url} does not answer: {why}.") from error
             else:
                 if answer.status in (200, 304):
                     return answer

@@ -2,19 +2,25 @@
 
 import dataclasses
 import json
+import re
 from datetime import datetime
+from typing import Final
 
 import click
 from click.core import ParameterSource
 
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
-from minikms_client.cli.display import last_use, visible
+from minikms_client.cli.display import last_use, tell
+from minikms_client.cli.exits import NOT_FOUND, fail
 from minikms_client.cli.session import Session, pass_session, plain
 from minikms_client.cli.times import delay_option, expires_option
-from minikms_client.errors import Forbidden
+from minikms_client.errors import Forbidden, TokenNotFound
 from minikms_client.models import Profile, ProfileSettings, Token
 from minikms_client.wire import UNSET, UnsetType
+
+# The form of a token's id.
+_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 def _bound(_: click.Context, __: click.Parameter, given: str | None) -> int | UnsetType | None:
@@ -211,7 +217,7 @@ def _warn_of_missing(session: Session, profiles: tuple[str, ...]) -> None:
 
 
 def _warn(warning: str) -> None:
-    click.echo(f"mkms: Warning: {visible(warning)}", err=True)
+    tell(f"mkms: Warning: {warning}")
 
 
 @token.command(
@@ -239,15 +245,29 @@ def list_tokens(session: Session) -> None:
 
 @token.command(
     "revoke",
-    examples="id=$(mkms token create issuer --scope sign --all-profiles | cut -d_ -f2)\n"
-    'mkms token revoke "$id"',
+    examples="mkms token create issuer --scope sign --all-profiles\nmkms token revoke issuer",
 )
-@click.argument("id_", metavar="ID", shell_complete=completion.tokens)
+@click.argument("name", shell_complete=completion.tokens)
 @pass_session
-def revoke_token(session: Session, id_: str) -> None:
-    """Revoke the token ID."""
-    revoked = session.client.revoke_token(id_)
+def revoke_token(session: Session, name: str) -> None:
+    """Revoke the token NAME: its id, or its name if no other token has it."""
+    try:
+        revoked = session.client.revoke_token(name) if _ID.fullmatch(name) else None
+    except TokenNotFound:
+        revoked = None
+    if revoked is None:
+        revoked = session.client.revoke_token(_id_of(session, name))
     session.show({"id": revoked}, revoked)
+
+
+def _id_of(session: Session, name: str) -> str:
+    """Return the id of the only token with this name."""
+    ids = [token.id for token in session.client.list_tokens() if token.name == name]
+    if not ids:
+        fail(f"There is no token with the id or the name {name!r}.", NOT_FOUND)
+    if len(ids) > 1:
+        raise click.UsageError(f"{len(ids)} tokens have this name; give an id: {', '.join(ids)}.")
+    return ids[0]
 
 
 @click.command(

@@ -1,7 +1,6 @@
 """`mkms audit`: events of the audit log."""
 
 import re
-from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ import click
 
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command
+from minikms_client.cli.display import shown_time
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.cli.times import past_option
 from minikms_client.models import AuditEvent
@@ -42,7 +42,7 @@ def audit(session: Session, /, key: str | None, limit: int, **filters: Any) -> N
     session.show_rows(
         islice(session.client.audit_events(kid=kid, alias=alias, **filters), limit),
         {
-            "time": lambda event: _shown(event.time),
+            "time": lambda event: shown_time(event.time),
             "who": lambda event: event.who,
             "operation": lambda event: event.operation,
             "outcome": _outcome,
@@ -51,10 +51,6 @@ def audit(session: Session, /, key: str | None, limit: int, **filters: Any) -> N
             "address": lambda event: event.address,
         },
     )
-
-
-def _shown(time: datetime) -> str:
-    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _outcome(event: AuditEvent) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from minikms_client.cli.display import visible
+from minikms_client.cli.display import tell, visible
 from minikms_client.wire import decode, encode
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -39,7 +39,14 @@ def message(data: str | None, file: Path | None) -> bytes:
         raise click.UsageError("Give the data or a file, not both.")
     if data is not None:
         return data.encode()
-    return contents(file) if file else sys.stdin.buffer.read()
+    return contents(file) if file else standard_input()
+
+
+def standard_input() -> bytes:
+    """Return the bytes of standard input; tell people on a terminal that it is read."""
+    if sys.stdin.isatty():
+        tell("mkms: The input is read from the terminal, up to Control-D.")
+    return sys.stdin.buffer.read()
 
 
 def encoded(data: str | None, file: Path | None) -> bytes:
@@ -49,7 +56,7 @@ def encoded(data: str | None, file: Path | None) -> bytes:
     """
     if file is not None:
         return message(data, file)
-    return from_text(data if data is not None else sys.stdin.read())
+    return from_text(data if data is not None else standard_input().decode("ascii", "replace"))
 
 
 def from_text(text: str) -> bytes:
@@ -63,7 +70,7 @@ def from_text(text: str) -> bytes:
 def contents(file: Path) -> bytes:
     """Return the bytes of a file, or for - of standard input."""
     if str(file) == "-":
-        return sys.stdin.buffer.read()
+        return standard_input()
     try:
         return file.read_bytes()
     except OSError as error:

@@ -3,10 +3,12 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
+from minikms_client.cli.tables import fitting, print_table
 from minikms_client.models import Key, Token
 
 ItemT = TypeVar("ItemT")
@@ -23,16 +25,27 @@ def visible(text: str, keep: str = "") -> str:
     )
 
 
+def tell(text: str) -> None:
+    """Print text from us or a service on standard error, on a terminal with whole words."""
+    shown = visible(text)
+    click.echo(fitting(shown) if sys.stderr.isatty() else shown, err=True)
+
+
+def shown_time(time: datetime) -> str:
+    """Return a time as people are shown it: in UTC, to the second."""
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def last_use(item: Key | Token) -> str:
     """The time of the last use of a key or a token, empty if none is known."""
-    return "" if item.last_used is None else item.last_used.isoformat(timespec="minutes")
+    return "" if item.last_used is None else shown_time(item.last_used)
 
 
 def show_members(members: Mapping[str, Any]) -> None:
     """Print the members of an answer that are not empty."""
-    _print_table(
+    print_table(
         [
-            (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            (visible(name), visible(_text(value)))
             for name, value in members.items()
             if value not in (None, [], {})
         ]
@@ -41,16 +54,12 @@ def show_members(members: Mapping[str, Any]) -> None:
 
 def show_rows(rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]]) -> None:
     """Print rows under the names of their columns."""
-    _print_table([tuple(columns), *([column(row) for column in columns.values()] for row in rows)])
+    cells = ([visible(column(row)) for column in columns.values()] for row in rows)
+    print_table([tuple(columns), *cells])
 
 
-def _print_table(table: Sequence[Sequence[str]]) -> None:
-    """Print cells in columns, none of which is cut: a terminal wraps long lines."""
-    shown = [[visible(cell) for cell in row] for row in table]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def progress(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:

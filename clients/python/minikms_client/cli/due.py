@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from minikms_client.cli.commands import Command
+from minikms_client.cli.display import shown_time
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.models import Key
 
@@ -32,7 +33,7 @@ def due(session: Session) -> None:
     session.show_rows(
         sorted((end for key in keys for end in _ends(key)), key=lambda end: end.time),
         {
-            "time": lambda end: end.time.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "time": lambda end: shown_time(end.time),
             "event": lambda end: end.event,
             "kid": lambda end: end.kid,
             "aliases": lambda end: " ".join(end.aliases),

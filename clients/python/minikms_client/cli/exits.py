@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 import click
 
-from minikms_client.cli.display import visible
+from minikms_client.cli.display import tell
 from minikms_client.errors import (
     InvalidSetting,
     MinikmsError,
@@ -58,7 +58,7 @@ def code_of(error: MinikmsError) -> int:
 
 def fail(message: str, code: int) -> NoReturn:
     """Exit with a sentence on standard error; parts of it may come from a service."""
-    click.echo(f"mkms: {visible(' '.join(message.split()))}", err=True)
+    tell(f"mkms: {' '.join(message.split())}")
     sys.exit(code)
 
 

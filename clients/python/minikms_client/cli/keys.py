@@ -11,7 +11,7 @@ import click
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
-from minikms_client.cli.display import last_use, progress, visible
+from minikms_client.cli.display import last_use, progress, shown_time, visible
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.cli.times import after_option, duration_option, expires_option
 from minikms_client.models import Key
@@ -22,6 +22,8 @@ _MOST_ALIASES = 5
 _TAKEN = click.Choice(["move", "refuse"])
 _TAKEN_HELP = "If another key has the alias, move it or refuse the call."
 _STATES = click.Choice(["enabled", "disabled", "verify-only"])
+_SCHEDULED = "deletion-scheduled"
+_LISTED = click.Choice([*_STATES.choices, _SCHEDULED])
 
 
 def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -161,6 +163,8 @@ def import_(session: Session, /, file: Path, form: str, **options: Any) -> None:
         session.show_key(session.client.import_key(**{**given, form: contents(file)}))
         return
     bodies = _bodies(contents(file))
+    if not bodies:
+        raise click.UsageError(f"{file} has no key.")
     if len(bodies) > 1 and "alias" in given:
         raise click.UsageError("Only one key can have the alias.")
     for body in progress(bodies, "Importing keys"):
@@ -203,14 +207,21 @@ def _state(key: Key) -> str:
     """Return the state of a key, and the time of its deletion, if scheduled."""
     if key.deletes is None:
         return key.state
-    return f"{key.state}, deletes {key.deletes.isoformat(timespec='minutes')}"
+    return f"{key.state}, deletes {shown_time(key.deletes)}"
+
+
+def _is_in(key: Key, state: str | None) -> bool:
+    """Tell whether a key is in a state, or scheduled for deletion."""
+    if state == _SCHEDULED:
+        return key.deletes is not None
+    return state in (None, key.state)
 
 
 _COLUMNS = {
     "kid": lambda key: key.kid,
     "alg": lambda key: key.alg,
     "state": _state,
-    "created": lambda key: key.created.isoformat(timespec="seconds"),
+    "created": lambda key: shown_time(key.created),
     "aliases": lambda key: " ".join(key.aliases),
     "used": last_use,
 }
@@ -218,11 +229,14 @@ _COLUMNS = {
 
 @key.command(
     "list",
-    examples="mkms key list --alg p256 --label use=login\nmkms key list --state disabled --json",
+    examples="mkms key list --alg p256 --label use=login\nmkms key list --state disabled --json\n"
+    "mkms key list --state deletion-scheduled",
 )
 @click.option("--alg", shell_complete=completion.algorithms, help="Only keys of this algorithm.")
 @click.option("--alias", shell_complete=completion.aliases, help="Only the key with this alias.")
-@click.option("--state", type=_STATES, help="Only keys in this state.")
+@click.option(
+    "--state", type=_LISTED, help="Only keys in this state, or whose deletion is scheduled."
+)
 @duration_option("--unused", "Only keys that were not used for this time, such as 90d.")
 @click.option("--without-rules", is_flag=True, help="Only keys that have no rules.")
 @_labels_option
@@ -238,10 +252,10 @@ def list_(
 ) -> None:
     """List all keys, the oldest first."""
     keys = session.client.keys(alg=alg, alias=alias, label=labels, unused=unused)
-    wanted = (
-        key for key in keys if state in (None, key.state) and not (without_rules and key.rules)
+    session.show_rows(
+        (key for key in keys if _is_in(key, state) and not (without_rules and key.rules)),
+        _COLUMNS,
     )
-    session.show_rows(wanted, _COLUMNS)
 
 
 @key.command(

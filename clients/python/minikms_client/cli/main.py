@@ -24,7 +24,7 @@ from minikms_client.cli import (
 )
 from minikms_client.cli.commands import Group
 from minikms_client.cli.completion import Bash
-from minikms_client.cli.display import visible
+from minikms_client.cli.display import tell
 from minikms_client.cli.exits import sentences
 from minikms_client.cli.options import OPTIONS
 from minikms_client.cli.session import Session
@@ -79,7 +79,7 @@ def _show_versions(session: Session) -> None:
             url = client.url
             of_service = client.openapi()["info"]["version"]
     except MinikmsError as error:
-        click.echo(f"mkms: {visible(str(error))}", err=True)
+        tell(f"mkms: {error}")
     if session.is_json:
         session.show_json({"mkms": own, "service": of_service, "url": url})
     elif of_service is not None:

@@ -1,7 +1,6 @@
 """Messages to keys: `mkms jwe`, and `mkms box`."""
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from minikms_client.cli.data import (
     from_json,
     from_text,
     message,
+    standard_input,
     takes_data,
     takes_output,
     write_bytes,
@@ -98,7 +98,7 @@ def decrypt_jwe(
     output: Path | None,
 ) -> None:
     """Decrypt a JWE to the key NAME; the plaintext goes to standard output."""
-    text = (token if token is not None else sys.stdin.read()).strip()
+    text = (token if token is not None else standard_input().decode("utf-8", "replace")).strip()
     given = from_json(text.encode(), "The JWE") if text.startswith("{") else text
     sender = public_jwk(session, from_, from_jwk)
     found = session.by_name(name, partial(session.client.decrypt_jwe, given, from_=sender))

@@ -50,7 +50,11 @@ OPTIONS: Final = (
         show_default=True,
         help="Seconds to wait for the service.",
     ),
-    click.Option(["--json", "is_json"], is_flag=True, help="Print complete answers, as JSON."),
+    click.Option(
+        ["--json", "is_json"],
+        is_flag=True,
+        help="Print complete answers as JSON: an object, or of a list each item on a line.",
+    ),
 )
 
 

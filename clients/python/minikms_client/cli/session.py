@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from minikms_client import AliasNotFound, Client, KeyNotFound
 from minikms_client.cli.context_file import Contexts, Settings
-from minikms_client.cli.display import show_members, show_rows, visible
+from minikms_client.cli.display import show_members, show_rows, shown_time, visible
 from minikms_client.cli.exits import NOT_FOUND, fail
 from minikms_client.models import Key
 from minikms_client.wire import encode, encode_time, whole_seconds
@@ -169,7 +169,7 @@ class Session:
         if self.is_json or not sys.stdout.isatty():
             self.show(answer, *cells)
         else:
-            show_members(plain(answer))
+            show_members(plain(answer, shown_time))
 
     def show_rows(
         self, rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]]
@@ -182,22 +182,22 @@ class Session:
             self.show(row, *(column(row) for column in columns.values()))
 
 
-def plain(value: object) -> Any:
-    """Convert an answer for JSON: the names of the API, bytes in base64url."""
+def plain(value: object, time: Callable[[datetime], str | None] = encode_time) -> Any:
+    """Convert an answer for JSON: the names of the API, bytes in base64url, times by `time`."""
     match value:
         case bytes():
             return encode(value)
         case datetime():
-            return encode_time(value)
+            return time(value)
         case timedelta():
             return whole_seconds(value)
         case Mapping():
-            return {name: plain(item) for name, item in value.items()}
+            return {name: plain(item, time) for name, item in value.items()}
         case list() | tuple():
-            return [plain(item) for item in value]
+            return [plain(item, time) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name.rstrip("_"): plain(getattr(value, field.name))
+            field.name.rstrip("_"): plain(getattr(value, field.name), time)
             for field in dataclasses.fields(value)
         }
     return value
