@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from api_document import operations, snake
+from click.testing import CliRunner
 from commands import environment
 
 import minikms_client.cli
@@ -67,6 +68,14 @@ def called():
 def test_every_operation_has_a_command(document):
     names = {snake(operation["operationId"]) for operation, _ in operations(document)}
     assert names - set(called()) == WITHOUT_COMMAND.keys()
+
+
+def test_help_fits_eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in ("mkms", "mkms key", *COMMANDS):
+        shown = CliRunner().invoke(mkms, [*path.split()[1:], "--help"]).output
+        assert "--help" in shown
+        assert [line for line in shown.splitlines() if len(line) > 80] == [], path
 
 
 def test_every_command_has_examples():

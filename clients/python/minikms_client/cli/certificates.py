@@ -40,9 +40,9 @@ def csr(
 
 @click.command(
     cls=Command,
-    examples="mkms certificate signer self-signed --days 365 --subject CN=a.example >signer.pem\n"
+    examples="mkms certificate signer self-signed --days 365 --subject CN=a >signer.pem\n"
     "mkms key certificates signer signer.pem\n"
-    "mkms certificate signer client --days 30 --key provider --subject CN=wallet.example",
+    "mkms certificate signer client --days 30 --key provider --subject CN=wallet",
 )
 @click.argument("name", shell_complete=completion.keys)
 @click.argument("kind", type=_PROFILES)
@@ -93,7 +93,7 @@ def certificate(
 
 @click.command(
     cls=Command,
-    examples="mkms certificate signer self-signed --days 365 --subject CN=a.example >signer.pem\n"
+    examples="mkms certificate signer self-signed --days 365 --subject CN=a >signer.pem\n"
     "mkms key certificates signer signer.pem\n"
     "mkms key certificates signer --remove",
 )

@@ -24,7 +24,7 @@ def didcomm() -> None:
 @didcomm.command(
     "pack",
     examples="mkms didcomm pack hello --to agent --from agent\n"
-    "mkms didcomm pack hello --to-verkey 8HH5gYEeNc3z7PYXmd54d4x6qAfCNrqQqEB3nS7Zfu7K",
+    "mkms didcomm pack hi --to-verkey 8HH5gYEeNc3z7PYXmd54d4x6qAfCNrqQqEB3nS7Zfu7K",
 )
 @takes_data
 @click.option(

@@ -16,7 +16,7 @@ _ANYBODY: Final = "anybody"  # if the service needs no token
 
 @click.command(
     cls=Command,
-    examples="mkms login --context production --url https://kms.example --profile alice <token\n"
+    examples="mkms login --context prod --url https://kms.example --profile alice <token\n"
     "mkms login --token-file token",
 )
 @pass_session
