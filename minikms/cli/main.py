@@ -4,6 +4,7 @@ import gc
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 
 from minikms.cli.audit import audit
 from minikms.cli.door_options import ServeCommand, doors_of
@@ -88,3 +89,13 @@ def algorithms(**options: Any) -> None:
         operations = " ".join(f"{op}*" if op in alg.opt_in else op for op in alg.operations)
         rows.append((alg.name, alg.kty, jose, operations, entry.source))
     echo_table(rows)
+
+
+@main.command(examples=("minikms completion bash",))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a completion script for SHELL, for its startup file."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"There is no completion for {shell}.")
+    click.echo(kind(main, {}, "minikms", "_MINIKMS_COMPLETE").source())
