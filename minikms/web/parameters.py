@@ -239,7 +239,7 @@ AUDIT_ALIAS: Final = _query(
     "AuditAlias",
     "alias",
     "Only events of the keys that this alias names or has named, in one profile: the one in "
-    "`profile`, or in the header. Also needs the scope `keys:read`.",
+    f"`profile`, or in the header {PROFILE_HEADER}. Also needs the scope `keys:read`.",
     alias(),
 )
 AUDIT_WHO: Final = _query(

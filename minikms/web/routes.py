@@ -324,10 +324,10 @@ ROUTES: Final = (
     Route("GET", "/audit", audit.list_events, "listAuditEvents", "audit", "audit",
           'The events, newest first; a Link header with rel="next" if there may be more.',
           audit_bodies.AuditEvent, many=True, responses={"200": {"headers": _NEXT}},
-          parameters=(*_CALL, p.AUDIT_KID, p.AUDIT_ALIAS, p.AUDIT_WHO, p.AUDIT_OPERATION,
+          parameters=(p.AUDIT_KID, p.AUDIT_ALIAS, p.AUDIT_WHO, p.AUDIT_OPERATION,
                       p.AUDIT_OUTCOME, p.AUDIT_PROFILE, p.AUDIT_SINCE, p.AUDIT_UNTIL,
                       p.AUDIT_LIMIT, p.AUDIT_AFTER),
-          problems=(e.AliasNotFound,)),
+          problems=(e.ProfileNotFound, e.AliasNotFound)),
 
     Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "keys:read", "system",
           "The algorithms.", system_bodies.Algorithm, many=True),
