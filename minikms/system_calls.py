@@ -1,12 +1,8 @@
 """What Linux has and macOS lacks, with another way to do it there."""
 
 import os
-import time
 from tempfile import TemporaryFile
-from typing import IO, Final
-
-# A clock that goes on while the machine is suspended: on macOS, CLOCK_MONOTONIC does.
-BOOT_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+from typing import IO
 
 
 def allocate(file: int, size: int) -> None:

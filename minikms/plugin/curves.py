@@ -14,8 +14,8 @@ class Curve:
 
     `signatures` are the JOSE names of its signatures, each with its COSE numbers, of which the
     first one signs. `hash` is their hash in X.509, None for EdDSA. pyca/cryptography has its EC
-    keys as `elliptic`, or its OKP keys as `okp`, a public and a private class; a curve without both is
-    not in X.509.
+    keys as `elliptic`, or its OKP keys as `okp`, a public and a private class; a curve without both
+    is not in X.509.
     """
 
     cose: int

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from minikms.system_calls import BOOT_CLOCK
+from minikms.clocks import now
 
 # Ends that have a series from the beginning: an increase from no series to one is not seen.
 _ENDS: Final = ("none", "SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV", "SIGTERM")
@@ -77,7 +77,7 @@ class ProcessCollector(Collector):
             "Resident memory of all processes.",
             sum(stat[_RSS] for stat in (own, *workers)) * _PAGE,
         )
-        since = time.clock_gettime(BOOT_CLOCK) - own[_STARTTIME] / _TICKS
+        since = now() - own[_STARTTIME] / _TICKS
         yield GaugeMetricFamily(
             "process_start_time_seconds", "Start of the service.", round(time.time() - since, 2)
         )
