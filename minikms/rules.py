@@ -262,9 +262,8 @@ def fold(name: str) -> str:
     name = name.partition("\0")[0]
     if name.isascii() and name.isprintable() and " " not in name:
         return name.lower()
-    # A mark that folds to a letter, of which U+0345 is the only one.
-    parts = unicodedata.normalize("NFKD", name).replace("\u0345", "")
-    return "".join(map(_letter, unicodedata.normalize("NFKD", parts.casefold())))
+    # One by one: to order the marks of a whole text takes a time that grows with its square.
+    return "".join([_fold_one(each) for each in name])
 
 
 def is_taken_for(name: str, others: Collection[str]) -> bool:
@@ -277,9 +276,21 @@ def is_taken_for(name: str, others: Collection[str]) -> bool:
     return fold(name) in others or any(unicodedata.category(each) == "Cn" for each in name)
 
 
-@lru_cache(4096)
+def _fold_one(character: str) -> str:
+    if unicodedata.category(character) == "Lo" and not unicodedata.decomposition(character):
+        return "" if character in _WEIGHTLESS else character
+    return _fold_letter(character)
+
+
+@lru_cache(16_384)
+def _fold_letter(character: str) -> str:
+    """The letters that a comparison without marks takes a character for; empty if it ignores it."""
+    # The only mark that folds to a letter is U+0345.
+    parts = unicodedata.normalize("NFKD", character).replace("\u0345", "").casefold()
+    return "".join(map(_letter, unicodedata.normalize("NFKD", parts)))
+
+
 def _letter(character: str) -> str:
-    """The letter that a comparison without marks takes a character for; empty if it ignores it."""
     category = unicodedata.category(character)[0]
     if category == "C" or character in _WEIGHTLESS:
         return ""

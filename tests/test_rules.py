@@ -255,6 +255,11 @@ def test_other_names_are_others(name):
     assert not is_taken_for(name, {"iss"})
 
 
+def test_a_name_of_a_million_marks_is_compared():
+    """Their order in a normal form takes a time that grows with the square of their number."""
+    assert is_taken_for("iss" + "\u0300\u0316" * 500_000, {"iss"})
+
+
 def test_a_character_of_a_later_version_of_unicode_may_be_any():
     assert unicodedata.category("\U0003fffd") == "Cn"
     assert is_taken_for("\U0003fffd", {"iss"})
