@@ -25,6 +25,7 @@ from minikms.plugin import (
     UnsupportedOption,
 )
 from minikms_pkcs11 import Pkcs11Provider, connection, functions, kinds, pin_file
+from minikms_pkcs11 import provider as provider_module
 from minikms_pkcs11.kinds import KINDS
 from minikms_pkcs11.signing import verify
 
@@ -183,6 +184,38 @@ def test_a_handle_that_the_token_gave_to_another_key(provider):
     with provider._connection.session() as session:
         session.keys[first.key_id] = session.keys[second.key_id]
     assert signs(provider, first)
+
+
+def test_keys_of_other_programs_are_neither_found_nor_destroyed(softhsm, connect, monkeypatch):
+    provider = connect(softhsm)
+    own = made(provider)
+    provider.make("p256", b"of eight")
+    with monkeypatch.context() as patch:
+        patch.setattr(kinds, "LABEL", "other")
+        other = made(provider)
+    assert set(provider.find()) == {own.key_id}
+    provider.destroy(other.key_id)
+    with provider._connection.session() as session:
+        assert len(list(session.raw.get_objects())) == 6
+
+
+def test_a_key_that_is_half_destroyed_is_still_found(softhsm, connect, monkeypatch):
+    provider, search = connect(softhsm), provider_module._objects
+    key, searches = made(provider), []
+
+    def fail(session, half, key_id=None):
+        if searches:
+            raise pkcs11.DeviceError
+        searches.append(half)
+        return search(session, half, key_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider_module, "_objects", fail)
+        with pytest.raises(ProviderUnavailable):
+            provider.destroy(key.key_id)
+    assert set(provider.find()) == {key.key_id}
+    provider.destroy(key.key_id)
+    assert set(provider.find()) == set()
 
 
 def test_a_session_keeps_few_handles(softhsm, connect, monkeypatch):
