@@ -70,6 +70,7 @@ def compare(calls, *servers):
     return found
 
 
+@pytest.mark.timeout(120)  # bao takes a second for each of eighteen commands
 def test_imported_keys_are_rotated_alike(reference, door, tmp_path):
     def bao(server, step, name, *options):
         """Import a key or its next version by `bao`, which wraps it; tells whether it was taken."""

@@ -13,7 +13,7 @@ from vault import Vault
 
 from minikms.access.tokens import Token
 
-pytestmark = [pytest.mark.process, needs_openbao]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120), needs_openbao]
 
 # As docs/vault.md lists them.
 TYPES = ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "ed25519", "mldsa-44")
