@@ -46,3 +46,13 @@ def test_a_subclass_that_signs_in_another_way_does_so_for_many():
     key = algorithm.generate()
     expected = [key.sign(b"salt" + message) for message in MESSAGES]
     assert algorithm.sign_many(key, MESSAGES, SignatureOptions("EdDSA")) == expected
+
+
+def test_no_byte_moves_between_signature_and_message():
+    """Libsodium takes both as one."""
+    algorithm, options = Ed25519(), SignatureOptions()
+    key = algorithm.generate()
+    public, whole = key.public_key(), key.sign(b"hello") + b"hello"
+    for place in range(len(whole) + 1):
+        valid = algorithm.verify(public, whole[place:], whole[:place], options)
+        assert valid is (place == sodium.SIZE)

@@ -130,6 +130,14 @@ async def test_no_secret_where_the_algorithm_has_none(refuses, alg):
     await refuses("/key/import", body, 422, "unsupported-operation")
 
 
+@pytest.mark.parametrize("alg", named(lambda facts: "mac" in facts.uses))
+async def test_a_secret_of_a_mac_has_a_bound(refuses, post, alg):
+    """Each code hashes all of it."""
+    await post("/key/import", {"alg": alg, "secret": b64(bytes(4096))})
+    body = {"alg": alg, "secret": b64(bytes(4097))}
+    await refuses("/key/import", body, 422, "invalid-key")
+
+
 async def test_a_wrapped_secret_is_imported(client, refuses, post, generate, export):
     kek = (await generate("a256kw"))["kid"]
     secret = bytes(range(32))
