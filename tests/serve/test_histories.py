@@ -19,7 +19,7 @@ The models were tried with deliberate faults of the service, in runs of 30 to 60
 | the key of an alias is cached forever | aliases |
 | another call moves an alias back, once in ten times | aliases |
 | a profile gets one key too many; a deleted key counts | the number of keys |
-| each service counts `per_day` by itself | uses |
+| each service counts `per_day` by itself; the store leases more than that (second seed) | uses |
 | a refusal leaves no audit line, or two | the audit log |
 | an audit line is written a second after the answer | the audit log |
 
