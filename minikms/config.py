@@ -180,6 +180,7 @@ class Config:
     max_wrong_tokens: int = _access(
         60, "Wrong tokens accepted from an address per minute.", limits=(1, None)
     )
+    max_tokens: int = _access(1000, "Tokens of a profile, without expired ones.", limits=(1, None))
     trusted_proxy: str = _access(
         "", "Proxies whose X-Forwarded-For is trusted, separated by commas.", value="ADDRESSES"
     )

@@ -197,6 +197,12 @@ class TooManyKeys(KmsError):
     status, slug, title = 422, "too-many-keys", "The profile has too many keys"
 
 
+class TooManyTokens(KmsError):
+    """A profile has reached its limit of tokens."""
+
+    status, slug, title = 422, "too-many-tokens", "The profile has too many tokens"
+
+
 class TooManyAliases(KmsError):
     """The key has reached its limit of aliases."""
 

@@ -29,6 +29,8 @@ class AuditEvent:
     subject and its profile. `rule` is the rule of the key or the profile that refused the call, or
     an item of its batch. `provider` is the provider that the call uses, and `object_id` the
     identifier of an object that is destroyed there, in hexadecimal.
+    `profile_id` is the id of the profile (store/tenancy.py), which an earlier one of its name does
+    not have; `id_of` gives it if a process knows it, and is None if no line will have it.
     `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
     rate.
     `store_times`, which only traces set, are calls of the store with their begin and end.
@@ -41,6 +43,7 @@ class AuditEvent:
     address: str = ""
     subject: str | None = None
     profile: str | None = None
+    profile_id: str | None = None
     kid: str | None = None
     alg: str | None = None
     alias: str | None = None
@@ -55,6 +58,7 @@ class AuditEvent:
     object_id: str | None = None
     asked: tuple[str | None, str | None] = (None, None)
     admitted: bool = False
+    id_of: Callable[[str], str | None] | None = field(default=None, repr=False)
     count_call: Callable[[str], None] | None = field(default=None, repr=False)
     store_times: list[tuple[str, int, int]] = field(init=False, repr=False, compare=False)
 
@@ -89,6 +93,13 @@ def record_together(events: Sequence[AuditEvent]) -> None:
 AuditSink: TypeAlias = Callable[[Sequence[AuditEvent], str], None]
 
 CURRENT: Final[ContextVar[AuditEvent | None]] = ContextVar("event", default=None)
+
+
+def set_profile_id(profile: str, profile_id: str | None) -> None:
+    """Set the id of the profile of the current call, unless it is known."""
+    event = CURRENT.get()
+    if event is not None and event.profile_id is None and event.profile == profile:
+        event.profile_id = profile_id
 
 
 def set_key(kid: str, alg: str | None = None) -> None:

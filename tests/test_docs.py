@@ -208,6 +208,7 @@ def test_table_of_limits_is_that_of_the_code():
     )
     expected = {
         "keys on a page of `GET /keys`": MAX_LIMIT,
+        "tokens on a page of `GET /tokens`": MAX_LIMIT,
         "items of a batch": MAX_BATCH,
         "keys that one call makes": MAX_KEYS,
         "bytes of `POST /random`": MAX_RANDOM,

@@ -4,9 +4,9 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from minikms.access.token_queues import TokenQueues
@@ -16,7 +16,8 @@ from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthen
 from minikms.profile_settings import DELETE_SCOPE
 from minikms.startup_errors import AccessError
 from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.directory import TOKENS
+from minikms.store.directory import PROFILE
+from minikms.store.profile_tokens import TOKENS
 from minikms.store.secret_files import read_secret
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Caller:
     """An authenticated caller and its permissions; `profiles` None means all profiles.
 
     `token` is the id of its token in the store, or empty. `created` and `expires` are the times of
-    its token in nanoseconds since the epoch, None if it has none.
+    its token in nanoseconds since the epoch, None if it has none. `ids` has the ids of its profiles
+    by name (store/tenancy.py), as far as its token has them.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Caller:
     token: str = ""
     created: int | None = None
     expires: int | None = None
+    ids: Mapping[str, str] = field(default_factory=dict)
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller may make the calls of this scope."""
@@ -202,8 +205,14 @@ class TokenAccess:
         pending = self._cache.start_fill()
         found = await self._find(token)
         if found is not None:
-            pending.fill((token_hash,), found, (TOKENS, token.id))
+            # Another profile of a name is not the one that the token is for.
+            profiles = [(PROFILE, name) for name in found.record.profiles or ()]
+            pending.fill((token_hash,), found, (TOKENS, token.id), *profiles)
         return found
+
+    async def drop_stale(self) -> None:
+        """Drop the cached tokens that were revoked, which nobody may send again."""
+        await self._cache.drop_stale()
 
     async def _find(self, token: Token) -> _CachedToken | None:
         record, stored = self._admin, ""
@@ -211,14 +220,17 @@ class TokenAccess:
             record, stored = await self._tokens.find(token.id), token.id
         if record is None or not record.fits(token):
             return None
-        profiles = None if record.profiles is None else frozenset(record.profiles)
+        profiles = await self._tokens.profiles_of(record)
+        if record.profiles and not profiles:
+            return None
         caller = Caller(
             record.name,
             frozenset(record.scopes),
-            profiles,
+            None if profiles is None else frozenset(profiles),
             stored,
             record.created or None,
             record.expires,
+            {name: known for name, known in (profiles or {}).items() if known},
         )
         return _CachedToken(record, caller)
 

@@ -7,32 +7,53 @@ secret, which is random and long enough to need no slow hash.
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
 import base58
 import orjson
 
-from minikms.errors import TokenNotFound, Unauthenticated
-from minikms.events import set_token
+from minikms.errors import (
+    KeyUnreadable,
+    ProfileNotFound,
+    TokenNotFound,
+    TooManyTokens,
+    Unauthenticated,
+)
+from minikms.events import CURRENT, set_token
 from minikms.noted_uses import NotedUses
 from minikms.records import SECOND
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
-from minikms.store.directory import TOKENS
-from minikms.store.sessions import Entry, Session, Transaction
+from minikms.store.profile_tokens import (
+    LAST_USE,
+    TOGETHER,
+    TOKENS,
+    UNPLACED,
+    after_place,
+    expired_at,
+    next_seq,
+    of_profiles,
+    seq_in,
+    token_tags,
+)
+from minikms.store.profile_tokens import count as count_tokens
+from minikms.store.sessions import Entry, Session, TagFilter, Transaction
 
-# The tag of a token's entry with the time of its last use in nanoseconds. It is not in the record:
-# no cache shows it, so its change is not one that caches have to follow.
-_LAST_USE: Final = "used"
+LOGGER = logging.getLogger(__name__)
 
-# Nanoseconds by which a stored time may be too early, and tokens that one transaction writes.
+# Nanoseconds by which a stored time may be too early.
 _CLOSE: Final = 60 * SECOND
-_TOGETHER: Final = 64
+
+# The number of records that a page reads at a time, so that other calls go on in between.
+_READ: Final = 64
 
 PREFIX: Final = "mkms_"
 ID_PATTERN: Final = r"^[0-9a-f]{16}\Z"
@@ -79,9 +100,11 @@ class Token(NamedTuple):
 class TokenRecord:
     """The stored facts of a token: the name of its holder, and its permissions.
 
-    `profiles` None means all profiles, `expires` None means never; times are in nanoseconds
-    since the epoch. `last_used` is the time of its last use, None if none is known; it is kept
-    beside the record, and only `list_all` reads it.
+    `profiles` None means all profiles, `expires` None means never; times are in nanoseconds since
+    the epoch. `ids` has the ids of its profiles (store/tenancy.py) by name, empty if there was no
+    such profile; a token of version 0.3.0 or an earlier one has none. `seq` is its place in the
+    order of creation. `last_used` is the time of its last use, None if none is known. Both are kept
+    beside the record, and only listings read them.
     """
 
     id: str
@@ -92,6 +115,8 @@ class TokenRecord:
     created: int
     expires: int | None = None
     last_used: int | None = None
+    ids: Mapping[str, str | None] = field(default_factory=dict)
+    seq: str = ""
 
     def fits(self, token: Token) -> bool:
         """Compare the hash of `token` with this record's, in constant time."""
@@ -103,7 +128,9 @@ class TokenRecord:
 
     def to_bytes(self) -> bytes:
         members = asdict(self)
-        del members["last_used"]
+        del members["last_used"], members["ids"], members["seq"]
+        if self.profiles is not None:  # earlier versions read the names of such an object
+            members["profiles"] = {name: self.ids.get(name) for name in self.profiles}
         return orjson.dumps(members)
 
     @classmethod
@@ -111,6 +138,7 @@ class TokenRecord:
         data: dict[str, Any] = orjson.loads(value)
         data["scopes"] = tuple(data["scopes"])
         if data["profiles"] is not None:
+            data["ids"] = data["profiles"] if isinstance(data["profiles"], dict) else {}
             data["profiles"] = tuple(data["profiles"])
         return cls(**data)
 
@@ -123,6 +151,7 @@ class Tokens:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._is_placed = False
         self.uses = NotedUses[str]()
 
     @property
@@ -134,28 +163,70 @@ class Tokens:
         self,
         name: str,
         scopes: tuple[str, ...],
-        profiles: tuple[str, ...] | None = None,
+        profiles: Iterable[str] | None = None,
         expires: int | None = None,
         *,
         maker: str = "",
+        known: Mapping[str, str] = MappingProxyType({}),
+        most: int | None = None,
     ) -> tuple[Token, TokenRecord]:
         """Create a token; the record does not contain its secret.
 
-        `maker` is the id of the caller's stored token, empty without one. Raises Unauthenticated if
-        that token was revoked in the meantime.
+        `maker` is the id of the caller's stored token, empty without one; `known` has the ids of
+        its profiles, by which the new token is for these and no later ones of their names. Each of
+        the profiles may have `most` tokens; to make room, expired ones are removed. Raises
+        Unauthenticated if the caller's token was revoked in the meantime, and TooManyTokens.
         """
         token = Token.new()
         now = time.time_ns()
-        record = TokenRecord(token.id, name, token.hash, scopes, profiles, now, expires)
+        named = None if profiles is None else tuple(profiles)
+        ids = {each: known.get(each) or await self._id_of(each) for each in named or ()}
+        record = TokenRecord(token.id, name, token.hash, scopes, named, now, expires, ids=ids)
         set_token(token.id)
+        if most is not None:
+            await self.place_all()
 
         async def work(session: Transaction) -> None:
             if maker and await session.fetch(TOKENS, maker, for_update=True) is None:
                 raise Unauthenticated("The token is not valid.", invalid_token=True)
-            await session.insert(TOKENS, record.id, record.to_bytes())
+            if most is not None:
+                for profile in named or ():
+                    await require_room(session, profile, most)
+            tags = token_tags(named, expires, await next_seq(session))
+            await session.insert(TOKENS, record.id, record.to_bytes(), tags)
 
         await self._database.run_own(work, write=True)
         return token, record
+
+    async def _id_of(self, profile: str) -> str | None:
+        """The id of a profile, empty if nobody can use it."""
+        try:
+            return (await self._database.directory.tenancy(profile)).id
+        except (ProfileNotFound, KeyUnreadable):
+            return ""
+
+    async def profiles_of(self, record: TokenRecord) -> dict[str, str | None] | None:
+        """The profiles that a token may use, each with its id; None for all.
+
+        A profile that does not exist has no id: the token may make it. Other profiles of these
+        names, perhaps of other tenants, are left out.
+        """
+        if record.profiles is None:
+            return None
+        found: dict[str, str | None] = {}
+        for name in record.profiles:
+            bound = record.ids.get(name)
+            try:
+                tenancy = await self._database.directory.tenancy(name)
+            except ProfileNotFound:
+                if not bound:
+                    found[name] = None
+            except KeyUnreadable:
+                found[name] = None  # nobody can use the profile
+            else:
+                if tenancy.admits(bound, record.created):
+                    found[name] = tenancy.id
+        return found
 
     async def find(self, token_id: str) -> TokenRecord | None:
         """The record of a token by its id, or None."""
@@ -166,19 +237,76 @@ class Tokens:
 
         return await self._database.run_own(work)
 
-    async def list_all(self) -> list[TokenRecord]:
-        """All records, the oldest first, with the times of last uses, true to some minutes."""
+    async def page(
+        self, profiles: Collection[str] | None, limit: int, after: str = ""
+    ) -> tuple[list[TokenRecord], bool]:
+        """Up to `limit` records in order of creation, and whether there are more.
 
-        async def work(session: Session) -> list[TokenRecord]:
-            rows = await session.fetch_all(TOKENS)
-            return [self._with_last_use(row) for row in rows]
+        They are the tokens for some of `profiles` and no others, or all tokens for None. `after` is
+        the `seq` of the last record of the page before. The times of last uses are true to some
+        minutes.
+        """
+        await self.place_all()
+        if profiles is not None and not profiles:
+            return [], False
+        filters = [] if profiles is None else [of_profiles(profiles)]
+        found: list[TokenRecord] = []
+        while len(found) <= limit:
+            read = min(limit + 1 - len(found), _READ)
+            query = {"$and": [*filters, after_place(after)]}  # which leaves out unplaced ones
 
-        return sorted(await self._database.run_own(work), key=lambda record: record.created)
+            async def work(
+                session: Session, query: TagFilter = query, read: int = read
+            ) -> list[TokenRecord]:
+                rows = await session.fetch_all(TOKENS, query, read, order_by="id")
+                return [self._listed(row) for row in rows]
 
-    def _with_last_use(self, row: Entry) -> TokenRecord:
-        record = TokenRecord.from_bytes(row.value)
-        last = max(_last_use(row), self.uses.times.get(record.id, 0))
-        return replace(record, last_used=last or None)
+            some = await self._database.run_own(work)
+            for record in some:
+                after = record.seq
+                if profiles is None or _is_within(record, profiles):
+                    found.append(record)
+            if len(some) < read:
+                break
+        return found[:limit], len(found) > limit
+
+    async def all_rows(self) -> AsyncIterator[list[tuple[TokenRecord, Mapping[str, Any]] | None]]:
+        """The records of all tokens with their tags, in batches, as they are stored.
+
+        None stands for an entry that does not decrypt.
+        """
+        async for batch in self._database.batches(None, TOKENS):
+            yield [None if row is None else (self._listed(row), row.tags) for row in batch]
+
+    async def all_records(self) -> AsyncIterator[TokenRecord]:
+        """The records of all tokens; raises KeyUnreadable if one does not decrypt."""
+        async for batch in self.all_rows():
+            for row in batch:
+                if row is None:
+                    raise KeyUnreadable("The entry of a token does not decrypt.")
+                yield row[0]
+
+    def _listed(self, row: Entry) -> TokenRecord:
+        record, tags = TokenRecord.from_bytes(row.value), row.tags
+        last = max(_last_use(tags), self.uses.times.get(record.id, 0))
+        return replace(record, last_used=last or None, seq=seq_in(tags))
+
+    async def place_all(self, *, again: bool = False) -> None:
+        """Give the tokens of version 0.3.0 and earlier ones their tags, once in this process.
+
+        With `again`, also those whose tags such a version has replaced since.
+        """
+        if self._is_placed and not again:
+            return
+        outer = CURRENT.set(None)  # it is no part of the call
+        try:
+            while await self._database.run_own(_has_unplaced):
+                await self._database.run_own(_place_some, write=True)
+        except UndecryptableError:
+            LOGGER.error("the entry of a token does not decrypt, so that some are not listed")
+        finally:
+            CURRENT.reset(outer)
+        self._is_placed = True
 
     async def write_last_uses(self) -> None:
         """Store the times of uses since the last call, as `NotedUses.store` does."""
@@ -186,15 +314,18 @@ class Tokens:
 
     async def _write(self, uses: Mapping[str, int]) -> None:
         ids = sorted(uses)  # processes lock rows of PostgreSQL in one order
-        for start in range(0, len(ids), _TOGETHER):
-            await self._write_some({each: uses[each] for each in ids[start : start + _TOGETHER]})
+        for start in range(0, len(ids), TOGETHER):
+            await self._write_some({each: uses[each] for each in ids[start : start + TOGETHER]})
 
     async def _write_some(self, uses: Mapping[str, int]) -> None:
         async def work(session: Transaction) -> None:
             for token_id, at in uses.items():
                 entry = await session.fetch(TOKENS, token_id, for_update=True)
-                if entry is not None and at - _last_use(entry) >= _CLOSE:
-                    tags = {_LAST_USE: str(at)}
+                if entry is None:
+                    continue
+                tags = entry.tags
+                if at - _last_use(tags) >= _CLOSE:
+                    tags = tags | {LAST_USE: str(at)}
                     await session.replace(TOKENS, token_id, entry.value, tags, cached=False)
 
         await self._database.run_own(work, write=True)
@@ -211,6 +342,39 @@ class Tokens:
         await self._database.run_own(work, write=True)
 
 
-def _last_use(entry: Entry) -> int:
+async def require_room(session: Transaction, profile: str, most: int) -> None:
+    """Raise TooManyTokens if a profile has `most` tokens that are not expired; remove the others.
+
+    Tokens are expired by the clock of this moment.
+    """
+    if await count_tokens(session, profile) < most:
+        return
+    over = {"$and": [of_profiles([profile]), expired_at(time.time_ns())]}
+    if await session.count(TOKENS, over):
+        await session.remove_all(TOKENS, over)
+    if await count_tokens(session, profile) >= most:
+        raise TooManyTokens(f"The profile has at most {most:,} tokens.")
+
+
+async def _has_unplaced(session: Session) -> int:
+    return await session.count(TOKENS, UNPLACED)
+
+
+async def _place_some(session: Transaction) -> None:
+    for row in await session.fetch_all(TOKENS, UNPLACED, TOGETHER, order_by="id"):
+        record = TokenRecord.from_bytes(row.value)
+        last, value = _last_use(row.tags), row.value
+        tags = token_tags(record.profiles, record.expires, await next_seq(session), last)
+        # Inserted again, since listings need rows in the order of their places.
+        await session.remove(TOKENS, row.name)
+        await session.insert(TOKENS, row.name, value, tags)
+
+
+def _is_within(record: TokenRecord, profiles: Collection[str]) -> bool:
+    """Tell whether a token is for some of these profiles and no others."""
+    return record.profiles is not None and all(name in profiles for name in record.profiles)
+
+
+def _last_use(tags: Mapping[str, Any]) -> int:
     """The stored time of a token's last use, 0 if none is known."""
-    return int(entry.tags.get(_LAST_USE, 0))
+    return int(tags.get(LAST_USE, 0))

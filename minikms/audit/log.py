@@ -259,6 +259,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["provider"] = event.provider
     if event.object_id is not None:
         facts["object_id"] = event.object_id
+    if event.profile_id is not None:
+        facts["profile_id"] = event.profile_id
     if event.admitted:
         facts["admitted"] = True
     try:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
@@ -23,12 +23,23 @@ _OPENING: Final = "openAuditLog"
 Needle: TypeAlias = bytes | re.Pattern[bytes]
 
 
+class OwnLines(NamedTuple):
+    """The lines of one profile, which no earlier profile of its name has.
+
+    They have its `id`. Lines of version 0.3.0 and earlier ones have none: those from the time
+    `since` on count, and none of them for None.
+    """
+
+    id: str
+    since: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """The wanted lines; None admits every value.
 
     `kids` has the key of a call, or the one that replaced it. `outcome` is an outcome, or `FAILED`.
-    `profiles` are the profiles of the lines, each with the time from which on its lines count; with
+    `profiles` are the profiles of the lines by name; None admits all lines of a name. With
     `admitted`, a line of a failed call counts only if its caller was let into the profile. `until`
     is excluded. Times are in nanoseconds since the epoch.
     """
@@ -37,7 +48,7 @@ class Query:
     who: str | None = None
     operation: str | None = None
     outcome: str | None = None
-    profiles: Mapping[str, int] | None = None
+    profiles: Mapping[str, OwnLines | None] | None = None
     admitted: bool = False
     since: int | None = None
     until: int | None = None
@@ -50,9 +61,6 @@ class LineFilter:
         self.since = "" if query.since is None else _text(query.since)
         self.until = LATEST if query.until is None else _text(query.until)
         self._query = query
-        self._profiles = None
-        if query.profiles is not None:
-            self._profiles = {name: _text(begin) for name, begin in query.profiles.items()}
         self._equal = {
             name: value
             for name, value in (
@@ -89,13 +97,25 @@ class LineFilter:
             return None
         if self._query.outcome == FAILED and outcome == SUCCESS:
             return None
-        if self._profiles is not None:
-            profile = found.get("profile")
-            if not isinstance(profile, str) or written < self._profiles.get(profile, LATEST):
-                return None
+        if not self._is_of_profiles(found, written):
+            return None
         if self._query.admitted and outcome != SUCCESS and found.get("admitted") is not True:
             return None
         return found
+
+    def _is_of_profiles(self, found: Mapping[str, Any], written: str) -> bool:
+        """Tell whether a line is of a wanted profile, and not of an earlier one of its name."""
+        wanted, name = self._query.profiles, found.get("profile")
+        if wanted is None:
+            return True
+        if not isinstance(name, str) or name not in wanted:
+            return False
+        own = wanted[name]
+        if own is None:
+            return True
+        if "profile_id" in found:
+            return bool(found["profile_id"] == own.id)
+        return own.since is not None and written >= _text(own.since)
 
 
 def _member(name: str, value: str) -> bytes:

@@ -159,7 +159,7 @@ def show(
     query = Query(
         kids=None if kid is None else (kid,),
         outcome=SUCCESS if outcome == "ok" else outcome,
-        profiles=None if profile is None else {profile: 0},
+        profiles=None if profile is None else {profile: None},
         **filters,
     )
     for found in search(read_files(files), query, limit).found:

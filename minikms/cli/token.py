@@ -99,8 +99,8 @@ async def create(
                 raise
         for profile in dict.fromkeys(profiles):
             if profile not in existing:
-                warning = f"The profile {profile!r} does not exist yet, so the token opens nothing."
-                click.echo(f"minikms: Warning: {warning}", err=True)
+                warning = f"The profile {profile!r} does not exist yet, so the token opens nothing"
+                click.echo(f"minikms: Warning: {warning}, unless it makes the profile.", err=True)
         click.echo(f"The token {record.id} is in {file}." if file else made.reveal())
 
 
@@ -111,7 +111,8 @@ async def list_tokens(**options: Any) -> None:
     async with open_database(options) as database:
         heads = "ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES", "LAST USED"
         rows: list[tuple[str, ...]] = [heads]
-        rows += [_row(record) for record in await Tokens(database).list_all()]
+        records = [record async for record in Tokens(database).all_records()]
+        rows += [_row(record) for record in sorted(records, key=lambda record: record.created)]
         echo_table(rows)
 
 

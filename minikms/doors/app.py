@@ -88,6 +88,7 @@ class DoorApp:
         """Give the door the service's keys, and its callers, rates and audit log."""
         self._service = with_own_aliases(service, self._reserved)
         self.gate.access, self.gate.rates, self.gate.sink = main.access, main.rates, main.sink
+        self.gate.profile_id = main.profile_id
 
     def runner(self, **kwargs: Any) -> KmsRunner:
         """Return its runner; `kwargs` go to aiohttp's AppRunner."""

@@ -53,6 +53,7 @@ class Gated(NamedTuple):
     this call, None if the caller must be authenticated. `refuse_query` raises for the query of a
     route that takes none. Anybody may call a route that `is_open`. Only calls of a route
     that `is_recorded` are in the audit log; if it is also open, its handler may log a caller in.
+    A call of a route that `is_of_caller` is in no profile, and counts for all of its caller's.
     """
 
     operation: str
@@ -62,6 +63,7 @@ class Gated(NamedTuple):
     refuse_query: Callable[[web.Request], None] | None = None
     is_open: bool = False
     is_recorded: bool = True
+    is_of_caller: bool = False
 
 
 def authorization_header(request: web.Request) -> str:
@@ -73,7 +75,8 @@ class Gate:
     """Passes each call of a route on its way in and out.
 
     `access` authenticates callers, None if they need no token; `rates` counts the calls of
-    profiles; `sink` is the audit log, None without one. A protocol reads the profile of a request
+    profiles; `sink` is the audit log, None without one, and `profile_id` gives the id of a profile
+    for its lines, as far as this process knows it. A protocol reads the profile of a request
     by `asked_profile`, and its token, as an Authorization header (RFC 6750 section 2.1), by
     `authorization`.
     """
@@ -89,6 +92,7 @@ class Gate:
         self.access: TokenAccess | None = None
         self.rates: ProfileRates | None = None
         self.sink: AuditSink | None = None
+        self.profile_id: Callable[[str], str | None] = _no_id
         self._in_flight = in_flight
         self._proxies = proxies
         self._hosts = hosts
@@ -135,7 +139,11 @@ class Gate:
                         route.refuse_query(request)
                     rates = self.rates
                     if rates is not None and rates.limited and counts:
-                        event.count_call = rates.count
+                        if not route.is_of_caller:
+                            event.count_call = rates.count
+                        elif known.profiles is not None:
+                            for profile in known.profiles & rates.limited.keys():
+                                rates.count(profile)
                     answer = await handler(request)
                 finally:
                     in_flight.number -= 1
@@ -219,6 +227,8 @@ class Gate:
         )
         if self.access is None and self.sink is None:
             return event
+        if self.sink is not None:
+            event.id_of = self.profile_id
         event.request_id = request_id(request)
         event.address = request.remote or ""
         if self._proxies:
@@ -250,6 +260,8 @@ class Gate:
             event.alias = _name(event.alias or alias or request.query.get("alias"), _ALIAS)
             event.profile = _name(event.profile)
             event.admitted = known is not None and known.covers((event.profile or "",))
+            if event.admitted and known is not None:
+                _set_id(event, known)
         finally:  # even if a function of the protocol fails
             try:
                 event.record(slug_of(exc))
@@ -295,6 +307,10 @@ class Gate:
         self._in_flight.check()  # others have come meanwhile
 
 
+def _no_id(_: str) -> None:
+    """Give no id: no store is open yet."""
+
+
 def _name(text: str | None, form: re.Pattern[str] | None = None) -> str | None:
     """Return a name that a log may have: of its form, bounded, and not a secret."""
     if not text or len(text) > MAX_ALIAS or (form and not form.match(text)):
@@ -332,9 +348,20 @@ def enter(request: web.Request, profile: str) -> str:
     found: Caller = request[CALLER]
     if found.profiles is not None:
         found.permit(profile)
-    if event is not None and event.count_call is not None:
-        event.count_call(profile)
+    if event is not None:
+        _set_id(event, found)
+        if event.count_call is not None:
+            event.count_call(profile)
     return profile
+
+
+def _set_id(event: AuditEvent, known: Caller) -> None:
+    """Set the id of the profile of a call: the one that the caller's token is for, if it has one.
+
+    The profile of this name may be another one by the end of the call.
+    """
+    if event.profile_id is None and event.profile is not None and event.id_of is not None:
+        event.profile_id = known.ids.get(event.profile) or event.id_of(event.profile)
 
 
 async def receive(request: web.Request, most: int) -> bytes:

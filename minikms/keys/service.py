@@ -57,7 +57,6 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import ProfileSettings
 from minikms.rates import RateTable
 from minikms.records import (
-    DEFAULT_PROFILE,
     SECOND,
     AliasBinding,
     AnyKey,
@@ -72,6 +71,7 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.cache import NOTHING, Bounds
 from minikms.store.keys import Check, CheckVersions, KeyStore, no_check, no_check_of_versions
 from minikms.store.rotation import NotDueError, NotRotatableError, Successor
+from minikms.store.tenancy import Tenancy
 
 LOGGER = logging.getLogger(__name__)
 
@@ -600,9 +600,13 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
 
     # Profiles
 
-    async def create_profile(self, name: str) -> None:
-        """Make an empty profile; raises ProfileExists."""
-        await self._store.create_profile(name)
+    async def create_profile(self, name: str, maker: str = "") -> None:
+        """Make an empty profile; raises ProfileExists.
+
+        `maker` is the id of the caller's stored token, empty without one. A token that was made
+        before may use the profile only if it has made it.
+        """
+        await self._store.create_profile(name, maker)
 
     async def remove_profile(self, name: str) -> bool:
         """Remove a profile with all its keys; False if it does not exist."""
@@ -612,12 +616,9 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         """The names of all profiles, sorted."""
         return await self._store.profiles()
 
-    async def profile_created(self, name: str) -> int:
-        """The time at which a profile was made, in nanoseconds since the epoch; 0 if not known.
-
-        The default profile, which is never removed, counts as always there.
-        """
-        return 0 if name == DEFAULT_PROFILE else await self._store.profile_created(name)
+    async def tenancy(self, name: str) -> Tenancy:
+        """The id of a profile, and the time of its creation; raises ProfileNotFound."""
+        return await self._store.tenancy(name)
 
     async def settings(self) -> dict[str, ProfileSettings]:
         """The settings of all profiles, by name, sorted."""

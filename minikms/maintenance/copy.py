@@ -1,9 +1,10 @@
 """Counts the keys of a store, and copies a store into another."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from minikms.access.tokens import TokenRecord
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import in_new_form
@@ -12,6 +13,8 @@ from minikms.plugin.protocol import Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import KEY
+from minikms.store.rows import BATCH
+from minikms.store.tenancy import Tenancy
 from minikms.versions import has_versions
 
 
@@ -46,20 +49,22 @@ async def copy(
 
     Keys that an older version has stored in another form get the form of this layout.
     `advance` is called with the number of keys that were handled since its last call. Raises
-    KeyUnreadable, which names the key or entry that cannot be copied. Tokens and the entries of
-    audit logs are copied first. The copy shares objects of providers with the source, and destroys
-    none (store/provider_objects.py).
+    KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
+    copied first. Tokens come after the profiles, and name those of the copy. The copy shares
+    objects of providers with the source, and destroys none (store/provider_objects.py).
     """
     async with aclosing(source.own()) as batches:
         async for batch in batches:
             await target.insert_own(batch)
     if since := await source.uses_noted_since():
         await target.insert_uses_noted_since(since)
+    ids: dict[str, tuple[Tenancy, str | None]] = {}
     for profile in await source.profiles():
         # A profile that is removed meanwhile is left out; one that is made again is copied again.
         while (askar_profile := await _askar_profile(source, profile)) is not None:
             await target.directory.create(profile, await source.settings(profile))
             try:
+                tenancy = await source.tenancy(profile)
                 copied = await _copy_profile(source, target, registry, profile, advance)
             except ProfileNotFound:
                 copied = None
@@ -68,12 +73,38 @@ async def copy(
             if copied is not None:
                 await target.insert_last_uses(profile, await source.last_uses(askar_profile))
             if copied is not None and await source.askar_profile(profile) == askar_profile:
+                ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
                 yield copied
                 break
             await target.directory.remove(profile)
+    await _copy_tokens(source, target, ids)
     # Last, since it is made before the first key of a provider.
     if ownership := await source.objects.ownership():
         await target.objects.share(ownership)
+
+
+async def _copy_tokens(
+    source: StoreInspector, target: StoreWriter, ids: Mapping[str, tuple[Tenancy, str | None]]
+) -> None:
+    """Copy the tokens; `ids` has the tenancy of each copied profile, and its id in the copy.
+
+    So a token that was for a profile is for its copy, and no other token is.
+    """
+
+    def bound(record: TokenRecord) -> TokenRecord:
+        named = dict(record.ids)
+        for name in record.profiles or ():
+            if name in ids and ids[name][0].admits(named.get(name), record.created):
+                named[name] = ids[name][1]
+        return replace(record, ids=named)
+
+    some: list[TokenRecord] = []
+    async for record in source.tokens.all_records():
+        some.append(bound(record))
+        if len(some) == BATCH:
+            await target.insert_tokens(some)
+            some = []
+    await target.insert_tokens(some)
 
 
 async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:

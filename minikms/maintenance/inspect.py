@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from minikms.access.tokens import Tokens
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.stored_key import (
@@ -19,7 +20,7 @@ from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.directory import TOKENS, USES, DirectoryListing, use_tags
+from minikms.store.directory import USES, DirectoryListing, use_tags
 from minikms.store.entries import ALIAS, KEY, alias_entry, publishes
 from minikms.store.last_use import SINCE
 from minikms.store.layout import Layout
@@ -27,11 +28,12 @@ from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.object_entries import ProviderObject, objects_in
 from minikms.store.provider_objects import ProviderObjects
 from minikms.store.sessions import Entry, KeyEntry, Session
+from minikms.store.tenancy import Tenancy
 from minikms.versions import value_as_of
 
-# The categories of the store's own profile besides its directory. A head refers to a chain and to
-# the signing key; read first, it finds both, whatever is inserted meanwhile.
-_OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKENS)
+# The categories of the store's own profile that a copy has unchanged. A head refers to a chain and
+# to the signing key; read first, it finds both, whatever is inserted meanwhile.
+_OWN: Final = (HEAD, CHAIN, SIGNING_KEY)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class StoreInspector:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.tokens = Tokens(database)
         self.objects = ProviderObjects(database)
 
     @classmethod
@@ -103,13 +106,18 @@ class StoreInspector:
             owner = await self._database.directory.owner(askar_profile)
         except KeyUnreadable:
             return "it does not decrypt"
-        if owner == profile or await self.askar_profile(profile) != askar_profile:
+        if owner == (profile, True) or await self.askar_profile(profile) != askar_profile:
             return None
         if owner is not None:
-            return f"Askar's profile for it belongs to {owner}: rows were exchanged in the database"
+            name = owner[0] if owner[0] != profile else f"an earlier {profile}"
+            return f"Askar's profile for it belongs to {name}: rows were exchanged in the database"
         if askar_profile in await self.askar_profiles():
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"
+
+    async def tenancy(self, profile: str) -> Tenancy:
+        """The id of a profile, and the time of its creation."""
+        return await self._database.directory.tenancy(profile)
 
     async def publishes(self, profile: str) -> bool:
         """Tell whether everybody may read the profile's public keys."""
@@ -118,7 +126,7 @@ class StoreInspector:
     # The store's own profile
 
     async def own(self) -> AsyncGenerator[list[Entry], None]:
-        """The entries of tokens and of audit logs, in batches; raises KeyUnreadable."""
+        """The entries of audit logs, in batches; raises KeyUnreadable."""
         for category in _OWN:
             async for batch in self._database.batches(None, category):
                 if None in batch:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from minikms.maintenance.stored_key import ASKAR_KEY, StoredAlias, StoredKey, ma
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, ROTATION, alias_entry
+from minikms.store.profile_tokens import LAST_USE, token_tags
 from minikms.store.rows import BATCH
 from minikms.store.sessions import Entry
 
@@ -78,6 +79,7 @@ async def verify(
                 await check.run(askar_profile)
         except ProfileNotFound:
             continue  # removed meanwhile
+    await _check_tokens(inspector, fault, note)
     # A profile that is being made or removed is not in both listings.
     left = before & await inspector.askar_profiles()
     directory = await inspector.directory()
@@ -85,6 +87,48 @@ async def verify(
     for askar_profile in sorted(left - named):
         note(f"no profile uses Askar's profile {askar_profile}")
     return tally
+
+
+async def _check_tokens(
+    inspector: StoreInspector, fault: Report, note: Callable[[str], None]
+) -> None:
+    """Check that tokens are for the present profiles of their names, and are found by their tags.
+
+    Somebody may have put back the token of an earlier profile, or the profile.
+    """
+    unreadable = 0
+    async for batch in inspector.tokens.all_rows():
+        for row in batch:
+            if row is None:
+                unreadable += 1
+                continue
+            record, tags = row
+            expected = token_tags(record.profiles, record.expires, record.seq)
+            if record.seq and not _same_tags(tags, expected):
+                fault("", "", f"the tags of the token {record.id} do not match its record")
+            for profile in record.profiles or ():
+                named = record.ids.get(profile)
+                with suppress(ProfileNotFound, KeyUnreadable):
+                    if (await inspector.tenancy(profile)).admits(named, record.created):
+                        continue
+                    if named == "":
+                        note(f"the token {record.id} is older than the profile {profile}")
+                    else:
+                        what = f"the token {record.id} is for an earlier profile of this name"
+                        fault(profile, "", what)
+    if unreadable:
+        fault("", "", f"{unreadable} entries of tokens do not decrypt")
+
+
+def _same_tags(tags: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Compare the tags of a token, except for the time of its last use."""
+
+    def plain(value: Any) -> Any:
+        return {value} if isinstance(value, str) else set(value)
+
+    return {name: plain(value) for name, value in tags.items() if name != LAST_USE} == {
+        name: plain(value) for name, value in expected.items()
+    }
 
 
 class _ProfileCheck:

@@ -6,6 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Self
 
+from minikms.access.tokens import TokenRecord
 from minikms.errors import KeyExists
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
@@ -16,6 +17,7 @@ from minikms.store.directory import USES, use_tags
 from minikms.store.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
 from minikms.store.last_use import SINCE
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.profile_tokens import TOKENS, next_seq, token_tags
 from minikms.store.provider_objects import ProviderObjects
 from minikms.store.sessions import Entry, Transaction
 
@@ -45,11 +47,22 @@ class StoreWriter:
         await self._database.write(profile, partial(publish, public=True))
 
     async def insert_own(self, entries: Sequence[Entry]) -> None:
-        """Insert entries of tokens and of audit logs."""
+        """Insert entries of audit logs."""
 
         async def work(session: Transaction) -> None:
             for entry in entries:
                 await session.insert(entry.category, entry.name, entry.value, dict(entry.tags))
+
+        await self._database.run_own(work, write=True)
+
+    async def insert_tokens(self, records: Sequence[TokenRecord]) -> None:
+        """Insert tokens, in this order of creation, with the times of their last uses."""
+
+        async def work(session: Transaction) -> None:
+            for each in records:
+                used, seq = each.last_used or 0, await next_seq(session)
+                tags = token_tags(each.profiles, each.expires, seq, used)
+                await session.insert(TOKENS, each.id, each.to_bytes(), tags)
 
         await self._database.run_own(work, write=True)
 

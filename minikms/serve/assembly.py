@@ -29,6 +29,7 @@ from minikms.rates import RateTable
 from minikms.seals.key_file import read_key
 from minikms.serve.garbage import spare
 from minikms.serve.last_use import storing_last_uses
+from minikms.serve.token_care import tending_tokens
 from minikms.startup_errors import AccessError, AuditError, TracesError
 from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
@@ -95,6 +96,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             app[REGISTRY], store, cache=bounds, rates=table, providers=providers
         )
         app[GATE].rates = ProfileRates(table, store.database.directory)
+        app[GATE].profile_id = store.database.directory.last_id
         app[TOKENS] = Tokens(store.database)
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
@@ -113,7 +115,8 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
                 await stack.enter_async_context(warming(app[SERVICE], store, spare))
             if app[CONFIG].needs_token:
                 access = _token_access(app[CONFIG], app[TOKENS])
-                app[GATE].access = await stack.enter_async_context(access)
+                app[GATE].access = known = await stack.enter_async_context(access)
+                await stack.enter_async_context(tending_tokens(app[TOKENS], known))
             for door in app[DOORS]:
                 door.open(app[SERVICE], app[GATE])
             yield

@@ -1,20 +1,18 @@
 """The directory of profiles: the Askar profile of each tenant.
 
-Askar's profiles have random names. In each process, Askar keeps the keys of profiles by name, and
-would go on using an old key after another process has removed the profile and made it again. So a
-name of Askar's is never used twice.
+Askar's profiles have names that look random (store/tenancy.py). In each process, Askar keeps the
+keys of profiles by name, and would go on using an old key after another process has removed the
+profile and made it again. So a name of Askar's is never used twice.
 """
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
-import orjson
 from aries_askar import AskarError, AskarErrorCode, Store
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -26,7 +24,7 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
-from minikms.events import CURRENT
+from minikms.events import CURRENT, set_profile_id
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.records import PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
@@ -34,8 +32,10 @@ from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.layout import SYSTEM
 from minikms.store.object_entries import insert_condemned, objects_in
+from minikms.store.profile_tokens import bind_token, revoke_some
 from minikms.store.rows import all_rows
 from minikms.store.sessions import SEQUENCE, Session, Transaction
+from minikms.store.tenancy import Tenancy, fits, new_name
 
 LOGGER = logging.getLogger(__name__)
 
@@ -43,9 +43,6 @@ LOGGER = logging.getLogger(__name__)
 # each profile has its own name.
 PROFILE: Final = "minikms.profile"
 SELF: Final = "self"
-
-# The category of tokens in the store's own profile; see also `access/tokens.py`.
-TOKENS: Final = "minikms.token"
 
 # The category of times of last uses in the store's own profile (store/last_use.py). A tag has
 # Askar's name of the profile whose keys an entry is about.
@@ -98,9 +95,18 @@ class _Known(NamedTuple):
 
     store: Store
     askar_profile: str
+    tenancy: Tenancy
     slot: int
     counter: int
     read: float
+
+
+class _Marker(NamedTuple):
+    """The entry `self` of a profile: the profile's name, its sealing key, its time of creation."""
+
+    owner: str
+    sealing_key: bytes
+    created: int
 
 
 class ProfileDirectory:
@@ -120,9 +126,17 @@ class ProfileDirectory:
         # On PostgreSQL, where a notice of a change may be lost.
         self._lease = counters.lease(())
 
-    async def create(self, name: str, settings: ProfileSettings = NO_SETTINGS) -> None:
-        """Make an empty profile; raises ProfileExists."""
-        await self._calls.run(partial(self._create, name, settings), write=True)
+    async def create(
+        self, name: str, settings: ProfileSettings = NO_SETTINGS, *, maker: str = ""
+    ) -> None:
+        """Make an empty profile; raises ProfileExists.
+
+        `maker` is the id of the token of the call, empty without one. The token may use the profile
+        if it names it, which no other token does that was made before.
+        """
+        make = partial(self._create, name, settings, maker)
+        while (interrupted := await self._calls.run(make, write=True)) is not None:
+            await self._finish_removal(name, interrupted)
 
     async def change(self, name: str, changes: Mapping[str, Any]) -> ProfileSettings:
         """Change settings of a profile, and return all of them; raises ProfileNotFound.
@@ -154,8 +168,16 @@ class ProfileDirectory:
         """
         # A store that does not answer is reported sooner by a read than by the long limit below.
         await self._calls.run(partial(self._require_removable, name))
-        remove = partial(self._remove, name)
-        return await self._calls.run(remove, write=True, timeout=LONG_TIMEOUT)
+        removed = await self._calls.run(partial(self._mark_removed, name), write=True)
+        if removed is None:
+            return False
+        self._forget(name)
+        entry, is_new = removed
+        try:
+            await self._finish_removal(name, entry)
+        except StoreUnavailable as exc:  # the profile is gone for callers
+            raise StoreUnavailable(unknown=True) from exc
+        return is_new
 
     async def names(self) -> list[str]:
         """The names of all profiles, sorted."""
@@ -198,12 +220,25 @@ class ProfileDirectory:
         _, settings = await self._calls.run(partial(self._named, name))
         return settings
 
-    async def owner(self, askar_profile: str) -> str | None:
+    async def tenancy(self, name: str) -> Tenancy:
+        """The tenancy of a profile; raises ProfileNotFound, and KeyUnreadable as `look_up` does."""
+        if self.known(name) is not None:
+            return self._known[name].tenancy
+        return (await self._calls.run(partial(self._look_up, name))).tenancy
+
+    def last_id(self, name: str) -> str | None:
+        """The id of a profile as this process knew it last, None if it did not know any."""
+        known = self._known.get(name)
+        return None if known is None else known.tenancy.id
+
+    async def owner(self, askar_profile: str) -> tuple[str, bool] | None:
         """The name that is stored in one of Askar's profiles; None if it cannot be read.
 
-        Raises KeyUnreadable if the profile's key does not decrypt.
+        The second value is false if the profile is another one than its name in Askar says. Raises
+        KeyUnreadable if the profile's key does not decrypt.
         """
-        return await self._calls.run(partial(self._owner, askar_profile), write=True)
+        marker = await self._calls.run(partial(self._marker, askar_profile), write=True)
+        return None if marker is None else (marker.owner, fits(askar_profile, marker.sealing_key))
 
     async def askar_profiles(self) -> set[str]:
         """Askar's names of all its profiles but the store's own."""
@@ -256,24 +291,32 @@ class ProfileDirectory:
         """Look up Askar's present name of a profile. The caller holds a connection.
 
         Raises ProfileNotFound, and KeyUnreadable if Askar's profile belongs to another one: only
-        its entry `self` binds a row of Askar's table of profiles to the name of a profile.
+        its entry `self` binds a row of Askar's table of profiles to the profile.
         """
+        return (await self._look_up(name)).askar_profile
+
+    async def _look_up(self, name: str) -> _Known:
         store, slot = self._calls.pool.store, slot_of(PROFILE, name)
         read, counter = clocks.now(), self._counters.values[slot]
         askar_profile, settings = await self._named(name)
-        while await self._owner(askar_profile) != name:
+        marker = await self._marker(askar_profile)
+        while not _belongs(marker, name, askar_profile):
             before = askar_profile
             askar_profile, settings = await self._named(name)
             if askar_profile == before:  # it was not removed and made again meanwhile
                 raise _another()
+            marker = await self._marker(askar_profile)
         known = self._known.get(name)
         if known is not None and known.askar_profile != askar_profile:
             self._forget(name)
         if counter % 2:  # it is being changed
             counter = _NEVER
-        self._known[name] = _Known(store, askar_profile, slot, counter, read)
+        tenancy = Tenancy.of(askar_profile, marker.sealing_key, marker.created)
+        found = _Known(store, askar_profile, tenancy, slot, counter, read)
+        self._known[name] = found
         self._set(name, settings)
-        return askar_profile
+        set_profile_id(name, tenancy.id)
+        return found
 
     def _set(self, name: str, settings: ProfileSettings) -> None:
         if settings == NO_SETTINGS:
@@ -292,24 +335,33 @@ class ProfileDirectory:
         if known is not None:
             self._calls.sealing_keys.pop(known.askar_profile, None)
 
-    async def _create(self, name: str, settings: ProfileSettings) -> None:
+    async def _create(self, name: str, settings: ProfileSettings, maker: str) -> bytes | None:
+        """Make a profile; return its entry instead if an earlier removal was interrupted."""
         self._calls.pool.require_room()  # Askar makes its profile before the transaction below
         exists = ProfileExists(f"The profile {name!r} already exists.")
         entry = await self._entry(name)
         if entry is not None and not _is_removed(entry):
             raise exists
-        if entry is not None:  # its removal was interrupted
-            await self._finish_removal(name, entry)
-        askar_profile = secrets.token_hex(16)
+        if entry is not None:
+            return entry
+        sealing_key = _new_sealing_key()
+        askar_profile, now = new_name(sealing_key), time.time_ns()
         await self._calls.pool.store.create_profile(askar_profile)
         try:
             async with self._calls.pool.store.session(askar_profile) as session:
-                marker = _marker(name.encode(), _new_sealing_key())
-                await session.insert(PROFILE, SELF, marker, {_CREATED: str(time.time_ns())})
+                marker = _marker(name.encode(), sealing_key)
+                await session.insert(PROFILE, SELF, marker, {_CREATED: str(now)})
             # In the directory last: a profile is invisible before that.
             async with self._calls.transaction() as transaction:
                 await self._calls.require_own_key(transaction)
                 await transaction.insert(PROFILE, name, _entry(askar_profile, settings))
+                # Tokens that were made before are not for it, which caches of tokens have to learn.
+                transaction.changed.add(slot_of(PROFILE, name))
+                profile_id = Tenancy.of(askar_profile, sealing_key, now).id
+                if (event := CURRENT.get()) is not None:
+                    event.profile_id = profile_id
+                if maker and profile_id:
+                    await bind_token(transaction, maker, name, profile_id)
         except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
             if isinstance(exc, StoreUnavailable) and exc.outcome:
                 raise  # the directory may name it
@@ -317,20 +369,20 @@ class ProfileDirectory:
             if isinstance(exc, DuplicateError):
                 raise exists from None
             raise
+        return None
 
-    async def _remove(self, name: str) -> bool:
+    async def _mark_removed(self, name: str) -> tuple[bytes, bool] | None:
+        """Mark a profile as removed, unless it is; return its entry, and whether it was not."""
         async with self._calls.transaction() as transaction:
             entry = await transaction.fetch(PROFILE, name)
             if entry is None:
-                return False
+                return None
             removed = entry.value
-            present = not _is_removed(removed)
-            if present:
-                removed = _REMOVED + removed
-                await transaction.replace(PROFILE, name, removed)
-        self._forget(name)
-        await self._finish_removal(name, removed)
-        return present
+            if _is_removed(removed):
+                return removed, False
+            removed = _REMOVED + removed
+            await transaction.replace(PROFILE, name, removed)
+            return removed, True
 
     async def finish_removals(self) -> None:
         """Finish the removals of profiles that were interrupted."""
@@ -341,11 +393,23 @@ class ProfileDirectory:
             return [(each.name, each.value) for each in entries if _is_removed(each.value)]
 
         for name, entry in await self._calls.run(removed):
-            finish = partial(self._finish_removal, name, entry)
-            await self._calls.run(finish, write=True, timeout=LONG_TIMEOUT)
+            await self._finish_removal(name, entry)
 
     async def _finish_removal(self, name: str, entry: bytes) -> None:
-        """Remove the Askar profile of an entry that is marked as removed, tokens and the entry."""
+        """Remove the tokens and the Askar profile of an entry that is marked as removed, and it."""
+        while await self._calls.run(partial(self._revoke_some, name, entry), write=True):
+            pass  # other writers have their turn
+        remove = partial(self._remove_marked, name, entry)
+        await self._calls.run(remove, write=True, timeout=LONG_TIMEOUT)
+
+    async def _revoke_some(self, name: str, entry: bytes) -> bool:
+        async with self._calls.transaction() as transaction:
+            now = await transaction.fetch(PROFILE, name)
+            if now is None or now.value != entry:  # another process has finished the removal
+                return False
+            return await revoke_some(transaction, name)
+
+    async def _remove_marked(self, name: str, entry: bytes) -> None:
         await self._condemn_objects(name, _askar_name(entry))
         async with self._counters.changing([slot_of(PROFILE, name)]):
             await self._calls.pool.store.remove_profile(_askar_name(entry))
@@ -353,7 +417,6 @@ class ProfileDirectory:
         async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:
-                await _revoke_tokens_of(transaction, name)
                 await transaction.remove_all(USES, use_tags(_askar_name(entry)))
                 await transaction.remove(PROFILE, name)
 
@@ -388,7 +451,8 @@ class ProfileDirectory:
             raise ProfileNotFound()
         return _askar_name(entry), _settings(entry)
 
-    async def _owner(self, askar_profile: str) -> str | None:
+    async def _marker(self, askar_profile: str) -> _Marker | None:
+        """The marker of one of Askar's profiles, None if it cannot be read."""
         try:
             async with self._calls.session(askar_profile) as session:
                 entry = await session.fetch(PROFILE, SELF)
@@ -401,14 +465,16 @@ class ProfileDirectory:
         owner, _, sealing_key = entry.value.partition(_NAME_END)
         if sealing_key:
             self._calls.sealing_keys[askar_profile] = sealing_key
-        return owner.decode()
+        created = int((entry.tags or {}).get(_CREATED, 0))
+        return _Marker(owner.decode(), sealing_key, created)
 
     async def _require_removable(self, name: str) -> None:
-        entry, owner = await self._entry(name), None
-        if entry is not None:
-            with suppress(KeyUnreadable):  # an undecryptable profile can be removed
-                owner = await self._owner(_askar_name(entry))
-        if owner not in (None, name):
+        entry, marker = await self._entry(name), None
+        if entry is None:
+            return
+        with suppress(KeyUnreadable):  # an undecryptable profile can be removed
+            marker = await self._marker(_askar_name(entry))
+        if marker is not None and not _belongs(marker, name, _askar_name(entry)):
             raise _another()
 
     async def _entry(self, name: str) -> bytes | None:
@@ -426,17 +492,6 @@ async def require_profile(session: Session) -> None:
     """Raise StaleProfileError if the profile of a session no longer exists."""
     if await session.fetch(PROFILE, SELF) is None:
         raise StaleProfileError
-
-
-async def created(session: Session) -> int:
-    """The time at which a profile was made, in nanoseconds since the epoch.
-
-    0 if it was made by version 0.2.0 or an earlier one. Raises StaleProfileError.
-    """
-    entry = await session.fetch(PROFILE, SELF)
-    if entry is None:
-        raise StaleProfileError
-    return int((entry.tags or {}).get(_CREATED, 0))
 
 
 async def sealing_key(session: Session) -> bytes:
@@ -477,8 +532,13 @@ def _marker(owner: bytes, sealing_key: bytes) -> bytes:
     return owner + _NAME_END + sealing_key
 
 
+def _belongs(marker: _Marker | None, name: str, askar_profile: str) -> TypeGuard[_Marker]:
+    """Tell whether a marker is of a profile with this name, and of the Askar profile it is in."""
+    return marker is not None and marker.owner == name and fits(askar_profile, marker.sealing_key)
+
+
 def _another() -> KeyUnreadable:
-    return KeyUnreadable("The stored profile belongs to another name.")
+    return KeyUnreadable("The stored profile is another one.")
 
 
 def _is_removed(entry: bytes) -> bool:
@@ -501,19 +561,3 @@ def _entry(askar_profile: str, settings: ProfileSettings) -> bytes:
     """The entry of a profile in the directory."""
     written = settings.to_bytes()
     return askar_profile.encode() + (_SETTINGS + written if written else b"")
-
-
-async def _revoke_tokens_of(session: Transaction, profile: str) -> None:
-    """Revoke the tokens of a profile alone, and take the profile from tokens of several.
-
-    So no token is valid in the next profile of the same name.
-    """
-    for entry in await session.fetch_all(TOKENS):
-        record = orjson.loads(entry.value)
-        if profile not in (record["profiles"] or ()):
-            continue
-        record["profiles"] = [other for other in record["profiles"] if other != profile]
-        if record["profiles"]:
-            await session.replace(TOKENS, entry.name, orjson.dumps(record), entry.tags)
-        else:
-            await session.remove(TOKENS, entry.name)

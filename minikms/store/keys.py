@@ -24,7 +24,7 @@ from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef, St
 from minikms.store.askar import new_raw_key
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.directory import created, require_profile
+from minikms.store.directory import require_profile
 from minikms.store.entries import (
     ALIAS,
     DELETION,
@@ -68,6 +68,7 @@ from minikms.store.rotation import (
 )
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
+from minikms.store.tenancy import Tenancy
 from minikms.store.uses import lease_uses
 from minikms.store.writes import Work
 from minikms.versions import KeyVersions, kid_in
@@ -644,9 +645,9 @@ class KeyStore:
 
     # Profiles
 
-    async def create_profile(self, name: str) -> None:
-        """Make an empty profile; raises ProfileExists."""
-        await self._database.directory.create(name)
+    async def create_profile(self, name: str, maker: str = "") -> None:
+        """Make an empty profile by the token with the id `maker`; raises ProfileExists."""
+        await self._database.directory.create(name, maker=maker)
 
     async def remove_profile(self, name: str) -> bool:
         """Remove a profile with all its keys; False if it does not exist.
@@ -669,9 +670,9 @@ class KeyStore:
         """The names of all profiles, sorted."""
         return await self._database.directory.names()
 
-    async def profile_created(self, name: str) -> int:
-        """The time at which a profile was made, 0 if it is not known."""
-        return await self._database.run(name, created)
+    async def tenancy(self, name: str) -> Tenancy:
+        """The id of a profile, and the time of its creation."""
+        return await self._database.directory.tenancy(name)
 
     async def settings(self) -> dict[str, ProfileSettings]:
         """The settings of all profiles, by name, sorted."""

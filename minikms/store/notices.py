@@ -19,6 +19,7 @@ from minikms.store.layout import SYSTEM
 from minikms.store.leases import Leases
 from minikms.store.location import StoreLocation
 from minikms.store.postgres import NOTICES, connect, installed
+from minikms.store.profile_tokens import TOKENS
 from minikms.store.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class PostgresChangeCounters(ChangeCounters):
 
     def lease(self, sources: Iterable[tuple[str, str]]) -> Lease:
         for category, name in sources:
+            if category == TOKENS:  # all that it was read from is in the store's own profile
+                break
             if category == PROFILE:
                 return self.leases.of(name)
         return self.leases.of(None)

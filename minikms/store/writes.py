@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KmsError, StoreUnavailable
-from minikms.events import CURRENT, AuditEvent
+from minikms.events import CURRENT, AuditEvent, set_profile_id
 from minikms.profile_settings import NO_SETTINGS
 from minikms.store.calls import LOST, StoreCalls
 from minikms.store.counters import CONTENTS, ChangeCounters, slot_of
@@ -126,7 +126,7 @@ class Writes:
         while waiting:
             group = [waiting.popleft()]
             joining = deque[_Write]() if group[0].is_alone else waiting
-            work = partial(self._do, group, joining)
+            work = partial(self._do, profile, group, joining)
             try:
                 await self.alone(profile, work)
             except _RollBack:
@@ -149,7 +149,11 @@ class Writes:
         del self._waiting[profile]
 
     async def _do(
-        self, group: list[_Write], waiting: deque[_Write], transaction: Transaction
+        self,
+        profile: str,
+        group: list[_Write],
+        waiting: deque[_Write],
+        transaction: Transaction,
     ) -> None:
         """Do the writes of a group in a transaction; waiting writes join the group.
 
@@ -158,6 +162,7 @@ class Writes:
         """
         for write in self._next(transaction, group, waiting):
             written, outer = transaction.written, CURRENT.set(write.event)
+            set_profile_id(profile, self._directory.last_id(profile))
             try:
                 write.value = await write.work(transaction)
                 if write.event is not None:

@@ -80,7 +80,14 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
             handler = reading(route.handler, route.parameters)
             refuse = refuse_query if handler is route.handler else None
             scopes = () if route.scope == ANY_TOKEN else (route.scope,)
-            gated = Gated(route.name, scopes, route.secret, published, refuse)
+            gated = Gated(
+                route.name,
+                scopes,
+                route.secret,
+                published,
+                refuse,
+                is_of_caller=not route.is_in_profile,
+            )
             handler = gate.guard(gated, handler)
             expecting = gate.expecting(gated)
         # HEAD is GET without its content (RFC 9110 section 9.3.2).

@@ -164,8 +164,9 @@ def _common_problems(route: Route, *, guarded: bool) -> Problems:
         common.append(errors.MisdirectedRequest)
     if PROFILE_OF_CALL in route.parameters:
         common += _PROFILE_PROBLEMS
-        if route.name != "jwks":
-            common.append(errors.OverRate)
+    is_counted = route.scope not in (OPEN, "profiles") and route.name != "jwks"
+    if is_counted and (guarded or route.is_in_profile):
+        common.append(errors.OverRate)
     if route.name != "healthz":
         common.append(errors.TooBusy)
     if route.scope != OPEN and errors.StoreUnavailable in (*route.problems, *common):

@@ -190,6 +190,10 @@ AFTER: Final = _query(
     "The cursor in the Link header of the page before.",
     _text(CURSOR_PATTERN),
 )
+TOKENS_LIMIT: Final = LIMIT._replace(
+    component="TokensLimit", description=f"Largest number of tokens; {DEFAULT_LIMIT} by default."
+)
+TOKENS_AFTER: Final = AFTER._replace(component="TokensAfter")
 LABEL_FILTER: Final = _query(
     "LabelFilter",
     "label",

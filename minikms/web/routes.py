@@ -69,6 +69,11 @@ class Route:
     """A success contains a secret, which no cache may keep."""
     responses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    @property
+    def is_in_profile(self) -> bool:
+        """True for a call in one profile, which its path or a header names."""
+        return not {p.PROFILE_OF_CALL, p.PROFILE_NAME}.isdisjoint(self.parameters)
+
 
 def _operation(
     path: str,
@@ -311,10 +316,12 @@ ROUTES: Final = (
 
     Route("POST", "/tokens", tokens.create, "createToken", "admin", "tokens", "The token.",
           token_bodies.TokenCreated, token_bodies.CreateToken, secret=True,
-          problems=(e.ProfileNotFound, e.StoreUnavailable), responses={"200": _REVOKE}),
+          problems=(e.ProfileNotFound, e.TooManyTokens, e.StoreUnavailable),
+          responses={"200": _REVOKE}),
     Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin", "tokens",
-          "The tokens, oldest first.", token_bodies.Token, many=True,
-          problems=(e.StoreUnavailable,)),
+          'The tokens, oldest first; a Link header with rel="next" if there are more.',
+          token_bodies.Token, many=True, responses={"200": {"headers": _NEXT}},
+          parameters=(p.TOKENS_LIMIT, p.TOKENS_AFTER), problems=(e.StoreUnavailable,)),
     Route("GET", "/tokens/self", tokens.get_own, "getOwnToken", ANY_TOKEN, "tokens",
           "The facts of the caller's token.", token_bodies.OwnToken),
     Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin", "tokens",

@@ -14,7 +14,7 @@ from audit_logs import write
 from minikms.audit import search as search_module
 from minikms.audit import searched_files as files_module
 from minikms.audit.cursor import BEGINNING, Cursor, CursorSeal
-from minikms.audit.query import FAILED, Query
+from minikms.audit.query import FAILED, OwnLines, Query
 from minikms.audit.search import AuditSearch, Clock, search
 from minikms.audit.searched_files import LogFiles, MovedError, SearchedFile, read_files
 from minikms.errors import AuditUnavailable, ValidationFailed
@@ -225,12 +225,13 @@ async def test_a_search_starts_again_if_its_files_move(log, monkeypatch):
         (Query(outcome=FAILED), [5, 3, 1]),
         (Query(outcome=FAILED, who="issuer"), [1]),
         (Query(outcome=FAILED, kids=("k",)), [3, 1]),
-        (Query(profiles={"alice": 0}), [3]),
-        (Query(profiles={"alice": 0, "bob": 0}), [4, 3]),
-        (Query(profiles={"default": 0}, admitted=True), [7, 6, 2, 1, 0]),
-        (Query(profiles={"alice": 0}, admitted=True), []),
-        (Query(profiles={"default": NANOSECONDS + 2 * 10**9}), [7, 6, 2]),
-        (Query(profiles={"default": NANOSECONDS + 10**10, "bob": 0}), [4]),
+        (Query(profiles={"alice": None}), [3]),
+        (Query(profiles={"alice": None, "bob": None}), [4, 3]),
+        (Query(profiles={"default": None}, admitted=True), [7, 6, 2, 1, 0]),
+        (Query(profiles={"alice": None}, admitted=True), []),
+        (Query(profiles={"default": OwnLines("1", NANOSECONDS + 2 * 10**9)}), [7, 6, 2, 1]),
+        (Query(profiles={"default": OwnLines("1")}), [1]),
+        (Query(profiles={"default": OwnLines("2", NANOSECONDS + 10**10), "bob": None}), [4]),
         (Query(since=NANOSECONDS + 3 * 10**9), [7, 6, 5, 4, 3]),
         (Query(until=NANOSECONDS + 3 * 10**9), [2, 1, 0]),
         (Query(since=NANOSECONDS + 10**9, until=NANOSECONDS + 2 * 10**9), [1]),
@@ -241,7 +242,7 @@ async def test_a_search_starts_again_if_its_files_move(log, monkeypatch):
 def test_a_filter_finds_its_lines(path, query, expected):
     lines = [
         line(0),
-        line(1, outcome="forbidden", admitted=True),
+        line(1, outcome="forbidden", admitted=True, profile_id="1"),
         line(2, operation="aws:Sign", alg="ed25519"),
         line(3, who="ops", profile="alice", outcome="key-not-found"),
         line(4, kid="other", profile="bob"),

@@ -13,13 +13,14 @@ from aries_askar import Key
 from issuers import ROOT, der
 from sqlite_files import whole
 
+from minikms.errors import KeyUnreadable
 from minikms.keys.service import KeyService
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.store.askar import new_raw_key
-from minikms.store.directory import sealing_key
+from minikms.store.directory import ensure_sealing_key, sealing_key
 from minikms.store.entries import ALIAS, DELETION, MATERIAL, alias_entry, load_record, seal, tags_of
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
@@ -536,7 +537,7 @@ async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
     flip(path, number)
     faults, notes, tally = await check(StoreLocation.parse(f"sqlite://{path}"), key)
     assert faults == [("", "", "1 entries of the directory of profiles do not decrypt")]
-    assert re.fullmatch("no profile uses Askar's profile [0-9a-f]{32}", *notes)
+    assert re.fullmatch("no profile uses Askar's profile [0-9a-f]{40}", *notes)
     assert tally.profiles == 1
 
 
@@ -712,15 +713,13 @@ async def test_a_store_that_is_written_to(location, key):
     assert made
 
 
-async def test_a_marker_without_a_sealing_key_is_left_as_it_is(location, key):
+async def test_a_marker_without_a_sealing_key_gets_no_other_one(location, key):
+    """Askar's name of the profile follows from the key, so that no other one fits."""
     async with service_of(location, key) as service:
-        record = await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+        await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
         await damage(service, lambda s: s.replace("minikms.profile", "self", DEFAULT_PROFILE))
     faults, _, _ = await check(location, key)
-    assert [fault[:2] for fault in faults] == [(DEFAULT_PROFILE, record.kid)]
-
-    async def marker(session):
-        return (await session.fetch("minikms.profile", "self")).value.decode()
-
+    assert [fault[:2] for fault in faults] == [(DEFAULT_PROFILE, "")]
     async with KeyStore.open(location, key) as store:
-        assert await store.database.run(DEFAULT_PROFILE, marker) == DEFAULT_PROFILE
+        with pytest.raises(KeyUnreadable):
+            await store.database.write(DEFAULT_PROFILE, ensure_sealing_key)

@@ -200,7 +200,7 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
 
         patch.setattr(ProfileDirectory, "_finish_removal", killed)
         with pytest.raises(KeyboardInterrupt):
-            await one._database.directory._remove("t")
+            await one.remove_profile("t")
     for store in stores:
         assert await store.profiles() == [DEFAULT_PROFILE]
         with pytest.raises(ProfileNotFound):
@@ -362,7 +362,7 @@ async def test_no_token_outlives_a_profile_that_it_names_twice(stores):
     await tokens.create("t", ("sign",), ("a", "a"))
     await tokens.create("u", ("sign",), ("a", "b", "a"))
     assert await directory.remove("a")
-    assert [(one.name, one.profiles) for one in await tokens.list_all()] == [("u", ("b",))]
+    assert [(one.name, one.profiles) async for one in tokens.all_records()] == [("u", ("b",))]
 
 
 async def test_a_removal_that_fails_halfway_does_not_say_that_nothing_was_changed(

@@ -15,6 +15,7 @@ from minikms.errors import (
 )
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.store import directory
 from minikms.store.entries import load_record, replace_record
 from minikms.store.keys import KeyStore
 
@@ -177,15 +178,23 @@ async def test_a_change_of_a_record_keeps_its_material_sealed_as_it_was(store):
     assert (found.labels, found.aliases, opened) == ({"n": "1"}, ("b",), b"secret")
 
 
-async def test_a_profile_of_an_older_process_gets_a_sealing_key_with_its_first_key(store):
+async def test_a_profile_of_an_older_process_gets_a_sealing_key_with_its_first_key(
+    store, monkeypatch
+):
     """As an older service makes one that runs on, although the store was upgraded."""
-    async with inside(store) as session:
-        await session.replace("minikms.profile", "self", DEFAULT_PROFILE)
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "new_name", lambda _: secrets.token_hex(16))
+        await store.create_profile("old")
+
+    async def lose(session):
+        await session.replace("minikms.profile", "self", "old")
+
+    await store.database.run("old", lose, write=True)
     store.database._calls.sealing_keys.clear()
-    await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
-    await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"second")
+    await store.insert("old", RECORD, b"secret")
+    await store.insert("old", replace(RECORD, kid="kid-2"), b"second")
     for kid, secret in ((RECORD.kid, b"secret"), ("kid-2", b"second")):
-        _, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(kid=kid), lambda _: None)
+        _, opened = await store.open_key("old", KeyRef(kid=kid), lambda _: None)
         assert opened == secret
 
 

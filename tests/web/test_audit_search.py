@@ -1,21 +1,31 @@
 """`GET /audit`: who may see which events, its filters and pages, and names of refused calls."""
 
 import asyncio
+import contextlib
 import json
+import secrets
+import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
 from unittest.mock import ANY
 
+import orjson
 import pytest
+from aiohttp.test_utils import TestClient
+from in_process import KmsTestServer
 from problems import refused
+from waiting import waiting_for
 
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
 from minikms.audit import search as search_module
 from minikms.audit.searched_files import LogFiles
 from minikms.config import Config
+from minikms.http import gate
+from minikms.http.limits import read_body
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
+from minikms.store import directory
 from minikms.web.state import TOKENS
 
 TOKEN = Token("0123456789abcdef", bytes(32)).reveal()
@@ -501,3 +511,88 @@ async def test_a_tenant_does_not_see_an_earlier_profile_of_its_name(start, any_s
     assert await names(client, tenant, after=after) == expected
     assert await names(client, tenant, profile="alice") == expected
     assert ("first", "listKeys", "success") in await names(client, ops, profile="alice")
+
+
+async def call_in(client, headers, name):
+    """A call in alice's profile, by a new token of hers."""
+    tenant = await bearer(client, name, ("alice",))
+    await client.get("/keys", headers={**tenant, "X-Profile": "alice"})
+    return tenant
+
+
+async def remake(client, ops):
+    assert (await client.delete("/profile/alice", headers=ops)).status == 200
+    assert (await client.post("/profile", json={"name": "alice"}, headers=ops)).status == 200
+
+
+async def test_a_clock_that_was_ahead_shows_no_events_of_an_earlier_profile(
+    client, ops, tenants, clock
+):
+    clock(3600)
+    await call_in(client, ops, "first")
+    clock(0)
+    await remake(client, ops)
+    second = await call_in(client, ops, "second")
+    assert await names(client, second, profile="alice") == [
+        ("ops", "createProfile", "success"),
+        ("second", "listKeys", "success"),
+    ]
+
+
+@pytest.mark.parametrize("ends", ["whole", "cut short"])
+async def test_a_call_that_ends_after_its_profile_is_not_the_next_ones(
+    client, ops, tenants, connect_to, monkeypatch, ends
+):
+    first, waited = await bearer(client, "first", ("alice",)), asyncio.Event()
+
+    def read(*args):
+        waited.set()
+        return read_body(*args)
+
+    monkeypatch.setattr(gate, "read_body", read)
+    connection = await connect_to(client)
+    token = first["Authorization"]
+    head = ("X-Profile: alice", f"Authorization: {token}", "Content-Type: application/json")
+    lines = ["POST /sign HTTP/1.1", "Host: localhost", "Content-Length: 2", *head, "", "{"]
+    connection.writer.write("\r\n".join(lines).encode())
+    await waited.wait()
+    await remake(client, ops)
+    await client.get("/keys", headers={**ops, "X-Profile": "alice"})  # so that it is known
+    if ends == "whole":
+        connection.writer.write(b"}")
+        assert (await connection.receive()).status == 401
+    else:
+        connection.writer.close()
+    async with waiting_for("the line of the call"):
+        while ("first", "sign") not in [
+            each[:2] for each in await names(client, ops, profile="alice", operation="sign")
+        ]:
+            await asyncio.sleep(0.01)
+    second = await bearer(client, "second", ("alice",))
+    assert await names(client, second, operation="sign") == []
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+async def test_lines_of_earlier_versions_are_shown_by_a_time_that_is_known(
+    start, tmp_path, path, make_store, monkeypatch, is_timed
+):
+    """The rows of the time may be gone; then no such line counts."""
+    monkeypatch.setattr(directory, "new_name", lambda _: secrets.token_hex(16))
+    store = await make_store(f"sqlite://{tmp_path}/keys.db")
+    config = Config(**{**store, "auth": "token"}, audit_log=str(path))
+    async with TestClient(KmsTestServer(create_service(config))) as client:
+        ops = await bearer(client, "ops")
+        await client.post("/profile", json={"name": "alice"}, headers=ops)
+        await call_in(client, ops, "first")
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        line.pop("profile_id", None)
+    path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    if not is_timed:
+        with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as file, file:
+            file.execute("DELETE FROM items_tags WHERE plaintext = 0")
+    client = await start(create_service(config))
+    tenant = await call_in(client, ops, "tenant")
+    found = await names(client, tenant)
+    shown = [("ops", "createProfile", "success"), ("first", "listKeys", "success")]
+    assert found == [*(shown if is_timed else []), ("tenant", "listKeys", "success")]

@@ -308,7 +308,7 @@ def sent_in_turn(document):
 RANDOM = {
     *("kid", "x", "b58", "multikey", "did", "created", "sig", "jws", "ciphertext", "nonce", "tag"),
     *("bytes", "token", "id", "jwe", "jwt", "cose", "enc", "protected", "iv", "certificate"),
-    *("time", "request_id", "who", "address"),
+    *("time", "request_id", "who", "address", "profile_id"),
 }
 
 

@@ -11,11 +11,12 @@ from problems import refused, slug_of
 from waiting import waiting_for
 
 from minikms import rates
-from minikms.access.policy import SCOPES
+from minikms.access.policy import OPEN, SCOPES
 from minikms.config import Config
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.directory import ProfileDirectory
+from minikms.web.routes import ROUTES
 from minikms.web.state import SERVICE, STORE, TOKENS
 
 ALICE = {"X-Profile": "alice"}
@@ -284,6 +285,32 @@ async def test_calls_over_the_rate_are_refused(client, alice, make, frozen):
     assert changed["calls_per_second"] == 1000
     for _ in range(20):
         await ok(await client.get("/keys", headers=ALICE))
+
+
+@pytest.mark.parametrize(
+    "route", [each for each in ROUTES if not each.is_in_profile], ids=lambda each: each.name
+)
+async def test_a_call_without_a_profile_counts_for_those_of_its_token(guarded, frozen, route):
+    """All but the calls with which operators change a profile that is over its rate."""
+    client, everything, _ = guarded
+    await ok(await client.post("/profile", json={"name": "bob"}, headers=everything))
+    token, _ = await client.app[TOKENS].create("t", SCOPES, ("alice", "bob"))
+    tenant = {**bearer(token.reveal()), "X-Profile": "alice"}
+    await ok(await client.get("/keys", headers=tenant))  # the process knows both profiles
+    await ok(await client.patch("/profile/bob", json={"calls_per_second": 1}, headers=everything))
+    path = route.path.partition("{")[0]
+    path = path if path == route.path else f"{path}0123456789abcdef"
+
+    async def call(headers, query=""):
+        # An empty body is refused behind the rate.
+        return await slug_of(await client.request(route.method, path + query, headers=headers))
+
+    is_counted = route.scope not in (OPEN, "profiles")
+    for query in ("?profile=alice",) if route.name == "listAuditEvents" else ("",):
+        first, second = await call(tenant, query), await call(tenant, query)
+        assert (first == "over-rate", second == "over-rate") == (False, is_counted)
+    others = [await call(everything), await call(everything)]
+    assert "over-rate" not in others
 
 
 async def test_a_call_over_the_rate_reads_nothing_and_signs_nothing(client, alice, frozen):

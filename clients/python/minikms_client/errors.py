@@ -283,6 +283,10 @@ class TooManyKeys(Invalid, slug="too-many-keys"):
     """The profile has reached its limit of keys."""
 
 
+class TooManyTokens(Invalid, slug="too-many-tokens"):
+    """A profile has reached its limit of tokens."""
+
+
 class OverRate(ProblemError, slug="over-rate"):
     """A key or a profile is used more often than allowed; `retry_after` has the seconds to wait."""
 

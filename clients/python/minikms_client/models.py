@@ -4,7 +4,7 @@ An answer may have more members than its class, since a later service adds some.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -389,6 +389,19 @@ class Token:
         )
 
 
+class TokenPage(tuple[Token, ...]):
+    """Tokens; `after` is the start of the next page, None on the last."""
+
+    after: str | None
+
+    @classmethod
+    def of(cls, tokens: Iterable[Token], after: str | None) -> "TokenPage":
+        """A page of these tokens."""
+        page = cls(tokens)
+        page.after = after
+        return page
+
+
 @dataclass(frozen=True, slots=True)
 class OwnToken:
     """The permissions of a caller.
@@ -437,7 +450,8 @@ class AuditEvent:
     key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and the
     profile of a certificate that the call issued. `rule` is the rule of the key that refused the
     call, and `provider` the provider that the call used. `object_id` is the identifier of an object
-    that was destroyed there.
+    that was destroyed there. `profile_id` is the id of the profile, which an earlier one of its
+    name did not have.
     """
 
     time: datetime
@@ -458,6 +472,7 @@ class AuditEvent:
     provider: str | None = None
     object_id: str | None = None
     admitted: bool = False
+    profile_id: str | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AuditEvent":
@@ -481,6 +496,7 @@ class AuditEvent:
             provider=optional(text, data.get("provider")),
             object_id=optional(text, data.get("object_id")),
             admitted=flag(data.get("admitted", False)),
+            profile_id=optional(text, data.get("profile_id")),
         )
 
 

@@ -178,6 +178,14 @@ def test_calls_carry_the_token_and_nothing_shows_it(
             # A token that replaces the one in the file counts from the next call on.
             file.write_text(admin_token)
             assert signer.list_keys().keys == ()
+        for _ in range(120):
+            admin.create_token("other", ["sign"], profiles=["default"])
+        every = admin.list_tokens()
+        assert len(every) > 120
+        page = admin.list_tokens(limit=50)
+        following = admin.list_tokens(limit=50, after=page.after)
+        assert (*page, *following) == every[:100]
+        assert every.after is None
         assert admin.revoke_token(made.record.id) == made.record.id
         monkeypatch.setenv("MINIKMS_URL", guarded_url)
         monkeypatch.setenv("MINIKMS_PROFILE", "alice")

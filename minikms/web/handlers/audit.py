@@ -6,11 +6,12 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from minikms.audit.query import Query
+from minikms.audit.query import OwnLines, Query
 from minikms.errors import ProfileNotFound
 from minikms.events import SUCCESS
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import caller, enter
+from minikms.records import DEFAULT_PROFILE
 from minikms.web.messages import named_profile, service
 from minikms.web.parameters import DEFAULT_LIMIT
 from minikms.web.schemas.audit_bodies import AuditEvent
@@ -40,7 +41,7 @@ async def list_events(
     names = own.profiles if profile is None else {profile}
     if profile is not None and own.profiles is not None:
         enter(request, profile)
-    profiles = None if names is None else await _begins(request, names)
+    profiles = None if names is None else await _own_lines(request, names)
     kids = None if kid is None else {kid}
     if alias is not None and profile is not None:
         named = {*(await service(request).versions(profile, alias)).kids}
@@ -67,15 +68,20 @@ async def list_events(
     return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
 
 
-async def _begins(request: web.Request, profiles: Collection[str]) -> dict[str, int]:
-    """The time from which on the caller may see the events of profiles; without missing ones.
+async def _own_lines(request: web.Request, profiles: Collection[str]) -> dict[str, OwnLines | None]:
+    """The lines of profiles that the caller may see; without missing profiles.
 
-    An earlier profile of the same name may have been another tenant's.
+    An earlier profile of the same name may have been another tenant's. The default profile is never
+    removed, and an operator sees all lines of a name.
     """
-    if caller(request).profiles is None:
-        return dict.fromkeys(profiles, 0)
-    begins = {}
-    for profile in profiles:
+    own, found = caller(request), dict[str, OwnLines | None]()
+    for name in profiles:
+        if own.profiles is None or name == DEFAULT_PROFILE:
+            found[name] = None
+            continue
         with suppress(ProfileNotFound):
-            begins[profile] = await service(request).profile_created(profile)
-    return begins
+            tenancy = await service(request).tenancy(name)
+            # Without a time that is known, and true, no line without an id counts.
+            is_timed = tenancy.created and not tenancy.has_bound_tokens
+            found[name] = OwnLines(tenancy.id or "", tenancy.created if is_timed else None)
+    return found

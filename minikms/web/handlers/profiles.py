@@ -19,7 +19,7 @@ _PROFILE = schemas.Profile()
 async def create(request: web.Request) -> Answer:
     """Create a profile."""
     name = enter(request, (await load(request, _CREATE))["name"])
-    await service(request).create_profile(name)
+    await service(request).create_profile(name, caller(request).token)
     return _CREATED.encode({"name": name, "success": True})
 
 

@@ -1,12 +1,16 @@
 """Handlers of tokens: create, list, revoke."""
 
+from urllib.parse import urlencode
+
 from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.errors import ProfileNotFound, TokenNotFound
-from minikms.http.answers import Answer
+from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import caller
+from minikms.http.state import CONFIG
 from minikms.web.messages import load
+from minikms.web.parameters import DEFAULT_LIMIT
 from minikms.web.schemas import token_bodies as schemas
 from minikms.web.state import TOKENS
 
@@ -29,16 +33,23 @@ async def create(request: web.Request) -> Answer:
     for profile in profiles or ():
         maker.permit(profile)
     token, record = await request.app[TOKENS].create(
-        **{**body, "profiles": profiles}, maker=maker.token
+        **{**body, "profiles": profiles},
+        maker=maker.token,
+        known=maker.ids,
+        most=request.app[CONFIG].max_tokens,
     )
     return _CREATED.encode({"token": token.reveal(), "record": record})
 
 
-async def list_tokens(request: web.Request) -> Answer:
-    """List the tokens of the caller's profiles."""
-    covers = caller(request).covers
-    records = await request.app[TOKENS].list_all()
-    return _TOKEN.encode([one for one in records if covers(one.profiles)], many=True)
+async def list_tokens(request: web.Request, limit: int = DEFAULT_LIMIT, after: str = "") -> Answer:
+    """List the tokens of the caller's profiles, by page."""
+    page, more = await request.app[TOKENS].page(caller(request).profiles, limit, after)
+    body = _TOKEN.encode(page, many=True)
+    if not more:
+        return body
+    query = urlencode({"limit": limit, "after": page[-1].seq})
+    link = f'<{request.path}?{query}>; rel="next"'
+    return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
 
 
 async def get_own(request: web.Request) -> Answer:

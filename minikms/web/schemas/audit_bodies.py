@@ -32,4 +32,5 @@ class AuditEvent(Body):
     rule = Text("Rule of the key or the profile that refused the call, or an item of its batch.")
     provider = Text("Provider that the call used.")
     object_id = Text("Identifier of the object that was destroyed at its provider, hexadecimal.")
+    profile_id = Text("Id of the profile, which an earlier profile of its name does not have.")
     admitted = Flag("True if the caller of a refused call may use the profile.")

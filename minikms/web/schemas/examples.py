@@ -462,6 +462,7 @@ _EVENT = {
     **dict.fromkeys(("subject", "token")),
     "operation": "signCose",
     "outcome": "success",
+    "profile_id": "5d0c9b1f6a7e3482",
 }
 
 _CERTIFIED: Final[Mapping[str, Any]] = {

@@ -286,6 +286,7 @@ WITHOUT_CODE = {
     errors.RulesLoosened,
     errors.ShuttingDown,
     errors.TokenNotFound,
+    errors.TooManyTokens,
     errors.UnsupportedMediaType,
 }
 

@@ -14,6 +14,7 @@ from minikms_client.models import (
     Profile,
     ProfileSettings,
     Token,
+    TokenPage,
 )
 from minikms_client.shapes import each, flag, members, text, texts
 from minikms_client.wire import UNSET, Call, UnsetType, encode_time, next_page, present, segment
@@ -84,10 +85,21 @@ class Administration(Transport):
         call = Call("POST", "/tokens", body, is_repeatable=False)
         return self._read(call, NewToken.from_json)
 
-    def list_tokens(self) -> tuple[Token, ...]:
-        """Return the record of each token, oldest first."""
-        call = Call("GET", "/tokens")
-        return self._read(call, lambda data: each(Token.from_json, data))
+    def list_tokens(self, *, limit: int | None = None, after: str | None = None) -> TokenPage:
+        """Return the record of each token, oldest first.
+
+        With `limit`, return a page of at most so many (1 to 1,000). `after` comes from the page
+        before.
+        """
+        found: tuple[Token, ...] = ()
+        while True:
+            given = present(limit=limit, after=after)
+            query = [(name, str(value)) for name, value in given.items()]
+            answer = self._send(Call("GET", "/tokens", query=query))
+            found += answer.read(lambda data: each(Token.from_json, data))
+            after = next_page(answer.headers.get("Link"))
+            if after is None or limit is not None:
+                return TokenPage.of(found, after)
 
     def get_own_token(self) -> OwnToken:
         """Return the permissions of the caller's own token."""

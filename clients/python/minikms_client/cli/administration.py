@@ -213,7 +213,8 @@ def _warn_of_missing(session: Session, profiles: tuple[str, ...]) -> None:
         return
     for profile in dict.fromkeys(profiles):
         if profile not in existing:
-            _warn(f"The profile {profile!r} does not exist yet, so the token opens nothing.")
+            opens = "the token opens nothing, unless it makes the profile"
+            _warn(f"The profile {profile!r} does not exist yet, so {opens}.")
 
 
 def _warn(warning: str) -> None:

@@ -3,14 +3,15 @@
 import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
 import { SCOPES } from "../scopes.js";
-import { caller, may, mayAuditAll, request } from "../session.js";
+import { caller, listing, may, mayAuditAll, request } from "../session.js";
 import { address, ask, badge, block, boxes, button, field, form, input, section, submit, table, tell, ticked, time } from "../widgets.js";
 
 const MINUTE = 60_000; // milliseconds
 
 /** The content of the page. */
 export async function tokens({ signal, refresh }) {
-  const found = await request("GET", "tokens", { signal });
+  const found = [];
+  for await (const { items } of listing("tokens", { profile: null, signal })) found.push(...items);
   const made = h("div", { "aria-live": "polite" });
   return [
     h("h1", {}, "Tokens"),
