@@ -8,8 +8,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -79,6 +79,9 @@ LOGGER = logging.getLogger(__name__)
 MakeKey: TypeAlias = Callable[[], tuple[KeyRecord, Stored]]
 
 _PAGE: Final = 1000
+
+# The number of profiles that one call looks at before others go on.
+_NAMES: Final = 100
 
 # Nanoseconds until a sweep looks again at a key that is due for rotation and cannot be rotated.
 _POSTPONED: Final = 3600 * SECOND
@@ -635,6 +638,17 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
     async def publishes(self, profile: str) -> bool:
         """Tell whether the profile's JWK Set is published."""
         return await self._jwk_sets.is_public(profile)
+
+    async def published(self, profiles: Iterable[str]) -> set[str]:
+        """The profiles whose JWK Set is published; without missing and unreadable ones."""
+        found = set()
+        for place, profile in enumerate(profiles, 1):
+            with suppress(ProfileNotFound, KeyUnreadable):
+                if await self._jwk_sets.is_public(profile):
+                    found.add(profile)
+            if place % _NAMES == 0:  # those in the cache take no turn
+                await asyncio.sleep(0)
+        return found
 
     # Other
 

@@ -65,10 +65,25 @@ async def test_settings_are_changed_and_shown(client, alice):
     assert (changed["jwks"], changed["max_keys"], changed["calls_per_second"]) == ("public", 3, 100)
     await ok(await client.post("/profile", json={"name": "bob"}))
     listed = await ok(await client.get("/profiles"))
-    settings = {**NONE, "max_keys": 3, "delete_scope": True, "calls_per_second": 100}
+    settings = {"max_keys": 3, "delete_scope": True, "calls_per_second": 100, "jwks": "public"}
+    settings = {**NONE, **settings}
     assert listed == {"profiles": ["alice", "bob", "default"], "settings": {"alice": settings}}
-    await alice(max_keys=None, calls_per_second=None, delete_scope=False)
+    await alice(max_keys=None, calls_per_second=None, delete_scope=False, jwks="private")
     assert (await ok(await client.get("/profiles")))["settings"] == {}
+
+
+@pytest.mark.each_store
+async def test_the_listing_says_whose_jwk_set_is_public(client, alice):
+    async def listed():
+        return (await ok(await client.get("/profiles")))["settings"]
+
+    for _ in range(2):
+        await alice(jwks="public")
+        assert await listed() == {"alice": {**NONE, "jwks": "public"}}
+        await alice(jwks="private")
+        assert await listed() == {}
+    await alice(max_keys=1)
+    assert await listed() == {"alice": {**NONE, "max_keys": 1, "jwks": "private"}}
 
 
 async def test_settings_that_are_refused(client, alice):
@@ -285,6 +300,17 @@ async def test_calls_over_the_rate_are_refused(client, alice, make, frozen):
     assert changed["calls_per_second"] == 1000
     for _ in range(20):
         await ok(await client.get("/keys", headers=ALICE))
+
+
+async def test_each_profile_has_a_rate_of_its_own(client, alice, frozen):
+    await ok(await client.post("/profile", json={"name": "bob"}))
+    for name in ("alice", "bob"):
+        await ok(await client.patch(f"/profile/{name}", json={"calls_per_second": 1}))
+    slugs = [
+        await slug_of(await client.get("/keys", headers={"X-Profile": name}))
+        for name in ("alice", "bob", "alice", "bob")
+    ]
+    assert slugs == ["", "", "over-rate", "over-rate"]
 
 
 @pytest.mark.parametrize(

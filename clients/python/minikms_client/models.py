@@ -314,12 +314,16 @@ class JwkSet:
 
 @dataclass(frozen=True, slots=True)
 class ProfileSettings:
-    """The settings of a profile, None for no bound; `min_deletion_delay` is in seconds."""
+    """The settings of a profile, None for no bound; `min_deletion_delay` is in seconds.
+
+    `jwks` is "public" if everyone may read its JWK Set, or else "private".
+    """
 
     max_keys: int | None = None
     min_deletion_delay: int | None = None
     calls_per_second: int | None = None
     delete_scope: bool = False
+    jwks: str = "private"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ProfileSettings":
@@ -329,6 +333,7 @@ class ProfileSettings:
             min_deletion_delay=optional(number, data.get("min_deletion_delay")),
             calls_per_second=optional(number, data.get("calls_per_second")),
             delete_scope=flag(data.get("delete_scope", False)),
+            jwks=text(data.get("jwks", "private")),  # an older service does not say
         )
 
 

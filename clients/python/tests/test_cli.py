@@ -693,6 +693,10 @@ def test_settings_of_a_profile(command, minikms):
     found = json.loads(command(f"mkms --json profile set {name} --calls-per-second none"))
     assert found["calls_per_second"] is None
     assert name not in command("mkms profile settings")
+    command(f"mkms profile jwks {name} public")
+    assert f'{name}\tjwks="public"' in command("mkms profile settings").splitlines()
+    command(f"mkms profile jwks {name} private")
+    assert name not in command("mkms profile settings")
     for given in ("", "--max-keys many", "--min-deletion-delay soon"):
         command(f"mkms profile set {name} {given}", code=2)
     command(f"mkms profile delete {name} --yes")

@@ -24,12 +24,17 @@ async def create(request: web.Request) -> Answer:
 
 
 async def list_profiles(request: web.Request) -> Answer:
-    """List the caller's profiles, and the settings of those that have some."""
+    """List the caller's profiles, and the settings of those that have some or are public."""
     covers = caller(request).covers
     found = await service(request).settings()
-    found = {name: settings for name, settings in found.items() if covers((name,))}
-    shown = {name: each.shown() for name, each in found.items() if each != NO_SETTINGS}
-    return _PROFILES.encode({"profiles": list(found), "settings": shown})
+    names = [name for name in found if covers((name,))]
+    public = await service(request).published(names)
+    shown = {
+        name: {"jwks": "public" if name in public else "private", **found[name].shown()}
+        for name in names
+        if name in public or found[name] != NO_SETTINGS
+    }
+    return _PROFILES.encode({"profiles": names, "settings": shown})
 
 
 async def change(request: web.Request, name: str) -> Answer:

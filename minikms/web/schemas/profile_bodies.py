@@ -70,15 +70,24 @@ class ProfileSettings(Body):
     delete_scope = _delete_scope()
 
 
+class ListedSettings(ProfileSettings):
+    """The settings of a profile, and whether its JWK Set is public."""
+
+    jwks = _jwks_access(required=True)
+
+
 class ProfileNames(Body):
-    """Names of profiles, and the settings of the profiles that have some."""
+    """Names of profiles, and the settings of those that have some or whose JWK Set is public."""
 
     profiles = ListOf(profile(), required=True)
     settings = fields.Dict(
         keys=Text(),
-        values=Part(ProfileSettings),
+        values=Part(ListedSettings),
         required=True,
-        metadata={"description": "The settings of the profiles that have some, by name."},
+        metadata={
+            "description": "The settings of the profiles that have some, or whose JWK Set is "
+            "public, by name."
+        },
     )
 
 

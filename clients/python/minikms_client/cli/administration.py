@@ -119,7 +119,7 @@ def set_profile(
 @profile.command("settings", examples="mkms profile settings")
 @pass_session
 def list_settings(session: Session) -> None:
-    """List the settings of the profiles that have some."""
+    """List the settings of the profiles that have some, and the ones whose JWK Set is public."""
     for name, settings in session.client.profile_settings().items():
         session.show({"name": name, **plain(settings)}, name, *_cells(settings))
 
@@ -129,7 +129,7 @@ def _cells(settings: Profile | ProfileSettings) -> list[str]:
     cells = []
     for field in dataclasses.fields(ProfileSettings):
         value = getattr(settings, field.name)
-        if value is not field.default:
+        if value != field.default:
             cells.append(f"{field.name}={json.dumps(value)}")
     return cells
 

@@ -3,7 +3,7 @@
 import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
 import { chooseProfile, listing, may, request } from "../session.js";
-import { ask, boxes, button, field, form, input, remark, submit, table, tell } from "../widgets.js";
+import { ask, badge, boxes, button, field, form, input, remark, submit, table, tell } from "../widgets.js";
 
 const DAY = 86_400; // seconds
 
@@ -51,6 +51,7 @@ function columns(settings, refresh) {
   return [
     ["Profile", foreign],
     ["Settings", (name) => inWords(settings[name])],
+    ["Public keys", (name) => (isPublic(settings[name]) ? badge("published") : "for callers only")],
     [
       "Actions",
       (name) =>
@@ -62,13 +63,19 @@ function columns(settings, refresh) {
             class: "small",
             "aria-label": `Settings of ${name}`,
           }),
-          button("Publish keys", () => askPublishing(name, true), { class: "small", "aria-label": `Publish keys of ${name}` }),
-          button("Withdraw keys", () => askPublishing(name, false), { class: "small", "aria-label": `Withdraw keys of ${name}` }),
+          isPublic(settings[name])
+            ? button("Withdraw keys", () => askPublishing(name, false, refresh), { class: "small", "aria-label": `Withdraw keys of ${name}` })
+            : button("Publish keys", () => askPublishing(name, true, refresh), { class: "small", "aria-label": `Publish keys of ${name}` }),
           name !== "default" &&
             button("Delete", () => askDeletion(name, refresh), { class: "small danger", "aria-label": `Delete the profile ${name}` })
         ),
     ],
   ];
+}
+
+/** Tells whether everyone may read the public keys of a profile with these settings. */
+function isPublic(given) {
+  return given?.jwks === "public";
 }
 
 function open(name) {
@@ -81,7 +88,7 @@ function open(name) {
 function inWords(given) {
   if (!given) return "none";
   const { max_keys: keys, min_deletion_delay: delay, calls_per_second: rate, delete_scope: scope } = given;
-  return [
+  const words = [
     keys !== null && `at most ${keys} keys`,
     delay !== null && `deletions after ${Number((delay / DAY).toFixed(1))} days`,
     rate !== null && `at most ${rate} calls a second`,
@@ -89,6 +96,7 @@ function inWords(given) {
   ]
     .filter(Boolean)
     .join(", ");
+  return words || "none";
 }
 
 function askSettings(name, given, refresh) {
@@ -119,7 +127,7 @@ function askSettings(name, given, refresh) {
   });
 }
 
-function askPublishing(name, isPublic) {
+function askPublishing(name, isPublic, refresh) {
   const jwks = isPublic ? "public" : "private";
   ask({
     title: isPublic ? "Publish the public keys?" : "Withdraw the public keys?",
@@ -132,6 +140,7 @@ function askPublishing(name, isPublic) {
     run: async () => {
       await request("PATCH", `profile/${segment(name)}`, { body: { jwks } });
       tell(`The JWK Set is ${jwks}.`);
+      await refresh();
     },
   });
 }
