@@ -15,6 +15,10 @@ from minikms.web.state import SERVICE, STORE
 
 DATA = "aGk"
 
+# The key pair of RFC 8037, appendix A.1.
+D = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+X = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+
 
 @pytest.fixture
 def clock(monkeypatch):
@@ -195,3 +199,18 @@ async def test_a_deleted_key_leaves_no_uses(client, generate):
     assert await database.run("default", work) == 1
     await ok(await client.delete(f"/key/{key['kid']}"))
     assert await database.run("default", work) == 0
+
+
+@pytest.mark.parametrize("rule", ["per_minute", "per_day"])
+async def test_tenants_with_the_same_key_have_rates_of_their_own(client, clock, rule):
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": X, "d": D}
+    body = {"alg": "ed25519", "jwk": jwk, "rules": {rule: 1}}
+    slugs = []
+    for name in ("alice", "bob"):
+        await ok(await client.post("/profile", json={"name": name}))
+        headers = {"X-Profile": name}
+        kid = (await ok(await client.post("/key/import", json=body, headers=headers)))["kid"]
+        signed = {"kid": kid, "data": DATA}
+        for _ in range(2):
+            slugs.append(await slug_of(await client.post("/sign", json=signed, headers=headers)))
+    assert slugs == ["", "over-rate"] * 2
