@@ -25,6 +25,7 @@ import abuse_json
 import abuse_rsa
 import abuse_sizes
 import abuse_store
+import abuse_tokens
 from abusers import ELSEWHERE, all_at_once, answer
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import bearer, running
@@ -225,6 +226,7 @@ ABUSE = (
     | abuse_sizes.ABUSE
     | abuse_json.ABUSE
     | abuse_store.ABUSE
+    | abuse_tokens.ABUSE
 )
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import partial
 
+import abuse_tokens
 from abusers import Abuse, abuser, answer, for_seconds
 from stored import create, fill
 
@@ -23,10 +24,11 @@ EMPTIED, PUBLISHED = "emptied", "published"
 async def prepare(folder: str) -> tuple[str, ...]:
     """Make an SQLite store, and return the options of a service that uses it.
 
-    One profile had a million keys, most of which are deleted. Another publishes thousands.
+    One profile had a million keys, most of which are deleted. Another publishes thousands, and a
+    third one has very many tokens.
     """
     url, file = f"sqlite://{folder}/keys.db", f"{folder}/store.key"
-    location, key = await create(url, file, EMPTIED, PUBLISHED)
+    location, key = await create(url, file, EMPTIED, PUBLISHED, abuse_tokens.CROWDED)
     async with KeyStore.open(location, key) as store:
         await store.publish(PUBLISHED, public=True)
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
@@ -34,6 +36,7 @@ async def prepare(folder: str) -> tuple[str, ...]:
         for start in range(0, DELETED, DELETED // 10):
             await fill(writer, EMPTIED, start, start + 1)
         await fill(writer, PUBLISHED, 0, KEYS)
+        await abuse_tokens.fill(database)
     return "--store", url, "--store-key-file", file
 
 
