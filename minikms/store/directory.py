@@ -8,7 +8,7 @@ profile and made it again. So a name of Askar's is never used twice.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeGuard
@@ -32,7 +32,7 @@ from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.layout import SYSTEM
 from minikms.store.object_entries import insert_condemned, objects_in
-from minikms.store.profile_tokens import bind_token, revoke_some
+from minikms.store.profile_tokens import TOGETHER, bind_token, revoke, tokens_of
 from minikms.store.rows import all_rows
 from minikms.store.sessions import SEQUENCE, Session, Transaction
 from minikms.store.tenancy import Tenancy, fits, new_name
@@ -397,17 +397,26 @@ class ProfileDirectory:
 
     async def _finish_removal(self, name: str, entry: bytes) -> None:
         """Remove the tokens and the Askar profile of an entry that is marked as removed, and it."""
-        while await self._calls.run(partial(self._revoke_some, name, entry), write=True):
-            pass  # other writers have their turn
+        while tokens := await self._calls.run(partial(self._tokens_of, name)):
+            for start in range(0, len(tokens), TOGETHER):  # other writers have their turn
+                some = tokens[start : start + TOGETHER]
+                if not await self._calls.run(partial(self._revoke, name, entry, some), write=True):
+                    return  # another process has finished the removal
         remove = partial(self._remove_marked, name, entry)
         await self._calls.run(remove, write=True, timeout=LONG_TIMEOUT)
 
-    async def _revoke_some(self, name: str, entry: bytes) -> bool:
+    async def _tokens_of(self, name: str) -> list[str]:
+        async with self._calls.session() as session:
+            return await tokens_of(session, name)
+
+    async def _revoke(self, name: str, entry: bytes, tokens: Sequence[str]) -> bool:
+        """Revoke tokens of a profile with this entry in the directory; False if it has another."""
         async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
-            if now is None or now.value != entry:  # another process has finished the removal
+            if now is None or now.value != entry:
                 return False
-            return await revoke_some(transaction, name)
+            await revoke(transaction, name, tokens)
+            return True
 
     async def _remove_marked(self, name: str, entry: bytes) -> None:
         await self._condemn_objects(name, _askar_name(entry))

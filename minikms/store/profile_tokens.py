@@ -28,8 +28,10 @@ _EXPIRES: Final = "~expires"
 # Tokens of version 0.3.0 and earlier ones, or whose last use such a version has stored since.
 UNPLACED: Final[TagFilter] = {"$not": {"$exist": [_SEQ]}}
 
-# The number of tokens that one transaction changes, so that other writers do not wait long.
+# The number of tokens that one transaction changes, so that other writers do not wait long, and the
+# number that one call looks for, since the database finds all of a profile each time.
 TOGETHER: Final = 64
+_MANY: Final = 1024
 
 
 def token_tags(
@@ -87,26 +89,29 @@ async def bind_token(session: Transaction, token_id: str, profile: str, profile_
         await session.replace(TOKENS, token_id, orjson.dumps(record), entry.tags)
 
 
-async def revoke_some(session: Transaction, profile: str) -> bool:
-    """Revoke some tokens that are for a profile alone, and take it from tokens of several.
+async def tokens_of(session: Session, profile: str) -> list[str]:
+    """The ids of some tokens that name a profile: of all, unless they are very many."""
+    return [entry.name for entry in await session.fetch_all(TOKENS, of_profiles([profile]), _MANY)]
 
-    False if there is none.
-    """
-    entries = await session.fetch_all(TOKENS, of_profiles([profile]), TOGETHER)
-    for entry in entries:
+
+async def revoke(session: Transaction, profile: str, token_ids: Iterable[str]) -> None:
+    """Revoke tokens that are for a profile alone, and take it from tokens of several."""
+    for token_id in token_ids:
+        entry = await session.fetch(TOKENS, token_id, for_update=True)
+        if entry is None:
+            continue
         record, tags = orjson.loads(entry.value), entry.tags
         named = _ids(record["profiles"])
         named.pop(profile, None)
         if record["profiles"] is not None and not named:
-            await session.remove(TOKENS, entry.name)
+            await session.remove(TOKENS, token_id)
             continue
         if record["profiles"] is not None:  # otherwise somebody has changed the tag
             record["profiles"] = named
         tags = token_tags(
             record["profiles"], record["expires"], seq_in(tags), int(tags.get(LAST_USE, 0))
         )
-        await session.replace(TOKENS, entry.name, orjson.dumps(record), tags)
-    return bool(entries)
+        await session.replace(TOKENS, token_id, orjson.dumps(record), tags)
 
 
 async def count(session: Session, profile: str) -> int:
