@@ -190,7 +190,7 @@ async def test_vault_trims_only_with_the_scope_to_delete(start_all, admin):
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_call_over_the_rate_is_refused(start_all, monkeypatch, door):
     now = time.monotonic_ns()
-    monkeypatch.setattr(rates, "_now", lambda: now)
+    monkeypatch.setattr(rates, "now_ns", lambda: now)
     doors = await start_all()
     await doors.set(calls_per_second=1)
     await doors.keys()

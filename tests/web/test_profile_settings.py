@@ -283,7 +283,7 @@ async def test_a_profile_may_require_the_scope_to_delete(guarded):
 def frozen(monkeypatch):
     """Let the clock of rates stand still."""
     now = time.monotonic_ns()
-    monkeypatch.setattr(rates, "_now", lambda: now)
+    monkeypatch.setattr(rates, "now_ns", lambda: now)
 
 
 async def test_calls_over_the_rate_are_refused(client, alice, make, frozen):
