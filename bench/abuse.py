@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 
 import abuse_connections
 import abuse_gate
+import abuse_handshakes
 import abuse_json
 import abuse_rsa
 import abuse_sizes
@@ -49,31 +50,31 @@ GROWTH = 100
 
 
 async def main() -> None:
-    """Start a service, abuse it in each way, print, stop it."""
+    """Start a service, abuse it in each way, print, stop it; then one with TLS."""
     with tempfile.TemporaryDirectory() as folder:
         file, token = f"{folder}/token", Token.new().reveal()
         write_secret(file, token, "token", AccessError)
-        options = ("--auth", "token", "--admin-token-file", file)
-        store = await abuse_store.prepare(folder)
-        async with running(
-            *options,
-            *store,
-            *sys.argv[1:],
-            headers=bearer(token),
-            connector=TCPConnector(force_close=True),
-        ) as (client, pid):
-            async with client.get("/healthz") as answer:
-                url = str(answer.url.origin())
-            for alg in ("ed25519", "rsa2048"):
-                async with client.post("/key/generate", json={"alg": alg, "alias": alg}) as made:
-                    made.raise_for_status()
-            before, _ = await watch(client, pid, "before", nothing())
-            for name in ABUSE:
-                await watch(client, pid, name, abuse(name, url, file))
-            after, failed = await watch(client, pid, "after", nothing())
+        options = ("--auth", "token", "--admin-token-file", file, *sys.argv[1:])
+        await abused(ABUSE, file, token, *options, *await abuse_store.prepare(folder))
+        await abused(OF_TLS, file, token, *options, *abuse_handshakes.certificate(folder))
+    print("\nas before")
+
+
+async def abused(names: Iterable[str], file: str, token: str, *options: str) -> None:
+    """Start a service with these options, abuse it in the named ways, and stop it."""
+    connector = TCPConnector(force_close=True, ssl=False)
+    async with running(*options, headers=bearer(token), connector=connector) as (client, pid):
+        async with client.get("/healthz") as answer:
+            url = str(answer.url.origin())
+        for alg in ("ed25519", "rsa2048"):
+            async with client.post("/key/generate", json={"alg": alg, "alias": alg}) as made:
+                made.raise_for_status()
+        before, _ = await watch(client, pid, "before", nothing())
+        for name in names:
+            await watch(client, pid, name, abuse(name, url, file))
+        after, failed = await watch(client, pid, "after", nothing())
     assert not failed, "the service does not answer as before"
     assert after <= before + GROWTH, f"the service has {after - before} MB more than before"
-    print("\nas before")
 
 
 async def nothing() -> str:
@@ -228,12 +229,13 @@ ABUSE = (
     | abuse_store.ABUSE
     | abuse_tokens.ABUSE
 )
+OF_TLS = abuse_handshakes.ABUSE
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--abuse"]:
         name, url, file = sys.argv[2:]
         token = read_secret(file, "token", AccessError)
-        print(dict(asyncio.run(ABUSE[name](url, token))))
+        print(dict(asyncio.run((ABUSE | OF_TLS)[name](url, token))))
     else:
         asyncio.run(main())
