@@ -13,6 +13,7 @@ from minikms.config import Config
 from minikms.seals import opening
 from minikms.seals.key_file import read_key
 from minikms.serve.lifecycle import with_store_key
+from minikms.startup_errors import StoreError
 
 
 @pytest.fixture
@@ -125,8 +126,9 @@ def test_a_configuration_waits_for_a_seal(store, key, one, two, monkeypatch):
     assert with_store_key(config) is config
 
 
-def test_a_store_in_memory_needs_no_seal(store, one, two):
-    one.begin("away")
-    two.begin("away")
-    config = Config(store_key_file=store[3])
-    assert with_store_key(config) is config
+def test_a_sealed_key_without_a_store_is_refused_before_a_seal_is_asked(store, one, two):
+    before = one.calls, two.calls
+    with pytest.raises(StoreError):
+        with_store_key(Config(store_key_file=store[3]))
+    assert (one.calls, two.calls) == before
+    assert with_store_key(config := Config()) is config
