@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from audit_logs import TORN, event, head, killed, write
@@ -11,6 +12,7 @@ from audit_logs import TORN, event, head, killed, write
 from minikms.audit.chain import START, Line, next_key
 from minikms.audit.heads import HEAD
 from minikms.audit.log import AuditLog
+from minikms.audit.verify import verify
 from minikms.audit.verify_file import LogFile
 
 
@@ -343,3 +345,16 @@ async def test_a_first_line_that_is_torn(path, store, checked):
     assert (await checked(path))[0] == [("audit.log", "it has no whole line")]
     await write(path, store, 1)
     assert await checked(path) == ([], [("audit.log:1", TORN)])
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["open first", "closed first"])
+async def test_a_head_of_an_open_chain_does_not_hide_its_end(path, store, order):
+    """As of two exports, one of them made before the chain ended with the same line."""
+    await write(path, store, 3)
+    (closed,) = await store.heads()
+    lines = path.read_bytes().splitlines(keepends=True)
+    forged_behind(lines)
+    path.write_bytes(b"".join(lines))
+    heads, faults = [replace(closed, closed=False), closed][::order], []
+    verify([LogFile(str(path))], heads, None, lambda *fault: faults.append(fault), pytest.fail)
+    assert faults == [(f"{path}:5", "its chain had ended with line 4")]

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -12,10 +13,12 @@ from minikms.errors import OverRate, RuleViolated
 from minikms.keys.jws import SignJws
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
+from minikms.maintenance import backup
 from minikms.maintenance.backup import back_up, restore
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.rules import Rules
 from minikms.store.askar import new_raw_key
+from minikms.store.files import last_backup
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
@@ -70,3 +73,19 @@ async def test_a_restored_backup_has_rules_and_the_uses_of_the_day(tmp_path):
         await service.perform(DEFAULT_PROFILE, by, jws)
         with pytest.raises(OverRate):
             await service.perform(DEFAULT_PROFILE, by, jws)
+
+
+async def test_a_backup_is_as_old_as_its_beginning(tmp_path, monkeypatch):
+    """It lacks what is written after it was begun."""
+    path, key, written = tmp_path / "keys.db", StoreKey(new_raw_key()), []
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    fill, begun = backup._fill, time.time()
+
+    async def and_write(*args):
+        await fill(*args)
+        written.append(time.time())
+
+    monkeypatch.setattr(backup, "_fill", and_write)
+    await back_up(path, tmp_path / "backup.db", key)
+    assert begun <= last_backup(path) < written[0]

@@ -134,6 +134,13 @@ KEY_FAULTS = {
         lambda session, record: put(session, record, tags=tags_of(replace(record, labels={}))),
         ["its tags do not match its record"],
     ),
+    "tag that no member has": (
+        "ed25519",
+        lambda session, record: put(
+            session, record, tags=tags_of(replace(record, labels={**record.labels, "more": "1"}))
+        ),
+        ["its tags do not match its record"],
+    ),
     "no place in the order": (
         "ed25519",
         lambda session, record: put(session, record, seq=""),

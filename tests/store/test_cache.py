@@ -170,6 +170,18 @@ async def test_a_value_that_changes_while_it_is_read_is_not_cached():
     assert cache.get("a") is None
 
 
+async def test_a_value_that_was_read_before_a_change_is_none_of_those_read_after_it():
+    """Entries share the counters of a slot, of which a late reader has an earlier one."""
+    counters = ChangeCounters()
+    cache = Cache(counters, Bounds(10))
+    pending = cache.start_fill()
+    async with counters.changing([slot_of(*A)]):
+        pass
+    remember(cache, "b", "read after", A)
+    pending.fill(("a",), "read before", A)
+    assert (cache.get("a"), cache.get("b")) == (None, "read after")
+
+
 async def test_a_stale_value_is_dropped():
     counters = ChangeCounters()
     cache = Cache(counters, Bounds(10))

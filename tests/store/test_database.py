@@ -356,6 +356,17 @@ async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key,
             assert len((await one.page(name, limit=100))[0]) == 2 * len(names)
 
 
+async def test_a_look_at_a_profile_during_its_change_does_not_outlast_it(sqlite, key):
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
+        directory = other.database.directory
+        async with one.database.counters.changing([slot_of(PROFILE, DEFAULT_PROFILE)]):
+            await other.page(DEFAULT_PROFILE, limit=1)
+            assert directory.known(DEFAULT_PROFILE) is None  # until it is changed, or for ever
+        await other.page(DEFAULT_PROFILE, limit=1)
+        assert directory.known(DEFAULT_PROFILE) is not None
+
+
 async def test_no_token_outlives_a_profile_that_it_names_twice(stores):
     directory, tokens = stores[0].database.directory, Tokens(stores[0].database)
     await directory.create("a")

@@ -4,6 +4,7 @@ import asyncio
 
 from waiting import until
 
+from minikms import clocks
 from minikms.background import in_background
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.directory import PROFILE
@@ -84,3 +85,22 @@ async def test_a_write_during_a_check_does_not_end_all_values_of_its_profile():
         counter = counters.values[slot_of(PROFILE, "a")]
         await until("checks", used)
     assert counters.values[slot_of(PROFILE, "a")] == counter
+
+
+async def test_a_check_of_a_profile_confirms_it_up_to_the_last_check_of_the_directory():
+    """A cached key is also gone with its profile, which the check of the profile cannot tell."""
+    leases = Leases(ChangeCounters())
+    lease = leases.of("a")
+
+    async def read(profile):
+        return Sequence(1)
+
+    async def check(profile, of):
+        assert await leases._check(profile, of, read)
+        return clocks.now()
+
+    await check(None, leases._own)
+    was_read = await check("a", lease)
+    checked = await check(None, leases._own)
+    await check("a", lease)
+    assert was_read < lease.confirmed(was_read) <= checked

@@ -1,8 +1,10 @@
 """The queries that pages of keys are read by."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from waiting import until
 
 from minikms.keys.making import describe
 from minikms.maintenance.write import StoreWriter
@@ -67,3 +69,29 @@ async def test_few_keys_that_match_behind_a_cursor(store, monkeypatch, few):
         )
         assert [record.kid for record in page] == [record.kid for record in expected]
         assert more == (limit == 2)
+
+
+async def test_listings_of_profiles_with_few_keys_take_turns_by_profile(store, monkeypatch):
+    """A tenant that lists again and again delays no other, and uses up only its own places."""
+    monkeypatch.setattr("minikms.fair_gate.MAX_WAITING", 5)
+    writer, ended = StoreWriter(store.database), []
+    for name in ("many", "one"):
+        await store.create_profile(name)
+        await writer.set_last_seq(name, 1_000_000)
+    gate = store._listing._sparse
+
+    async def pages(name):
+        assert await store.page(name, limit=1000) == ([], False)
+        ended.append(name)
+
+    def waiting():
+        return sum(map(len, gate._waiting.values()))
+
+    async with asyncio.TaskGroup() as tasks, gate.held("many"):
+        for _ in range(5):
+            tasks.create_task(pages("many"))
+        await until("listings that wait", lambda: waiting() == 5)
+        tasks.create_task(pages("one"))
+        await until("another one", lambda: waiting() == 6)
+    assert ended.index("one") < 3
+    assert len(ended) == 6

@@ -13,6 +13,7 @@ from calls import bearer
 from derived import profile_of
 from identity_provider import AUDIENCE, ISSUER, SigningKey
 from in_process import KmsTestServer
+from multidict import CIMultiDict
 from problems import refused
 
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
@@ -495,6 +496,21 @@ async def test_wrong_tokens_are_counted_by_address(start, admin):
     statuses = [(await attempt(f"2001:db8::{number}"))[0] for number in range(4)]
     assert statuses == [401, 401, 401, 429]
     assert (await attempt("2001:db8:0:1::1"))[0] == 401
+
+
+async def test_a_header_of_the_caller_does_not_hide_that_of_the_proxy(start, admin):
+    """A proxy may add a field of its own behind the caller's (RFC 9110 section 5.3)."""
+    config = Config(
+        auth="token", admin_token_file=admin[1], max_wrong_tokens=1, trusted_proxy="127.0.0.0/8"
+    )
+    client = await start(create_service(config))
+    statuses = []
+    for number in range(2):
+        headers = CIMultiDict(bearer(Token.new().reveal()))
+        for told in (f"198.51.100.{number}", "203.0.113.7"):
+            headers.add("X-Forwarded-For", told)
+        statuses.append((await client.get("/keys", headers=headers)).status)
+    assert statuses == [401, 429]
 
 
 async def test_wrong_tokens_are_forgotten_after_a_minute(start, admin, monkeypatch):

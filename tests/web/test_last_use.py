@@ -12,6 +12,7 @@ from waiting import waiting_for
 from minikms.config import Config
 from minikms.maintenance.inspect import StoreInspector
 from minikms.serve.assembly import create_service
+from minikms.store.last_use import places_of
 from minikms.web.state import SERVICE, STORE, TOKENS
 
 DATA = "aGVsbG8="
@@ -289,6 +290,17 @@ async def test_a_use_that_is_stored_after_the_deletion_leaves_nothing(client, st
     for each in (client, other):
         await store_uses(each)
         await until_stored(client, 2)
+
+
+async def test_the_places_that_were_used_last_come_first(client, post, clock):
+    body = {"alg": "ed25519", "count": 300}
+    kids = [key["kid"] for key in (await post("/key/generate/batch", body))["keys"]]
+    for day, (used_now, order) in enumerate([(10, [0]), (290, [1, 0]), (20, [0, 1])]):
+        clock(day * DAY)
+        await sign(client, kids[used_now])
+        await store_uses(client)
+        groups = await client.app[SERVICE]._last_uses.groups("default")
+        assert groups == [places_of(number) for number in order]
 
 
 @pytest.mark.each_store
