@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from datetime import datetime
 
 import pytest
@@ -219,6 +220,32 @@ async def test_a_disabled_key_waits_until_it_is_enabled(client, generate, sweep,
     await patch(client, made["kid"], state="enabled")
     clock(2 * HOUR + 60)
     assert await sweep() == [("rotateKey", made["kid"], "success")]
+
+
+@pytest.mark.each_store
+async def test_a_key_that_is_to_be_deleted_waits_until_it_is_restored(
+    client, generate, sweep, clock, by_alias, caplog
+):
+    kid = (await generate(alias="a", rotate_every=HOUR))["kid"]
+    assert (await client.delete(f"/key/{kid}?after=7d")).status == 200
+    clock(HOUR + 1)
+    assert await sweep() == []
+    assert (await by_alias())["kid"] == kid
+    assert "cannot be rotated" not in caplog.text  # nobody has to do anything
+    assert (await client.post(f"/key/{kid}/restore")).status == 200
+    clock(2 * HOUR + 60)
+    assert await sweep() == [("rotateKey", kid, "success")]
+
+
+@pytest.mark.each_store
+async def test_a_period_that_is_set_during_a_sweep_is_kept(client, generate, sweep, clock):
+    """Another service found that the key cannot be rotated, and lets sweeps look later."""
+    kid = (await generate(alias="a", rotate_every=HOUR))["kid"]
+    clock(HOUR + 1)
+    await patch(client, kid, rotate_every=2 * HOUR)
+    await client.app[STORE].postpone_rotation("default", kid, time.time_ns() + 9 * HOUR * 10**9)
+    clock(3 * HOUR + 60)
+    assert await sweep() == [("rotateKey", kid, "success")]
 
 
 async def test_a_key_that_cannot_be_rotated_does_not_hold_up_others(
