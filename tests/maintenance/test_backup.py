@@ -17,6 +17,7 @@ from minikms.maintenance import backup
 from minikms.maintenance.backup import back_up, restore
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.rules import Rules
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.files import last_backup
 from minikms.store.keys import KeyStore
@@ -89,3 +90,15 @@ async def test_a_backup_is_as_old_as_its_beginning(tmp_path, monkeypatch):
     monkeypatch.setattr(backup, "_fill", and_write)
     await back_up(path, tmp_path / "backup.db", key)
     assert begun <= last_backup(path) < written[0]
+
+
+async def test_a_store_is_not_restored_from_itself_by_another_name(tmp_path):
+    path, key, link = tmp_path / "keys.db", StoreKey(new_raw_key()), tmp_path / "link.db"
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    before = (await whole(path)).read_bytes()
+    link.symlink_to(path)
+    for store, file in ((path, link), (link, path)):
+        with pytest.raises(StoreError, match="is the store itself"):
+            await restore(store, file, key)
+        assert path.read_bytes() == before

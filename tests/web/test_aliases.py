@@ -110,6 +110,17 @@ async def test_an_alias_that_is_free_is_bound(client, generate, aliases_of, call
         assert alias in await aliases_of(found["kid"])
 
 
+@pytest.mark.each_store
+async def test_an_alias_is_removed_only_from_its_own_key(client, generate, aliases_of):
+    """Two services may move and remove it at once."""
+    kid, other = [(await generate(alias=alias))["kid"] for alias in ("mine", "another's")]
+    answer = await client.delete(f"/key/{other}/associate?alias=mine")
+    await refused(answer, 404, "alias-not-found")
+    assert await aliases_of(kid) == ["mine"]
+    assert (await (await client.get("/key?alias=mine")).json())["kid"] == kid
+    assert await aliases_of(other) == ["another's"]
+
+
 async def test_an_alias_of_the_key_itself_is_not_taken(client, generate, aliases_of):
     kid = (await generate(alias="mine"))["kid"]
     again = {"alias": "mine", "alias_taken": "refuse"}

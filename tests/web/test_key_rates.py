@@ -10,7 +10,9 @@ from problems import refused, slug_of
 
 from minikms import rates
 from minikms.config import Config
+from minikms.errors import KeyNotFound
 from minikms.serve.assembly import create_service
+from minikms.store.entries import USES
 from minikms.web.state import SERVICE, STORE
 
 DATA = "aGk"
@@ -138,6 +140,16 @@ async def test_a_tightened_rate_of_a_day_ends_what_was_leased(client, generate):
     assert await uses(client, "/sign", 1, body) == ["over-rate"]
     await ok(await client.patch(path, json={"rules": {"per_day": 1}}))
     assert await uses(client, "/sign", 1, body) == ["over-rate"]
+
+
+@pytest.mark.each_store
+async def test_a_key_that_another_service_has_deleted_leaves_no_uses(client, generate):
+    """They would count for a key that is imported again."""
+    kid, store = (await generate(rules={"per_day": 5}))["kid"], client.app[STORE]
+    await ok(await client.delete(f"/key/{kid}"))
+    with pytest.raises(KeyNotFound):
+        await store.lease_uses("default", kid, 5, 1)
+    assert await store.database.run("default", lambda session: session.count(USES)) == 0
 
 
 async def test_a_call_over_the_rate_of_a_day_does_not_ask_the_store(client, generate, monkeypatch):

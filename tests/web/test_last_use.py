@@ -242,6 +242,17 @@ async def until_stored(client, number):
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.each_store
+async def test_a_removed_profile_leaves_those_of_others(client, generate, post):
+    kid = (await generate())["kid"]
+    await post("/sign", {"kid": kid, "data": DATA})
+    await store_uses(client)
+    await client.post("/profile", json={"name": "other"})
+    assert (await client.delete("/profile/other")).status == 200
+    client.app[SERVICE]._last_uses._remembered.clear()
+    assert is_now(await used(client, kid))
+
+
 async def make_and_use(client, number):
     """Make keys and use each of them once."""
     body = {"alg": "ed25519", "count": number}
