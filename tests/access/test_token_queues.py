@@ -5,7 +5,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from minikms.access.token_queues import _MOST_ACCEPTED, _MOST_WAITING, TokenQueues
+from minikms.access.token_queues import (
+    _MOST_ACCEPTED,
+    _MOST_CALLS,
+    _MOST_WAITING,
+    TokenQueues,
+)
 from minikms.errors import TooManyAttempts
 
 
@@ -30,6 +35,16 @@ async def test_so_many_tokens_of_an_address_wait():
             await wait(queues, stack, 0, "192.0.2.1")
         assert await wait(queues, stack, 0, "192.0.2.2") not in locks
     assert not queues._queues
+
+
+async def test_so_many_calls_of_an_address_wait_even_with_one_token():
+    queues = TokenQueues()
+    async with AsyncExitStack() as stack:
+        for _ in range(_MOST_CALLS):
+            await wait(queues, stack, 0, "192.0.2.1")
+        with pytest.raises(TooManyAttempts):
+            await wait(queues, stack, 0, "192.0.2.1")
+        await wait(queues, stack, 0, "192.0.2.2")
 
 
 async def test_a_caller_has_a_whole_network_of_ipv6():

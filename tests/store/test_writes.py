@@ -210,3 +210,17 @@ async def test_profiles_do_not_share(store, transactions):
     )
     assert len({args[1] for args in transactions}) == 2
     assert (await store.record("another", KeyRef(kid="kid-1"))).kid == "kid-1"
+
+
+async def test_the_last_places_of_so_many_profiles_are_remembered(store, monkeypatch):
+    monkeypatch.setattr(writes, "_SEQUENCES", 2)
+    names = "abcd"
+    for name in names:
+        await store.create_profile(name)
+    for number in range(2):
+        for name in names:
+            await store.insert(name, record(number), b"secret")
+    assert len(store.database._writes._sequences) <= 2
+    for name in names:
+        page, _ = await store.page(name, limit=9)
+        assert [int(key.seq) for key in page] == [1, 2]

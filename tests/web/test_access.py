@@ -16,10 +16,11 @@ from in_process import KmsTestServer
 from multidict import CIMultiDict
 from problems import refused
 
+from minikms.access import policy
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.errors import Unauthenticated
+from minikms.errors import TooManyAttempts, Unauthenticated
 from minikms.http import gate
 from minikms.http.limits import read_body
 from minikms.serve.assembly import create_service
@@ -511,6 +512,16 @@ async def test_a_header_of_the_caller_does_not_hide_that_of_the_proxy(start, adm
             headers.add("X-Forwarded-For", told)
         statuses.append((await client.get("/keys", headers=headers)).status)
     assert statuses == [401, 429]
+
+
+def test_wrong_tokens_are_counted_of_so_many_addresses(monkeypatch):
+    monkeypatch.setattr(policy, "_MOST_ADDRESSES", 3)
+    wrong = policy.WrongTokens(1)
+    for number in range(9):
+        wrong.count(f"192.0.2.{number}")
+    assert len(wrong._counts) == 3
+    with pytest.raises(TooManyAttempts):  # those are counted on
+        wrong.count("192.0.2.0")
 
 
 async def test_wrong_tokens_are_forgotten_after_a_minute(start, admin, monkeypatch):

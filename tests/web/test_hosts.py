@@ -5,6 +5,7 @@ import json
 import pytest
 
 from minikms.config import Config
+from minikms.http.gate import GATE
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import AccessError
 from minikms.web.routes import ROUTES
@@ -157,3 +158,13 @@ async def test_no_other_page_shows_the_documents_in_a_frame(client):
         async with client.get(path) as answer:
             assert answer.status == 200
             assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+
+
+async def test_so_many_hosts_are_remembered(client, monkeypatch):
+    """A caller may name any port, and anything before `.localhost`."""
+    monkeypatch.setattr("minikms.http.hosts._MOST", 5)
+    seen = client.app[GATE]._hosts._seen
+    for number in range(12):
+        named = {"Host": f"{number}.localhost:{8000 + number}"}
+        assert (await client.get("/keys", headers=named)).status == 200
+        assert 0 < len(seen) <= 5

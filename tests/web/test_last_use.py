@@ -12,6 +12,7 @@ from waiting import waiting_for
 from minikms.config import Config
 from minikms.maintenance.inspect import StoreInspector
 from minikms.serve.assembly import create_service
+from minikms.store import last_use
 from minikms.store.last_use import places_of
 from minikms.web.state import SERVICE, STORE, TOKENS
 
@@ -312,6 +313,14 @@ async def test_the_places_that_were_used_last_come_first(client, post, clock):
         await store_uses(client)
         groups = await client.app[SERVICE]._last_uses.groups("default")
         assert groups == [places_of(number) for number in order]
+
+
+async def test_so_many_entries_are_remembered(client, monkeypatch):
+    monkeypatch.setattr(last_use, "_REMEMBERED", 3)
+    last_uses = client.app[SERVICE]._last_uses
+    places = [256 * number for number in range(8)]
+    assert len(await last_uses.read("default", places)) == 8
+    assert [group.number for group in last_uses._remembered] == [5, 6, 7]
 
 
 @pytest.mark.each_store
