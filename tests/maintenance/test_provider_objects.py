@@ -153,6 +153,15 @@ async def test_a_store_in_use(store, inspector, token):
         await generate(store, token, "kid-2", "t")
 
 
+async def test_an_object_that_somebody_destroys_meanwhile_is_no_orphan(store, inspector, token):
+    key_id = await generate(store, token)
+    orphan = key_id[:6] + bytes(10)
+    token.objects.add(orphan)
+    token.after = lambda: token.destroy(orphan)
+    found = await compare(inspector, "hsm", token)
+    assert (found.missing, found.orphans, found.others) == ([], [], 0)
+
+
 async def test_a_profile_that_does_not_decrypt_may_have_keys(store, inspector, token):
     await store.create_profile("t")
     await generate(store, token, profile="t")
