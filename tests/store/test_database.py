@@ -11,12 +11,14 @@ from waiting import until
 from minikms.access.tokens import Tokens
 from minikms.errors import (
     AliasNotFound,
+    AuditUnavailable,
     KeyExists,
     KeyNotFound,
     ProfileExists,
     ProfileNotFound,
     StoreUnavailable,
 )
+from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
 from minikms.store import askar
@@ -219,6 +221,20 @@ async def test_one_profile_is_made_by_many(stores):
         *["ProfileExists"] * 15,
     ]
     assert len(await stores[0]._database._pool.store.list_profiles()) == 3
+
+
+async def test_a_profile_whose_line_cannot_be_written_leaves_nothing(stores):
+    def full(events, outcome):
+        raise AuditUnavailable()
+
+    store = stores[0]
+    before = await store.database.directory.askar_profiles()
+    outer = CURRENT.set(AuditEvent("createProfile", full))
+    with pytest.raises(AuditUnavailable):
+        await store.create_profile("t")
+    CURRENT.reset(outer)
+    assert await store.database.directory.askar_profiles() == before
+    await store.create_profile("t")
 
 
 async def test_keys_of_both_are_counted_in_one_order(stores):

@@ -146,6 +146,14 @@ async def test_a_body_that_was_asked_for_and_never_comes(connection):
 
 
 @limits()
+async def test_a_body_is_not_asked_for_in_http_1_0(connection):
+    """RFC 9110 section 10.1.1: a server ignores the expectation there."""
+    head = GENERATE.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Expect: 100-continue\r\n"
+    connection.writer.write(head + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+    assert (await connection.receive()).status == 200
+
+
+@limits()
 async def test_a_body_that_comes_in_pieces_in_time(connection):
     connection.writer.write(GENERATE + b"Content-Length: %d\r\n\r\n" % len(BODY))
     for byte in BODY:
