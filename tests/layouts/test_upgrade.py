@@ -208,6 +208,23 @@ def test_a_key_that_does_not_decrypt_stays_and_is_named(run, serve, old, store_k
     serve("--port", "0", *options)
 
 
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+async def test_a_record_that_does_not_decrypt_stays_and_is_counted(old, store_key, flip, query):
+    """No kid is named: the kid is in the record."""
+    [(number,)] = query(old, "SELECT item_id FROM items_tags WHERE plaintext LIMIT 1")
+    flip(old, number)
+    value = f"SELECT value FROM items WHERE id = {number}"
+    before, faults = query(old, value), []
+    location, key = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key)
+    async with Database.open(location, key, upgrading=True) as database:
+        numbers = await numbers_of_keys(StoreInspector(database), faults_alone)
+        await upgrade(
+            database, REGISTRY, numbers, lambda *fault: faults.append(fault), lambda _: None
+        )
+    assert [fault[1:] for fault in faults] == [("", "1 records do not decrypt")]
+    assert query(old, value) == before
+
+
 def test_a_profile_whose_order_does_not_decrypt_stays_and_is_named(
     run, serve, old, store_key, flip, query
 ):
