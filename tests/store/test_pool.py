@@ -3,14 +3,18 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from minikms.errors import StoreUnavailable
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.startup_errors import StoreError
+from minikms.store import pool
+from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.location import StoreKey, StoreLocation
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 
@@ -24,19 +28,27 @@ input()
 """
 
 
+@contextmanager
+def held(path):
+    """Let another program hold the file.
+
+    Not this process: of two SQLite libraries in one, neither sees the other's locks.
+    """
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=-1, stdout=-1) as holder:
+        holder.stdout.readline()
+        yield
+        holder.communicate(b"\n")
+
+
 async def test_another_program_holds_the_file(sqlite, key):
     """Later acknowledged writes are on disk; Askar by itself would lose them."""
     location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
-    # Not in this process: of two SQLite libraries in one, neither sees the other's locks.
-    command = [sys.executable, "-c", HOLD, str(sqlite)]
     async with KeyStore.open(location, key) as store:
-        with subprocess.Popen(command, stdin=-1, stdout=-1) as holder:
-            holder.stdout.readline()
+        with held(sqlite):
             for _ in range(location.max_connections + 1):
                 with pytest.raises(StoreUnavailable):
                     await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
             assert await store.page(DEFAULT_PROFILE, limit=1) == ([], False)
-            holder.communicate(b"\n")
         for n in range(10):
             await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"secret")
     # Not before: opening a file releases the locks that this process has on it.
@@ -44,6 +56,38 @@ async def test_another_program_holds_the_file(sqlite, key):
         for n in range(10):
             assert (await other.record(DEFAULT_PROFILE, KeyRef(kid=f"{n}"))).kid == f"{n}"
         await other.insert(DEFAULT_PROFILE, RECORD, b"secret")
+
+
+async def test_a_store_with_a_new_key_is_opened_again_with_it(sqlite, key):
+    location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
+    async with KeyStore.open(location, key) as store:
+        await store.database.rekey(StoreKey(new_raw_key()))
+        with held(sqlite), pytest.raises(StoreUnavailable):
+            await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
+        await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
+        assert store.database.pool.reopened == 1
+
+
+async def test_each_outage_of_a_file_that_cannot_be_opened_is_logged_once(
+    sqlite, key, caplog, monkeypatch
+):
+    """Of the same reason, which is hard to cause for one process alone."""
+    location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
+
+    async def refuse(*args):
+        raise StoreError("it cannot be opened")
+
+    async with KeyStore.open(location, key) as store:
+        for _ in range(2):
+            with held(sqlite), pytest.raises(StoreUnavailable):
+                await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
+            with monkeypatch.context() as patched:
+                patched.setattr(pool, "open_store", refuse)
+                for _ in range(3):
+                    with pytest.raises(StoreUnavailable):
+                        await store.profiles()
+            assert await store.profiles() == [DEFAULT_PROFILE]
+    assert caplog.messages.count("it cannot be opened") == 2
 
 
 FULL = """
