@@ -190,6 +190,32 @@ def test_a_rotation_while_files_are_read_spoils_no_later_read(log, monkeypatch):
     assert {file.path for file in files.read()} == {file.path for file in files_of(log)}
 
 
+def test_a_file_that_is_listed_by_two_names_is_read_once(log, monkeypatch):
+    """Its times are known, and it is renamed while the folder is listed."""
+    files, scandir, renamed = LogFiles(str(log)), os.scandir, []
+    assert len(files.read()) == 9
+
+    @contextmanager
+    def renaming(folder):
+        with scandir(folder) as entries:
+            before = list(entries)
+        yield chain.from_iterable(map(then_renamed, before))
+
+    def then_renamed(entry):
+        yield entry
+        if entry.name == "audit.1.log.1" and not renamed:
+            renamed.append(f"{entry.path}0")
+            os.rename(entry.path, renamed[0])
+            with scandir(log.parent) as entries:
+                yield from [each for each in entries if each.path == renamed[0]]
+
+    monkeypatch.setattr(files_module.os, "scandir", renaming)
+    with pytest.raises(MovedError):
+        files.read()
+    assert renamed
+    assert len(files.read()) == 9
+
+
 async def test_a_search_starts_again_if_its_files_move(log, monkeypatch):
     read, moves = LogFiles.read, []
 
