@@ -3,6 +3,7 @@
 import asyncio
 from types import SimpleNamespace
 
+from minikms.http import unread
 from minikms.http.unread import UnreadAnswers
 
 PIECE = 128 * 1024
@@ -25,6 +26,17 @@ class Caller(asyncio.Transport):
 
     def abort(self):
         self.closed.set()
+
+
+class SlowCaller(Caller):
+    """A caller who reads a piece of its answer at each of its turns."""
+
+    def __init__(self):
+        super().__init__()
+        self.turns = asyncio.Semaphore(0)
+
+    async def take(self, piece):
+        await self.turns.acquire()
 
 
 def answer(answers, caller, body=None):
@@ -51,6 +63,26 @@ async def test_a_reading_caller_outlasts_silent_ones():
     assert [caller.closed.is_set() for caller in (reader, *silent)] == [False, True, False, False]
     await end(*tasks)
     assert answers.size == 0
+
+
+async def test_a_slow_reader_outlasts_one_that_came_later_and_reads_nothing(monkeypatch):
+    now = [0]
+    monkeypatch.setattr(unread, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    answers, tasks = UnreadAnswers(2 * PAGE), []
+    slow, silent, last = SlowCaller(), Caller(), Caller()
+    for caller, at in ((slow, 0), (silent, 15), (last, 21)):
+        now[0] = at
+        tasks.append(answer(answers, caller))
+        await asyncio.sleep(0)
+        if caller is silent:
+            now[0] = 20
+            for _ in range(4):  # of eight pieces
+                slow.turns.release()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+    assert slow.turns.locked()
+    assert [caller.closed.is_set() for caller in (slow, silent, last)] == [False, True, False]
+    await end(*tasks)
 
 
 async def test_a_body_of_several_callers_counts_once():
