@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 
 import pytest
 from algorithm_facts import FACTS
@@ -90,6 +91,12 @@ async def test_claims_become_scopes_and_profiles(verifier, key, claims, scopes, 
     found = await verifier.verify(key.token(claims))
     assert found == Claims("alice", scopes, profiles, found.expires)
     assert found.expires / 10**9 == pytest.approx(good(claims)["exp"], abs=30)
+
+
+@pytest.mark.parametrize("exp", [10**12, 10**20, 1e300])
+async def test_a_token_expires_in_a_year_that_has_a_date(verifier, key, exp):
+    expires = (await verifier.verify(key.token({"exp": exp}))).expires
+    assert datetime.fromtimestamp(expires // 10**9, UTC).year == 9999
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,17 @@ async def test_one_profile_is_made_by_many(stores):
     assert len(await stores[0]._database._pool.store.list_profiles()) == 3
 
 
+async def test_a_service_knows_its_own_change_of_settings_at_once(stores):
+    """Nothing is read in between: the rate of a profile counts before that."""
+    directory = stores[0].database.directory
+    await directory.create("t")
+    await directory.change("t", {"calls_per_second": 3})
+    assert directory.calls_per_second == {"t": 3}
+    assert directory.settings["t"].calls_per_second == 3
+    await directory.change("t", {"calls_per_second": None})
+    assert (directory.calls_per_second, directory.settings) == ({}, {})
+
+
 async def test_a_profile_whose_line_cannot_be_written_leaves_nothing(stores):
     def full(events, outcome):
         raise AuditUnavailable()
