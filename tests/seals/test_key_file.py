@@ -42,6 +42,19 @@ def test_a_sealed_file_is_refused_if_others_can_read_it(file, one):
         read_key(file, "", "raw")
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o604, 0o602, 0o601], ids=oct)
+def test_a_file_is_refused_for_each_bit_that_opens_it_to_others(file, mode):
+    """Who can write it chooses the key under which a new store is made."""
+    os.chmod(file, mode)
+    with pytest.raises(StoreError, match="open to others"):
+        read_key(file, "", "raw")
+
+
+def test_a_file_that_its_group_can_read_is_taken(file):
+    os.chmod(file, 0o640)
+    assert read_key(file, "", "raw") == StoreKey(SECRET)
+
+
 def test_without_a_file_the_text_is_the_key():
     assert read_key("", SECRET, "raw") == StoreKey(SECRET)
     assert seals_of("") == []
