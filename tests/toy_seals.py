@@ -15,7 +15,7 @@ SAMPLE = Path(__file__).parent / "toy_seal"
 
 
 class Toy:
-    """A toy seal, and its faults: `away`, `refuses`, `hangs`, `fails`, `lies`."""
+    """A toy seal, and its faults: `away`, `refuses`, `hangs`, `fails`, `lies`, `empty`, `null`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()

@@ -8,6 +8,9 @@ from minikms.seals.seal import Seal, SealFault, SealUnavailable, seal_options
 
 _TIMEOUT: Final = 5  # seconds
 
+# botocore has no error of its own for a body of another form, such as `null` or a list.
+_MALFORMED: Final = (AttributeError, LookupError, TypeError, ValueError)
+
 # Codes of AWS for a ciphertext that the key has not made in this form.
 _FINAL: Final = ("InvalidCiphertextException", "IncorrectKeyException", "ValidationException")
 
@@ -48,12 +51,13 @@ class AwsKms(Seal):
                 "kms", region_name=self._region, endpoint_url=self._endpoint, config=config
             )
             call = getattr(client, operation)
-            answer = call(KeyId=self._key, EncryptionContext=context, **members)
+            member: bytes = call(KeyId=self._key, EncryptionContext=context, **members)[wanted]
         except ClientError as exc:
             code = exc.response["Error"]["Code"]
             failure = SealFault if code in _FINAL else SealUnavailable
             raise failure(f"It answers {code}.") from None
         except BotoCoreError as exc:
             raise SealUnavailable(f"It cannot be called: {type(exc).__name__}.") from None
-        member: bytes = answer[wanted]
+        except _MALFORMED:
+            raise SealUnavailable("It answers as AWS does not.") from None
         return member

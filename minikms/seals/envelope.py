@@ -1,8 +1,10 @@
 """The form of a sealed store key: an envelope with one or more seals, each of which opens it."""
 
 import binascii
+import hashlib
+import hmac
 import secrets
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -31,7 +33,10 @@ class SealedKey(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """One store key, encrypted by each of several seals. Its random id is new at each sealing."""
+    """One store key, encrypted by each of several seals. Its id is new at each sealing.
+
+    The id is random, and has a check value of the key behind a dot. Version 0.3 has none there.
+    """
 
     id: str
     keys: Sequence[SealedKey]
@@ -40,6 +45,13 @@ class Envelope(NamedTuple):
     def associated_data(self) -> bytes:
         """The text that each ciphertext is bound to, so that none fits another envelope."""
         return f"minikms store key, envelope {_VERSION}, {self.id}".encode()
+
+    def fits(self, secret: str) -> bool:
+        """Whether a plaintext can be the sealed store key; any text can without a check value."""
+        salt, dot, check = self.id.partition(".")
+        if not dot:
+            return bool(secret)
+        return hmac.compare_digest(check.encode(), _check_value(salt, secret).encode())
 
     def dump(self) -> str:
         """Return its text: JSON on several lines, where a plain key has one."""
@@ -75,9 +87,18 @@ class Envelope(NamedTuple):
         raise ValueError("it is damaged")
 
 
-def new_id() -> str:
-    """Return a random id of an envelope."""
-    return secrets.token_urlsafe(16)
+def new_id(secret: str) -> str:
+    """Return a new id of an envelope with this store key."""
+    salt = secrets.token_urlsafe(16)
+    return f"{salt}.{_check_value(salt, secret)}"
+
+
+def _check_value(salt: str, secret: str) -> str:
+    """Derive a check value that costs a guess at a passphrase as much as the store's own does."""
+    value = hashlib.scrypt(
+        secret.encode(), salt=salt.encode(), n=2**15, r=8, p=3, maxmem=2**26, dklen=16
+    )
+    return urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 def _sealed_key(member: Any) -> SealedKey:

@@ -54,18 +54,16 @@ def seal(secret: str, uris: Sequence[str]) -> Envelope:
         raise StoreError(f"A store key has up to {MOST_SEALS} seals, each named once.")
     if len(secret.encode()) > _MOST:
         raise StoreError(f"A store key of more than {_MOST:,} bytes cannot be sealed.")
-    envelope = Envelope(new_id(), ())
+    envelope = Envelope(new_id(secret), ())
     for uri in uris:
         shown = SealedKey(uri, b"").shown
         made = make_seal(uri)
         try:
             call = _begin(made.seal, secret.encode(), envelope.associated_data)
             sealed = SealedKey(uri, _result(call))
-            opened = _open(sealed, envelope.associated_data, {})
+            _open(sealed, envelope, {})
         except SealUnavailable as exc:
             raise StoreError(f"{shown} does not seal the store key: {_cause(exc)}.") from None
-        if opened != secret:
-            raise StoreError(f"{shown} does not give back the store key that it has sealed.")
         envelope = envelope._replace(keys=(*envelope.keys, sealed))
     return envelope
 
@@ -83,7 +81,7 @@ def unseal(envelope: Envelope, file: str, wait: float) -> Unsealed:
         away = dict[SealedKey, str]()
         for sealed in tuple(left):
             try:
-                secret = _open(sealed, envelope.associated_data, hanging)
+                secret = _open(sealed, envelope, hanging)
             except SealFault as exc:
                 left.remove(sealed)
                 failed[sealed] = _cause(exc)
@@ -115,7 +113,7 @@ def faults(envelope: Envelope) -> dict[SealedKey, str]:
     causes = {}
     for sealed in envelope.keys:
         try:
-            _open(sealed, envelope.associated_data, {})
+            _open(sealed, envelope, {})
         except SealUnavailable as exc:
             causes[sealed] = _cause(exc)
         else:
@@ -123,8 +121,8 @@ def faults(envelope: Envelope) -> dict[SealedKey, str]:
     return causes
 
 
-def _open(sealed: SealedKey, associated_data: bytes, hanging: _Hanging) -> str:
-    """Open a store key by its seal; raises SealUnavailable, and SealFault.
+def _open(sealed: SealedKey, envelope: Envelope, hanging: _Hanging) -> str:
+    """Open the store key of an envelope by a seal; raises SealUnavailable, and SealFault.
 
     A call in `hanging` is waited for again instead of a second one, which could also hang, or use
     up a try of a PIN.
@@ -133,14 +131,20 @@ def _open(sealed: SealedKey, associated_data: bytes, hanging: _Hanging) -> str:
         made = make_seal(sealed.uri)
     except SetupError as exc:
         raise SealFault(str(exc)) from None
-    call = hanging.pop(sealed, None) or _begin(made.unseal, sealed.ciphertext, associated_data)
+    call = hanging.pop(sealed, None) or _begin(
+        made.unseal, sealed.ciphertext, envelope.associated_data
+    )
     try:
-        return _result(call).decode()
-    except UnicodeDecodeError:
-        raise SealFault("It opens something else than a store key.") from None
+        secret = str(_result(call), "utf-8")
+        is_key = envelope.fits(secret)
+    except (TypeError, UnicodeDecodeError):  # a plugin may return anything
+        is_key = False
     finally:
         if not call.done():
             hanging[sealed] = call
+    if not is_key:
+        raise SealFault("It opens something else than the store key.")
+    return secret
 
 
 def _begin(work: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> Future[ResultT]:

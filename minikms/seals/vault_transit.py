@@ -18,6 +18,8 @@ _URI: Final = re.compile(r"vault-transit:(https?://[^/?#]+)(/[^?#]*)?/v1/([^?#]+
 _TIMEOUT: Final = 5  # seconds
 _MAX_BYTES: Final = 256 * 1024
 
+_NOT_VAULT: Final = "It answers as Vault does not."
+
 
 class VaultTransit(Seal):
     """Encrypts by `POST /v1/MOUNT/encrypt/NAME`, with a token that is read from its file each time.
@@ -46,7 +48,11 @@ class VaultTransit(Seal):
 
     def unseal(self, ciphertext: bytes, associated_data: bytes) -> bytes:
         sealed = ciphertext.decode("ascii", "replace")
-        return b64decode(self._call("decrypt", "plaintext", associated_data, ciphertext=sealed))
+        plaintext = self._call("decrypt", "plaintext", associated_data, ciphertext=sealed)
+        try:
+            return b64decode(plaintext, validate=True)
+        except ValueError:
+            raise SealUnavailable(_NOT_VAULT) from None
 
     def _call(self, operation: str, wanted: str, associated_data: bytes, **body: str) -> str:
         """Call the engine, and return a member of the answer."""
@@ -65,13 +71,15 @@ class VaultTransit(Seal):
             raise SealUnavailable(f"The call fails: {type(exc).__name__}.") from None
         if status == 400:
             raise SealFault("It does not know the key, or refuses the ciphertext (400).")
+        if status != 200:
+            raise SealUnavailable(f"It answers {status}{_MEANINGS.get(status, '')}.")
         try:
-            if status != 200:
-                raise SealUnavailable(f"It answers {status}{_MEANINGS.get(status, '')}.")
-            member: str = orjson.loads(content)["data"][wanted]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise SealUnavailable("It answers as Vault does not.") from None
-        return member
+            match orjson.loads(content):
+                case {"data": {**members}} if isinstance(member := members.get(wanted), str):
+                    return member
+        except orjson.JSONDecodeError:
+            pass
+        raise SealUnavailable(_NOT_VAULT)
 
     async def _post(
         self, url: URL, body: dict[str, str], headers: dict[str, str]

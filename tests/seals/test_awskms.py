@@ -108,6 +108,23 @@ async def test_only_a_ciphertext_of_another_key_is_not_tried_again(
     assert "planted" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "body",
+    ["", "null", "[]", "{}", *(f'{{"Plaintext": {each}}}' for each in ("null", "5", '"AAA"'))],
+)
+async def test_an_answer_without_a_plaintext_is_not_final(aws_credentials, aiohttp_server, body):
+    async def answer(request):
+        return web.Response(text=body, content_type="application/x-amz-json-1.1")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    endpoint = str((await aiohttp_server(app)).make_url("/"))
+    seal = AwsKms(f"awskms:k?region=us-east-1&endpoint={endpoint}")
+    with pytest.raises(SealUnavailable, match="as AWS does not") as error:
+        await asyncio.to_thread(seal.unseal, b"x", BOUND)
+    assert not isinstance(error.value, SealFault)
+
+
 def test_without_credentials(aws_credentials, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(SealUnavailable, match="NoCredentials"):

@@ -101,6 +101,18 @@ def test_each_seal_is_tried(run, seal, file, key, one, two):
     assert (ended.returncode, ended.stderr, ended.stdout.splitlines()) == (1, "", expected)
 
 
+def test_a_seal_that_opens_another_key_is_named(run, seal, file, on_a_store, one, two, caplog):
+    seal(one.uri, two.uri)
+    one.begin("lies")
+    assert run("info", *on_a_store).returncode == 0
+    assert f"{two.uri} opened the store key, and not {one.uri}: It opens something" in caplog.text
+    ended = run("seals", "--store-key-file", file)
+    assert ended.returncode == 1
+    first, second = ended.stdout.splitlines()
+    assert first.startswith(f"{one.uri}: It opens something else")
+    assert second == f"{two.uri}: opens the store key"
+
+
 def test_one_seal_alone_comes_with_a_warning(seal, one, two):
     assert "Without this seal" in seal(one.uri)
     assert "Without" not in seal(one.uri, two.uri)

@@ -1,13 +1,15 @@
 """A store key that several seals encrypt, each of which opens it."""
 
+import hashlib
 import json
 import logging
 
 import pytest
 
 from minikms.seals import opening
-from minikms.seals.envelope import Envelope
-from minikms.seals.opening import seal, unseal
+from minikms.seals.envelope import Envelope, SealedKey
+from minikms.seals.opening import faults, seal, unseal
+from minikms.seals.registry import make_seal
 from minikms.startup_errors import StoreError
 
 SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
@@ -28,13 +30,62 @@ def test_the_first_seal_opens_it_alone(sealed, one, two):
     assert (one.calls, two.calls) == (3, 2)
 
 
-@pytest.mark.parametrize("fault", ["away", "refuses", "fails"])
+@pytest.mark.parametrize("fault", ["away", "refuses", "fails", "lies", "empty", "null"])
 @pytest.mark.parametrize("faulty", ["one", "two"])
 def test_either_seal_opens_it_without_the_other(sealed, request, fault, faulty, caplog):
     request.getfixturevalue(faulty).begin(fault)
     assert unseal(sealed, "store.key", 0).secret == SECRET
     warned = [line.message for line in caplog.records if line.levelno == logging.WARNING]
     assert len(warned) == (faulty == "one")
+
+
+@pytest.mark.parametrize("fault", ["lies", "empty", "null"])
+def test_a_plaintext_that_is_not_the_key_opens_nothing(sealed, one, two, fault):
+    one.begin(fault)
+    two.begin("away")
+    with pytest.raises(StoreError, match=f"{one.uri}: It opens something else") as error:
+        unseal(sealed, "store.key", 0)
+    assert error.value.code == 3
+    assert [bool(cause) for cause in faults(sealed).values()] == [True, True]
+
+
+def test_a_file_of_version_0_3_opens(one, two):
+    """It has no check value, so a seal can give another key, which does not open the store."""
+    old = Envelope("hsvZ2-_tDkQpvXcyAq2tFw", ())
+    bound = old.associated_data
+    keys = [
+        SealedKey(toy.uri, make_seal(toy.uri).seal(SECRET.encode(), bound)) for toy in (one, two)
+    ]
+    old = old._replace(keys=tuple(keys))
+    assert unseal(Envelope.parse(old.dump()), "store.key", 0).secret == SECRET
+    for fault in ("empty", "null"):
+        one.begin(fault)
+        assert unseal(old, "store.key", 0).secret == SECRET
+
+
+def test_the_file_has_the_form_that_version_0_3_reads(sealed):
+    document = json.loads(sealed.dump())
+    assert document.keys() == {"minikms", "version", "id", "seals"}
+    assert document["version"] == 1
+    assert isinstance(document["id"], str)
+    assert all(each.keys() == {"uri", "ciphertext"} for each in document["seals"])
+
+
+def test_the_check_value_is_of_this_file_and_costs_a_guess_at_a_passphrase(sealed, monkeypatch):
+    other = seal(SECRET, [key.uri for key in sealed.keys])
+    (salt, check), (_, other_check) = sealed.id.split("."), other.id.split(".")
+    assert check != other_check
+    assert sealed.fits(SECRET)
+    assert not sealed.fits(SECRET[:-1])
+    assert not sealed._replace(id=f"{salt}.").fits(SECRET)
+    asked = []
+    derive = hashlib.scrypt
+    monkeypatch.setattr(
+        hashlib, "scrypt", lambda *args, **kwargs: asked.append(kwargs) or derive(*args, **kwargs)
+    )
+    sealed.fits(SECRET)
+    (costs,) = asked
+    assert costs["n"] * costs["r"] * costs["p"] * 128 >= 96 * 2**20  # OWASP's least for scrypt
 
 
 def test_without_any_seal_one_sentence_names_the_cause_of_each(sealed, one, two):
@@ -128,7 +179,7 @@ def test_a_seal_that_is_not_installed_any_more_leaves_the_others_their_turn(seal
     assert unseal(gone, "store.key", 0).secret == SECRET
 
 
-@pytest.mark.parametrize("fault", ["away", "refuses", "fails", "lies"])
+@pytest.mark.parametrize("fault", ["away", "refuses", "fails", "lies", "null"])
 def test_sealing_needs_every_seal(one, two, fault):
     two.begin(fault)
     with pytest.raises(StoreError, match=f"^{two.uri} does not"):

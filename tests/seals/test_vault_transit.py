@@ -128,6 +128,30 @@ async def test_an_answer_without_end_is_cut_off(serve_seal):
         await asyncio.to_thread(seal.unseal, b"vault:v1:x", BOUND)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "null",
+        "[]",
+        '{"data": null}',
+        '{"data": {}}',
+        '{"data": {"plaintext": null}}',
+        '{"data": {"plaintext": 5}}',
+        '{"data": {"plaintext": "AAA"}}',
+        '{"data": {"plaintext": "!AAA"}}',
+        '{"data": {"plaintext": "\\u00e9"}}',
+    ],
+)
+async def test_an_answer_without_a_plaintext_is_not_final(serve_seal, body):
+    async def answer(request):
+        return web.Response(text=body, content_type="application/json")
+
+    seal, _ = await serve_seal(answer)
+    with pytest.raises(SealUnavailable, match="as Vault does not") as error:
+        await asyncio.to_thread(seal.unseal, b"vault:v1:x", BOUND)
+    assert not isinstance(error.value, SealFault)
+
+
 async def test_a_server_that_does_not_answer(serve_seal, monkeypatch):
     async def answer(request):
         await opened.wait()

@@ -28,6 +28,10 @@ class ToySeal(Seal):
         key = self._key()
         if self._has("lies"):
             return b"another key"
+        if self._has("empty"):
+            return b""
+        if self._has("null"):
+            return None  # type: ignore[return-value]
         try:
             return key.decrypt(ciphertext[:_NONCE], ciphertext[_NONCE:], associated_data)
         except (InvalidTag, ValueError):
