@@ -57,9 +57,9 @@ def test_workers_are_replaced_while_every_seal_is_away(serve, store, key, one, t
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_metrics_have_the_state_of_each_seal(serve, free_port, store, one, two, workers):
-    one.begin("away")
+@pytest.mark.parametrize(("workers", "fault"), [("1", "away"), ("2", "away"), ("1", "lies")])
+def test_metrics_have_the_state_of_each_seal(serve, free_port, store, one, two, workers, fault):
+    one.begin(fault)
     service = serve("--port", "0", "--workers", workers, "--metrics-port", free_port, *store)
     found = service.metrics()
     assert {
