@@ -132,6 +132,28 @@ async def test_a_change_by_another_process(service, persistent):
     await show([])
 
 
+async def test_two_profiles_that_are_asked_at_once_have_their_own_sets(
+    service, persistent, monkeypatch
+):
+    client = await service(persistent)
+    of_alice = await generate(client)
+    body = {"alg": "ed25519"}
+    of_default = (await ok(await client.post("/key/generate", json=body)))["kid"]
+    page, reading, both = KeyStore.page, set(), asyncio.Event()
+
+    async def wait_for_the_other(self, profile, **options):
+        reading.add(profile)
+        if len(reading) == 2:
+            both.set()
+        await both.wait()
+        return await page(self, profile, **options)
+
+    monkeypatch.setattr(KeyStore, "page", wait_for_the_other)
+    async with asyncio.timeout(60):
+        found = await asyncio.gather(kids(client), kids(client, "/jwks.json"))
+    assert found == [[of_alice], [of_default]]
+
+
 @pytest.mark.each_store
 async def test_many_callers_at_once_share_one_read(service, any_store, pages_read, monkeypatch):
     get, page, asking = JwkSets.get, KeyStore.page, []

@@ -63,6 +63,16 @@ async def test_use_follows_the_operations_of_the_key(client, generate):
     assert [(key["use"], "alg" in key) for key in await jwks(client)] == [("enc", False)]
 
 
+async def test_a_key_that_only_verifies_is_in_the_set(client, generate, post):
+    jwk_of = (await generate("ed25519", profile="default", exportable=True))["jwk"]
+    made = await generate("p256", operations=["verify"])
+    await client.delete(f"/key/{(await jwks(client))[0]['kid']}")
+    imported = await post("/key/import", {"jwk": jwk_of})
+    assert imported["operations"] == ["verify"]
+    found = {key["kid"]: key["use"] for key in await jwks(client)}
+    assert found == {made["kid"]: "sig", imported["kid"]: "sig"}
+
+
 @pytest.mark.each_store
 async def test_the_query_names_the_profile_of_the_set(client, get, generate):
     await client.post("/profile", json={"name": "alice"})

@@ -87,6 +87,17 @@ async def test_encryption_to_a_secret_key_counts(client, generate, clock):
     assert await uses(client, "/jwe/encrypt", 3, body) == ["", "", "over-rate"]
 
 
+@pytest.mark.parametrize("rate", ["per_minute", "per_day"])
+async def test_to_verify_a_code_counts_no_use_of_its_secret(client, generate, clock, rate):
+    key = await generate("hs256", rules={rate: 2})
+    signed = {"kid": key["kid"], "data": DATA}
+    code = await ok(await client.post("/mac", json=signed))
+    assert await uses(client, "/mac/verify", 4, {**signed, **code}) == [""] * 4
+    jws = await ok(await client.post("/jws/sign", json={"kid": key["kid"], "payload": DATA}))
+    assert await uses(client, "/jws/verify", 4, {"kid": key["kid"], **jws}) == [""] * 4
+    assert await uses(client, "/mac", 1, signed) == ["over-rate"]
+
+
 async def test_a_batch_counts_as_its_items(client, generate, clock):
     key = await generate(rules={"per_minute": 10})
 
