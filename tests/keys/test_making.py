@@ -52,6 +52,25 @@ async def test_so_many_at_once_and_so_many_wait():
     await make()
 
 
+async def test_a_key_of_another_profile_is_made_before_the_ones_that_wait():
+    keys, go_on, begun, key = KeyMaker(), threading.Event(), [], RSA.generate()
+
+    def make(profile):
+        def generate():
+            begun.append(profile)
+            go_on.wait(60)
+            return key
+
+        made = keys.in_turn(profile, RSA, "generate", maker(RSA, POLICY, generate))
+        return asyncio.create_task(made)
+
+    tasks = [make(profile) for profile in ["a"] * (_CONCURRENT + MAX_WAITING) + ["b"]]
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(*tasks)
+    assert begun.index("b") < len(begun) // 2
+
+
 async def test_a_pair_that_nothing_keeps():
     pair = await KeyMaker().make_pair("a", REGISTRY.get("p256"))
     private = load_der_private_key(pair.private, None)

@@ -20,7 +20,9 @@ from minikms.fair_gate import MAX_WAITING
 from minikms.http.state import IN_FLIGHT
 from minikms.keys.threads import _GIVEN
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
+from minikms.records import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
+from minikms.web.state import SERVICE
 
 BATCH = {"alias": "held", "items": [{"data": "aGVsbG8"}] * 1000}
 ONE = {"alias": "rsa", "data": "aGVsbG8"}
@@ -84,6 +86,41 @@ async def test_waiting_batches_of_a_profile_are_bounded(client, held):
         done, _ = await asyncio.wait([*held, *more], return_when=asyncio.FIRST_COMPLETED)
         await refused(await done.pop(), 503, "too-busy")
         await let_go(more)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/sign/batch", {"alias": "k", "items": [{"data": "aGVsbG8"}]}),
+        ("/key/generate/batch", {"alg": "ed25519", "count": 2}),
+    ],
+)
+async def test_a_profile_whose_batches_wait_does_not_refuse_another_its_own(
+    client, generate, path, body
+):
+    await client.post("/profile", json={"name": "alice"})
+    for profile in (DEFAULT_PROFILE, "alice"):
+        await generate(alias="k", profile=profile)
+
+    def stand_still(items):
+        Held.go_on.wait(60)
+        return items
+
+    run = client.app[SERVICE].batches.run
+    tasks = [
+        asyncio.create_task(run(DEFAULT_PROFILE, [1], stand_still, lambda: None, slow=True))
+        for _ in range(_GIVEN + MAX_WAITING)
+    ]
+    await asyncio.sleep(0)  # they are given out, or wait
+    try:
+        async with asyncio.timeout(30):  # so that a call that waits is a failure
+            await refused(await client.post(path, json=body), 503, "too-busy")
+        other = asyncio.create_task(client.post(path, json=body, headers={"X-Profile": "alice"}))
+        await until("the other call", lambda: client.app[IN_FLIGHT].number)
+    finally:
+        Held.go_on.set()
+    assert (await other).status == 200
+    await asyncio.gather(*tasks)
 
 
 async def called(client, connect, generate, size=1000):
