@@ -18,6 +18,16 @@ def test_a_config_is_immutable():
         Config().port = 1
 
 
+def test_the_repr_of_a_config_shows_no_secret():
+    """A URL or a URI may have a password or a PIN."""
+    config = Config(
+        store="postgres://kms:secret@db/kms",
+        store_key="secret",
+        provider=("hsm=pkcs11:token=kms?pin-value=secret",),
+    )
+    assert "secret" not in repr(config)
+
+
 def test_the_repr_of_a_config_shows_no_option_of_a_door():
     door = DoorConfig("plain", "127.0.0.1", 1, {"password": "secret"})
     assert "secret" not in repr(Config(doors=(door,)))

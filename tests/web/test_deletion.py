@@ -11,7 +11,7 @@ from problems import refused
 from waiting import until, waiting_for
 
 from minikms.config import Config
-from minikms.errors import KeyNotFound, KeyUnreadable
+from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
 from minikms.records import KeyRecord, KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.entries import KEY
@@ -369,8 +369,11 @@ async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog
     assert await kept(client) == (1, 0, 1, 1)
 
 
-async def test_a_profile_that_cannot_be_read_holds_up_no_other(client, post, monkeypatch, caplog):
-    """They are swept by name, and its name is the first."""
+@pytest.mark.parametrize("failure", [KeyUnreadable, ProfileNotFound])
+async def test_a_profile_that_cannot_be_read_holds_up_no_other(
+    client, post, monkeypatch, caplog, failure
+):
+    """They are swept by name, and its name is the first; it may be removed meanwhile."""
     await post("/profile", {"name": "a"})
     kid = (await post("/key/generate", {"alg": "ed25519"}))["kid"]
     await let_be_due(client, kid)
@@ -378,13 +381,14 @@ async def test_a_profile_that_cannot_be_read_holds_up_no_other(client, post, mon
 
     async def failing(self, profile):
         if profile == "a":
-            raise KeyUnreadable
+            raise failure
         return await due(self, profile)
 
     monkeypatch.setattr(KeyStore, "due", failing)
     await client.app[SERVICE].sweep()
     assert await kept(client) == (0, 0, 0, 0)
-    assert "due keys of a profile are neither deleted nor rotated" in caplog.text
+    is_logged = "due keys of a profile are neither deleted nor rotated" in caplog.text
+    assert is_logged == (failure is KeyUnreadable)
 
 
 @pytest.mark.each_store

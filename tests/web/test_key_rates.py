@@ -108,6 +108,15 @@ async def test_a_batch_counts_as_its_items(client, generate, clock):
         assert await uses(client, "/sign/batch", 1, batch(number)) == [slug]
 
 
+async def test_an_item_that_cannot_be_read_does_not_count(client, generate, clock):
+    key = await generate(rules={"per_minute": 3})
+    body = {"kid": key["kid"], "items": [{"data": DATA}, {"data": "!"}, {"data": DATA}]}
+    made = await ok(await client.post("/sign/batch", json=body))
+    assert [list(each) for each in made["results"]] == [["sig"], ["problem"], ["sig"]]
+    one = {"kid": key["kid"], "data": DATA}
+    assert await uses(client, "/sign", 2, one) == ["", "over-rate"]
+
+
 async def test_a_call_that_another_rule_refuses_does_not_count(client, generate, clock):
     key = await generate("p256", rules={"raw": False, "per_minute": 1})
     signed = {"kid": key["kid"], "data": DATA}

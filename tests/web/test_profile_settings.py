@@ -63,6 +63,7 @@ async def test_settings_are_changed_and_shown(client, alice):
     }
     changed = await alice(jwks="public", calls_per_second=100)
     assert (changed["jwks"], changed["max_keys"], changed["calls_per_second"]) == ("public", 3, 100)
+    assert (await alice(max_keys=3))["jwks"] == "public"
     await ok(await client.post("/profile", json={"name": "bob"}))
     listed = await ok(await client.get("/profiles"))
     settings = {"max_keys": 3, "delete_scope": True, "calls_per_second": 100, "jwks": "public"}

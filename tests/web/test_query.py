@@ -66,6 +66,12 @@ async def test_very_many_parameters_make_a_small_answer(client):
     assert len(await response.read()) < 10_000
 
 
+async def test_very_many_unknown_fields_are_one_fault(client):
+    body = {f"f{number}": number for number in range(65)}
+    problem = await refused(await client.post("/sign", json=body), 422, "validation-failed")
+    assert [error["pointer"] for error in problem["errors"]] == ["#"]
+
+
 async def test_pages_accept_queries_added_by_browsers(client):
     for path in ("/docs/", "/docs/page.js", "/docs/swagger.json"):
         async with client.get(f"{path}?v=1") as response:
