@@ -4,11 +4,12 @@ import asyncio
 import json
 
 import pytest
+from calls import ok
 from cryptography import x509
 from encoded import b64
 from problems import refused
 from prometheus_client import CollectorRegistry
-from token_folder import until_open
+from token_folder import TokenFolder, until_open
 from waiting import until
 
 from minikms.config import Config
@@ -64,6 +65,29 @@ async def test_its_signatures_have_the_usual_options(make, post, alg, options):
     body = {"data": DATA, **options}
     sig = (await post("/sign", {"kid": key["kid"], **body}))["sig"]
     assert (await post("/verify", {"jwk": key["jwk"], "sig": sig, **body}))["valid"]
+
+
+async def test_two_providers_have_keys_of_one_algorithm(start, token_folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = TokenFolder(tmp_path / "other")
+    options = (token_folder.option, other.option.replace("hsm=", "other="))
+    client = await start(create_service(Config(provider=options, provider_timeout=1000)))
+    await until_open(client)
+
+    async def made(provider):
+        body = {"alg": "p256", "provider": provider}
+        return await ok(await client.post("/key/generate", json=body))
+
+    keys = [await made(name) for name in ("hsm", "other")]
+    assert (len(token_folder.keys), len(other.keys)) == (1, 1)
+    for key in keys:
+        body = {"kid": key["kid"], "data": DATA}
+        signed = await ok(await client.post("/sign", json=body))
+        check = {"jwk": key["jwk"], "data": DATA, "sig": signed["sig"]}
+        assert (await ok(await client.post("/verify", json=check)))["valid"]
+    other.set("away")
+    await refused(await client.post("/sign", json=body), 503, "provider-unavailable")
+    await ok(await client.post("/sign", json={**body, "kid": keys[0]["kid"]}))
 
 
 async def test_only_its_keys_show_a_provider(make, generate, get):
