@@ -27,6 +27,15 @@ def test_an_unknown_name_is_refused_with_the_known_ones(registry, name):
     assert all(entry.algorithm.name in caught.value.detail for entry in registry)
 
 
+def test_each_copy_of_a_registry_has_its_own_providers(registry):
+    first = registry.with_providers({"hsm": SimpleNamespace(make=lambda *_: "first")})
+    algorithm = first.get("p256")
+    assert first.bound("hsm", algorithm).make(b"") == "first"
+    second = first.with_providers({"hsm": SimpleNamespace(make=lambda *_: "second")})
+    assert second.bound("hsm", algorithm).make(b"") == "second"
+    assert first.bound("hsm", algorithm).make(b"") == "first"
+
+
 def test_a_listing_has_every_entry_point_and_its_package(registry):
     installed = {(entry.name, entry.dist.name) for entry in entry_points(group=GROUP)}
     assert {(entry.algorithm.name, entry.source) for entry in registry} == installed

@@ -71,6 +71,17 @@ async def test_a_key_counts_its_public_key_once_it_has_verified(client):
         assert cache(client).weight == before + 2_400
 
 
+async def test_a_key_counts_its_certificates(client):
+    kid = await generate(client, "p256")
+    body = {"kid": kid, "profile": "self-signed", "subject": "CN=Example", "days": 10}
+    made = await ok(await client.post("/certificate", json=body))
+    before = cache(client).weight
+    chain = {"certificates": [made["certificate"]]}
+    [stored] = (await ok(await client.put(f"/key/{kid}/certificates", json=chain)))["certificates"]
+    await sign(client, kid=kid)
+    assert before + len(stored) <= cache(client).weight <= before + 2 * len(stored)
+
+
 @pytest.mark.parametrize("scan", ["get", "sign", "list", "ndjson", "jwks", "sweep"])
 async def test_a_scan_of_all_keys_evicts_no_key_in_use(client, scan):
     used = [await generate(client) for _ in range(20)]
