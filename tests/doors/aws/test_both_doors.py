@@ -238,11 +238,12 @@ async def test_the_other_neither_gives_nor_moves_nor_removes_a_key_id(aws, call)
         ("POST", f"/key/{kid}/associate", {"alias": alias}),
         ("POST", f"/key/{await aws.kid(key_id)}/associate", {"alias": "aws:more"}),
         ("POST", "/key/generate", {"alg": "p256", "alias": alias}),
-        ("POST", "/key/import", {"alg": "hs256", "secret": "00" * 32, "aliases": ["a", alias]}),
+        ("POST", "/key/import", {"alg": "hs256", "secret": "A" * 43, "alias": alias}),
         ("DELETE", f"/key/{await aws.kid(key_id)}/associate?alias={alias}", {}),
     ):
         status, answer = await call(method, path, **body)
         assert (status, answer["type"]) == (422, "urn:minikms:problem:validation-failed"), path
+        assert [error["pointer"] for error in answer["errors"]] == ["#/alias"], path
     assert (await call("GET", f"/key?alias={alias}"))[1]["kid"] == await aws.kid(key_id)
     assert (await aws.describe_key(KeyId=key_id))["KeyMetadata"]["KeyId"] == key_id
     assert len((await call("GET", "/keys"))[1]) == 2
