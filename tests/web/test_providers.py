@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from calls import ok
@@ -14,6 +17,7 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
+from minikms.web.metrics import FOLDER
 from minikms.web.provider_metrics import ProviderMetrics
 from minikms.web.state import SERVICE
 
@@ -267,6 +271,47 @@ async def test_the_metrics_have_its_state(client, make, token_folder):
         metrics.sample(providers, {"hsm": 0})
     assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [1, 1, 1]
     assert value("objects_waiting") == 0
+
+
+# Two processes of a service, of which the provider answers one.
+TWO_PROCESSES = """
+import os
+from types import SimpleNamespace
+
+from prometheus_client import CollectorRegistry, multiprocess
+
+from minikms.web.provider_metrics import ProviderMetrics
+
+
+def sample(up, sessions, waiting):
+    status = SimpleNamespace(available=up, sessions=sessions, reconnects=1)
+    provider = SimpleNamespace(name="hsm", status=status)
+    ProviderMetrics(CollectorRegistry()).sample([provider], {"hsm": waiting})
+
+
+if not os.fork():
+    sample(False, 1, 2)
+    os._exit(0)
+os.wait()
+sample(True, 4, 1)
+registry = CollectorRegistry()
+multiprocess.MultiProcessCollector(registry)
+for name in ("up", "sessions", "reconnects_total", "objects_waiting"):
+    print(registry.get_sample_value(f"minikms_provider_{name}", {"provider": "hsm"}))
+"""
+
+
+@pytest.mark.process
+def test_the_metrics_of_processes_are_joined(tmp_path):
+    """It is up if it answers all; each process sees all objects that wait."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TWO_PROCESSES],
+        env={**os.environ, FOLDER: str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stdout.split() == ["0.0", "5.0", "2.0", "2.0"], ended.stderr
 
 
 async def test_a_full_token_makes_no_key(refuses, all_keys, token_folder):
