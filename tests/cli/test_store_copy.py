@@ -54,8 +54,9 @@ def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp
     url, target = f"sqlite://{path}", f"sqlite://{tmp_path}/copy.db"
     asyncio.run(fill(url, key))
     before = path.read_bytes()
-    [(last,)] = query(path, "SELECT max(id) FROM items WHERE kind = 2")
-    flip(path, last)
+    # The token. The entry behind it is the last place of tokens, which a copy makes anew.
+    [(token,)] = query(path, "SELECT id FROM items WHERE kind = 2 ORDER BY id DESC LIMIT 1, 1")
+    flip(path, token)
     options = ["--to", target, "--to-key-file", str(file)]
     ended = run("store", "copy", *options_of(url, key_file), *options, "--generate-key")
     assert ended.returncode == 1
