@@ -7,7 +7,11 @@ import pytest
 from service_process import MINIKMS
 from stores import options_of, refused, write_key
 
+from minikms.cli.store_options import new_key
+from minikms.seals.key_file import read_key
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 
 pytestmark = pytest.mark.process
@@ -98,3 +102,20 @@ def test_a_key_that_was_made_before_is_used(run, tmp_path):
     key_file = write_key(tmp_path / "store.key", new_raw_key())
     assert "Omit --generate-key" in refused(init(run, url, tmp_path))
     assert run("store", "init", *options_of(url, key_file)).returncode == 0
+
+
+async def test_the_key_of_a_store_that_opens_stays_after_a_failure(tmp_path, capsys):
+    """Without it, nobody would open the store again."""
+    file, location = tmp_path / "store.key", StoreLocation.parse(f"sqlite://{tmp_path}/keys.db")
+
+    async def fail_late():
+        async with new_key(str(file), location) as key:
+            async with KeyStore.create(location, key):
+                pass
+            raise StoreError("The answer is lost.")
+
+    with pytest.raises(StoreError, match="lost"):
+        await fail_late()
+    assert f"{file} is kept" in capsys.readouterr().err
+    async with KeyStore.open(location, read_key(str(file), "", "raw")):
+        pass
