@@ -12,6 +12,7 @@ from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
     KeyNotUsable,
+    ProfileNotFound,
     TooLargeRecord,
     ValidationFailed,
 )
@@ -143,6 +144,20 @@ async def test_removed_and_made_again_a_name_begins_at_1(calls):
 async def new_name(calls):
     await calls.make("n")
     return "n"
+
+
+async def test_a_profile_that_is_made_again_has_no_versions_of_the_earlier_one(calls):
+    service = calls.service
+    for _ in range(2):
+        await service.create_profile("t")
+        with pytest.raises(AliasNotFound):
+            await service.versions("t", "n")
+        kid = (await service.generate("t", "ed25519", NAMED)).kid
+        for _ in range(2):  # from the store, then from the cache
+            assert (await service.versions("t", "n")).kids == (kid,)
+        assert await service.remove_profile("t")
+    with pytest.raises(ProfileNotFound):
+        await service.versions("t", "n")
 
 
 async def test_a_deletion_that_is_due_frees_the_name(calls):
