@@ -4,6 +4,7 @@ It is over 300 lines, since it is the one interface of the store to the wings ab
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import (
     AsyncExitStack,
@@ -61,6 +62,8 @@ from minikms.store.sequence import Sequence
 from minikms.store.sessions import Entry, KeyEntry, Session
 from minikms.store.writer_lock import WriterLock
 from minikms.store.writes import Writes
+
+LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
@@ -134,12 +137,15 @@ class Database:
             except TimeoutError:
                 raise StoreError(f"Another process keeps the store at {location} locked.") from None
         try:
-            await check_sessions(location)  # first: the check of the schema needs a transaction
+            # First: the check of the schema needs a transaction.
+            unchecked = await check_sessions(location)
             checked = await check_schema(location)
             store = await open_store(location, key)
             if checked.unreadable:
                 await close_store(store, location)
                 raise StoreError(checked.unreadable)
+            if unchecked:
+                LOGGER.info("the sessions at %s are not checked: %s", location, unchecked)
             layout, rekeyed = await check_layout(store, location)
             if serving:
                 require_current(layout, location)

@@ -108,14 +108,14 @@ async def connected(
         raise ServerError(type(exc).__name__) from exc
 
 
-async def check_sessions(location: StoreLocation) -> None:
-    """Warn if the settings of sessions are not in force.
+async def check_sessions(location: StoreLocation) -> str:
+    """Warn if the settings of sessions are not in force; returns why they cannot be checked.
 
-    Raises StoreError if a pooler gives each transaction another session. Does not check anything
-    without the extra `postgres`, or if the server does not accept more connections.
+    The text is empty if they were, and without the extra `postgres`, which checks nothing. Raises
+    StoreError if a pooler gives each transaction another session.
     """
     if location.backend != "postgres" or not installed():
-        return
+        return ""
     try:
         async with (
             connected(location) as one,
@@ -129,9 +129,7 @@ async def check_sessions(location: StoreLocation) -> None:
         # The name of a statement that another session has.
         shared = str(exc) == "InvalidSQLStatementNameError"
         if not shared:
-            why = str(exc) or "TimeoutError"
-            LOGGER.info("the sessions at %s are not checked: %s", location, why)
-            return
+            return str(exc) or "TimeoutError"
     if shared:
         raise StoreError(
             f"A pooler at {location} gives each transaction another session: "
@@ -145,6 +143,7 @@ async def check_sessions(location: StoreLocation) -> None:
             "is" if len(off) == 1 else "are",
             location,
         )
+    return ""
 
 
 async def require_no_service(location: StoreLocation) -> None:

@@ -224,7 +224,7 @@ async def test_a_disk_that_is_full(answering, run, make_store, tmp_path):
             assert (await sign(session))[0] == 200
         pid, limit = service.process.pid, resource.RLIMIT_FSIZE
         usual = resource.prlimit(pid, limit)
-        resource.prlimit(pid, limit, (path.stat().st_size + 1000, usual[1]))
+        resource.prlimit(pid, limit, (path.stat().st_size + 1200, usual[1]))
         answers = [await sign(session) for _ in range(10)]
         assert [status for status, _ in answers] == [200] * 2 + [503] * 8
         kept = path.read_bytes()
