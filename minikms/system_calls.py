@@ -1,4 +1,4 @@
-"""What Linux has and macOS lacks, with another way to do it there."""
+"""System calls that macOS lacks, each with another way."""
 
 import os
 from tempfile import TemporaryFile

@@ -1,4 +1,4 @@
-"""Environment variables that look like an option's, and are none."""
+"""Environment variables that look like options, but have no effect."""
 
 import os
 from collections.abc import Iterable

@@ -235,7 +235,7 @@ class Jws(NamedTuple):
 
 
 class _Signature(NamedTuple):
-    """A signature of a JWS in its parts, of which the unprotected header is not signed."""
+    """A signature of a JWS in its parts; the unprotected header is not signed."""
 
     protected: str
     signature: str

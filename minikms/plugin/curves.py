@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, x448, 
 class Curve:
     """A curve, by its number in COSE.
 
-    `signatures` are the JOSE names of its signatures, each with its COSE numbers, of which the
-    first one signs. `hash` is their hash in X.509, None for EdDSA. pyca/cryptography has its EC
+    `signatures` are the JOSE names of its signatures, each with its COSE numbers; the first one
+    signs. `hash` is their hash in X.509, None for EdDSA. pyca/cryptography has its EC
     keys as `elliptic`, or its OKP keys as `okp`, a public and a private class; a curve without both
     is not in X.509.
     """
