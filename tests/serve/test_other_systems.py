@@ -41,6 +41,9 @@ def other_system(tmp_path, monkeypatch):
         f"for module, names in {ABSENT}.items():",
         "    for name in names:",
         "        vars(importlib.import_module(module)).pop(name, None)",
+        "import os",
+        "if hasattr(os, 'process_cpu_count'):",  # from 3.13 on; as it is without sched_getaffinity
+        "    os.process_cpu_count = os.cpu_count",
     ]
     (folder / "sitecustomize.py").write_text("\n".join(lines))
     path = os.environ.get("PYTHONPATH", "")
