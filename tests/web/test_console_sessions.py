@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from calls import bearer, ok
 from console_pages import expect, make, make_token, open_page, sign_in
+from waiting import waiting_for
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -96,8 +97,10 @@ async def is_undisturbed(guarded, page):
     await expect(page.locator("#caller")).to_contain_text("two")
     await expect(page.get_by_label("Profile", exact=True)).to_have_value("two")
     await open_page(page, "Keys")
-    [event, *_] = await events(guarded, operation="listKeys", who="two")
-    assert (event["profile"], event["outcome"]) == ("two", "success")
+    async with waiting_for("the listing of the second caller"):  # the page does not wait for it
+        while not (found := await events(guarded, operation="listKeys", who="two")):
+            await asyncio.sleep(0.05)
+    assert {(event["profile"], event["outcome"]) for event in found} == {("two", "success")}
 
 
 async def test_a_page_of_an_earlier_caller_is_dropped(guarded, address, page, two):
