@@ -131,7 +131,7 @@ def test_a_refusal_is_not_tried_again_and_the_same_causes_are_told_once(
     two.begin("away")
     two.end_once("away", two, calls=3)
     assert unseal(sealed, "store.key", 60).secret == SECRET
-    assert two.calls >= 2 + 3 + 1
+    assert two.calls >= 2 + 3  # its fault may end during the third call
     assert one.calls == 2 + 1
     assert len([line for line in caplog.records if "tried again" in line.message]) == 1
 
