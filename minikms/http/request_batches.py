@@ -117,7 +117,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         woken = self._waiter is not None and self._waiter.done()
         task, call = rested._task_handler, self.started
         super().connection_lost(exc)
-        if woken:
+        if woken and task is not None:  # None once the connection was lost before
             task.cancel()
             if call is not None:
                 call.task.add_done_callback(_retrieve)
