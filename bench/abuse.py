@@ -33,7 +33,7 @@ from service import bearer, running
 
 from minikms.access.tokens import Token
 from minikms.startup_errors import AccessError
-from minikms.store.secret_files import read_secret, write_secret
+from minikms.store.askar.secret_files import read_secret, write_secret
 
 SLOW = 500
 WRONG = 10_000

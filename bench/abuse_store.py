@@ -8,9 +8,9 @@ from abusers import Abuse, abuser, answer, for_seconds
 from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
-from minikms.store.calls import LONG_TIMEOUT
+from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 DELETED = 1_000_000
 KEYS = 5_000

@@ -8,8 +8,8 @@ from yarl import URL
 
 from minikms.access.tokens import Token, TokenRecord
 from minikms.maintenance.write import StoreWriter
+from minikms.store.connections.rows import BATCH
 from minikms.store.database import Database
-from minikms.store.rows import BATCH
 
 # More than a profile may have now: a service without the bound let its tenants make them.
 TOKENS = 20_000

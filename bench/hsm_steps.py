@@ -22,7 +22,7 @@ from hsm import SoftHsm
 from pieces import microseconds
 from rows import MESSAGE
 
-from minikms.keys.provider_threads import Call, ProviderThreads
+from minikms.keys.providers.threads import Call, ProviderThreads
 from minikms.plugin import KEY_ID_SIZE, SignatureOptions
 from minikms.plugin.bound import BoundSigner
 from minikms.plugin.providers import make_providers

@@ -32,7 +32,7 @@ from service import bearer, process
 
 from minikms.access.tokens import Token
 from minikms.startup_errors import AccessError
-from minikms.store.secret_files import write_secret
+from minikms.store.askar.secret_files import write_secret
 
 ALGORITHMS: Final = (
     *("ed25519", "p256", "k256", "rsa2048", "mldsa44"),

@@ -32,7 +32,7 @@ from minikms.keys.signing import Sign, SignOptions
 from minikms.plugin import SignatureOptions
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import AccessError
-from minikms.store.secret_files import write_secret
+from minikms.store.askar.secret_files import write_secret
 from minikms.web import messages
 from minikms.web.app import create_runner
 from minikms.web.schemas.operation_bodies import Signature, SignRequest

@@ -7,10 +7,10 @@ from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.secret_files import write_secret
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.secret_files import write_secret
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
 
 
 async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation, StoreKey]:

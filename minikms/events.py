@@ -29,11 +29,10 @@ class AuditEvent:
     subject and its profile. `rule` is the rule of the key or the profile that refused the call, or
     an item of its batch. `provider` is the provider that the call uses, and `object_id` the
     identifier of an object that is destroyed there, in hexadecimal.
-    `profile_id` is the id of the profile (store/tenancy.py), which an earlier one of its name does
-    not have; `id_of` gives it if a process knows it, and is None if no line will have it.
+    `profile_id` is the id of the profile (store/profiles/tenancy.py), which an earlier one of its
+    name does not have; `id_of` gives it if a process knows it, and is None if no line will have it.
     `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
-    rate.
-    `store_times`, which only traces set, are calls of the store with their begin and end.
+    rate. `store_times`, which only traces set, are calls of the store with their begin and end.
     """
 
     operation: str

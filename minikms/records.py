@@ -182,8 +182,9 @@ class KeyRecord:
     `jwk` is the public JWK, `b58` and `multikey` are the public key's bytes as text, `did` is its
     did:key; None if a key has no such form, like a symmetric one. `operations` are the allowed
     operations of its algorithm. `material` is the form of its material in the store: an Askar key,
-    bytes, or "none" for a public key alone. `sealed` are such bytes, encrypted (store/entries.py):
-    the store keeps both in one entry. `seq` orders listings and is set by the store.
+    bytes, or "none" for a public key alone. `sealed` are such bytes, encrypted
+    (store/keys/entries.py): the store keeps both in one entry. `seq` orders listings and is set by
+    the store.
 
     `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change
     to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
@@ -201,7 +202,7 @@ class KeyRecord:
     `token_serial` the serial number of its token, None if version 0.3.0 made the key.
 
     `last_used` is the time of its last use, None if none is known since `noted_since`. The store
-    has both apart, and only records for answers have them (keys/last_use.py).
+    has both apart, and only records for answers have them (keys/described_keys.py).
 
     `unknown` keeps members that this version does not know, None if the record has no such member.
     `crit` names critical members: a version that does not know one of them must not use the key, as

@@ -32,12 +32,12 @@ from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store import database
-from minikms.store.askar import new_raw_key
-from minikms.store.askar_errors import take_error_codes
-from minikms.store.files import is_open_here
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.schema import CheckedSchema
+from minikms.store.askar.errors import take_error_codes
+from minikms.store.askar.files import is_open_here
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.schema import CheckedSchema
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
 
 Client = TestClient[web.Request, web.Application]
 FAILED = pytest.StashKey[bool]()
@@ -146,7 +146,7 @@ def start(aiohttp_client: Any) -> Callable[..., Awaitable[Client]]:
 @pytest.fixture
 def token_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenFolder:
     """A token of the sample provider, which is installed; services find it again soon."""
-    monkeypatch.setattr("minikms.keys.providers._LOOK_EVERY", 0.02)
+    monkeypatch.setattr("minikms.keys.providers.providers._LOOK_EVERY", 0.02)
     return install(tmp_path, monkeypatch)
 
 

@@ -21,16 +21,16 @@ from typing import Any
 from minikms_files import FilesProvider
 
 from minikms.errors import AliasExists
-from minikms.keys.provider_objects import ObjectSweeper
-from minikms.keys.providers import Providers
+from minikms.keys.providers.objects import ObjectSweeper
+from minikms.keys.providers.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.object_entries import objects_in
-from minikms.store.sessions import Transaction
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.sessions import Transaction
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.object_entries import objects_in
 
 KEY = StoreKey(new_raw_key())
 REGISTRY = AlgorithmRegistry.from_installed()

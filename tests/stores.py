@@ -11,10 +11,10 @@ from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.seals.key_file import read_key
-from minikms.store.askar import new_raw_key
-from minikms.store.entries import find_record, material_of
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.entries import find_record, material_of
+from minikms.store.keys.key_store import KeyStore
 
 REGISTRY = AlgorithmRegistry.from_installed()
 PASSPHRASE = "correct horse battery staple"

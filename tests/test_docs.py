@@ -9,7 +9,7 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
-from minikms.keys.jwe import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
+from minikms.keys.jose.jwe import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import KeyPairAlgorithm, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
@@ -22,7 +22,7 @@ from minikms.records import (
 )
 from minikms.rules import MAX_RULE_BYTES, MAX_RULE_VALUES
 from minikms.serve.assembly import create_service
-from minikms.store.listing import MAX_PAGE_BYTES
+from minikms.store.keys.listing import MAX_PAGE_BYTES
 from minikms.versions import MAX_VERSIONS
 from minikms.web.openapi import error_classes
 from minikms.web.parameters import MAX_LIMIT

@@ -9,7 +9,7 @@ import pytest
 
 from minikms.seals.key_file import read_key
 from minikms.seals.opening import seal
-from minikms.store.secret_files import replace_secret
+from minikms.store.askar.secret_files import replace_secret
 
 SAMPLE = Path(__file__).parent / "toy_seal"
 

@@ -15,10 +15,10 @@ from minikms.addresses import network_of
 from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
 from minikms.profile_settings import DELETE_SCOPE
 from minikms.startup_errors import AccessError
+from minikms.store.askar.secret_files import read_secret
 from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.directory import PROFILE
-from minikms.store.profile_tokens import TOKENS
-from minikms.store.secret_files import read_secret
+from minikms.store.profiles.directory import PROFILE
+from minikms.store.profiles.tokens import TOKENS
 
 if TYPE_CHECKING:
     from minikms.access.jwt import JwtVerifier
@@ -67,7 +67,7 @@ class Caller:
 
     `token` is the id of its token in the store, or empty. `created` and `expires` are the times of
     its token in nanoseconds since the epoch, None if it has none. `ids` has the ids of its profiles
-    by name (store/tenancy.py), as far as its token has them.
+    by name (store/profiles/tenancy.py), as far as its token has them.
     """
 
     name: str

@@ -29,10 +29,11 @@ from minikms.errors import (
 from minikms.events import CURRENT, set_token
 from minikms.noted_uses import NotedUses
 from minikms.records import SECOND
-from minikms.store.askar_errors import UndecryptableError
-from minikms.store.counters import ChangeCounters
+from minikms.store.askar.errors import UndecryptableError
+from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
+from minikms.store.connections.counters import ChangeCounters
 from minikms.store.database import Database
-from minikms.store.profile_tokens import (
+from minikms.store.profiles.tokens import (
     LAST_USE,
     TOGETHER,
     TOKENS,
@@ -44,8 +45,7 @@ from minikms.store.profile_tokens import (
     seq_in,
     token_tags,
 )
-from minikms.store.profile_tokens import count as count_tokens
-from minikms.store.sessions import Entry, Session, TagFilter, Transaction
+from minikms.store.profiles.tokens import count as count_tokens
 
 LOGGER = logging.getLogger(__name__)
 
@@ -101,10 +101,10 @@ class TokenRecord:
     """The stored facts of a token: the name of its holder, and its permissions.
 
     `profiles` None means all profiles, `expires` None means never; times are in nanoseconds since
-    the epoch. `ids` has the ids of its profiles (store/tenancy.py) by name, empty if there was no
-    such profile; a token of version 0.3.0 or an earlier one has none. `seq` is its place in the
-    order of creation. `last_used` is the time of its last use, None if none is known. Both are kept
-    beside the record, and only listings read them.
+    the epoch. `ids` has the ids of its profiles (store/profiles/tenancy.py) by name, empty if there
+    was no such profile; a token of version 0.3.0 or an earlier one has none. `seq` is its place in
+    the order of creation. `last_used` is the time of its last use, None if none is known. Both are
+    kept beside the record, and only listings read them.
     """
 
     id: str

@@ -10,7 +10,7 @@ from typing import Final
 
 from minikms.audit.chain import LONGEST, START, Line
 from minikms.startup_errors import AuditError
-from minikms.store.files import first_moved, open_or_make, why_not_owned
+from minikms.store.askar.files import first_moved, open_or_make, why_not_owned
 
 # Modes that let users besides the owner write to a file.
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH

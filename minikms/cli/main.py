@@ -16,7 +16,7 @@ from minikms.cli.store_options import registry_of
 from minikms.cli.token import token
 from minikms.cli.variables import unknown_variables
 from minikms.serve import core_dumps, garbage
-from minikms.store.layout import LAYOUT
+from minikms.store.askar.layout import LAYOUT
 
 
 @click.group(

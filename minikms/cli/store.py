@@ -45,11 +45,11 @@ from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import AccessError, StoreError
-from minikms.store.calls import LONG_TIMEOUT
+from minikms.store.askar.location import StoreKey, StoreLocation, require_one_driver_environment
+from minikms.store.askar.secret_files import require_new, write_secret
+from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation, require_one_driver_environment
-from minikms.store.secret_files import require_new, write_secret
+from minikms.store.keys.key_store import KeyStore
 
 
 @click.group(cls=HelpGroup)

@@ -18,7 +18,7 @@ from minikms.plugin.provider import Provider
 from minikms.plugin.providers import make_providers
 from minikms.startup_errors import ProviderError
 from minikms.store.database import Database
-from minikms.store.provider_objects import ProviderObjects
+from minikms.store.keys.provider_objects import ProviderObjects
 
 PROVIDER = "--provider 'hsm=pkcs11:token=kms?module-path=/usr/lib/libpkcs11.so'"
 

@@ -16,10 +16,10 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.seals.key_file import read_key, seals_of
 from minikms.seals.opening import seal
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key, open_store
+from minikms.store.askar.location import KEY_METHODS, StoreKey, StoreLocation
+from minikms.store.askar.secret_files import write_secret
+from minikms.store.askar.stores import new_raw_key, open_store
 from minikms.store.database import Database
-from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation
-from minikms.store.secret_files import write_secret
 
 
 def on_a_store(command: Command) -> Command:

@@ -12,9 +12,9 @@ from minikms.cli.store_options import on_a_store, registry_of, store_of
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
-from minikms.store.calls import LONG_TIMEOUT
+from minikms.store.askar.layout import LAYOUT
+from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.layout import LAYOUT
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))

@@ -13,7 +13,7 @@ from minikms.cli.output import echo_table
 from minikms.cli.store_options import on_a_store, open_database
 from minikms.durations import nanoseconds
 from minikms.startup_errors import AccessError
-from minikms.store.secret_files import require_new, write_secret
+from minikms.store.askar.secret_files import require_new, write_secret
 
 
 @click.group(cls=HelpGroup)

@@ -4,7 +4,6 @@
 the result.
 """
 
-from minikms.keys.certification import CopyCsr
 from minikms.keys.encryption import (
     Decapsulate,
     Decrypt,
@@ -27,6 +26,7 @@ from minikms.keys.signing import (
     Verify,
     VerifyMac,
 )
+from minikms.keys.x509.certification import CopyCsr
 
 __all__ = [
     "BatchOperation",

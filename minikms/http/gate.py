@@ -11,7 +11,7 @@ from aiohttp import web
 from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
-from minikms.access.rates import ProfileRates
+from minikms.access.profile_rates import ProfileRates
 from minikms.access.tokens import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink

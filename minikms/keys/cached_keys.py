@@ -33,7 +33,8 @@ class CachedKey:
     """The record of a key, with its private and its public key once a call has used them.
 
     Each use is checked against the record again, since it may depend on the time. `period` is the
-    last one in which the key was used (keys/last_use.py). `algorithm` is known since the first use.
+    last one in which the key was used (keys/described_keys.py). `algorithm` is known since the
+    first use.
     """
 
     record: KeyRecord

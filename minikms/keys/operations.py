@@ -18,6 +18,7 @@ from minikms.errors import (
 )
 from minikms.events import set_key, set_rule
 from minikms.keys.cached_keys import CachedKey
+from minikms.keys.key_rates import KeyRates
 from minikms.keys.operation import (
     BatchOperation,
     KeyUser,
@@ -25,8 +26,7 @@ from minikms.keys.operation import (
     UsableKey,
     refuse_private,
 )
-from minikms.keys.providers import Providers, RunningProvider
-from minikms.keys.rates import KeyRates
+from minikms.keys.providers.providers import Providers, RunningProvider
 from minikms.keys.threads import Batches, is_slow, run
 from minikms.noted_uses import NotedUses
 from minikms.plugin.bound import BoundSigner
@@ -34,9 +34,9 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
-from minikms.store.directory import PROFILE
-from minikms.store.entries import KEY
-from minikms.store.keys import KeyStore
+from minikms.store.keys.entries import KEY
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.profiles.directory import PROFILE
 
 LOGGER = logging.getLogger(__name__)
 

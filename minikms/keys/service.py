@@ -27,25 +27,25 @@ from minikms.errors import (
     UnsupportedOption,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
-from minikms.keys.attestation import (
+from minikms.keys.described_keys import LastUseOperations
+from minikms.keys.encryption import Unwrap
+from minikms.keys.jose.attestation import (
     Attestation,
     SignAttestation,
     not_attestable,
     require_attestable,
 )
-from minikms.keys.certificates import read_chain, with_chain
-from minikms.keys.certification import CertificateRequest, IssueCertificate, MakeCsr
-from minikms.keys.encryption import Unwrap
-from minikms.keys.jwe_encryption import JweOperations
-from minikms.keys.jwk_set import JwkFilter, JwkSet
-from minikms.keys.jwk_sets import JwkSets
-from minikms.keys.jws import CertificateHeader
-from minikms.keys.last_use import LastUseOperations
+from minikms.keys.jose.jwe_encryption import JweOperations
+from minikms.keys.jose.jwk_set import JwkFilter, JwkSet
+from minikms.keys.jose.jwk_sets import JwkSets
+from minikms.keys.jose.jws import CertificateHeader
 from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker, require_fitting
 from minikms.keys.operations import By
-from minikms.keys.provider_objects import ObjectMaker
-from minikms.keys.providers import Providers
+from minikms.keys.providers.objects import ObjectMaker
+from minikms.keys.providers.providers import Providers
 from minikms.keys.versions import VersionOperations
+from minikms.keys.x509.certificates import read_chain, with_chain
+from minikms.keys.x509.certification import CertificateRequest, IssueCertificate, MakeCsr
 from minikms.plugin.protocol import (
     JwkImporter,
     KeyAlgorithm,
@@ -67,11 +67,17 @@ from minikms.records import (
     State,
 )
 from minikms.rules import Rules
-from minikms.store.askar_errors import UndecryptableError
+from minikms.store.askar.errors import UndecryptableError
 from minikms.store.cache import NOTHING, Bounds
-from minikms.store.keys import Check, CheckVersions, KeyStore, no_check, no_check_of_versions
-from minikms.store.rotation import NotDueError, NotRotatableError, Successor
-from minikms.store.tenancy import Tenancy
+from minikms.store.keys.key_store import (
+    Check,
+    CheckVersions,
+    KeyStore,
+    no_check,
+    no_check_of_versions,
+)
+from minikms.store.keys.rotation import NotDueError, NotRotatableError, Successor
+from minikms.store.profiles.tenancy import Tenancy
 
 LOGGER = logging.getLogger(__name__)
 

@@ -5,14 +5,14 @@ from typing import Final
 
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operations import KeyOperations, keep_in_cache
-from minikms.keys.providers import Providers
+from minikms.keys.providers.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import KeyRecord
 from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.directory import PROFILE
-from minikms.store.entries import ALIAS, alias_entry
-from minikms.store.keys import CheckVersions, KeyStore
+from minikms.store.keys.entries import ALIAS, alias_entry
+from minikms.store.keys.key_store import CheckVersions, KeyStore
+from minikms.store.profiles.directory import PROFILE
 from minikms.versions import KeyVersions
 
 # The most memory of cached versions. The bytes of an alias's versions, and of each version.

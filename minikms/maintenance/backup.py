@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
-from minikms.store.files import is_open_elsewhere, note_backup, require_one_name, sync
-from minikms.store.identity import set_new_identity
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.schema import connect, require_askars_schema
+from minikms.store.askar.files import is_open_elsewhere, note_backup, require_one_name, sync
+from minikms.store.askar.identity import set_new_identity
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.schema import connect, require_askars_schema
 
 # Seconds that a backup waits for another program that has locked the file.
 _TIMEOUT: Final = 60.0
@@ -71,7 +71,7 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
         raise StoreError(f"There is no file {source}.")
     with closing(connect(source, "rw" if os.access(source, os.W_OK) else "ro", _TIMEOUT)) as file:
         await _check(file, source)
-        # Without auto-vacuum, as store/askar.py makes it.
+        # Without auto-vacuum, as store/askar/stores.py makes it.
         file.execute("PRAGMA auto_vacuum = NONE")
         file.execute("VACUUM INTO ?", (str(new),))
     if key is not None:

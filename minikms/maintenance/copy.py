@@ -12,9 +12,9 @@ from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.entries import KEY
-from minikms.store.rows import BATCH
-from minikms.store.tenancy import Tenancy
+from minikms.store.connections.rows import BATCH
+from minikms.store.keys.entries import KEY
+from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import has_versions
 
 
@@ -51,7 +51,7 @@ async def copy(
     `advance` is called with the number of keys that were handled since its last call. Raises
     KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
     copied first. Tokens come after the profiles, and name those of the copy. The copy shares
-    objects of providers with the source, and destroys none (store/provider_objects.py).
+    objects of providers with the source, and destroys none (store/keys/provider_objects.py).
     """
     async with aclosing(source.own()) as batches:
         async for batch in batches:

@@ -5,12 +5,12 @@ from typing import TypeAlias
 
 from minikms.encodings import thumbprint
 from minikms.errors import KeyNotUsable
-from minikms.keys.certificates import has_own_certificate
+from minikms.keys.x509.certificates import has_own_certificate
 from minikms.maintenance.stored_key import StoredKey, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.entries import (
+from minikms.store.keys.entries import (
     ALIAS,
     DELETION,
     KEY,

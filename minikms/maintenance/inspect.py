@@ -17,18 +17,18 @@ from minikms.maintenance.stored_key import (
 from minikms.plugin.protocol import Stored
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.records import KeyRecord
-from minikms.store.askar_errors import UndecryptableError
-from minikms.store.calls import LONG_TIMEOUT
+from minikms.store.askar.errors import UndecryptableError
+from minikms.store.askar.layout import Layout
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.sessions import Entry, KeyEntry, Session
+from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.directory import USES, DirectoryListing, use_tags
-from minikms.store.entries import ALIAS, KEY, alias_entry, publishes
-from minikms.store.last_use import SINCE
-from minikms.store.layout import Layout
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.object_entries import ProviderObject, objects_in
-from minikms.store.provider_objects import ProviderObjects
-from minikms.store.sessions import Entry, KeyEntry, Session
-from minikms.store.tenancy import Tenancy
+from minikms.store.keys.entries import ALIAS, KEY, alias_entry, publishes
+from minikms.store.keys.last_use import SINCE
+from minikms.store.keys.object_entries import ProviderObject, objects_in
+from minikms.store.keys.provider_objects import ProviderObjects
+from minikms.store.profiles.directory import USES, DirectoryListing, use_tags
+from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import value_as_of
 
 # The categories of the store's own profile that a copy has unchanged. A head refers to a chain and

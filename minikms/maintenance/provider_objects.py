@@ -9,8 +9,8 @@ from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.provider import Provider
 from minikms.startup_errors import StoreError
-from minikms.store.askar_errors import UndecryptableError
-from minikms.store.object_entries import ProviderObject
+from minikms.store.askar.errors import UndecryptableError
+from minikms.store.keys.object_entries import ProviderObject
 
 
 class KeyWithObject(NamedTuple):

@@ -6,8 +6,9 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar_errors import UndecryptableError
-from minikms.store.entries import (
+from minikms.store.askar.errors import UndecryptableError
+from minikms.store.askar.sessions import Session
+from minikms.store.keys.entries import (
     ALIAS,
     DELETION,
     KEY,
@@ -16,7 +17,6 @@ from minikms.store.entries import (
     alias_entry,
     find_material,
 )
-from minikms.store.sessions import Session
 from minikms.versions import KeyVersions, has_versions, kid_in
 
 ResultT = TypeVar("ResultT")

@@ -12,16 +12,16 @@ from minikms.maintenance.stored_key import parsed
 from minikms.plugin.protocol import Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.askar_errors import UndecryptableError
+from minikms.store.askar.errors import UndecryptableError
+from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sessions import Entry, Transaction
+from minikms.store.connections.rows import read_by_halves
 from minikms.store.database import Database
-from minikms.store.directory import ensure_sealing_key
-from minikms.store.entries import KEY, MATERIAL, with_material
-from minikms.store.rows import read_by_halves
-from minikms.store.sequence import seq_of
-from minikms.store.sessions import Entry, Transaction
+from minikms.store.keys.entries import KEY, MATERIAL, with_material
+from minikms.store.profiles.directory import ensure_sealing_key
 
 # The number of places in the order of creation whose keys are read at a time: a power of two, as in
-# store/listing.py.
+# store/keys/listing.py.
 _PLACES: Final = 64
 
 # Seconds that the transaction of a profile may take: many times the need of a million keys.

@@ -14,10 +14,10 @@ from minikms.maintenance.inspect import StoredRecord, StoreInspector
 from minikms.maintenance.stored_key import ASKAR_KEY, StoredAlias, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, ROTATION, alias_entry
-from minikms.store.profile_tokens import LAST_USE, token_tags
-from minikms.store.rows import BATCH
-from minikms.store.sessions import Entry
+from minikms.store.askar.sessions import Entry
+from minikms.store.connections.rows import BATCH
+from minikms.store.keys.entries import ALIAS, DELETION, KEY, MATERIAL, ROTATION, alias_entry
+from minikms.store.profiles.tokens import LAST_USE, token_tags
 
 ItemT = TypeVar("ItemT")
 

@@ -10,16 +10,16 @@ from minikms.access.tokens import TokenRecord
 from minikms.errors import KeyExists
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar_errors import DuplicateError
-from minikms.store.calls import LONG_TIMEOUT
+from minikms.store.askar.errors import DuplicateError
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.sessions import Entry, Transaction
+from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.directory import USES, use_tags
-from minikms.store.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
-from minikms.store.last_use import SINCE
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.profile_tokens import TOKENS, next_seq, token_tags
-from minikms.store.provider_objects import ProviderObjects
-from minikms.store.sessions import Entry, Transaction
+from minikms.store.keys.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
+from minikms.store.keys.last_use import SINCE
+from minikms.store.keys.provider_objects import ProviderObjects
+from minikms.store.profiles.directory import USES, use_tags
+from minikms.store.profiles.tokens import TOKENS, next_seq, token_tags
 
 
 class StoreWriter:

@@ -21,7 +21,7 @@ class BoundSigner(Signer[ProviderKey, Any]):
 
     The algorithm in software hashes, and does all that needs only the public key. A key signs and
     verifies, and does nothing else. Signing and making run in threads of the provider
-    (keys/providers.py).
+    (keys/providers/providers.py).
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 from minikms.seals.envelope import Envelope
 from minikms.seals.opening import SealStates, unseal
 from minikms.startup_errors import StoreError
-from minikms.store.location import StoreKey
-from minikms.store.secret_files import read_private, secret_of
+from minikms.store.askar.location import StoreKey
+from minikms.store.askar.secret_files import read_private, secret_of
 
 
 def read_key(file: str, text: str, method: str) -> StoreKey:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from minikms.addresses import service_url
 from minikms.seals.seal import Seal, SealFault, SealUnavailable, seal_options
-from minikms.store.secret_files import read_secret
+from minikms.store.askar.secret_files import read_secret
 
 _URI: Final = re.compile(r"vault-transit:(https?://[^/?#]+)(/[^?#]*)?/v1/([^?#]+)/keys/([^/?#]+)")
 _TIMEOUT: Final = 5  # seconds

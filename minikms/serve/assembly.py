@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from aiohttp import web
 
 from minikms.access.policy import TokenAccess, read_admin_token
-from minikms.access.rates import ProfileRates
+from minikms.access.profile_rates import ProfileRates
 from minikms.access.tokens import Tokens
 from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog, file_of_worker
@@ -19,8 +19,8 @@ from minikms.doors.registry import installed_doors, make_door
 from minikms.errors import KmsError
 from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
-from minikms.keys.provider_objects import ObjectSweeper
-from minikms.keys.providers import Providers
+from minikms.keys.providers.objects import ObjectSweeper
+from minikms.keys.providers.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.keys.warming import warming
@@ -28,12 +28,12 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.seals.key_file import read_key
 from minikms.serve.garbage import spare
-from minikms.serve.last_use import storing_last_uses
+from minikms.serve.last_use_writer import storing_last_uses
 from minikms.serve.token_care import tending_tokens
 from minikms.startup_errors import AccessError, AuditError, TracesError
+from minikms.store.askar.location import StoreLocation
 from minikms.store.cache import Bounds
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.keys.key_store import KeyStore
 from minikms.web import seeds
 from minikms.web.app import create_app
 from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, SWEEPER, TOKENS

@@ -21,7 +21,7 @@ from minikms.rates import new_table
 from minikms.serve import garbage, lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
 from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd, receive_file, send_file
-from minikms.store.location import StoreLocation
+from minikms.store.askar.location import StoreLocation
 
 LOGGER = logging.getLogger("minikms")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms import clocks
-from minikms.store.counters import ChangeCounters, Lease, slot_of
+from minikms.store.connections.counters import ChangeCounters, Lease, slot_of
 
 ValueT = TypeVar("ValueT")
 

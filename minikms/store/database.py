@@ -21,21 +21,10 @@ from aries_askar import AskarError, KeyAlg, Store
 from minikms.background import in_background
 from minikms.errors import AliasNotFound, KeyNotFound, StoreUnavailable
 from minikms.startup_errors import StoreError
-from minikms.store import notices
-from minikms.store.askar import (
-    check_key,
-    close_store,
-    open_store,
-    provision_store,
-    write_statistics,
-)
-from minikms.store.askar_errors import UndecryptableError
-from minikms.store.calls import LONG_TIMEOUT, StoreCalls
-from minikms.store.counters import ChangeCounters, FileChangeCounters
-from minikms.store.directory import ProfileDirectory, StaleProfileError, require_profile
-from minikms.store.files import StoreFile, is_open_elsewhere, require_one_name
-from minikms.store.identity import FIRST
-from minikms.store.layout import (
+from minikms.store.askar.errors import UndecryptableError
+from minikms.store.askar.files import StoreFile, is_open_elsewhere, require_one_name
+from minikms.store.askar.identity import FIRST
+from minikms.store.askar.layout import (
     LAYOUT,
     STORE,
     SYSTEM,
@@ -52,15 +41,26 @@ from minikms.store.layout import (
     read_layout,
     require_current,
 )
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.pool import PoolState, StorePool
-from minikms.store.postgres import check_sessions, require_no_service
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.postgres import check_sessions, require_no_service
+from minikms.store.askar.schema import check_schema
+from minikms.store.askar.sequence import Sequence
+from minikms.store.askar.sessions import Entry, KeyEntry, Session
+from minikms.store.askar.stores import (
+    check_key,
+    close_store,
+    open_store,
+    provision_store,
+    write_statistics,
+)
+from minikms.store.askar.writer_lock import WriterLock
+from minikms.store.connections import notices
+from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
+from minikms.store.connections.counters import ChangeCounters, FileChangeCounters
+from minikms.store.connections.pool import PoolState, StorePool
+from minikms.store.connections.rows import BATCH, all_rows
+from minikms.store.profiles.directory import ProfileDirectory, StaleProfileError, require_profile
 from minikms.store.reads import Read, Reads
-from minikms.store.rows import BATCH, all_rows
-from minikms.store.schema import check_schema
-from minikms.store.sequence import Sequence
-from minikms.store.sessions import Entry, KeyEntry, Session
-from minikms.store.writer_lock import WriterLock
 from minikms.store.writes import Writes
 
 LOGGER = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class Database:
     ) -> AsyncIterator[Self]:
         """Open a store; raises StoreError, and then has changed nothing.
 
-        No other Database of this process may have the SQLite file open (`store/schema.py`).
+        No other Database of this process may have the SQLite file open (`store/askar/schema.py`).
 
         For `serving`, it must have this version's layout. For `upgrading`, a store of an older
         layout is marked: its upgrade has begun, and nobody else may use it. For both, processes of

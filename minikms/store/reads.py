@@ -16,9 +16,9 @@ from aries_askar import AskarError
 
 from minikms.errors import KmsError, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
-from minikms.store.calls import LOST, StoreCalls
-from minikms.store.entries import DueError
-from minikms.store.sessions import Session
+from minikms.store.askar.sessions import Session
+from minikms.store.connections.calls import LOST, StoreCalls
+from minikms.store.keys.entries import DueError
 
 ResultT = TypeVar("ResultT")
 Read: TypeAlias = Callable[[Session], Awaitable[ResultT]]

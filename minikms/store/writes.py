@@ -19,16 +19,16 @@ from aries_askar import AskarError, AskarErrorCode
 from minikms.errors import KmsError, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent, set_profile_id
 from minikms.profile_settings import NO_SETTINGS
-from minikms.store.calls import LOST, StoreCalls
-from minikms.store.counters import CONTENTS, ChangeCounters, slot_of
-from minikms.store.directory import (
+from minikms.store.askar.sequence import Sequence
+from minikms.store.askar.sessions import Transaction
+from minikms.store.connections.calls import LOST, StoreCalls
+from minikms.store.connections.counters import CONTENTS, ChangeCounters, slot_of
+from minikms.store.profiles.directory import (
     PROFILE,
     ProfileDirectory,
     StaleProfileError,
     require_profile,
 )
-from minikms.store.sequence import Sequence
-from minikms.store.sessions import Transaction
 
 ResultT = TypeVar("ResultT")
 Work: TypeAlias = Callable[[Transaction], Awaitable[ResultT]]

@@ -11,7 +11,7 @@ from minikms.encodings import PRIVATE_MEMBERS, b64url_decode, jose_b64url, thumb
 from minikms.errors import InvalidKey
 from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 from minikms.testing.base import Contract, Part
 from minikms.testing.damage import damaged_jwks, flip_bit, jwks_of_another_type, material_members
 

@@ -12,7 +12,7 @@ from minikms.access.policy import ANY_TOKEN, OPEN
 from minikms.http.answers import CACHE_CONTROL, NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
 from minikms.http.problems import CONTENT_TYPE, problem
-from minikms.keys.public_keys import public_pem_of
+from minikms.keys.x509.public_keys import public_pem_of
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.components import components, ref
 from minikms.web.messages import NDJSON, PEM_FILE

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from minikms.keys.providers import RunningProvider
+from minikms.keys.providers.providers import RunningProvider
 
 _LABELS: Final = ("provider",)
 

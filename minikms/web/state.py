@@ -9,10 +9,10 @@ from aiohttp import web
 from minikms.access.tokens import Tokens
 from minikms.audit.log import AuditLog
 from minikms.audit.search import AuditSearch
-from minikms.keys.provider_objects import ObjectSweeper
+from minikms.keys.providers.objects import ObjectSweeper
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
 STORE: Final = web.AppKey("store", KeyStore)

@@ -16,9 +16,9 @@ from minikms.background import in_background
 from minikms.errors import KmsError
 from minikms.http.acceptor import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT
-from minikms.store.askar_errors import CAUSES
-from minikms.store.files import last_backup
-from minikms.store.location import StoreLocation
+from minikms.store.askar.errors import CAUSES
+from minikms.store.askar.files import last_backup
+from minikms.store.askar.location import StoreLocation
 from minikms.web.handlers.system import require_ready
 from minikms.web.provider_metrics import ProviderMetrics
 from minikms.web.state import AUDIT, SERVICE, STORE, SWEEPER

@@ -8,8 +8,8 @@ from stores import new_store
 from minikms.audit.heads import AuditStore
 from minikms.audit.verify import verify
 from minikms.audit.verify_file import LogFile
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AuditError
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
 from minikms.store.database import Database
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 
 async def test_lines_are_bound_together(path, store):

@@ -5,7 +5,7 @@ import random
 import pytest
 from stores import write_key
 
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog
 from minikms.cli.main import main
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from minikms.cli.main import main
-from minikms.store.layout import LAYOUT
+from minikms.store.askar.layout import LAYOUT
 
 MODULE = [sys.executable, "-m", "minikms"]
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)

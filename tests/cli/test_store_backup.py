@@ -16,7 +16,7 @@ import time
 import pytest
 from stores import everything, fill, options_of, refused, write_key
 
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 pytestmark = pytest.mark.process
 

@@ -7,9 +7,9 @@ from stores import REGISTRY, fill, options_of
 
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, KeyRef
-from minikms.store.entries import load_record, replace_record
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.keys.entries import load_record, replace_record
+from minikms.store.keys.key_store import KeyStore
 
 pytestmark = pytest.mark.process
 

@@ -10,9 +10,9 @@ from stores import options_of, refused, write_key
 from minikms.cli.store_options import new_key
 from minikms.seals.key_file import read_key
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.askar.location import StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
 
 pytestmark = pytest.mark.process
 

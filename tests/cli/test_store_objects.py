@@ -7,13 +7,13 @@ from click.testing import CliRunner
 from stores import options_of
 
 from minikms.cli.main import main
-from minikms.keys.providers import Providers
+from minikms.keys.providers.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.plugin.providers import make_providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from minikms.errors import StoreUnavailable
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
 
 pytestmark = pytest.mark.process
 

@@ -9,7 +9,7 @@ from stores import write_key
 from minikms.cli.door_options import ServeCommand
 from minikms.cli.main import serve as serve_command
 from minikms.cli.variables import unknown_variables
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
 

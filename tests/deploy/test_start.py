@@ -21,7 +21,7 @@ from ports import free_port
 from postgres import let_through
 from service_process import MINIKMS, Service, environment
 
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 USER = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 

@@ -24,11 +24,11 @@ from minikms.plugin.protocol import (
 )
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
-from minikms.store.askar import AskarError
+from minikms.store.askar.stores import AskarError
 from minikms.store.cache import Bounds
-from minikms.store.counters import CONTENTS, slot_of
-from minikms.store.entries import KEY
-from minikms.store.keys import KeyStore
+from minikms.store.connections.counters import CONTENTS, slot_of
+from minikms.store.keys.entries import KEY
+from minikms.store.keys.key_store import KeyStore
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from minikms.errors import TooLargeRecord
-from minikms.keys.certificates import read_chain
+from minikms.keys.x509.certificates import read_chain
 from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
 
 

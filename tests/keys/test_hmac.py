@@ -17,7 +17,7 @@ from minikms.keys.service import KeyService
 from minikms.plugin import HASHES
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 MESSAGE = b"a message"
 # A secret key, and keys of each kind of JWK with a private member of its own.

@@ -17,11 +17,11 @@ from minikms.errors import (
     StoreUnavailable,
     ValidationFailed,
 )
-from minikms.keys import provider_objects
-from minikms.keys.provider_objects import ObjectMaker, ObjectSweeper
+from minikms.keys.providers import objects as provider_objects
+from minikms.keys.providers.objects import ObjectMaker, ObjectSweeper
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
-from minikms.store.keys import KeyStore
-from minikms.store.object_entries import objects_in
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.object_entries import objects_in
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 

@@ -16,8 +16,9 @@ from minikms_files import FilesProvider
 from waiting import until, wait_until
 
 from minikms.errors import ProviderFault, ProviderUnavailable, ValidationFailed
-from minikms.keys import provider_threads, providers
-from minikms.keys.providers import Providers
+from minikms.keys.providers import providers
+from minikms.keys.providers import threads as provider_threads
+from minikms.keys.providers.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable, new_table
 
@@ -295,7 +296,7 @@ async def test_a_provider_that_does_not_close_holds_up_no_end(tmp_path, monkeypa
 
 OPEN = """
 import asyncio, sys
-from minikms.keys.providers import Providers
+from minikms.keys.providers.providers import Providers
 from minikms.plugin.providers import make_providers
 from minikms.plugin.registry import AlgorithmRegistry
 

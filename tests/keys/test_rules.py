@@ -12,7 +12,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.rules import Rules
 from minikms.store.cache import Bounds
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 
 @pytest.fixture(params=[0, 100], ids=["not cached", "cached"])

@@ -15,8 +15,8 @@ from stores import REGISTRY, complaints, options_of, refused, write_key
 from minikms.config import Config
 from minikms.maintenance.inspect import StoreInspector
 from minikms.serve.assembly import create_service
-from minikms.store.layout import LAYOUT
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.layout import LAYOUT
+from minikms.store.askar.location import StoreKey, StoreLocation
 
 HERE = Path(__file__).parent
 

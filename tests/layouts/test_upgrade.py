@@ -23,11 +23,11 @@ from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRef
 from minikms.rules import Rules
+from minikms.store.askar.layout import LAYOUT
+from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.database import Database
-from minikms.store.entries import KEY, fetch_record, replace_record
-from minikms.store.keys import KeyStore
-from minikms.store.layout import LAYOUT
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.keys.entries import KEY, fetch_record, replace_record
+from minikms.store.keys.key_store import KeyStore
 
 HERE = Path(__file__).parent
 
@@ -44,9 +44,9 @@ from minikms.maintenance.upgrade import numbers_of_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store import database
-from minikms.store.layout import LAYOUT
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.sessions import Transaction
+from minikms.store.askar.layout import LAYOUT
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.sessions import Transaction
 
 template, path = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
 location, key = StoreLocation.parse(f"sqlite://{path}"), StoreKey(sys.argv[3])

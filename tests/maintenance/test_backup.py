@@ -10,7 +10,7 @@ from sqlite_files import whole
 from stores import REGISTRY
 
 from minikms.errors import OverRate, RuleViolated
-from minikms.keys.jws import SignJws
+from minikms.keys.jose.jws import SignJws
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
 from minikms.maintenance import backup
@@ -18,10 +18,10 @@ from minikms.maintenance.backup import back_up, restore
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.rules import Rules
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
-from minikms.store.files import last_backup
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.files import last_backup
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
 
 
 async def test_a_journal_that_was_left_beside_the_store_does_not_undo_a_restore(tmp_path):

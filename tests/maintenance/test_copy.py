@@ -25,10 +25,10 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.rules import Rules
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
-from minikms.store.entries import replace_record
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.entries import replace_record
+from minikms.store.keys.key_store import KeyStore
 
 REGISTRY = AlgorithmRegistry.from_installed()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minikms.keys.provider_objects import ObjectSweeper
+from minikms.keys.providers.objects import ObjectSweeper
 from minikms.maintenance.backup import back_up, restore
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector
@@ -18,9 +18,9 @@ from minikms.plugin import Provider, ProviderKey, ProviderStatus
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 REGISTRY = AlgorithmRegistry([])

@@ -19,11 +19,19 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
-from minikms.store.askar import new_raw_key
-from minikms.store.directory import ensure_sealing_key, sealing_key
-from minikms.store.entries import ALIAS, DELETION, MATERIAL, alias_entry, load_record, seal, tags_of
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.entries import (
+    ALIAS,
+    DELETION,
+    MATERIAL,
+    alias_entry,
+    load_record,
+    seal,
+    tags_of,
+)
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.profiles.directory import ensure_sealing_key, sealing_key
 from minikms.versions import KeyVersions
 
 REGISTRY = AlgorithmRegistry.from_installed()

@@ -19,7 +19,7 @@ from vault import ROOT_TOKEN
 
 from minikms.cli.store import store
 from minikms.seals.key_file import read_key
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 
 class Ended(NamedTuple):

@@ -8,8 +8,8 @@ from stores import write_key
 from minikms.seals.key_file import read_key, seals_of
 from minikms.seals.opening import seal
 from minikms.startup_errors import StoreError
-from minikms.store.location import StoreKey
-from minikms.store.secret_files import replace_secret, write_secret
+from minikms.store.askar.location import StoreKey
+from minikms.store.askar.secret_files import replace_secret, write_secret
 
 SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
 

@@ -17,7 +17,7 @@ from serve.test_metrics import GENERATE, key, pids
 from stores import new_store
 from waiting import wait_until
 
-from minikms.store.askar_errors import CAUSES, cause_of
+from minikms.store.askar.errors import CAUSES, cause_of
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from aiohttp import ClientSession
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 pytestmark = pytest.mark.process
 

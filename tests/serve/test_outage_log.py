@@ -6,7 +6,7 @@ import pytest
 from haproxy import HAProxy, needs_haproxy
 from ports import free_port
 
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 GENERATE = "POST", "/key/generate", b'{"alg":"ed25519"}'
 

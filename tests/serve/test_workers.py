@@ -21,7 +21,7 @@ from waiting import wait_until
 from minikms.audit.log import file_of_worker
 from minikms.serve.ports import hold_port
 from minikms.startup_errors import ListenError
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 pytestmark = pytest.mark.process
 

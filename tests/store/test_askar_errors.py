@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from minikms.store.askar_errors import PRIVATE_NAMES
+from minikms.store.askar.errors import PRIVATE_NAMES
 
 WITHOUT = """
 import asyncio
@@ -18,9 +18,9 @@ from minikms.errors import KeyExists, KeyNotFound, ProfileExists
 from minikms.private_names import PrivateNames
 from minikms.records import KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
-from minikms.store import askar_errors
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar import errors as askar_errors
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.askar.location import StoreKey, StoreLocation
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from aries_askar import Store
 
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.stores import new_raw_key
 
 pytestmark = pytest.mark.process
 

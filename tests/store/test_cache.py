@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from minikms.errors import StoreUnavailable
 from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.counters import ChangeCounters, slot_of
-from minikms.store.notices import PostgresChangeCounters
+from minikms.store.connections.counters import ChangeCounters, slot_of
+from minikms.store.connections.notices import PostgresChangeCounters
 
 A, B = ("category", "a"), ("category", "b")
 

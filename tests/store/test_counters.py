@@ -10,7 +10,7 @@ import pytest
 
 from minikms.startup_errors import StoreError
 from minikms.store.cache import Bounds, Cache
-from minikms.store.counters import SLOTS, FileChangeCounters, slot_of
+from minikms.store.connections.counters import SLOTS, FileChangeCounters, slot_of
 
 A, B = ("category", "a"), ("category", "b")
 
@@ -26,9 +26,9 @@ def remember(cache, key, value, *sources):
 
 
 def test_slots_are_the_same_in_every_process():
-    code = "from minikms.store.counters import slot_of; print(slot_of('minikms.key', 'kid'))"
+    code = "import minikms.store.connections.counters as c; print(c.slot_of('minikms.key', 'k'))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert int(found.stdout) == slot_of("minikms.key", "kid")
+    assert int(found.stdout) == slot_of("minikms.key", "k")
     spread = {slot_of("minikms.key", str(n)) for n in range(10 * SLOTS)}
     assert spread == set(range(SLOTS))
 
@@ -65,7 +65,7 @@ def elsewhere(folder, within, code=0):
     script = f"""
 import asyncio, os
 from pathlib import Path
-from minikms.store.counters import FileChangeCounters, slot_of
+from minikms.store.connections.counters import FileChangeCounters, slot_of
 
 async def change():
     async with FileChangeCounters(Path({str(folder / "keys.db")!r})).changing([slot_of(*{A!r})]):

@@ -21,15 +21,15 @@ from minikms.errors import (
 from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
-from minikms.store import askar
-from minikms.store.askar import new_raw_key
-from minikms.store.counters import CONTENTS, slot_of
+from minikms.store.askar import stores as askar
+from minikms.store.askar.files import is_open_here
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.sequence import Sequence
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.connections.counters import CONTENTS, slot_of
 from minikms.store.database import Database
-from minikms.store.directory import PROFILE, ProfileDirectory
-from minikms.store.files import is_open_here
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.sequence import Sequence
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.profiles.directory import PROFILE, ProfileDirectory
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 KID = KeyRef(kid="kid-1")
@@ -355,7 +355,9 @@ async def test_a_file_is_closed_right_after_a_session(sqlite, key):
 
 
 async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key, monkeypatch):
-    monkeypatch.setattr("minikms.store.pool.ACQUIRE_TIMEOUT", 60)  # however busy the machine is
+    monkeypatch.setattr(
+        "minikms.store.connections.pool.ACQUIRE_TIMEOUT", 60
+    )  # on a busy machine, too
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
         stores, profiles, writing = (one, other), [f"p{n}" for n in range(8)], set()
@@ -416,7 +418,7 @@ async def test_a_removal_that_fails_halfway_does_not_say_that_nothing_was_change
             raise StoreUnavailable("The key store's disk is full.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("minikms.store.pool.StorePool.require_room", require_room)
+        patched.setattr("minikms.store.connections.pool.StorePool.require_room", require_room)
         with pytest.raises(StoreUnavailable) as caught:
             await store.remove_profile("a")
     assert caught.value.outcome == "unknown"

@@ -8,8 +8,8 @@ import pytest
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.askar.location import StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 KID, ALIAS = KeyRef(kid="kid-1"), KeyRef(alias="a")

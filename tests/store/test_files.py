@@ -10,9 +10,9 @@ from service_process import MINIKMS
 from minikms.maintenance.backup import back_up
 from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
+from minikms.store.askar.location import StoreLocation
 from minikms.store.database import Database
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 NOBODY = 65534
 ENDINGS = ("lock", "lock-1", "lock-2", "next-2", "seen")

@@ -15,9 +15,9 @@ from minikms.errors import (
 )
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
-from minikms.store import directory
-from minikms.store.entries import load_record, replace_record
-from minikms.store.keys import KeyStore
+from minikms.store.keys.entries import load_record, replace_record
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.profiles import directory
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 

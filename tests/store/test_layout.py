@@ -5,10 +5,10 @@ import fcntl
 import pytest
 
 from minikms.startup_errors import StoreError
+from minikms.store.askar.layout import LAYOUT, LAYOUTS, UPGRADING, Layout
+from minikms.store.askar.location import StoreLocation
 from minikms.store.database import Database
-from minikms.store.keys import KeyStore
-from minikms.store.layout import LAYOUT, LAYOUTS, UPGRADING, Layout
-from minikms.store.location import StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 
 @pytest.fixture

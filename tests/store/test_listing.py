@@ -10,8 +10,8 @@ from minikms.keys.making import describe
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy
-from minikms.store.keys import KeyStore
-from minikms.store.sessions import Session
+from minikms.store.askar.sessions import Session
+from minikms.store.keys.key_store import KeyStore
 
 HMAC = AlgorithmRegistry.from_installed().get("hs256")
 KEYS = 70
@@ -56,9 +56,9 @@ async def test_pages_of_any_length_have_few_statements(store, monkeypatch):
 
 @pytest.mark.parametrize("few", [1, 512])
 async def test_few_keys_that_match_behind_a_cursor(store, monkeypatch, few):
-    monkeypatch.setattr("minikms.store.listing._FEW", few)
-    monkeypatch.setattr("minikms.store.listing._READ", 20)
-    monkeypatch.setattr("minikms.store.listing._RARE", 10)
+    monkeypatch.setattr("minikms.store.keys.listing._FEW", few)
+    monkeypatch.setattr("minikms.store.keys.listing._READ", 20)
+    monkeypatch.setattr("minikms.store.keys.listing._RARE", 10)
     every, _ = await store.page(DEFAULT_PROFILE, limit=KEYS)
     rare = [every[place] for place in (3, 40, 41, 68)]
     for record in rare:

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from minikms.startup_errors import StoreError
-from minikms.store.location import StoreLocation
+from minikms.store.askar.location import StoreLocation
 
 
 def sessions(options=""):

@@ -8,10 +8,10 @@ import pytest
 from minikms.errors import ProviderUnavailable
 from minikms.plugin.provider import ProviderKey
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.object_entries import OBJECT, ProviderObject, objects_in, until_tags
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.object_entries import OBJECT, ProviderObject, objects_in, until_tags
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 MINUTE = 60 * 10**9

@@ -8,9 +8,9 @@ import pytest
 from pgbouncer import PGBOUNCER, pgbouncer
 
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
 
 pytestmark = [
     pytest.mark.process,

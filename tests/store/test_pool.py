@@ -11,10 +11,10 @@ import pytest
 from minikms.errors import StoreUnavailable
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
-from minikms.store import pool
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.connections import pool
+from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 
@@ -94,9 +94,9 @@ FULL = """
 import asyncio, resource, sys
 from dataclasses import replace
 from minikms.errors import StoreUnavailable
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.records import KeyRecord
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("", "x", "oct", None, None, None, None, (), "bytes", 1)
 

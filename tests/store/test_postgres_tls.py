@@ -17,9 +17,9 @@ from minikms.cli.main import main
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key, open_store, provision_store
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.postgres import connect
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.postgres import connect
+from minikms.store.askar.stores import new_raw_key, open_store, provision_store
 from minikms.web.app import create_runner
 
 pytestmark = pytest.mark.postgres

@@ -15,11 +15,11 @@ from minikms.errors import (
     StoreUnavailable,
 )
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
-from minikms.store.directory import PROFILE
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
-from minikms.store.object_entries import ProviderObject, objects_in
-from minikms.store.provider_objects import ProviderObjects
+from minikms.store.askar.location import StoreLocation
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.object_entries import ProviderObject, objects_in
+from minikms.store.keys.provider_objects import ProviderObjects
+from minikms.store.profiles.directory import PROFILE
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 HOUR = 3600 * 10**9

@@ -7,9 +7,9 @@ import pytest
 from minikms.errors import KeyUnreadable
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
-from minikms.store.entries import load_record, replace_record
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.askar.location import StoreLocation
+from minikms.store.keys.entries import load_record, replace_record
+from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 

@@ -11,8 +11,8 @@ from sqlite_files import whole
 from stores import refused
 
 from minikms.startup_errors import StoreError
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.askar.location import StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 KEEP = "CREATE TRIGGER keep AFTER DELETE ON items BEGIN {}; END".format(
     "INSERT INTO items SELECT old.id, old.profile_id, old.kind, old.category, old.name, "
@@ -195,7 +195,7 @@ async def test_the_tables_that_askars_statements_find_are_checked(role, postgres
 async def test_it_is_read_through_a_proxy_that_does_not_end_connections(
     persistent_url, key, made, postgres_server, caplog
 ):
-    caplog.set_level(logging.INFO, "minikms.store.postgres")
+    caplog.set_level(logging.INFO, "minikms.store.askar.postgres")
     async with Proxy(postgres_server.port, ends=False) as proxy:
         location = StoreLocation.parse(proxy.url(persistent_url))
         async with KeyStore.open(location, key) as store:

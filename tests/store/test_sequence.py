@@ -2,7 +2,7 @@
 
 import pytest
 
-from minikms.store.sequence import Sequence
+from minikms.store.askar.sequence import Sequence
 
 
 def test_an_entry_of_an_older_layout_has_only_the_place():

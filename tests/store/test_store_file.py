@@ -9,9 +9,9 @@ from waiting import until
 
 from minikms.errors import StoreUnavailable
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.store.askar.location import StoreLocation
 from minikms.store.cache import Bounds, Cache
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation
+from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 

@@ -20,12 +20,12 @@ from minikms.keys import service
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRecord, KeyRef, KeySource
-from minikms.store import entries
-from minikms.store.askar import new_raw_key
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
 from minikms.store.cache import Bounds
-from minikms.store.entries import load_record
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.keys import entries
+from minikms.store.keys.entries import load_record
+from minikms.store.keys.key_store import KeyStore
 from minikms.versions import MAX_VERSIONS, MIN_VERSIONS, KeyVersions, most_versions, value_as_of
 
 REGISTRY = AlgorithmRegistry.from_installed()

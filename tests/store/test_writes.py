@@ -10,9 +10,9 @@ from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound, StoreUnavai
 from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store import writes
-from minikms.store.calls import StoreCalls
-from minikms.store.counters import CONTENTS, slot_of
-from minikms.store.sessions import Transaction
+from minikms.store.askar.sessions import Transaction
+from minikms.store.connections.calls import StoreCalls
+from minikms.store.connections.counters import CONTENTS, slot_of
 
 pytestmark = pytest.mark.each_store
 

@@ -11,7 +11,7 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store.location import StoreLocation
+from minikms.store.askar.location import StoreLocation
 from minikms.web.state import SWEEPER
 
 pytestmark = pytest.mark.process

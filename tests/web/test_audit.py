@@ -22,7 +22,7 @@ from minikms.http.gate import GATE
 from minikms.http.state import IN_FLIGHT
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
-from minikms.store.sessions import Transaction
+from minikms.store.askar.sessions import Transaction
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import KID
 from minikms.web.state import AUDIT, DOCUMENT, SERVICE, TOKENS

@@ -25,7 +25,7 @@ from minikms.http import gate
 from minikms.http.limits import read_body
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
-from minikms.store import directory
+from minikms.store.profiles import directory
 from minikms.web.state import TOKENS
 
 TOKEN = Token("0123456789abcdef", bytes(32)).reveal()

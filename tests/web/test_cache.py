@@ -15,7 +15,7 @@ from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.http.gate import GATE
 from minikms.serve.assembly import create_service
-from minikms.store.notices import NotifyChangeCounters
+from minikms.store.connections.notices import NotifyChangeCounters
 from minikms.web.state import SERVICE, TOKENS
 
 LONG = "é" * 4096  # its entry in the store has another name

@@ -6,8 +6,8 @@ from calls import ok
 from minikms.config import Config
 from minikms.records import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
-from minikms.store.counters import CONTENTS, slot_of
-from minikms.store.entries import KEY
+from minikms.store.connections.counters import CONTENTS, slot_of
+from minikms.store.keys.entries import KEY
 from minikms.web.state import SERVICE
 
 MEMORY = 100_000  # bytes: some 45 used keys of Ed25519, 3 of ML-DSA-44

@@ -9,7 +9,7 @@ from encoded import b64, raw
 
 from minikms.cbor import MAX_DEPTH, MAX_ITEMS
 from minikms.errors import InvalidCose
-from minikms.keys.cose import _SIGN1, Cose
+from minikms.keys.cose.messages import _SIGN1, Cose
 
 pytestmark = pytest.mark.shared_service
 

@@ -7,7 +7,7 @@ from problems import refused
 from uses import USES
 
 from minikms.records import DEFAULT_PROFILE
-from minikms.store.entries import load_record, replace_record
+from minikms.store.keys.entries import load_record, replace_record
 from minikms.web.state import SERVICE
 
 LATER = {"rules": {"later": 1}}

@@ -14,8 +14,8 @@ from minikms.config import Config
 from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
 from minikms.records import KeyRecord, KeyRef
 from minikms.serve.assembly import create_service
-from minikms.store.entries import KEY
-from minikms.store.keys import KeyStore
+from minikms.store.keys.entries import KEY
+from minikms.store.keys.key_store import KeyStore
 from minikms.web.state import SERVICE, STORE
 
 DATA = "aGVsbG8="
@@ -302,7 +302,7 @@ async def test_restored_while_another_service_removes_it(persistent, start, paus
     async with here.post("/key/generate", json={"alg": "hs256"}) as response:
         kid = (await response.json())["kid"]
     await schedule(here, kid, "1h")
-    begun, go_on = paused("minikms.store.entries.replace_record")
+    begun, go_on = paused("minikms.store.keys.entries.replace_record")
     restoring = asyncio.create_task(here.post(f"/key/{kid}/restore"))
     async with waiting_for("a key that is being restored"):
         await begun.wait()
@@ -323,7 +323,7 @@ async def test_changed_before_it_is_noted_as_due(client, generate, paused, clock
     """By a machine whose clock is behind: a call that finds the key due leaves it as it is."""
     kid = (await generate())["kid"]
     await schedule(client, kid, "1h")
-    begun, go_on = paused("minikms.store.keys.KeyStore._record_due")
+    begun, go_on = paused("minikms.store.keys.key_store.KeyStore._record_due")
     clock(2 * 3600)
     finding = asyncio.create_task(client.get(f"/key/{kid}"))
     async with waiting_for("a call that finds it due"):

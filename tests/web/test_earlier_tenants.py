@@ -23,8 +23,8 @@ from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve.assembly import create_service
-from minikms.store import directory
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.profiles import directory
 from minikms.web.state import TOKENS
 
 ALICE = {"name": "alice"}

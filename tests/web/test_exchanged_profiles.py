@@ -12,7 +12,7 @@ from minikms.maintenance.verify import verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import StoreError
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.askar.location import StoreKey, StoreLocation
 
 ALICE, BOB = {"X-Profile": "alice"}, {"X-Profile": "bob"}
 EXCHANGE = (

@@ -7,7 +7,7 @@ from problems import refused
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store import entries
+from minikms.store.keys import entries
 
 
 @pytest.mark.each_store

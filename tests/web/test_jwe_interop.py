@@ -14,7 +14,7 @@ from jwcrypto import jwe as jwcrypto
 from jwcrypto.jwk import JWK
 from node import install
 
-from minikms.keys.jwe_models import ALGS, ENCS
+from minikms.keys.jose.jwe_models import ALGS, ENCS
 
 pytestmark = pytest.mark.shared_service
 

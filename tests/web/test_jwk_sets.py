@@ -8,11 +8,11 @@ from calls import ok
 from waiting import until
 
 from minikms.config import Config
-from minikms.keys.jwk_sets import JwkSets
+from minikms.keys.jose.jwk_sets import JwkSets
 from minikms.serve.assembly import create_service
-from minikms.store.entries import load_record, replace_record
-from minikms.store.keys import KeyStore
-from minikms.store.notices import NotifyChangeCounters
+from minikms.store.connections.notices import NotifyChangeCounters
+from minikms.store.keys.entries import load_record, replace_record
+from minikms.store.keys.key_store import KeyStore
 from minikms.web.state import SERVICE, STORE
 
 PATH = "/jwks.json?profile=alice"
@@ -337,7 +337,7 @@ async def test_cached_parts_take_memory_by_their_size(service, any_store):
 async def test_a_set_that_is_larger_than_the_memory_for_all(
     service, any_store, pages_read, monkeypatch
 ):
-    monkeypatch.setattr("minikms.keys.jwk_sets._MEMORY", 100)
+    monkeypatch.setattr("minikms.keys.jose.jwk_sets._MEMORY", 100)
     client = await service(any_store, cache_ttl=3600)
     for alg in ("ed25519", "p256"):
         await generate(client, alg=alg)

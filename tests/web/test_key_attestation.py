@@ -13,11 +13,11 @@ from joserfc import jwt
 from joserfc.jwk import import_key
 
 from minikms.errors import NotAttestable
-from minikms.keys.attestation import Attestation
+from minikms.keys.jose.attestation import Attestation
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 # RFC 8037 appendix A.1.
 D = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"

@@ -12,7 +12,7 @@ from minikms import rates
 from minikms.config import Config
 from minikms.errors import KeyNotFound
 from minikms.serve.assembly import create_service
-from minikms.store.entries import USES
+from minikms.store.keys.entries import USES
 from minikms.web.state import SERVICE, STORE
 
 DATA = "aGk"

@@ -12,8 +12,8 @@ from waiting import waiting_for
 from minikms.config import Config
 from minikms.maintenance.inspect import StoreInspector
 from minikms.serve.assembly import create_service
-from minikms.store import last_use
-from minikms.store.last_use import places_of
+from minikms.store.keys import last_use
+from minikms.store.keys.last_use import places_of
 from minikms.web.state import SERVICE, STORE, TOKENS
 
 DATA = "aGVsbG8="

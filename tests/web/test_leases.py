@@ -16,10 +16,11 @@ from minikms.errors import StoreUnavailable
 from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
 from minikms.serve.assembly import create_service
-from minikms.store import leases, sequence
+from minikms.store.askar import sequence
+from minikms.store.askar.sessions import Session
+from minikms.store.connections import leases
+from minikms.store.connections.notices import NotifyChangeCounters
 from minikms.store.database import Database
-from minikms.store.notices import NotifyChangeCounters
-from minikms.store.sessions import Session
 from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds
@@ -32,9 +33,9 @@ KILLED = """
 import asyncio, os, signal, sys
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.notices import NotifyChangeCounters
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.connections.notices import NotifyChangeCounters
 
 async def killed(counters, slots):
     os.kill(os.getpid(), signal.SIGKILL)

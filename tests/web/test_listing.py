@@ -11,7 +11,7 @@ from minikms.errors import StoreUnavailable
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 from minikms.web.state import STORE
 
 NDJSON = {"Accept": "application/x-ndjson"}

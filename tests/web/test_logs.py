@@ -143,7 +143,7 @@ async def test_lines_of_text_have_time_level_and_request_id(client, connection, 
     written = configured("text", "info")
     await connection.call("GET", "/healthz", b"", "X-Request-Id: id-1")
     logging.getLogger("minikms").info("no request")
-    request, other = (line for line in written() if "minikms.store.notices" not in line)
+    request, other = (line for line in written() if "minikms.store.connections.notices" not in line)
     assert "INFO minikms.access GET /healthz 200 " in request
     assert request.endswith(" ms [id-1]")
     assert other.endswith(" INFO minikms no request")

@@ -8,7 +8,7 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store import pool
+from minikms.store.connections import pool
 from minikms.web.state import STORE
 
 # Ends the connection, as a server that is killed does.

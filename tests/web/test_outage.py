@@ -8,8 +8,8 @@ from problems import slug_of
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store.location import StoreLocation
-from minikms.store.pool import ACQUIRE_TIMEOUT
+from minikms.store.askar.location import StoreLocation
+from minikms.store.connections.pool import ACQUIRE_TIMEOUT
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import SeedError
-from minikms.store.entries import load_record, replace_record
+from minikms.store.keys.entries import load_record, replace_record
 from minikms.web.state import SERVICE
 
 SECRET = "planted-9c41"

@@ -15,7 +15,7 @@ from minikms.access.policy import OPEN, SCOPES
 from minikms.config import Config
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
-from minikms.store.directory import ProfileDirectory
+from minikms.store.profiles.directory import ProfileDirectory
 from minikms.web.routes import ROUTES
 from minikms.web.state import SERVICE, STORE, TOKENS
 

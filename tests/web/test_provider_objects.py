@@ -18,7 +18,7 @@ KEY = {"alg": "p256", "provider": "hsm"}
 @pytest.fixture
 async def client(start, token_folder, monkeypatch):
     """A client of a service with the provider `hsm`, which is soon tried again."""
-    monkeypatch.setattr("minikms.keys.provider_objects._AGAIN", 0.02)
+    monkeypatch.setattr("minikms.keys.providers.objects._AGAIN", 0.02)
     client = await start(create_service(Config(provider=(token_folder.option,))))
     await until_open(client)
     return client

@@ -29,7 +29,7 @@ from minikms.http import request_batches
 from minikms.http.server import KmsServer
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 from minikms.web.state import SERVICE
 

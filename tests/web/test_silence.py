@@ -14,7 +14,7 @@ from waiting import until, waiting_for
 from minikms.config import Config
 from minikms.http.state import CONFIG
 from minikms.serve.assembly import create_service
-from minikms.store import pool
+from minikms.store.connections import pool
 from minikms.web.state import STORE
 
 GENERATE = "POST", "/key/generate", {"alg": "ed25519"}
@@ -168,8 +168,8 @@ async def test_a_synchronous_standby_that_is_away(client, own_postgres):
 COPY = """
 import asyncio, os, signal, sys
 from minikms.errors import StoreUnavailable
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.askar.location import StoreKey, StoreLocation
 
 async def stand_still(session):
     await session.insert("test", "frozen", b"")

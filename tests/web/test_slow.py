@@ -13,12 +13,12 @@ from minikms.algorithms.rsa import Rsa2048
 from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
 from minikms.config import Config
 from minikms.encodings import b64url
-from minikms.keys.certification import CopyCsr
 from minikms.keys.encryption import DecryptImport
 from minikms.keys.exporting import Export
 from minikms.keys.hmac import ComputeHmac, ExportHmacSecret, VerifyHmac
 from minikms.keys.operation import ByRecord, Operation
 from minikms.keys.service import KeyService
+from minikms.keys.x509.certification import CopyCsr
 from minikms.plugin.protocol import CAPABILITIES
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service

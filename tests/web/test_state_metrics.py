@@ -6,7 +6,7 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 from minikms.web import state_metrics
 from minikms.web.state_metrics import StateMetrics
 

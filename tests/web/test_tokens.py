@@ -15,11 +15,11 @@ from minikms.errors import TooManyTokens
 from minikms.http.gate import GATE
 from minikms.serve import token_care
 from minikms.serve.assembly import create_service
-from minikms.store import directory
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.profile_tokens import TOGETHER, UNPLACED
-from minikms.store.profile_tokens import TOKENS as CATEGORY
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.profiles import directory
+from minikms.store.profiles.tokens import TOGETHER, UNPLACED
+from minikms.store.profiles.tokens import TOKENS as CATEGORY
 from minikms.web.handlers import tokens as handlers
 from minikms.web.state import STORE, TOKENS
 

@@ -18,7 +18,7 @@ from minikms.keys.making import maker
 from minikms.keys.service import KeyService
 from minikms.records import KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
-from minikms.store.askar_errors import UndecryptableError
+from minikms.store.askar.errors import UndecryptableError
 from minikms.web.state import SERVICE, STORE
 
 

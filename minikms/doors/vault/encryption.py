@@ -11,8 +11,7 @@ from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.forms import TAG, nonce_of, parse_versioned, versioned
 from minikms.doors.vault.names import Name, find, make
 from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
-from minikms.doors.vault.types import key_types
-from minikms.doors.vault.uses import (
+from minikms.doors.vault.performing import (
     Use,
     answered,
     items_of,
@@ -21,6 +20,7 @@ from minikms.doors.vault.uses import (
     results_of,
     tried,
 )
+from minikms.doors.vault.types import key_types
 
 _CANNOT_ENCRYPT: Final = "message encryption not supported for key type {}"
 _CANNOT_DECRYPT: Final = "message decryption not supported for key type {}"

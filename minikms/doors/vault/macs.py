@@ -9,7 +9,7 @@ from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.forms import SHA2_256, asked_hash, hashed_by, parse_versioned, versioned
 from minikms.doors.vault.names import find
 from minikms.doors.vault.operation import MISSING, Answer, VaultCall, operation
-from minikms.doors.vault.uses import Use, answered, items_of
+from minikms.doors.vault.performing import Use, answered, items_of
 
 _HMAC: Final = "HMAC"
 _CANNOT: Final = "no HMAC key exists for that key version"

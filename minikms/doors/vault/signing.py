@@ -12,8 +12,8 @@ from minikms.doors.vault.forms import FORM_MEMBERS, SignatureForm, parse_version
 from minikms.doors.vault.macs import verify_hmac
 from minikms.doors.vault.names import Name, find
 from minikms.doors.vault.operation import Answer, ResultT, VaultCall, operation
+from minikms.doors.vault.performing import Use, answered, items_of
 from minikms.doors.vault.types import key_types
-from minikms.doors.vault.uses import Use, answered, items_of
 
 _SIGNATURE: Final = "signature"
 

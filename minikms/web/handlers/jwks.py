@@ -7,7 +7,7 @@ from aiohttp import web
 
 from minikms.http.answers import CACHE_CONTROL, Answer, BodyAnswer
 from minikms.http.gate import enter
-from minikms.keys.jwk_set import JwkFilter
+from minikms.keys.jose.jwk_set import JwkFilter
 from minikms.web.messages import named_profile, service
 
 # Weak and strong tags are compared alike (RFC 9110 section 8.8.3).

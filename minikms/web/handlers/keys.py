@@ -7,7 +7,7 @@ from aiohttp import web
 
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import caller
-from minikms.keys.public_keys import public_pem_of
+from minikms.keys.x509.public_keys import public_pem_of
 from minikms.records import KeyRecord, KeyRef
 from minikms.web.messages import (
     NDJSON,

@@ -13,8 +13,7 @@ from minikms.errors import KmsError, ValidationFailed
 from minikms.http.answers import Answer, Handler
 from minikms.http.presence import Presence
 from minikms.http.problems import problem
-from minikms.keys.certification import MakeCsr
-from minikms.keys.cose import CoseHeader, SignCose, VerifyCose
+from minikms.keys.cose.messages import CoseHeader, SignCose, VerifyCose
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.keys.encryption import (
     Decapsulate,
@@ -32,8 +31,8 @@ from minikms.keys.encryption import (
     Unwrap,
     Wrap,
 )
-from minikms.keys.jwe import DecryptJwe
-from minikms.keys.jws import SignJws, VerifyJws
+from minikms.keys.jose.jwe import DecryptJwe
+from minikms.keys.jose.jws import SignJws, VerifyJws
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.keys.signing import (
     ComputeMac,
@@ -44,6 +43,7 @@ from minikms.keys.signing import (
     VerifyBatch,
     VerifyMac,
 )
+from minikms.keys.x509.certification import MakeCsr
 from minikms.web.messages import load, profile, service
 from minikms.web.schemas import certificate_bodies, jose_bodies, jwe_bodies
 from minikms.web.schemas import operation_bodies as schemas

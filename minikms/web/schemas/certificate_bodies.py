@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
-from minikms.keys.certificate_profiles import MAX_DAYS, PROFILES
-from minikms.keys.certification import CertificateRequest
-from minikms.keys.x509_names import MAX_NAME, MAX_NAMES
+from minikms.keys.x509.certification import CertificateRequest
+from minikms.keys.x509.names import MAX_NAME, MAX_NAMES
+from minikms.keys.x509.profiles import MAX_DAYS, PROFILES
 from minikms.records import AnyKey
 from minikms.web.schemas.base import Body, ByKey, Request
 from minikms.web.schemas.fields import BoundedList, Text, alias, certificate, jose_alg, number

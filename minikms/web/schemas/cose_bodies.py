@@ -4,8 +4,8 @@ from typing import get_args
 
 from marshmallow import validate
 
-from minikms.keys.cose import CertificateHeader
-from minikms.keys.jws import KidHeader
+from minikms.keys.cose.messages import CertificateHeader
+from minikms.keys.jose.jws import KidHeader
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text, jose_alg
 

@@ -6,8 +6,8 @@ from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
-from minikms.keys import jws
-from minikms.keys.attestation import Attestation
+from minikms.keys.jose import jws
+from minikms.keys.jose.attestation import Attestation
 from minikms.records import MAX_ALIAS, AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import (

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Final, get_args
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from minikms.encodings import b64url
-from minikms.keys.certificates import thumbprint_of
-from minikms.keys.cose_key import cose_key
+from minikms.keys.cose.cose_key import cose_key
+from minikms.keys.x509.certificates import thumbprint_of
 from minikms.records import MAX_CERTIFICATES, KeyPolicy, KeySource
 from minikms.rules import (
     MAX_LIFETIME,

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.errors import StoreUnavailable
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 KID = "0c4de2c6-4a63-4ac8-a1e1-0f5b1c6d3a11"
 HELLO = base64.b64encode(b"hello").decode()

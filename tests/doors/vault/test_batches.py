@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from minikms.doors.vault.uses import MAX_ITEMS
-from minikms.store.keys import KeyStore
+from minikms.doors.vault.performing import MAX_ITEMS
+from minikms.store.keys.key_store import KeyStore
 
 HELLO, BYE = (base64.b64encode(each).decode() for each in (b"hello", b"bye"))
 

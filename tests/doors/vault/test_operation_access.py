@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from minikms.store.sessions import Session
+from minikms.store.askar.sessions import Session
 
 INPUT = base64.b64encode(b"a message").decode()
 SIGNED = "vault:v1:AAAA"

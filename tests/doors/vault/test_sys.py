@@ -5,7 +5,7 @@ import json
 import pytest
 
 from minikms.errors import StoreUnavailable
-from minikms.store.keys import KeyStore
+from minikms.store.keys.key_store import KeyStore
 
 MOUNT = {"type": "transit", "description": "the keys of Mini KMS"}
 

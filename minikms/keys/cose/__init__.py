@@ -1,0 +1,1 @@
+"""COSE messages and keys."""

@@ -1,0 +1,1 @@
+"""JSON Web Signatures, JSON Web Encryption and JSON Web Key Sets."""

@@ -1,0 +1,94 @@
+"""Key attestations: JWTs about keys of the service (OpenID4VCI 1.0, appendix D.1)."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from minikms.errors import NotAttestable
+from minikms.keys.jose.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws, compact
+from minikms.keys.operation import Envelope, UsableKey, Use
+from minikms.plugin.protocol import Signer
+from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
+
+_TYP: Final = "key-attestation+jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """The claims that the caller gives an attestation; None leaves a claim out.
+
+    `keys` are the attested keys, and `expires_in` is in seconds: the attestation expires then, or
+    with the first of its keys. With `allow_imported`, they may be imported keys.
+    """
+
+    keys: tuple[KeyRef | AnyKey, ...]
+    expires_in: int
+    nonce: str | None = None
+    audience: str | None = None
+    key_storage: Sequence[str] | None = None
+    user_authentication: Sequence[str] | None = None
+    certification: str | None = None
+    allow_imported: bool = False
+
+    def payload(self, records: Sequence[KeyRecord]) -> bytes:
+        """The claims about these keys, as JSON."""
+        now = int(time.time())
+        ends = [record.expires // 10**9 for record in records if record.expires is not None]
+        claims: dict[str, Any] = {
+            "iat": now,
+            "exp": min((now + self.expires_in, *ends)),
+            "nonce": self.nonce,
+            "aud": self.audience,
+            "attested_keys": [{**(record.jwk or {}), "kid": record.kid} for record in records],
+            "key_storage": self.key_storage,
+            "user_authentication": self.user_authentication,
+            "certification": self.certification,
+        }
+        return orjson.dumps({name: value for name, value in claims.items() if value is not None})
+
+
+@dataclass(slots=True, repr=False)
+class SignAttestation(Envelope[SignerOrMac, str]):
+    """An attestation as a compact JWS, by a signing key alone; `payload` has its claims.
+
+    The header has a certificate chain or a kid, never both (OpenID4VCI 1.0, appendix F.1). The kid
+    is the key's own: a JWK Set has another key under an alias after a rotation.
+    """
+
+    uses = (Use(Signer, "sign"),)
+    certificate: CertificateHeader = "none"
+    payload: bytes = b""
+
+    def compute(self, key: UsableKey[SignerOrMac]) -> str:
+        kid: KidHeader = "none" if self.certificate == "x5c" else "kid"
+        jws = SignJws(self.payload, {"typ": _TYP}, kid=kid, certificate=self.certificate)
+        return compact(*jws.sign(key), detached=False)
+
+
+def require_attestable(record: KeyRecord, place: int, *, allow_imported: bool) -> None:
+    """Raise NotAttestable unless the service alone has the private key, can use it, and keeps it.
+
+    With `allow_imported`, others may have it.
+
+    The error names the key by its place in the request. Raises KeyNotUsable if a member of the
+    record is critical and not known to this version.
+    """
+    record.require_understood()
+    if isinstance(record, OrphanRecord):
+        raise not_attestable(place, "The algorithm of the key is not installed.")
+    if record.jwk is None or record.material == "none":
+        raise not_attestable(place, "The service does not have the private key of a key pair.")
+    if record.imported and not allow_imported:
+        raise not_attestable(place, "The key was imported.")
+    if record.exportable:
+        raise not_attestable(place, "The key is exportable.")
+    if record.current_state != "enabled":
+        raise not_attestable(place, "The key is not enabled.")
+
+
+def not_attestable(place: int, fault: str) -> NotAttestable:
+    """The error for the attested key at this place."""
+    return NotAttestable(errors=[(f"#/keys/{place}", fault)])

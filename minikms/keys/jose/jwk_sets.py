@@ -1,0 +1,192 @@
+"""The JWK Sets of profiles, cached as they are sent (RFC 7517 section 5)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+from minikms.keys.jose.jwk_set import JwkFilter, JwkSet, MemberKind, written
+from minikms.keys.x509.certificates import sent_chain, thumbprint_of
+from minikms.plugin.protocol import Jwe, Kem, KeyAgreement, PublicKeyEncryption, Signer
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyRecord
+from minikms.store.cache import Bounds, Cache, PendingEntry
+from minikms.store.connections.counters import CONTENTS
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.profiles.directory import PROFILE
+
+_PAGE: Final = 1000  # keys that are read at a time
+
+# The memory of each cache in a process, and the overhead of a set, in bytes. A larger whole set is
+# cached alone; parts have a cache of their own, so that they do not evict it.
+_MEMORY: Final = 32 * 1024 * 1024
+_EACH: Final = 1024
+_EACH_RUN: Final = 160
+
+_NO_FILTER: Final = JwkFilter()
+
+
+class _Computation:
+    """A set that is being computed; `pending` is set once the computation has begun."""
+
+    task: "asyncio.Task[JwkSet]"
+
+    def __init__(self) -> None:
+        self.pending: PendingEntry[JwkSet] | None = None
+
+
+class JwkSets:
+    """The JWK Sets of a store's profiles: from memory if nothing has changed, else computed.
+
+    A set never changes by time alone: an expired key stays in it, and a key leaves it as soon as
+    its deletion is scheduled. All methods raise ProfileNotFound and StoreUnavailable.
+    """
+
+    def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
+        self._registry = registry
+        self._store = store
+        counters = store.database.counters
+        bounds = bounds._replace(memory=_MEMORY)
+        by_memory = bounds._replace(size=_MEMORY if bounds.size else 0)
+        self._sets: Cache[JwkSet] = Cache(counters, by_memory, _weight)
+        self._parts: Cache[JwkSet] = Cache(counters, by_memory, _weight)
+        self._public: Cache[bool] = Cache(counters, bounds)
+        self._computations: dict[str, _Computation] = {}
+
+    async def get(self, profile: str, wanted: JwkFilter = _NO_FILTER) -> JwkSet:
+        """The wanted members of a profile's set; its entity tag changes with them alone.
+
+        They are taken from the whole set; only whole sets are read from the store. The cache holds
+        parts by the kinds that match, of which there are few, not by the values that callers name.
+        """
+        pending = self._parts.start_fill()
+        whole = await self._whole(profile)
+        matching = frozenset(filter(wanted.matches, whole.kinds))
+        if matching == whole.kinds:
+            return whole
+        # A part is of one whole set, which may be older than a change that is not known yet.
+        place = profile, matching, whole.etag
+        found = self._parts.get(place)
+        if found is None:
+            found = whole.only(matching)
+            pending.fill((place,), found, *_sources(profile))
+        return found
+
+    async def _whole(self, profile: str) -> JwkSet:
+        """A profile's set.
+
+        A caller who asks while the set is being computed waits for that computation, or for the
+        next one if something has changed since it began. So a profile's set is computed once at a
+        time, and has every change that was acknowledged before the call.
+        """
+        found = self._sets.get(profile)
+        if found is not None:
+            return found
+        current = self._computations.get(profile)
+        if current is None or not (
+            current.pending is None or current.pending.is_current(*_sources(profile))
+        ):
+            current = self._begin(profile, current)
+        # Others wait for it, even if this caller is gone.
+        return await asyncio.shield(current.task)
+
+    async def is_public(self, profile: str) -> bool:
+        """Tell whether everybody may read a profile's set."""
+        found = self._public.get(profile)
+        if found is None:
+            pending = self._public.start_fill()
+            found = await self._store.publishes(profile)
+            pending.fill((profile,), found, *_sources(profile))
+        return found
+
+    async def drop_stale(self) -> None:
+        """Drop changed sets, which otherwise stay in memory until the next call for them."""
+        await self._sets.drop_stale()
+        await self._parts.drop_stale()
+        await self._public.drop_stale()
+
+    def _begin(self, profile: str, before: _Computation | None) -> _Computation:
+        computation = _Computation()
+        computation.task = asyncio.create_task(self._run(profile, computation, before))
+        # A failure is raised for the callers who wait; if they are all gone, this retrieves it.
+        computation.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._computations[profile] = computation
+        return computation
+
+    async def _run(
+        self, profile: str, computation: _Computation, before: _Computation | None
+    ) -> JwkSet:
+        try:
+            if before is not None:
+                await asyncio.wait([before.task])
+            computation.pending = self._sets.start_fill()
+            found = JwkSet.of([run async for run in self._runs(profile)])
+            computation.pending.fill((profile,), found, *_sources(profile))
+            return found
+        finally:
+            if self._computations.get(profile) is computation:
+                del self._computations[profile]
+
+    async def _runs(self, profile: str) -> AsyncIterator[tuple[MemberKind, bytes]]:
+        """Read the members of a set from the store; consecutive ones of one kind come together."""
+        after, more = "", True
+        while more:
+            page, more = await self._store.page(profile, limit=_PAGE, after=after)
+            members = [
+                (kind, {**facts, **named})
+                for record in page
+                for kind, facts in self._facts(record)
+                for named in _names(record)
+            ]
+            for kind, run in groupby(members, itemgetter(0)):
+                yield kind, written(member for _, member in run)
+            after = page[-1].seq if page else after
+
+    def _facts(self, record: KeyRecord) -> Iterator[tuple[MemberKind, dict[str, Any]]]:
+        """Yield a key's member of a JWK Set, without its kid; nothing if the key has no member."""
+        if record.jwk is None or record.current_state == "disabled":
+            return
+        if not self._registry.has(record):
+            return
+        algorithm = self._registry.of(record)
+        algs = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
+        if algs and not {"sign", "verify"}.isdisjoint(record.operations):
+            facts = {**record.jwk, "use": "sig"}
+            if len(algs) == 1:
+                facts["alg"] = algs[0]
+            if thumbprint := thumbprint_of(record):
+                facts["x5t#S256"] = thumbprint
+            yield MemberKind(record.kty, "sig", algs), facts
+            return
+        # An opt-in key agreement uses the key as another type than its JWK has.
+        encrypts = isinstance(algorithm, (PublicKeyEncryption, Kem)) or (
+            isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants)
+        )
+        if encrypts:
+            of_jwe = algorithm.jwe_algs if isinstance(algorithm, Jwe) else ()
+            algs = (*algorithm.jose_algs, *of_jwe)
+            kind = MemberKind(record.kty, "enc", algs, on_request=isinstance(algorithm, Kem))
+            yield kind, {**record.jwk, "use": "enc"}
+
+
+def _names(record: KeyRecord) -> Iterator[dict[str, Any]]:
+    """Yield the members in which the entries of a key differ.
+
+    Its chain is in the entry of its kid alone: a thousand aliases would multiply it.
+    """
+    if record.certificates:
+        yield {"kid": record.kid, "x5c": sent_chain(record)}
+    else:
+        yield {"kid": record.kid}
+    for alias in record.aliases:
+        yield {"kid": alias}
+
+
+def _sources(profile: str) -> tuple[tuple[str, str], ...]:
+    """The entries from which a profile's set is read, and whether it is public."""
+    return (PROFILE, profile), (CONTENTS, profile)
+
+
+def _weight(found: JwkSet) -> int:
+    return len(found.body) + _EACH + _EACH_RUN * len(found.runs)

@@ -1,0 +1,310 @@
+"""Certificate requests and certificates that a key signs (RFC 2986, RFC 5280)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
+from minikms.events import set_certificate
+from minikms.keys.operation import Envelope, UsableKey, Use
+from minikms.keys.x509.certificates import UNREADABLE, chain_of
+from minikms.keys.x509.name_constraints import require_permitted
+from minikms.keys.x509.names import (
+    read_alternative_names,
+    read_name,
+    read_uri,
+    require_bounded,
+    require_bounded_attributes,
+    texts_of,
+)
+from minikms.keys.x509.profiles import PROFILES, CertificateProfile
+from minikms.keys.x509.public_keys import is_of_strong_signer, spki
+from minikms.keys.x509.signing import public_key_in_x509, sign_x509
+from minikms.plugin.protocol import Signer
+from minikms.records import AnyKey, KeyRef
+
+SigningKey: TypeAlias = UsableKey[Signer[Any, Any]]
+
+# The most characters and extensions of a request to copy.
+_MAX_TEMPLATE: Final = 64 * 1024
+_MAX_EXTENSIONS: Final = 64
+
+# A certificate begins before its call, for verifiers whose clocks are behind.
+_BEFORE: Final = timedelta(minutes=5)
+
+_CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
+
+
+@dataclass(slots=True, repr=False)
+class MakeCsr(Envelope[Signer[Any, Any], str]):
+    """A certificate request in PEM; raises InvalidCertificate and UnsupportedOption."""
+
+    uses = (Use(Signer, "sign"),)
+    subject: str
+    alternative_names: Sequence[str] = ()
+    alg: str | None = None
+
+    def compute(self, key: SigningKey) -> str:
+        subject = read_name(self.subject)
+        names = read_alternative_names(self.alternative_names, "alternative_names")
+        if not (names or subject.rdns):
+            raise InvalidCertificate("Give a subject, or alternative names.")
+        builder = x509.CertificateSigningRequestBuilder(subject)
+        if names:
+            builder = builder.add_extension(*_alternative_names(names, subject))
+        return sign_x509(builder, key, self.alg).public_bytes(Encoding.PEM).decode()
+
+
+@dataclass(slots=True, repr=False)
+class CopyCsr(Envelope[Signer[Any, Any], str]):
+    """A certificate request in PEM, with the subject and the extensions of `template`, also in PEM.
+
+    An empty `template` has neither. Raises InvalidCertificate and UnsupportedOption.
+    """
+
+    uses = (Use(Signer, "sign"),)
+    template: str
+
+    def compute(self, key: SigningKey) -> str:
+        subject, extensions = x509.Name([]), list[x509.Extension[x509.ExtensionType]]()
+        if len(self.template) > _MAX_TEMPLATE:
+            raise InvalidCertificate(f"The request has more than {_MAX_TEMPLATE:,} characters.")
+        if self.template:
+            try:
+                csr = x509.load_pem_x509_csr(self.template.encode())
+                subject, extensions = csr.subject, list(csr.extensions)
+                for each in extensions:
+                    each.value.public_bytes()  # some that can be read cannot be written
+            except UNREADABLE:
+                raise InvalidCertificate("The request cannot be read.") from None
+            if len(extensions) > _MAX_EXTENSIONS:
+                raise InvalidCertificate(f"A request has at most {_MAX_EXTENSIONS} extensions.")
+            require_bounded_attributes(subject)
+            require_bounded(_extension(csr, x509.SubjectAlternativeName))
+        # Added at once: `add_extension` compares each with all before it.
+        builder = x509.CertificateSigningRequestBuilder(subject, extensions)
+        return sign_x509(builder, key, None).public_bytes(Encoding.PEM).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """A certificate that a caller asks for.
+
+    `profile` is one of PROFILES. The subject's key is the key of `csr`, a request in PEM, or the
+    service's key that `key` names, or else the issuer's own. `subject` and `alternative_names`
+    replace those of `csr`.
+    """
+
+    profile: str
+    days: int
+    subject: str | None = None
+    csr: str | None = None
+    key: KeyRef | AnyKey | None = None
+    alternative_names: Sequence[str] = ()
+    issuer_alternative_names: Sequence[str] = ()
+    crl: str | None = None
+
+
+@dataclass(slots=True, repr=False)
+class IssueCertificate(Envelope[Signer[Any, Any], str]):
+    """A certificate in PEM, signed by the issuer's key; raises InvalidCertificate.
+
+    Raises UnsupportedOption for keys that X.509 or the profile does not allow. The issuer's key
+    must have a CA certificate, whose subject becomes the issuer. Raises RuleViolated for another
+    key than the issuer's own if rules bind that to some JWSs: the other key has no such rules.
+    """
+
+    uses = (Use(Signer, "sign"),)
+    request: CertificateRequest
+
+    def compute(self, key: SigningKey) -> str:
+        request, profile = self.request, PROFILES[self.request.profile]
+        if key.rules is not None and key.rules.jws is not None and not profile.is_ca:
+            raise RuleViolated("jws", "The key certifies no other key.")
+        own = public_key_in_x509(key)
+        above = () if profile.is_ca else _issuers(key)
+        issuer = above[0] if above else None
+        subject, public, names = _subject(request, own)
+        issuer_name = issuer.subject if issuer else subject
+        profile.check_keys(public, own)
+        if issuer:
+            profile.check_issuer(issuer)
+        profile.check_subject(subject, issuer_name)
+        if not (names or subject.rdns):
+            raise InvalidCertificate("Give a subject, or alternative names.")
+        require_permitted(above, subject, names)
+        begin = datetime.now(UTC).replace(microsecond=0)
+        if issuer and begin < issuer.not_valid_before_utc:
+            raise InvalidCertificate("The issuer's certificate is not valid yet.")
+        begin -= _BEFORE
+        if issuer:
+            begin = max(begin, issuer.not_valid_before_utc)
+        end = begin + timedelta(days=request.days)
+        _check_life(request, profile, (begin, end), issuer)
+        builder = x509.CertificateBuilder(
+            issuer_name, subject, public, x509.random_serial_number(), begin, end
+        )
+        for extension, critical in _extensions(profile, public, own, issuer):
+            builder = builder.add_extension(extension, critical)
+        if names:
+            builder = builder.add_extension(*_alternative_names(names, subject))
+        for extension in _contacts(request, profile, issuer):
+            builder = builder.add_extension(extension, critical=False)
+        certificate = sign_x509(builder, key, None)
+        serial = f"{certificate.serial_number:x}"
+        set_certificate(serial, subject.rfc4514_string(), request.profile)
+        return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _issuers(key: SigningKey) -> tuple[x509.Certificate, ...]:
+    """The chain of an issuer's key, its CA certificate first; raises InvalidCertificate."""
+    chain = chain_of(key.record) if key.record else ()
+    if not chain:
+        raise InvalidCertificate(
+            "The issuer's key has no certificate: give it one by PUT /key/{kid}/certificates."
+        )
+    certificates = tuple(map(x509.load_der_x509_certificate, chain))
+    constraints = _extension(certificates[0], x509.BasicConstraints)
+    usage = _extension(certificates[0], x509.KeyUsage)
+    if not (constraints and constraints.ca and (usage is None or usage.key_cert_sign)):
+        raise InvalidCertificate("The certificate of the issuer's key is not a CA certificate.")
+    return certificates
+
+
+def _subject(
+    request: CertificateRequest, own: Any
+) -> tuple[x509.Name, Any, list[x509.GeneralName]]:
+    """The subject's name, public key and alternative names; `own` is the key of the issuer."""
+    names = read_alternative_names(request.alternative_names, "alternative_names")
+    if request.csr is None:
+        return read_name(request.subject or ""), own, names
+    try:
+        csr = x509.load_pem_x509_csr(request.csr.encode())
+        public = csr.public_key()
+        # Checked before the signature, which takes long to verify with a large key.
+        if not is_of_strong_signer(public):
+            raise UnsupportedOption(
+                "The subject's key is of a type or a size that is not certified."
+            )
+        is_valid = csr.is_signature_valid
+        text = csr.subject.rfc4514_string() if request.subject is None else request.subject
+        found = _extension(csr, x509.SubjectAlternativeName)
+    except UNREADABLE:
+        raise InvalidCertificate("The csr is not a request in PEM that can be read.") from None
+    if not is_valid:
+        raise InvalidCertificate("The csr is not signed with the subject's key.")
+    if PROFILES[request.profile].is_ca and spki(public) != spki(own):
+        raise InvalidCertificate("The subject's key is not the key that signs.")
+    if not names:
+        require_bounded(found)
+        names = read_alternative_names(texts_of(found or ()), "csr")
+    return read_name(text), public, names
+
+
+def _check_life(
+    request: CertificateRequest,
+    profile: CertificateProfile,
+    life: tuple[datetime, datetime],
+    issuer: x509.Certificate | None,
+) -> None:
+    begin, end = life
+    if request.days > profile.most_days:
+        raise InvalidCertificate(f"Such a certificate has at most {profile.most_days:,} days.")
+    if issuer and not issuer.not_valid_before_utc <= begin < end <= issuer.not_valid_after_utc:
+        raise InvalidCertificate("The issuer's certificate is not valid for all these days.")
+
+
+def _extensions(
+    profile: CertificateProfile, public: Any, own: Any, issuer: x509.Certificate | None
+) -> list[tuple[x509.ExtensionType, bool]]:
+    """The extensions of a profile that do not depend on names, each with its criticality."""
+    found: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.SubjectKeyIdentifier.from_public_key(public), False)
+    ]
+    if profile.has_authority:
+        # RFC 5280 section 4.2.1.1: the identifier that the issuer's certificate has.
+        above = issuer and _extension(issuer, x509.SubjectKeyIdentifier)
+        authority = x509.AuthorityKeyIdentifier
+        found.append(
+            (
+                authority.from_issuer_subject_key_identifier(above)
+                if above
+                else authority.from_issuer_public_key(own),
+                False,
+            )
+        )
+    if profile.constraints:
+        found.append((profile.constraints, True))
+    found.append((profile.key_usage, True))
+    if profile.purpose:
+        purpose, critical = profile.purpose
+        found.append((x509.ExtendedKeyUsage([purpose]), critical))
+    return found
+
+
+def _contacts(
+    request: CertificateRequest, profile: CertificateProfile, issuer: x509.Certificate | None
+) -> list[x509.ExtensionType]:
+    """The issuer's alternative names and revocation list.
+
+    ISO/IEC 18013-5 requires both; by default they are copied from the issuer's certificate, as far
+    as the standard allows them: emails, URIs, and points without reasons and CRL issuers.
+    """
+    found: list[x509.ExtensionType] = []
+    names: x509.IssuerAlternativeName | None = None
+    if request.issuer_alternative_names:
+        names = x509.IssuerAlternativeName(
+            read_alternative_names(request.issuer_alternative_names, "issuer_alternative_names")
+        )
+    elif issuer and profile.is_iso:
+        copied = _only(_CONTACTS, _extension(issuer, x509.IssuerAlternativeName))
+        names = x509.IssuerAlternativeName(copied) if copied else None
+    if names:
+        found.append(names)
+    if profile.needs_contact and not any(isinstance(name, _CONTACTS) for name in names or ()):
+        raise InvalidCertificate(
+            "Give an email or a URI in issuer_alternative_names: ISO/IEC 18013-5 requires one."
+        )
+    lists: list[list[x509.GeneralName]] = []
+    if request.crl is not None:
+        lists = [[read_uri(request.crl, "crl")]]
+    elif issuer and profile.is_iso:
+        points = _extension(issuer, x509.CRLDistributionPoints) or ()
+        lists = [_only(x509.UniformResourceIdentifier, point.full_name) for point in points]
+    points = [x509.DistributionPoint(uris, None, None, None) for uris in lists if uris]
+    if points:
+        found.append(x509.CRLDistributionPoints(points))
+    elif profile.is_iso:
+        raise InvalidCertificate("Give crl, a URI: ISO/IEC 18013-5 requires one.")
+    return found
+
+
+def _only(
+    kinds: type | tuple[type, ...], names: Iterable[x509.GeneralName] | None
+) -> list[x509.GeneralName]:
+    """The names of these kinds."""
+    return [name for name in names or () if isinstance(name, kinds)]
+
+
+def _alternative_names(
+    names: list[x509.GeneralName], subject: x509.Name
+) -> tuple[x509.SubjectAlternativeName, bool]:
+    """The extension of alternative names, which is critical if the subject is empty.
+
+    RFC 5280 section 4.1.2.6 requires this.
+    """
+    return x509.SubjectAlternativeName(names), not subject.rdns
+
+
+def _extension(
+    signed: x509.Certificate | x509.CertificateSigningRequest, kind: type[x509.ExtensionType]
+) -> Any:
+    """The value of an extension; None if there is none."""
+    try:
+        return signed.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None

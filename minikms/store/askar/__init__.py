@@ -1,0 +1,1 @@
+"""Askar's stores: their location, files, schema and layout, and sessions on them."""

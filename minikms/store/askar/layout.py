@@ -1,0 +1,167 @@
+"""Entries of a store about itself: its layout, whether it is finished, its last change of key."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple, Self
+
+from aries_askar import AskarError, Store
+
+from minikms.errors import StoreUnavailable
+from minikms.startup_errors import StoreError
+from minikms.store.askar.location import StoreLocation
+from minikms.store.askar.sessions import Session, Transaction
+
+
+class Layout(NamedTuple):
+    """The version of a store's contents, and of the messages between the processes that use it.
+
+    `major` is raised if an older process could not read the store. `minor` is raised if an older
+    process would not tell others what they rely on, such as which entries it has changed.
+    """
+
+    major: int
+    minor: int
+
+    @classmethod
+    def of(cls, stored: bytes) -> Self:
+        """The layout in an entry; 1.0 is the plain 1 of the first release."""
+        major, _, minor = stored.decode().partition("_")
+        return cls(int(major), int(minor or 0))
+
+    @property
+    def stored(self) -> str:
+        """The entry, which the first release reads as one number, 20 for 2_0, and so as newer."""
+        return f"{self.major}_{self.minor}"
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+# The layouts of all releases and of this version: see docs/internals/store.md.
+LAYOUTS: Final = (Layout(1, 0), Layout(2, 0), Layout(3, 0))
+LAYOUT: Final = LAYOUTS[-1]
+
+# The layout of a store whose upgrade has begun; every older version refuses it as newer.
+UPGRADING: Final = Layout(2, 1)
+
+# Askar's name of the store's own profile, its default one, which no caller reaches.
+SYSTEM: Final = "minikms"
+
+# The category of the entries below, in the store's own profile.
+STORE: Final = "minikms.store"
+_LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statistics"
+
+
+async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, bytes]:
+    """The store's layout, and its note of its last change of key.
+
+    Raises StoreError if the store is not ours, or its layout is newer than this version.
+    """
+    async with _session(store, location, "read") as session:
+        layout = await session.fetch(STORE, _LAYOUT)
+        rekeyed = await session.fetch(STORE, _REKEYED)
+    if layout is None or rekeyed is None:
+        raise StoreError(
+            f"The store at {location} was never finished, or is not one of Mini KMS: "
+            "run the command that made it again."
+        )
+    version = Layout.of(layout.value)
+    if version > LAYOUT:
+        raise StoreError(
+            f"The store at {location} has the layout {version} of a newer Mini KMS; "
+            f"this one knows {LAYOUT}."
+        )
+    return version, rekeyed.value
+
+
+def require_current(layout: Layout, location: StoreLocation) -> None:
+    """Raise StoreError for an older layout: a service opens only stores of its own."""
+    if layout == UPGRADING:
+        raise StoreError(
+            f"The upgrade of the store at {location} was begun and not finished: "
+            "run `minikms store upgrade` again."
+        )
+    if layout < LAYOUT:
+        raise StoreError(
+            f"The store at {location} has the layout {layout} of an older Mini KMS; this one "
+            f"needs {LAYOUT}: stop its services, make a copy, and run `minikms store upgrade`."
+        )
+
+
+async def begin_upgrade(store: Store, location: StoreLocation) -> None:
+    """Make every service refuse the store until it has this layout; raises StoreError."""
+    async with _session(store, location, "written") as session:
+        await session.replace(STORE, _LAYOUT, UPGRADING.stored)
+
+
+async def finish_upgrade(store: Store, location: StoreLocation) -> None:
+    """Give a store this layout; raises StoreError."""
+    async with _session(store, location, "written") as session:
+        await session.replace(STORE, _LAYOUT, LAYOUT.stored)
+
+
+async def lacks_statistics(store: Store, location: StoreLocation) -> bool:
+    """Tell whether an SQLite file may lack its statistics (`store/askar/stores.py`)."""
+    async with _session(store, location, "read") as session:
+        return await session.fetch(STORE, _STATISTICS) is None
+
+
+async def note_statistics(store: Store, location: StoreLocation) -> None:
+    """Record that an SQLite file has its statistics; raises StoreError."""
+    async with _session(store, location, "written") as session:
+        await session.insert(STORE, _STATISTICS, b"")
+
+
+async def begin_making(session: Transaction, location: StoreLocation) -> bytes:
+    """Empty the store's own profile, and mark the store as being made.
+
+    Returns the mark, which is unique. Raises StoreError if the store is finished.
+    """
+    if await session.fetch(STORE, _LAYOUT) is not None:
+        raise StoreError(f"There is a store at {location} already.")
+    await session.remove_all()  # including tokens and entries of audit logs
+    mark = secrets.token_bytes(16)
+    await session.insert(STORE, _MAKING, mark)
+    return mark
+
+
+async def finish_making(session: Transaction, location: StoreLocation, mark: bytes) -> None:
+    """Mark the store as finished; raises StoreError if another process also makes it."""
+    making = await session.fetch(STORE, _MAKING)
+    if making is None or making.value != mark:
+        raise StoreError(f"Another process also makes a store at {location}.")
+    await session.remove(STORE, _MAKING)
+    await session.insert(STORE, _REKEYED, b"")
+    if location.path is not None:
+        await session.insert(STORE, _STATISTICS, b"")  # the file was made with them
+    await session.insert(STORE, _LAYOUT, LAYOUT.stored)
+
+
+async def note_rekey(session: Transaction) -> bytes:
+    """Record that the store gets another key; return the record."""
+    note = secrets.token_bytes(16)
+    await session.replace(STORE, _REKEYED, note)
+    return note
+
+
+async def require_not_rekeyed(session: Session, rekeyed: bytes) -> None:
+    """Raise StoreUnavailable if the store's key has changed since the record `rekeyed`."""
+    entry = await session.fetch(STORE, _REKEYED)
+    if entry is not None and entry.value != rekeyed:
+        raise StoreUnavailable("The store's key has changed: restart the service.")
+
+
+async def read_layout(session: Session) -> None:
+    """Read one small entry, to see that the store answers."""
+    await session.fetch(STORE, _LAYOUT)
+
+
+@asynccontextmanager
+async def _session(store: Store, location: StoreLocation, use: str) -> AsyncIterator[Any]:
+    """A session on the store's own profile; raises StoreError, with `use` in its sentence."""
+    try:
+        async with store.session() as session:
+            yield session
+    except AskarError:
+        raise StoreError(f"The store at {location} cannot be {use}.") from None

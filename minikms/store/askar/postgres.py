@@ -1,0 +1,219 @@
+"""Our own connections to a store's PostgreSQL, beside Askar's: for checks, and for statistics."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from minikms.startup_errors import StoreError
+from minikms.store.askar.location import StoreLocation
+
+if TYPE_CHECKING:
+    import asyncpg
+
+LOGGER = logging.getLogger(__name__)
+
+# Without these, the locks of a stopped process stay.
+_REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
+
+# The name in the server of the connection that each service has.
+NOTICES: Final = "minikms notices"
+
+# Statements name the schema `pg_catalog`: the role's `search_path` may have another before
+# it; `store/askar/postgres_schema.py` checks that no other has such operators.
+
+# The server process that answers a statement.
+_BACKEND: Final = "SELECT pg_catalog.pg_backend_pid()"
+
+# The number of connections to this database that have a name.
+_SERVICES: Final = (
+    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity "
+    "WHERE datname = pg_catalog.current_database() AND application_name = $1"
+)
+
+# Fewer keys are read quickly, whatever PostgreSQL's estimate is.
+_LEAST: Final = 500
+
+# In seconds: for ANALYZE, which reads a sample of 30,000 rows; and for the end of a connection,
+# which a proxy may not pass on.
+_ANALYZE_TIMEOUT: Final = 60.0
+_CLOSE_TIMEOUT: Final = 0.5
+
+# Tells whether the table has grown by half since it was last analyzed or vacuumed.
+_OUTDATED: Final = """
+    SELECT pg_catalog.pg_relation_size(oid)
+        / pg_catalog.current_setting('block_size')::pg_catalog.int4 > relpages * 1.5
+    FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('items_tags')
+"""
+
+# Counts how often a tag's name and value occur together, for the three most frequent pairs. Without
+# it, PostgreSQL multiplies the shares of name, value and prefix, and takes a label that half of the
+# keys have for a rare one. For less frequent pairs, its plan then begins at the first key, and
+# reads more for a page in the middle. Before PostgreSQL 14, an expression cannot have statistics.
+_TOGETHER: Final = """
+    CREATE STATISTICS IF NOT EXISTS minikms_tags (mcv)
+    ON name, value, SUBSTR(value, 1, 12) FROM items_tags;
+    ALTER STATISTICS minikms_tags SET STATISTICS 3
+"""
+_SINCE: Final = 14
+
+
+def installed() -> bool:
+    """Tell whether the extra `postgres`, which such connections need, is installed."""
+    return find_spec("asyncpg") is not None
+
+
+async def connect(
+    location: StoreLocation, application: str, timeout: float, *, prepared: int = 100
+) -> "asyncpg.Connection":
+    """A connection with the settings of Askar's; `application` is its name in the server.
+
+    It keeps up to `prepared` statements.
+    """
+    import asyncpg  # slow to import, and only PostgreSQL needs it
+
+    return await asyncpg.connect(
+        location.dsn,
+        timeout=timeout,
+        statement_cache_size=prepared,
+        server_settings={"application_name": application, "options": location.server_options},
+    )
+
+
+class ServerError(Exception):
+    """A statement or a connection of ours failed; the text is the name of the error."""
+
+
+@asynccontextmanager
+async def connected(
+    location: StoreLocation, application: str = "minikms check"
+) -> AsyncIterator["asyncpg.Connection"]:
+    """A connection for the block, with the time limit of the store; raises ServerError.
+
+    A connection that does not end in time is no error of the block.
+    """
+    import asyncpg
+
+    failures = asyncpg.PostgresError, asyncpg.InterfaceError, OSError
+    try:
+        session = await connect(location, application, location.timeout, prepared=0)
+        try:
+            yield session
+        finally:
+            with suppress(*failures):  # it is given up either way
+                await session.close(timeout=_CLOSE_TIMEOUT)
+    except failures as exc:
+        raise ServerError(type(exc).__name__) from exc
+
+
+async def check_sessions(location: StoreLocation) -> str:
+    """Warn if the settings of sessions are not in force; returns why they cannot be checked.
+
+    The text is empty if they were, and without the extra `postgres`, which checks nothing. Raises
+    StoreError if a pooler gives each transaction another session.
+    """
+    if location.backend != "postgres" or not installed():
+        return ""
+    try:
+        async with (
+            connected(location) as one,
+            connected(location) as other,
+            asyncio.timeout(location.timeout),
+        ):
+            off = [name for name in _REQUIRED if await one.fetchval(f"SHOW {name}") == "0"]
+            pids = [{await each.fetchval(_BACKEND) for _ in range(3)} for each in (one, other)]
+            shared = len(pids[0]) + len(pids[1]) > 2 or pids[0] == pids[1]
+    except (ServerError, TimeoutError) as exc:
+        # The name of a statement that another session has.
+        shared = str(exc) == "InvalidSQLStatementNameError"
+        if not shared:
+            return str(exc) or "TimeoutError"
+    if shared:
+        raise StoreError(
+            f"A pooler at {location} gives each transaction another session: "
+            "use its session mode (PgBouncer: pool_mode = session)."
+        )
+    if off:
+        LOGGER.warning(
+            "%s %s not set in sessions at %s, so that a stopped process may block all writes of a "
+            "profile: a pooler drops settings; set them for the role",
+            " and ".join(off),
+            "is" if len(off) == 1 else "are",
+            location,
+        )
+    return ""
+
+
+async def require_no_service(location: StoreLocation) -> None:
+    """Raise StoreError if a service of any version is connected to the store's database.
+
+    It finds only services with the extra `postgres`, and only if this process has that extra.
+    """
+    if not installed():
+        return
+    try:
+        async with connected(location) as session:
+            services = await session.fetchval(_SERVICES, NOTICES)
+    except ServerError as exc:
+        raise StoreError(
+            f"The services that use the store at {location} cannot be listed: {exc}."
+        ) from None
+    if services:
+        raise StoreError(f"A service uses the database of the store at {location}: stop it first.")
+
+
+class TableStatistics:
+    """Lets PostgreSQL analyze the tables in the background each time the number of keys doubles.
+
+    Without statistics it assumes that a profile has one row, and a page of a listing takes seconds.
+    Its autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with the
+    extra `postgres` is analyzed; other databases have fixed statistics or none.
+    """
+
+    def __init__(self, location: StoreLocation) -> None:
+        self._location = location
+        self._is_used = location.backend == "postgres" and installed()
+        self._task: asyncio.Task[None] | None = None
+
+    def note_doubled(self, keys: int) -> None:
+        """Renew the statistics, since a profile has twice as many keys by now."""
+        if self._is_used and keys >= _LEAST and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._analyze())
+
+    async def renew(self) -> None:
+        """Renew the statistics, and return once they are."""
+        if self._is_used:
+            if self._task is not None:
+                await self._task
+            await self._analyze()
+
+    async def aclose(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _analyze(self) -> None:
+        import asyncpg  # slow to import, and only PostgreSQL needs it
+
+        try:
+            async with (
+                asyncio.timeout(_ANALYZE_TIMEOUT),
+                connected(self._location, "minikms statistics") as session,
+            ):
+                if await session.fetchval(_OUTDATED):
+                    if session.get_server_version().major >= _SINCE:
+                        try:
+                            await session.execute(_TOGETHER)
+                        except asyncpg.PostgresError as exc:  # it needs a right of its own
+                            LOGGER.info(
+                                "%s has no statistics of pairs: %s",
+                                self._location,
+                                type(exc).__name__,
+                            )
+                    await session.execute("ANALYZE items, items_tags")
+        except (ServerError, TimeoutError) as exc:
+            LOGGER.warning("%s is not analyzed: %s", self._location, str(exc) or "TimeoutError")

@@ -1,0 +1,112 @@
+"""The entry of a profile that has the last place in its order of creation, and its last changes.
+
+It also has the number of keys if the profile may have only so many.
+
+On PostgreSQL, a transaction that replaces or removes entries logs the slots of their counters
+(`store/connections/counters.py`) here, under a random mark. So a process that has seen an earlier
+mark learns which entries were changed since, even if nobody could tell it.
+"""
+
+import secrets
+import struct
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple, Self
+
+_DIGITS: Final = 20
+
+# Begins the number of keys; a log never begins so, since no change has so many slots.
+_KEYS: Final = b"k"
+_MARK: Final = 8
+
+# The most bytes of a log, which has room for some hundred changes. PostgreSQL would store a row of
+# over 2 KB in pieces elsewhere.
+_MAX_LOG: Final = 1536
+
+
+def seq_of(place: int) -> str:
+    """A place in the order of creation, as text that sorts like the number."""
+    return f"{place:020d}"
+
+
+class Position(NamedTuple):
+    """A moment in the life of a profile: its last place, and the mark of its last change."""
+
+    place: int
+    mark: bytes
+
+
+class Sequence(NamedTuple):
+    """The last place that was assigned, 0 before the first, and the log of the last changes.
+
+    A change in the log is the number of its slots, the slots, and its mark; the last one is newest.
+    `keys` is the number of keys, None as long as nobody has to know it.
+    """
+
+    place: int = 0
+    log: bytes = b""
+    keys: int | None = None
+
+    @classmethod
+    def of(cls, stored: bytes) -> Self:
+        """Decode an entry; before layout 3.0, it has only the place."""
+        place, rest = int(stored[:_DIGITS]), stored[_DIGITS:]
+        if not rest.startswith(_KEYS):
+            return cls(place, rest)
+        rest = rest[len(_KEYS) :]
+        return cls(place, rest[_DIGITS:], int(rest[:_DIGITS]))
+
+    def to_bytes(self) -> bytes:
+        """Encode the entry."""
+        keys = b"" if self.keys is None else b"%b%0*d" % (_KEYS, _DIGITS, self.keys)
+        return b"%0*d" % (_DIGITS, self.place) + keys + self.log
+
+    def with_change(self, slots: Collection[int]) -> Self:
+        """Log a change, in place of the oldest changes if the log is full."""
+        mark = secrets.token_bytes(_MARK)
+        change = _packed(slots) + mark
+        if len(change) > _MAX_LOG:
+            return self._replace(log=_packed(()) + mark)
+        excess = len(self.log) + len(change) - _MAX_LOG
+        dropped = 0
+        if excess > 0:
+            dropped = next(end for end, _, _ in self._changes() if end >= excess)
+        return self._replace(log=self.log[dropped:] + change)
+
+    @property
+    def position(self) -> Position:
+        """The moment of this entry."""
+        return Position(self.place, self.log[-_MARK:])
+
+    def changes_since(self, earlier: Position) -> set[int] | None:
+        """The slots that were changed since an earlier moment; None if that cannot be told.
+
+        Then the log is too short, or the store was restored, or the profile made again: the log
+        lacks the earlier mark, or the place has gone back.
+        """
+        if self.place < earlier.place:
+            return None
+        if self.position.mark == earlier.mark:
+            return set()
+        changed: set[int] | None = None
+        for _, slots, mark in self._changes():
+            if changed is not None:
+                changed.update(slots)
+            elif mark == earlier.mark:
+                changed = set()
+        return changed
+
+    def _changes(self) -> Iterator[tuple[int, tuple[int, ...], bytes]]:
+        """Yield the end of each change in the log, its slots and its mark."""
+        start = 0
+        while start < len(self.log):
+            (number,) = _NUMBER.unpack_from(self.log, start)
+            slots = struct.unpack_from(f">{number}H", self.log, start + _NUMBER.size)
+            start += _NUMBER.size * (1 + number) + _MARK
+            yield start, slots, self.log[start - _MARK : start]
+
+
+_NUMBER: Final = struct.Struct(">H")
+
+
+def _packed(slots: Collection[int]) -> bytes:
+    return struct.pack(f">H{len(slots)}H", len(slots), *slots)

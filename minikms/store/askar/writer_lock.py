@@ -1,0 +1,79 @@
+"""The lock between processes that write one SQLite file."""
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from minikms.store.askar.files import open_beside
+from minikms.store.askar.layout import LAYOUTS
+
+_POLL_INTERVAL: Final = 0.0005  # seconds
+
+# The number of this version's files; the files of the first layout are not numbered.
+_NUMBER: Final = len(LAYOUTS) - 1
+
+
+class WriterLock:
+    """The lock of the one process that writes an SQLite file.
+
+    SQLite's own waiting sleeps while other processes take its lock again and again, and Askar 0.5.0
+    does not recover from a failed wait. The kernel releases `flock` if a process is killed. There
+    are two files: the process that waits for the first holds the second, so that the last holder of
+    the lock is not first again.
+
+    Each layout has files of its own. A writer also shares the locks of older layouts, whose
+    processes need them exclusively.
+    """
+
+    def __init__(self, path: Path) -> None:
+        names = [*(("lock", number) for number in range(_NUMBER + 1)), ("next", _NUMBER)]
+        self.files = [open_beside(path, _ending(*name)) for name in names]
+        *older, lock, self._next = (file.descriptor for file in self.files)
+        # The locks of each write, in their order, with the way in which they are held.
+        self._of_write = [*((file, fcntl.LOCK_SH) for file in older), (lock, fcntl.LOCK_EX)]
+        self._closed = False
+
+    async def acquire(self) -> None:
+        """Return once this process has the lock."""
+        await _lock(self._next, fcntl.LOCK_EX)
+        try:
+            for file, how in self._of_write:
+                await _lock(file, how)
+        except BaseException:
+            self.release()
+            raise
+        finally:
+            fcntl.flock(self._next, fcntl.LOCK_UN)
+
+    def exclude_older(self) -> None:
+        """Keep the shares of the older locks, which are held now: older processes cannot write."""
+        self._of_write = self._of_write[-1:]
+
+    def release(self) -> None:
+        """Release the lock."""
+        if not self._closed:
+            for file, _ in self._of_write:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the files, which releases the lock."""
+        self._closed = True
+        for file in self.files:
+            os.close(file.descriptor)
+
+
+def _ending(name: str, number: int) -> str:
+    return f"{name}-{number}" if number else name
+
+
+async def _lock(file: int, how: int) -> None:
+    """Lock a file, shared or exclusively, as soon as other processes let it."""
+    while True:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(_POLL_INTERVAL)
+        else:
+            return

@@ -1,0 +1,1 @@
+"""Connections to a store: waited for, used within time limits, and told of changes."""

@@ -1,0 +1,165 @@
+"""Leases: checks that values which were read from a profile in PostgreSQL are still current.
+
+A notice of a change may be lost. So a process checks each profile that it uses now and then: one
+small entry tells which others were changed since the last check (`store/askar/sequence.py`). These
+are counted, and all other values of the profile were current when the check began.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from minikms import clocks
+from minikms.errors import ProfileNotFound
+from minikms.store.askar.sequence import Position, Sequence
+from minikms.store.connections.counters import (
+    CONTENTS,
+    IN_USE,
+    SLOTS,
+    ChangeCounters,
+    Lease,
+    slot_of,
+)
+from minikms.store.profiles.directory import PROFILE
+
+LOGGER = logging.getLogger(__name__)
+
+# Reads the entry of a profile; None is the store's own.
+Read: TypeAlias = Callable[[str | None], Awaitable[Sequence]]
+
+# In parts of the time that a lease lasts: the age at which a lease in use is renewed, the pause
+# between two looks for such leases, and the age at which an unused one is forgotten. Until then,
+# one check makes all values of an idle profile valid again.
+_DUE: Final = 0.6
+_PAUSE: Final = 0.1
+_FORGOTTEN: Final = 60.0
+
+# The longest pause, in seconds.
+_LONGEST_PAUSE: Final = 1.0
+
+# The number of profiles that are checked side by side.
+_AT_ONCE: Final = 4
+
+
+class _Checked(Lease):
+    """The lease of a profile, the time of the last check, and the moment that it has shown.
+
+    The uses are counted from `counted` on. `failing` tells that the last check failed. `left` is
+    the sequence that a write has left since the check under way began, if there was one.
+    """
+
+    __slots__ = ("checked", "counted", "failing", "left", "seen")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checked = self.counted = -math.inf
+        self.seen: Position | None = None
+        self.left: Sequence | None = None
+        self.failing = False
+
+    def is_due(self, now: float, ttl: float) -> bool:
+        """Tell whether the lease is in use, and has to be renewed; count its uses anew at times."""
+        if self.uses >= IN_USE:
+            return now - self.checked > _DUE * ttl
+        if self.uses and now - self.counted > ttl:
+            self.uses, self.counted = 0, now
+        return False
+
+    def is_forgotten(self, now: float, ttl: float) -> bool:
+        """Tell whether the lease has not been in use for long."""
+        return not self.uses and now - max(self.checked, self.counted) > _FORGOTTEN * ttl
+
+
+class Leases:
+    """The leases of the profiles that a process uses, and of the store's own profile."""
+
+    def __init__(self, counters: ChangeCounters) -> None:
+        self._counters = counters
+        self._own = _Checked()
+        self._tenants: dict[str, _Checked] = {}
+
+    def of(self, profile: str | None) -> Lease:
+        """The lease of a profile, from which a value was just read; None is the store's own."""
+        lease = self._own if profile is None else self._tenants.get(profile)
+        if lease is None:
+            lease = self._tenants[str(profile)] = _Checked()
+        lease.uses += 1
+        return lease
+
+    def note_write(self, profile: str | None, found: Sequence, left: Sequence) -> None:
+        """Count the changes by others that a write has found, so that no call after it misses them.
+
+        A change by others whose notice is lost may concern the same names: an alias that was moved
+        before, or a key that was deleted and imported again. `left` is what the write has left.
+        """
+        lease = self._own if profile is None else self._tenants.get(profile)
+        if lease is not None:
+            self._count(profile, lease.seen, found)
+            lease.seen, lease.left = left.position, left
+
+    async def keep(self, read: Read, ttl: float) -> None:
+        """Renew the leases in use before they end, `ttl` seconds after their last check."""
+        pause = min(_PAUSE * ttl, _LONGEST_PAUSE)
+        # Later checks confirm profiles that are looked up after this one.
+        await self._check(None, self._own, read)
+        while True:
+            await asyncio.sleep(pause)
+            now, due, succeeded = clocks.now(), [], True
+            for profile, lease in list(self._tenants.items()):
+                if lease.is_due(now, ttl):
+                    due.append((profile, lease))
+                elif lease.is_forgotten(now, ttl):
+                    del self._tenants[profile]
+            if self._own.is_due(now, ttl):
+                await self._check(None, self._own, read)
+            for start in range(0, len(due), _AT_ONCE):
+                # A value also depends on the store's own profile, which has the directory. If a
+                # check fails, it tells whether others will.
+                recent = succeeded and clocks.now() - self._own.checked < pause
+                if not (recent or await self._check(None, self._own, read)):
+                    break
+                some = due[start : start + _AT_ONCE]
+                checks = [self._check(*each, read) for each in some]
+                succeeded = all(await asyncio.gather(*checks))
+
+    async def _check(self, profile: str | None, lease: _Checked, read: Read) -> bool:
+        """Count the changes since the last check, and renew a lease; False if it cannot be done."""
+        began = lease.counted = clocks.now()
+        lease.uses, lease.left = 0, None
+        try:
+            current = await read(profile)
+        except ProfileNotFound:
+            self._tenants.pop(str(profile), None)
+            return False
+        except Exception as exc:
+            if not lease.failing:
+                LOGGER.warning(
+                    "cached keys and tokens are not used after --cache-ttl: no check of %s, %s",
+                    "the store" if profile is None else "a profile",
+                    type(exc).__name__,
+                )
+            lease.failing = True
+            return False
+        ended, lease.failing = clocks.now(), False
+        if lease.left is not None and lease.left.changes_since(current.position) is not None:
+            current = lease.left  # a write has found what came after this answer
+        before, lease.seen = lease.seen, current.position
+        if before is not None:
+            self._count(profile, before, current)
+        lease.checked = began
+        lease.renew(min(began, self._own.checked), ended)
+        return True
+
+    def _count(self, profile: str | None, before: Position | None, current: Sequence) -> None:
+        """Count the entries that were changed since a moment, or all that may have been."""
+        changed = None if before is None else current.changes_since(before)
+        if profile is None:
+            self._counters.count(range(SLOTS) if changed is None else changed)
+            return
+        if changed is None:
+            changed = {slot_of(PROFILE, profile)}
+        if current.position != before:
+            changed.add(slot_of(CONTENTS, profile))
+        self._counters.count(changed)

@@ -1,0 +1,1 @@
+"""Keys in a store: their entries, aliases, listing, rotation and last use."""

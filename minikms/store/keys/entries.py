@@ -1,0 +1,538 @@
+"""The entries of a key in the store: its record with its material, aliases, scheduled deletion.
+
+Askar encrypts all of them. Material of bytes is sealed besides, under a key of the profile, so that
+it stays encrypted while records are listed, changed and copied in memory.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from aries_askar import AskarErrorCode
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from minikms.errors import (
+    AliasExists,
+    AliasNotFound,
+    Forbidden,
+    KeyExists,
+    KeyNotFound,
+    KeyUnreadable,
+    KmsError,
+    TooManyKeys,
+)
+from minikms.events import set_asked, set_key_alg, set_keys
+from minikms.plugin.protocol import Stored
+from minikms.plugin.provider import ProviderKey
+from minikms.profile_settings import DELETE_SCOPE
+from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
+from minikms.store.askar.errors import DuplicateError, UndecryptableError
+from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.keys.object_entries import ProviderObject, insert_condemned, key_tags
+from minikms.store.profiles.directory import ensure_sealing_key, require_profile, sealing_key
+from minikms.versions import KeyVersions, kid_in
+
+LOGGER = logging.getLogger(__name__)
+
+# Categories. An entry's name is the kid; an alias's entry is named by `alias_entry`, and has the
+# kid as its value, and its versions (versions.py) if they do not follow from the key's record.
+# Material of bytes has an entry of its own up to layout 2.0, and of keys that `upgrade` cannot
+# read.
+KEY: Final = "minikms.key"
+MATERIAL: Final = "minikms.material"
+ALIAS: Final = "minikms.alias"
+DELETION: Final = "minikms.deletion"
+
+# The uses of a key in a day, if its rules bound them (store/keys/day_leases.py).
+USES: Final = "minikms.uses"
+ROTATION: Final = "minikms.rotation"
+
+# The entry of a profile that is public: category and name.
+_PUBLISHED, _JWKS = "minikms.published", "jwks"
+
+# Aliases of this length, in bytes of UTF-8, and longer ones are hashed to name their entries.
+# PostgreSQL takes 2,704 bytes in a row of an index, which also has the category and 56 bytes that
+# Askar adds.
+_LONG_ALIAS: Final = 2049
+
+_NONCE: Final = 12  # bytes, random for each material (NIST SP 800-38D section 8.2.2)
+
+
+def alias_entry(alias: str) -> str:
+    """The name of an alias's entry: the alias, or its hash if it is too long for a database.
+
+    A control character precedes the hash; aliases do not have any.
+    """
+    data = alias.encode()
+    if len(data) < _LONG_ALIAS:
+        return alias
+    return f"\x1fsha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def label_tag(name: str) -> str:
+    """The tag that has a label's value.
+
+    Askar cannot read the name of a tag in which JSON escapes a character. The name of a label never
+    has a colon.
+    """
+    escaped = name.replace('"', ":22").replace("\\", ":5C")
+    return f"label:{escaped}"
+
+
+def tags_of(record: KeyRecord) -> dict[str, str]:
+    """The tags by which a record is found. Askar encrypts all tags but `~seq`."""
+    labels = {label_tag(name): value for name, value in record.labels.items()}
+    return {"~seq": record.seq, "alg": record.alg, **labels, **key_tags(record)}
+
+
+def deletion_tags(record: KeyRecord) -> dict[str, str]:
+    """The tags by which a scheduled deletion is found; empty if no deletion is scheduled."""
+    return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
+
+
+def due_filter() -> dict[str, Any]:
+    """The filter of scheduled deletions that are due."""
+    return {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
+
+
+async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
+    """Insert the scheduled deletion of a key, if it has one, so that it is found without a scan."""
+    if record.deletes is not None:
+        await session.insert(DELETION, record.kid, b"", deletion_tags(record))
+
+
+def rotation_tags(at: int) -> dict[str, str]:
+    """The tags by which a key is found that a sweep has to look at for its rotation."""
+    return {"~at": f"{at:020d}"}
+
+
+async def set_rotation(session: Transaction, kid: str, at: int | None) -> None:
+    """Store the time at which a sweep looks at a key for its rotation, or remove it for None.
+
+    Its entry may be missing or damaged, which the record survives.
+    """
+    exists = True
+    with suppress(UndecryptableError):
+        exists = await session.fetch(ROTATION, kid) is not None
+    if at is None:
+        if exists:
+            await session.remove(ROTATION, kid)
+    elif exists:
+        await session.replace(ROTATION, kid, b"", rotation_tags(at))
+    else:
+        await session.insert(ROTATION, kid, b"", rotation_tags(at))
+
+
+def seal(key: bytes, kid: str, material: bytes) -> bytes:
+    """Encrypt the material of a key, bound to its kid."""
+    nonce = os.urandom(_NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, material, kid.encode())
+
+
+def unseal(key: bytes, kid: str, sealed: bytes) -> bytes:
+    """Decrypt the result of `seal`; raises UndecryptableError, also for another key's material."""
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], kid.encode())
+    except (InvalidTag, ValueError):  # ValueError if it is too short, or there is no key
+        raise UndecryptableError(AskarErrorCode.ENCRYPTION, "sealed material") from None
+
+
+async def with_material(session: Transaction, record: KeyRecord, material: bytes) -> KeyRecord:
+    """The record of a key with its material, sealed; a public key has none."""
+    if record.material == "none":
+        return replace(record, sealed=b"")
+    key = await ensure_sealing_key(session)
+    return replace(record, sealed=seal(key, record.kid, material))
+
+
+async def find_material(session: Session, record: KeyRecord) -> Stored | None:
+    """The material of a key, as its algorithm packed it, or None; raises UndecryptableError."""
+    if record.sealed:
+        return unseal(await sealing_key(session), record.kid, record.sealed)
+    if record.material == "none":
+        return b""
+    if record.material == "askar":
+        return await session.fetch_key(record.kid)
+    entry = await session.fetch(MATERIAL, record.kid)
+    return entry.value if entry else None
+
+
+async def material_of(session: Session, record: KeyRecord) -> Stored | None:
+    """The material of a key, as its algorithm packed it, or None."""
+    try:
+        return await find_material(session, record)
+    except UndecryptableError as exc:
+        raise _unreadable(record.kid, exc) from None
+
+
+class DueKey(NamedTuple):
+    """A key whose deletion is due, and the time that it was scheduled for."""
+
+    kid: str
+    deletes: int | None
+
+
+class DueError(Exception):
+    """A key's deletion is due, but not recorded as due. Once it is recorded, `error` is raised."""
+
+    def __init__(self, record: KeyRecord, error: type[KmsError]) -> None:
+        super().__init__()
+        self.key = DueKey(record.kid, record.deletes)
+        self.error = error
+
+
+async def load_record(session: Session, kid: str) -> KeyRecord | None:
+    """The record of a key, even if its deletion is due; None if the key does not exist."""
+    try:
+        entry = await session.fetch(KEY, kid)
+        return None if entry is None else KeyRecord.from_bytes(entry.value)
+    except (UndecryptableError, PrivateRecordError) as exc:
+        raise _unreadable(kid, exc) from None
+
+
+async def fetch_record(session: Session, kid: str) -> KeyRecord:
+    """The record of a key; raises KeyNotFound and DueError."""
+    return await find_record(session, KeyRef(kid=kid))
+
+
+async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
+    """The record of the key with a kid or an alias.
+
+    Raises KeyNotFound or AliasNotFound, and DueError.
+    """
+    if ref.alias is None:
+        return _required(await load_record(session, ref.kid or ""), KeyNotFound, kid=ref.kid)
+    record, _ = await _holder(session, ref.alias)
+    return record
+
+
+async def find_versions(session: Session, alias: str) -> tuple[KeyVersions, KeyRecord | None]:
+    """The versions of an alias, and the record of the newest one if it was read for that.
+
+    Raises AliasNotFound and DueError.
+    """
+    value = await _value_of(session, alias)
+    versions = KeyVersions.stored(value)
+    if versions is not None:
+        return versions, None
+    record, value = await _holder(session, alias, value)
+    return _versions_in(value, alias, record), record
+
+
+async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersions]:
+    """The record of the key that an alias names, and the versions of the alias.
+
+    Raises AliasNotFound and DueError.
+    """
+    record, value = await _holder(session, alias)
+    return record, _versions_in(value, alias, record)
+
+
+async def next_entries(
+    session: Session, old: KeyRecord, kid: str, named: Mapping[str, KeyVersions]
+) -> dict[str, bytes]:
+    """The entries of a key's aliases once the key `kid` has replaced it.
+
+    An entry has versions if it had some, if the record would forget a predecessor, and if `named`
+    has those of the alias. Raises TooLargeRecord.
+    """
+    entries = {}
+    for alias in old.aliases:
+        before = named.get(alias)
+        predecessors = old.predecessors.get(alias, ())
+        if before is None and alias in old.versioned:
+            before = KeyVersions.stored(await _value_of(session, alias))
+        if before is None and len(predecessors) == MAX_PREDECESSORS:
+            before = KeyVersions.known(old.kid, predecessors)
+        entries[alias] = kid.encode()
+        if before is not None:
+            entries[alias] = before.followed_by(kid, len(old.aliases)).to_bytes()
+    return entries
+
+
+async def stored_versions(session: Session, record: KeyRecord) -> dict[str, KeyVersions]:
+    """The versions of the aliases of a key whose entries have versions; raises AliasNotFound."""
+    found = {}
+    for alias in record.versioned:
+        versions = KeyVersions.stored(await _value_of(session, alias))
+        if versions is not None:
+            found[alias] = versions
+    return found
+
+
+async def add_alias(
+    session: Transaction,
+    record: KeyRecord,
+    alias: str,
+    binding: AliasBinding = "move",
+    *,
+    kept: bool = False,
+) -> KeyRecord:
+    """Let an alias name a key, and give the key's record, which is yet to be stored.
+
+    With "leave", an alias of another key stays there, and the record is unchanged. With `kept`, the
+    alias keeps all its versions from now on. Raises AliasExists, AliasNotFound with "update",
+    TooManyAliases and TooLargeRecord, and then has written nothing.
+    """
+    name, value = alias_entry(alias), record.kid.encode()
+    if kept:
+        value = replace(KeyVersions.known(record.kid, ()), kept=True).to_bytes()
+    if binding != "update" and alias not in record.aliases:
+        named = record.with_alias(alias, versioned=kept)
+        with suppress(DuplicateError):  # most aliases are new
+            await session.insert(ALIAS, name, value)
+            return named
+    entry = await session.fetch(ALIAS, name)
+    if entry is None:
+        set_asked(alias=alias)
+        raise AliasNotFound()
+    holding = kid_in(entry.value)
+    if holding == record.kid:
+        if binding == "create":
+            raise AliasExists("The alias names this key.")
+        return record
+    if binding == "leave":
+        return record
+    holder = await load_record(session, holding)
+    if holder is None:
+        raise KeyNotFound()
+    # The aliases of a key whose deletion is due are free.
+    if binding == "update" and holder.is_gone:
+        raise AliasNotFound()
+    if binding in ("refuse", "create") and not holder.is_gone:
+        set_asked(alias=alias)
+        raise AliasExists()
+    if holder.is_gone:
+        named = record.with_alias(alias, versioned=kept)
+    else:
+        before = _versions_in(entry.value, alias, holder)
+        if kept:
+            before = replace(before, kept=True)
+        named = record.with_alias(alias, versioned=True, again=record.kid in before.kids)
+        value = before.followed_by(record.kid).to_bytes()
+    await replace_record(session, holder.without_alias(alias))
+    await session.replace(ALIAS, name, value)
+    return named
+
+
+async def bind_aliases(
+    session: Transaction,
+    record: KeyRecord,
+    aliases: Iterable[str],
+    binding: AliasBinding,
+) -> KeyRecord:
+    """Let aliases name a key that is stored, and give its record; otherwise as `add_alias`."""
+    named = record
+    for alias in aliases:
+        named = await add_alias(session, named, alias, binding)
+    if named is not record:
+        await replace_record(session, named)
+    return named
+
+
+async def require_room(session: Transaction, number: int = 1) -> None:
+    """Raise TooManyKeys if the profile may not have `number` keys more.
+
+    Keys whose deletion is due do not count, since they exist for no caller.
+    """
+    most = session.settings.max_keys
+    if most is None:
+        return
+    if session.keys is None:  # the first key since the profile has this setting
+        session.keys = await session.count(KEY)
+    excess = session.keys + number - most
+    if excess > 0 and excess > await session.count(DELETION, due_filter()):
+        raise TooManyKeys(f"The profile has at most {most:,} keys.")
+
+
+async def insert_key(session: Transaction, record: KeyRecord, material: Stored) -> None:
+    """Insert the record of a new key, its tags and its material; raises KeyExists."""
+    try:
+        if isinstance(material, bytes):
+            record = await with_material(session, record, material)
+        else:
+            await session.insert_key(record.kid, material)
+        await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
+        if record.rotates is not None:
+            await set_rotation(session, record.kid, record.rotates)
+    except DuplicateError:
+        raise KeyExists() from None
+    if session.keys is not None:
+        session.keys += 1
+
+
+async def replace_record(session: Transaction, record: KeyRecord) -> None:
+    """Replace the record of a key, and its tags; its sealed material stays with it."""
+    await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))
+
+
+async def remove_key(session: Transaction, record: KeyRecord) -> None:
+    """Remove all entries of a key; if a provider has it, its object is condemned."""
+    if record.provider is not None:
+        await insert_condemned(session, await _object_of(session, record))
+    for alias in record.aliases:
+        await session.remove(ALIAS, alias_entry(alias))
+    if record.material == "askar":
+        await session.remove_key(record.kid)
+    elif record.material == "bytes" and not record.sealed:
+        await session.remove(MATERIAL, record.kid)
+    if record.rotates is not None:
+        await set_rotation(session, record.kid, None)
+    if record.deletes is not None:
+        await session.remove(DELETION, record.kid)
+    is_counted = record.rules is not None and record.rules.per_day is not None
+    if is_counted and await session.fetch(USES, record.kid) is not None:
+        await session.remove(USES, record.kid)
+    await session.remove(KEY, record.kid)
+    session.removed.add(int(record.seq or 0))
+    if session.keys is not None:
+        session.keys -= 1
+
+
+async def _object_of(session: Session, record: KeyRecord) -> ProviderObject:
+    """The object of a key of a provider, with its token as far as it is known."""
+    found = ProviderObject.of_record(record)
+    if record.token_serial is None and record.sealed:  # version 0.3.0 has made the key
+        with suppress(UndecryptableError, ValueError):
+            reference = unseal(await sealing_key(session), record.kid, record.sealed)
+            return found._replace(token=ProviderKey.from_bytes(reference).token)
+    return found
+
+
+def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
+    """The earliest time at which a key may be deleted, by the profile's settings; None for now.
+
+    `may_delete` says that the caller has the scope `keys:delete`. Raises Forbidden if the profile
+    requires it.
+    """
+    settings = session.settings
+    if settings.delete_scope and not may_delete:
+        raise Forbidden(DELETE_SCOPE)
+    delay = settings.min_deletion_delay
+    return time.time_ns() + delay * 10**9 if delay else None
+
+
+async def delete_key(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
+    """Remove a key for None, or schedule its deletion, and give its record."""
+    if deletes is not None:
+        return await schedule(session, record, deletes)
+    await remove_key(session, record)
+    return replace(record, deletes=None)
+
+
+async def schedule(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
+    """Schedule the deletion of a key, or cancel it for None, and give its record."""
+    if record.deletes is not None:
+        await session.remove(DELETION, record.kid)
+    record = replace(record, deletes=deletes)
+    await insert_deletion(session, record)
+    await replace_record(session, record)
+    return record
+
+
+async def remove_versions(
+    session: Transaction,
+    newest: KeyRecord,
+    kids: Collection[str],
+    deletes: int | None = None,
+    *,
+    keep_name: bool = False,
+) -> None:
+    """Remove keys of versions of an alias, whose key is `newest`.
+
+    With `deletes`, their deletion is scheduled for then. A key that another alias may have among
+    its versions stays. With `keep_name`, the alias still has the versions: no count of names
+    changes, so that another call of this kind does not count down again. The event of the call
+    names all removed keys.
+    """
+    concerned = [(newest.kid, newest.alg)]
+    for kid in sorted(kids):
+        record = await load_record(session, kid)
+        if record is None:
+            continue
+        left = record.released()
+        if left.named_by == 0:
+            await delete_key(session, record if keep_name else left, deletes)
+            concerned.append((kid, record.alg))
+        elif not keep_name:
+            await replace_record(session, left)
+    set_keys(concerned)
+
+
+async def publish(session: Transaction, *, public: bool) -> None:
+    """Let everybody read the profile's public keys, or only callers who may read its keys."""
+    await session.remove_all(_PUBLISHED)
+    if public:
+        await session.insert(_PUBLISHED, _JWKS, b"public")
+
+
+async def publishes(session: Session) -> bool:
+    """Tell whether everybody may read the profile's public keys."""
+    if await session.fetch(_PUBLISHED, _JWKS) is not None:
+        return True
+    await require_profile(session)
+    return False
+
+
+async def _holder(
+    session: Session, alias: str, value: bytes | None = None
+) -> tuple[KeyRecord, bytes]:
+    """The record of the key that an alias names, and the alias's entry, `value` if it was read."""
+    if value is None:
+        value = await _value_of(session, alias)
+    record, before = None, ""  # an alias ends with its key
+    while (kid := kid_in(value)) != before:
+        record = await load_record(session, kid)
+        if record is not None and alias in record.aliases:
+            break
+        # It moved between the two reads, or the store is damaged.
+        before, value = kid, await _value_of(session, alias)
+    return _required(record, AliasNotFound, alias=alias), value
+
+
+def _versions_in(value: bytes, alias: str, holder: KeyRecord) -> KeyVersions:
+    """The versions in the entry of an alias, or as they follow from the record of its key."""
+    stored = KeyVersions.stored(value)
+    return stored or KeyVersions.known(holder.kid, holder.predecessors.get(alias, ()))
+
+
+async def _value_of(session: Session, alias: str) -> bytes:
+    try:
+        entry = await session.fetch(ALIAS, alias_entry(alias))
+    except UndecryptableError as exc:
+        raise _unreadable("that an alias names", exc) from None
+    if entry is None:
+        set_asked(alias=alias)
+        raise AliasNotFound()
+    return entry.value
+
+
+def _required(
+    record: KeyRecord | None,
+    error: type[KmsError],
+    *,
+    kid: str | None = None,
+    alias: str | None = None,
+) -> KeyRecord:
+    if record is not None and not record.is_gone:
+        set_key_alg(record.kid, record.alg)
+        return record
+    set_asked(kid, alias)
+    if record is None or not record.deletes:
+        raise error
+    raise DueError(record, error)
+
+
+def _unreadable(name: str, exc: Exception) -> KeyUnreadable:
+    """The error for an entry that does not decrypt, or a record with a private member."""
+    if isinstance(exc, PrivateRecordError):
+        LOGGER.error("the key %s is refused: its stored public JWK has a private member", name)
+    else:
+        LOGGER.error("the stored key %s does not decrypt", name)
+    return KeyUnreadable()

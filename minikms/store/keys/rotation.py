@@ -1,0 +1,136 @@
+"""Replaces a key by its successor, on request or when its scheduled rotation is due.
+
+A key with `rotates` has an entry of `ROTATION` under its kid, whose tag `~at` is the time at which
+a sweep looks at it: `rotates`, or later if it could not be rotated then.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from minikms.events import set_key, set_new_key
+from minikms.plugin.protocol import Stored
+from minikms.records import KeyRecord
+from minikms.store.askar.errors import UndecryptableError
+from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.keys.entries import (
+    ALIAS,
+    KEY,
+    ROTATION,
+    alias_entry,
+    insert_key,
+    load_record,
+    next_entries,
+    replace_record,
+    require_room,
+    rotation_tags,
+    set_rotation,
+    stored_versions,
+)
+from minikms.store.keys.object_entries import take_object
+from minikms.store.profiles.directory import require_profile
+from minikms.versions import KeyVersions, has_versions
+
+# Makes the successor of a key from its record; may raise.
+Successor: TypeAlias = Callable[[KeyRecord], tuple[KeyRecord, Stored]]
+
+# The number of keys due for rotation that one call reads.
+_DUE: Final = 1000
+
+
+class NotDueError(Exception):
+    """A key is not due for rotation or removal, or not any more: another process was first."""
+
+
+class NotRotatableError(Exception):
+    """The rotation of a key is due, and has to wait for a change of the key."""
+
+
+async def replace_key(
+    session: Transaction,
+    old: KeyRecord,
+    successor: Successor,
+    named: Mapping[str, KeyVersions],
+    *,
+    enabled: bool,
+    scheduled: bool = False,
+) -> KeyRecord:
+    """Store the `successor` of a key, which takes its aliases, and give its record.
+
+    The old key stays `enabled`, or becomes `verify-only`. `named` has versions of its aliases that
+    were read already. Raises TooManyKeys, TooManyAliases and TooLargeRecord.
+    """
+    if session.settings.max_keys is not None:
+        await require_room(session)
+    record, material = successor(old)
+    entries = await next_entries(session, old, record.kid, named)
+    stored = replace(
+        record.succeeding(old, scheduled=scheduled),
+        seq=seq_of(session.next_place()),
+        versioned=tuple(each for each, value in entries.items() if has_versions(value)),
+    )
+    if record.provider is not None:
+        await take_object(session, record)
+    await insert_key(session, stored, material)
+    for alias, value in entries.items():
+        await session.replace(ALIAS, alias_entry(alias), value)
+    if old.rotates is not None:
+        await set_rotation(session, old.kid, None)
+    await replace_record(session, old.succeeded(enabled=enabled))
+    set_new_key(stored.kid)
+    return stored
+
+
+async def replace_due_key(session: Transaction, kid: str, successor: Successor) -> KeyRecord:
+    """Store the `successor` of a key whose scheduled rotation is due, and give its record.
+
+    The old key stays enabled if the Vault door has changed one of its names, as by `rotate_name`.
+    Raises NotDueError, and NotRotatableError for a key that has no alias, is not enabled, does not
+    exist, or whose name is soft-deleted.
+    """
+    old = await load_record(session, kid)
+    if old is None:
+        raise NotRotatableError
+    if old.rotates is None or old.rotates > time.time_ns():
+        raise NotDueError
+    named = await stored_versions(session, old)
+    if (
+        not old.aliases
+        or old.state != "enabled"
+        or old.deletes is not None
+        or any(each.soft_deleted for each in named.values())
+    ):
+        raise NotRotatableError
+    set_key(old.kid, old.alg)
+    kept = any(each.kept for each in named.values())
+    return await replace_key(session, old, successor, named, enabled=kept, scheduled=True)
+
+
+async def postpone(session: Transaction, kid: str, until: int) -> None:
+    """Let sweeps look at a key again at `until`, in nanoseconds; its record does not change."""
+    entry = await session.fetch(ROTATION, kid, for_update=True)
+    if entry is None:
+        return
+    with suppress(UndecryptableError):
+        if await session.fetch(KEY, kid) is None:  # an older version has deleted the key
+            await session.remove(ROTATION, kid)
+            return
+    if not _is_later(entry.tags):
+        await session.replace(ROTATION, kid, b"", rotation_tags(until), cached=False)
+
+
+async def due_rotations(session: Session) -> list[str]:
+    """The kids of up to a thousand keys at which a sweep has to look now."""
+    until = {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
+    rows = await session.fetch_all(ROTATION, until, _DUE)
+    if not rows:
+        await require_profile(session)
+    return [row.name for row in rows]
+
+
+def _is_later(tags: Mapping[str, str]) -> bool:
+    """Tell whether sweeps look at a key later, which was changed or postponed meanwhile."""
+    return int(tags["~at"]) > time.time_ns()

@@ -1,0 +1,1 @@
+"""The profiles of a store, and the tokens that name them."""

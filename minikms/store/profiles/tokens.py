@@ -1,0 +1,124 @@
+"""The entries of tokens in the store's own profile, as far as they concern profiles.
+
+A tag names the profiles of a token, so that a call reads the tokens of its caller alone, and
+another one, as of a key, has its place in the order of creation. The record, JSON, has the ids of
+the profiles by their names (store/profiles/tenancy.py): the one of version 0.3.0 or an earlier one
+is a list of names. See also `access/tokens.py`.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import orjson
+
+from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sessions import Session, TagFilter, Transaction
+
+# The category of tokens in the store's own profile.
+TOKENS: Final = "minikms.token"
+
+# The tag of a token's entry with the time of its last use in nanoseconds. It is not in the record:
+# no cache shows it, so its change is not one that caches have to follow.
+LAST_USE: Final = "used"
+
+# Unencrypted tags, which the database compares.
+_SEQ: Final = "~seq"
+_EXPIRES: Final = "~expires"
+
+# Tokens of version 0.3.0 and earlier ones, or whose last use such a version has stored since.
+UNPLACED: Final[TagFilter] = {"$not": {"$exist": [_SEQ]}}
+
+# The number of tokens that one transaction changes, so that other writers do not wait long, and the
+# number that one call looks for, since the database finds all of a profile each time.
+TOGETHER: Final = 64
+_MANY: Final = 1024
+
+
+def token_tags(
+    profiles: Iterable[str] | None, expires: int | None, seq: str, last_use: int = 0
+) -> dict[str, Any]:
+    """The tags of a token; `profiles` None means all profiles."""
+    tags: dict[str, Any] = {_SEQ: seq}
+    if profiles is not None:
+        tags["profile"] = sorted(profiles)
+    if expires is not None:
+        tags[_EXPIRES] = f"{max(expires, 0):020d}"
+    if last_use:
+        tags[LAST_USE] = str(last_use)
+    return tags
+
+
+def of_profiles(profiles: Iterable[str]) -> TagFilter:
+    """The filter of the tokens that name one of these profiles, which are at least one."""
+    one, *others = ({"profile": name} for name in sorted(profiles))
+    return {"$or": [one, *others]} if others else one  # a list is slower, even of one value
+
+
+def expired_at(moment: int) -> TagFilter:
+    """The filter of the tokens that are over at a moment in nanoseconds since the epoch."""
+    return {_EXPIRES: {"$lte": f"{max(moment, 0):020d}"}}
+
+
+def after_place(seq: str) -> TagFilter:
+    """The filter of the tokens behind a place."""
+    return {_SEQ: {"$gt": seq}}
+
+
+def seq_in(tags: dict[str, Any]) -> str:
+    """The place of a token in the order of creation; empty if it has none."""
+    return str(tags.get(_SEQ, ""))
+
+
+async def next_seq(session: Transaction) -> str:
+    """Assign the next place in the order of creation of tokens."""
+    if session.stored is None:
+        session.stored = await session.sequence()
+        session.place = session.stored.place
+    return seq_of(session.next_place())
+
+
+async def bind_token(session: Transaction, token_id: str, profile: str, profile_id: str) -> None:
+    """Let a token that names a profile be for the one with this id."""
+    entry = await session.fetch(TOKENS, token_id, for_update=True)
+    if entry is None:
+        return
+    record = orjson.loads(entry.value)
+    if profile in (record["profiles"] or ()):
+        ids = _ids(record["profiles"])
+        record["profiles"] = ids | {profile: profile_id}
+        await session.replace(TOKENS, token_id, orjson.dumps(record), entry.tags)
+
+
+async def tokens_of(session: Session, profile: str) -> list[str]:
+    """The ids of some tokens that name a profile: of all, unless they are very many."""
+    return [entry.name for entry in await session.fetch_all(TOKENS, of_profiles([profile]), _MANY)]
+
+
+async def revoke(session: Transaction, profile: str, token_ids: Iterable[str]) -> None:
+    """Revoke tokens that are for a profile alone, and take it from tokens of several."""
+    for token_id in token_ids:
+        entry = await session.fetch(TOKENS, token_id, for_update=True)
+        if entry is None:
+            continue
+        record, tags = orjson.loads(entry.value), entry.tags
+        named = _ids(record["profiles"])
+        named.pop(profile, None)
+        if record["profiles"] is not None and not named:
+            await session.remove(TOKENS, token_id)
+            continue
+        if record["profiles"] is not None:  # otherwise somebody has changed the tag
+            record["profiles"] = named
+        tags = token_tags(
+            record["profiles"], record["expires"], seq_in(tags), int(tags.get(LAST_USE, 0))
+        )
+        await session.replace(TOKENS, token_id, orjson.dumps(record), tags)
+
+
+async def count(session: Session, profile: str) -> int:
+    """Count the tokens that name a profile."""
+    return await session.count(TOKENS, of_profiles([profile]))
+
+
+def _ids(profiles: Any) -> dict[str, str | None]:
+    """The ids of the profiles in a record by their names, None for an unknown one."""
+    return dict(profiles) if isinstance(profiles, dict) else dict.fromkeys(profiles or ())
