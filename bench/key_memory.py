@@ -32,9 +32,9 @@ from minikms.plugin import (
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRecord
 from minikms.store.cache import DEFAULT_MEMORY, Bounds, Cache
+from minikms.store.categories import PROFILE
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.keys.entries import KEY
-from minikms.store.profiles.directory import PROFILE
 
 Use: TypeAlias = Callable[[Any, CachedKey, Stored], None]
 

@@ -17,8 +17,7 @@ from minikms.profile_settings import DELETE_SCOPE
 from minikms.startup_errors import AccessError
 from minikms.store.askar.secret_files import read_secret
 from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.profiles.directory import PROFILE
-from minikms.store.profiles.tokens import TOKENS
+from minikms.store.categories import PROFILE, TOKENS
 
 if TYPE_CHECKING:
     from minikms.access.jwt import JwtVerifier

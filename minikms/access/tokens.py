@@ -31,12 +31,12 @@ from minikms.noted_uses import NotedUses
 from minikms.records import SECOND
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
+from minikms.store.categories import TOKENS
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.database import Database
 from minikms.store.profiles.tokens import (
     LAST_USE,
     TOGETHER,
-    TOKENS,
     UNPLACED,
     after_place,
     expired_at,

@@ -34,9 +34,9 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
+from minikms.store.categories import PROFILE
 from minikms.store.keys.entries import KEY
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.profiles.directory import PROFILE
 
 LOGGER = logging.getLogger(__name__)
 

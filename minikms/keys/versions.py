@@ -10,9 +10,9 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import KeyRecord
 from minikms.store.cache import NOTHING, Bounds, Cache
+from minikms.store.categories import PROFILE
 from minikms.store.keys.entries import ALIAS, alias_entry
 from minikms.store.keys.key_store import CheckVersions, KeyStore
-from minikms.store.profiles.directory import PROFILE
 from minikms.versions import KeyVersions
 
 # The most memory of cached versions. The bytes of an alias's versions, and of each version.

@@ -21,13 +21,14 @@ from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.layout import Layout
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
+from minikms.store.categories import LAST_USES
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.entries import ALIAS, KEY, alias_entry, publishes
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.object_entries import ProviderObject, objects_in
 from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.profiles.directory import USES, DirectoryListing, use_tags
+from minikms.store.profiles.directory import DirectoryListing, use_tags
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import value_as_of
 
@@ -261,7 +262,7 @@ class StoreInspector:
 
         async def work(session: Session) -> dict[str, bytes]:
             with suppress(UndecryptableError):  # keys are copied all the same
-                rows = await session.fetch_all(USES, use_tags(askar_profile))
+                rows = await session.fetch_all(LAST_USES, use_tags(askar_profile))
                 return {row.name.rpartition("/")[2]: row.value for row in rows}
             return {}
 
@@ -271,7 +272,7 @@ class StoreInspector:
         """The time from which on uses are noted, as stored; None if they are not."""
 
         async def work(session: Session) -> bytes | None:
-            entry = await session.fetch(USES, SINCE)
+            entry = await session.fetch(LAST_USES, SINCE)
             return None if entry is None else entry.value
 
         return await self._database.run_own(work)

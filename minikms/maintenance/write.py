@@ -13,13 +13,14 @@ from minikms.records import KeyRecord
 from minikms.store.askar.errors import DuplicateError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Entry, Transaction
+from minikms.store.categories import LAST_USES, TOKENS
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.profiles.directory import USES, use_tags
-from minikms.store.profiles.tokens import TOKENS, next_seq, token_tags
+from minikms.store.profiles.directory import use_tags
+from minikms.store.profiles.tokens import next_seq, token_tags
 
 
 class StoreWriter:
@@ -101,13 +102,15 @@ class StoreWriter:
         async def work(session: Transaction) -> None:
             for number, value in entries.items():
                 name = f"{askar_profile}/{number}"
-                await session.insert(USES, name, value, use_tags(askar_profile))
+                await session.insert(LAST_USES, name, value, use_tags(askar_profile))
 
         await self._database.run_own(work, write=True)
 
     async def insert_uses_noted_since(self, value: bytes) -> None:
         """Insert the time from which on uses are noted."""
-        await self._database.run_own(lambda session: session.insert(USES, SINCE, value), write=True)
+        await self._database.run_own(
+            lambda session: session.insert(LAST_USES, SINCE, value), write=True
+        )
 
     async def set_last_seq(self, profile: str, place: int) -> None:
         """Let later keys come after `place` in the order of creation."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms import clocks
-from minikms.store.connections.counters import ChangeCounters, Lease, slot_of
+from minikms.store.askar.slots import slot_of
+from minikms.store.connections.counters import ChangeCounters, Lease
 
 ValueT = TypeVar("ValueT")
 

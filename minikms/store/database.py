@@ -26,7 +26,6 @@ from minikms.store.askar.files import StoreFile, is_open_elsewhere, require_one_
 from minikms.store.askar.identity import FIRST
 from minikms.store.askar.layout import (
     LAYOUT,
-    STORE,
     SYSTEM,
     UPGRADING,
     Layout,
@@ -54,6 +53,7 @@ from minikms.store.askar.stores import (
     write_statistics,
 )
 from minikms.store.askar.writer_lock import WriterLock
+from minikms.store.categories import STORE
 from minikms.store.connections import notices
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.connections.counters import ChangeCounters, FileChangeCounters

@@ -21,14 +21,11 @@ from minikms.events import CURRENT, AuditEvent, set_profile_id
 from minikms.profile_settings import NO_SETTINGS
 from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.sessions import Transaction
+from minikms.store.askar.slots import CONTENTS, slot_of
+from minikms.store.categories import PROFILE
 from minikms.store.connections.calls import LOST, StoreCalls
-from minikms.store.connections.counters import CONTENTS, ChangeCounters, slot_of
-from minikms.store.profiles.directory import (
-    PROFILE,
-    ProfileDirectory,
-    StaleProfileError,
-    require_profile,
-)
+from minikms.store.connections.counters import ChangeCounters
+from minikms.store.profiles.directory import ProfileDirectory, StaleProfileError, require_profile
 
 ResultT = TypeVar("ResultT")
 Work: TypeAlias = Callable[[Transaction], Awaitable[ResultT]]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikms.errors import StoreUnavailable
+from minikms.store.askar.slots import slot_of
 from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.connections.counters import ChangeCounters, slot_of
+from minikms.store.connections.counters import ChangeCounters
 from minikms.store.connections.notices import PostgresChangeCounters
 
 A, B = ("category", "a"), ("category", "b")

@@ -25,11 +25,12 @@ from minikms.store.askar import stores as askar
 from minikms.store.askar.files import is_open_here
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sequence import Sequence
+from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.askar.stores import new_raw_key
-from minikms.store.connections.counters import CONTENTS, slot_of
+from minikms.store.categories import PROFILE
 from minikms.store.database import Database
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.profiles.directory import PROFILE, ProfileDirectory
+from minikms.store.profiles.directory import ProfileDirectory
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 KID = KeyRef(kid="kid-1")

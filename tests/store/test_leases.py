@@ -7,9 +7,10 @@ from waiting import until
 from minikms import clocks
 from minikms.background import in_background
 from minikms.store.askar.sequence import Sequence
-from minikms.store.connections.counters import ChangeCounters, slot_of
+from minikms.store.askar.slots import slot_of
+from minikms.store.categories import PROFILE
+from minikms.store.connections.counters import ChangeCounters
 from minikms.store.connections.leases import Leases
-from minikms.store.profiles.directory import PROFILE
 
 
 async def test_each_profile_that_cannot_be_checked_is_logged_once(caplog):

@@ -16,10 +16,10 @@ from minikms.errors import (
 )
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
 from minikms.store.askar.location import StoreLocation
+from minikms.store.categories import PROFILE
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.keys.object_entries import ProviderObject, objects_in
 from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.profiles.directory import PROFILE
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 HOUR = 3600 * 10**9

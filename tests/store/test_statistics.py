@@ -9,8 +9,8 @@ from stored import fill
 
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
-from minikms.store.askar.layout import STORE
 from minikms.store.askar.location import StoreLocation
+from minikms.store.categories import STORE
 from minikms.store.keys.key_store import KeyStore
 
 # As Askar reads a page.

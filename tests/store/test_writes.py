@@ -11,8 +11,8 @@ from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store import writes
 from minikms.store.askar.sessions import Transaction
+from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.connections.calls import StoreCalls
-from minikms.store.connections.counters import CONTENTS, slot_of
 
 pytestmark = pytest.mark.each_store
 

@@ -18,9 +18,9 @@ from minikms.access.policy import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.slots import SLOTS
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.connections import notices
-from minikms.store.connections.counters import SLOTS
 from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds

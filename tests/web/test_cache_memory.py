@@ -6,7 +6,7 @@ from calls import ok
 from minikms.config import Config
 from minikms.records import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
-from minikms.store.connections.counters import CONTENTS, slot_of
+from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.keys.entries import KEY
 from minikms.web.state import SERVICE
 

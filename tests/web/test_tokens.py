@@ -16,10 +16,10 @@ from minikms.http.gate import GATE
 from minikms.serve import token_care
 from minikms.serve.assembly import create_service
 from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.categories import TOKENS as CATEGORY
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.profiles import directory
 from minikms.store.profiles.tokens import TOGETHER, UNPLACED
-from minikms.store.profiles.tokens import TOKENS as CATEGORY
 from minikms.web.handlers import tokens as handlers
 from minikms.web.state import STORE, TOKENS
 

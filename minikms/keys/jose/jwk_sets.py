@@ -11,10 +11,10 @@ from minikms.keys.x509.certificates import sent_chain, thumbprint_of
 from minikms.plugin.protocol import Jwe, Kem, KeyAgreement, PublicKeyEncryption, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
+from minikms.store.askar.slots import CONTENTS
 from minikms.store.cache import Bounds, Cache, PendingEntry
-from minikms.store.connections.counters import CONTENTS
+from minikms.store.categories import PROFILE
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.profiles.directory import PROFILE
 
 _PAGE: Final = 1000  # keys that are read at a time
 

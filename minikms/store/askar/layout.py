@@ -11,6 +11,7 @@ from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreLocation
 from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.categories import STORE
 
 
 class Layout(NamedTuple):
@@ -48,8 +49,7 @@ UPGRADING: Final = Layout(2, 1)
 # Askar's name of the store's own profile, its default one, which no caller reaches.
 SYSTEM: Final = "minikms"
 
-# The category of the entries below, in the store's own profile.
-STORE: Final = "minikms.store"
+# The names of the entries of `STORE`.
 _LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statistics"
 
 

@@ -13,14 +13,13 @@ from aries_askar import Session as AskarSession
 from minikms.events import AuditEvent
 from minikms.profile_settings import NO_SETTINGS
 from minikms.store.askar.sequence import Sequence
-from minikms.store.connections.counters import CONTENTS, slot_of
+from minikms.store.askar.slots import CONTENTS, slot_of
+from minikms.store.categories import SEQUENCE
 
 # Askar's tag filter (WQL): names and values, and operators such as `$and`, `$in` or `$gt`.
 TagFilter: TypeAlias = Mapping[str, Any]
 
-# The category and the name of the entry in `store/askar/sequence.py`. It does not have a counter,
-# since cached values do not depend on it.
-SEQUENCE: Final = "minikms.sequence"
+# The name of the entry of `SEQUENCE`.
 _LAST: Final = "last"
 
 # Askar reads a name up to its first NUL.

@@ -9,7 +9,6 @@ import asyncio
 import math
 import mmap
 import os
-import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,29 +18,17 @@ from minikms.background import in_background
 from minikms.startup_errors import StoreError
 from minikms.store.askar.files import open_beside
 from minikms.store.askar.sequence import Sequence
+from minikms.store.askar.slots import SLOTS
 from minikms.system_calls import allocate
-
-SLOTS: Final = 4096
 
 # A profile is in use if it has so many uses while a lease lasts: for fewer, a check costs more than
 # it saves. A call that reads a key again is two uses.
 IN_USE: Final = 3
 
-# The category for the one counter of all entries of a profile, which every write in it increments.
-CONTENTS: Final = "minikms.contents"
-
 _BYTES: Final = 8 * SLOTS
 
 # Seconds between two checks that the file of the counters is in its place.
 _WATCH_INTERVAL: Final = 0.5
-
-
-def slot_of(category: str, name: str) -> int:
-    """The slot of the counter for an entry; the same in every process.
-
-    Entries may share a slot: each of them then seems to change more often.
-    """
-    return zlib.crc32(f"{category}/{name}".encode()) % SLOTS
 
 
 class Lease:

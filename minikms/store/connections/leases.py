@@ -14,15 +14,9 @@ from typing import Final, TypeAlias
 from minikms import clocks
 from minikms.errors import ProfileNotFound
 from minikms.store.askar.sequence import Position, Sequence
-from minikms.store.connections.counters import (
-    CONTENTS,
-    IN_USE,
-    SLOTS,
-    ChangeCounters,
-    Lease,
-    slot_of,
-)
-from minikms.store.profiles.directory import PROFILE
+from minikms.store.askar.slots import CONTENTS, SLOTS, slot_of
+from minikms.store.categories import PROFILE
+from minikms.store.connections.counters import IN_USE, ChangeCounters, Lease
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from minikms.store.askar.layout import SYSTEM
 from minikms.store.askar.location import StoreLocation
 from minikms.store.askar.postgres import NOTICES, connect, installed
 from minikms.store.askar.sequence import Sequence
-from minikms.store.connections.counters import SLOTS, ChangeCounters, Lease
+from minikms.store.askar.slots import SLOTS
+from minikms.store.categories import PROFILE, TOKENS
+from minikms.store.connections.counters import ChangeCounters, Lease
 from minikms.store.connections.leases import Leases
-from minikms.store.profiles.directory import PROFILE
-from minikms.store.profiles.tokens import TOKENS
 
 if TYPE_CHECKING:
     import asyncpg

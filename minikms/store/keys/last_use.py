@@ -16,9 +16,10 @@ from minikms.records import SECOND
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.categories import LAST_USES
 from minikms.store.database import Database
 from minikms.store.keys.entries import KEY
-from minikms.store.profiles.directory import USES, use_tags
+from minikms.store.profiles.directory import use_tags
 
 # The profile and the `seq` of a key.
 Used: TypeAlias = tuple[str, str]
@@ -138,7 +139,7 @@ class LastUses:
 
         async def make(session: Transaction) -> None:
             with suppress(DuplicateError):
-                await session.insert(USES, SINCE, str(time.time_ns()))
+                await session.insert(LAST_USES, SINCE, str(time.time_ns()))
 
         if not await self._begun():
             await self._database.run_own(make, write=True)
@@ -148,7 +149,7 @@ class LastUses:
 
         async def find(session: Session) -> int:
             with suppress(UndecryptableError):  # a damaged entry stays as it is
-                entry = await session.fetch(USES, SINCE)
+                entry = await session.fetch(LAST_USES, SINCE)
                 return 0 if entry is None else int(entry.value)
             return 0
 
@@ -186,7 +187,7 @@ class LastUses:
         askar_profile = await self._known(profile)
 
         async def work(session: Session) -> list[tuple[int, int]]:
-            rows = await session.fetch_all(USES, use_tags(askar_profile))
+            rows = await session.fetch_all(LAST_USES, use_tags(askar_profile))
             return [(_latest(row.value), int(row.name.rpartition("/")[2])) for row in rows]
 
         found: list[tuple[int, int]] = []
@@ -245,7 +246,7 @@ def groups_of(last: int) -> list[range]:
 async def _read(session: Session, group: _Group, now: float) -> _Remembered:
     """Read the entry of a group; it is not known if it does not decrypt."""
     with suppress(UndecryptableError):
-        entry = await session.fetch(USES, group.entry)
+        entry = await session.fetch(LAST_USES, group.entry)
         return _Remembered(b"" if entry is None else entry.value, now, known=True)
     return _Remembered(asked=now)
 
@@ -260,8 +261,8 @@ async def _is_unused(session: Session, number: int) -> bool:
 
 async def _remove(session: Transaction, groups: Iterable[_Group]) -> None:
     for group in groups:
-        if await session.fetch(USES, group.entry, for_update=True) is not None:
-            await session.remove(USES, group.entry, cached=False)
+        if await session.fetch(LAST_USES, group.entry, for_update=True) is not None:
+            await session.remove(LAST_USES, group.entry, cached=False)
 
 
 async def _write(session: Transaction, group: _Group, times: Mapping[int, int]) -> bool:
@@ -269,17 +270,17 @@ async def _write(session: Transaction, group: _Group, times: Mapping[int, int]) 
 
     Raises UndecryptableError.
     """
-    entry = await session.fetch(USES, group.entry, for_update=True)
+    entry = await session.fetch(LAST_USES, group.entry, for_update=True)
     if entry is None:
         made = _merged(b"", times)
         with suppress(DuplicateError):
-            await session.insert(USES, group.entry, made, use_tags(group.askar_profile))
+            await session.insert(LAST_USES, group.entry, made, use_tags(group.askar_profile))
             return True
-        entry = await session.fetch(USES, group.entry, for_update=True)
+        entry = await session.fetch(LAST_USES, group.entry, for_update=True)
     before = b"" if entry is None else entry.value
     if (after := _merged(before, times)) != before:
         tags = use_tags(group.askar_profile)
-        await session.replace(USES, group.entry, after, tags, cached=False)
+        await session.replace(LAST_USES, group.entry, after, tags, cached=False)
     return False
 
 

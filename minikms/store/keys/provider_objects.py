@@ -15,8 +15,8 @@ from typing import Final, NamedTuple, Self, TypeVar
 from minikms.events import CURRENT, AuditEvent
 from minikms.plugin.provider import KEY_ID_SIZE
 from minikms.store.askar.errors import DuplicateError
-from minikms.store.askar.layout import STORE
 from minikms.store.askar.sessions import Entry, Session, Transaction
+from minikms.store.categories import STORE
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.object_entries import (

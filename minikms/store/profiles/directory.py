@@ -29,24 +29,17 @@ from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.records import PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.layout import SYSTEM
-from minikms.store.askar.sessions import SEQUENCE, Session, Transaction
+from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.askar.slots import slot_of
+from minikms.store.categories import LAST_USES, PROFILE, SELF, SEQUENCE
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
-from minikms.store.connections.counters import ChangeCounters, slot_of
+from minikms.store.connections.counters import ChangeCounters
 from minikms.store.connections.rows import all_rows
 from minikms.store.keys.object_entries import insert_condemned, objects_in
 from minikms.store.profiles.tenancy import Tenancy, fits, new_name
 from minikms.store.profiles.tokens import TOGETHER, bind_token, revoke, tokens_of
 
 LOGGER = logging.getLogger(__name__)
-
-# The category of the directory's entries, in the store's own profile, and of the entry in which
-# each profile has its own name.
-PROFILE: Final = "minikms.profile"
-SELF: Final = "self"
-
-# The category of times of last uses in the store's own profile (store/keys/last_use.py). A tag has
-# Askar's name of the profile whose keys an entry is about.
-USES: Final = "minikms.use"
 
 _REMOVED: Final = b"-"
 
@@ -426,7 +419,7 @@ class ProfileDirectory:
         async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:
-                await transaction.remove_all(USES, use_tags(_askar_name(entry)))
+                await transaction.remove_all(LAST_USES, use_tags(_askar_name(entry)))
                 await transaction.remove(PROFILE, name)
 
     async def _condemn_objects(self, name: str, askar_profile: str) -> None:

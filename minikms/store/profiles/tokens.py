@@ -13,9 +13,7 @@ import orjson
 
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, TagFilter, Transaction
-
-# The category of tokens in the store's own profile.
-TOKENS: Final = "minikms.token"
+from minikms.store.categories import TOKENS
 
 # The tag of a token's entry with the time of its last use in nanoseconds. It is not in the record:
 # no cache shows it, so its change is not one that caches have to follow.

@@ -1,0 +1,25 @@
+"""The categories of entries, and the names of single ones."""
+
+from typing import Final
+
+# In every profile.
+
+# The entry of this name has the profile's own name, its sealing key and its time of creation.
+SELF: Final = "self"
+
+# The entry with the last place in the order of creation (`store/askar/sequence.py`). It does not
+# have a counter, since cached values do not depend on it.
+SEQUENCE: Final = "minikms.sequence"
+
+# In the store's own profile.
+
+# The store itself: its layout, whether it is finished, its last change of key.
+STORE: Final = "minikms.store"
+
+# The directory of profiles; in each profile, the category of `SELF`.
+PROFILE: Final = "minikms.profile"
+
+TOKENS: Final = "minikms.token"
+
+# Times of last uses of keys. A tag has Askar's name of the profile of the keys.
+LAST_USES: Final = "minikms.use"
