@@ -18,7 +18,6 @@ from minikms.errors import KmsError, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
 from minikms.store.askar.sessions import Session
 from minikms.store.connections.calls import LOST, StoreCalls
-from minikms.store.keys.entries import DueError
 
 ResultT = TypeVar("ResultT")
 Read: TypeAlias = Callable[[Session], Awaitable[ResultT]]
@@ -34,6 +33,10 @@ _LONGEST: Final = 0.25
 
 # Seconds after which others do not wait for a read any longer: it may hang.
 _PATIENCE: Final = 0.5
+
+
+class AnsweredError(Exception):
+    """An error of a read that the store has answered: the next read may use its session."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -188,7 +191,7 @@ class Reads:
                 if reader.session is None:
                     reader.session = await opening
                 read.value = await read.work(Session(reader.session, sealing_key))
-            except (KmsError, DueError) as exc:
+            except (KmsError, AnsweredError) as exc:
                 read.error = exc
             except Exception as exc:
                 reader.is_old = True

@@ -36,6 +36,7 @@ from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.keys.object_entries import ProviderObject, insert_condemned, key_tags
 from minikms.store.profiles.directory import ensure_sealing_key, require_profile, sealing_key
+from minikms.store.reads import AnsweredError
 from minikms.versions import KeyVersions, kid_in
 
 LOGGER = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ class DueKey(NamedTuple):
     deletes: int | None
 
 
-class DueError(Exception):
+class DueError(AnsweredError):
     """A key's deletion is due, but not recorded as due. Once it is recorded, `error` is raised."""
 
     def __init__(self, record: KeyRecord, error: type[KmsError]) -> None:
