@@ -9,7 +9,7 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
-from minikms.keys.jose.jwe import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
+from minikms.keys.jose.jwe_forms import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import KeyPairAlgorithm, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry

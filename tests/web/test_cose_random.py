@@ -9,7 +9,7 @@ from encoded import b64, raw
 
 from minikms.cbor import MAX_DEPTH, MAX_ITEMS
 from minikms.errors import InvalidCose
-from minikms.keys.cose.messages import _SIGN1, Cose
+from minikms.keys.cose.messages import SIGN1, Cose
 
 pytestmark = pytest.mark.shared_service
 
@@ -147,7 +147,7 @@ def test_large_inputs_cost_little(data):
     tracemalloc.start()
     try:
         with pytest.raises(InvalidCose):
-            Cose.parse(message, _SIGN1)
+            Cose.parse(message, SIGN1)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -8,7 +8,8 @@ from typing import Any, Final
 import orjson
 
 from minikms.errors import NotAttestable
-from minikms.keys.jose.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws, compact
+from minikms.keys.jose.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws
+from minikms.keys.jose.jws_forms import compact
 from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.plugin.protocol import Signer
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord

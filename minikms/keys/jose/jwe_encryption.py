@@ -13,7 +13,8 @@ from joserfc.jwe import FlattenedJSONEncryption, GeneralJSONEncryption
 from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.events import keep_key
-from minikms.keys.jose.jwe import FEW, MEMBERS, RESERVED
+from minikms.keys.jose.jwe_decryption import FEW
+from minikms.keys.jose.jwe_forms import MEMBERS, RESERVED
 from minikms.keys.jose.jwe_models import (
     AUTHENTICATED,
     AgreementKey,
@@ -23,7 +24,7 @@ from minikms.keys.jose.jwe_models import (
     is_direct,
     key_to_encrypt,
 )
-from minikms.keys.jose.jws import Serialization, Serialized, mistyped, too_deep
+from minikms.keys.jose.jws_forms import Serialization, Serialized, mistyped, too_deep
 from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.keys.operations import KeyOperations, name_in_event
 from minikms.keys.threads import is_slow, run

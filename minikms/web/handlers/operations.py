@@ -13,7 +13,7 @@ from minikms.errors import KmsError, ValidationFailed
 from minikms.http.answers import Answer, Handler
 from minikms.http.presence import Presence
 from minikms.http.problems import problem
-from minikms.keys.cose.messages import CoseHeader, SignCose, VerifyCose
+from minikms.keys.cose.operations import CoseHeader, SignCose, VerifyCose
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.keys.encryption import (
     Decapsulate,
@@ -31,7 +31,7 @@ from minikms.keys.encryption import (
     Unwrap,
     Wrap,
 )
-from minikms.keys.jose.jwe import DecryptJwe
+from minikms.keys.jose.jwe_decryption import DecryptJwe
 from minikms.keys.jose.jws import SignJws, VerifyJws
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.keys.signing import (

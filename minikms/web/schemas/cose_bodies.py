@@ -4,7 +4,7 @@ from typing import get_args
 
 from marshmallow import validate
 
-from minikms.keys.cose.messages import CertificateHeader
+from minikms.keys.cose.operations import CertificateHeader
 from minikms.keys.jose.jws import KidHeader
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text, jose_alg

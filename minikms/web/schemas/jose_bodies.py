@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
-from minikms.keys.jose import jws
+from minikms.keys.jose import jws, jws_forms
 from minikms.keys.jose.attestation import Attestation
 from minikms.records import MAX_ALIAS, AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
@@ -31,9 +31,9 @@ MAX_LIFE: Final = 366 * 24 * 3600  # seconds
 def _not_reserved(header: Mapping[str, Any]) -> None:
     if not jws.RESERVED.isdisjoint(header):
         raise ValidationError("The service sets alg, kid, b64 and crit.")
-    if jws.too_deep(header):
+    if jws_forms.too_deep(header):
         raise ValidationError("It is nested too deep.")
-    if name := jws.mistyped(header, jws.MEMBERS):
+    if name := jws_forms.mistyped(header, jws_forms.MEMBERS):
         raise ValidationError(f"The value of {name} has the wrong type.")
 
 
@@ -74,7 +74,7 @@ class SignJwsRequest(ByKey):
         "Form; compact by default (RFC 7515 section 7).",
         component="JwsSerialization",
         load_default="compact",
-        validate=validate.OneOf(get_args(jws.Serialization)),
+        validate=validate.OneOf(get_args(jws_forms.Serialization)),
     )
     disclosures = BoundedList(
         Text(),

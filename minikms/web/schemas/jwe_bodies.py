@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from marshmallow import post_load, validate
 
-from minikms.keys.jose.jwe import MAX_RECIPIENTS
 from minikms.keys.jose.jwe_encryption import EncryptJwe, JweRecipient
+from minikms.keys.jose.jwe_forms import MAX_RECIPIENTS
 from minikms.keys.jose.jwe_models import ALGS, ENCS
 from minikms.records import AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request

@@ -1,0 +1,206 @@
+"""COSE messages of one signature or authentication code: signed and verified (RFC 9052)."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import cbor2
+
+from minikms.cbor import (
+    NULL,
+    Map,
+    byte_string,
+)
+from minikms.errors import InvalidCose, RuleViolated, UnsupportedOption, ValidationFailed
+from minikms.keys.cose.messages import (
+    ALG,
+    ARRAY_OF_FOUR,
+    CRIT,
+    EMPTY_MAP,
+    MAC0,
+    SIGN1,
+    X5CHAIN,
+    X5T,
+    Cose,
+    Kind,
+    own_map,
+    protected_map,
+    to_sign,
+    unprotected_map,
+)
+from minikms.keys.jose.jws import KidHeader, SignerOrMac, certified, kid_in_header
+from minikms.keys.operation import Envelope, Operation, UsableKey, Use
+from minikms.keys.rule_checks import check_cose
+from minikms.keys.x509.certificates import chain_of, sent_chain
+from minikms.plugin.protocol import Mac, SignatureOptions, Signer
+from minikms.rules import Rules
+
+_SHA_256: Final = -16  # RFC 9054 section 3.1
+
+CertificateHeader: TypeAlias = Literal["none", "x5chain", "x5t"]
+
+
+class CoseResult(NamedTuple):
+    """The result of verifying a message: its header maps, and its payload only if it is valid."""
+
+    valid: bool
+    payload: bytes | None
+    protected: bytes
+    unprotected: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CoseHeader:
+    """The header parameters that the caller chooses for a new message.
+
+    `protected` and `unprotected` are encoded maps, or None. `kid` chooses the value of the kid,
+    and `certificate` chooses the parameter with the key's certificate.
+    """
+
+    protected: bytes | None = None
+    unprotected: bytes | None = None
+    content_type: str | int | None = None
+    typ: str | int | None = None
+    kid: KidHeader = "kid"
+    certificate: CertificateHeader = "none"
+
+    def encode(self, alg: int, key: UsableKey[SignerOrMac]) -> tuple[bytes, bytes]:
+        """The protected and the unprotected map; raises InvalidCose and UnsupportedOption."""
+        kid = kid_in_header(key, self.kid)
+        certificate = b"" if self.certificate == "none" else _certificate(key, self.certificate)
+        ours = protected_map(alg, self.content_type, self.typ), unprotected_map(kid, certificate)
+        if self.protected is None and self.unprotected is None:
+            return ours
+        protected, unprotected = Map.parse(ours[0]), Map.parse(ours[1])
+        taken = {ALG, CRIT, *protected, *unprotected}
+        for name, our, data in (
+            ("protected", protected, self.protected),
+            ("unprotected", unprotected, self.unprotected),
+        ):
+            own = Map() if data is None else own_map(name, data)
+            for label in own.keys() & taken:
+                fault = f"The service sets the label {label!r:.40}, or it occurs twice."
+                raise InvalidCose(errors=[(f"#/{name}", fault)])
+            taken |= own.keys()
+            our.update(own)
+        both = protected.encode(), unprotected.encode()
+        own_map("protected", both[0])
+        own_map("unprotected", both[1])
+        return both
+
+
+@dataclass(slots=True, repr=False)
+class SignCose(Envelope[SignerOrMac, bytes]):
+    """A COSE_Sign1, or by a MAC key a COSE_Mac0.
+
+    `alg` is a JOSE name. A `detached` message leaves the payload out. Raises UnsupportedOption,
+    InvalidCose and RuleViolated.
+    """
+
+    uses = (Use(Signer, "sign"), Use(Mac, "mac"))
+    payload: bytes
+    header: CoseHeader
+    alg: str | None = None
+    external_aad: bytes = b""
+    detached: bool = False
+    tagged: bool = True
+
+    def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
+        if not rules.cose:
+            raise RuleViolated("cose", "The key signs no COSE message.")
+
+    def compute(self, key: UsableKey[SignerOrMac]) -> bytes:
+        algorithm, kind = key.algorithm, _kind_of(key)
+        number, alg = _alg_of(key, self.alg)
+        protected, unprotected = self.header.encode(number, key)
+        if key.rules is not None:
+            check_cose(key.rules, alg, protected, unprotected, self.payload)
+        message = to_sign(kind, protected, self.external_aad, self.payload)
+        if isinstance(algorithm, Signer):
+            signature = algorithm.sign(key.material, message, SignatureOptions(alg))
+        else:
+            signature = algorithm.mac(key.material, message)
+        parts = (
+            kind.tagged if self.tagged else ARRAY_OF_FOUR,
+            byte_string(protected),
+            unprotected,
+            NULL if self.detached else byte_string(self.payload),
+            byte_string(signature),
+        )
+        return b"".join(parts)
+
+
+@dataclass(slots=True, repr=False)
+class VerifyCose(Operation[SignerOrMac, CoseResult]):
+    """The verification of a COSE_Sign1, or by a MAC key of a COSE_Mac0.
+
+    `payload` is the payload of a detached message, else None. Raises InvalidCose and
+    UnsupportedOption, and ValidationFailed if there is no payload.
+    """
+
+    uses = (Use(Signer, "verify"), Use(Mac, "mac-verify"))
+    message: bytes
+    payload: bytes | None = None
+    external_aad: bytes = b""
+
+    def compute(self, key: UsableKey[SignerOrMac]) -> CoseResult:
+        algorithm, kind = key.algorithm, _kind_of(key)
+        _require_number(key)
+        parsed = Cose.parse(self.message, kind)
+        payload = parsed.payload if self.payload is None else self.payload
+        if payload is None:
+            fault = "The message leaves its payload out: give it here."
+            raise ValidationFailed(errors=[("#/payload", fault)])
+        alg = algorithm.cose_algs.get(parsed.alg)  # type: ignore[arg-type]
+        valid = (
+            alg is not None
+            and key.alg in (None, alg)
+            and (parsed.payload is None or parsed.payload == payload)
+        )
+        if valid:
+            message = to_sign(kind, parsed.protected, self.external_aad, payload)
+            if isinstance(algorithm, Signer):
+                options = SignatureOptions(alg or "")
+                valid = algorithm.verify(key.material, message, parsed.signature, options)
+            else:
+                valid = algorithm.verify_mac(key.material, message, parsed.signature)
+        return CoseResult(
+            valid, payload if valid else None, parsed.protected or EMPTY_MAP, parsed.unprotected
+        )
+
+    def is_final(self, result: CoseResult) -> bool:
+        return result.valid
+
+
+def _kind_of(key: UsableKey[SignerOrMac]) -> Kind:
+    return SIGN1 if isinstance(key.algorithm, Signer) else MAC0
+
+
+def _require_number(key: UsableKey[SignerOrMac]) -> Mapping[int, str]:
+    """The COSE numbers of a key, at least one, with JOSE names; raises UnsupportedOption."""
+    algs = key.algorithm.cose_algs
+    if not algs:  # as for some plugins
+        raise UnsupportedOption("COSE has no number for the signatures of this key.")
+    return algs
+
+
+def _alg_of(key: UsableKey[SignerOrMac], name: str | None) -> tuple[int, str]:
+    """The COSE number and the JOSE name of a new signature; raises UnsupportedOption."""
+    algs = _require_number(key)
+    for number, alg in algs.items():
+        if name in (None, alg):
+            return number, alg
+    raise UnsupportedOption(f"This key signs for: {', '.join(dict.fromkeys(algs.values()))}.")
+
+
+def _certificate(key: UsableKey[SignerOrMac], name: CertificateHeader) -> bytes:
+    """The entry of a header map that has a key's certificate; raises UnsupportedOption."""
+    record = certified(key)
+    if name == "x5t":
+        digest = hashlib.sha256(chain_of(record)[0]).digest()
+        return cbor2.dumps(X5T) + cbor2.dumps([_SHA_256, digest])
+    # A single certificate has no array (RFC 9360 section 2).
+    first, *others = map(base64.b64decode, sent_chain(record))
+    return cbor2.dumps(X5CHAIN) + cbor2.dumps([first, *others] if others else first)

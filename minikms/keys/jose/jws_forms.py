@@ -1,0 +1,175 @@
+"""The forms of a JWS, read and written without a key (RFC 7515 sections 5 and 7, RFC 7797)."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
+
+import orjson
+
+from minikms.encodings import decode_canonical, jose_b64url
+from minikms.errors import ValidationFailed
+
+Serialization: TypeAlias = Literal["compact", "flattened", "general"]
+
+
+Serialized: TypeAlias = str | dict[str, Any]
+"""A JWS or a JWE: compact, or the object of a JSON form."""
+
+
+MEMBERS: Final[Mapping[str, type]] = {
+    "alg": str,
+    "jku": str,
+    "jwk": dict,
+    "kid": str,
+    "x5u": str,
+    "x5c": list,
+    "x5t": str,
+    "x5t#S256": str,
+    "typ": str,
+    "cty": str,
+    "crit": list,
+    "b64": bool,
+}
+"""The types of the registered header members (RFC 7515 section 4.1, RFC 7797); a list has texts."""
+
+
+# Characters of a header: chains of certificates (x5c) take some thousands.
+_MAX_HEADER: Final = 65_536
+
+
+# The number of signatures of a JWS in the general form.
+_MAX_SIGNATURES: Final = 64
+
+
+class Jws(NamedTuple):
+    """A signature of a JWS, with its protected header and the payload."""
+
+    header: dict[str, Any]
+    payload: bytes
+    protected: str
+    signature: bytes
+
+    @property
+    def understood(self) -> bool:
+        """True if it calls no extension critical but RFC 7797's `b64`."""
+        if "crit" not in self.header:
+            return "b64" not in self.header
+        return self.header["crit"] == ["b64"] and "b64" in self.header
+
+    @property
+    def signing_input(self) -> bytes:
+        """The bytes that were signed."""
+        plain = self.header.get("b64") is False
+        return signing_input(self.protected, self.payload, plain=plain)
+
+    @classmethod
+    def parse(cls, value: Serialized, detached: bytes | None) -> list[Self]:
+        """The signatures of a JWS in any form; none if it is not a JWS.
+
+        `detached` is the payload if the JWS leaves it out; a payload in it must be the same.
+        """
+        try:
+            middle, signatures = _parts(value)
+            headers = [_header(*each) for each in signatures]
+            (plain,) = {header.get("b64") is False for header in headers}  # RFC 7797 section 3
+            own = middle.encode("utf-8") if plain else decode_canonical(middle)
+            if detached is not None and own not in (b"", detached):
+                return []
+            payload = own if detached is None else detached
+            return [
+                cls(header, payload, each.protected, decode_canonical(each.signature))
+                for header, each in zip(headers, signatures, strict=True)
+            ]
+        except ValueError:
+            return []
+
+
+class _Signature(NamedTuple):
+    """A signature of a JWS in its parts; the unprotected header is not signed."""
+
+    protected: str
+    signature: str
+    unprotected: Mapping[str, Any]
+
+
+def _parts(value: Serialized) -> tuple[str, list[_Signature]]:
+    """The payload and the signatures of a JWS in any form; raises ValueError."""
+    if isinstance(value, str):
+        protected, payload, signature = value.split(".", 3)
+        return payload, [_Signature(protected, signature, {})]
+    payload, found = value.get("payload", ""), value.get("signatures", [value])
+    if "signatures" in value and not value.keys().isdisjoint(("protected", "signature", "header")):
+        raise ValueError("members of both JSON forms")  # RFC 7515 section 7.2.2
+    if not isinstance(payload, str) or not isinstance(found, list):
+        raise ValueError("a member of another type")
+    if not 1 <= len(found) <= _MAX_SIGNATURES:
+        raise ValueError("too many signatures, or none")
+    return payload, [_signature(each) for each in found]
+
+
+def _signature(value: object) -> _Signature:
+    """A signature of a JSON form; raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    parts = value.get("protected", ""), value.get("signature", ""), value.get("header", {})
+    if [type(part) for part in parts] != [str, str, dict]:
+        raise ValueError("a member of another type")
+    return _Signature(*parts)
+
+
+def _header(protected: str, signature: str, unprotected: Mapping[str, Any]) -> dict[str, Any]:
+    """The protected header of a signature; raises ValueError."""
+    if len(protected) > _MAX_HEADER:
+        raise ValueError("too long")
+    header = orjson.loads(decode_canonical(protected))
+    if not isinstance(header, dict) or too_deep(header) or mistyped(header, MEMBERS):
+        raise ValueError("not a header")
+    if not unprotected.keys().isdisjoint((*header, "alg", "b64", "crit")):
+        raise ValueError("a member that must be protected, or stands twice")
+    return header
+
+
+def protected_header(alg: str, kid: str | None, extra: Mapping[str, Any], *, detached: bool) -> str:
+    """The encoded header of a new JWS; raises ValidationFailed if it is too long to be verified.
+
+    A detached JWS has the form that linked-data suites use: `b64` is false, and critical.
+    """
+    header = {"alg": alg, **extra} if kid is None else {"alg": alg, "kid": kid, **extra}
+    if detached:
+        header |= {"b64": False, "crit": ["b64"]}
+    encoded = jose_b64url(orjson.dumps(header))
+    if len(encoded) > _MAX_HEADER:
+        fault = f"The header has more than {_MAX_HEADER:,} characters."
+        raise ValidationFailed(errors=[("#/header", fault)])
+    return encoded
+
+
+def signing_input(protected: str, payload: bytes, *, plain: bool) -> bytes:
+    """The bytes that are signed (RFC 7515 section 5.1, RFC 7797 section 3)."""
+    body = payload if plain else jose_b64url(payload).encode("ascii")
+    return protected.encode("ascii") + b"." + body
+
+
+def compact(protected: str, message: bytes, signature: bytes, *, detached: bool) -> str:
+    """The compact form of a signed message, without a detached payload."""
+    signed = f"{protected}." if detached else message.decode("ascii")
+    return f"{signed}.{jose_b64url(signature)}"
+
+
+def too_deep(header: Mapping[str, Any]) -> bool:
+    """Tell whether a header was read, but is nested too deep to be written."""
+    try:
+        orjson.dumps([header])
+    except TypeError:
+        return True
+    return False
+
+
+def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None:
+    """The name of a header member whose value has the wrong type; None if all types are right."""
+    for name in header.keys() & types.keys():
+        value = header[name]
+        if type(value) is not types[name] or (
+            type(value) is list and not all(isinstance(one, str) for one in value)
+        ):
+            return name
+    return None
