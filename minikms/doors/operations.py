@@ -26,7 +26,7 @@ from minikms.keys.signing import (
     Verify,
     VerifyMac,
 )
-from minikms.keys.x509.certification import CopyCsr
+from minikms.keys.x509.requests import CopyCsr
 
 __all__ = [
     "BatchOperation",

@@ -9,7 +9,8 @@ from minikms.rates import RateTable
 from minikms.records import SECOND, KeyRecord, KeyRef
 from minikms.store.cache import NOTHING, Bounds
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.keys.last_use import LastUses, groups_of
+from minikms.store.keys.last_use import LastUses
+from minikms.store.keys.use_times import groups_of
 
 
 class LastUseOperations(KeyOperations):

@@ -45,7 +45,8 @@ from minikms.keys.providers.objects import ObjectMaker
 from minikms.keys.providers.providers import Providers
 from minikms.keys.versions import VersionOperations
 from minikms.keys.x509.certificates import read_chain, with_chain
-from minikms.keys.x509.certification import CertificateRequest, IssueCertificate, MakeCsr
+from minikms.keys.x509.certification import CertificateRequest, IssueCertificate
+from minikms.keys.x509.requests import MakeCsr
 from minikms.plugin.protocol import (
     JwkImporter,
     KeyAlgorithm,

@@ -13,7 +13,7 @@ from minikms.config import Config
 from minikms.maintenance.inspect import StoreInspector
 from minikms.serve.assembly import create_service
 from minikms.store.keys import last_use
-from minikms.store.keys.last_use import places_of
+from minikms.store.keys.use_times import places_of
 from minikms.web.state import SERVICE, STORE, TOKENS
 
 DATA = "aGVsbG8="

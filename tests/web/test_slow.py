@@ -18,7 +18,7 @@ from minikms.keys.exporting import Export
 from minikms.keys.hmac import ComputeHmac, ExportHmacSecret, VerifyHmac
 from minikms.keys.operation import ByRecord, Operation
 from minikms.keys.service import KeyService
-from minikms.keys.x509.certification import CopyCsr
+from minikms.keys.x509.requests import CopyCsr
 from minikms.plugin.protocol import CAPABILITIES
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -129,3 +129,13 @@ def _is_self_signed(text: str) -> bool:
 def _fault(place: int, predicate: str) -> InvalidCertificate:
     pointer = f"#/certificates/{place}"
     return InvalidCertificate(errors=[(pointer, f"The certificate {predicate}.")])
+
+
+def extension_of(
+    signed: x509.Certificate | x509.CertificateSigningRequest, kind: type[x509.ExtensionType]
+) -> Any:
+    """The value of an extension; None if there is none."""
+    try:
+        return signed.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None

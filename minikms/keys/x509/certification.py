@@ -1,93 +1,36 @@
-"""Certificate requests and certificates that a key signs (RFC 2986, RFC 5280)."""
+"""Certificates that a key signs (RFC 5280)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
 from minikms.events import set_certificate
-from minikms.keys.operation import Envelope, UsableKey, Use
-from minikms.keys.x509.certificates import UNREADABLE, chain_of
+from minikms.keys.operation import Envelope, Use
+from minikms.keys.x509.certificates import UNREADABLE, chain_of, extension_of
 from minikms.keys.x509.name_constraints import require_permitted
 from minikms.keys.x509.names import (
     read_alternative_names,
     read_name,
     read_uri,
     require_bounded,
-    require_bounded_attributes,
+    subject_alternative_names,
     texts_of,
 )
 from minikms.keys.x509.profiles import PROFILES, CertificateProfile
 from minikms.keys.x509.public_keys import is_of_strong_signer, spki
-from minikms.keys.x509.signing import public_key_in_x509, sign_x509
+from minikms.keys.x509.signing import SigningKey, public_key_in_x509, sign_x509
 from minikms.plugin.protocol import Signer
 from minikms.records import AnyKey, KeyRef
-
-SigningKey: TypeAlias = UsableKey[Signer[Any, Any]]
-
-# The most characters and extensions of a request to copy.
-_MAX_TEMPLATE: Final = 64 * 1024
-_MAX_EXTENSIONS: Final = 64
 
 # A certificate begins before its call, for verifiers whose clocks are behind.
 _BEFORE: Final = timedelta(minutes=5)
 
 _CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
-
-
-@dataclass(slots=True, repr=False)
-class MakeCsr(Envelope[Signer[Any, Any], str]):
-    """A certificate request in PEM; raises InvalidCertificate and UnsupportedOption."""
-
-    uses = (Use(Signer, "sign"),)
-    subject: str
-    alternative_names: Sequence[str] = ()
-    alg: str | None = None
-
-    def compute(self, key: SigningKey) -> str:
-        subject = read_name(self.subject)
-        names = read_alternative_names(self.alternative_names, "alternative_names")
-        if not (names or subject.rdns):
-            raise InvalidCertificate("Give a subject, or alternative names.")
-        builder = x509.CertificateSigningRequestBuilder(subject)
-        if names:
-            builder = builder.add_extension(*_alternative_names(names, subject))
-        return sign_x509(builder, key, self.alg).public_bytes(Encoding.PEM).decode()
-
-
-@dataclass(slots=True, repr=False)
-class CopyCsr(Envelope[Signer[Any, Any], str]):
-    """A certificate request in PEM, with the subject and the extensions of `template`, also in PEM.
-
-    An empty `template` has neither. Raises InvalidCertificate and UnsupportedOption.
-    """
-
-    uses = (Use(Signer, "sign"),)
-    template: str
-
-    def compute(self, key: SigningKey) -> str:
-        subject, extensions = x509.Name([]), list[x509.Extension[x509.ExtensionType]]()
-        if len(self.template) > _MAX_TEMPLATE:
-            raise InvalidCertificate(f"The request has more than {_MAX_TEMPLATE:,} characters.")
-        if self.template:
-            try:
-                csr = x509.load_pem_x509_csr(self.template.encode())
-                subject, extensions = csr.subject, list(csr.extensions)
-                for each in extensions:
-                    each.value.public_bytes()  # some that can be read cannot be written
-            except UNREADABLE:
-                raise InvalidCertificate("The request cannot be read.") from None
-            if len(extensions) > _MAX_EXTENSIONS:
-                raise InvalidCertificate(f"A request has at most {_MAX_EXTENSIONS} extensions.")
-            require_bounded_attributes(subject)
-            require_bounded(_extension(csr, x509.SubjectAlternativeName))
-        # Added at once: `add_extension` compares each with all before it.
-        builder = x509.CertificateSigningRequestBuilder(subject, extensions)
-        return sign_x509(builder, key, None).public_bytes(Encoding.PEM).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +94,7 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
         for extension, critical in _extensions(profile, public, own, issuer):
             builder = builder.add_extension(extension, critical)
         if names:
-            builder = builder.add_extension(*_alternative_names(names, subject))
+            builder = builder.add_extension(*subject_alternative_names(names, subject))
         for extension in _contacts(request, profile, issuer):
             builder = builder.add_extension(extension, critical=False)
         certificate = sign_x509(builder, key, None)
@@ -168,8 +111,8 @@ def _issuers(key: SigningKey) -> tuple[x509.Certificate, ...]:
             "The issuer's key has no certificate: give it one by PUT /key/{kid}/certificates."
         )
     certificates = tuple(map(x509.load_der_x509_certificate, chain))
-    constraints = _extension(certificates[0], x509.BasicConstraints)
-    usage = _extension(certificates[0], x509.KeyUsage)
+    constraints = extension_of(certificates[0], x509.BasicConstraints)
+    usage = extension_of(certificates[0], x509.KeyUsage)
     if not (constraints and constraints.ca and (usage is None or usage.key_cert_sign)):
         raise InvalidCertificate("The certificate of the issuer's key is not a CA certificate.")
     return certificates
@@ -192,7 +135,7 @@ def _subject(
             )
         is_valid = csr.is_signature_valid
         text = csr.subject.rfc4514_string() if request.subject is None else request.subject
-        found = _extension(csr, x509.SubjectAlternativeName)
+        found = extension_of(csr, x509.SubjectAlternativeName)
     except UNREADABLE:
         raise InvalidCertificate("The csr is not a request in PEM that can be read.") from None
     if not is_valid:
@@ -227,7 +170,7 @@ def _extensions(
     ]
     if profile.has_authority:
         # RFC 5280 section 4.2.1.1: the identifier that the issuer's certificate has.
-        above = issuer and _extension(issuer, x509.SubjectKeyIdentifier)
+        above = issuer and extension_of(issuer, x509.SubjectKeyIdentifier)
         authority = x509.AuthorityKeyIdentifier
         found.append(
             (
@@ -261,7 +204,7 @@ def _contacts(
             read_alternative_names(request.issuer_alternative_names, "issuer_alternative_names")
         )
     elif issuer and profile.is_iso:
-        copied = _only(_CONTACTS, _extension(issuer, x509.IssuerAlternativeName))
+        copied = _only(_CONTACTS, extension_of(issuer, x509.IssuerAlternativeName))
         names = x509.IssuerAlternativeName(copied) if copied else None
     if names:
         found.append(names)
@@ -273,7 +216,7 @@ def _contacts(
     if request.crl is not None:
         lists = [[read_uri(request.crl, "crl")]]
     elif issuer and profile.is_iso:
-        points = _extension(issuer, x509.CRLDistributionPoints) or ()
+        points = extension_of(issuer, x509.CRLDistributionPoints) or ()
         lists = [_only(x509.UniformResourceIdentifier, point.full_name) for point in points]
     points = [x509.DistributionPoint(uris, None, None, None) for uris in lists if uris]
     if points:
@@ -288,23 +231,3 @@ def _only(
 ) -> list[x509.GeneralName]:
     """The names of these kinds."""
     return [name for name in names or () if isinstance(name, kinds)]
-
-
-def _alternative_names(
-    names: list[x509.GeneralName], subject: x509.Name
-) -> tuple[x509.SubjectAlternativeName, bool]:
-    """The extension of alternative names, which is critical if the subject is empty.
-
-    RFC 5280 section 4.1.2.6 requires this.
-    """
-    return x509.SubjectAlternativeName(names), not subject.rdns
-
-
-def _extension(
-    signed: x509.Certificate | x509.CertificateSigningRequest, kind: type[x509.ExtensionType]
-) -> Any:
-    """The value of an extension; None if there is none."""
-    try:
-        return signed.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None

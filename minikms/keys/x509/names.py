@@ -187,3 +187,13 @@ def _matching(form: re.Pattern[str], text: str, most: int | None = None) -> str:
     if not form.fullmatch(text) or len(text) > (most or len(text)):
         raise ValueError
     return text
+
+
+def subject_alternative_names(
+    names: list[x509.GeneralName], subject: x509.Name
+) -> tuple[x509.SubjectAlternativeName, bool]:
+    """The extension of alternative names, which is critical if the subject is empty.
+
+    RFC 5280 section 4.1.2.6 requires this.
+    """
+    return x509.SubjectAlternativeName(names), not subject.rdns

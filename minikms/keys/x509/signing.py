@@ -6,7 +6,7 @@ A builder takes a private key of one of the library's abstract classes, and call
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
@@ -16,6 +16,8 @@ from minikms.keys.operation import UsableKey
 from minikms.keys.x509.public_keys import public_key_of
 from minikms.plugin.curves import CURVES
 from minikms.plugin.protocol import EcdsaSigner, SignatureOptions, Signer
+
+SigningKey: TypeAlias = UsableKey[Signer[Any, Any]]
 
 SignedT_co = TypeVar("SignedT_co", covariant=True)
 SignedT = TypeVar("SignedT")
@@ -51,9 +53,7 @@ class Builder(Protocol[SignedT_co]):
     ) -> SignedT_co: ...
 
 
-def sign_x509(
-    builder: Builder[SignedT], key: UsableKey[Signer[Any, Any]], alg: str | None
-) -> SignedT:
+def sign_x509(builder: Builder[SignedT], key: SigningKey, alg: str | None) -> SignedT:
     """Sign the object of a builder; `alg` is a JOSE name, by default the first of the key.
 
     Raises UnsupportedOption if X.509 has no such signature, and RuleViolated.
@@ -87,7 +87,7 @@ def sign_x509(
     return builder.sign(_class_of(kind)(sign, public), digest, rsa_padding=scheme)
 
 
-def public_key_in_x509(key: UsableKey[Signer[Any, Any]]) -> Any:
+def public_key_in_x509(key: SigningKey) -> Any:
     """The public key of a key, for pyca/cryptography; raises UnsupportedOption."""
     public = public_key_of(key.record.jwk if key.record else None)
     if public is None:

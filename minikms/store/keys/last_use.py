@@ -4,7 +4,6 @@ They are in the store's own profile, so that one transaction writes those of man
 entries of 256 keys each, by their places in the order of creation. No cache depends on them.
 """
 
-import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,15 @@ from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import LAST_USES
 from minikms.store.database import Database
 from minikms.store.keys.entries import KEY
+from minikms.store.keys.use_times import (
+    KEYS_TOGETHER,
+    LATEST,
+    UseGroup,
+    latest,
+    merged,
+    places_of,
+    time_at,
+)
 from minikms.store.profiles.directory import use_tags
 
 # The profile and the `seq` of a key.
@@ -27,17 +35,10 @@ Used: TypeAlias = tuple[str, str]
 # The name of the entry with the time from which on uses are noted.
 SINCE: Final = "since"
 
-# The number of keys in an entry, whose times are numbers of four bytes, in seconds.
-_KEYS: Final = 256
-_SIZE: Final = 4
-_LATEST: Final = 2 ** (8 * _SIZE) - 1
 
 # The number of entries that one transaction writes, so that other writers do not wait long.
 _TOGETHER: Final = 64
 
-# Seconds by which a stored time may be too early. It saves writes of several processes that use the
-# same keys.
-_CLOSE: Final = 60
 
 # The number of entries that a process remembers, and seconds until they are read again.
 _REMEMBERED: Final = 1000
@@ -52,31 +53,19 @@ class _Remembered(NamedTuple):
     known: bool = False
 
 
-class _Group(NamedTuple):
-    """The keys of one of Askar's profiles at 256 places, which share an entry."""
-
-    askar_profile: str
-    number: int
-
-    @property
-    def entry(self) -> str:
-        """The name of the entry."""
-        return f"{self.askar_profile}/{self.number}"
-
-
 class LastUses:
     """The stored times of last uses; all methods but `read` raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._since = 0
-        self._remembered: dict[_Group, _Remembered] = {}
+        self._remembered: dict[UseGroup, _Remembered] = {}
         # Entries whose keys may all be removed: the profile, and the number of the entry.
         self._perhaps_unused: set[tuple[str, int]] = set()
         database.on_removed(self._note_removed)
 
     def _note_removed(self, profile: str, places: Iterable[int]) -> None:
-        self._perhaps_unused.update((profile, place // _KEYS) for place in places)
+        self._perhaps_unused.update((profile, place // KEYS_TOGETHER) for place in places)
 
     async def write(self, uses: Mapping[Used, int]) -> None:
         """Store times in nanoseconds, unless later ones are stored.
@@ -84,7 +73,7 @@ class LastUses:
         Entries whose keys were all removed are removed.
         """
         await self._begin()
-        groups: dict[_Group, dict[int, int]] = {}
+        groups: dict[UseGroup, dict[int, int]] = {}
         profiles: dict[str, str] = {}
         askar_profiles: dict[str, str | None] = {}
         for (profile, seq), at in uses.items():
@@ -93,9 +82,9 @@ class LastUses:
             askar_profile = askar_profiles[profile]
             if askar_profile is not None:
                 profiles[askar_profile] = profile
-                number, place = divmod(int(seq or 0), _KEYS)
-                times = groups.setdefault(_Group(askar_profile, number), {})
-                times[place] = min(at // SECOND, _LATEST)
+                number, place = divmod(int(seq or 0), KEYS_TOGETHER)
+                times = groups.setdefault(UseGroup(askar_profile, number), {})
+                times[place] = min(at // SECOND, LATEST)
         names = sorted(groups)  # processes lock rows of PostgreSQL in one order
         for start in range(0, len(names), _TOGETHER):
             some = {group: groups[group] for group in names[start : start + _TOGETHER]}
@@ -104,10 +93,10 @@ class LastUses:
             self._perhaps_unused.update((profiles[each.askar_profile], each.number) for each in new)
         await self._remove_unused()
 
-    async def _write(self, groups: Mapping[_Group, Mapping[int, int]]) -> list[_Group]:
+    async def _write(self, groups: Mapping[UseGroup, Mapping[int, int]]) -> list[UseGroup]:
         """Store times, and give the groups whose entries are new."""
 
-        async def work(session: Transaction) -> list[_Group]:
+        async def work(session: Transaction) -> list[UseGroup]:
             new = []
             for group, times in groups.items():
                 with suppress(UndecryptableError):  # a damaged entry stays as it is
@@ -126,7 +115,7 @@ class LastUses:
         for profile, number in perhaps:
             # Entries go with their profile, and a damaged one keeps them.
             with suppress(ProfileNotFound, KeyUnreadable, UndecryptableError):
-                group = _Group(await self._known(profile), number)
+                group = UseGroup(await self._known(profile), number)
                 if await self._database.run(profile, partial(_is_unused, number=number)):
                     unused.append(group)
         for start in range(0, len(unused), _TOGETHER):
@@ -170,12 +159,12 @@ class LastUses:
             since = await self._begun() or now
         except StoreUnavailable:  # a key that is in memory is shown all the same
             return [(now, 0)] * len(places)
-        groups = [_Group(askar_profile, place // _KEYS) for place in places]
+        groups = [UseGroup(askar_profile, place // KEYS_TOGETHER) for place in places]
         entries = await self._entries(dict.fromkeys(groups))
         found = []
         for group, place in zip(groups, places, strict=True):
             entry = entries[group]
-            at = _time(entry.value, place % _KEYS) * SECOND
+            at = time_at(entry.value, place % KEYS_TOGETHER) * SECOND
             found.append((since if entry.known else now, at))
         return found
 
@@ -188,14 +177,14 @@ class LastUses:
 
         async def work(session: Session) -> list[tuple[int, int]]:
             rows = await session.fetch_all(LAST_USES, use_tags(askar_profile))
-            return [(_latest(row.value), int(row.name.rpartition("/")[2])) for row in rows]
+            return [(latest(row.value), int(row.name.rpartition("/")[2])) for row in rows]
 
         found: list[tuple[int, int]] = []
         with suppress(UndecryptableError):
             found = await self._database.run_own(work)
         return [places_of(number) for _, number in sorted(found, reverse=True)]
 
-    async def _entries(self, groups: Iterable[_Group]) -> dict[_Group, _Remembered]:
+    async def _entries(self, groups: Iterable[UseGroup]) -> dict[UseGroup, _Remembered]:
         """The entry of each group: read in the last minute, or not `known` to be current."""
         now = time.monotonic()
         entries = {group: self._remembered.get(group, _Remembered()) for group in groups}
@@ -233,17 +222,7 @@ class LastUses:
         return None
 
 
-def places_of(number: int) -> range:
-    """The places whose keys share an entry."""
-    return range(max(number * _KEYS, 1), (number + 1) * _KEYS)
-
-
-def groups_of(last: int) -> list[range]:
-    """All places up to `last`, by the entries that keys share, the newest first."""
-    return [places_of(number) for number in range(last // _KEYS, -1, -1)]
-
-
-async def _read(session: Session, group: _Group, now: float) -> _Remembered:
+async def _read(session: Session, group: UseGroup, now: float) -> _Remembered:
     """Read the entry of a group; it is not known if it does not decrypt."""
     with suppress(UndecryptableError):
         entry = await session.fetch(LAST_USES, group.entry)
@@ -259,50 +238,26 @@ async def _is_unused(session: Session, number: int) -> bool:
     return not await session.count(KEY, {"~seq": {"$in": [seq_of(place) for place in places]}})
 
 
-async def _remove(session: Transaction, groups: Iterable[_Group]) -> None:
+async def _remove(session: Transaction, groups: Iterable[UseGroup]) -> None:
     for group in groups:
         if await session.fetch(LAST_USES, group.entry, for_update=True) is not None:
             await session.remove(LAST_USES, group.entry, cached=False)
 
 
-async def _write(session: Transaction, group: _Group, times: Mapping[int, int]) -> bool:
+async def _write(session: Transaction, group: UseGroup, times: Mapping[int, int]) -> bool:
     """Store times of a group, by the places of its keys, and tell whether its entry is new.
 
     Raises UndecryptableError.
     """
     entry = await session.fetch(LAST_USES, group.entry, for_update=True)
     if entry is None:
-        made = _merged(b"", times)
+        made = merged(b"", times)
         with suppress(DuplicateError):
             await session.insert(LAST_USES, group.entry, made, use_tags(group.askar_profile))
             return True
         entry = await session.fetch(LAST_USES, group.entry, for_update=True)
     before = b"" if entry is None else entry.value
-    if (after := _merged(before, times)) != before:
+    if (after := merged(before, times)) != before:
         tags = use_tags(group.askar_profile)
         await session.replace(LAST_USES, group.entry, after, tags, cached=False)
     return False
-
-
-def _time(value: bytes, place: int) -> int:
-    """The time of a key in an entry, in seconds."""
-    start = place * _SIZE
-    return int.from_bytes(value[start : start + _SIZE])
-
-
-def _latest(value: bytes) -> int:
-    """The latest time in an entry, in seconds."""
-    return max((time for (time,) in struct.iter_unpack(">I", value)), default=0)
-
-
-def _merged(value: bytes, times: Mapping[int, int]) -> bytes:
-    """An entry with later times; unchanged if none is much later."""
-    length = max(len(value), (max(times) + 1) * _SIZE)
-    merged = bytearray(value.ljust(length, b"\0"))
-    changed = False
-    for place, at in times.items():
-        before = _time(value, place)
-        if at > before:
-            struct.pack_into(">I", merged, place * _SIZE, at)
-            changed = changed or at - before >= _CLOSE
-    return bytes(merged) if changed else value

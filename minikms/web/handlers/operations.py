@@ -43,7 +43,7 @@ from minikms.keys.signing import (
     VerifyBatch,
     VerifyMac,
 )
-from minikms.keys.x509.certification import MakeCsr
+from minikms.keys.x509.requests import MakeCsr
 from minikms.web.messages import load, profile, service
 from minikms.web.schemas import certificate_bodies, jose_bodies, jwe_bodies
 from minikms.web.schemas import operation_bodies as schemas

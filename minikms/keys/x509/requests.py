@@ -1,0 +1,78 @@
+"""Certificate requests that a key signs (RFC 2986)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minikms.errors import InvalidCertificate
+from minikms.keys.operation import Envelope, Use
+from minikms.keys.x509.certificates import UNREADABLE, extension_of
+from minikms.keys.x509.names import (
+    read_alternative_names,
+    read_name,
+    require_bounded,
+    require_bounded_attributes,
+    subject_alternative_names,
+)
+from minikms.keys.x509.signing import SigningKey, sign_x509
+from minikms.plugin.protocol import Signer
+
+# The most characters and extensions of a request to copy.
+_MAX_TEMPLATE: Final = 64 * 1024
+
+
+_MAX_EXTENSIONS: Final = 64
+
+
+@dataclass(slots=True, repr=False)
+class MakeCsr(Envelope[Signer[Any, Any], str]):
+    """A certificate request in PEM; raises InvalidCertificate and UnsupportedOption."""
+
+    uses = (Use(Signer, "sign"),)
+    subject: str
+    alternative_names: Sequence[str] = ()
+    alg: str | None = None
+
+    def compute(self, key: SigningKey) -> str:
+        subject = read_name(self.subject)
+        names = read_alternative_names(self.alternative_names, "alternative_names")
+        if not (names or subject.rdns):
+            raise InvalidCertificate("Give a subject, or alternative names.")
+        builder = x509.CertificateSigningRequestBuilder(subject)
+        if names:
+            builder = builder.add_extension(*subject_alternative_names(names, subject))
+        return sign_x509(builder, key, self.alg).public_bytes(Encoding.PEM).decode()
+
+
+@dataclass(slots=True, repr=False)
+class CopyCsr(Envelope[Signer[Any, Any], str]):
+    """A certificate request in PEM, with the subject and the extensions of `template`, also in PEM.
+
+    An empty `template` has neither. Raises InvalidCertificate and UnsupportedOption.
+    """
+
+    uses = (Use(Signer, "sign"),)
+    template: str
+
+    def compute(self, key: SigningKey) -> str:
+        subject, extensions = x509.Name([]), list[x509.Extension[x509.ExtensionType]]()
+        if len(self.template) > _MAX_TEMPLATE:
+            raise InvalidCertificate(f"The request has more than {_MAX_TEMPLATE:,} characters.")
+        if self.template:
+            try:
+                csr = x509.load_pem_x509_csr(self.template.encode())
+                subject, extensions = csr.subject, list(csr.extensions)
+                for each in extensions:
+                    each.value.public_bytes()  # some that can be read cannot be written
+            except UNREADABLE:
+                raise InvalidCertificate("The request cannot be read.") from None
+            if len(extensions) > _MAX_EXTENSIONS:
+                raise InvalidCertificate(f"A request has at most {_MAX_EXTENSIONS} extensions.")
+            require_bounded_attributes(subject)
+            require_bounded(extension_of(csr, x509.SubjectAlternativeName))
+        # Added at once: `add_extension` compares each with all before it.
+        builder = x509.CertificateSigningRequestBuilder(subject, extensions)
+        return sign_x509(builder, key, None).public_bytes(Encoding.PEM).decode()
