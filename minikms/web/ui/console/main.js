@@ -14,7 +14,8 @@ import { signIn } from "./pages/sign-in.js";
 import { tokens } from "./pages/tokens.js";
 import { tryOut } from "./pages/try.js";
 import * as session from "./session.js";
-import { button, choice, field, input, sentences, tellProblem } from "./widgets.js";
+import { sentences, tellProblem } from "./notices.js";
+import { button, choice, field, input } from "./widgets.js";
 
 // Name, title, scope that callers need, and the function that makes the content. Pages without a title in the menu
 // are reached from others.

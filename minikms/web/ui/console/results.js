@@ -1,7 +1,8 @@
 // The rows that a search finds, in a table that grows: a search may look through many pages before it finds a row.
 
 import { fill, h } from "./dom.js";
-import { addRows, button, remark, sentences, table } from "./widgets.js";
+import { sentences } from "./notices.js";
+import { addRows, button, remark, table } from "./widgets.js";
 
 const SHOWN = 50; // rows that are added at a time
 

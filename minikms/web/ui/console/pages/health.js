@@ -5,7 +5,8 @@ import { line, smallLine } from "../charts.js";
 import { fill, foreign, h } from "../dom.js";
 import { helps, operations, parse, quantile, sums } from "../metrics.js";
 import { mayAuditAll, request, requestText } from "../session.js";
-import { address, badge, link, remark, section, sentences, table } from "../widgets.js";
+import { sentences } from "../notices.js";
+import { address, badge, link, remark, section, table } from "../widgets.js";
 
 const INTERVAL = 5000; // milliseconds between two readings
 const KEPT = 120; // readings in a picture: ten minutes

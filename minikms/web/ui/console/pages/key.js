@@ -1,10 +1,10 @@
 // The page of one key: its facts, its use, and its changes.
 
-import { bars } from "../charts.js";
 import { readCertificate } from "../certificates.js";
-import { fill, foreign, h } from "../dom.js";
-import { currentProfile, keyPath, listing, may, request } from "../session.js";
+import { foreign, h } from "../dom.js";
+import { keyPath, may, request } from "../session.js";
 import { pretty } from "../bytes.js";
+import { tell } from "../notices.js";
 import {
   address,
   ask,
@@ -21,28 +21,17 @@ import {
   nameOf,
   remark,
   section,
-  sentences,
   state,
   submit,
   table,
-  tell,
   time,
 } from "../widgets.js";
-import { EVENTS } from "./audit.js";
+import { events, use } from "./key_use.js";
 import { parseLabels, parseRules } from "./make.js";
 
-const MOST_EVENTS = 5000; // that the picture of its use counts
-const SHOWN_EVENTS = 20;
 // Operations that open what others have made.
 const OPENING = ["decrypt", "unwrap", "derive", "box-open", "jwe-decrypt", "decapsulate", "hpke-open"];
-const HOUR = 3600 * 1000;
 const DAY = 86_400; // seconds
-// Name of a span, its length in hours, and the hours of a bar.
-const SPANS = [
-  ["24 hours", 24, 1],
-  ["7 days", 168, 6],
-  ["30 days", 720, 24],
-];
 
 /** The content of the page. */
 export async function key({ argument, signal, refresh }) {
@@ -274,60 +263,4 @@ function certificates(chain) {
     ["To (UTC)", ({ ends }) => time(ends)],
   ];
   return table("Certificates, its own first", columns, rows);
-}
-
-/** Its calls over time, from the audit log. */
-function use(kid, signal) {
-  const picture = h("div", {}, remark("Reading the audit log …"));
-  const show = async (hours, step) => {
-    try {
-      fill(picture, await drawn(kid, hours, step, signal));
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      fill(picture, h("p", { role: "alert" }, sentences(error)));
-    }
-  };
-  const choose = SPANS.map(([name, hours, step]) => button(name, () => show(hours, step), { class: "small" }));
-  show(SPANS[1][1], SPANS[1][2]);
-  return section("Use", h("div", { class: "buttons" }, choose), picture);
-}
-
-async function drawn(kid, hours, step, signal) {
-  const end = Math.ceil(Date.now() / (step * HOUR)) * step * HOUR;
-  const start = end - hours * HOUR;
-  const bins = Array.from({ length: hours / step }, (_, place) => ({
-    start: new Date(start + place * step * HOUR).toISOString().slice(0, 16).replace("T", " "),
-    good: 0,
-    bad: 0,
-  }));
-  const since = new Date(start).toISOString();
-  let number = 0;
-  for await (const { items } of listing("audit", { query: { kid, profile: currentProfile(), since, limit: 1000 }, signal })) {
-    for (const event of items) {
-      const bin = bins[Math.floor((Date.parse(event.time) - start) / (step * HOUR))];
-      if (!bin) continue;
-      number += 1;
-      bin[event.outcome === "success" ? "good" : "bad"] += 1;
-    }
-    if (number >= MOST_EVENTS) break;
-  }
-  const failed = bins.reduce((sum, { bad }) => sum + bad, 0);
-  const counted = number >= MOST_EVENTS ? `The newest ${number} calls` : `${number} calls`;
-  return bars(`${counted} since ${bins[0].start} UTC, ${failed} of them failed. A bar is ${step === 1 ? "an hour" : `${step} hours`}.`, bins);
-}
-
-/** Its newest events. */
-function events(kid, signal) {
-  const rows = h("div", {}, remark("Reading the audit log …"));
-  const read = async () => {
-    try {
-      const found = await request("GET", "audit", { query: { kid, profile: currentProfile(), limit: SHOWN_EVENTS }, signal });
-      fill(rows, table("Newest events", EVENTS, found, "There is no event of this key. A service that was started without --audit-log records none."));
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      fill(rows, h("p", { role: "alert" }, sentences(error)));
-    }
-  };
-  read();
-  return section("Events", rows, h("p", {}, link(address("audit", undefined, { kid, profile: currentProfile() }), "All events of this key")));
 }

@@ -3,7 +3,8 @@
 import { Problem } from "../api.js";
 import { fill, h } from "../dom.js";
 import { may, request } from "../session.js";
-import { address, boxes, choice, field, form, input, nameOf, submit, tell, ticked } from "../widgets.js";
+import { tell } from "../notices.js";
+import { address, boxes, choice, field, form, input, nameOf, submit, ticked } from "../widgets.js";
 
 const COMMON = ["ed25519", "p256"]; // the first of them that is installed is chosen
 

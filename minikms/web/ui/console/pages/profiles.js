@@ -3,7 +3,8 @@
 import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
 import { chooseProfile, listing, may, request } from "../session.js";
-import { ask, badge, boxes, button, field, form, input, remark, submit, table, tell } from "../widgets.js";
+import { tell } from "../notices.js";
+import { ask, badge, boxes, button, field, form, input, remark, submit, table } from "../widgets.js";
 
 const DAY = 86_400; // seconds
 

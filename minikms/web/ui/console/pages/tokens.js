@@ -4,7 +4,8 @@ import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
 import { SCOPES } from "../scopes.js";
 import { caller, listing, may, mayAuditAll, request } from "../session.js";
-import { address, ask, badge, block, boxes, button, field, form, input, section, submit, table, tell, ticked, time } from "../widgets.js";
+import { tell } from "../notices.js";
+import { address, ask, badge, block, boxes, button, field, form, input, section, submit, table, ticked, time } from "../widgets.js";
 
 const MINUTE = 60_000; // milliseconds
 
