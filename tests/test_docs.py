@@ -40,7 +40,7 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 ALGORITHMS = (ROOT / "docs/algorithms.md").read_text("utf-8")
 WALLETS = (ROOT / "docs/wallets.md").read_text("utf-8")
-COMING = (ROOT / "docs/coming-from-mini-kms.md").read_text("utf-8")
+GUIDE = (ROOT / "docs/guide.md").read_text("utf-8")
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -158,7 +158,7 @@ def test_table_of_algorithms_is_that_of_the_registry():
 
 def test_the_document_names_the_one_path_not_taken_over():
     """The one path of the original that no route here has."""
-    assert re.search(r"^## Not there\n\n- `/vc-holder/\*`: .*\n\n##", COMING, re.MULTILINE)
+    assert re.search(r"^### Not there\n\n- `/vc-holder/\*`: .*\n\n##", GUIDE, re.MULTILINE)
     assert not any(route.path.startswith("/vc-holder") for route in ROUTES)
 
 
