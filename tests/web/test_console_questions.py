@@ -1,4 +1,4 @@
-"""docs/operations/questions.md: the console answers each question on the page that it names."""
+"""docs/console.md: the console answers each question on the page that it names."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ browsers = pytest.importorskip(
 expect = browsers.expect
 expect.set_options(timeout=60_000)
 
-PAGE = (Path(__file__).parents[2] / "docs/operations/questions.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/console.md").read_text("utf-8")
 QUESTIONS = re.findall(r"^### (.+)$", PAGE, re.MULTILINE)
 NAMED = "did:example:123#key-1"
 ANSWERS = {}

@@ -1,4 +1,4 @@
-"""docs/operations/questions.md: its commands answer the questions of an operator."""
+"""docs/console.md: its commands answer the questions of an operator."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from pasted import blocks, section
 from minikms_client import Client, ProblemError
 from minikms_client.pytest_plugin import serve
 
-PAGE = (Path(__file__).parents[3] / "docs/operations/questions.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/console.md").read_text("utf-8")
 NAMED = "did:example:123#key-1"
 
 
