@@ -5,10 +5,10 @@ import fcntl
 import json
 import logging
 import re
-from pathlib import Path
 
 import pytest
 from encoded import b64, raw
+from pasted import ROOT, section
 
 from minikms.config import Config
 from minikms.plugin.protocol import SecretImporter, SeedImporter
@@ -19,7 +19,7 @@ from minikms.web import seeds
 from minikms.web.app import create_runner
 from minikms.web.state import SERVICE
 
-DOCUMENT = (Path(__file__).parents[2] / "docs/operations/seed-keys.md").read_text("utf-8")
+DOCUMENT = section((ROOT / "docs/operations/access.md").read_text("utf-8"), "## Seed keys")
 # RFC 8037 appendix A.1 to A.3.
 SECRET = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 PUBLIC = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
