@@ -1,14 +1,37 @@
 """Classes of plugins, loaded from entry points and checked before they are used."""
 
+import functools
 import inspect
+import sys
 from abc import ABC
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, EntryPoints, entry_points
 from typing import TypeVar
 
 from minikms.startup_errors import PluginError, one_line
 
 PluginT = TypeVar("PluginT", bound=ABC)
+
+
+def installed(group: str) -> EntryPoints:
+    """Return the entry points of a group, of all installed packages."""
+    return _installed_on(tuple(sys.path))(group=group)
+
+
+def package_of(entry: EntryPoint) -> str:
+    """Return the name of the package that has this entry point."""
+    return _name(entry.dist) if entry.dist else "unknown"
+
+
+# To read the metadata of all packages, or to parse that of one, takes milliseconds of each start.
+@functools.cache
+def _installed_on(_path: tuple[str, ...]) -> Callable[..., EntryPoints]:
+    return entry_points().select
+
+
+@functools.cache
+def _name(package: Distribution) -> str:
+    return package.name
 
 
 def load_class(
@@ -49,7 +72,7 @@ def class_named(
 
     Raises PluginError as `load_class` does, and if two packages have one.
     """
-    found = list(entry_points(group=group, name=name))
+    found = list(installed(group).select(name=name))
     kind = base.__name__.lower()
     if len(found) > 1:
         raise PluginError(f"Two installed packages have a {kind} {name}.")

@@ -19,7 +19,6 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
-from entry_points import share_entry_points
 from in_process import KmsTestServer
 from loop import Loop
 from postgres import Postgres
@@ -102,8 +101,6 @@ take_error_codes()
 
 # Before a module of tests makes keys.
 share_rsa_keys(pytest.MonkeyPatch())
-
-share_entry_points(pytest.MonkeyPatch())
 
 
 @pytest.fixture(scope="session", autouse=True)

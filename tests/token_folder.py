@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packages import leave_package
 from waiting import until
 
 from minikms.web.state import SERVICE
@@ -41,11 +42,8 @@ class TokenFolder:
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TokenFolder:
     """Leave what pip leaves of the sample provider, for processes too, and make a token."""
-    info = folder / "minikms_files-1.0.0.dist-info"
-    info.mkdir()
-    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: minikms-files\nVersion: 1\n")
-    entries = "[minikms.providers]\nfiles = minikms_files:FilesProvider\n"
-    info.joinpath("entry_points.txt").write_text(entries)
+    entries = {"files": "minikms_files:FilesProvider"}
+    leave_package(folder, "minikms-files", "minikms.providers", **entries)
     for path in (folder, SAMPLE):
         monkeypatch.syspath_prepend(path)
         monkeypatch.setenv("PYTHONPATH", str(path), prepend=os.pathsep)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from packages import leave_package
 
 from minikms.seals.key_file import read_key
 from minikms.seals.opening import seal
@@ -48,10 +49,7 @@ class Toy:
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave what pip leaves of the toy seal, for processes too."""
     site = folder / "site"
-    info = site / "minikms_toy-1.0.0.dist-info"
-    info.mkdir(parents=True)
-    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: minikms-toy\nVersion: 1\n")
-    info.joinpath("entry_points.txt").write_text("[minikms.seals]\ntoy = minikms_toy:ToySeal\n")
+    leave_package(site, "minikms-toy", "minikms.seals", toy="minikms_toy:ToySeal")
     for path in (site, SAMPLE):
         monkeypatch.syspath_prepend(path)
         monkeypatch.setenv("PYTHONPATH", str(path), prepend=os.pathsep)

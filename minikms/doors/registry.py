@@ -1,13 +1,13 @@
 """The installed doors, loaded from their entry points."""
 
 import re
-from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
 from typing import Final
 
 from minikms.doors.protocol import Door
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.plugin_classes import load_class
+from minikms.plugin_classes import installed, load_class, package_of
 from minikms.startup_errors import PluginError, SetupError, one_line
 
 GROUP: Final = "minikms.doors"
@@ -21,14 +21,9 @@ _FACTS: Final = ("name", "title", "content_type")
 
 def installed_doors() -> Mapping[str, type[Door]]:
     """Load the doors of all installed packages, by name; raises PluginError for a faulty one."""
-    return load_doors(entry_points(group=GROUP))
-
-
-def load_doors(entries: Iterable[EntryPoint]) -> Mapping[str, type[Door]]:
-    """Load the doors of these entry points, by name; raises PluginError for a faulty one."""
     doors: dict[str, type[Door]] = {}
-    for entry in sorted(entries, key=lambda entry: entry.name):
-        package = entry.dist.name if entry.dist else "unknown"
+    for entry in sorted(installed(GROUP), key=lambda entry: entry.name):
+        package = package_of(entry)
         door = _load(entry, f"The entry point {entry.name!r} of the package {package!r}")
         if door.name in doors:
             raise PluginError(f"Two doors have the name {door.name!r}.")

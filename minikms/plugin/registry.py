@@ -1,10 +1,10 @@
-"""The algorithms by name. No other module reads their entry points."""
+"""The algorithms by name, made from the classes that entry points name."""
 
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Final, NamedTuple, Self
 
 from minikms.encodings import jose_b64url
@@ -12,7 +12,7 @@ from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm, Unsup
 from minikms.plugin.bound import BoundSigner, bound_to
 from minikms.plugin.protocol import API_VERSION, KeyAlgorithm, Mac, Signer
 from minikms.plugin.provider import Provider, ProviderSigner
-from minikms.plugin_classes import load_class
+from minikms.plugin_classes import installed, load_class, package_of
 from minikms.records import KeyRecord
 from minikms.startup_errors import PluginError, one_line
 
@@ -96,7 +96,7 @@ class AlgorithmRegistry:
         `without` names entry points to leave out, as NAME or PACKAGE:NAME. Raises PluginError if
         there is no such entry point, and if two algorithms own the same JWKs: one would get all.
         """
-        registry = cls(_left_in(entry_points(group=GROUP), set(without)))
+        registry = cls(_left_in(installed(GROUP), set(without)))
         registry._require_one_owner()
         return registry
 
@@ -232,12 +232,8 @@ def _left_in(entries: Iterable[EntryPoint], without: set[str]) -> list[EntryPoin
 
 
 def _by_origin(entries: Iterable[EntryPoint]) -> Iterator[tuple[_Origin, EntryPoint]]:
-    names: dict[Any, str] = {}
     for entry in entries:
-        # Once for each package: a distribution parses all of its metadata to give its name.
-        if entry.dist not in names:
-            names[entry.dist] = entry.dist.name if entry.dist else "unknown"
-        yield _Origin(entry.name, names[entry.dist]), entry
+        yield _Origin(entry.name, package_of(entry)), entry
 
 
 def _normalize(name: str) -> str:

@@ -1,9 +1,8 @@
 """The installed seals, loaded from their entry points."""
 
-from importlib.metadata import entry_points
 from typing import Final
 
-from minikms.plugin_classes import class_named
+from minikms.plugin_classes import class_named, installed
 from minikms.seals.seal import Seal
 from minikms.startup_errors import StoreError
 
@@ -16,7 +15,7 @@ def make_seal(uri: str) -> Seal:
     scheme = uri.partition(":")[0]
     kind = class_named(GROUP, scheme, Seal)
     if kind is None:
-        names = ", ".join(sorted({entry.name for entry in entry_points(group=GROUP)}))
+        names = ", ".join(sorted({entry.name for entry in installed(GROUP)}))
         raise StoreError(f"The URI of a seal begins with an installed one: {names}.")
     try:
         return kind(uri)

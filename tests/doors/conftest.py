@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from in_process import open_doors
+from packages import leave_package
 
 from minikms.config import Config, DoorConfig
 from minikms.serve.assembly import create_service
@@ -38,15 +39,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     """Leave what pip leaves of packages with doors: the sample door, and `Mine` of this source."""
 
     def run(source: str = "") -> None:
-        info = tmp_path / "minikms_plain-1.0.0.dist-info"
-        info.mkdir()
-        named = "Metadata-Version: 2.1\nName: minikms-plain\nVersion: 1\n"
-        info.joinpath("METADATA").write_text(named)
-        entries = "[minikms.doors]\nplain = minikms_plain:PlainDoor\n"
+        entries = {"plain": "minikms_plain:PlainDoor"}
         if source:
-            entries += "mine = minikms_mine:Mine\n"
+            entries["mine"] = "minikms_mine:Mine"
             tmp_path.joinpath("minikms_mine.py").write_text(source)
-        info.joinpath("entry_points.txt").write_text(entries)
+        leave_package(tmp_path, "minikms-plain", "minikms.doors", **entries)
         for folder in (tmp_path, SAMPLE):
             monkeypatch.syspath_prepend(folder)
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{SAMPLE}")

@@ -4,6 +4,9 @@ import contextlib
 import json
 
 import pytest
+from packages import leave_package
+
+from minikms.plugin.registry import GROUP
 
 pytestmark = pytest.mark.process
 
@@ -18,11 +21,8 @@ class Mine(AskarKeyPair):
 @pytest.fixture
 def clashing(tmp_path, monkeypatch):
     """Install a package that has the built-in algorithm's name k256 for later processes."""
-    info = tmp_path / "minikms_mine-1.0.dist-info"
-    info.mkdir()
     (tmp_path / "minikms_mine.py").write_text(MODULE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: minikms-mine\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[minikms.algorithms]\nk256 = minikms_mine:Mine\n")
+    leave_package(tmp_path, "minikms-mine", GROUP, k256="minikms_mine:Mine")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 

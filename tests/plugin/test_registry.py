@@ -2,6 +2,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import SimpleNamespace
 
 import pytest
+from packages import leave_package
 
 from minikms.errors import UnsupportedAlgorithm
 from minikms.plugin import AskarKeyAlgorithm
@@ -92,11 +93,8 @@ def install(tmp_path, monkeypatch):
     """Install a package whose algorithms are these classes."""
 
     def add(*classes):
-        info = tmp_path / "minikms_others-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
-        lines = [f"{one.name} = {__name__}:{one.__name__}" for one in classes]
-        (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
+        entries = {one.name: f"{__name__}:{one.__name__}" for one in classes}
+        leave_package(tmp_path, "others", GROUP, **entries)
         monkeypatch.syspath_prepend(tmp_path)
 
     return add

@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from packages import leave_package
 
 from minikms.encodings import b64url
+from minikms.plugin.registry import GROUP
 
 pytestmark = pytest.mark.process
 
@@ -21,11 +23,8 @@ ALIAS = "did:example:1#schnorr"
 def plugin(request, options, tmp_path, monkeypatch):
     """Install the sample plugin for later processes, or remove it, or have them leave it out."""
     folder = tmp_path / "packages"
-    info = folder / "minikms_bip340-1.0.0.dist-info"
-    info.mkdir(parents=True)
+    leave_package(folder, "minikms-bip340", GROUP, bip340="minikms_bip340:Bip340")
     shutil.copy(SAMPLE / "minikms_bip340.py", folder)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: minikms-bip340\nVersion: 1.0.0\n")
-    (info / "entry_points.txt").write_text("[minikms.algorithms]\nbip340 = minikms_bip340:Bip340\n")
 
     def install(there):
         options.pop("without_algorithm", None)

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from packages import leave_package
 
 from minikms.plugin import API_VERSION
-from minikms.plugin.registry import AlgorithmRegistry
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.startup_errors import PluginError
 
 GUIDE = Path(__file__).parents[2] / "docs" / "writing-an-algorithm.md"
@@ -127,10 +128,7 @@ def unusable(request, tmp_path):
     """A directory with one package whose entry point `bp256` is no algorithm."""
     source = HEAD + "\n".join(line.removeprefix(" " * 8) for line in request.param.splitlines())
     (tmp_path / "broken_bp256.py").write_text(source)
-    info = tmp_path / "minikms_bp256-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: minikms-bp256\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[minikms.algorithms]\nbp256 = broken_bp256:Mine\n")
+    leave_package(tmp_path, "minikms-bp256", GROUP, bp256="broken_bp256:Mine")
     return tmp_path
 
 
