@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -18,7 +19,6 @@ from minikms.web.components import components, ref
 from minikms.web.messages import NDJSON, PEM_FILE
 from minikms.web.parameters import PROFILE_OF_CALL
 from minikms.web.routes import Problems, Route
-from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 from minikms.web.schemas.system_bodies import Algorithm, Problem
 
 # In the order of the page: no example needs a key that an earlier group deletes.
@@ -39,6 +39,9 @@ TAGS: Final = (
     {"name": "audit", "description": "The calls that were made: who used which key, and when."},
     {"name": "system", "description": "The service itself."},
 )
+
+# A file for each group, in the order of the page.
+_EXAMPLES: Final = Path(__file__).parent / "examples"
 
 _DESCRIPTION: Final = """\
 Creates, stores and uses keys for you; private keys stay in the service.
@@ -106,6 +109,12 @@ def error_classes() -> Iterator[type[errors.KmsError]]:
             yield kind
 
 
+def read_examples() -> dict[str, Any]:
+    """Read the examples of all calls, by operationId: `requests` by title, and `answer`."""
+    files = (_EXAMPLES / f"{tag['name']}.json" for tag in TAGS)
+    return {name: call for file in files for name, call in orjson.loads(file.read_bytes()).items()}
+
+
 def complete(
     spec: dict[str, Any], routes: Sequence[Route], registry: AlgorithmRegistry, *, guarded: bool
 ) -> None:
@@ -117,10 +126,9 @@ def complete(
         "openapi": spec["openapi"],
         "info": {name: spec["info"][name] for name in ("title", "version")},
     }
-    answers = {
-        **ANSWERS,
-        "listAlgorithms": Algorithm().dump(list(registry)[:2], many=True),
-        "openapi": {**head, "paths": {}},
+    examples = read_examples() | {
+        "listAlgorithms": {"answer": Algorithm().dump(list(registry)[:2], many=True)},
+        "openapi": {"answer": {**head, "paths": {}}},
     }
     spec["info"]["description"] = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP)
     spec["tags"] = list(TAGS)
@@ -129,7 +137,7 @@ def complete(
     for route in routes:
         common = _common_problems(route, guarded=guarded)
         problems.update(route.problems, common)
-        operation = _operation(route, common, answers, guarded=guarded)
+        operation = _operation(route, common, examples, guarded=guarded)
         paths.setdefault(_path(route), {})[route.method.lower()] = operation
     spec["paths"] = paths
     spec["components"] = components(
@@ -177,7 +185,7 @@ def _common_problems(route: Route, *, guarded: bool) -> Problems:
 
 
 def _operation(
-    route: Route, common: Problems, answers: Mapping[str, Any], *, guarded: bool
+    route: Route, common: Problems, examples: Mapping[str, Any], *, guarded: bool
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "tags": [route.tag],
@@ -192,15 +200,15 @@ def _operation(
     if route.parameters:
         operation["parameters"] = [ref("parameters", one.component) for one in route.parameters]
     if route.body is not None:
-        examples = {
-            title: {"summary": title, "value": example}
-            for title, example in _example_of(route, route.body.__name__, EXAMPLES).items()
+        shown = {
+            title: {"summary": title, "value": request}
+            for title, request in _example_of(route, "requests", examples).items()
         }
         schema = ref("schemas", route.body.__name__)
-        content = {"application/json": {"schema": schema, "examples": examples}}
+        content = {"application/json": {"schema": schema, "examples": shown}}
         operation["requestBody"] = {"required": True, "content": content}
     responses = {
-        "200": _success(route, _example_of(route, route.name, answers)),
+        "200": _success(route, _example_of(route, "answer", examples)),
         **{status: dict(more) for status, more in route.responses.items() if status != "200"},
         **_problem_responses(route, common),
     }
@@ -212,10 +220,11 @@ def _operation(
     return {**operation, "responses": responses}
 
 
-def _example_of(route: Route, name: str, examples: Mapping[str, Any]) -> Any:
-    if name not in examples:
-        raise LookupError(f"{route.name} has no example {name!r} in web/schemas/examples.py.")
-    return examples[name]
+def _example_of(route: Route, part: str, examples: Mapping[str, Any]) -> Any:
+    example = examples.get(route.name, {})
+    if part not in example:
+        raise LookupError(f"{route.name} has no {part!r} in web/examples/{route.tag}.json.")
+    return example[part]
 
 
 def _success(route: Route, example: Any) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from minikms.http.problems import pointer
 from minikms.records import ALIAS_PATTERN
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas.base import sentence
-from minikms.web.schemas.examples import ALIAS, HOLDER, KID, OLD_ALIAS, PROFILE, SECOND_ALIAS
 from minikms.web.schemas.fields import (
     CURSOR_PATTERN,
     LABEL_PATTERN,
@@ -166,16 +165,22 @@ def _jwk_filter(component: str, name: str, description: str, pattern: str) -> Pa
 PROFILE_OF_CALL: Final = Parameter(
     "Profile", PROFILE_HEADER, "header", 'The profile; "default" if it is left out.', profile()
 )
-PROFILE_NAME: Final = Parameter("ProfileName", "name", "path", "The profile.", profile(), PROFILE)
+PROFILE_NAME: Final = Parameter("ProfileName", "name", "path", "The profile.", profile(), "alice")
 PROFILE_OF_QUERY: Final = _query(
     "ProfileQuery", "profile", "The profile; by default the one in the header.", profile()
 )
-KEY: Final = Parameter("Kid", "kid", "path", "The key.", kid(), KID)
-TOKEN: Final = Parameter("Token", "token", "path", "The token's id.", _text(ID_PATTERN), HOLDER)
+KEY: Final = Parameter(
+    "Kid", "kid", "path", "The key.", kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+)
+TOKEN: Final = Parameter(
+    "Token", "token", "path", "The token's id.", _text(ID_PATTERN), "8c1f0a5d92b3e467"
+)
 # The same parameter, with an example for each of its calls.
-BY_ALIAS: Final = _query("Alias", "alias", "The alias.", alias(required=True), ALIAS)
-BOUND_ALIAS: Final = BY_ALIAS._replace(component="BoundAlias", example=SECOND_ALIAS)
-DELETED_ALIAS: Final = BY_ALIAS._replace(component="DeletedAlias", example=OLD_ALIAS)
+BY_ALIAS: Final = _query(
+    "Alias", "alias", "The alias.", alias(required=True), "did:example:123#key-1"
+)
+BOUND_ALIAS: Final = BY_ALIAS._replace(component="BoundAlias", example="did:example:123#assertion")
+DELETED_ALIAS: Final = BY_ALIAS._replace(component="DeletedAlias", example="did:example:123#old")
 ALIAS_FILTER: Final = _query("AliasFilter", "alias", "Only the key with this alias.", alias())
 ALG_FILTER: Final = _query("AlgFilter", "alg", "Only keys of this algorithm.", algorithm())
 LIMIT: Final = _query(

@@ -25,20 +25,16 @@ from minikms.http import gate
 from minikms.http.limits import read_body
 from minikms.serve.assembly import create_service
 from minikms.web import app as app_module
+from minikms.web.openapi import read_examples
+from minikms.web.parameters import BY_ALIAS, KEY, PROFILE_NAME, TOKEN
 from minikms.web.routes import ROUTES
-from minikms.web.schemas.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.state import DOCUMENT, TOKENS
 
 GUARDED = [route for route in ROUTES if route.scope != OPEN]
-BODIES = {
-    "generateKey": "GenerateKey",
-    "importKey": "ImportKey",
-    "createProfile": "CreateProfile",
-    "createToken": "CreateToken",
-}
+EXAMPLES = read_examples()
 # A scope, and another one that is enough.
 ALSO = {"keys:delete": "keys:write"}
-PLACES = {"kid": KID, "name": PROFILE, "token": HOLDER}
+PLACES = {one.name: one.example for one in (KEY, PROFILE_NAME, TOKEN)}
 
 
 @pytest.fixture
@@ -111,29 +107,15 @@ def path_of(route):
 
 
 async def call(client, route, headers):
-    body = None
-    if route.method in ("POST", "PUT", "PATCH") and not route.path.endswith("restore"):
-        name = BODIES.get(route.name)
-        body = next(iter(EXAMPLES[name].values())) if name else await body_of(client, route)
+    body = next(iter(EXAMPLES[route.name]["requests"].values())) if route.body else None
     by_alias = {"findKey", "deleteKeyByAlias", "dissociateAlias"}
-    query = {"alias": ALIAS} if route.name in by_alias else {}
+    query = {"alias": BY_ALIAS.example} if route.name in by_alias else {}
     return await client.request(
         route.method, path_of(route), json=body, params=query, headers=headers
     )
 
 
 parsed = functools.cache(json.loads)
-
-
-async def body_of(client, route):
-    """The first example that the document has of the route's body."""
-    document = parsed(await client.app[DOCUMENT].content())
-    canonical = web.UrlDispatcher().add_resource(route.path).canonical
-    operation = document["paths"][canonical][route.method.lower()]
-    if "requestBody" not in operation:
-        return None
-    examples = operation["requestBody"]["content"]["application/json"]["examples"]
-    return next(iter(examples.values()))["value"]
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)
@@ -157,7 +139,9 @@ async def test_every_route_refuses_callers_without_its_scope(
             assert answer.headers["WWW-Authenticate"] == expected
 
     elsewhere = await made_once(profiles=("elsewhere",))
-    if profile_of(parsed(await client.app[DOCUMENT].content()), route.name, named=PROFILE):
+    if profile_of(
+        parsed(await client.app[DOCUMENT].content()), route.name, named=PROFILE_NAME.example
+    ):
         await refused(await call(client, route, elsewhere), 404, "profile-not-found")
 
     own_scopes = ["random"] if route.scope == ANY_TOKEN else sorted(enough)

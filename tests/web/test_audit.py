@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from cryptography import x509
 from derived import profile_of
+from openapi_document import sent_in_turn
 from problems import refused, slug_of
-from web.test_openapi import sent_in_turn
 
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.tokens import Token
@@ -23,8 +23,8 @@ from minikms.http.state import IN_FLIGHT
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.askar.sessions import Transaction
+from minikms.web.parameters import KEY
 from minikms.web.routes import ROUTES
-from minikms.web.schemas.examples import KID
 from minikms.web.state import AUDIT, DOCUMENT, SERVICE, TOKENS
 
 GUARDED = {route.name: route for route in ROUTES if route.scope != OPEN}
@@ -176,8 +176,8 @@ async def key_of(client, call):
         alias = body.get("from")
     if name == "unpackDidcomm":
         alias = "example wallet"
-    if KID in path:
-        return KID, "ed25519"
+    if KEY.example in path:
+        return KEY.example, "ed25519"
     if alias is None or name in ("generateKey", "importKey"):
         return None, None
     record = await client.app[SERVICE].get("default", KeyRef(alias=alias))
@@ -208,7 +208,7 @@ async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, ou
         assert (line["operation"], line["alg"]) == (name, None)
         assert line["outcome"] == (outcome if answer.status != 429 else "too-many-attempts")
         assert line["who"] == ("" if who == "nobody" else who)
-        assert line["kid"] == (KID if KID in path else None)
+        assert line["kid"] == (KEY.example if KEY.example in path else None)
         assert line["profile"] == ("alice" if path.startswith("/profile/") else "bob")
         seen.add(name)
     assert seen == GUARDED.keys() - with_scope

@@ -7,8 +7,8 @@ import orjson
 import pytest
 from problems import refused
 
+from minikms.web.openapi import read_examples
 from minikms.web.routes import KID, NAME, ROUTES
-from minikms.web.schemas.examples import EXAMPLES
 
 pytestmark = pytest.mark.shared_service
 
@@ -97,10 +97,11 @@ LARGEST = {
 
 def with_bodies():
     """Each route whose requests have a body: its method, its path, an example of the body."""
+    examples = read_examples()
     for route in ROUTES:
         if route.body:
             path = route.path.replace(KID, "KID").replace(NAME, "NAME")
-            yield route.method, path, next(iter(EXAMPLES[route.body.__name__].values()))
+            yield route.method, path, next(iter(examples[route.name]["requests"].values()))
 
 
 @pytest.mark.parametrize(("method", "path", "example"), list(with_bodies()))

@@ -4,37 +4,21 @@ import json
 import re
 
 import pytest
-import referencing
-from jsonschema import validators
 from marshmallow import ValidationError
-from openapi_schema_validator import OAS30Validator, oas30_format_checker
+from openapi_document import operations, validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
-from referencing.jsonschema import DRAFT4
 
-from minikms.access.tokens import Token
-from minikms.config import Config
-from minikms.encodings import b58, b64url_decode, multikey, thumbprint
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.serve.assembly import create_service
-from minikms.web import openapi
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
-from minikms.web.schemas.examples import EXAMPLES
 
 PROBLEM = "application/problem+json"
 BODIES = {route.body.__name__: route.body for route in ROUTES if route.body}
-METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 @pytest.fixture
 async def document(profile_client):
     return await (await profile_client.get("/openapi.json")).json()
-
-
-def operations(document):
-    for path, item in document["paths"].items():
-        for method in (method for method in item if method in METHODS):
-            yield method.upper(), path, item[method]
 
 
 def every(node, key):
@@ -87,7 +71,7 @@ async def test_every_operation_is_described(document):
 
 async def test_a_body_brings_its_refusals(document):
     with_body = [op for _, _, op in operations(document) if "requestBody" in op]
-    assert len(with_body) == len(EXAMPLES)
+    assert len(with_body) == len(BODIES)
     for operation in with_body:
         slugs = {slug for slug, _ in problems(operation)}
         assert {"malformed-json", "body-too-large", "unsupported-media-type"} <= slugs
@@ -185,32 +169,6 @@ async def test_problems_have_an_example_each(document):
     assert {"key-not-found", "validation-failed", "unsupported-operation"} <= seen
 
 
-async def test_example_of_a_key_is_that_key(document):
-    answer = document["paths"]["/key/{kid}"]["get"]["responses"]["200"]
-    example = answer["content"]["application/json"]["example"]
-    assert example["kid"] == thumbprint(example["jwk"])
-    assert example["b58"] == b58(b64url_decode(example["jwk"]["x"]))
-    assert example["multikey"] == multikey(0xED, b64url_decode(example["jwk"]["x"]))
-    assert example["did"] == f"did:key:{example['multikey']}"
-
-
-def all_of(validator, schemas, instance, schema):
-    """Take null beside `nullable`, which OpenAPI 3.0.0 has for any schema."""
-    if instance is not None or not schema.get("nullable"):
-        yield from OAS30Validator.VALIDATORS["allOf"](validator, schemas, instance, schema)
-
-
-Validator = validators.extend(OAS30Validator, {"allOf": all_of})
-
-
-def validator(document, schema):
-    registry = referencing.Registry().with_resource(
-        "urn:document", DRAFT4.create_resource(document)
-    )
-    whole = json.loads(json.dumps(schema).replace('"#/', '"urn:document#/'))
-    return Validator(whole, registry=registry, format_checker=oas30_format_checker)
-
-
 async def test_examples_are_of_their_schemas(document):
     for _, _, operation in operations(document):
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
@@ -277,108 +235,6 @@ async def test_the_document_and_the_service_refuse_the_same(document, schema, bo
     assert not validator(document, document["components"]["schemas"][schema]).is_valid(body)
     with pytest.raises(ValidationError):
         BODIES[schema]().load(body)
-
-
-def in_page_order(document):
-    """Method, path and operation of each call, in the order of Swagger UI."""
-    tags = [tag["name"] for tag in document["tags"]]
-    return sorted(
-        operations(document), key=lambda call: (tags.index(call[2]["tags"][0]), call[0] == "DELETE")
-    )
-
-
-def sent_in_turn(document):
-    """Every call with each of its examples, in the order of Swagger UI."""
-    parameters = document["components"]["parameters"]
-    for method, path, operation in in_page_order(document):
-        query = {}
-        for ref in operation.get("parameters", ()):
-            parameter = parameters[ref["$ref"].rpartition("/")[2]]
-            if parameter["in"] == "path":
-                path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
-            elif parameter["required"]:
-                query[parameter["name"]] = parameter["example"]
-        body = operation.get("requestBody", {"content": {"application/json": {}}})
-        examples = body["content"]["application/json"].get("examples", {"": {"value": None}})
-        for example in examples.values():
-            yield operation["operationId"], method, path, query, example["value"]
-
-
-# What has another value each time.
-RANDOM = {
-    *("kid", "x", "b58", "multikey", "did", "created", "sig", "jws", "ciphertext", "nonce", "tag"),
-    *("bytes", "token", "id", "jwe", "jwt", "cose", "enc", "protected", "iv", "certificate"),
-    *("time", "request_id", "who", "address", "profile_id"),
-}
-
-
-def same_form(example, answer, name="", random=RANDOM):
-    """Compare an example with an answer, without their random parts."""
-    if isinstance(example, dict):
-        return (
-            isinstance(answer, dict)
-            and example.keys() == answer.keys()
-            and all(same_form(example[key], answer[key], key, random) for key in example)
-        )
-    if isinstance(example, list):
-        return isinstance(answer, list) and all(
-            any(same_form(one, other, name, random) for other in answer) for one in example
-        )
-    if name == "last_used":  # an earlier example may have used the key
-        return answer is None or isinstance(answer, str)
-    return type(example) is type(answer) and (example == answer or name in random)
-
-
-@pytest.fixture
-async def audited(start, any_store, tmp_path):
-    """A client of a new service with an audit log."""
-    config = Config(**any_store, audit_log=str(tmp_path / "audit.log"))
-    return await start(create_service(config))
-
-
-@pytest.mark.each_store
-async def test_examples_work_when_they_are_sent(audited, document):
-    shown = {
-        operation["operationId"]: operation["responses"]["200"]["content"]["application/json"]
-        for _, _, operation in operations(document)
-    }
-    revoked, seen = "", set()
-    for name, method, path, query, example in sent_in_turn(document):
-        if name == "revokeToken":  # its id is random
-            path = f"/tokens/{revoked}"
-        async with audited.request(method, path, params=query, json=example) as answer:
-            body = await answer.json()
-            assert answer.status == 200, (name, body)
-        validator(document, shown[name]["schema"]).validate(body)
-        if name == "createToken":
-            revoked = body["record"]["id"]
-        if "valid" in body:
-            assert body["valid"] is True, name
-        if "success" in body:
-            assert body["success"] is True, name
-        for result in body.get("results", ()) if isinstance(body, dict) else ():
-            assert result.keys() <= {"sig", "valid"}
-            assert result.get("valid", True), name
-        if name not in {*seen, "openapi"}:  # of which the example is the beginning
-            random = RANDOM | ({"secret"} if name == "encapsulate" else set())
-            assert same_form(shown[name]["example"], body, random=random), (name, body)
-        seen.add(name)
-
-
-@pytest.mark.parametrize("examples", ["EXAMPLES", "ANSWERS"])
-def test_a_missing_example_names_its_route(monkeypatch, examples):
-    registry = AlgorithmRegistry.from_installed()
-    monkeypatch.setattr(openapi, examples, {})
-    spec = {"openapi": "3.0.0", "info": {"title": "", "version": ""}}
-    with pytest.raises(LookupError, match=r"^generateKey has no example .* in web/schemas/examp"):
-        openapi.complete(spec, ROUTES, registry, guarded=False)
-
-
-async def test_example_of_a_token_is_none(document):
-    answer = document["paths"]["/tokens"]["post"]["responses"]["200"]
-    example = answer["content"]["application/json"]["example"]
-    assert Token.parse(example["token"]) is None
-    assert example["record"]["id"] in example["token"]
 
 
 async def test_the_page_explains_its_words(document):

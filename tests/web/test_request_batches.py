@@ -30,7 +30,7 @@ from minikms.http.server import KmsServer
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
 from minikms.store.keys.key_store import KeyStore
-from minikms.web.schemas.examples import ANSWERS, EXAMPLES
+from minikms.web.openapi import read_examples
 from minikms.web.state import SERVICE
 
 JSON = "Content-Type: application/json"
@@ -122,8 +122,10 @@ def to_bob(alias, alg="ECDH-ES+A256KW", sender=None, times=1):
 
 
 # The envelope of the examples, and the key that it is for.
-WALLET, PACKED = EXAMPLES["ImportKey"]["for DIDComm v1"], ANSWERS["packDidcomm"]["packed"]
-PACK = orjson.dumps(EXAMPLES["PackRequest"]["from a key"])
+EXAMPLES = read_examples()
+WALLET = EXAMPLES["importKey"]["requests"]["for DIDComm v1"]
+PACKED = EXAMPLES["packDidcomm"]["answer"]["packed"]
+PACK = orjson.dumps(EXAMPLES["packDidcomm"]["requests"]["from a key"])
 # What has a key opened that makes no signatures.
 OPENED_BY = {
     "a256gcm": ("/encrypt", {"plaintext": ""}),

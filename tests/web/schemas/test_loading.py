@@ -5,13 +5,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
+from minikms.web.openapi import read_examples
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.base import Body
-from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 
 KINDS = {kind for route in ROUTES for kind in (route.body, route.answer) if kind}
 SCHEMAS = {kind.__name__: kind() for kind in KINDS}
-BODIES = [(name, body) for name in EXAMPLES for body in EXAMPLES[name].values()]
+EXAMPLES = read_examples()
+REQUESTS = {
+    route.body.__name__: list(EXAMPLES[route.name]["requests"].values())
+    for route in ROUTES
+    if route.body
+}
+BODIES = [(name, body) for name, bodies in REQUESTS.items() for body in bodies]
 
 VALUES = st.one_of(
     st.none(),
@@ -68,11 +74,11 @@ def test_a_valid_body_is_loaded(name, body):
     assert taken == load_by_marshmallow(name, body)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", REQUESTS)
 @given(st.data())
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_body_that_is_loaded_is_valid(name, data):
-    body = data.draw(st.sampled_from(list(EXAMPLES[name].values())))
+    body = data.draw(st.sampled_from(REQUESTS[name]))
     left_out = data.draw(st.sets(st.sampled_from(sorted(body))))
     changes = data.draw(CHANGES)
     document = {k: v for k, v in body.items() if k not in left_out} | changes
@@ -82,7 +88,7 @@ def test_a_body_that_is_loaded_is_valid(name, data):
 
 @pytest.mark.parametrize("document", [None, [], "x", 1, True])
 def test_a_body_that_is_no_object_is_left_to_marshmallow(document):
-    for name in EXAMPLES:
+    for name in REQUESTS:
         assert load_by_fields(name, document) is None
         with pytest.raises(ValidationError):
             SCHEMAS[name].load(document)
@@ -99,7 +105,7 @@ def test_a_body_that_is_no_object_is_left_to_marshmallow(document):
         ("JwkSet", {"keys": [{"kty": "OKP"}]}),
         ("Deletion", {"message": "Key deleted", "kid": "k", "deletes": 1_700_000_000_000_000_000}),
         ("ProfileNames", {"profiles": ["a", "b"]}),
-        ("Key", {**ANSWERS["getKey"], "created": 1, "expires": None, "deletes": 2}),
+        ("Key", {**EXAMPLES["getKey"]["answer"], "created": 1, "deletes": 2, "last_used": 3}),
     ],
 )
 def test_answers_are_dumped_as_by_marshmallow(name, data):
