@@ -211,6 +211,9 @@ class Config:
     """Variables `MINIKMS_…` that nothing reads, each with a similar one, or ""."""
     rate_table: int = -1
     """The descriptor of the file in which workers count together (rates.py); -1 without one."""
+    provider_faults: int = -1
+    """That of the file in which they mark faulty providers (keys/providers/providers.py); -1
+    without one."""
 
     @property
     def needs_token(self) -> bool:

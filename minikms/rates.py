@@ -34,8 +34,8 @@ _SLOTS: Final = 12
 _SLOT: Final = struct.Struct("=QQQQQQ")
 _BUCKET: Final = _SLOTS * _SLOT.size
 
-TABLE_BYTES: Final = _HEAD + _BUCKETS * _BUCKET
-"""The size of a table."""
+# The size of a table.
+_TABLE: Final = _HEAD + _BUCKETS * _BUCKET
 
 
 class Window(NamedTuple):
@@ -81,7 +81,7 @@ class RateTable:
 
     def __init__(self, file: int = -1) -> None:
         self._file = file
-        self._memory = mmap.mmap(file, TABLE_BYTES)
+        self._memory = mmap.mmap(file, _TABLE)
         if file < 0:
             self._memory[:_KEY_BYTES] = secrets.token_bytes(_KEY_BYTES)
         self._key = self._memory[:_KEY_BYTES]
@@ -161,7 +161,7 @@ class RateTable:
         return _Slot(min(used)[1])
 
     def close(self) -> None:
-        """Unmap the memory. The file stays open: others may know it by its descriptor."""
+        """Unmap the memory; the file stays open."""
         self._memory.close()
 
 
@@ -182,6 +182,6 @@ class _Slot:
 def new_table() -> Iterator[int]:
     """Make a file without a name for a table, and yield its descriptor; raises OSError."""
     with memory_file("minikms-rates") as file:
-        allocate(file.fileno(), TABLE_BYTES)
+        allocate(file.fileno(), _TABLE)
         os.pwrite(file.fileno(), secrets.token_bytes(_KEY_BYTES), 0)
         yield file.fileno()

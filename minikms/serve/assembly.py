@@ -90,7 +90,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         table = RateTable(app[CONFIG].rate_table)
         bounds = _bounds(app[CONFIG])
         providers = Providers(
-            app[REGISTRY], limit=app[CONFIG].provider_timeout, file=app[CONFIG].rate_table
+            app[REGISTRY], limit=app[CONFIG].provider_timeout, file=app[CONFIG].provider_faults
         )
         app[SERVICE] = KeyService(
             app[REGISTRY], store, cache=bounds, rates=table, providers=providers

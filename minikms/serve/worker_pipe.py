@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
 
@@ -17,17 +17,17 @@ WorkerEnd: TypeAlias = "Connection[bool, int]"
 _HEARTBEAT: Final = 0
 
 
-def send_file(pipe: ParentEnd, file: int) -> None:
-    """Give a worker an open file, before it is started."""
+def send_files(pipe: ParentEnd, files: Sequence[int]) -> None:
+    """Give a worker open files, before it is started."""
     with socket.socket(fileno=os.dup(pipe.fileno())) as end:
-        socket.send_fds(end, [b"\0"], [file])
+        socket.send_fds(end, [b"\0"], files)
 
 
-def receive_file(pipe: WorkerEnd) -> int:
-    """The descriptor of the file that the parent has sent."""
+def receive_files(pipe: WorkerEnd, number: int) -> list[int]:
+    """Return the descriptors of the files that the parent has sent."""
     with socket.socket(fileno=os.dup(pipe.fileno())) as end:
-        _, (file,), _, _ = socket.recv_fds(end, 1, 1)
-    return file
+        _, files, _, _ = socket.recv_fds(end, 1, number)
+    return files
 
 
 def follow_parent(pipe: WorkerEnd, on_signal: Callable[[signal.Signals], None]) -> None:

@@ -20,8 +20,9 @@ from minikms.http.acceptor import raise_descriptor_limit
 from minikms.rates import new_table
 from minikms.serve import garbage, lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
-from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd, receive_file, send_file
+from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd, receive_files, send_files
 from minikms.store.askar.location import StoreLocation
+from minikms.system_calls import memory_file
 
 LOGGER = logging.getLogger("minikms")
 
@@ -73,7 +74,12 @@ class _Workers:
         self._cancel_on_signals()
         if lifecycle.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._pass_on_sighup)
-        with contextlib.suppress(asyncio.CancelledError), new_table() as self._rates:
+        with (
+            contextlib.suppress(asyncio.CancelledError),
+            new_table() as rates,
+            memory_file("minikms-faults") as faults,
+        ):
+            self._files = rates, faults.fileno()
             async with (
                 _shared_store(self._given) as self._config,
                 self._metrics() as self._forget,
@@ -129,7 +135,7 @@ class _Workers:
     async def _start(self, name: str) -> int:
         """Start a worker and wait until it listens; return 0, or its code if it ends first."""
         try:
-            worker = _spawn(name, self._config, self._rates)
+            worker = _spawn(name, self._config, self._files)
         except OSError as exc:  # out of memory or descriptors, perhaps for a while
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
@@ -260,11 +266,11 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
         )
 
 
-def _spawn(name: str, config: Config, rates: int) -> _Worker:
-    """Start a process, with a pipe on which it reports that it listens, and the file of rates."""
+def _spawn(name: str, config: Config, files: tuple[int, int]) -> _Worker:
+    """Start a process, with a pipe on which it reports that it listens, and the shared files."""
     pipe, child_end = _SPAWN.Pipe()
     with child_end:
-        send_file(pipe, rates)
+        send_files(pipe, files)
         process = _SPAWN.Process(target=_work, args=(config, child_end), name=name)
         # A terminal sends SIGINT to all processes, and the parent handles it for the workers:
         # blocked here, it is blocked in the worker from the beginning. SIGHUP is blocked until the
@@ -283,7 +289,8 @@ def _work(config: Config, parent: WorkerEnd) -> None:
     with garbage.growing():
         from minikms.serve import process
 
-    process.run(dataclasses.replace(config, rate_table=receive_file(parent)), parent)
+    rates, faults = receive_files(parent, 2)
+    process.run(dataclasses.replace(config, rate_table=rates, provider_faults=faults), parent)
 
 
 def _signal_name(code: int) -> str:

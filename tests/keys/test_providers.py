@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import re
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from minikms.keys.providers import providers
 from minikms.keys.providers import threads as provider_threads
 from minikms.keys.providers.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rates import RateTable, new_table
+from minikms.system_calls import memory_file
 
 # Seconds that no call takes, and that each call takes that is held.
 LONG, SHORT = 1000, 0.02
@@ -255,7 +254,8 @@ async def test_the_time_of_a_call_is_observed(opened):
 
 
 def test_a_fault_is_known_to_all_processes_of_a_service():
-    with new_table() as file:
+    with memory_file("faults") as shared:
+        file = shared.fileno()
         one, other, another = (providers.Fault(file, place) for place in (0, 0, 1))
         assert not other.is_set()
         with one.in_turn():
@@ -271,7 +271,8 @@ def test_a_fault_is_known_to_all_processes_of_a_service():
 async def test_a_fault_of_another_process_is_the_trouble(tmp_path, caplog):
     registry = AlgorithmRegistry.from_installed()
     registry = registry.with_providers({"hsm": FilesProvider(f"files:{tmp_path}")})
-    with new_table() as file:
+    with memory_file("faults") as shared:
+        file = shared.fileno()
         providers.Fault(file, 0).set()
         running = Providers(registry, file=file)
         async with running.running():
@@ -315,7 +316,8 @@ asyncio.run(open_one())
 @pytest.mark.process
 def test_of_two_processes_that_open_a_provider_at_once_one_tries_a_wrong_pin(token_folder):
     token_folder.set("wrong-pin")
-    with new_table() as file:
+    with memory_file("faults") as shared:
+        file = shared.fileno()
         fault = providers.Fault(file, 0)
         with fault.in_turn():  # as if this process were trying the PIN
             command = [sys.executable, "-c", OPEN, token_folder.option, str(file)]
@@ -330,15 +332,3 @@ def test_of_two_processes_that_open_a_provider_at_once_one_tries_a_wrong_pin(tok
         output, _ = other.communicate(timeout=60)
     assert output == f"{providers._ELSEWHERE}\n"
     assert token_folder.attempts == 0
-
-
-def test_a_fault_that_a_late_call_sets_is_written_to_no_other_file(tmp_path):
-    with new_table() as shared:
-        file = os.dup(shared)
-        table, late = RateTable(file), providers.Fault(file, 0)
-        table.close()  # the service ends while a call hangs
-        with open(tmp_path / "other", "wb") as other:
-            late.set()
-            assert os.fstat(other.fileno()).st_size == 0
-        assert providers.Fault(shared, 0).is_set()
-        os.close(file)

@@ -21,7 +21,6 @@ from minikms.keys.providers.threads import THREADS, Call, ProviderThreads
 from minikms.keys.threads import Batches
 from minikms.plugin.provider import Provider, ProviderSigner, ProviderStatus
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rates import TABLE_BYTES
 
 LOGGER = logging.getLogger(__name__)
 
@@ -46,14 +45,13 @@ class Fault:
 
     Wrong PINs lock a token, so of several processes only one may try. A provider's own lock, as
     minikms_pkcs11 has one, stops other services and commands, but ends with its process. The mark
-    also stops a worker that replaces a killed one. `file` is the descriptor of a file that
-    `new_table` (rates.py) has made, and the mark is the byte at `place` after the table; without a
-    file, there is only this process.
+    also stops a worker that replaces a killed one. It is the byte at `place` in the file with the
+    descriptor `file`; -1 stands for a single process.
     """
 
     def __init__(self, file: int, place: int) -> None:
         self._file = file
-        self._place = TABLE_BYTES + place
+        self._place = place
         self._is_set = False
 
     def is_set(self) -> bool:
@@ -258,8 +256,8 @@ class RunningProvider:
 class Providers:
     """The providers of a process by name.
 
-    `limit` is the number of seconds that a call may take. `file` is the descriptor of a file that
-    `new_table` (rates.py) has made for the processes of a service, -1 for a single process.
+    `limit` is the number of seconds that a call may take. `file` is the descriptor of the
+    file in which the processes of a service mark faulty ones, -1 for a single process.
     """
 
     def __init__(self, registry: AlgorithmRegistry, *, limit: float = 10, file: int = -1) -> None:
