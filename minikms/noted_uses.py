@@ -10,24 +10,25 @@ class NotedUses(Generic[NameT]):
     """The time of the first use of each name in this `period`, in nanoseconds.
 
     A cache remembers the last period in which it noted each name, so that further uses in the same
-    one cost nothing.
+    one cost nothing. `write` stores times.
     """
 
-    __slots__ = ("period", "times")
+    __slots__ = ("_write", "period", "times")
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[Mapping[NameT, int]], Awaitable[None]]) -> None:
+        self._write = write
         self.times: dict[NameT, int] = {}
         self.period = 1
 
-    async def store(self, write: Callable[[Mapping[NameT, int]], Awaitable[None]]) -> None:
-        """Store the times by `write`, and begin the next period.
+    async def store(self) -> None:
+        """Store the times of uses since the last call, and begin the next period.
 
         If it raises, as for StoreUnavailable, the next call stores them.
         """
         times, self.times = self.times, {}
         self.period += 1
         try:
-            await write(times)
+            await self._write(times)
         except BaseException:
             self.times = times | self.times
             raise

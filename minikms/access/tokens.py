@@ -152,7 +152,7 @@ class Tokens:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._is_placed = False
-        self.uses = NotedUses[str]()
+        self.uses = NotedUses(self._write)
 
     @property
     def counters(self) -> ChangeCounters:
@@ -307,10 +307,6 @@ class Tokens:
         finally:
             CURRENT.reset(outer)
         self._is_placed = True
-
-    async def write_last_uses(self) -> None:
-        """Store the times of uses since the last call, as `NotedUses.store` does."""
-        await self.uses.store(self._write)
 
     async def _write(self, uses: Mapping[str, int]) -> None:
         ids = sorted(uses)  # processes lock rows of PostgreSQL in one order

@@ -3,30 +3,12 @@
 from collections.abc import Iterable
 
 from minikms.keys.operations import KeyOperations
-from minikms.keys.providers.providers import Providers
-from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rates import RateTable
 from minikms.records import SECOND, KeyRecord, KeyRef
-from minikms.store.cache import NOTHING, Bounds
-from minikms.store.keys.key_store import KeyStore
-from minikms.store.keys.last_use import LastUses
 from minikms.store.keys.use_times import groups_of
 
 
 class LastUseOperations(KeyOperations):
-    """Describes keys with the time of their last use, and stores these times."""
-
-    def __init__(
-        self,
-        registry: AlgorithmRegistry,
-        store: KeyStore,
-        *,
-        cache: Bounds = NOTHING,
-        rates: RateTable | None = None,
-        providers: Providers | None = None,
-    ) -> None:
-        super().__init__(registry, store, cache=cache, rates=rates, providers=providers)
-        self._last_uses = LastUses(store.database)
+    """Describes keys with the time of their last use."""
 
     async def describe(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key with the time of its last use, as `with_last_uses` gives it.
@@ -44,7 +26,7 @@ class LastUseOperations(KeyOperations):
             return
         stored = await self._last_uses.read(profile, [int(each.seq or 0) for each in records])
         for record, (since, at) in zip(records, stored, strict=True):
-            last = max(at, self._uses.times.get((profile, record.seq), 0))
+            last = max(at, self.uses.times.get((profile, record.seq), 0))
             # An earlier time is another key's, whose profile was removed and made again.
             used = last // SECOND >= record.created // SECOND
             record.set_last_use(max(last, record.created) if used else None, since)
@@ -56,12 +38,3 @@ class LastUseOperations(KeyOperations):
         """
         last = await self._store.last_place(profile)
         return list(dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)]))
-
-    async def write_last_uses(self) -> None:
-        """Store the times of uses since the last call, as `NotedUses.store` does."""
-        await self._uses.store(self._last_uses.write)
-
-    @property
-    def unwritten_uses(self) -> int:
-        """The number of keys whose last use is not stored yet."""
-        return len(self._uses.times)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from minikms.errors import (
     AliasNotFound,
@@ -37,6 +37,7 @@ from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.categories import PROFILE
 from minikms.store.keys.entries import KEY
 from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.last_use import LastUses
 
 LOGGER = logging.getLogger(__name__)
 
@@ -59,6 +60,14 @@ class ReadAhead(NamedTuple):
     keys: int
     before: int
     is_full: bool = False
+
+
+class KeySettings(TypedDict, total=False):
+    """The settings of `KeyOperations`, which its subclasses pass on."""
+
+    cache: Bounds
+    rates: RateTable | None
+    providers: Providers | None
 
 
 class KeyOperations:
@@ -91,8 +100,8 @@ class KeyOperations:
         )
         self.batches = Batches()
         self._rates = KeyRates(rates or RateTable(), store)
-        # By the profile and the `seq` of each key.
-        self._uses = NotedUses[tuple[str, str]]()
+        self._last_uses = LastUses(store.database)
+        self.uses = NotedUses(self._last_uses.write)
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key; raises KeyNotFound or AliasNotFound."""
@@ -226,12 +235,12 @@ class KeyOperations:
 
         def permit(record: KeyRecord) -> None:
             nonlocal opened, usable
-            opened = CachedKey(record, period=self._uses.period)
+            opened = CachedKey(record, period=self.uses.period)
             usable = self._usable(opened, ref.alias, user)
 
         pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, permit)
-        self._uses.times[profile, record.seq] = time.time_ns()
+        self.uses.times[profile, record.seq] = time.time_ns()
         usable.material = opened.key = usable.algorithm.unpack(stored)
         keep_in_cache(pending, profile, opened)
         return usable
@@ -312,9 +321,9 @@ class KeyOperations:
         key.material = found.public if key.use.is_public else found.key
         if key.material is None:
             return None
-        if found.period != self._uses.period:
-            found.period = self._uses.period
-            self._uses.times[profile, found.record.seq] = time.time_ns()
+        if found.period != self.uses.period:
+            found.period = self.uses.period
+            self.uses.times[profile, found.record.seq] = time.time_ns()
         return key
 
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, Unpack
 
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
@@ -40,9 +40,8 @@ from minikms.keys.jose.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jose.jwk_sets import JwkSets
 from minikms.keys.jose.jws import CertificateHeader
 from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker, require_fitting
-from minikms.keys.operations import By
+from minikms.keys.operations import By, KeySettings
 from minikms.keys.providers.objects import ObjectMaker
-from minikms.keys.providers.providers import Providers
 from minikms.keys.versions import VersionOperations
 from minikms.keys.x509.certificates import read_chain, with_chain
 from minikms.keys.x509.certification import CertificateRequest, IssueCertificate
@@ -56,7 +55,6 @@ from minikms.plugin.protocol import (
 )
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import ProfileSettings
-from minikms.rates import RateTable
 from minikms.records import (
     SECOND,
     AliasBinding,
@@ -69,7 +67,7 @@ from minikms.records import (
 )
 from minikms.rules import Rules
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.cache import NOTHING, Bounds
+from minikms.store.cache import NOTHING
 from minikms.store.keys.key_store import (
     Check,
     CheckVersions,
@@ -101,18 +99,12 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
     """
 
     def __init__(
-        self,
-        registry: AlgorithmRegistry,
-        store: KeyStore,
-        *,
-        cache: Bounds = NOTHING,
-        rates: RateTable | None = None,
-        providers: Providers | None = None,
+        self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
     ) -> None:
-        super().__init__(registry, store, cache=cache, rates=rates, providers=providers)
+        super().__init__(registry, store, **settings)
         self._maker = KeyMaker()
         self.objects = ObjectMaker(store)
-        self._jwk_sets = JwkSets(registry, store, cache)
+        self._jwk_sets = JwkSets(registry, store, settings.get("cache", NOTHING))
 
     # Creating keys
 

@@ -1,15 +1,13 @@
 """Versions of an alias: finds them, with a cache, and changes them."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Unpack
 
 from minikms.keys.cached_keys import CachedKey
-from minikms.keys.operations import KeyOperations, keep_in_cache
-from minikms.keys.providers.providers import Providers
+from minikms.keys.operations import KeyOperations, KeySettings, keep_in_cache
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rates import RateTable
 from minikms.records import KeyRecord
-from minikms.store.cache import NOTHING, Bounds, Cache
+from minikms.store.cache import NOTHING, Cache
 from minikms.store.categories import PROFILE
 from minikms.store.keys.entries import ALIAS, alias_entry
 from minikms.store.keys.key_store import CheckVersions, KeyStore
@@ -25,18 +23,13 @@ class VersionOperations(KeyOperations):
     """Finds the keys of a store by alias and version, and changes the versions."""
 
     def __init__(
-        self,
-        registry: AlgorithmRegistry,
-        store: KeyStore,
-        *,
-        cache: Bounds = NOTHING,
-        rates: RateTable | None = None,
-        providers: Providers | None = None,
+        self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
     ) -> None:
-        super().__init__(registry, store, cache=cache, rates=rates, providers=providers)
+        super().__init__(registry, store, **settings)
+        bounds = settings.get("cache", NOTHING)
         self._versions: Cache[KeyVersions] = Cache(
             store.database.counters,
-            cache._replace(memory=min(cache.memory, _MEMORY)),
+            bounds._replace(memory=min(bounds.memory, _MEMORY)),
             lambda each: _EACH + _EACH_VERSION * len(each.kids),
         )
 

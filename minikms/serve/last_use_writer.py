@@ -35,14 +35,14 @@ async def _store_again_and_again(keys: KeyService, tokens: Tokens) -> None:
     while True:
         await _store(keys, tokens)
         until = time.monotonic() + _PERIOD
-        while time.monotonic() < until and keys.unwritten_uses < _MANY:
+        while time.monotonic() < until and len(keys.uses.times) < _MANY:
             await asyncio.sleep(_LOOK)
 
 
 async def _store(keys: KeyService, tokens: Tokens) -> None:
     try:
-        await keys.write_last_uses()
-        await tokens.write_last_uses()
+        await keys.uses.store()
+        await tokens.uses.store()
     except StoreUnavailable:
         LOGGER.warning("last uses of keys and tokens are not stored: the store is unavailable")
     except Exception:  # the next time may succeed

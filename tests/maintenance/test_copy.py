@@ -236,7 +236,7 @@ async def test_schedules_and_last_uses_are_copied(source, persistent_url, target
     made = await add(source, "ed25519", profile="t", aliases=("a",), rotate_every=3600)
     other = await add(source, profile="t", aliases=("b",))
     await source.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
-    await source.write_last_uses()
+    await source.uses.store()
     before, since = await source.describe("t", KeyRef(kid=made.kid)), time.time_ns()
     await copy_of(persistent_url, key, target)
     async with verified(target, key) as copied:

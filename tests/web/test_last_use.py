@@ -37,8 +37,8 @@ def is_time_now(text):
 
 async def store_uses(client):
     """Store last uses, as the service does every two minutes."""
-    await client.app[SERVICE].write_last_uses()
-    await client.app[TOKENS].write_last_uses()
+    await client.app[SERVICE].uses.store()
+    await client.app[TOKENS].uses.store()
 
 
 async def stored(client, category="minikms.use"):
