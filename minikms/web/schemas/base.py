@@ -51,11 +51,18 @@ class Body(Schema):
             loaded = self.read(document)
         except (ValueError, ValidationError):
             try:
-                loaded = self.load(document)
+                loaded = super().load(document)
             except ValidationError as exc:
                 faults = _pointers(exc.normalized_messages())  # type: ignore[no-untyped-call]
                 raise ValidationFailed(errors=faults[:MAX_FAULTS]) from None
         return loaded
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Load a body that is a part of another; raises ValidationError, which names its faults."""
+        try:
+            return self.read(data)
+        except (ValueError, ValidationError):
+            return super().load(data, **options)
 
     def read(self, document: Any) -> Any:
         """Load a body that is valid; raises ValueError or ValidationError for any other."""

@@ -4,7 +4,6 @@ The header of an envelope is a JSON document in base64url. Schemas read it as we
 and its bounds are checked before a key is used.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import orjson
@@ -101,18 +100,10 @@ class ProtectedField(Converted):
         what = "The header in base64url, with alg and the recipients."
         super().__init__(what, metadata=form, **kwargs)
 
-    def read(self, value: Any) -> Protected:
-        if type(value) is not str:
-            raise ValueError
-        return self._load(value, self._schema.read)
-
     def convert(self, text: str) -> Protected:
-        return self._load(text, self._schema.load)
-
-    def _load(self, text: str, load: Callable[[Any], Any]) -> Protected:
         if len(text) > MAX_PROTECTED:
             raise ValueError("too long")
-        return Protected(text, **load(orjson.loads(b64url_decode(text))))
+        return Protected(text, **self._schema.load(orjson.loads(b64url_decode(text))))
 
 
 class PackedMessage(Request):

@@ -1,13 +1,14 @@
 """The fields of bodies: kinds of values, with their patterns and bounds.
 
-Fields of frequent bodies have a faster way beside marshmallow's (base.py): `read` loads a value, or
-raises ValueError or ValidationError, and `write` dumps one; None if the value is dumped as it is.
+Most have ways of their own, which are faster than marshmallow's (base.py): `read` loads a value, or
+raises ValidationError, and `write` dumps one; None if the value is dumped as it is.
 
 It is over 300 lines, since it lists all kinds of fields, which the files of bodies choose from.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
@@ -78,20 +79,33 @@ class Described:
         super().__init__(*inner, **kwargs)
 
 
-class Text(Described, fields.String):
+class Readable(Described):
+    """A field whose `read` loads a value for `Body`, and for marshmallow."""
+
+    def read(self, value: Any) -> Any:
+        """Load a value; raises ValidationError."""
+        raise NotImplementedError
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        return self.read(value)
+
+
+class Text(Readable, fields.String):
     """A text."""
 
     write = None
 
     def read(self, value: Any) -> Any:
         if type(value) is not str:
-            raise ValueError
+            raise self.make_error("invalid")
         for check in self.validators:
             check(value)
         return value
 
 
-class Converted(Described, fields.String):
+class Converted(Readable, fields.String):
     """A text that `convert` loads as another value; it has no validators."""
 
     fault: ClassVar[str]
@@ -104,14 +118,9 @@ class Converted(Described, fields.String):
 
     def read(self, value: Any) -> Any:
         if type(value) is not str:
-            raise ValueError
-        return self.convert(value)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
+            raise self.make_error("invalid")
         try:
-            return self.convert(super()._deserialize(value, attr, data, **kwargs))
+            return self.convert(value)
         except ValueError:
             raise ValidationError(self.fault) from None
 
@@ -156,7 +165,7 @@ def _padded(size: int) -> int:
     return (size + 2) // 3 * 4
 
 
-class JoseValue(Described, fields.Field[Any]):
+class JoseValue(Readable, fields.Field[Any]):
     """A JWS or a JWE: a text, or an object."""
 
     write = None
@@ -165,15 +174,13 @@ class JoseValue(Described, fields.Field[Any]):
         forms = [{"type": "string"}, {"type": "object", "additionalProperties": {}}]
         super().__init__(description, metadata={"oneOf": forms}, **kwargs)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
+    def read(self, value: Any) -> Any:
         if not isinstance(value, (str, dict)):
             raise ValidationError("Must be a text or an object.")
         return value
 
 
-class MediaType(Described, fields.Field[Any]):
+class MediaType(Readable, fields.Field[Any]):
     """A media type, or the number of a CoAP content format (RFC 7252 section 12.3)."""
 
     write = None
@@ -193,11 +200,6 @@ class MediaType(Described, fields.Field[Any]):
             return value
         raise ValidationError("Must be a media type, or the number of a content format.")
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        return self.read(value)
-
 
 def number(description: str, most: int, **kwargs: Any) -> fields.Integer:
     """A number from 1 to `most`, required unless it has a default."""
@@ -210,7 +212,7 @@ def number(description: str, most: int, **kwargs: Any) -> fields.Integer:
     )
 
 
-class Seconds(Described, fields.Integer):
+class Seconds(Readable, fields.Integer):
     """A whole number of seconds."""
 
     write = None
@@ -219,7 +221,7 @@ class Seconds(Described, fields.Integer):
         if value is None and self.allow_none:
             return None
         if type(value) is not int:
-            raise ValueError
+            raise self.make_error("invalid")
         for check in self.validators:
             check(value)
         return value
@@ -229,8 +231,7 @@ class Part(fields.Nested):
     """An object that has a schema of its own."""
 
     def read(self, value: Any) -> Any:
-        schema: Any = self.schema
-        return schema.read(value)
+        return self.schema.load(value)
 
     def write(self, value: Any) -> Any:
         return self.schema.dump(value)
@@ -245,7 +246,7 @@ class ListOf(Described, fields.List[Any]):
         self.write = write and (lambda value: [write(one) for one in value])
 
 
-class BoundedList(ListOf):
+class BoundedList(Readable, ListOf):
     """A list whose length is checked before its items; reading stops after `MAX_FAULTS` faults."""
 
     def __init__(self, inner: fields.Field[Any], least: int, most: int, **kwargs: Any) -> None:
@@ -255,40 +256,32 @@ class BoundedList(ListOf):
     def read(self, value: Any) -> list[Any]:
         read = self.inner.read  # type: ignore[attr-defined]
         if type(value) is not list:
-            raise ValueError
-        self._length(value)
-        return [read(one) for one in value]
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        if not isinstance(value, list):
             raise self.make_error("invalid")
         self._length(value)
+        with suppress(ValidationError):
+            return [read(one) for one in value]
         loaded: list[Any] = []
         faults: dict[int, Any] = {}
         found = 0
         for place, one in enumerate(value):
             try:
-                loaded.append(self.inner.deserialize(one, **kwargs))
+                loaded.append(read(one))
             except ValidationError as exc:
                 faults[place] = exc.messages
                 found += len(exc.messages)
                 if found >= MAX_FAULTS:
                     break
-        if faults:
-            raise ValidationError(faults, valid_data=loaded)
-        return loaded
+        raise ValidationError(faults, valid_data=loaded)
 
 
-class Object(Described, fields.Dict):
+class Object(Readable, fields.Dict):
     """An object with members of any kind."""
 
     write = None
 
     def read(self, value: Any) -> Any:
         if type(value) is not dict:
-            raise ValueError
+            raise self.make_error("invalid")
         for check in self.validators:
             check(value)
         return dict(value)
@@ -307,25 +300,18 @@ class Labels(Described, fields.Dict):
         return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
 
 
-class Flag(Described, fields.Boolean):
+class Flag(Readable, fields.Boolean):
     """True or false; marshmallow alone also takes words and numbers."""
 
     write = None
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        if not isinstance(value, bool):
+    def read(self, value: Any) -> Any:
+        if type(value) is not bool:
             raise self.make_error("invalid", input=value)
         return value
 
-    def read(self, value: Any) -> Any:
-        if type(value) is not bool:
-            raise ValueError
-        return value
 
-
-class RulesField(Described, fields.Field[Any]):
+class RulesField(Readable, fields.Field[Any]):
     """The rules of a key: an object, or the name of a preset; loads as Rules."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -348,11 +334,6 @@ class RulesField(Described, fields.Field[Any]):
             for name in reversed(exc.place):
                 fault = {name: fault}
             raise ValidationError(fault) from None
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        return self.read(value)
 
 
 class Timestamp(Converted):
