@@ -15,23 +15,18 @@ from minikms.http.problems import pointer
 from minikms.records import ALIAS_PATTERN
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas.base import sentence
-from minikms.web.schemas.fields import (
-    CURSOR_PATTERN,
-    LABEL_PATTERN,
-    MAX_FAULTS,
-    Converted,
-    Timestamp,
-    algorithm,
-    alias,
-    kid,
-    profile,
-)
+from minikms.web.schemas.fields import MAX_FAULTS, Converted, Timestamp
+from minikms.web.schemas.named_fields import algorithm, alias, kid, profile
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 MAX_FILTERS: Final = 64  # of one kind, in one query
 MAX_WHO: Final = 256  # characters; longer subjects of JWTs are cut in the audit log
 MAX_AUDIT_CURSOR: Final = 16_384  # characters; it has a place in each file that is open
+
+# The `seq` of a record.
+CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
+LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
 
 _YEAR: Final = durations.nanoseconds("365d")
 _LABEL: Final = re.compile(LABEL_PATTERN)

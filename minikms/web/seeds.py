@@ -17,8 +17,9 @@ from minikms.records import DEFAULT_PROFILE, KID_PATTERN, MAX_ALIASES, KeyRecord
 from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
 from minikms.web.schemas.base import Request
-from minikms.web.schemas.fields import BoundedList, ListOf, Part, alias, kid, profile
+from minikms.web.schemas.fields import BoundedList, ListOf, Part
 from minikms.web.schemas.key_bodies import ImportKey
+from minikms.web.schemas.named_fields import alias, kid, profile
 
 LOGGER = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from marshmallow.exceptions import SCHEMA
 from minikms.errors import ValidationFailed
 from minikms.http.problems import pointer
 from minikms.records import KeyRef
-from minikms.web.schemas.fields import MAX_FAULTS, alias, jwk, kid
+from minikms.web.schemas.fields import MAX_FAULTS
+from minikms.web.schemas.named_fields import alias, jwk, kid
 
 MAX_FIELDS: Final = 64
 

@@ -6,7 +6,8 @@ from marshmallow import post_load
 
 from minikms.plugin.protocol import Boxed
 from minikms.web.schemas.base import Body, ByKey, ToJwk
-from minikms.web.schemas.fields import Base64Url, Object, jwk
+from minikms.web.schemas.fields import Base64Url, Object
+from minikms.web.schemas.named_fields import jwk
 
 
 def _peer(whose: str, **kwargs: Any) -> Object:

@@ -10,7 +10,8 @@ from minikms.keys.x509.names import MAX_NAME, MAX_NAMES
 from minikms.keys.x509.profiles import MAX_DAYS, PROFILES
 from minikms.records import AnyKey
 from minikms.web.schemas.base import Body, ByKey, Request
-from minikms.web.schemas.fields import BoundedList, Text, alias, certificate, jose_alg, number
+from minikms.web.schemas.fields import BoundedList, Text, number
+from minikms.web.schemas.named_fields import alias, certificate, jose_alg
 
 
 def _subject(**kwargs: Any) -> Text:

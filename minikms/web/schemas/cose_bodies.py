@@ -7,7 +7,8 @@ from marshmallow import validate
 from minikms.keys.cose.operations import CertificateHeader
 from minikms.keys.jose.jws import KidHeader
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
-from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text, jose_alg
+from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text
+from minikms.web.schemas.named_fields import jose_alg
 
 
 class SignCoseRequest(ByKey):

@@ -32,7 +32,7 @@ from minikms.web.schemas.fields import (
     Text,
     UnpaddedBase64Url,
 )
-from minikms.web.schemas.fields import kid as key_id
+from minikms.web.schemas.named_fields import kid as key_id
 
 MAX_RECIPIENTS: Final = 100
 # A header with that many recipients is shorter.

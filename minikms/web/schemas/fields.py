@@ -2,8 +2,6 @@
 
 Most have ways of their own, which are faster than marshmallow's (base.py): `read` loads a value, or
 raises ValidationError, and `write` dumps one; None if the value is dumped as it is.
-
-It is over 300 lines, since it lists all kinds of fields, which the files of bodies choose from.
 """
 
 import re
@@ -12,36 +10,15 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, get_args
+from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, validate
 
 from minikms.encodings import b64url, b64url_decode, jose_b64url
-from minikms.plugin.protocol import KEY_OPERATIONS
-from minikms.records import (
-    ALIAS_PATTERN,
-    KID_PATTERN,
-    MAX_ALIAS,
-    MAX_LABEL_VALUE,
-    MAX_LABELS,
-    MAX_PROVIDER,
-    MAX_ROTATE_EVERY,
-    MIN_ROTATE_EVERY,
-    PROFILE_PATTERN,
-    AliasTaken,
-    State,
-)
-from minikms.rules import PRESETS, Rules, RulesError
 
-LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
-LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"
-LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]*\Z"
-# The `seq` of a record.
-CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 # Groups of four, then a rest of two or three, padded or not.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
-HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 # Faults of a body that the answer names; reading a list stops at this number of faults.
 MAX_FAULTS: Final = 32
 
@@ -287,19 +264,6 @@ class Object(Readable, fields.Dict):
         return dict(value)
 
 
-class Labels(Described, fields.Dict):
-    """Labels: names to values, whose number is checked first."""
-
-    write = None
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        if isinstance(value, Mapping) and len(value) > MAX_LABELS:
-            raise ValidationError(f"At most {MAX_LABELS} labels.")
-        return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
-
-
 class Flag(Readable, fields.Boolean):
     """True or false; marshmallow alone also takes words and numbers."""
 
@@ -309,31 +273,6 @@ class Flag(Readable, fields.Boolean):
         if type(value) is not bool:
             raise self.make_error("invalid", input=value)
         return value
-
-
-class RulesField(Readable, fields.Field[Any]):
-    """The rules of a key: an object, or the name of a preset; loads as Rules."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        forms = [
-            {"$ref": "#/components/schemas/KeyRules"},
-            {"type": "string", "enum": list(PRESETS)},
-        ]
-        super().__init__(
-            "The signatures that the key may make, and how often it may be used; by default all. "
-            "A name stands for the rules of a kind of key.",
-            metadata={"oneOf": forms},
-            **kwargs,
-        )
-
-    def read(self, value: Any) -> Rules:
-        try:
-            return Rules.parse(value)
-        except RulesError as exc:
-            fault: Any = [exc.fault]
-            for name in reversed(exc.place):
-                fault = {name: fault}
-            raise ValidationError(fault) from None
 
 
 class Timestamp(Converted):
@@ -352,144 +291,3 @@ class Timestamp(Converted):
         if not _EPOCH <= moment <= _LATEST:
             raise ValidationError("Must be from 1970 to 2199.")
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-_LABEL_ERROR: Final = (
-    f"A value has at most {MAX_LABEL_VALUE:,} characters and no control characters."
-)
-_ALIAS_ERROR: Final = f"Must be 1 to {MAX_ALIAS:,} characters, no control characters."
-
-
-def kid(**kwargs: Any) -> Text:
-    """A key id."""
-    return Text(
-        "Key id: the thumbprint of the public JWK (RFC 7638).",
-        validate=validate.Regexp(KID_PATTERN, error="Must have the form of a kid."),
-        **kwargs,
-    )
-
-
-def alias(**kwargs: Any) -> Text:
-    """Another name of a key."""
-    return Text(
-        "Another name of a key, such as a DID URL.",
-        validate=(
-            validate.Length(1, MAX_ALIAS, error=_ALIAS_ERROR),
-            validate.Regexp(ALIAS_PATTERN, error=_ALIAS_ERROR),
-        ),
-        **kwargs,
-    )
-
-
-def alias_taken(**kwargs: Any) -> Text:
-    """The effect on an alias that names another key."""
-    return Text(
-        "If the alias names another key: move it to this key (the default), or refuse the call.",
-        component="AliasTaken",
-        validate=validate.OneOf(get_args(AliasTaken)),
-        **kwargs,
-    )
-
-
-def if_exists(**kwargs: Any) -> Text:
-    """The effect of importing a key that exists."""
-    return Text(
-        "If the profile has the key: refuse the call (the default), or keep "
-        "the key unchanged, and add the alias.",
-        component="IfExists",
-        validate=validate.OneOf(("refuse", "keep")),
-        **kwargs,
-    )
-
-
-def profile(**kwargs: Any) -> Text:
-    """The name of a profile."""
-    return Text(
-        "Name of the profile.",
-        validate=validate.Regexp(
-            PROFILE_PATTERN, error="Must be 1 to 128 visible ASCII characters."
-        ),
-        **kwargs,
-    )
-
-
-def algorithm(**kwargs: Any) -> Text:
-    """The name of an algorithm; the document lists the registry's names."""
-    return Text(
-        "Name or alias of an algorithm, see GET /algorithms.", component="AlgorithmName", **kwargs
-    )
-
-
-def labels(**kwargs: Any) -> Labels:
-    """Labels of a key."""
-    name = validate.Regexp(
-        LABEL_NAME_PATTERN,
-        error="A name has 1 to 384 characters, no colon and no control characters.",
-    )
-    value = (
-        validate.Length(max=MAX_LABEL_VALUE, error=_LABEL_ERROR),
-        validate.Regexp(LABEL_VALUE_PATTERN, error=_LABEL_ERROR),
-    )
-    return Labels(
-        keys=Text(validate=name),
-        values=Text(validate=value),
-        validate=validate.Length(max=MAX_LABELS),
-        description="Labels: names to values.",
-        component="Labels",
-        **kwargs,
-    )
-
-
-def operations(**kwargs: Any) -> ListOf:
-    """The permitted operations of a key."""
-    return BoundedList(
-        Text(component="KeyOperation", validate=validate.OneOf(KEY_OPERATIONS)),
-        1,
-        len(KEY_OPERATIONS),
-        description="Permitted operations, out of those of the algorithm; all by default.",
-        **kwargs,
-    )
-
-
-def state(**kwargs: Any) -> Text:
-    """The state of a key."""
-    return Text(
-        "enabled, disabled, or verify-only: it only verifies and decrypts.",
-        component="KeyState",
-        validate=validate.OneOf(get_args(State)),
-        **kwargs,
-    )
-
-
-def provider(description: str, **kwargs: Any) -> Text:
-    """The name of a provider."""
-    return Text(description, validate=validate.Length(1, MAX_PROVIDER), **kwargs)
-
-
-def rotate_every(**kwargs: Any) -> Seconds:
-    """The period of a key's scheduled rotations."""
-    return Seconds(
-        "Seconds after which the service rotates the key, again and again.",
-        strict=True,
-        validate=validate.Range(MIN_ROTATE_EVERY, MAX_ROTATE_EVERY),
-        **kwargs,
-    )
-
-
-def jwk(description: str, **kwargs: Any) -> Object:
-    """A JSON Web Key, whose members its algorithm checks."""
-    return Object(description, component="Jwk", **kwargs)
-
-
-def certificate(**kwargs: Any) -> Text:
-    """A certificate in PEM."""
-    return Text("A certificate in PEM (RFC 7468).", **kwargs)
-
-
-def jose_alg(**kwargs: Any) -> Text:
-    """A JOSE name of a signing algorithm; the document lists the registry's names."""
-    return Text(
-        "JOSE name of the signature; the key's first one by default.",
-        component="JoseName",
-        **kwargs,
-    )

@@ -18,10 +18,9 @@ from minikms.web.schemas.fields import (
     ListOf,
     Object,
     Text,
-    jose_alg,
-    jwk,
     number,
 )
+from minikms.web.schemas.named_fields import jose_alg, jwk
 
 MAX_ATTESTED: Final = 100
 MAX_DISCLOSURES: Final = 1024

@@ -9,16 +9,8 @@ from minikms.keys.jose.jwe_forms import MAX_RECIPIENTS
 from minikms.keys.jose.jwe_models import ALGS, ENCS
 from minikms.records import AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
-from minikms.web.schemas.fields import (
-    Base64Url,
-    BoundedList,
-    JoseValue,
-    Object,
-    Part,
-    Text,
-    alias,
-    jwk,
-)
+from minikms.web.schemas.fields import Base64Url, BoundedList, JoseValue, Object, Part, Text
+from minikms.web.schemas.named_fields import alias, jwk
 
 
 def _header(description: str) -> Object:

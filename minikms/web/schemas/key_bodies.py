@@ -1,33 +1,26 @@
 """Bodies of the calls that make, import, describe and change keys."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, get_args
+from typing import Any, ClassVar, Final
 
-from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, post_load, validate, validates_schema
 
 from minikms.encodings import b64url
 from minikms.keys.cose.cose_key import cose_key
 from minikms.keys.x509.certificates import thumbprint_of
 from minikms.records import MAX_CERTIFICATES, KeyPolicy, KeySource
-from minikms.rules import (
-    MAX_LIFETIME,
-    MAX_RATE,
-    MAX_RULE_TEXT,
-    MAX_RULE_VALUES,
-    MAX_RULED_CLAIMS,
-    Disclosures,
-)
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     Base64Url,
     BoundedList,
-    Described,
     Flag,
     ListOf,
     Part,
-    RulesField,
     Text,
     Timestamp,
+    number,
+)
+from minikms.web.schemas.named_fields import (
     algorithm,
     alias,
     alias_taken,
@@ -36,12 +29,12 @@ from minikms.web.schemas.fields import (
     jwk,
     kid,
     labels,
-    number,
     operations,
     provider,
     rotate_every,
     state,
 )
+from minikms.web.schemas.rule_bodies import KeyRules, RulesField
 
 MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
 
@@ -51,16 +44,6 @@ MAX_LABELLED: Final = 128 * 1024
 
 # Keys that one call makes.
 MAX_KEYS: Final = 1000
-
-
-class _Claims(Described, fields.Dict):
-    """Claims of rules: names to texts."""
-
-
-def _texts(description: str = "") -> BoundedList:
-    """Texts of a rule."""
-    text = Text(validate=validate.Length(1, MAX_RULE_TEXT))
-    return BoundedList(text, 1, MAX_RULE_VALUES, description=description)
 
 
 class NewKeyOptions(Request):
@@ -166,52 +149,6 @@ class UpdateKey(Request):
     labels = labels()
     rules = RulesField()
     rotate_every = rotate_every(allow_none=True)
-
-
-class JwsRules(Request):
-    """The payloads and headers that a key signs as JWS, and as COSE with `cose`."""
-
-    typ = _texts("Allowed types of the header; by default any.")
-    claims = _Claims(
-        keys=Text(validate=validate.Length(1, MAX_RULE_TEXT)),
-        values=_texts(),
-        validate=validate.Length(max=MAX_RULED_CLAIMS),
-        description="Claims that the payload must have, each with its allowed texts.",
-    )
-    max_lifetime = fields.Integer(
-        validate=validate.Range(1, MAX_LIFETIME),
-        metadata={"description": "Seconds from now until the latest allowed exp."},
-    )
-    disclosures = Text(
-        "Disclosures of an SD-JWT: any (the default); shown, by the call, without a claim that "
-        "must be plain; or none.",
-        component="RuleOfDisclosures",
-        validate=validate.OneOf(get_args(Disclosures)),
-    )
-
-
-class KeyRules(Request):
-    """The rules of a key; those that are left out allow anything."""
-
-    raw = Flag(
-        "Whether the key signs bytes as they are; if not, only JWS, COSE, certificates and key "
-        "attestations. By default true without jws, which needs false."
-    )
-    algs = _texts("JOSE names of the allowed signatures; by default any.")
-    jws = fields.Nested(JwsRules)
-    cose = Flag(
-        "Whether the key signs COSE messages; with jws false by default, and else true.",
-    )
-    per_minute = fields.Integer(
-        validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a minute."}
-    )
-    per_day = fields.Integer(
-        validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a day."}
-    )
-
-    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """Dump the rules of a key."""
-        return obj.document()
 
 
 class AssociateAlias(Request):

@@ -5,18 +5,8 @@ from typing import ClassVar, Final
 from marshmallow import validate
 
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
-from minikms.web.schemas.fields import (
-    Base64Url,
-    BoundedList,
-    Flag,
-    ListOf,
-    Part,
-    Text,
-    jose_alg,
-    jwk,
-    kid,
-    number,
-)
+from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, ListOf, Part, Text, number
+from minikms.web.schemas.named_fields import jose_alg, jwk, kid
 from minikms.web.schemas.system_bodies import Problem
 
 

@@ -4,7 +4,8 @@ from marshmallow import fields, validate
 
 from minikms.profile_settings import MAX_CALLS, MAX_DELETION_DELAY, MAX_KEYS
 from minikms.web.schemas.base import Body, Request
-from minikms.web.schemas.fields import Flag, ListOf, Part, Text, profile
+from minikms.web.schemas.fields import Flag, ListOf, Part, Text
+from minikms.web.schemas.named_fields import profile
 
 
 def _jwks_access(*, required: bool) -> Text:

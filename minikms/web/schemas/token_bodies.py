@@ -1,20 +1,15 @@
 """Bodies of the calls on tokens."""
 
-from typing import Any
+from typing import Any, Final
 
 from marshmallow import post_load, validate
 
 from minikms.access.policy import SCOPES
 from minikms.web.schemas.base import MAX_FIELDS, Body, Request
-from minikms.web.schemas.fields import (
-    HOLDER_PATTERN,
-    BoundedList,
-    ListOf,
-    Part,
-    Text,
-    Timestamp,
-    profile,
-)
+from minikms.web.schemas.fields import BoundedList, ListOf, Part, Text, Timestamp
+from minikms.web.schemas.named_fields import profile
+
+HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 
 
 def _scopes(**kwargs: Any) -> ListOf:

@@ -1,0 +1,100 @@
+"""The rules of a key in bodies: read by `Rules` itself, and described for the document."""
+
+from typing import Any, get_args
+
+from marshmallow import ValidationError, fields, validate
+
+from minikms.rules import (
+    MAX_LIFETIME,
+    MAX_RATE,
+    MAX_RULE_TEXT,
+    MAX_RULE_VALUES,
+    MAX_RULED_CLAIMS,
+    PRESETS,
+    Disclosures,
+    Rules,
+    RulesError,
+)
+from minikms.web.schemas.base import Request
+from minikms.web.schemas.fields import BoundedList, Described, Flag, Readable, Text
+
+
+class RulesField(Readable, fields.Field[Any]):
+    """The rules of a key: an object, or the name of a preset; loads as Rules."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        forms = [
+            {"$ref": "#/components/schemas/KeyRules"},
+            {"type": "string", "enum": list(PRESETS)},
+        ]
+        super().__init__(
+            "The signatures that the key may make, and how often it may be used; by default all. "
+            "A name stands for the rules of a kind of key.",
+            metadata={"oneOf": forms},
+            **kwargs,
+        )
+
+    def read(self, value: Any) -> Rules:
+        try:
+            return Rules.parse(value)
+        except RulesError as exc:
+            fault: Any = [exc.fault]
+            for name in reversed(exc.place):
+                fault = {name: fault}
+            raise ValidationError(fault) from None
+
+
+class _Claims(Described, fields.Dict):
+    """Claims of rules: names to texts."""
+
+
+def _texts(description: str = "") -> BoundedList:
+    """Texts of a rule."""
+    text = Text(validate=validate.Length(1, MAX_RULE_TEXT))
+    return BoundedList(text, 1, MAX_RULE_VALUES, description=description)
+
+
+class JwsRules(Request):
+    """The payloads and headers that a key signs as JWS, and as COSE with `cose`."""
+
+    typ = _texts("Allowed types of the header; by default any.")
+    claims = _Claims(
+        keys=Text(validate=validate.Length(1, MAX_RULE_TEXT)),
+        values=_texts(),
+        validate=validate.Length(max=MAX_RULED_CLAIMS),
+        description="Claims that the payload must have, each with its allowed texts.",
+    )
+    max_lifetime = fields.Integer(
+        validate=validate.Range(1, MAX_LIFETIME),
+        metadata={"description": "Seconds from now until the latest allowed exp."},
+    )
+    disclosures = Text(
+        "Disclosures of an SD-JWT: any (the default); shown, by the call, without a claim that "
+        "must be plain; or none.",
+        component="RuleOfDisclosures",
+        validate=validate.OneOf(get_args(Disclosures)),
+    )
+
+
+class KeyRules(Request):
+    """The rules of a key; those that are left out allow anything."""
+
+    raw = Flag(
+        "Whether the key signs bytes as they are; if not, only JWS, COSE, certificates and key "
+        "attestations. By default true without jws, which needs false."
+    )
+    algs = _texts("JOSE names of the allowed signatures; by default any.")
+    jws = fields.Nested(JwsRules)
+    cose = Flag(
+        "Whether the key signs COSE messages; with jws false by default, and else true.",
+    )
+    per_minute = fields.Integer(
+        validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a minute."}
+    )
+    per_day = fields.Integer(
+        validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a day."}
+    )
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """Dump the rules of a key."""
+        return obj.document()
