@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 
+from minikms.claim_names import is_taken_for
 from minikms.errors import RulesLoosened, RuleViolated
 from minikms.rules import (
     MAX_LIFETIME,
@@ -16,7 +17,6 @@ from minikms.rules import (
     PRESETS,
     Rules,
     RulesError,
-    is_taken_for,
     kind_of,
 )
 

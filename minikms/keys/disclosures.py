@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
+from minikms.claim_names import fold, is_taken_for
 from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import RuleViolated
 from minikms.keys.strict_json import read_strictly
-from minikms.rules import JwsRules, fold, is_taken_for
+from minikms.rules import JwsRules
 
 _SD, _SD_ALG, _ITEM = "_sd", "_sd_alg", "..."
 _OF_SD_JWT: Final = frozenset({_SD, _SD_ALG, _ITEM})

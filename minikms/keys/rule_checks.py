@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from minikms.cbor import CborError, Map, Reader
+from minikms.claim_names import fold, is_taken_for
 from minikms.errors import RuleViolated
 from minikms.keys.disclosures import check_disclosures
 from minikms.keys.strict_json import read_strictly
-from minikms.rules import EXP, JwsRules, Rules, fold, is_taken_for
+from minikms.rules import EXP, JwsRules, Rules
 
 # Labels of COSE headers: RFC 9596, and the claims of a CWT in a header (RFC 9597).
 _TYP, _HEADER_CLAIMS = 16, 15
