@@ -1,4 +1,7 @@
-"""The problems that answer a failed call, a class for each (RFC 9457)."""
+"""The problems that answer a failed call, a class for each (RFC 9457).
+
+It is over 300 lines, since it has every problem.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal

@@ -1,6 +1,6 @@
 """Handlers of operations on keys, each made from a function that turns a body into an operation.
 
-Encrypting JWEs and random bytes have handlers of their own.
+Calls that use several keys, or none, have handlers of their own (several_keys.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -45,20 +45,9 @@ from minikms.keys.signing import (
 )
 from minikms.keys.x509.requests import MakeCsr
 from minikms.web.messages import load, profile, service
-from minikms.web.schemas import certificate_bodies, jose_bodies, jwe_bodies
-from minikms.web.schemas import operation_bodies as schemas
 from minikms.web.schemas.base import Body as BodySchema
 from minikms.web.schemas.base import Request
 from minikms.web.state import SERVICE
-
-_RANDOM = schemas.RandomRequest()
-_BYTES = schemas.RandomBytes()
-_JWE_REQUEST = jwe_bodies.EncryptJweRequest()
-_JWE = jwe_bodies.EncryptedJwe()
-_CERTIFICATE_REQUEST = certificate_bodies.IssueCertificateRequest()
-_CERTIFICATE = certificate_bodies.IssuedCertificate()
-_ATTESTATION_REQUEST = jose_bodies.AttestKeysRequest()
-_ATTESTATION = jose_bodies.AttestationJwt()
 
 Body: TypeAlias = dict[str, Any]
 # Makes an operation from a body that its schema has loaded.
@@ -255,44 +244,14 @@ def verify_cose(body: Body) -> VerifyCose:
     return VerifyCose(body["cose"], body["payload"], body["external_aad"])
 
 
-async def encrypt_jwe(request: web.Request) -> Answer:
-    """Encrypt a plaintext as JWE to keys and public JWKs."""
-    body = await load(request, _JWE_REQUEST)
-    made = await service(request).encrypt_jwe(profile(request), body["jwe"])
-    return _JWE.encode({"jwe": made})
-
-
-async def attest_keys(request: web.Request) -> Answer:
-    """Attest keys of the profile, as a JWT by another key."""
-    body = await load(request, _ATTESTATION_REQUEST)
-    jwt = await service(request).attest(
-        profile(request), body["by"], body["attestation"], body["certificate_header"]
-    )
-    return _ATTESTATION.encode({"jwt": jwt})
-
-
 def decrypt_jwe(body: Body) -> DecryptJwe:
     """Decrypt a JWE with a key."""
     return DecryptJwe(body["jwe"], body["sender"])
 
 
-async def random(request: web.Request) -> Answer:
-    """Generate random bytes."""
-    body = await load(request, _RANDOM)
-    return _BYTES.encode({"bytes": service(request).random(body["length"])})
-
-
 def make_csr(body: Body) -> MakeCsr:
     """Make a certificate request for a key."""
     return MakeCsr(body["subject"], body["alternative_names"], body["alg"])
-
-
-async def issue_certificate(request: web.Request) -> Answer:
-    """Issue a certificate, signed with a key."""
-    body = await load(request, _CERTIFICATE_REQUEST)
-    issue = service(request).issue_certificate
-    made = await issue(profile(request), body["by"], body["request"])
-    return _CERTIFICATE.encode({"certificate": made})
 
 
 def _options(body: Body) -> SignOptions:
