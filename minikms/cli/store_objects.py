@@ -13,11 +13,17 @@ from minikms.cli.output import tell, tell_fault
 from minikms.cli.store_options import on_a_store, store_of
 from minikms.errors import ProviderUnavailable
 from minikms.maintenance.inspect import StoreInspector
-from minikms.maintenance.provider_objects import Comparison, compare, destroy, require_no_doubt
+from minikms.maintenance.provider_objects import (
+    Comparison,
+    compare,
+    destroy,
+    objects_of,
+    require_no_doubt,
+)
 from minikms.plugin.provider import Provider
 from minikms.plugin.providers import make_providers
 from minikms.startup_errors import ProviderError
-from minikms.store.database import Database
+from minikms.store.database import Database, require_unused
 from minikms.store.keys.provider_objects import ProviderObjects
 
 PROVIDER = "--provider 'hsm=pkcs11:token=kms?module-path=/usr/lib/libpkcs11.so'"
@@ -104,24 +110,31 @@ async def _set_owner(options: dict[str, Any], *, owns: bool) -> None:
 async def destroy_orphans(yes: bool, **options: Any) -> None:
     """Destroy objects of a provider that this store has made, and no key of it names any more.
 
-    The command refuses if a key lacks its object, if a profile does not decrypt, or if the store
-    shares its objects with another one. Objects of other stores stay.
+    Stop all services of the store first: an object whose key is being made looks the same. The
+    command refuses if another process uses the store, if a key lacks its object, if a profile does
+    not decrypt, or if the store shares its objects with another one. Objects of other stores stay.
     """
     location, key = store_of(options)
-    async with (
-        open_providers(options) as providers,
-        StoreInspector.open(location, key) as inspector,
-    ):
+    async with open_providers(options) as providers:
         if not providers:
             raise ProviderError("The provider is missing: --provider NAME=URI.")
-        for name, provider in providers.items():
-            found = await compare(inspector, name, provider)
-            await require_no_doubt(inspector, name, found)
-            tell_orphans(name, found)
-            number = len(found.orphans)
-            if number and not yes:
-                question = f"Destroy these {number} objects of the provider {name} for ever?"
-                click.confirm(question, abort=True)
-            for object_id in found.orphans:
-                await destroy(provider, object_id)
-            click.echo(f"Destroyed {number} objects of the provider {name}.")
+        there = {name: await objects_of(provider) for name, provider in providers.items()}
+        # Afterwards: a process that has begun to make one of them has stored its key, or has ended.
+        await require_unused(location)
+        async with StoreInspector.open(location, key) as inspector:
+            for name, provider in providers.items():
+                found = await compare(inspector, name, provider)
+                await require_no_doubt(inspector, name, found)
+                orphans = [each for each in found.orphans if each in there[name]]
+                await _destroy_orphans(name, provider, found._replace(orphans=orphans), ask=not yes)
+
+
+async def _destroy_orphans(name: str, provider: Provider, found: Comparison, *, ask: bool) -> None:
+    tell_orphans(name, found)
+    number = len(found.orphans)
+    if number and ask:
+        question = f"Destroy these {number} objects of the provider {name} for ever?"
+        click.confirm(question, abort=True)
+    for object_id in found.orphans:
+        await destroy(provider, object_id)
+    click.echo(f"Destroyed {number} objects of the provider {name}.")

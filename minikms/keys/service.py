@@ -27,6 +27,7 @@ from minikms.errors import (
     UnsupportedOption,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
+from minikms.keys.deletions import DueDeletions
 from minikms.keys.described_keys import LastUseOperations
 from minikms.keys.encryption import Unwrap
 from minikms.keys.jose.attestation import (
@@ -104,6 +105,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         super().__init__(registry, store, **settings)
         self._maker = KeyMaker()
         self.objects = ObjectMaker(store)
+        self.deletions = DueDeletions(store, {each.name: each.destroy for each in self.providers})
         self._jwk_sets = JwkSets(registry, store, settings.get("cache", NOTHING))
 
     # Creating keys
@@ -186,7 +188,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         def make_some(some: Sequence[MakeKey]) -> list[tuple[KeyRecord, Stored]]:
             return [make() for make in some]
 
-        async with self.objects.making(profile, provider.name, count) as being_made:
+        async with self.objects.making(profile, provider, count) as being_made:
             makers = [
                 maker(bound, policy, partial(being_made.make, bound.make, key_id))
                 for key_id in being_made.key_ids
@@ -460,33 +462,48 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         self, profile: str, ref: KeyRef, store: Callable[[Successor], Awaitable[KeyRecord]]
     ) -> KeyRecord:
         """Call `store` with the function that makes the successor of the key."""
-        made: tuple[KeyRecord, Stored] | None = None
-        made_for: tuple[str, KeyPolicy] | None = None
+        found: KeyRecord | None = None  # the key for which a slow one is made
+        while True:
+            try:
+                async with self._making_successor(profile, found) as make:
+                    return await store(make)
+            except _SlowToMake:
+                found = await self._store.record(profile, ref)
+
+    @asynccontextmanager
+    async def _making_successor(
+        self, profile: str, found: KeyRecord | None
+    ) -> AsyncIterator[Successor]:
+        """The function that makes the successor of a key for the block, which stores it.
+
+        If it is slow to make, it is made now, for the key that was `found`; if the alias has moved
+        to another kind of key meanwhile, the function raises _SlowToMake.
+        """
 
         def successor(old: KeyRecord) -> tuple[KeyRecord, Stored]:
             _require_rotatable(old)
-            # The alias may have moved meanwhile.
-            if made is not None and made_for == (old.alg, _policy_of(old)):
-                return made
+            if made is not None:
+                if made_for == (old.alg, _policy_of(old)):
+                    return made
+                raise _SlowToMake
             algorithm = self._registry.of(old)
             if is_slow_to_make(algorithm, "generate"):
                 raise _SlowToMake
             return maker(algorithm, _policy_of(old), algorithm.generate)()
 
+        made: tuple[KeyRecord, Stored] | None = None
+        made_for: tuple[str, KeyPolicy] | None = None
         async with AsyncExitStack() as stack:
-            while True:
-                try:
-                    return await store(successor)
-                except _SlowToMake:
-                    old = await self._store.record(profile, ref)
-                    algorithm, policy = self._registry.of(old), _policy_of(old)
-                    if policy.provider is not None:
-                        making = self._making_at_provider(profile, algorithm, policy)
-                        [made] = await stack.enter_async_context(making)
-                    else:
-                        make = maker(algorithm, policy, algorithm.generate)
-                        made = await self._maker.in_turn(profile, algorithm, "generate", make)
-                    made_for = old.alg, policy
+            if found is not None:
+                algorithm, policy = self._registry.of(found), _policy_of(found)
+                made_for = found.alg, policy
+                if policy.provider is not None:
+                    making = self._making_at_provider(profile, algorithm, policy)
+                    [made] = await stack.enter_async_context(making)
+                elif is_slow_to_make(algorithm, "generate"):
+                    make = maker(algorithm, policy, algorithm.generate)
+                    made = await self._maker.in_turn(profile, algorithm, "generate", make)
+            yield successor
 
     # Certificates
 
@@ -549,30 +566,15 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         await self.drop_stale()
         await self._jwk_sets.drop_stale()
         profiles = await self._store.profiles()
-        # All deletions first: rotations may take long.
-        for find, settle in (
-            (self._store.due, self._remove_due),
-            (self._store.due_rotations, self._rotate_due),
-        ):
-            for profile in profiles:
-                try:
-                    for kid in await find(profile):
-                        await settle(profile, kid, sink)
-                except ProfileNotFound:
-                    continue  # removed meanwhile
-                except (KeyUnreadable, UndecryptableError):
-                    LOGGER.exception("due keys of a profile are neither deleted nor rotated")
-
-    async def _remove_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
-        outer = CURRENT.set(AuditEvent("sweepKey", sink, profile=profile, kid=kid))
-        try:
-            await self._store.remove_due(profile, kid)
-        except (StoreUnavailable, ProfileNotFound):
-            raise
-        except Exception:  # its entries may be damaged in any way, or the audit log not writable
-            LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
-        finally:
-            CURRENT.reset(outer)
+        await self.deletions.sweep(profiles, sink)  # first: rotations may take long
+        for profile in profiles:
+            try:
+                for kid in await self._store.due_rotations(profile):
+                    await self._rotate_due(profile, kid, sink)
+            except ProfileNotFound:
+                continue  # removed meanwhile
+            except (KeyUnreadable, UndecryptableError):
+                LOGGER.exception("due keys of a profile are not rotated")
 
     async def _rotate_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
         """Rotate a key if it is still due, or try again later."""

@@ -76,7 +76,8 @@ async def copy(
                 ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
                 yield copied
                 break
-            await target.directory.remove(profile)
+            if (removed := await target.directory.remove(profile)) is not None:
+                await target.directory.erase(removed)
     await _copy_tokens(source, target, ids)
     # Last, since it is made before the first key of a provider.
     if ownership := await source.objects.ownership():

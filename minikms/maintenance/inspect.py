@@ -26,9 +26,8 @@ from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.entries import ALIAS, KEY, alias_entry, publishes
 from minikms.store.keys.last_use import SINCE
-from minikms.store.keys.object_entries import ProviderObject, objects_in
-from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.profiles.directory import DirectoryListing, use_tags
+from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in
+from minikms.store.profiles.directory import DirectoryListing, RemovedProfile, use_tags
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import value_as_of
 
@@ -136,16 +135,13 @@ class StoreInspector:
 
     # Objects of providers
 
-    async def objects_in(
-        self, profile: str | None
-    ) -> tuple[dict[ProviderObject, str], set[ProviderObject]]:
-        """The objects that a profile names, None for the store's own.
-
-        Raises UndecryptableError if an entry does not decrypt.
-        """
-        if profile is None:
-            return await self._database.run_own(objects_in)
+    async def objects_in(self, profile: str) -> list[ProviderObject]:
+        """The objects of a profile's keys; raises UndecryptableError and PrivateRecordError."""
         return await self._database.run(profile, objects_in, timeout=LONG_TIMEOUT)
+
+    async def objects_of_removed(self, entry: str, askar_profile: str) -> list[ProviderObject]:
+        """The objects of the keys of a removed profile, by its entry in the directory."""
+        return await self.objects.of_removed(RemovedProfile(entry, askar_profile))
 
     # Keys
 

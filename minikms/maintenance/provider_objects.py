@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.provider import Provider
+from minikms.records import PrivateRecordError
 from minikms.startup_errors import StoreError
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.keys.object_entries import ProviderObject
 
 
 class KeyWithObject(NamedTuple):
@@ -23,9 +24,13 @@ class KeyWithObject(NamedTuple):
 
 @dataclass
 class _Named:
-    """The objects that a store names; `unreadable` are profiles that may name others."""
+    """The objects that a store names; `unreadable` are profiles that may name others.
 
-    keys: dict[ProviderObject, KeyWithObject] = field(default_factory=dict)
+    `keys` has the provider of each key, without keys whose deletion is due: their objects may be
+    gone.
+    """
+
+    keys: dict[KeyWithObject, str] = field(default_factory=dict)
     object_ids: set[str] = field(default_factory=set)
     unreadable: list[str] = field(default_factory=list)
 
@@ -48,21 +53,20 @@ class Comparison(NamedTuple):
 async def compare(inspector: StoreInspector, name: str, provider: Provider) -> Comparison:
     """Compare a store, which may be in use, with an open provider, which has this name.
 
-    Raises ProviderUnavailable. Store and provider are read twice: a key that is made or deleted
-    meanwhile is no difference.
+    Raises ProviderUnavailable. Store and provider are read twice: a key that is deleted meanwhile
+    is no difference. An object that is being made looks like an orphan.
     """
     before = await _named(inspector)
-    found = await _found(provider)
+    found = await objects_of(provider)
     after = await _named(inspector)
     prefixes = tuple(each.hex() for each in await inspector.objects.prefixes())
     named = before.object_ids | after.object_ids
     orphans = {each for each in found - named if each.startswith(prefixes)}
     others = len(found - named - orphans)
     if orphans:
-        orphans &= await _found(provider)
-    keys = {each: after.keys[each] for each in before.keys.keys() & after.keys.keys()}
-    keys = {each: key for each, key in keys.items() if each.provider == name}
-    missing = [key for each, key in keys.items() if each.object_id not in found]
+        orphans &= await objects_of(provider)
+    keys = [each for each in before.keys.keys() & after.keys.keys() if after.keys[each] == name]
+    missing = [each for each in keys if each.object_id not in found]
     unreadable = sorted({*before.unreadable, *after.unreadable})
     return Comparison(len(keys), sorted(missing), sorted(orphans), others, unreadable)
 
@@ -92,7 +96,7 @@ async def destroy(provider: Provider, object_id: str) -> None:
     await asyncio.to_thread(provider.destroy, bytes.fromhex(object_id))
 
 
-async def _found(provider: Provider) -> set[str]:
+async def objects_of(provider: Provider) -> set[str]:
     """The identifiers of all objects of a provider."""
     found: Collection[bytes] = await asyncio.to_thread(provider.find)
     return {key_id.hex() for key_id in found}
@@ -101,8 +105,7 @@ async def _found(provider: Provider) -> set[str]:
 async def _named(inspector: StoreInspector) -> _Named:
     """The objects that a store names now.
 
-    An object moves from an announcement to a key and on, and with a removed profile to the store's
-    own, which is read last. So each that exists all the time is found.
+    Removed profiles, whose objects are destroyed before they are erased, are read last.
     """
     named = _Named()
     directory = await inspector.directory()
@@ -113,15 +116,19 @@ async def _named(inspector: StoreInspector) -> _Named:
             if await inspector.fault(profile, askar_profile):
                 named.unreadable.append(profile)
                 continue
-            keys, others = await inspector.objects_in(profile)
+            found = await inspector.objects_in(profile)
         except ProfileNotFound:
             continue  # removed meanwhile
-        except (KeyUnreadable, UndecryptableError):
+        except (KeyUnreadable, UndecryptableError, PrivateRecordError):
             named.unreadable.append(profile)
             continue
-        for each, kid in keys.items():
-            named.keys[each] = KeyWithObject(profile, kid, each.object_id)
-        named.object_ids |= {each.object_id for each in (*keys, *others)}
-    _, others = await inspector.objects_in(None)
-    named.object_ids |= {each.object_id for each in others}
+        for each in found:
+            if not each.is_due:
+                named.keys[KeyWithObject(profile, each.kid, each.object_id)] = each.provider
+        named.object_ids.update(each.object_id for each in found)
+    directory = await inspector.directory()
+    for entry, askar_profile in directory.removed.items():
+        with suppress(ProfileNotFound):  # erased meanwhile
+            removed = await inspector.objects_of_removed(entry, askar_profile)
+            named.object_ids.update(each.object_id for each in removed)
     return named

@@ -19,7 +19,6 @@ from minikms.doors.registry import installed_doors, make_door
 from minikms.errors import KmsError
 from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
-from minikms.keys.providers.objects import ObjectSweeper
 from minikms.keys.providers.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
@@ -36,7 +35,7 @@ from minikms.store.cache import Bounds
 from minikms.store.keys.key_store import KeyStore
 from minikms.web import seeds
 from minikms.web.app import create_app
-from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, SWEEPER, TOKENS
+from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
@@ -103,11 +102,6 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(table.close)
             await stack.enter_async_context(providers.running())
-            stack.push_async_callback(app[SERVICE].objects.drain)
-            app[SWEEPER] = None
-            if destroy := {each.name: each.destroy for each in providers}:
-                app[SWEEPER] = sweeper = ObjectSweeper(store, destroy, app[GATE].sink)
-                await stack.enter_async_context(sweeper.running())
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             await stack.enter_async_context(storing_last_uses(app[SERVICE], app[TOKENS]))

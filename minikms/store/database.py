@@ -248,9 +248,9 @@ class Database:
             return await self.run_own(Session.sequence)
         return await self.read(profile, Session.sequence)
 
-    def on_condemned(self, call: Callable[[str | None], None]) -> None:
-        """Let `call` be called with a profile in which objects of providers are to be destroyed."""
-        self._calls.on_condemned = call
+    def on_ended(self, call: Callable[[str, Iterable[str]], None]) -> None:
+        """Let `call` be called with a profile and the kids of deleted keys of providers in it."""
+        self._calls.on_ended = call
 
     def on_removed(self, call: Callable[[str, Iterable[int]], None]) -> None:
         """Let `call` be called with a profile and the places of keys that are removed from it."""
@@ -424,6 +424,14 @@ class Database:
         await self._calls.run(work, write=True, timeout=LONG_TIMEOUT)
 
 
+async def require_unused(location: StoreLocation) -> None:
+    """Raise StoreError if another process uses a store; this one must not have its file open."""
+    if location.path is None:
+        await require_no_service(location)
+    elif location.path.is_file() and is_open_elsewhere(location.path):
+        raise StoreError(f"Another process has the store at {location} open: stop it first.")
+
+
 async def _of_profile(work: Read[ResultT], session: Session) -> ResultT:
     """Call `work`; raises StaleProfileError if an entry is missing because the profile is gone."""
     try:
@@ -436,11 +444,10 @@ async def _of_profile(work: Read[ResultT], session: Session) -> ResultT:
 async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey) -> Store:
     """Open the store again, unless another process uses it; raises StoreError."""
     if location.path is None:
-        await require_no_service(location)
+        await require_unused(location)
         return store
-    await close_store(store, location)  # `is_open_elsewhere` requires it
-    if is_open_elsewhere(location.path):
-        raise StoreError(f"Another process has the store at {location} open: stop it first.")
+    await close_store(store, location)
+    await require_unused(location)
     return await open_store(location, key)
 
 

@@ -42,16 +42,28 @@ class ProviderMetrics:
         )
         self._waiting = Gauge(
             "provider_objects_waiting",
-            "Key pairs to destroy, which no key has any more.",
+            "Key pairs of deleted keys, which are to be destroyed.",
             multiprocess_mode="livemax",
             **family,
         )
+        self._left = Counter(
+            "provider_objects_left",
+            "Key pairs that failed calls have made, and may have left over.",
+            **family,
+        )
         self._counted: dict[str, int] = {}
+        self._counted_left: dict[str, int] = {}
 
-    def sample(self, providers: Iterable[RunningProvider], waiting: Mapping[str, int]) -> None:
+    def sample(
+        self,
+        providers: Iterable[RunningProvider],
+        waiting: Mapping[str, int],
+        left: Mapping[str, int],
+    ) -> None:
         """Sample the state of each provider; from the first time on, its calls are timed.
 
-        `waiting` has the number of objects to destroy, also of providers that the service lacks.
+        `waiting` has the number of objects to destroy, also of providers that the service lacks,
+        and `left` the number of objects that may be left over since the start.
         """
         for name, number in waiting.items():
             self._waiting.labels(name).set(number)
@@ -63,3 +75,6 @@ class ProviderMetrics:
             self._sessions.labels(name).set(status.sessions)
             self._reconnects.labels(name).inc(status.reconnects - self._counted.get(name, 0))
             self._counted[name] = status.reconnects
+            number = left.get(name, 0)
+            self._left.labels(name).inc(number - self._counted_left.get(name, 0))
+            self._counted_left[name] = number

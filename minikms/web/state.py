@@ -9,7 +9,6 @@ from aiohttp import web
 from minikms.access.tokens import Tokens
 from minikms.audit.log import AuditLog
 from minikms.audit.search import AuditSearch
-from minikms.keys.providers.objects import ObjectSweeper
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.keys.key_store import KeyStore
@@ -17,8 +16,6 @@ from minikms.store.keys.key_store import KeyStore
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
 STORE: Final = web.AppKey("store", KeyStore)
 SERVICE: Final = web.AppKey("service", KeyService)
-# None without providers.
-SWEEPER: Final[web.AppKey[ObjectSweeper | None]] = web.AppKey("sweeper")
 TOKENS: Final = web.AppKey("tokens", Tokens)
 # None without an audit log.
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")

@@ -21,7 +21,7 @@ from minikms.store.askar.files import last_backup
 from minikms.store.askar.location import StoreLocation
 from minikms.web.handlers.system import require_ready
 from minikms.web.provider_metrics import ProviderMetrics
-from minikms.web.state import AUDIT, SERVICE, STORE, SWEEPER
+from minikms.web.state import AUDIT, SERVICE, STORE
 
 LOGGER = logging.getLogger(__name__)
 
@@ -169,8 +169,8 @@ class StateMetrics:
         if audit is not None:
             self._audit_writable.set(audit.is_writable)
             self._audit_failing.set(audit.is_failing)
-        if sweeper := app[SWEEPER]:
-            self._providers.sample(app[SERVICE].providers, sweeper.waiting())
+        keys = app[SERVICE]
+        self._providers.sample(keys.providers, keys.deletions.waiting(), keys.objects.left())
         self._cached.set(len(cache))
         self._cached_bytes.set(cache.weight)
         for counter, number in (

@@ -1,33 +1,27 @@
-"""Objects of providers are made for keys that are stored, and destroyed if none names them."""
+"""Objects of providers are made for keys that are stored, and destroyed before keys are removed."""
 
 import asyncio
 import threading
-import time
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
-from waiting import until
 
-from minikms.errors import (
-    AliasExists,
-    AuditUnavailable,
-    ProfileNotFound,
-    ProviderUnavailable,
-    StoreUnavailable,
-    ValidationFailed,
-)
-from minikms.keys.providers import objects as provider_objects
-from minikms.keys.providers.objects import ObjectMaker, ObjectSweeper
+from minikms.errors import AliasExists, AuditUnavailable, ProfileNotFound, StoreUnavailable
+from minikms.keys.deletions import DueDeletions
+from minikms.keys.providers.objects import ObjectMaker
+from minikms.plugin.provider import ProviderKey
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.keys.object_entries import objects_in
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 
 
 class Token:
-    """The objects of a provider, which may be away."""
+    """A provider with one token, which may be away; `destroyed` has each attempt."""
+
+    name = "hsm"
 
     def __init__(self):
         self.objects = set()
@@ -36,17 +30,13 @@ class Token:
         self.destroyed = []
 
     def make(self, key_id):
-        if self.is_away:
-            raise ProviderUnavailable()
         self.objects.add(key_id)
-        return key_id
+        return ProviderKey(self.serial, key_id, b"")
 
     async def destroy(self, key_id, token):
-        if self.is_away:
-            raise ProviderUnavailable()
-        if token not in ("", self.serial):
-            return False
         self.destroyed.append(key_id)
+        if self.is_away or token not in ("", self.serial):
+            return False
         self.objects.discard(key_id)
         return True
 
@@ -63,8 +53,8 @@ def token():
 
 
 @pytest.fixture
-def sweeper(store, token):
-    return ObjectSweeper(store, {"hsm": token.destroy})
+def deletions(store, token):
+    return DueDeletions(store, {"hsm": token.destroy})
 
 
 @pytest.fixture
@@ -72,30 +62,23 @@ def maker(store):
     return ObjectMaker(store)
 
 
-async def nothing(_=None):
-    pass
+async def sweep(store, deletions, sink=None):
+    await deletions.sweep(await store.profiles(), sink)
 
 
 async def generate(
-    store,
-    maker,
-    token,
-    *aliases,
-    kid="kid-1",
-    profile=DEFAULT_PROFILE,
-    before=nothing,
-    after=nothing,
+    store, maker, token, *aliases, kid="kid-1", profile=DEFAULT_PROFILE, provider="hsm", after=None
 ):
-    """Make a key; `before` and `after` are called before and after its object is made."""
-    async with maker.making(profile, "hsm") as being_made:
+    """Make a key; `after` is called once its object is made."""
+    async with maker.making(profile, token) as being_made:
         [key_id] = being_made.key_ids
-        await before(key_id)
         being_made.make(token.make, key_id)
-        await after()
+        if after is not None:
+            await after()
         record = replace(
             RECORD,
             kid=kid,
-            provider="hsm",
+            provider=provider,
             object_id=key_id.hex(),
             token_serial=token.serial,
             crit=PROVIDED,
@@ -104,61 +87,89 @@ async def generate(
     return key_id
 
 
-async def test_a_key_has_its_object_until_it_is_deleted(store, maker, token, sweeper):
+async def test_a_key_has_its_object_until_it_is_deleted(store, maker, token, deletions):
     key_id = await generate(store, maker, token)
-    assert await sweeper.sweep() == set()
+    await sweep(store, deletions)
     assert token.objects == {key_id}
     await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-    assert await sweeper.sweep() == set()
+    for _ in range(2):
+        await sweep(store, deletions)
     assert (token.objects, token.destroyed) == (set(), [key_id])
-    assert await sweeper.sweep() == set()
-    assert token.destroyed == [key_id]
+    assert await store.due(DEFAULT_PROFILE) == []
 
 
-async def test_a_deletion_wakes_the_sweeper(store, maker, token, sweeper):
-    async with sweeper.running():
-        await generate(store, maker, token)
-        await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-        await until("the sweeper", lambda: not token.objects)
-        await store.create_profile("t")
-        await generate(store, maker, token, profile="t")
-        await store.remove_profile("t")
-        await until("the sweeper", lambda: not token.objects)
+async def test_a_process_removes_the_keys_that_it_deletes(store, maker, token, deletions):
+    kept = await generate(store, maker, token)
+    await generate(store, maker, token, kid="kid-2")
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-2"))
+    await deletions.noted()
+    await deletions.go_on(None)
+    assert token.objects == {kept}
+    await store.create_profile("t")
+    await generate(store, maker, token, profile="t")
+    await store.remove_profile("t")
+    await deletions.noted()
+    await deletions.go_on(None)
+    assert token.objects == {kept}
+    assert await store.database.directory.removed() == []
 
 
-async def test_a_call_that_fails_leaves_no_object(store, maker, token, sweeper):
+async def test_a_call_that_fails_leaves_no_object(store, maker, token):
     kept = await generate(store, maker, token, "a")
-    async with sweeper.running():
-        with pytest.raises(AliasExists):
-            await generate(store, maker, token, "a", kid="kid-2")
-        await until("the sweeper", lambda: token.objects == {kept})
+    with pytest.raises(AliasExists):
+        await generate(store, maker, token, "a", kid="kid-2")
+    await store.create_profile("t")
+    with pytest.raises(ProfileNotFound):
+        await generate(store, maker, token, profile="t", after=partial(store.remove_profile, "t"))
+    assert token.objects == {kept}
+    assert maker.left() == {}
 
 
-async def test_a_batch_that_is_half_made_leaves_no_object(store, maker, token, sweeper):
-    async def make_one_of_three():
-        async with maker.making(DEFAULT_PROFILE, "hsm", 3) as being_made:
-            being_made.make(token.make, being_made.key_ids[0])
-            token.is_away = True
-            being_made.make(token.make, being_made.key_ids[1])
+async def test_a_call_that_fails_after_its_key_was_stored_leaves_the_object(store, maker, token):
+    @asynccontextmanager
+    async def failing():
+        yield
+        raise RuntimeError
 
-    with pytest.raises(ProviderUnavailable):
-        await make_one_of_three()
+    async def call():
+        async with maker.making(DEFAULT_PROFILE, token) as being_made, failing():
+            [key_id] = being_made.key_ids
+            being_made.make(token.make, key_id)
+            record = replace(RECORD, provider="hsm", object_id=key_id.hex(), crit=PROVIDED)
+            await store.insert(DEFAULT_PROFILE, record, b"reference")
+
+    with pytest.raises(RuntimeError):
+        await call()
     assert len(token.objects) == 1
-    token.is_away = False
-    async with sweeper.running():
-        await until("the sweeper", lambda: not token.objects)
+    assert maker.left() == {}
 
 
-async def test_an_object_that_is_made_late_is_destroyed(store, maker, token, sweeper):
+async def test_objects_that_may_be_left_over_are_counted_and_logged(store, maker, token, caplog):
+    async def unknown():
+        raise StoreUnavailable(unknown=True)
+
+    async def away():
+        token.is_away = True
+        raise AliasExists()
+
+    for failure, after in ((StoreUnavailable, unknown), (AliasExists, away)):
+        with pytest.raises(failure):
+            await generate(store, maker, token, after=after)
+    assert len(token.objects) == 2
+    assert maker.left() == {"hsm": 2}
+    assert all(each.hex() in caplog.text for each in token.objects)
+
+
+async def test_an_object_whose_making_outlasts_its_call_is_counted(store, maker, token):
     begun, goes_on = threading.Event(), threading.Event()
 
     def make_late(key_id):
         begun.set()
         assert goes_on.wait(20)
-        token.make(key_id)
+        return token.make(key_id)
 
     async def call():
-        async with maker.making(DEFAULT_PROFILE, "hsm") as being_made:
+        async with maker.making(DEFAULT_PROFILE, token) as being_made:
             made = asyncio.to_thread(being_made.make, make_late, being_made.key_ids[0])
             threads.append(asyncio.ensure_future(made))
             await asyncio.shield(threads[0])
@@ -169,238 +180,160 @@ async def test_an_object_that_is_made_late_is_destroyed(store, maker, token, swe
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    await maker.drain()
-    assert await sweeper.sweep() == set()
-    _, announced = await store.database.run(DEFAULT_PROFILE, objects_in)
-    assert len(announced) == 1  # a kill now would leave nothing over
+    assert maker.left() == {}
     goes_on.set()
     await threads[0]
-    assert len(token.objects) == 1
-    async with sweeper.running():
-        await until("the sweeper", lambda: not token.objects)
+    assert maker.left() == {"hsm": 1}
 
 
-async def test_nothing_is_made_once_the_call_has_ended(store, maker, token):
-    calls = []
-
-    async def make_nothing():
-        async with maker.making(DEFAULT_PROFILE, "hsm") as being_made:
-            calls.append(being_made)
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        await make_nothing()
-    with pytest.raises(ProviderUnavailable):
-        calls[0].make(token.make, calls[0].key_ids[0])
-    assert token.objects == set()
-
-
-async def test_a_profile_that_is_removed_while_a_key_is_made(store, maker, token, sweeper):
-    await store.create_profile("t")
-
-    async def remake(key_id):
-        await store.remove_profile("t")
-        await store.create_profile("t")
-        await until("the sweeper", lambda: token.destroyed == [key_id])
-
-    async with sweeper.running():
-        with pytest.raises(ProviderUnavailable):
-            await generate(store, maker, token, profile="t", before=remake)
-        await until("the sweeper", lambda: len(token.destroyed) == 2)
-        with pytest.raises(ProfileNotFound):
-            await generate(
-                store, maker, token, profile="t", after=partial(store.remove_profile, "t")
-            )
-        await until("the sweeper", lambda: not token.objects)
-
-
-async def test_an_object_that_is_made_after_its_profile_was_removed(store, maker, token, sweeper):
-    await store.create_profile("t")
-
-    async def remove(key_id):
-        await store.remove_profile("t")
-        await until("the sweeper", lambda: token.destroyed == [key_id])
-
-    async with sweeper.running():
-        with pytest.raises(ProfileNotFound):
-            await generate(store, maker, token, profile="t", before=remove)
-        await until("the sweeper", lambda: len(token.destroyed) == 2)
-    assert token.objects == set()
-
-
-async def test_an_interrupted_removal_of_a_profile_leaves_no_object(
-    store, maker, token, sweeper, monkeypatch
+async def test_a_token_that_is_away_leaves_its_keys_to_the_next_sweep(
+    store, maker, token, deletions
 ):
-    await store.create_profile("t")
-    await generate(store, maker, token, profile="t")
-
-    async def killed(*_):
-        raise StoreUnavailable()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store.database.directory, "_finish_removal", killed)
-        with pytest.raises(StoreUnavailable):
-            await store.remove_profile("t")
-    assert await sweeper.sweep() == set()
-    assert token.objects == set()
-
-
-async def test_a_batch_has_time_for_each_of_its_keys(store, maker, sweeper, clock):
-    async with maker.making(DEFAULT_PROFILE, "hsm", 100):
-        clock(900 + 990)
-        assert await sweeper.sweep() == set()
-        assert len(await store.objects.due(DEFAULT_PROFILE)) == 0
-        clock(900 + 1010)
-        assert len(await store.objects.due(DEFAULT_PROFILE)) == 100
-
-
-async def test_a_service_ends_once_failed_calls_have_condemned_their_objects(store, maker, token):
-    async def fail():
-        raise ValidationFailed()
-
-    with pytest.raises(ValidationFailed):
-        await generate(store, maker, token, after=fail)
-    await maker.drain()
-    assert not maker._tasks
-    assert len(await store.objects.due(DEFAULT_PROFILE)) == 1
-
-
-async def test_a_token_that_is_away_is_tried_again(store, maker, token, sweeper, monkeypatch):
-    monkeypatch.setattr(provider_objects, "_AGAIN", 0.01)
-    await generate(store, maker, token)
+    for kid in ("kid-1", "kid-2"):
+        await generate(store, maker, token, kid=kid)
+        await store.delete(DEFAULT_PROFILE, KeyRef(kid))
     token.is_away = True
-    async with sweeper.running():
-        await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-        assert await sweeper.sweep() == {DEFAULT_PROFILE}
-        assert len(token.objects) == 1
-        assert sweeper.waiting() == {"hsm": 1}
-        token.is_away = False
-        await until("the sweeper", lambda: not token.objects)
-        await until("the count", lambda: sweeper.waiting() == {"hsm": 0})
+    await sweep(store, deletions)
+    assert len(token.destroyed) == 1  # of one sweep
+    assert deletions.waiting() == {"hsm": 2}
+    await deletions.go_on(None)
+    assert len(token.destroyed) == 2
+    assert deletions.may_go_on
+    token.is_away = False
+    await deletions.go_on(None)
+    assert token.objects == set()
+    assert deletions.waiting() == {"hsm": 0}
+    assert not deletions.may_go_on
 
 
-async def test_objects_of_a_removed_profile_are_counted_once(store, maker, token, sweeper):
+async def test_keys_that_another_process_has_removed_do_not_wait(store, maker, token, deletions):
+    await store.create_profile("t")
+    for profile in (DEFAULT_PROFILE, "t"):
+        await generate(store, maker, token, profile=profile)
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.remove_profile("t")
+    token.is_away = True
+    await sweep(store, deletions)
+    assert deletions.waiting() == {"hsm": 2}
+    other = Token()
+    await sweep(store, DueDeletions(store, {"hsm": other.destroy}))
+    await sweep(store, deletions)
+    assert deletions.waiting() == {"hsm": 0}
+
+
+async def test_keys_of_a_removed_profile_are_counted_once(store, maker, token, deletions):
     await store.create_profile("t")
     for number in range(3):
         await generate(store, maker, token, kid=f"kid-{number}", profile="t")
     await store.delete("t", KeyRef("kid-0"))
     token.is_away = True
-    assert await sweeper.sweep() == {"t"}
-    assert sweeper.waiting() == {"hsm": 1}
+    await sweep(store, deletions)
+    assert deletions.waiting() == {"hsm": 1}
     await store.remove_profile("t")
-    assert await sweeper.sweep() == {None}
-    assert sweeper.waiting() == {"hsm": 3}
+    await sweep(store, deletions)
+    assert deletions.waiting() == {"hsm": 3}
     token.is_away = False
-    assert await sweeper.sweep() == set()
-    assert sweeper.waiting() == {"hsm": 0}
+    await sweep(store, deletions)
+    assert (token.objects, deletions.waiting()) == (set(), {"hsm": 0})
 
 
-async def test_objects_that_a_call_may_still_take_are_not_counted(store, maker, token, sweeper):
-    async def look(_):
-        assert await sweeper.sweep() == set()
-        assert sweeper.waiting() == {"hsm": 0}
+async def test_many_keys_that_wait_hold_up_no_other(store, maker, token, deletions, monkeypatch):
+    monkeypatch.setattr("minikms.store.keys.key_store._DUE", 2)
+    for number in range(5):
+        await generate(store, maker, token, kid=f"kid-{number}", provider="gone")
+        await store.delete(DEFAULT_PROFILE, KeyRef(f"kid-{number}"))
+    await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="software"), b"")
+    await store.schedule(DEFAULT_PROFILE, KeyRef("software"), 1)
+    await sweep(store, deletions)
+    assert len(await store.due(DEFAULT_PROFILE, besides=9)) == 5
+    assert deletions.waiting() == {"hsm": 0, "gone": 5}
 
-    await generate(store, maker, token, before=look)
 
-
-async def test_a_provider_that_fails_holds_up_no_other(store, maker, token, caplog):
-    async def fail(key_id, token):
-        raise RuntimeError(f"planted-{key_id.hex()}")
-
-    for provider in ("broken", "gone", "hsm"):
-        for key_id in await store.objects.intend(DEFAULT_PROFILE, provider, 2, time.time_ns()):
-            token.make(key_id)
-    sweeper = ObjectSweeper(store, {"broken": fail, "hsm": token.destroy})
+async def test_a_service_without_the_provider_says_so_once(store, maker, token, deletions, caplog):
+    await generate(store, maker, token, provider="gone")
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     for _ in range(2):
-        assert await sweeper.sweep() == {DEFAULT_PROFILE}
-    assert len(token.objects) == 4
-    assert sweeper.waiting() == {"broken": 2, "gone": 2, "hsm": 0}
-    assert "planted" not in caplog.text
-    assert caplog.text.count("provider broken cannot destroy") == 2  # once for each sweep
-    assert caplog.text.count("provider gone") == 1
+        await sweep(store, deletions)
+    assert caplog.text.count("provider gone, which the service lacks") == 1
 
 
 async def test_a_copy_destroys_nothing_until_it_owns_the_objects(
-    store, maker, token, sweeper, caplog
+    store, maker, token, deletions, caplog
 ):
-    first = await generate(store, maker, token)
-    second = await generate(store, maker, token, kid="kid-2")
+    await store.create_profile("t")
+    key_ids = [await generate(store, maker, token, kid=f"kid-{n}") for n in range(2)]
+    key_ids.append(await generate(store, maker, token, profile="t"))
     await store.objects.set_owner(owns=False)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-    assert await sweeper.sweep() == set()
-    assert token.objects == {first, second}
-    assert f"the object {first.hex()} of the provider hsm stays" in caplog.text
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-0"))
+    await store.remove_profile("t")
+    lines = []
+    await sweep(store, deletions, lambda events, _: lines.extend(events))
+    assert token.objects == set(key_ids)
+    assert await store.due(DEFAULT_PROFILE) == []
+    assert await store.database.directory.removed() == []
+    assert [each.operation for each in lines] == ["sweepKey"]
+    assert f"the object {key_ids[0].hex()} of the provider hsm stays" in caplog.text
     await store.objects.set_owner(owns=True)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-2"))
-    assert await sweeper.sweep() == set()
-    assert token.objects == {first}
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await sweep(store, deletions)
+    assert token.objects == {key_ids[0], key_ids[2]}
 
 
-async def test_a_call_whose_store_is_away_leaves_its_objects_to_the_sweeper(
-    store, maker, token, sweeper, clock, monkeypatch, caplog
-):
-    async def away(*_, **__):
-        raise StoreUnavailable()
-
-    with monkeypatch.context() as patch:
-
-        async def lose_store():
-            patch.setattr(store.database, "write", away)
-
-        with pytest.raises(StoreUnavailable):
-            await generate(store, maker, token, after=lose_store)
-        await until("the log", lambda: "destroyed later" in caplog.text)
-    assert await sweeper.sweep() == set()
-    assert len(token.objects) == 1
-    clock(1000)
-    assert await sweeper.sweep() == set()
-    assert token.objects == set()
-
-
-async def test_an_object_waits_for_its_own_token(store, maker, token, sweeper, caplog):
+async def test_an_object_waits_for_its_own_token(store, maker, token, deletions):
     for kid in ("kid-1", "kid-2"):
         await generate(store, maker, token, kid=kid)
         await store.delete(DEFAULT_PROFILE, KeyRef(kid))
     token.serial = "4712"
     await generate(store, maker, token, kid="kid-3")
     await store.delete(DEFAULT_PROFILE, KeyRef("kid-3"))
-    for _ in range(2):
-        assert await sweeper.sweep() == {DEFAULT_PROFILE}
-        assert len(token.objects) == 2  # it holds up no object of the token in place
-        assert sweeper.waiting() == {"hsm": 2}
-    assert caplog.text.count("the token 4711 of the provider hsm") == 1
+    await sweep(store, deletions)
+    assert len(token.objects) == 2  # it holds up no object of the token in place
+    assert deletions.waiting() == {"hsm": 2}
     token.serial = "4711"
-    assert await sweeper.sweep() == set()
+    await sweep(store, deletions)
     assert token.objects == set()
 
 
-async def test_no_entry_goes_before_its_destruction_is_recorded(store, maker, token):
+async def test_no_key_is_removed_before_its_destruction_is_recorded(store, maker, token, deletions):
     lines, is_full = [], True
 
     def record(events, outcome):
         if is_full:
             raise AuditUnavailable()
-        lines.extend((each.operation, each.profile, each.object_id, outcome) for each in events)
+        lines.extend((each.operation, each.profile, each.kid, each.object_id) for each in events)
 
-    sweeper = ObjectSweeper(store, {"hsm": token.destroy}, record)
+    await store.create_profile("t")
     key_id = await generate(store, maker, token)
+    other = await generate(store, maker, token, kid="kid-2", profile="t")
     await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-    assert await sweeper.sweep() == {DEFAULT_PROFILE}
-    assert sweeper.waiting() == {"hsm": 1}
+    await store.remove_profile("t")
+    await sweep(store, deletions, record)
+    assert await store.due(DEFAULT_PROFILE) == ["kid-1"]
+    assert len(await store.database.directory.removed()) == 1
     is_full = False
     for _ in range(2):
-        assert await sweeper.sweep() == set()
-    assert lines == [("destroyObject", DEFAULT_PROFILE, key_id.hex(), "success")]
+        await sweep(store, deletions, record)
+    assert sorted(lines, key=str) == [
+        ("destroyObject", DEFAULT_PROFILE, "kid-1", key_id.hex()),
+        ("destroyObject", None, "kid-2", other.hex()),
+        ("sweepKey", DEFAULT_PROFILE, "kid-1", None),
+    ]
 
 
-async def test_objects_that_stay_leave_no_line(store, maker, token, clock):
-    lines = []
-    sweeper = ObjectSweeper(store, {"hsm": token.destroy}, lambda *line: lines.append(line))
-    await generate(store, maker, token)
-    await store.objects.set_owner(owns=False)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-    await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, time.time_ns())
-    clock(7200)
-    assert await sweeper.sweep() == set()
-    assert await store.objects.due(DEFAULT_PROFILE) == []
-    assert lines == []
+async def test_a_removed_profile_that_cannot_be_read_is_erased(
+    store, maker, token, deletions, caplog
+):
+    await store.create_profile("t")
+    await generate(store, maker, token, profile="t")
+    await store.remove_profile("t")
+    [removed] = await store.database.directory.removed()
+    private = replace(RECORD, jwk={"kty": "OKP", "d": "secret"}).to_bytes()
+
+    async def damage(session):
+        await session.insert("minikms.key", "kid-2", private, {"object": "00", "~seq": "2"})
+
+    await store.database.directory.run_removed(removed, damage, write=True)
+    await sweep(store, deletions)
+    assert await store.database.directory.removed() == []
+    assert "a removed profile does not decrypt" in caplog.text
+    assert len(token.objects) == 1

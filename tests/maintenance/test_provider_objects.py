@@ -1,14 +1,13 @@
 """A store and the objects of its provider are compared, and orphans are told from others."""
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from minikms.keys.providers.objects import ObjectSweeper
+from minikms.keys.deletions import DueDeletions
 from minikms.maintenance.backup import back_up, restore
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector
@@ -24,7 +23,6 @@ from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 REGISTRY = AlgorithmRegistry([])
-HOUR = 3600 * 10**9
 
 
 class Token(Provider):
@@ -94,7 +92,7 @@ def token():
 
 
 async def generate(store, token, kid="kid-1", profile=DEFAULT_PROFILE, provider="hsm"):
-    [key_id] = await store.objects.intend(profile, provider, 1, time.time_ns() + HOUR)
+    [key_id] = await store.objects.new_ids(1)
     token.make("x", key_id)
     record = replace(RECORD, kid=kid, provider=provider, object_id=key_id.hex(), crit=PROVIDED)
     await store.insert(profile, record, b"reference")
@@ -103,15 +101,19 @@ async def generate(store, token, kid="kid-1", profile=DEFAULT_PROFILE, provider=
 
 async def test_a_key_without_object_and_an_object_without_key(store, inspector, token):
     await generate(store, token)
-    await store.create_profile("t")
+    for name in "t", "u":
+        await store.create_profile(name)
     lost = await generate(store, token, "kid-2", "t")
     token.destroy(lost)
-    [announced] = await store.objects.intend("t", "hsm", 1, time.time_ns() + HOUR)
-    await generate(store, token, "kid-3")
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-3"))  # its object is to be destroyed
-    orphan = announced[:6] + bytes(10)
+    for number in range(2):  # their objects are to be destroyed
+        deleted = await generate(store, token, f"deleted-{number}")
+        await store.delete(DEFAULT_PROFILE, KeyRef(f"deleted-{number}"))
+    token.destroy(deleted)
+    await generate(store, token, "kid-3", "u")
+    await store.remove_profile("u")
+    orphan = lost[:6] + bytes(10)
     of_another_store = bytes(16)
-    token.objects |= {announced, orphan, of_another_store}
+    token.objects |= {orphan, of_another_store}
     found = await compare(inspector, "hsm", token)
     assert (found.keys, found.others, found.unreadable) == (2, 1, [])
     assert found.missing == [("t", "kid-2", lost.hex())]
@@ -128,29 +130,25 @@ async def test_a_key_of_a_provider_with_another_name_is_no_orphan(store, inspect
     assert (found.keys, found.missing, found.orphans, found.others) == (0, [], [], 0)
 
 
-async def test_a_store_in_use(store, inspector, token):
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_store_in_use(store, inspector, token, moment):
     loop = asyncio.get_running_loop()
     old = await generate(store, token, "old")
     await store.create_profile("t")
     await generate(store, token, "kid-2", "t")
-
-    def wait_for(work):
-        return lambda: asyncio.run_coroutine_threadsafe(work(), loop).result(20)
 
     async def change():
         await generate(store, token, "new")
         await store.delete(DEFAULT_PROFILE, KeyRef("old"))
         await store.remove_profile("t")
 
-    for moment in ("before", "after"):
-        setattr(token, moment, wait_for(change))
-        found = await compare(inspector, "hsm", token)
-        assert (found.missing, found.orphans) == ([], [])
-        assert old in token.objects
-        await store.delete(DEFAULT_PROFILE, KeyRef("new"))
-        old = await generate(store, token, "old")
-        await store.create_profile("t")
-        await generate(store, token, "kid-2", "t")
+    def wait_for_change():
+        asyncio.run_coroutine_threadsafe(change(), loop).result(20)
+
+    setattr(token, moment, wait_for_change)
+    found = await compare(inspector, "hsm", token)
+    assert (found.missing, found.orphans) == ([], [])
+    assert old in token.objects
 
 
 async def test_an_object_that_somebody_destroys_meanwhile_is_no_orphan(store, inspector, token):
@@ -195,8 +193,12 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
     await restore(tmp_path / "restored.db", tmp_path / "backup.db", key)
     await restore(path, tmp_path / "backup.db", key)
 
-    async def destroy(key_id, serial):
-        return token.destroy_in(serial, key_id)
+    async def sweep(store):
+        async def destroy(key_id, serial):
+            return token.destroy_in(serial, key_id)
+
+        deletions = DueDeletions(store, {"hsm": destroy})
+        await deletions.sweep(await store.profiles(), None)
 
     for name in ("copy.db", "backup.db", "restored.db", "keys.db"):
         async with opened(tmp_path / name, key) as store:
@@ -206,10 +208,10 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
             with pytest.raises(StoreError, match="shares its objects"):
                 await require_no_doubt(inspector, "hsm", found)
             await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-            assert await ObjectSweeper(store, {"hsm": destroy}).sweep() == set()
+            await sweep(store)
             assert token.objects == {key_id}
             assert await store.objects.set_owner(owns=True)
-            assert await ObjectSweeper(store, {"hsm": destroy}).sweep() == set()
+            await sweep(store)
             assert token.objects == {key_id}
     async with opened(path, key) as store:
         assert await store.objects.owns()

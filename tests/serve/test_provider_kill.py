@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 
-KILLS = 20
 TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.process
-@pytest.mark.timeout(120)  # 45 processes, one after the other
-def test_a_killed_process_leaves_no_object_and_no_key_without_one(run, tmp_path, monkeypatch):
+@pytest.mark.timeout(240)  # of up to 115 processes, five at a time
+@pytest.mark.parametrize(("database", "kills"), [("sqlite", 36), ("postgres", 12)])
+def test_a_killed_process_leaves_only_objects_whose_keys_it_was_making(
+    run, request, tmp_path, monkeypatch, database, kills
+):
     monkeypatch.setenv("PYTHONPATH", f"{TESTS}:{TESTS / 'sample_provider'}")
-    program = [sys.executable, str(TESTS / "killed_maker.py"), str(tmp_path), str(KILLS)]
-    ended = run(command=program)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert int(ended.stdout) > KILLS
+    databases = []
+    if database == "postgres":
+        server = request.getfixturevalue("postgres_server")
+        databases = [server.create_database() for _ in range(kills + 2)]
+    program = [sys.executable, str(TESTS / "killed_maker.py"), str(tmp_path), str(kills)]
+    ended = run(command=[*program, *databases])
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) == kills

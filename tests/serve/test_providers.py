@@ -17,12 +17,11 @@ SIGN = b'{"alias":"k","data":"aGVsbG8"}'
 @pytest.fixture
 def pair(serve, token_folder, tmp_path):
     """Start two workers with the provider."""
+    store = new_store(tmp_path)
 
     def start(*args):
-        store = [*new_store(tmp_path), "--auth", "none"]
-        return serve(
-            *("--port", "0", "--workers", "2", "--provider", token_folder.option), *store, *args
-        )
+        options = [*store, "--auth", "none", "--provider", token_folder.option]
+        return serve("--port", "0", "--workers", "2", *options, *args)
 
     return start
 
@@ -57,19 +56,39 @@ def test_each_worker_signs_with_one_key(pair, token_folder):
 def test_metrics_count_key_pairs_that_wait_to_be_destroyed(pair, token_folder, free_port):
     service = pair("--ready-needs-providers", "--metrics-port", free_port)
 
-    def waiting():
-        name = "provider_objects_waiting"
+    def metric(name):
         return service.metrics().get((name, frozenset({("provider", "hsm")})))
 
     until_ready(service)
-    wait_until("the metric", lambda: waiting() == 0)
+    wait_until("the metric", lambda: metric("provider_objects_waiting") == 0)
+    assert metric("provider_objects_left_total") == 0
     until_it_makes_a_key(service)
     token_folder.set("away")
     assert service.status("DELETE", "/key?alias=k") == 200
-    wait_until("a key pair that waits", lambda: waiting() == 1)
+    wait_until("a key pair that waits", lambda: metric("provider_objects_waiting") == 1)
     token_folder.end("away")
-    wait_until("its end", lambda: waiting() == 0)
-    assert token_folder.keys == set()
+    service.stop()
+    pair()
+    wait_until("its end", lambda: token_folder.keys == set())
+
+
+def test_nothing_is_destroyed_as_an_orphan_while_a_service_may_make_its_key(
+    pair, run, token_folder, tmp_path
+):
+    service = pair("--ready-needs-providers")
+    until_ready(service)
+    until_it_makes_a_key(service)
+    [object_id] = token_folder.keys
+    (token_folder.path / f"{object_id[:12]}{'0' * 20}.pem").touch()
+    options = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
+    options += ["--provider", token_folder.option]
+    destroy = ("store", "destroy-orphans", "--yes", *options)
+    refused = run(*destroy)
+    assert (refused.returncode, len(token_folder.keys)) == (2, 2)
+    assert refused.stderr.endswith("stop it first.\n")
+    service.stop()
+    assert run(*destroy).returncode == 0
+    assert token_folder.keys == {object_id}
 
 
 def test_one_of_the_workers_tries_a_wrong_pin(pair, token_folder):

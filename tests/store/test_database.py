@@ -211,6 +211,10 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
     await other.create_profile("t")
     with pytest.raises(KeyNotFound):
         await one.record("t", KID)
+    directory = other.database.directory
+    for removed in await directory.removed():
+        await directory.erase(removed)
+    assert await directory.removed() == []
     assert len(await one._database._pool.store.list_profiles()) == 3
 
 

@@ -1,4 +1,4 @@
-"""Objects of providers: at each moment a key names one, or an entry that lets it be destroyed."""
+"""Keys of providers stay in the store until their objects are gone; a store owns its objects."""
 
 import asyncio
 import time
@@ -9,20 +9,21 @@ from aries_askar import Store
 from stores import opened
 
 from minikms.errors import (
-    AliasExists,
+    AliasNotFound,
+    KeyExists,
+    KeyNotFound,
     ProfileNotFound,
-    ProviderUnavailable,
     StoreUnavailable,
 )
+from minikms.plugin.provider import ProviderKey
 from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
 from minikms.store.askar.location import StoreLocation
-from minikms.store.categories import PROFILE
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.keys.object_entries import ProviderObject, objects_in
-from minikms.store.keys.provider_objects import ProviderObjects
+from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 HOUR = 3600 * 10**9
+ID = bytes(15) + b"1"
 
 
 @pytest.fixture
@@ -31,176 +32,175 @@ async def store():
         yield memory
 
 
-def later():
-    return time.time_ns() + HOUR
-
-
-def record_of(key_id, kid="kid-1"):
+def record_of(key_id, kid="kid-1", token=None):
     """The record of a key whose object has this identifier."""
-    return replace(RECORD, kid=kid, provider="hsm", object_id=key_id.hex(), crit=PROVIDED)
+    return replace(
+        RECORD,
+        kid=kid,
+        provider="hsm",
+        object_id=key_id.hex(),
+        token_serial=token,
+        crit=PROVIDED,
+    )
 
 
-async def insert(store, key_id, *aliases, kid="kid-1", binding="move", profile=DEFAULT_PROFILE):
-    record = record_of(key_id, kid)
-    await store.insert(profile, record, b"reference", aliases, binding=binding)
-    return record
+async def insert(store, *aliases, kid="kid-1", profile=DEFAULT_PROFILE):
+    """Store a key of a provider; return the identifier of its object."""
+    [key_id] = await store.objects.new_ids(1)
+    await store.insert(profile, record_of(key_id, kid), b"reference", aliases)
+    return key_id
 
 
-async def due(store, profile=DEFAULT_PROFILE):
-    """The identifiers of the objects to destroy, in order."""
-    found = await store.objects.condemn_ended(profile, await store.objects.due(profile))
-    assert {each.provider for each in found} <= {"hsm"}
-    return sorted(bytes.fromhex(each.object_id) for each in found)
+def of(key_id, kid="kid-1", token="", *, is_due=True):
+    return ProviderObject(kid, "hsm", key_id.hex(), token, is_due)
+
+
+async def is_gone(store, kid="kid-1"):
+    with pytest.raises(KeyNotFound):
+        await store.record(DEFAULT_PROFILE, KeyRef(kid))
+    return await store.due(DEFAULT_PROFILE) == [kid]
 
 
 @pytest.mark.each_store
-async def test_an_object_is_announced_taken_and_condemned(any_store, clock):
+async def test_a_deleted_key_is_gone_at_once_and_stays_until_its_object_is_gone(any_store):
     async with opened(any_store) as store:
-        taken, left = await store.objects.intend(DEFAULT_PROFILE, "hsm", 2, later())
-        await insert(store, taken)
-        assert await due(store) == []
-        clock(3601)
-        assert await due(store) == [left]
-        clock(0)  # a clock that goes back does not give it to a key
-        with pytest.raises(ProviderUnavailable):
-            await insert(store, left, kid="kid-2")
-        await store.objects.remove(DEFAULT_PROFILE, [ProviderObject("hsm", left.hex())])
-        assert await due(store) == []
-        await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
-        assert await due(store) == [taken]
-        gone = [ProviderObject("hsm", taken.hex())] * 2
-        await store.objects.remove(DEFAULT_PROFILE, gone[:1])
-        await store.objects.remove(DEFAULT_PROFILE, gone)  # by another process
-        assert await due(store) == []
+        key_id = await insert(store, "a")
+        deleted = await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+        assert deleted.deletes is None
+        assert await is_gone(store)
+        with pytest.raises(AliasNotFound):
+            await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))
+        assert await store.page(DEFAULT_PROFILE, limit=9) == ([], False)
+        assert not await store.remove_due(DEFAULT_PROFILE, "kid-1")
+        found = await store.objects.due(DEFAULT_PROFILE, "kid-1")
+        assert found == of(key_id)
+        assert await store.remove_due(DEFAULT_PROFILE, "kid-1", found.object_id)
+        assert await store.due(DEFAULT_PROFILE) == []
+        assert await store.objects.due(DEFAULT_PROFILE, "kid-1") is None
+        assert not await store.remove_due(DEFAULT_PROFILE, "kid-1", found.object_id)
 
 
-async def test_identifiers_begin_alike_in_a_store_and_differ_in_another(store):
-    key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 3, later())
-    [prefix] = await store.objects.prefixes()
-    assert {len(each) for each in key_ids} == {16}
-    assert len({*key_ids}) == 3
-    assert all(each.startswith(prefix) for each in key_ids)
-    async with KeyStore.open_memory() as other:
-        [key_id] = await other.objects.intend(DEFAULT_PROFILE, "hsm", 1, later())
-    assert not key_id.startswith(prefix)
+async def test_a_deleted_key_stays_gone_whatever_the_clock_says(store, clock):
+    await insert(store)
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    clock(-time.time() - 1000)  # before 1970
+    assert await is_gone(store)
+    with pytest.raises(KeyNotFound):
+        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None)
 
 
-async def test_a_key_without_an_announcement_is_not_stored(store):
-    with pytest.raises(ProviderUnavailable):
-        await insert(store, bytes(16))
-    with pytest.raises(ProviderUnavailable):
-        await store.insert_all(DEFAULT_PROFILE, [(record_of(bytes(16)), b"reference")])
-    assert await store.existing(DEFAULT_PROFILE, ["kid-1"]) == set()
+async def test_the_alias_of_a_deleted_key_is_free(store):
+    await insert(store, "a")
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    record = replace(RECORD, kid="kid-2")
+    await store.insert(DEFAULT_PROFILE, record, b"", ["a"], binding="refuse")
+    assert (await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == "kid-2"
 
 
-async def test_an_insert_that_fails_leaves_the_announcement(store):
-    await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="other"), b"", ["a"])
-    [key_id] = await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, later())
-    with pytest.raises(AliasExists):
-        await insert(store, key_id, "a", binding="refuse")
-    await insert(store, key_id, "b", binding="refuse")
-    assert await due(store) == []
+async def test_the_kid_of_a_deleted_key_is_free_once_its_object_is_gone(store):
+    key_id = await insert(store)
+    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    with pytest.raises(KeyExists):
+        await store.insert(DEFAULT_PROFILE, RECORD, b"")
+    await store.remove_due(DEFAULT_PROFILE, "kid-1", key_id.hex())
+    await store.insert(DEFAULT_PROFILE, RECORD, b"")
 
 
-async def test_a_failed_call_condemns_what_no_key_has(store):
-    taken, left, gone = await store.objects.intend(DEFAULT_PROFILE, "hsm", 3, later())
-    await insert(store, taken)
-    await store.objects.remove(DEFAULT_PROFILE, [ProviderObject("hsm", gone.hex())])
-    await store.objects.condemn(DEFAULT_PROFILE, "hsm", [taken, left, gone])
-    _, others = await store.database.run(DEFAULT_PROFILE, objects_in)
-    assert others == {ProviderObject("hsm", each.hex()) for each in (left, gone)}
-    assert await due(store) == sorted([left, gone])
-    with pytest.raises(ProviderUnavailable):
-        await insert(store, left, kid="kid-2")
-    assert await due(store) == sorted([left, gone])
+async def test_deleted_keys_do_not_count(store):
+    await store.create_profile("t")
+    await store.change_settings("t", {"max_keys": 1})
+    await insert(store, profile="t")
+    await store.delete("t", KeyRef("kid-1"))
+    await insert(store, kid="kid-2", profile="t")
 
 
-async def test_a_batch_is_stored_as_a_whole(store):
-    key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 3, later())
-    keys = [(record_of(each, f"kid-{n}"), b"reference") for n, each in enumerate(key_ids)]
-    await store.objects.condemn(DEFAULT_PROFILE, "hsm", key_ids[2:])
-    with pytest.raises(ProviderUnavailable):
-        await store.insert_all(DEFAULT_PROFILE, keys)
-    assert await store.existing(DEFAULT_PROFILE, ["kid-0", "kid-1", "kid-2"]) == set()
-    await store.insert_all(DEFAULT_PROFILE, keys[:2])
-    assert await due(store) == key_ids[2:]
-
-
-async def test_a_write_of_the_same_transaction_that_fails_takes_nothing_away(store):
-    one, other = await store.objects.intend(DEFAULT_PROFILE, "hsm", 2, later())
-    await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="named"), b"", ["a"])
-    ended = await asyncio.gather(
-        insert(store, one, "a", kid="kid-1", binding="refuse"),
-        insert(store, other, "b", kid="kid-2"),
-        return_exceptions=True,
-    )
-    assert isinstance(ended[0], AliasExists)
-    assert await store.existing(DEFAULT_PROFILE, ["kid-1", "kid-2"]) == {"kid-2"}
-    await store.objects.condemn(DEFAULT_PROFILE, "hsm", [one, other])
-    assert await due(store) == [one]
-
-
-async def test_a_scheduled_deletion_condemns_nothing_before_its_time(store, clock):
-    [key_id] = await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, later())
-    await insert(store, key_id)
+async def test_a_key_that_is_scheduled_has_a_due_object_only_then(store, clock):
+    key_id = await insert(store)
     ref = KeyRef("kid-1")
     await store.schedule(DEFAULT_PROFILE, ref, time.time_ns() + HOUR)
-    assert await due(store) == []
+    assert await store.objects.due(DEFAULT_PROFILE, "kid-1") is None
     await store.schedule(DEFAULT_PROFILE, ref, None)
     clock(3601)
-    assert not await store.remove_due(DEFAULT_PROFILE, "kid-1")
-    assert await due(store) == []
+    assert await store.objects.due(DEFAULT_PROFILE, "kid-1") is None
     await store.schedule(DEFAULT_PROFILE, ref, time.time_ns() + HOUR)
-    clock(7300)
-    assert await due(store) == []
-    assert await store.remove_due(DEFAULT_PROFILE, "kid-1")
-    assert await due(store) == [key_id]
+    await store.delete(DEFAULT_PROFILE, ref)  # now
+    assert await store.objects.due(DEFAULT_PROFILE, "kid-1") == of(key_id)
 
 
-async def test_a_rotation_takes_the_object_of_the_new_key(store):
-    old, new, late = await store.objects.intend(DEFAULT_PROFILE, "hsm", 3, later())
-    await insert(store, old, "a")
-    await store.objects.condemn(DEFAULT_PROFILE, "hsm", [late])
+async def test_deletions_are_told_by_profile_and_kid(store):
+    told = []
+    store.on_ended(lambda profile, kids: told.append((profile, list(kids))))
+    await insert(store, "a")
+    await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="software"), b"")
+    await store.delete(DEFAULT_PROFILE, KeyRef("software"))
+    await store.remove_name(DEFAULT_PROFILE, "a", lambda *_: None)
+    await store.create_profile("t")
+    await store.create_profile("u")
+    await insert(store, kid="kid-2", profile="t")
+    for name in "t", "u":
+        await store.remove_profile(name)
+    assert told == [(DEFAULT_PROFILE, ["kid-1"]), (None, [])]
 
-    def successor_of(key_id):
-        return lambda _: (record_of(key_id, key_id.hex()), b"reference")
 
-    with pytest.raises(ProviderUnavailable):
-        await store.rotate(DEFAULT_PROFILE, KeyRef("kid-1"), successor_of(late))
-    assert (await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == "kid-1"
-    await store.rotate(DEFAULT_PROFILE, KeyRef("kid-1"), successor_of(new))
-    await store.objects.condemn(DEFAULT_PROFILE, "hsm", [old, new])
-    assert await due(store) == [late]
+async def test_versions_that_are_trimmed_stay_until_their_objects_are_gone(store):
+    await insert(store, "a")
+    [new] = await store.objects.new_ids(1)
+
+    def successor(_):
+        return record_of(new, "kid-2"), b"reference"
+
+    await store.rotate(DEFAULT_PROFILE, KeyRef(alias="a"), successor, lambda *_: None)
+
+    def trim(_, versions):
+        return versions.trimmed(2)
+
+    await store.change_versions(DEFAULT_PROFILE, "a", trim)
+    assert await is_gone(store)
+    assert (await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == "kid-2"
+
+
+async def test_the_token_of_a_key_of_version_0_3_0_is_in_its_reference(store):
+    for token, reference, found in (
+        ("a\nb", b"reference", "a\nb"),
+        (None, ProviderKey("4711", ID, b"public").to_bytes(), "4711"),
+        (None, b"unreadable", ""),
+    ):
+        await store.insert(DEFAULT_PROFILE, record_of(ID, token=token), reference)
+        await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+        assert await store.objects.due(DEFAULT_PROFILE, "kid-1") == of(ID, token=found)
+        await store.remove_due(DEFAULT_PROFILE, "kid-1", ID.hex())
 
 
 @pytest.mark.each_store
-async def test_objects_of_a_removed_profile_are_destroyed(any_store):
+async def test_a_removed_profile_stays_until_its_objects_are_gone(any_store):
     async with opened(any_store) as store:
+        directory = store.database.directory
         await store.create_profile("t")
-        taken, left, gone = await store.objects.intend("t", "hsm", 3, later())
-        await insert(store, taken, profile="t")
-        await insert(store, gone, kid="kid-2", profile="t")
-        await store.delete("t", KeyRef("kid-2"))
-        await store.insert("t", replace(RECORD, kid="kid-3"), b"software")
-        noted = []
-        store.objects.on_condemned(noted.append)
-        await store.remove_profile("t")
-        assert noted == [None]
-        assert await due(store, None) == sorted([taken, left, gone])
-        with pytest.raises(ProfileNotFound):
-            await insert(store, left, kid="kid-4", profile="t")
-        await store.create_profile("t")
-        with pytest.raises(ProviderUnavailable):
-            await insert(store, left, kid="kid-4", profile="t")
-        assert await due(store, "t") == []
-        await store.objects.remove(None, await store.objects.due(None))
-        assert await due(store, None) == []
+        key_ids = [await insert(store, kid=f"kid-{n}", profile="t") for n in range(2)]
+        await store.delete("t", KeyRef("kid-1"))
+        await store.insert("t", replace(RECORD, kid="software"), b"")
+        assert await store.remove_profile("t")
+        assert not await store.remove_profile("t")
+        await store.create_profile("t")  # its name is free
+        assert await store.page("t", limit=9) == ([], False)
+        assert await store.profiles() == [DEFAULT_PROFILE, "t"]
+        [removed] = await directory.removed()
+        assert removed.name == "t"
+        found = await store.objects.of_removed(removed)
+        assert [each.object_id for each in found] == [each.hex() for each in key_ids]
+        for each in found:
+            await store.objects.forget(removed, each, None)
+        assert await store.objects.of_removed(removed) == []
+        await directory.erase(removed)
+        await directory.erase(removed)
+        assert await directory.removed() == []
+        assert len(await directory.askar_profiles()) == 2
+        assert await store.page("t", limit=9) == ([], False)
 
 
 async def test_an_interrupted_removal_of_a_profile_is_finished(store, monkeypatch):
     await store.create_profile("t")
-    key_ids = await store.objects.intend("t", "hsm", 2, later())
-    await insert(store, key_ids[0], profile="t")
+    await insert(store, profile="t")
     directory = store.database.directory
     known = directory._known["t"]
 
@@ -209,66 +209,63 @@ async def test_an_interrupted_removal_of_a_profile_is_finished(store, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "remove_profile", killed)
+        await store.remove_profile("t")
+        [removed] = await directory.removed()
         with pytest.raises(StoreUnavailable):
-            await store.remove_profile("t")
-        with pytest.raises(StoreUnavailable):
-            await directory.finish_removals()
+            await directory.erase(removed)
     # A process that has not learned of the removal: it would make a key that is removed unseen.
     counter = store.database.counters.values[known.slot]
     directory._known["t"] = known._replace(counter=counter)
     with pytest.raises(ProfileNotFound):
-        await insert(store, key_ids[1], kid="kid-2", profile="t")
+        await insert(store, kid="kid-2", profile="t")
     assert await store.profiles() == [DEFAULT_PROFILE]
-    await directory.finish_removals()
-    assert await due(store, None) == sorted(key_ids)
+    for removed in await directory.removed():
+        await directory.erase(removed)
     assert len(await directory.askar_profiles()) == 1
-    assert await store.database.run_own(_removed) == []
+    assert await directory.removed() == []
 
 
-async def _removed(session):
-    return [each.name for each in await session.fetch_all(PROFILE) if each.value[:1] == b"-"]
-
-
-async def test_many_objects_of_a_removed_profile_have_a_longer_time_limit(store):
-    await store.objects.intend(None, "hsm", 1, later())
-    store.database._pool.timeout = 0.001  # of a call without a limit of its own
-    key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 300, later())
-    await store.objects.condemn(None, "hsm", key_ids)
-    gone = [ProviderObject("hsm", each.hex()) for each in key_ids]
-    await store.objects.remove(None, gone)
-    store.database._pool.timeout = 5
-    assert await due(store, None) == []
+async def test_a_write_of_the_same_transaction_that_fails_stores_no_key(store):
+    await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="named"), b"", ["a"])
+    ids = await store.objects.new_ids(2)
+    refused = record_of(ids[0]), b"", ["a"]
+    ended = await asyncio.gather(
+        store.insert(DEFAULT_PROFILE, *refused, binding="refuse"),
+        store.insert(DEFAULT_PROFILE, record_of(ids[1], "kid-2"), b""),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, Exception) for each in ended] == [True, False]
+    named = [await store.objects.is_named(DEFAULT_PROFILE, key_id) for key_id in ids]
+    assert named == [False, True]
 
 
 async def test_keys_are_found_by_their_objects(store):
-    key_ids = await store.objects.intend(DEFAULT_PROFILE, "hsm", 300, later())
-    keys = [(record_of(each, f"kid-{n}"), b"r") for n, each in enumerate(key_ids[:299])]
+    key_ids = await store.objects.new_ids(300)
+    keys = [(record_of(each, f"kid-{n}"), b"r") for n, each in enumerate(key_ids)]
     await store.insert_all(DEFAULT_PROFILE, keys)
     await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="software"), b"")
-    found, others = await store.database.run(DEFAULT_PROFILE, objects_in)
-    assert found == {ProviderObject("hsm", each.object_id): each.kid for each, _ in keys}
-    assert others == {ProviderObject("hsm", key_ids[299].hex())}
+    found = await store.database.run(DEFAULT_PROFILE, objects_in)
+    assert [each.object_id for each in found] == [each.hex() for each in key_ids]
+    assert {each.is_due for each in found} == {False}
 
 
 async def test_a_change_of_a_record_keeps_the_object(store):
-    [key_id] = await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, later())
-    await insert(store, key_id)
+    key_id = await insert(store)
     await store.change(DEFAULT_PROFILE, "kid-1", lambda one: replace(one, labels={"object": "x"}))
     await store.bind_alias(DEFAULT_PROFILE, "kid-1", "a")
-    await store.objects.condemn(DEFAULT_PROFILE, "hsm", [key_id])
-    assert await due(store) == []
+    assert await store.objects.is_named(DEFAULT_PROFILE, key_id)
     await store.remove_name(DEFAULT_PROFILE, "a", lambda *_: None)
-    assert await due(store) == [key_id]
+    assert await store.objects.due(DEFAULT_PROFILE, "kid-1") == of(key_id)
 
 
 async def test_a_store_owns_its_objects_until_it_is_copied(store):
     assert not await store.objects.owns()
     assert not await store.objects.set_owner(owns=True)  # there are none
-    await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, later())
+    await store.objects.new_ids(1)
     assert await store.objects.owns()
     assert await store.objects.set_owner(owns=False)
     assert not await store.objects.owns()
-    await store.objects.intend(DEFAULT_PROFILE, "hsm", 1, later())
+    await store.objects.new_ids(1)
     assert not await store.objects.owns()
     assert await store.objects.set_owner(owns=True)
     assert await store.objects.owns()
@@ -277,7 +274,7 @@ async def test_a_store_owns_its_objects_until_it_is_copied(store):
 async def begin_together(store):
     """The prefixes with which two processes that begin at the same time make objects."""
     both = [ProviderObjects(store.database) for _ in range(2)]
-    made = await asyncio.gather(*(each.intend(DEFAULT_PROFILE, "hsm", 1, later()) for each in both))
+    made = await asyncio.gather(*(each.new_ids(1) for each in both))
     return [key_id[:6] for [key_id] in made]
 
 

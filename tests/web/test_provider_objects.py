@@ -10,15 +10,15 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.web.state import SWEEPER
+from minikms.web.state import SERVICE, STORE
 
 KEY = {"alg": "p256", "provider": "hsm"}
 
 
 @pytest.fixture
 async def client(start, token_folder, monkeypatch):
-    """A client of a service with the provider `hsm`, which is soon tried again."""
-    monkeypatch.setattr("minikms.keys.providers.objects._AGAIN", 0.02)
+    """A client of a service with the provider `hsm`, which often sweeps."""
+    monkeypatch.setattr("minikms.keys.sweeper._PERIOD", 0.02)
     client = await start(create_service(Config(provider=(token_folder.option,))))
     await until_open(client)
     return client
@@ -64,12 +64,81 @@ async def test_a_batch_that_is_half_made_is_destroyed(client, token_folder, monk
 
 
 async def test_a_deleted_key_is_destroyed_once_the_provider_answers(client, post, token_folder):
-    kid = (await post("/key/generate", KEY))["kid"]
+    kid = (await post("/key/generate", {**KEY, "alias": "a"}))["kid"]
     token_folder.set("away")
-    assert (await client.delete(f"/key/{kid}")).status == 200
+    async with client.delete(f"/key/{kid}") as answer:
+        assert (answer.status, (await answer.json()).get("deletes")) == (200, None)
+    for gone in (client.get(f"/key/{kid}"), client.delete(f"/key/{kid}")):
+        await refused(await gone, 404, "key-not-found")
+    await refused(await client.post(f"/key/{kid}/restore"), 404, "key-not-found")
+    signing = client.post("/sign", json={"alias": "a", "data": "aGk"})
+    await refused(await signing, 404, "alias-not-found")
     assert len(token_folder.keys) == 1
     token_folder.end("away")
     await until_left(token_folder, 0)
+
+
+async def test_the_destruction_of_an_object_is_an_audit_line(start, token_folder, tmp_path):
+    log = tmp_path / "audit.log"
+    client = await start(
+        create_service(Config(provider=(token_folder.option,), audit_log=str(log)))
+    )
+    await until_open(client)
+    async with client.post("/key/generate", json=KEY) as made:
+        kid = (await made.json())["kid"]
+    [object_id] = token_folder.keys
+    assert (await client.delete(f"/key/{kid}")).status == 200
+
+    def lines():
+        found = map(json.loads, log.read_text().splitlines())
+        return [each for each in found if each.get("kid") == kid]
+
+    await until("the lines", lambda: lines()[-1]["operation"] == "sweepKey")
+    operations = [each["operation"] for each in lines()]
+    assert operations == ["generateKey", "deleteKey", "destroyObject", "sweepKey"]
+    line = lines()[2]
+    facts = ("profile", "provider", "object_id", "outcome")
+    assert [line[each] for each in facts] == ["default", "hsm", object_id, "success"]
+    assert line["profile_id"] == lines()[1]["profile_id"]
+    async with client.get("/audit", params={"operation": "destroyObject"}) as answer:
+        [event] = await answer.json()
+    assert event["object_id"] == object_id
+
+
+async def test_the_public_key_of_a_deleted_key_is_imported_once_its_object_is_gone(
+    client, post, token_folder
+):
+    made = await post("/key/generate", KEY)
+    token_folder.set("away")
+    assert (await client.delete(f"/key/{made['kid']}")).status == 200
+    public = {"jwk": made["jwk"], "alg": "p256"}
+    await refused(await client.post("/key/import", json=public), 409, "key-exists")
+    token_folder.end("away")
+    await until_left(token_folder, 0)
+    assert (await post("/key/import", public))["kid"] == made["kid"]
+
+
+async def test_an_older_record_that_is_put_back_destroys_no_object_of_a_key(
+    client, post, token_folder
+):
+    """Whoever writes the database cannot read a record, but can put the row of one back."""
+    kid = (await post("/key/generate", KEY))["kid"]
+    store, rows = client.app[STORE], []
+
+    async def row(session):
+        rows.append((await session.fetch("minikms.key", kid)).value)
+
+    await store.database.run("default", row)
+    assert (await client.delete(f"/key/{kid}", params={"after": "7d"})).status == 200
+    assert (await client.post(f"/key/{kid}/restore")).status == 200
+
+    async def put_back(session):
+        await session.replace("minikms.key", kid, rows[0], {"~seq": "1"})
+        await session.insert("minikms.deletion", kid, b"", {"~at": "0" * 20})
+
+    await store.database.write("default", put_back)
+    await client.app[SERVICE].sweep()
+    assert len(token_folder.keys) == 1
 
 
 async def test_a_key_of_another_token_is_destroyed_once_its_token_is_back(
@@ -81,7 +150,7 @@ async def test_a_key_of_another_token_is_destroyed_once_its_token_is_back(
     await refused(await signing, 503, "provider-unavailable")
     assert (await client.delete(f"/key/{kid}")).status == 200
     await until("the sweeper", lambda: "another token is in place" in caplog.text)
-    assert client.app[SWEEPER].waiting() == {"hsm": 1}
+    assert client.app[SERVICE].deletions.waiting() == {"hsm": 1}
     token_folder.end("exchanged")
     await until_left(token_folder, 1)
     assert (await post("/sign", {"kid": kept, "data": "aGk"}))["sig"]

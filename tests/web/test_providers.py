@@ -254,7 +254,7 @@ async def test_the_metrics_have_its_state(client, make, token_folder):
     def value(name, provider="hsm"):
         return registry.get_sample_value(f"minikms_provider_{name}", {"provider": provider})
 
-    metrics.sample(providers, {"hsm": 3, "gone": 1})
+    metrics.sample(providers, {"hsm": 3, "gone": 1}, {})
     assert (value("objects_waiting"), value("objects_waiting", "gone")) == (3, 1)
     assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [1, 1, 0]
     await make()
@@ -263,14 +263,14 @@ async def test_the_metrics_have_its_state(client, make, token_folder):
     assert (
         await client.post("/key/generate", json={"alg": "p256", "provider": "hsm"})
     ).status == 503
-    metrics.sample(providers, {"hsm": 0})
+    metrics.sample(providers, {"hsm": 0}, {"hsm": 2})
     assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [0, 0, 0]
     token_folder.end("away")
     await until_open(client)
     for _ in range(3):  # one reconnection is counted once
-        metrics.sample(providers, {"hsm": 0})
+        metrics.sample(providers, {"hsm": 0}, {"hsm": 2})
     assert [value(each) for each in ("up", "sessions", "reconnects_total")] == [1, 1, 1]
-    assert value("objects_waiting") == 0
+    assert (value("objects_waiting"), value("objects_left_total")) == (0, 2)
 
 
 # Two processes of a service, of which the provider answers one.
@@ -286,7 +286,7 @@ from minikms.web.provider_metrics import ProviderMetrics
 def sample(up, sessions, waiting):
     status = SimpleNamespace(available=up, sessions=sessions, reconnects=1)
     provider = SimpleNamespace(name="hsm", status=status)
-    ProviderMetrics(CollectorRegistry()).sample([provider], {"hsm": waiting})
+    ProviderMetrics(CollectorRegistry()).sample([provider], {"hsm": waiting}, {"hsm": 1})
 
 
 if not os.fork():

@@ -94,6 +94,7 @@ class RunningProvider:
         self._calls: dict[Call[Any], float] = {}  # each with the time until which it may run
         self._is_open = self._is_away = self._is_final = False
         self._trouble = "It has not been opened yet."
+        self._elsewhere: set[str] = set()  # tokens of which it was logged that they are missed
         self.batches = Batches(self.run, _OF_BATCHES)
         self.making = Batches(partial(self.run, making=True), _OF_BATCHES)
         self.algorithms: Collection[str] = ()
@@ -131,15 +132,30 @@ class RunningProvider:
         return await self.run(self._provider.find, making=True)
 
     async def destroy(self, key_id: bytes, token: str) -> bool:
-        """Remove a key pair from its token, if it is there; raises ProviderUnavailable.
+        """Remove a key pair from its token; tells whether it is gone. A failure is logged.
 
-        False if another token than the one with this serial number is in place; an empty one stands
-        for any.
+        It is not gone if another token than the one with this serial number is in place; an empty
+        one stands for any.
         """
+        destroy: Callable[[], bool | None] = partial(self._provider.destroy, key_id)
         if token:
-            return await self.run(partial(self._provider.destroy_in, token, key_id))
-        await self.run(partial(self._provider.destroy, key_id))
-        return True
+            destroy = partial(self._provider.destroy_in, token, key_id)
+        try:
+            is_gone = await self.run(destroy) is not False
+        except ProviderUnavailable:  # it is logged
+            return False
+        except Exception as exc:  # of a provider: its text may contain a secret
+            what, name = key_id.hex(), type(exc).__name__
+            LOGGER.error("the provider %s cannot destroy the object %s: %s", self.name, what, name)
+            return False
+        if not is_gone and token not in self._elsewhere:
+            self._elsewhere.add(token)
+            LOGGER.warning(
+                "objects are left at the token %s of the provider %s: another token is in place",
+                token,
+                self.name,
+            )
+        return is_gone
 
     def stop_batches(self) -> None:
         """Refuse every batch under way, after its present slice at the latest."""

@@ -116,9 +116,9 @@ class Transaction(Session):
     the profile's sequence as the store has it, None if it was not read, and `left` as this leaves
     it; `place` is the last place in the order of creation that was assigned. `settings` are the
     profile's; `keys` is the number of its keys, None as long as they are not counted. With
-    `logs_changes`, the slots are stored with the commit, for other processes. `condemned` says that
-    objects of providers are to be destroyed (store/keys/object_entries.py). `removed` has the
-    places of the keys that it removes.
+    `logs_changes`, the slots are stored with the commit, for other processes. `ended` has the
+    kids of deleted keys of providers, whose objects are to be destroyed. `removed` has the places
+    of the keys that it removes.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Transaction(Session):
         self.keys: int | None = None
         self.changed: set[int] = set()
         self.written = self.size = 0
-        self.condemned = False
+        self.ended: list[str] = []
         self.removed: set[int] = set()
         self.events = events
 

@@ -43,15 +43,15 @@ class StoreCalls:
 
     Every call raises StoreUnavailable if it waits too long for a connection, or if the database
     does not answer in time. `rekeyed` is the store's note of its last change of key, as this
-    process knows it. `on_condemned` is called with a profile, None for the store's own, in which
-    objects of providers are to be destroyed; `on_removed` with the places of removed keys.
+    process knows it. `on_ended` is called with a profile and the kids of deleted keys of providers,
+    whose objects are to be destroyed; `on_removed` with the places of removed keys.
     """
 
     def __init__(self, pool: StorePool, counters: ChangeCounters, rekeyed: bytes = b"") -> None:
         self.pool = pool
         self.rekeyed = rekeyed
         self.statistics = TableStatistics(pool.location)
-        self.on_condemned: Callable[[str | None], None] = lambda _: None
+        self.on_ended: Callable[[str, Iterable[str]], None] = lambda _, __: None
         self.on_removed: Callable[[str, Iterable[int]], None] = lambda _, __: None
         # By Askar's name of their profile, which is never used twice.
         self.sealing_keys: dict[str, bytes] = {}
@@ -198,8 +198,8 @@ class StoreCalls:
             self.pool.commits += 1
             if doubled:
                 self.statistics.note_doubled(transaction.place)
-            if transaction.condemned:
-                self.on_condemned(profile)
+            if transaction.ended and profile is not None:
+                self.on_ended(profile, transaction.ended)
             if transaction.removed and profile is not None:
                 self.on_removed(profile, transaction.removed)
 

@@ -29,12 +29,10 @@ from minikms.errors import (
 )
 from minikms.events import set_asked, set_key_alg, set_keys
 from minikms.plugin.protocol import Stored
-from minikms.plugin.provider import ProviderKey
 from minikms.profile_settings import DELETE_SCOPE
 from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sessions import Session, Transaction
-from minikms.store.keys.object_entries import ProviderObject, insert_condemned, key_tags
 from minikms.store.profiles.directory import ensure_sealing_key, require_profile, sealing_key
 from minikms.store.reads import AnsweredError
 from minikms.versions import KeyVersions, kid_in
@@ -53,6 +51,9 @@ DELETION: Final = "minikms.deletion"
 # The uses of a key in a day, if its rules bound them (store/keys/day_leases.py).
 USES: Final = "minikms.uses"
 ROTATION: Final = "minikms.rotation"
+
+# The tag of a record with the identifier of its object, the key pair at a provider.
+OBJECT_TAG: Final = "object"
 
 # The entry of a profile that is public: category and name.
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
@@ -89,7 +90,8 @@ def label_tag(name: str) -> str:
 def tags_of(record: KeyRecord) -> dict[str, str]:
     """The tags by which a record is found. Askar encrypts all tags but `~seq`."""
     labels = {label_tag(name): value for name, value in record.labels.items()}
-    return {"~seq": record.seq, "alg": record.alg, **labels, **key_tags(record)}
+    at_provider = {} if record.object_id is None else {OBJECT_TAG: record.object_id}
+    return {"~seq": record.seq, "alg": record.alg, **labels, **at_provider}
 
 
 def deletion_tags(record: KeyRecord) -> dict[str, str]:
@@ -374,9 +376,7 @@ async def replace_record(session: Transaction, record: KeyRecord) -> None:
 
 
 async def remove_key(session: Transaction, record: KeyRecord) -> None:
-    """Remove all entries of a key; if a provider has it, its object is condemned."""
-    if record.provider is not None:
-        await insert_condemned(session, await _object_of(session, record))
+    """Remove all entries of a key; the object of a provider's key is destroyed before."""
     for alias in record.aliases:
         await session.remove(ALIAS, alias_entry(alias))
     if record.material == "askar":
@@ -396,16 +396,6 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
         session.keys -= 1
 
 
-async def _object_of(session: Session, record: KeyRecord) -> ProviderObject:
-    """The object of a key of a provider, with its token as far as it is known."""
-    found = ProviderObject.of_record(record)
-    if record.token_serial is None and record.sealed:  # version 0.3.0 has made the key
-        with suppress(UndecryptableError, ValueError):
-            reference = unseal(await sealing_key(session), record.kid, record.sealed)
-            return found._replace(token=ProviderKey.from_bytes(reference).token)
-    return found
-
-
 def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
     """The earliest time at which a key may be deleted, by the profile's settings; None for now.
 
@@ -420,10 +410,17 @@ def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
 
 
 async def delete_key(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
-    """Remove a key for None, or schedule its deletion, and give its record."""
+    """Remove a key for None, or schedule its deletion, and give its record.
+
+    A key of a provider is gone for callers, but stays in the store until its object is destroyed.
+    """
     if deletes is not None:
         return await schedule(session, record, deletes)
-    await remove_key(session, record)
+    if record.provider is None:
+        await remove_key(session, record)
+    else:
+        await schedule(session, record, 0)
+        session.ended.append(record.kid)
     return replace(record, deletes=None)
 
 

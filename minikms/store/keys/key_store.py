@@ -16,8 +16,9 @@ from minikms.errors import (
     KeyUnreadable,
     ProfileNotFound,
     ProfileProtected,
+    StoreUnavailable,
 )
-from minikms.events import CURRENT, set_key, set_keys
+from minikms.events import CURRENT, AuditEvent, set_key, set_keys
 from minikms.plugin.protocol import Stored
 from minikms.profile_settings import ProfileSettings
 from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef, State
@@ -58,7 +59,6 @@ from minikms.store.keys.entries import (
     time_of_deletion,
 )
 from minikms.store.keys.listing import KeyListing, read_back
-from minikms.store.keys.object_entries import take_object
 from minikms.store.keys.provider_objects import ProviderObjects
 from minikms.store.keys.rotation import (
     NotDueError,
@@ -111,6 +111,7 @@ class KeyStore:
         self._listing = KeyListing(database)
         self.objects = ProviderObjects(database)
         self.keys_opened = 0
+        self._on_ended: Callable[[str | None, Iterable[str]], None] = lambda _, __: None
 
     @classmethod
     @asynccontextmanager
@@ -198,8 +199,6 @@ class KeyStore:
                 return await bind_aliases(session, existing, aliases, binding)
             if session.settings.max_keys is not None:
                 await require_room(session)
-            if record.provider is not None:
-                await take_object(session, record)
             stored = record
             for alias in aliases:
                 stored = await add_alias(
@@ -233,8 +232,6 @@ class KeyStore:
                 await require_room(session, len(keys))
             stored: list[KeyRecord] = []
             for record, material in keys:
-                if record.provider is not None:
-                    await take_object(session, record)
                 stored.append(replace(record, seq=seq_of(session.next_place())))
                 await insert_key(session, stored[-1], material)
             set_keys((key.kid, key.alg) for key in stored)
@@ -441,10 +438,11 @@ class KeyStore:
             found = await self._read(profile, work)
         else:
             found = await self._database.run(profile, work, timeout=LONG_TIMEOUT)
-        due = [record for record in found if record is not None and record.is_gone]
-        await self._record_due(profile, [DueKey(each.kid, each.deletes) for each in due])
+        gone = [record for record in found if record is not None and record.is_gone]
+        due = [DueKey(each.kid, each.deletes) for each in gone if each.deletes]
+        await self._record_due(profile, due)
         return [
-            None if record is None or record in due else record.drop_material() for record in found
+            None if record is None or record in gone else record.drop_material() for record in found
         ]
 
     async def change_versions(
@@ -524,9 +522,10 @@ class KeyStore:
     async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
         """Remove a key, its material and its aliases, and give its record.
 
-        If the settings of the profile require a delay, the deletion is scheduled, and the record
-        has its time. Raises KeyNotFound and AliasNotFound, and Forbidden if they require the scope
-        `keys:delete`, which the caller has with `may_delete`.
+        A key of a provider is gone for callers at once, and `remove_due` removes it. If the profile
+        requires a delay, the deletion is scheduled, and the record has its time. Raises KeyNotFound
+        and AliasNotFound, and Forbidden if the profile requires the scope `keys:delete`, which the
+        caller has with `may_delete`.
         """
 
         async def work(session: Transaction) -> KeyRecord:
@@ -577,25 +576,45 @@ class KeyStore:
         finally:
             CURRENT.reset(outer)
 
-    async def due(self, profile: str) -> list[str]:
-        """The kids of up to a thousand keys whose deletion is due."""
+    def on_ended(self, call: Callable[[str | None, Iterable[str]], None]) -> None:
+        """Let `call` be called with a profile and the kids of deleted keys of providers in it.
+
+        None stands for removed profiles that have keys of providers.
+        """
+        self._on_ended = call
+        self._database.on_ended(call)
+
+    async def due(self, profile: str, *, besides: int = 0) -> list[str]:
+        """The kids of up to a thousand keys whose deletion is due, `besides` so many more."""
 
         async def work(session: Session) -> list[str]:
-            rows = await session.fetch_all(DELETION, due_filter(), _DUE)
+            rows = await session.fetch_all(DELETION, due_filter(), _DUE + besides)
             if not rows:
                 await require_profile(session)
             return [row.name for row in rows]
 
         return await self._database.run(profile, work)
 
-    async def remove_due(self, profile: str, kid: str) -> bool:
-        """Remove a key whose deletion is due; False if it is not due or does not exist."""
+    async def remove_due(
+        self,
+        profile: str,
+        kid: str,
+        object_id: str | None = None,
+        destruction: AuditEvent | None = None,
+    ) -> bool:
+        """Remove a key whose deletion is due; False if it is not due or does not exist.
+
+        A key of a provider is removed only by the identifier of its object, which is gone or stays.
+        The event of its `destruction` is recorded with the removal.
+        """
 
         async def work(session: Transaction) -> None:
             record = await load_record(session, kid)
-            if record is None or not record.is_gone:
+            if record is None or not record.is_gone or record.object_id != object_id:
                 raise NotDueError  # so that the event of the call is not recorded as a success
             await remove_key(session, record)
+            if destruction is not None:
+                session.events.append(destruction)
 
         try:
             await self._database.write(profile, work)
@@ -656,7 +675,18 @@ class KeyStore:
         """
         if name == DEFAULT_PROFILE:
             raise ProfileProtected("The default profile cannot be deleted.")
-        return await self._database.directory.remove(name)
+        directory = self._database.directory
+        removed = await directory.remove(name)
+        if removed is None:
+            return False
+        try:
+            if await self.objects.of_removed(removed):
+                self._on_ended(None, ())  # their objects first
+            else:
+                await directory.erase(removed)
+        except StoreUnavailable as exc:  # the profile is gone for callers
+            raise StoreUnavailable(unknown=True) from exc
+        return True
 
     async def publish(self, profile: str, *, public: bool) -> None:
         """Let everybody read the profile's public keys, or only callers who may read its keys."""

@@ -1,33 +1,28 @@
-"""Objects of providers: announced before they are made, and found to be destroyed.
+"""Objects of providers: the key pairs of a store's keys, and their identifiers.
 
 A copy of a store has the same keys, so it shares their objects. A store destroys objects only if it
 owns them: if the entry about its objects names the file that it is in. The identifiers of all
 objects that a store makes begin alike, and in each copy otherwise.
 """
 
+import logging
 import os
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Final, NamedTuple, Self, TypeVar
 
+from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.events import CURRENT, AuditEvent
-from minikms.plugin.provider import KEY_ID_SIZE
-from minikms.store.askar.errors import DuplicateError
-from minikms.store.askar.sessions import Entry, Session, Transaction
+from minikms.plugin.provider import KEY_ID_SIZE, ProviderKey
+from minikms.records import KeyRecord, PrivateRecordError
+from minikms.store.askar.errors import DuplicateError, UndecryptableError
+from minikms.store.askar.sessions import Session, TagFilter, Transaction
 from minikms.store.categories import STORE
-from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.object_entries import (
-    OBJECT,
-    ProviderObject,
-    announce,
-    condemn,
-    condemn_ended,
-    ended,
-    time_of,
-)
+from minikms.store.keys.entries import KEY, OBJECT_TAG, load_record, unseal
+from minikms.store.profiles.directory import RemovedProfile, sealing_key
+
+LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
@@ -36,14 +31,34 @@ ResultT = TypeVar("ResultT")
 _PREFIX: Final = 6
 _RANDOM: Final = KEY_ID_SIZE - _PREFIX
 
-# The number of objects that a transaction shared with others may announce.
-_FEW: Final = 16
+# The filter of the records of keys of providers.
+_HAS_OBJECT: Final[TagFilter] = {"$exist": [OBJECT_TAG]}
 
-# The number of objects to destroy that one call reads.
-_MOST: Final = 10_000
+# The number of records that are read at a time.
+_PAGE: Final = 256
 
 _OBJECTS: Final = "objects"
 _END: Final = b"\n"
+
+
+class ProviderObject(NamedTuple):
+    """The object of a key: the name of its provider, and its identifier in hexadecimal.
+
+    `token` is the serial number of the token that has it, empty if it is not known. `is_due` says
+    that the deletion of the key `kid` is due.
+    """
+
+    kid: str
+    provider: str
+    object_id: str
+    token: str
+    is_due: bool
+
+    @classmethod
+    def of(cls, record: KeyRecord, token: str | None) -> Self:
+        """The object of a key of a provider, which is in a token."""
+        provider, object_id = record.provider or "", record.object_id or ""
+        return cls(record.kid, provider, object_id, token or "", record.is_gone)
 
 
 class Ownership(NamedTuple):
@@ -78,76 +93,66 @@ class Ownership(NamedTuple):
 
 
 class ProviderObjects:
-    """The entries of objects that no key names, and the store's ownership of its objects.
+    """The objects of a store's keys, and the store's ownership of them.
 
-    All methods raise StoreUnavailable, and ProfileNotFound; None as a profile is the store's own,
-    which has the objects of removed profiles.
+    All methods raise StoreUnavailable, and ProfileNotFound.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._prefix = b""
 
-    def on_condemned(self, call: Callable[[str | None], None]) -> None:
-        """Let `call` be called with a profile in which this process has condemned objects."""
-        self._database.on_condemned(call)
-
-    async def intend(self, profile: str, provider: str, count: int, until: int) -> list[bytes]:
-        """The identifiers of `count` objects that may be made now, and taken until a time."""
+    async def new_ids(self, count: int) -> list[bytes]:
+        """The identifiers of `count` new objects."""
         if not self._prefix:
             self._prefix = await self._own_prefix()
-        key_ids = [self._prefix + os.urandom(_RANDOM) for _ in range(count)]
+        return [self._prefix + os.urandom(_RANDOM) for _ in range(count)]
 
-        async def work(session: Transaction) -> None:
-            for key_id in key_ids:
-                await announce(session, ProviderObject(provider, key_id.hex()), until)
+    async def is_named(self, profile: str, key_id: bytes) -> bool:
+        """Tell whether a key of a profile has an object."""
 
-        await self._write(profile, work, None if count <= _FEW else LONG_TIMEOUT)
-        return key_ids
+        async def work(session: Session) -> bool:
+            return await session.count(KEY, {OBJECT_TAG: key_id.hex()}) > 0
 
-    async def condemn(self, profile: str | None, provider: str, key_ids: Sequence[bytes]) -> None:
-        """Let the objects be destroyed that no key has."""
-        objects = [ProviderObject(provider, key_id.hex()) for key_id in key_ids]
-        work = partial(condemn, objects=objects)
-        await self._write(profile, work, LONG_TIMEOUT)
+        return await self._database.run(profile, work)
 
-    async def due(self, profile: str | None) -> list[ProviderObject]:
-        """Some objects whose time is over; `condemn_ended` tells which of them to destroy."""
-        now = max(time.time_ns(), 0)  # a clock may be before 1970
-        rows = await self._read(profile, partial(_ended, now=now))
-        return [ProviderObject.of(row) for row in rows if time_of(row) <= now]
+    async def due(self, profile: str, kid: str) -> ProviderObject | None:
+        """The object of a key whose deletion is due; None if it has none, or is not due."""
 
-    async def condemn_ended(
-        self, profile: str | None, objects: Sequence[ProviderObject]
-    ) -> list[ProviderObject]:
-        """Condemn objects whose time is over, and give those to destroy; no key has one of them."""
-        now = time.time_ns()
+        async def work(session: Session) -> ProviderObject | None:
+            record = await load_record(session, kid)
+            if record is None or record.provider is None or not record.is_gone:
+                return None
+            return ProviderObject.of(record, await _token_of(session, record))
 
-        async def work(session: Transaction) -> list[ProviderObject]:
-            return [each for each in objects if await condemn_ended(session, each, now)]
+        return await self._database.run(profile, work)
 
-        return await self._write(profile, work, LONG_TIMEOUT)
+    # Removed profiles
 
-    async def remove(
-        self,
-        profile: str | None,
-        objects: Sequence[ProviderObject],
-        events: Mapping[ProviderObject, AuditEvent] | None = None,
+    async def of_removed(self, profile: RemovedProfile) -> list[ProviderObject]:
+        """The objects of the keys of a removed profile; none if they do not decrypt."""
+        try:
+            return await self._database.directory.run_removed(profile, objects_in)
+        except ProfileNotFound:  # it was erased, but for its entry in the directory
+            return []
+        except (KeyUnreadable, UndecryptableError, PrivateRecordError):
+            LOGGER.error("objects at providers may stay: a removed profile does not decrypt")
+            return []
+
+    async def forget(
+        self, profile: RemovedProfile, found: ProviderObject, destruction: AuditEvent | None
     ) -> None:
-        """Remove the entries of objects, and record the event of each that had one.
+        """Remove the record of an object of a removed profile.
 
-        Raises AuditUnavailable, and then has removed nothing.
+        The event of its `destruction` is recorded with that, unless another process was first.
         """
 
         async def work(session: Transaction) -> None:
-            for each in objects:
-                if await session.fetch(OBJECT, each.object_id) is None:
-                    continue  # another process has removed it
-                await session.remove(OBJECT, each.object_id)
-                if events and each in events:
-                    session.events.append(events[each])
+            removed = await session.remove_all(KEY, {OBJECT_TAG: found.object_id})
+            if removed and destruction is not None:
+                session.events.append(destruction)
 
-        await self._write(profile, work, LONG_TIMEOUT)
+        await self._database.directory.run_removed(profile, work, write=True)
 
     # Ownership
 
@@ -170,16 +175,12 @@ class ProviderObjects:
         return ownership.prefixes[:1] if ownership.maker == identity else ()
 
     async def share(self, ownership: Ownership) -> None:
-        """Note in a new copy of a store that it shares the objects with the store.
-
-        A profile that was copied and removed again has left entries of objects.
-        """
+        """Note in a new copy of a store that it shares the objects with the store."""
 
         async def work(session: Transaction) -> None:
-            await session.remove_all(OBJECT)
             await session.insert(STORE, _OBJECTS, ownership.of_a_copy().to_bytes())
 
-        await self._write(None, work)
+        await self._write(work)
 
     async def set_owner(self, *, owns: bool) -> bool:
         """Let this store own its objects, or not; False if it never made any."""
@@ -193,7 +194,7 @@ class ProviderObjects:
             await session.replace(STORE, _OBJECTS, after.to_bytes())
             return True
 
-        return await self._write(None, work)
+        return await self._write(work)
 
     async def _own_prefix(self) -> bytes:
         """The prefix of the objects that this store makes, which the first call notes."""
@@ -209,35 +210,39 @@ class ProviderObjects:
 
         while (found := await self.ownership()) is None or found.maker != identity:
             with suppress(DuplicateError):  # another process was first
-                await self._write(None, work)
+                await self._write(work)
         return found.prefixes[0]
 
-    async def _read(
-        self, profile: str | None, work: Callable[[Session], Awaitable[ResultT]]
-    ) -> ResultT:
-        if profile is None:
-            return await self._database.run_own(work)
-        return await self._database.run(profile, work)
-
-    async def _write(
-        self,
-        profile: str | None,
-        work: Callable[[Transaction], Awaitable[ResultT]],
-        timeout: float | None = None,
-    ) -> ResultT:
+    async def _write(self, work: Callable[[Transaction], Awaitable[ResultT]]) -> ResultT:
         """Call `work` in a transaction that does not record the event of a call under way."""
         outer = CURRENT.set(None)
         try:
-            if profile is None:
-                return await self._database.run_own(work, write=True, timeout=timeout)
-            return await self._database.write(profile, work, timeout=timeout)
+            return await self._database.run_own(work, write=True)
         finally:
             CURRENT.reset(outer)
 
 
-async def _ended(session: Session, now: int) -> list[Entry]:
-    """Some entries whose time is over."""
-    return await session.fetch_all(OBJECT, ended(now), _MOST)
+async def objects_in(session: Session) -> list[ProviderObject]:
+    """The objects of a profile's keys, which include the keys whose deletion is due."""
+    found: list[ProviderObject] = []
+    after = ""
+    while True:
+        later = {**_HAS_OBJECT, "~seq": {"$gt": after}}
+        rows = await session.fetch_all(KEY, later, _PAGE, order_by="id")
+        records = [KeyRecord.from_bytes(row.value) for row in rows]
+        found += [ProviderObject.of(record, record.token_serial) for record in records]
+        if len(rows) < _PAGE:
+            return found
+        after = records[-1].seq
+
+
+async def _token_of(session: Session, record: KeyRecord) -> str | None:
+    """The serial number of the token of a key's object, as far as it is known."""
+    if record.token_serial is None and record.sealed:  # version 0.3.0 has made the key
+        with suppress(UndecryptableError, ValueError):
+            reference = unseal(await sealing_key(session), record.kid, record.sealed)
+            return ProviderKey.from_bytes(reference).token
+    return record.token_serial
 
 
 async def _ownership(session: Session) -> Ownership | None:

@@ -30,7 +30,6 @@ from minikms.store.keys.entries import (
     set_rotation,
     stored_versions,
 )
-from minikms.store.keys.object_entries import take_object
 from minikms.store.profiles.directory import require_profile
 from minikms.versions import KeyVersions, has_versions
 
@@ -72,8 +71,6 @@ async def replace_key(
         seq=seq_of(session.next_place()),
         versioned=tuple(each for each, value in entries.items() if has_versions(value)),
     )
-    if record.provider is not None:
-        await take_object(session, record)
     await insert_key(session, stored, material)
     for alias, value in entries.items():
         await session.replace(ALIAS, alias_entry(alias), value)

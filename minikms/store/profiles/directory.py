@@ -6,12 +6,11 @@ removed the profile and made it again. So a name of Askar's is never used twice.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple, Self, TypeGuard, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode, Store
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,7 +25,6 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, set_profile_id
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
-from minikms.records import PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.layout import SYSTEM
 from minikms.store.askar.sessions import Session, Transaction
@@ -35,11 +33,10 @@ from minikms.store.categories import LAST_USES, PROFILE, SELF, SEQUENCE
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.connections.rows import all_rows
-from minikms.store.keys.object_entries import insert_condemned, objects_in
 from minikms.store.profiles.tenancy import Tenancy, fits, new_name
 from minikms.store.profiles.tokens import TOGETHER, bind_token, revoke, tokens_of
 
-LOGGER = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 _REMOVED: Final = b"-"
 
@@ -76,6 +73,24 @@ class DirectoryListing(NamedTuple):
     askar_profiles: dict[str, str]
     removed: dict[str, str]
     unreadable: int
+
+
+class RemovedProfile(NamedTuple):
+    """A removed profile, whose contents remain: the name that it had, and Askar's name of it."""
+
+    name: str
+    askar_profile: str
+
+    @property
+    def entry(self) -> str:
+        """The name of its entry in the directory; no name of a profile has a space."""
+        return f"{self.name} {self.askar_profile}"
+
+    @classmethod
+    def of(cls, entry: str) -> Self:
+        """The removed profile with an entry of this name."""
+        name, _, askar_profile = entry.partition(" ")
+        return cls(name, askar_profile)
 
 
 class _Known(NamedTuple):
@@ -154,23 +169,80 @@ class ProfileDirectory:
         self._set(name, settings)  # at once, whatever reads the profile next
         return settings
 
-    async def remove(self, name: str) -> bool:
-        """Remove a profile and its contents; False if it does not exist.
+    async def remove(self, name: str) -> RemovedProfile | None:
+        """Remove a profile and its tokens; None if it does not exist.
 
-        Raises KeyUnreadable if Askar's profile belongs to another profile.
+        Its contents stay until `erase`, which nobody else reads. Raises KeyUnreadable if Askar's
+        profile belongs to another profile.
         """
         # A store that does not answer is reported sooner by a read than by the long limit below.
         await self._calls.run(partial(self._require_removable, name))
         removed = await self._calls.run(partial(self._mark_removed, name), write=True)
         if removed is None:
-            return False
+            return None
         self._forget(name)
         entry, is_new = removed
         try:
             await self._finish_removal(name, entry)
         except StoreUnavailable as exc:  # the profile is gone for callers
             raise StoreUnavailable(unknown=True) from exc
-        return is_new
+        return RemovedProfile(name, _askar_name(entry)) if is_new else None
+
+    async def removed(self) -> list[RemovedProfile]:
+        """The removed profiles whose contents remain. Removals that were interrupted go on."""
+
+        async def marked() -> list[tuple[str, bytes]]:
+            async with self._calls.session() as session:
+                entries = await session.fetch_all(PROFILE)
+            return [(each.name, each.value) for each in entries if _is_removed(each.value)]
+
+        found = []
+        for name, entry in await self._calls.run(marked):
+            if name.endswith(f" {_askar_name(entry)}"):
+                found.append(RemovedProfile.of(name))
+            else:
+                await self._finish_removal(name, entry)
+                found.append(RemovedProfile(name, _askar_name(entry)))
+        return found
+
+    async def run_removed(
+        self,
+        profile: RemovedProfile,
+        work: Callable[[Any], Awaitable[ResultT]],
+        *,
+        write: bool = False,
+    ) -> ResultT:
+        """The result of `work` in a session on a removed profile; with `write`, in a transaction.
+
+        Raises KeyUnreadable, UndecryptableError, and ProfileNotFound if the profile was erased.
+        """
+
+        async def attempt() -> ResultT:
+            if not write:
+                async with self._calls.session(profile.askar_profile) as session:
+                    return await work(session)
+            async with self._calls.transaction(profile.askar_profile) as transaction:
+                return await work(transaction)
+
+        try:
+            return await self._calls.run(attempt, write=write, timeout=LONG_TIMEOUT)
+        except AskarError as exc:
+            if exc.code is not AskarErrorCode.NOT_FOUND:
+                raise
+            raise ProfileNotFound() from None
+
+    async def erase(self, profile: RemovedProfile) -> None:
+        """Erase the contents of a removed profile."""
+
+        async def work() -> None:
+            await self._calls.pool.store.remove_profile(profile.askar_profile)
+            self._calls.sealing_keys.pop(profile.askar_profile, None)
+            async with self._calls.transaction() as transaction:
+                await transaction.remove_all(LAST_USES, use_tags(profile.askar_profile))
+                if await transaction.fetch(PROFILE, profile.entry, for_update=True) is not None:
+                    await transaction.remove(PROFILE, profile.entry)
+
+        await self._calls.run(work, write=True, timeout=LONG_TIMEOUT)
 
     async def names(self) -> list[str]:
         """The names of all profiles, sorted."""
@@ -377,26 +449,14 @@ class ProfileDirectory:
             await transaction.replace(PROFILE, name, removed)
             return removed, True
 
-    async def finish_removals(self) -> None:
-        """Finish the removals of profiles that were interrupted."""
-
-        async def removed() -> list[tuple[str, bytes]]:
-            async with self._calls.session() as session:
-                entries = await session.fetch_all(PROFILE)
-            return [(each.name, each.value) for each in entries if _is_removed(each.value)]
-
-        for name, entry in await self._calls.run(removed):
-            await self._finish_removal(name, entry)
-
     async def _finish_removal(self, name: str, entry: bytes) -> None:
-        """Remove the tokens and the Askar profile of an entry that is marked as removed, and it."""
+        """Revoke the tokens of a profile that is marked as removed, and free its name."""
         while tokens := await self._calls.run(partial(self._tokens_of, name)):
             for start in range(0, len(tokens), TOGETHER):  # other writers have their turn
                 some = tokens[start : start + TOGETHER]
                 if not await self._calls.run(partial(self._revoke, name, entry, some), write=True):
                     return  # another process has finished the removal
-        remove = partial(self._remove_marked, name, entry)
-        await self._calls.run(remove, write=True, timeout=LONG_TIMEOUT)
+        await self._calls.run(partial(self._free_name, name, entry), write=True)
 
     async def _tokens_of(self, name: str) -> list[str]:
         async with self._calls.session() as session:
@@ -411,40 +471,24 @@ class ProfileDirectory:
             await revoke(transaction, name, tokens)
             return True
 
-    async def _remove_marked(self, name: str, entry: bytes) -> None:
-        await self._condemn_objects(name, _askar_name(entry))
-        async with self._counters.changing([slot_of(PROFILE, name)]):
-            await self._calls.pool.store.remove_profile(_askar_name(entry))
-        self._calls.sealing_keys.pop(_askar_name(entry), None)
-        async with self._calls.transaction() as transaction:
-            now = await transaction.fetch(PROFILE, name)
-            if now is not None and now.value == entry:
-                await transaction.remove_all(LAST_USES, use_tags(_askar_name(entry)))
-                await transaction.remove(PROFILE, name)
-
-    async def _condemn_objects(self, name: str, askar_profile: str) -> None:
-        """Condemn the objects of a profile that is being removed, in the store's own profile.
-
-        Its marker is removed first, so that nobody writes to the profile meanwhile.
-        """
+    async def _free_name(self, name: str, entry: bytes) -> None:
+        """Close a profile that is marked as removed, and give its entry another name."""
         try:
-            async with self._calls.transaction(askar_profile, name) as transaction:
+            # So that a process that has not learned of the removal stores nothing there any more.
+            async with self._calls.transaction(_askar_name(entry), name) as transaction:
                 await transaction.remove_all(SEQUENCE)
                 await transaction.remove_all(PROFILE)
-            async with self._calls.session(askar_profile) as session:
-                keys, others = await objects_in(session)
-        except (KeyUnreadable, UndecryptableError, PrivateRecordError):
-            LOGGER.error("objects at providers may stay: a removed profile does not decrypt")
-            return
+        except (KeyUnreadable, UndecryptableError):
+            pass  # nothing can be stored there
         except AskarError as exc:
             if exc.code is not AskarErrorCode.NOT_FOUND:
-                raise
-            return  # another process has removed it
-        if not keys and not others:
-            return
+                raise  # else another process has erased it
         async with self._calls.transaction() as transaction:
-            for each in (*keys, *others):
-                await insert_condemned(transaction, each)
+            now = await transaction.fetch(PROFILE, name, for_update=True)
+            if now is not None and now.value == entry:
+                await transaction.remove(PROFILE, name)
+                removed = RemovedProfile(name, _askar_name(entry))
+                await transaction.insert(PROFILE, removed.entry, entry)
 
     async def _named(self, name: str) -> tuple[str, ProfileSettings]:
         entry = await self._entry(name)
