@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
@@ -79,6 +79,7 @@ RULED: Final = ("rules",)
 # The critical member of a record of a provider's key.
 PROVIDED: Final = ("provider",)
 
+_ALIAS: Final = re.compile(ALIAS_PATTERN)
 # A thumbprint, or random text of the same length (keys/making.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
@@ -91,11 +92,18 @@ class PrivateRecordError(ValueError):
     """A stored record has a private member in its public JWK."""
 
 
-def require_own_aliases(aliases: Sequence[str], reserved: Iterable[str]) -> None:
-    """Raise ValidationFailed for an alias that begins with a prefix of another protocol."""
-    for prefix in reserved:
-        if any(alias.startswith(prefix) for alias in aliases):
-            what = f"An alias that begins with {prefix!r} belongs to another protocol."
+def require_own_aliases(reserved: Iterable[str], *aliases: str | None) -> None:
+    """Raise ValidationFailed for an alias with a `reserved` prefix, or one that no key may have."""
+    for alias in aliases:
+        if alias is None:
+            continue
+        what = None
+        if len(alias) > MAX_ALIAS or not _ALIAS.match(alias):
+            what = f"An alias has 1 to {MAX_ALIAS:,} characters, and no control characters."
+        for prefix in reserved:
+            if alias.startswith(prefix):
+                what = f"An alias that begins with {prefix!r} belongs to another protocol."
+        if what is not None:
             raise ValidationFailed(what, errors=[("#/alias", what)])
 
 

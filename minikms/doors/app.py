@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -11,7 +11,6 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import DoorConfig
-from minikms.doors.own_aliases import with_own_aliases
 from minikms.doors.protocol import (
     ANY_TOKEN,
     LOGIN,
@@ -34,6 +33,7 @@ from minikms.http.request_batches import EVERY_PATH
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, PARAMETERS, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
+from minikms.keys.service import KeyService
 from minikms.records import PROFILE_PATTERN
 from minikms.startup_errors import PluginError
 
@@ -51,13 +51,10 @@ _Expect: TypeAlias = Callable[[web.Request], Any]
 class DoorApp:
     """An open door; it shares the limits and the shutdown of the service's application, `main`.
 
-    `reserved` are the prefixes of aliases that belong to other doors. Raises PluginError if a route
-    has an unknown scope, or two routes have the same name.
+    Raises PluginError if a route has an unknown scope, or two routes have the same name.
     """
 
-    def __init__(
-        self, door: Door, where: DoorConfig, main: web.Application, reserved: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, door: Door, where: DoorConfig, main: web.Application) -> None:
         self.where = where
         self.title = door.title
         self.gate = Gate(
@@ -68,7 +65,6 @@ class DoorApp:
             partial(_authorization, door),
         )
         self._door = door
-        self._reserved = reserved
         self._main = main
         most = main[CONFIG].max_body
         self._app = web.Application(client_max_size=min(most, door.max_body or most))
@@ -84,9 +80,9 @@ class DoorApp:
         for path, name in (("/", door.name), (EVERY_PATH, None)):
             self._app.router.add_route("*", path, answer, name=name, expect_handler=self._expect)
 
-    def open(self, service: DoorService, main: Gate) -> None:
+    def open(self, service: KeyService, main: Gate) -> None:
         """Give the door the service's keys, and its callers, rates and audit log."""
-        self._service = with_own_aliases(service, self._reserved)
+        self._service = service.owning(self._door.alias_prefixes)
         self.gate.access, self.gate.rates, self.gate.sink = main.access, main.rates, main.sink
         self.gate.profile_id = main.profile_id
 

@@ -65,6 +65,7 @@ from minikms.records import (
     KeyRef,
     KeySource,
     State,
+    require_own_aliases,
 )
 from minikms.rules import Rules
 from minikms.store.askar.errors import UndecryptableError
@@ -96,7 +97,8 @@ _POSTPONED: Final = 3600 * SECOND
 class KeyService(JweOperations, VersionOperations, LastUseOperations):
     """Creates, finds, changes and deletes the keys of tenants, and performs operations with them.
 
-    `profile` names the tenant. Another tenant's keys look as if they did not exist.
+    `profile` names the tenant. Another tenant's keys look as if they did not exist. Calls that
+    take an alias to change or delete by raise ValidationFailed if another protocol owns it.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         Raises UnsupportedAlgorithm, UnsupportedOption, AliasExists, TooManyKeys, TooLargeRecord,
         TooBusy and ProviderUnavailable.
         """
+        require_own_aliases(self.reserved_aliases, *policy.aliases)
         algorithm = self._registry.get(alg)
         insert = partial(
             self._store.insert,
@@ -217,6 +220,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         is called with the newest record and the versions first, and may raise.
         Raises as `read_key` does, DecryptionFailed, KeyExists, AliasExists and TooManyKeys.
         """
+        require_own_aliases(self.reserved_aliases, *policy.aliases)
         if source.wrapped is not None:
             self._registry.get(source.alg or "").require(SecretImporter)
             by = KeyRef(kid=source.unwrap_kid)
@@ -268,7 +272,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
     ) -> KeyRecord:
         """Store a key that `read_key` gave; raises KeyExists.
 
-        An alias that names another key stays with it.
+        An alias that names another key stays with it. It may be one that a protocol owns.
         """
         return await self._store.insert(profile, record, material, aliases, binding="leave")
 
@@ -414,10 +418,12 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
 
         Raises AliasExists, TooManyAliases and TooLargeRecord, and by "update" AliasNotFound.
         """
+        require_own_aliases(self.reserved_aliases, alias)
         await self._store.bind_alias(profile, kid, alias, binding)
 
     async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
         """Remove `alias` from this key, or from the key that has it if `kid` is None."""
+        require_own_aliases(self.reserved_aliases, alias)
         await self._store.unbind_alias(profile, kid, alias)
 
     async def rotate(self, profile: str, kid: str, *, keep_schedule: bool = False) -> KeyRecord:
@@ -438,6 +444,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         `check` is called with its record and its versions first, and may raise. Raises
         AliasNotFound, and otherwise as `rotate` does.
         """
+        require_own_aliases(self.reserved_aliases, name)
         return await self._rotate(profile, KeyRef(alias=name), check or no_check_of_versions)
 
     async def _rotate(
@@ -528,6 +535,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         The settings of the profile may require a delay, and that the caller may delete keys, or
         Forbidden is raised.
         """
+        require_own_aliases(self.reserved_aliases, ref.alias)
         return await self._store.delete(profile, ref, may_delete=may_delete)
 
     async def schedule_deletion(
@@ -544,6 +552,7 @@ class KeyService(JweOperations, VersionOperations, LastUseOperations):
         `check` is called with its record first, and may raise. The settings of the profile apply as
         in `delete`.
         """
+        require_own_aliases(self.reserved_aliases, ref.alias)
         due = time.time_ns() + after
         return await self._store.schedule(profile, ref, due, check=check, may_delete=may_delete)
 

@@ -1,12 +1,13 @@
 """Versions of an alias: finds them, with a cache, and changes them."""
 
-from collections.abc import Callable, Sequence
-from typing import Final, Unpack
+import copy
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Self, Unpack
 
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operations import KeyOperations, KeySettings, keep_in_cache
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyRecord
+from minikms.records import KeyRecord, require_own_aliases
 from minikms.store.cache import NOTHING, Cache
 from minikms.store.categories import PROFILE
 from minikms.store.keys.entries import ALIAS, alias_entry
@@ -20,7 +21,13 @@ _EACH_VERSION: Final = 110
 
 
 class VersionOperations(KeyOperations):
-    """Finds the keys of a store by alias and version, and changes the versions."""
+    """Finds the keys of a store by alias and version, and changes the versions.
+
+    `reserved_aliases` are prefixes of aliases that other protocols own: no call gives, moves or
+    removes such an alias, or deletes a key by it.
+    """
+
+    reserved_aliases: tuple[str, ...] = ()
 
     def __init__(
         self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
@@ -32,6 +39,14 @@ class VersionOperations(KeyOperations):
             bounds._replace(memory=min(bounds.memory, _MEMORY)),
             lambda each: _EACH + _EACH_VERSION * len(each.kids),
         )
+
+    def owning(self, prefixes: Collection[str]) -> Self:
+        """The same keys for a protocol that owns the aliases with these prefixes."""
+        other = copy.copy(self)
+        other.reserved_aliases = tuple(
+            prefix for prefix in self.reserved_aliases if prefix not in prefixes
+        )
+        return other
 
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
         """The versions of the alias `name`, read from the store if `fresh`; raises AliasNotFound.
@@ -87,10 +102,12 @@ class VersionOperations(KeyOperations):
 
         Raises Forbidden if it leaves out versions, and the caller may not delete keys.
         """
+        require_own_aliases(self.reserved_aliases, name)
         return await self._store.change_versions(profile, name, change, may_delete=may_delete)
 
     async def delete_name(
         self, profile: str, name: str, check: CheckVersions, *, may_delete: bool = False
     ) -> KeyRecord:
         """Remove an alias with the keys of its versions; raises AliasNotFound and Forbidden."""
+        require_own_aliases(self.reserved_aliases, name)
         return await self._store.remove_name(profile, name, check, may_delete=may_delete)

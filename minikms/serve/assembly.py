@@ -1,8 +1,9 @@
 """The parts of a running service: application, store, audit log and tokens."""
 
 import multiprocessing
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
@@ -14,7 +15,6 @@ from minikms.audit.log import AuditLog, file_of_worker
 from minikms.audit.search import AuditSearch
 from minikms.config import Config
 from minikms.doors.app import DOORS, DoorApp
-from minikms.doors.protocol import Door
 from minikms.doors.registry import installed_doors, make_door
 from minikms.errors import KmsError
 from minikms.http.gate import GATE
@@ -48,11 +48,14 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
         raise AccessError(
             "--admin-token-file and --jwt-… have no effect if callers need no token: --auth token."
         )
-    doors = installed_doors()
-    reserved = tuple(prefix for door in doors.values() for prefix in door.alias_prefixes)
-    app = create_app(config, registry, reserved)
-    app[DOORS] = _doors(app, doors, reserved)
-    app.cleanup_ctx.append(_service)
+    installed = installed_doors()
+    app = create_app(config, registry)
+    app[DOORS] = [
+        DoorApp(make_door(installed[where.name], where.options, app[REGISTRY]), where, app)
+        for where in config.doors
+    ]
+    reserved = tuple(prefix for door in installed.values() for prefix in door.alias_prefixes)
+    app.cleanup_ctx.append(partial(_service, reserved_aliases=reserved))
     app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
         # Imported here: prometheus-client takes time to load, and is optional.
@@ -71,19 +74,7 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
     return app
 
 
-def _doors(
-    app: web.Application, installed: Mapping[str, type[Door]], reserved: Sequence[str]
-) -> list[DoorApp]:
-    """Make the doors that the configuration opens; raises PluginError."""
-    opened = []
-    for where in app[CONFIG].doors:
-        door = make_door(installed[where.name], where.options, app[REGISTRY])
-        others = [prefix for prefix in reserved if prefix not in door.alias_prefixes]
-        opened.append(DoorApp(door, where, app, others))
-    return opened
-
-
-async def _service(app: web.Application) -> AsyncIterator[None]:
+async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store, _audited(app, store):
         app[STORE] = store
         table = RateTable(app[CONFIG].rate_table)
@@ -94,6 +85,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         app[SERVICE] = KeyService(
             app[REGISTRY], store, cache=bounds, rates=table, providers=providers
         )
+        app[SERVICE].reserved_aliases = reserved_aliases
         app[GATE].rates = ProfileRates(table, store.database.directory)
         app[GATE].profile_id = store.database.directory.last_id
         app[TOKENS] = Tokens(store.database)

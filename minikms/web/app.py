@@ -21,23 +21,18 @@ from minikms.web.handlers.system import openapi as openapi_document
 from minikms.web.messages import asked_profile, published_profile
 from minikms.web.parameters import reading, refuse_query
 from minikms.web.routes import ROUTES
-from minikms.web.state import REGISTRY, RESERVED_ALIASES
+from minikms.web.state import REGISTRY
 
 # Routes that need no token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
 
 
-def create_app(
-    config: Config,
-    registry: AlgorithmRegistry | None = None,
-    reserved_aliases: tuple[str, ...] = (),
-) -> web.Application:
+def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
     """The application of one service.
 
     Raises PluginError if an algorithm cannot be used, and ProviderError for a provider.
 
-    `registry` replaces the algorithms of the installed packages. `reserved_aliases` are the
-    prefixes of aliases that only doors give, move and remove.
+    `registry` replaces the algorithms of the installed packages.
     """
     registry = registry or AlgorithmRegistry.from_installed(config.without_algorithm)
     if config.provider:
@@ -50,7 +45,6 @@ def create_app(
     app[SHUTDOWN] = Shutdown()
     app[CONFIG] = config
     app[REGISTRY] = registry
-    app[RESERVED_ALIASES] = reserved_aliases
     _add_routes(app, registry)
     return app
 

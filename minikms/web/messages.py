@@ -10,7 +10,6 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from minikms import records
 from minikms.encodings import require_memory
 from minikms.errors import (
     BadRequest,
@@ -27,7 +26,7 @@ from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
 from minikms.web.schemas.base import Body, Request
-from minikms.web.state import RESERVED_ALIASES, SERVICE
+from minikms.web.state import SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
 NDJSON: Final = "application/x-ndjson"
@@ -84,12 +83,6 @@ async def published_profile(request: web.Request) -> str | None:
         return name if await service(request).publishes(name) else None
     except ProfileNotFound:
         return None
-
-
-def require_own_aliases(request: web.Request, *aliases: str) -> None:
-    """Raise ValidationFailed for an alias that only a door may give, move and remove."""
-    reserved = request.app[RESERVED_ALIASES]
-    records.require_own_aliases(aliases, reserved)
 
 
 async def load(request: web.Request, schema: Request) -> dict[str, Any]:

@@ -20,8 +20,6 @@ TOKENS: Final = web.AppKey("tokens", Tokens)
 # None without an audit log.
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
 AUDIT_SEARCH: Final[web.AppKey[AuditSearch | None]] = web.AppKey("audit_search")
-# Prefixes of aliases that only doors give, move and remove.
-RESERVED_ALIASES: Final[web.AppKey[tuple[str, ...]]] = web.AppKey("reserved_aliases")
 # Returns the metrics as text; unset if they are disabled.
 METRICS: Final[web.AppKey[Callable[[], Awaitable[bytes]]]] = web.AppKey("metrics")
 # The OpenAPI document.

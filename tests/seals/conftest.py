@@ -47,8 +47,9 @@ async def doors() -> AsyncIterator[Doors]:
     opened = tuple(DoorConfig(name, "127.0.0.1", 0) for name in ("aws", "vault"))
     app, key_id = create_service(Config(doors=opened)), str(uuid.uuid4())
     async with TestClient(KmsTestServer(app)), open_doors(app) as urls:
+        keys = app[SERVICE].owning(["aws:"])
         for alias in (f"aws:{key_id}", "kms"):
-            await app[SERVICE].generate(DEFAULT_PROFILE, "a256gcm", KeyPolicy(aliases=(alias,)))
+            await keys.generate(DEFAULT_PROFILE, "a256gcm", KeyPolicy(aliases=(alias,)))
         yield Doors(urls["aws"], urls["vault"], key_id)
 
 

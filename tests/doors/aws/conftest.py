@@ -90,7 +90,7 @@ class Aws:
         """The UUID of a new key with these operations, or all of its algorithm."""
         key_id = key_id or str(uuid.uuid4())
         policy = KeyPolicy(aliases=(f"aws:{key_id}",), operations=operations or None)
-        await self.rest.app[SERVICE].generate(profile, alg, policy)
+        await self.rest.app[SERVICE].owning(["aws:"]).generate(profile, alg, policy)
         return key_id
 
     async def kid(self, key_id: str) -> str:

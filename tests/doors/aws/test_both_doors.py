@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from stores import new_store
 
 from minikms.encodings import b64url, b64url_decode
+from minikms.web.routes import ROUTES
 
 MESSAGE = b"of both doors"
 DATA = b64url(MESSAGE)
@@ -230,20 +231,47 @@ def test_changes_at_one_door_of_a_worker_count_at_all(serve, tmp_path):
         assert answered_by_all(at_the_other) == {status}
 
 
-async def test_the_other_neither_gives_nor_moves_nor_removes_a_key_id(aws, call):
+# Calls of the main port that change something by an alias: method, path and body.
+BY_ALIAS = {
+    "generateKey": ("POST", "/key/generate", {"alg": "p256", "alias": "{alias}"}),
+    "importKey": ("POST", "/key/import", {"alg": "hs256", "secret": "A" * 43, "alias": "{alias}"}),
+    "associateAlias": ("POST", "/key/{other}/associate", {"alias": "{alias}"}),
+    "dissociateAlias": ("DELETE", "/key/{kid}/associate?alias={alias}", {}),
+    "deleteKeyByAlias": ("DELETE", "/key?alias={alias}", {}),
+}
+
+
+def test_each_call_that_changes_something_by_an_alias_is_among_these():
+    changing = [route for route in ROUTES if route.scope in ("keys:write", "keys:delete")]
+    assert BY_ALIAS.keys() == {
+        route.name
+        for route in changing
+        if "alias" in {each.name for each in route.parameters}
+        or (route.body is not None and "alias" in route.body().fields)
+    }
+
+
+@pytest.mark.parametrize("name", BY_ALIAS)
+@pytest.mark.parametrize("alias", ["aws:{key_id}", "aws:more", "vault:wrapping-key"])
+async def test_the_main_port_changes_nothing_by_an_alias_that_a_door_reserves(
+    start_aws, name, alias
+):
     """A KeyId would lead to another key; it is read there all the same."""
+    aws = await start_aws()
     key_id, other = [await aws.make("p256", "sign") for _ in range(2)]
-    alias, kid = f"aws:{key_id}", await aws.kid(other)
-    for method, path, body in (
-        ("POST", f"/key/{kid}/associate", {"alias": alias}),
-        ("POST", f"/key/{await aws.kid(key_id)}/associate", {"alias": "aws:more"}),
-        ("POST", "/key/generate", {"alg": "p256", "alias": alias}),
-        ("POST", "/key/import", {"alg": "hs256", "secret": "A" * 43, "alias": alias}),
-        ("DELETE", f"/key/{await aws.kid(key_id)}/associate?alias={alias}", {}),
-    ):
-        status, answer = await call(method, path, **body)
-        assert (status, answer["type"]) == (422, "urn:minikms:problem:validation-failed"), path
-        assert [error["pointer"] for error in answer["errors"]] == ["#/alias"], path
-    assert (await call("GET", f"/key?alias={alias}"))[1]["kid"] == await aws.kid(key_id)
+    before = await aws.rest.get("/keys")
+    known = {"kid": await aws.kid(key_id), "other": await aws.kid(other)}
+    known["alias"] = alias.format(key_id=key_id)
+    method, path, body = BY_ALIAS[name]
+    body = {member: value.format_map(known) for member, value in body.items()}
+    paths = [path.format_map(known)]
+    if method == "DELETE" and "associate" not in path:
+        paths.append(f"{paths[0]}&after=1d")
+    for path in paths:
+        async with aws.rest.request(method, path, json=body or None) as response:
+            answer = await response.json()
+        assert (response.status, answer["type"]) == (422, "urn:minikms:problem:validation-failed")
+        assert [error["pointer"] for error in answer["errors"]] == ["#/alias"]
+    after = await aws.rest.get("/keys")
+    assert await after.json() == await before.json()
     assert (await aws.describe_key(KeyId=key_id))["KeyMetadata"]["KeyId"] == key_id
-    assert len((await call("GET", "/keys"))[1]) == 2

@@ -169,7 +169,7 @@ async def test_a_dry_run_sees_that_the_key_of_an_old_blob_is_disabled(aws):
     ],
 )
 async def test_a_key_that_changes_meanwhile(aws, monkeypatch, method, members, code):
-    service = aws.rest.app[SERVICE]
+    service = type(aws.rest.app[SERVICE])
     perform = service.perform
 
     async def perform_late(*args):
