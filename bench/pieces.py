@@ -20,12 +20,11 @@ import uvloop
 from aiohttp.http import StreamWriter
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from minikms.access.policy import ANYBODY
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.events import AuditEvent
 from minikms.http.answers import head
-from minikms.http.gate import CALLER, GATE
+from minikms.http.gate import GATE
 from minikms.http.request_batches import PlainRoutes
 from minikms.http.server import KmsRunner
 from minikms.keys.signing import Sign, SignOptions
@@ -33,9 +32,9 @@ from minikms.plugin import SignatureOptions
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import AccessError
 from minikms.store.askar.secret_files import write_secret
-from minikms.web import messages
 from minikms.web.app import create_runner
 from minikms.web.schemas.operation_bodies import Signature, SignRequest
+from minikms.web.state import SERVICE
 
 CALLS = 2000
 TURN = 4
@@ -163,11 +162,10 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
     writer = StreamWriter(connection, connection._loop)
     read = connection._request_factory(message, payload, connection, writer, None)
     PlainRoutes(app).start(read, "POST", "/sign").close()
-    read[CALLER] = ANYBODY
     schema, answer = SignRequest(), Signature()
     text = read.content.read_nowait()
     body = schema.parse(orjson.loads(text))
-    keys = messages.service(read)
+    keys = app[SERVICE]
     named = ("default", body["by"])
     sign = Sign(body["data"], SignOptions())
     key = keys._key_at_hand(*named, sign)

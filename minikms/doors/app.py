@@ -22,10 +22,9 @@ from minikms.doors.protocol import (
     DoorService,
 )
 from minikms.errors import InternalError, KmsError, ProfileNotFound
-from minikms.events import CURRENT
 from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
 from minikms.http.body_bounds import SMALL_BODY
-from minikms.http.gate import Gate, Gated, enter, receive
+from minikms.http.gate import Gate, Gated, GatedCall
 from minikms.http.hosts import known_hosts
 from minikms.http.logs import request_id
 from minikms.http.proxies import parse_proxies
@@ -67,7 +66,8 @@ class DoorApp:
         self._door = door
         self._main = main
         most = main[CONFIG].max_body
-        self._app = web.Application(client_max_size=min(most, door.max_body or most))
+        self._most = min(most, door.max_body or most)
+        self._app = web.Application(client_max_size=self._most)
         self._app[CONFIG], self._app[IN_FLIGHT] = main[CONFIG], main[IN_FLIGHT]
         self._app[UNREAD] = main[UNREAD]
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
@@ -111,18 +111,13 @@ class DoorApp:
         if route.operation in self._handlers:
             raise PluginError(f"Two routes have the name {name}.")
 
-        async def handle(request: web.Request) -> Answer:
-            most = request.client_max_size
-            body = await receive(request, min(most, SMALL_BODY) if is_open else most)
-            profile = self._door.profile(request)
-            if not _PROFILE.match(profile):
-                raise ProfileNotFound()
-            if not is_open:
-                enter(request, profile)
-            event: Any = CURRENT.get()  # the gate has begun it, with an id if it is recorded
-            known = event.request_id or request_id(request)
+        async def handle(gated: GatedCall) -> Answer:
+            request = gated.request
+            # The gate has read the id if the call is recorded.
+            known = gated.event.request_id or request_id(request)
             parameters = request.get(PARAMETERS, _NOTHING)
-            call = DoorCall(request, body, profile, self._service, known, parameters)
+            call = DoorCall(request, gated.body, gated.profile, self._service, known, parameters)
+            call._gated = gated
             answer: Any = await route.handler(call)
             if isinstance(answer, bytes):
                 return answer
@@ -135,9 +130,23 @@ class DoorApp:
             return response
 
         # No cache may keep the answers of a door.
-        gated = Gated(name, scopes, secret=True, is_open=is_open, is_recorded=route.scope != OPEN)
+        gated = Gated(
+            name,
+            scopes,
+            secret=True,
+            is_open=is_open,
+            is_recorded=route.scope != OPEN,
+            most=min(self._most, SMALL_BODY) if is_open else self._most,
+            profile_of=self._profile,
+        )
         self._handlers[route.operation] = self.gate.guard(gated, handle)
         self._expecting[route.operation] = self.gate.expecting(gated)
+
+    def _profile(self, request: web.Request) -> str:
+        profile = self._door.profile(request)
+        if not _PROFILE.match(profile):
+            raise ProfileNotFound()
+        return profile
 
     async def _answer(self, request: web.Request) -> Answer:
         try:

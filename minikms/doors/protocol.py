@@ -18,6 +18,7 @@ from minikms.versions import KeyVersions
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from minikms.http.gate import GatedCall
     from minikms.keys.making import KeyPair
     from minikms.keys.operation import BatchOperation, Operation
 
@@ -301,11 +302,11 @@ class DoorCall:
     service: DoorService
     request_id: str
     parameters: Mapping[str, str]
-
-    # Imported in functions: the help of `minikms serve` loads this module without HTTP.
+    _gated: "GatedCall" = field(init=False, repr=False)
 
     def presence(self) -> Callable[[], None]:
         """Make the `check` of a batch, which raises once the caller is gone."""
+        # Imported here: the help of `minikms serve` loads this module without HTTP.
         from minikms.http.presence import Presence
 
         return Presence(self.request)
@@ -313,9 +314,7 @@ class DoorCall:
     @property
     def caller(self) -> "DoorCaller":
         """The caller, for a scope that depends on the body."""
-        from minikms.http.gate import caller
-
-        return caller(self.request)
+        return self._gated.caller
 
     @property
     def may_delete(self) -> bool:
@@ -327,11 +326,8 @@ class DoorCall:
 
         Raises Unauthenticated, TooManyAttempts, and ProfileNotFound if it is not for this profile.
         """
-        from minikms.http.gate import enter, log_in
-
-        caller = await log_in(self.request, token)
-        enter(self.request, self.profile)
-        return caller
+        await self._gated.log_in(token)
+        return self.caller
 
 
 class DoorAnswer(NamedTuple):

@@ -1,10 +1,10 @@
-"""The gate that every call passes: authentication, limits in flight, and the audit event."""
+"""The gate that every call passes once: limits, authentication, body, profile, audit event."""
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp import web
@@ -23,17 +23,13 @@ from minikms.http.logs import EVENT, request_id
 from minikms.http.problems import slug_of
 from minikms.http.proxies import Network, forwarded_address
 from minikms.http.secret_texts import is_secret
-from minikms.http.state import CONFIG, IN_FLIGHT
+from minikms.http.state import CONFIG
 from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.records import ALIAS_PATTERN, KID_PATTERN, MAX_ALIAS
 
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
 # Returns the profile that a refused call names, or None.
 AskedProfile: TypeAlias = Callable[[web.Request], str | None]
-
-CALLER: Final = web.RequestKey("caller", Caller)
-_AUTHENTICATE: Final[web.RequestKey[Callable[[], Awaitable[Caller]]]] = web.RequestKey("again")
-_LOG_IN: Final[web.RequestKey[Callable[[str], Awaitable[Caller]]]] = web.RequestKey("log_in")
 
 _KID, _ALIAS, _TOKEN = map(re.compile, (KID_PATTERN, ALIAS_PATTERN, ID_PATTERN))
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
@@ -54,6 +50,9 @@ class Gated(NamedTuple):
     route that takes none. Anybody may call a route that `is_open`. Only calls of a route
     that `is_recorded` are in the audit log; if it is also open, its handler may log a caller in.
     A call of a route that `is_of_caller` is in no profile, and counts for all of its caller's.
+    The gate reads a body of up to `most` bytes; None leaves the body unread. `refuse_type` raises
+    for a body that the route does not read, before the gate waits for it. `profile_of` returns the
+    profile that the head of a request names; None leaves it to the handler to enter one.
     """
 
     operation: str
@@ -64,6 +63,53 @@ class Gated(NamedTuple):
     is_open: bool = False
     is_recorded: bool = True
     is_of_caller: bool = False
+    most: int | None = None
+    refuse_type: Callable[[web.Request], None] | None = None
+    profile_of: Callable[[web.Request], str] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class GatedCall:
+    """A call that has passed the gate, with its caller, body and profile.
+
+    The request does not keep the body, as it would after `request.read`: a connection at rest still
+    has its last request.
+    """
+
+    gate: "Gate"
+    route: Gated
+    request: web.Request
+    event: AuditEvent
+    caller: Caller = _NOBODY
+    body: bytes = field(init=False, repr=False)
+    profile: str = field(init=False)
+
+    def enter(self, profile: str) -> str:
+        """Check that the caller may use a profile, count the call, and return the profile.
+
+        The gate does it for a profile that the head names. Raises ProfileNotFound and OverRate.
+        """
+        event, found = self.event, self.caller
+        self.profile = event.profile = profile
+        if found.profiles is not None:
+            found.permit(profile)
+        _set_id(event, found)
+        if event.count_call is not None:
+            event.count_call(profile)
+        return profile
+
+    async def log_in(self, token: str) -> None:
+        """Authenticate the caller of an open route that is recorded, and enter its profile.
+
+        Raises Unauthenticated, TooManyAttempts and ProfileNotFound.
+        """
+        if not (self.route.is_open and self.route.is_recorded):
+            raise TypeError("Only the handler of a route for logins logs callers in.")
+        await self.gate.log_in(self, token)
+        self.enter(self.profile)
+
+
+CallHandler: TypeAlias = Callable[[GatedCall], Coroutine[Any, Any, Answer]]
 
 
 def authorization_header(request: web.Request) -> str:
@@ -99,15 +145,17 @@ class Gate:
         self._asked_profile = asked_profile
         self._authorization = authorization
 
-    def guard(self, route: Gated, handler: Handler) -> Handler:
+    def guard(self, route: Gated, handler: CallHandler) -> Handler:
         """Guard the handler of a route; a call is recorded before its answer."""
         in_flight, hosts, is_open = self._in_flight, self._hosts, route.is_open
+        most, profile_of = route.most, route.profile_of
         # Operators may change a profile that is over its rate, and anybody may read a JWK Set.
         counts = route.published is None and "profiles" not in route.scopes
 
         async def guarded(request: web.Request) -> Answer:
             event = self._begin(request, route)
             CURRENT.set(event)
+            call = GatedCall(self, route, request, event)
             try:
                 if hosts is not None:
                     hosts.check(request)
@@ -115,40 +163,40 @@ class Gate:
                     raise TooBusy()
                 in_flight.number += 1
                 try:
-                    known = ANYBODY
-                    if is_open:
-                        known = _NOBODY
-                        if route.is_recorded:
-                            log_in: Callable[[str], Awaitable[Caller]] = partial(
-                                self._log_in, request, event
-                            )
-                            request[_LOG_IN] = log_in
-                    elif self.access is not None:
-                        known = self._known_caller(request, route) or await self._authenticate(
-                            self.access, request, event, route
-                        )
-                        event.who = known.name
-                        if not request.content.is_eof():
-                            again: Callable[[], Awaitable[Caller]] = partial(
-                                self._authenticate, self.access, request, event, route
-                            )
-                            request[_AUTHENTICATE] = again
-                    # Also set for anonymous callers: a failed look-up takes longer.
-                    request[CALLER] = known
+                    if not is_open:
+                        if self.access is None:
+                            call.caller = ANYBODY
+                        else:
+                            call.caller = self._known_caller(
+                                request, route
+                            ) or await self._authenticate(self.access, call)
+                            event.who = call.caller.name
                     if route.refuse_query is not None and request.query_string:
                         route.refuse_query(request)
                     rates = self.rates
                     if rates is not None and rates.limited and counts:
                         if not route.is_of_caller:
                             event.count_call = rates.count
-                        elif known.profiles is not None:
-                            for profile in known.profiles & rates.limited.keys():
+                        elif call.caller.profiles is not None:
+                            for profile in call.caller.profiles & rates.limited.keys():
                                 rates.count(profile)
-                    answer = await handler(request)
+                    if most is not None:
+                        content = request.content
+                        if content.is_eof():
+                            call.body = content.read_nowait()
+                            if len(call.body) > most:
+                                refuse_too_large(len(call.body), most)
+                        else:
+                            call.body = await self._body_to_come(call, most)
+                    if profile_of is not None:
+                        call.profile = profile_of(request)
+                        if not is_open:
+                            call.enter(call.profile)
+                    answer = await handler(call)
                 finally:
                     in_flight.number -= 1
             except BaseException as exc:
-                self._record_refusal(request, event, exc)
+                self._record_refusal(call, exc)
                 if not isinstance(exc, _ORDINARY) and is_of_an_algorithm(exc):
                     # SystemExit, say, which would end the service.
                     raise RuntimeError("an algorithm raised it") from exc
@@ -172,7 +220,8 @@ class Gate:
                 self.check_host(request)
                 await expect(request)
             except BaseException as exc:
-                self._record_refusal(request, self._begin(request, route), exc)
+                event = self._begin(request, route)
+                self._record_refusal(GatedCall(self, route, request, event), exc)
                 raise
 
         return expecting
@@ -241,26 +290,36 @@ class Gate:
             event.token = token if _TOKEN.match(token) else None
         return event
 
-    def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
+    async def log_in(self, call: GatedCall, token: str) -> None:
+        """Authenticate the caller of an open route; raises as TokenAccess does."""
+        event, access = call.event, self.access
+        if access is None:
+            call.caller = ANYBODY
+        else:
+            call.caller = await access.authenticate(f"Bearer {token}", event.address, self._aside)
+            event.who = call.caller.name
+
+    def _record_refusal(self, call: GatedCall, exc: BaseException) -> None:
         """Record the failure of a call, with its caller, profile and key as far as they are known.
 
         The profile and the key are the ones that the call asks for, if they have the form of one.
         """
+        request, event = call.request, call.event
         if isinstance(exc, KmsError):
             event.rule = exc.rule
         try:
             if event.profile is None:
                 event.profile = self._asked_profile(request)
-            known: Caller | None = ANYBODY if self.access is None else request.get(CALLER)
+            known = ANYBODY if self.access is None else call.caller
             if not event.who and self.access is not None:
                 known = self.access.authenticate_cached(self._authorization(request)) or known
-                event.who = known.name if known else ""
+                event.who = known.name
             kid, alias = event.asked
             event.kid = _name(event.kid or kid, _KID)
             event.alias = _name(event.alias or alias or request.query.get("alias"), _ALIAS)
             event.profile = _name(event.profile)
-            event.admitted = known is not None and known.covers((event.profile or "",))
-            if event.admitted and known is not None:
+            event.admitted = known.covers((event.profile or "",))
+            if event.admitted:
                 _set_id(event, known)
         finally:  # even if a function of the protocol fails
             try:
@@ -276,28 +335,32 @@ class Gate:
         known = self.access.authenticate_cached(self._authorization(request))
         return known if known and known.scopes.issuperset(route.scopes) else None
 
-    async def _authenticate(
-        self, access: TokenAccess, request: web.Request, event: AuditEvent, route: Gated
-    ) -> Caller:
+    async def _authenticate(self, access: TokenAccess, call: GatedCall) -> Caller:
         """The caller, if it has the scopes; raises as TokenAccess does, and Forbidden."""
+        request, route, event = call.request, call.route, call.event
         if route.published is not None and (profile := await route.published(request)):
             return Caller("", _PUBLIC, frozenset({profile}))
         text = self._authorization(request)
         known = await access.authenticate(text, event.address, self._aside)
-        request[CALLER] = known  # also if it lacks a scope, for the line of its refusal
+        call.caller = known  # also if it lacks a scope, for the line of its refusal
         event.who = known.name
         for scope in route.scopes:
             known.require(scope)
         return known
 
-    async def _log_in(self, request: web.Request, event: AuditEvent, token: str) -> Caller:
-        """Authenticate the caller of an open route; raises as TokenAccess does."""
-        known = ANYBODY
-        if self.access is not None:
-            known = await self.access.authenticate(f"Bearer {token}", event.address, self._aside)
-            event.who = known.name
-        request[CALLER] = known
-        return known
+    async def _body_to_come(self, call: GatedCall, most: int) -> bytes:
+        """Wait for a body that has not come with its head.
+
+        The token of the caller must still be valid once the body has come: that may take long, and
+        the profile may belong to another customer by then.
+        """
+        request, refuse_type = call.request, call.route.refuse_type
+        if refuse_type is not None:
+            refuse_type(request)
+        body = await read_body(request, self._in_flight, request.app[CONFIG].body_timeout, most)
+        if self.access is not None and not call.route.is_open:
+            call.caller = await self._authenticate(self.access, call)
+        return body
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
@@ -321,40 +384,6 @@ def _name(text: str | None, form: re.Pattern[str] | None = None) -> str | None:
 GATE: Final = web.AppKey("gate", Gate)
 
 
-def caller(request: web.Request) -> Caller:
-    """The caller of a request."""
-    found: Caller = request.get(CALLER, ANYBODY)
-    return found
-
-
-async def log_in(request: web.Request, token: str) -> Caller:
-    """Authenticate the caller of an open route that is recorded.
-
-    Raises Unauthenticated and TooManyAttempts.
-    """
-    if _LOG_IN not in request:
-        raise TypeError("Only the handler of a route for logins logs callers in.")
-    return await request[_LOG_IN](token)
-
-
-def enter(request: web.Request, profile: str) -> str:
-    """Check that the caller may use a profile, count the call, and return the profile.
-
-    Raises ProfileNotFound and OverRate.
-    """
-    event = CURRENT.get()
-    if event is not None:
-        event.profile = profile
-    found: Caller = request[CALLER]
-    if found.profiles is not None:
-        found.permit(profile)
-    if event is not None:
-        _set_id(event, found)
-        if event.count_call is not None:
-            event.count_call(profile)
-    return profile
-
-
 def _set_id(event: AuditEvent, known: Caller) -> None:
     """Set the id of the profile of a call: the one that the caller's token is for, if it has one.
 
@@ -362,26 +391,6 @@ def _set_id(event: AuditEvent, known: Caller) -> None:
     """
     if event.profile_id is None and event.profile is not None and event.id_of is not None:
         event.profile_id = known.ids.get(event.profile) or event.id_of(event.profile)
-
-
-async def receive(request: web.Request, most: int) -> bytes:
-    """Read the body, which works only once; wait for it if it has not come with its head.
-
-    The token of the caller must still be valid once the body has come: that may take long, and the
-    profile may belong to another customer by then. The request does not keep the body, as it would
-    after `request.read`: a connection at rest still has its last request.
-    """
-    content = request.content
-    if content.is_eof():
-        body = content.read_nowait()
-        if len(body) > most:
-            refuse_too_large(len(body), most)
-        return body
-    app = request.app
-    body = await read_body(request, app[IN_FLIGHT], app[CONFIG].body_timeout, most)
-    if authenticate := request.get(_AUTHENTICATE):
-        request[CALLER] = await authenticate()
-    return body
 
 
 def certificate_subject(tls: Any) -> str | None:

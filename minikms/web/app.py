@@ -18,9 +18,10 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
 from minikms.web import console, page
 from minikms.web.handlers.system import openapi as openapi_document
-from minikms.web.messages import asked_profile, published_profile
+from minikms.web.messages import asked_profile, named_profile, published_profile, refuse_type
 from minikms.web.parameters import reading, refuse_query
-from minikms.web.routes import ROUTES
+from minikms.web.routes import ROUTES, Route
+from minikms.web.schemas.base import Request
 from minikms.web.state import REGISTRY
 
 # Routes that need no token.
@@ -72,15 +73,17 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
         else:
             published = published_profile if route.name == "jwks" else None
             handler = reading(route.handler, route.parameters)
-            refuse = refuse_query if handler is route.handler else None
             scopes = () if route.scope == ANY_TOKEN else (route.scope,)
             gated = Gated(
                 route.name,
                 scopes,
                 route.secret,
                 published,
-                refuse,
+                refuse_query=refuse_query if handler is route.handler else None,
                 is_of_caller=not route.is_in_profile,
+                most=_largest_body(route, config.max_body),
+                refuse_type=refuse_type,
+                profile_of=named_profile if route.is_in_profile_of_head else None,
             )
             handler = gate.guard(gated, handler)
             expecting = gate.expecting(gated)
@@ -89,6 +92,14 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
             app.router.add_route(
                 method, route.path, handler, name=route.name, expect_handler=expecting
             )
+
+
+def _largest_body(route: Route, most: int) -> int | None:
+    """The bytes of the largest body that a route takes; None if its method has no body."""
+    if route.method in ("GET", "DELETE"):
+        return None
+    body = route.body or Request
+    return min(most, body.max_size or most)
 
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from minikms.errors import Forbidden, RouteNotFound
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, BodyAnswer, Handler
-from minikms.http.gate import Gate, Gated, caller
+from minikms.http.gate import Gate, Gated, GatedCall
 from minikms.web.files import own_file
 from minikms.web.parameters import refuse_query
 from minikms.web.state import METRICS
@@ -79,13 +79,14 @@ async def _to_console(request: web.Request) -> Answer:
     raise web.HTTPFound("console/")
 
 
-async def _metrics(request: web.Request) -> Answer:
+async def _metrics(call: GatedCall) -> Answer:
     """The metrics, for callers who may read the audit log of all profiles.
 
     Raises RouteNotFound if metrics are disabled, and TooBusy.
     """
-    if not caller(request).covers(None):
+    if not call.caller.covers(None):
         raise Forbidden(_SCOPE)
-    if METRICS not in request.app:
+    app = call.request.app
+    if METRICS not in app:
         raise RouteNotFound()
-    return BodyAnswer(body=await request.app[METRICS](), content_type="text/plain")
+    return BodyAnswer(body=await app[METRICS](), content_type="text/plain")

@@ -21,7 +21,7 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, set_asked
 from minikms.http.body_bounds import SMALL_BODY, BodyBound
-from minikms.http.gate import enter, receive
+from minikms.http.gate import GatedCall
 from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
@@ -38,30 +38,21 @@ _PROFILE = re.compile(PROFILE_PATTERN)
 _NOTHING = Request()
 _LINES = 50
 _IDENTITY = "identity"
+_ENCODINGS = (_IDENTITY, "gzip", "deflate")
 _JSON = "application/json"
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-def service(request: web.Request) -> KeyService:
-    """The service behind this request."""
-    return request.app[SERVICE]
-
-
-def profile(request: web.Request) -> str:
-    """The profile that the request names.
-
-    Raises ValidationFailed for a malformed name, and ProfileNotFound for a profile that the caller
-    may not use.
-    """
-    is_named = PROFILE_HEADER in request.headers
-    return enter(request, named_profile(request) if is_named else DEFAULT_PROFILE)
+def service(call: GatedCall) -> KeyService:
+    """The service behind a call."""
+    return call.request.app[SERVICE]
 
 
 def named_profile(request: web.Request) -> str:
-    """The profile that the request names, for any caller; raises ValidationFailed."""
-    given = request.headers.getall(PROFILE_HEADER, ())
-    if not given:
+    """The profile that the head of a request names; raises ValidationFailed."""
+    if PROFILE_HEADER not in request.headers:
         return DEFAULT_PROFILE
+    given = request.headers.getall(PROFILE_HEADER)
     if len(given) > 1 or not _PROFILE.match(given[0]):
         what = "Give it once, with 1 to 128 visible ASCII characters."
         raise ValidationFailed(errors=[(f"#/{PROFILE_HEADER}", what)])
@@ -80,30 +71,24 @@ async def published_profile(request: web.Request) -> str | None:
     if not _PROFILE.match(name):
         return None
     try:
-        return name if await service(request).publishes(name) else None
+        return name if await request.app[SERVICE].publishes(name) else None
     except ProfileNotFound:
         return None
 
 
-async def load(request: web.Request, schema: Request) -> dict[str, Any]:
-    """The body, read by `schema`.
+def load(call: GatedCall, schema: Request) -> dict[str, Any]:
+    """The body of a call, read by `schema`.
 
-    Raises UnsupportedMediaType, BadRequest, BodyTooLarge, RequestTimeout, TooBusy, MalformedJson
-    or ValidationFailed, and the errors of authentication if the body took long.
+    Raises UnsupportedMediaType, BadRequest, BodyTooLarge, MalformedJson or ValidationFailed.
     A body without a Content-Type counts as JSON, but not from a web page: a browser sends such a
     body to any origin without asking that origin first.
     """
-    if request.headers.get("Content-Type") != _JSON:
-        _require_json(request)
-    encoding = request.headers.get("Content-Encoding", _IDENTITY).lower()
-    if encoding not in (_IDENTITY, "gzip", "deflate"):
-        raise UnsupportedMediaType(
-            "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
-        )
-    most = request.client_max_size
-    most = min(most, schema.max_size or most)
-    body = await receive(request, most)
-    if encoding != _IDENTITY:
+    headers, body = call.request.headers, call.body
+    encoding = headers.get("Content-Encoding", _IDENTITY)
+    if headers.get("Content-Type") != _JSON or encoding != _IDENTITY:
+        refuse_type(call.request)
+    most = call.route.most or 0
+    if encoding.lower() != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:
         BodyBound(most).add(body)
@@ -121,14 +106,24 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
         raise
 
 
-async def no_body(request: web.Request) -> None:
+def refuse_type(request: web.Request) -> None:
+    """Raise UnsupportedMediaType for a body that is not JSON, or has another encoding."""
+    _require_json(request)
+    if request.headers.get("Content-Encoding", _IDENTITY).lower() not in _ENCODINGS:
+        raise UnsupportedMediaType(
+            "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
+        )
+
+
+def no_body(call: GatedCall) -> None:
     """Refuse a body that is not empty; raises as `load` does.
 
     A request without a body is refused if another origin's web page sent it: browsers send such a
     request without asking first.
     """
+    request = call.request
     if request.body_exists:
-        await load(request, _NOTHING)
+        load(call, _NOTHING)
     elif request.headers.get("Origin", request.host).rpartition("://")[2] != request.host:
         _require_json(request)
 

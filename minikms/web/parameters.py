@@ -10,7 +10,8 @@ from marshmallow import ValidationError, fields, validate
 from minikms import durations
 from minikms.access.tokens import ID_PATTERN
 from minikms.errors import ValidationFailed
-from minikms.http.answers import Answer, Handler
+from minikms.http.answers import Answer
+from minikms.http.gate import CallHandler, GatedCall
 from minikms.http.problems import pointer
 from minikms.records import ALIAS_PATTERN
 from minikms.web.messages import PROFILE_HEADER
@@ -48,7 +49,7 @@ class Parameter(NamedTuple):
 
 def reading(
     handler: Callable[..., Coroutine[Any, Any, Answer]], parameters: Sequence[Parameter]
-) -> Handler:
+) -> CallHandler:
     """Call the handler with the parameters of path and query as keyword arguments.
 
     Raises ValidationFailed for a value that its field refuses, and for an unknown query parameter:
@@ -60,7 +61,8 @@ def reading(
     of_path = [one for one in parameters if one.place == "path"]
     of_query = {one.name: one for one in parameters if one.place == "query"}
 
-    def read(request: web.Request) -> Coroutine[Any, Any, Answer]:
+    def read(call: GatedCall) -> Coroutine[Any, Any, Answer]:
+        request = call.request
         query = request.query
         if query:
             _refuse_unknown(request, of_query)
@@ -82,7 +84,7 @@ def reading(
                 faults.append((pointer(one.name), sentence(exc.messages)))
         if faults:
             raise ValidationFailed(errors=faults)
-        return handler(request, **values)
+        return handler(call, **values)
 
     return read
 

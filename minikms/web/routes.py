@@ -78,6 +78,11 @@ class Route:
         """True for a call in one profile, which its path or a header names."""
         return not {p.PROFILE_OF_CALL, p.PROFILE_NAME}.isdisjoint(self.parameters)
 
+    @property
+    def is_in_profile_of_head(self) -> bool:
+        """True for a call in one profile, which nothing but a header names."""
+        return p.PROFILE_OF_CALL in self.parameters and p.PROFILE_OF_QUERY not in self.parameters
+
 
 def _operation(
     path: str,

@@ -246,6 +246,9 @@ async def test_a_profile_of_others_is_as_one_that_is_not_there(guarded):
             client.delete(f"/profile/{name}", headers=bob),
             client.patch(f"/profile/{name}", json={"jwks": "public"}, headers=bob),
             client.post("/profile", json={"name": name}, headers=bob),
+            # Malformed calls: the profile is checked first.
+            client.post("/sign", json={}, headers={**bob, "X-Profile": name}),
+            client.get("/keys?limit=0", headers={**bob, "X-Profile": name}),
         ]
         answers.append(
             [(answer.status, await answer.read()) for answer in [await c for c in calls]]

@@ -303,6 +303,12 @@ async def test_calls_over_the_rate_are_refused(client, alice, make, frozen):
         await ok(await client.get("/keys", headers=ALICE))
 
 
+async def test_a_call_with_a_malformed_body_counts(client, alice, frozen):
+    await alice(calls_per_second=1)
+    slugs = [await slug_of(await client.post("/sign", json={}, headers=ALICE)) for _ in range(2)]
+    assert slugs == ["validation-failed", "over-rate"]
+
+
 async def test_each_profile_has_a_rate_of_its_own(client, alice, frozen):
     await ok(await client.post("/profile", json={"name": "bob"}))
     for name in ("alice", "bob"):

@@ -20,7 +20,6 @@ from minikms.store.categories import TOKENS as CATEGORY
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.profiles import directory
 from minikms.store.profiles.tokens import TOGETHER, UNPLACED
-from minikms.web.handlers import tokens as handlers
 from minikms.web.state import STORE, TOKENS
 
 BODY = {"name": "t", "scopes": ["sign"]}
@@ -99,15 +98,14 @@ async def test_a_token_for_a_profile_that_was_made_again_meanwhile_is_for_none(
     """Its maker's token was for the former profile, and for another one, so that it stays."""
     client, operator = guarded
     token, _ = await client.app[TOKENS].create("m", ("admin",), ("alice", "bob"))
-    read = handlers.load
+    create = client.app[TOKENS].create
 
-    async def read_late(request, schema):
-        body = await read(request, schema)
+    async def create_late(**known):
         await ok(await client.delete("/profile/alice", headers=operator))
         await ok(await client.post("/profile", json={"name": "alice"}, headers=operator))
-        return body
+        return await create(**known)
 
-    monkeypatch.setattr(handlers, "load", read_late)
+    monkeypatch.setattr(client.app[TOKENS], "create", create_late)
     body = {"name": "t", "scopes": ["keys:read"], "profiles": ["alice"]}
     answer = await client.post("/tokens", json=body, headers=bearer(token.reveal()))
     made = bearer((await ok(answer))["token"])

@@ -4,13 +4,11 @@ from collections.abc import Collection
 from contextlib import suppress
 from urllib.parse import urlencode
 
-from aiohttp import web
-
 from minikms.audit.query import OwnLines, Query
 from minikms.errors import ProfileNotFound
 from minikms.events import SUCCESS
 from minikms.http.answers import JSON, Answer, BodyAnswer
-from minikms.http.gate import caller, enter
+from minikms.http.gate import GatedCall
 from minikms.records import DEFAULT_PROFILE
 from minikms.web.messages import named_profile, service
 from minikms.web.parameters import DEFAULT_LIMIT
@@ -21,7 +19,7 @@ _EVENT = AuditEvent()
 
 
 async def list_events(
-    request: web.Request,
+    call: GatedCall,
     kid: str | None = None,
     alias: str | None = None,
     who: str | None = None,
@@ -34,17 +32,17 @@ async def list_events(
     after: str = "",
 ) -> Answer:
     """List the events of the audit log, newest first, by page."""
-    audit, own = request.app[AUDIT_SEARCH], caller(request)
+    audit, own = call.request.app[AUDIT_SEARCH], call.caller
     if alias is not None:
         own.require("keys:read")  # the events show which keys the alias has named
-        profile = named_profile(request) if profile is None else profile
+        profile = named_profile(call.request) if profile is None else profile
     names = own.profiles if profile is None else {profile}
     if profile is not None and own.profiles is not None:
-        enter(request, profile)
-    profiles = None if names is None else await _own_lines(request, names)
+        call.enter(profile)
+    profiles = None if names is None else await _own_lines(call, names)
     kids = None if kid is None else {kid}
     if alias is not None and profile is not None:
-        named = {*(await service(request).versions(profile, alias)).kids}
+        named = {*(await service(call).versions(profile, alias)).kids}
         kids = named if kids is None else kids & named
     if audit is None or profiles == {} or kids == set():
         return _EVENT.encode([], many=True)
@@ -62,25 +60,25 @@ async def list_events(
     body = _EVENT.encode([each.members for each in found], many=True)
     if not following:
         return body
-    given = [pair for pair in request.query.items() if pair[0] not in ("limit", "after")]
+    given = [pair for pair in call.request.query.items() if pair[0] not in ("limit", "after")]
     given += [("limit", str(limit)), ("after", following)]
-    link = f'<{request.path}?{urlencode(given)}>; rel="next"'
+    link = f'<{call.request.path}?{urlencode(given)}>; rel="next"'
     return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
 
 
-async def _own_lines(request: web.Request, profiles: Collection[str]) -> dict[str, OwnLines | None]:
+async def _own_lines(call: GatedCall, profiles: Collection[str]) -> dict[str, OwnLines | None]:
     """The lines of profiles that the caller may see; without missing profiles.
 
     An earlier profile of the same name may have been another tenant's. The default profile is never
     removed, and an operator sees all lines of a name.
     """
-    own, found = caller(request), dict[str, OwnLines | None]()
+    own, found = call.caller, dict[str, OwnLines | None]()
     for name in profiles:
         if own.profiles is None or name == DEFAULT_PROFILE:
             found[name] = None
             continue
         with suppress(ProfileNotFound):
-            tenancy = await service(request).tenancy(name)
+            tenancy = await service(call).tenancy(name)
             # Without a time that is known, and true, no line without an id counts.
             is_timed = tenancy.created and not tenancy.has_bound_tokens
             found[name] = OwnLines(tenancy.id or "", tenancy.created if is_timed else None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from minikms.http.answers import CACHE_CONTROL, Answer, BodyAnswer
-from minikms.http.gate import enter
+from minikms.http.gate import GatedCall
 from minikms.keys.jose.jwk_set import JwkFilter
 from minikms.web.messages import named_profile, service
 
@@ -15,20 +15,20 @@ _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
 async def jwks(
-    request: web.Request,
+    call: GatedCall,
     profile: str | None = None,
     kty: Sequence[str] = (),
     alg: Sequence[str] = (),
     use: Sequence[str] = (),
 ) -> Answer:
     """Get a profile's public keys as a JWK Set."""
-    of_header = named_profile(request)  # checked even if the query overrides it
-    name = enter(request, of_header if profile is None else profile)
+    of_header = named_profile(call.request)  # checked even if the query overrides it
+    name = call.enter(of_header if profile is None else profile)
     wanted = JwkFilter(frozenset(kty), frozenset(use), frozenset(alg))
-    found = await service(request).jwk_set(name, wanted)
+    found = await service(call).jwk_set(name, wanted)
     # Caches must ask each time whether the set has changed: a key may have been removed.
     headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
-    given = ", ".join(request.headers.getall("If-None-Match", ()))
+    given = ", ".join(call.request.headers.getall("If-None-Match", ()))
     if given.strip() == "*" or found.etag in _ETAG.findall(given):  # RFC 9110 section 13.1.2
         return web.Response(status=304, headers=headers)
     return BodyAnswer(body=found.body, headers=headers, content_type="application/json")

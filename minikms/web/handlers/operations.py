@@ -6,11 +6,10 @@ Calls that use several keys, or none, have handlers of their own (several_keys.p
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from aiohttp import web
-
 from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
-from minikms.http.answers import Answer, Handler
+from minikms.http.answers import Answer
+from minikms.http.gate import CallHandler, GatedCall
 from minikms.http.presence import Presence
 from minikms.http.problems import problem
 from minikms.keys.cose.operations import CoseHeader, SignCose, VerifyCose
@@ -44,7 +43,7 @@ from minikms.keys.signing import (
     VerifyMac,
 )
 from minikms.keys.x509.requests import MakeCsr
-from minikms.web.messages import load, profile, service
+from minikms.web.messages import load, service
 from minikms.web.schemas.base import Body as BodySchema
 from minikms.web.schemas.base import Request
 from minikms.web.state import SERVICE
@@ -60,7 +59,7 @@ BuildBatch: TypeAlias = Callable[
 
 def operation(
     build: Build, request_schema: type[Request], answer_schema: type[BodySchema]
-) -> Handler:
+) -> CallHandler:
     """The handler of the operation that `build` makes from a body; its `by` names the key.
 
     The answer is the result, or has it as its only member.
@@ -68,10 +67,10 @@ def operation(
     to_load, to_dump = request_schema(), answer_schema()
     member, *others = to_dump.fields
 
-    async def handle(request: web.Request) -> Answer:
-        body = await load(request, to_load)
-        perform = request.app[SERVICE].perform
-        result = await perform(profile(request), body["by"], build(body))
+    async def handle(call: GatedCall) -> Answer:
+        body = load(call, to_load)
+        perform = call.request.app[SERVICE].perform
+        result = await perform(call.profile, body["by"], build(body))
         return to_dump.encode(result if others else {member: result})
 
     handle.__doc__ = build.__doc__
@@ -84,18 +83,18 @@ def batch_operation(
     answer_schema: type[BodySchema],
     *,
     member: str,
-) -> Handler:
+) -> CallHandler:
     """The handler of a batch: the answer has each result as `member`, or its problem.
 
     It always waits, since batches have threads of their own.
     """
     to_load, to_dump = request_schema(), answer_schema()
 
-    async def handle(request: web.Request) -> Answer:
-        body = await load(request, to_load)
+    async def handle(call: GatedCall) -> Answer:
+        body = load(call, to_load)
         batch, items = build(body)
-        results = await service(request).perform_batch(
-            profile(request), body["by"], batch, items, Presence(request)
+        results = await service(call).perform_batch(
+            call.profile, body["by"], batch, items, Presence(call.request)
         )
         shown = [
             {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}

@@ -1,9 +1,7 @@
 """Handlers of profiles: the tenants."""
 
-from aiohttp import web
-
 from minikms.http.answers import Answer
-from minikms.http.gate import caller, enter
+from minikms.http.gate import GatedCall
 from minikms.profile_settings import NO_SETTINGS
 from minikms.web.messages import load, service
 from minikms.web.schemas import profile_bodies as schemas
@@ -16,19 +14,19 @@ _PROFILES = schemas.ProfileNames()
 _PROFILE = schemas.Profile()
 
 
-async def create(request: web.Request) -> Answer:
+async def create(call: GatedCall) -> Answer:
     """Create a profile."""
-    name = enter(request, (await load(request, _CREATE))["name"])
-    await service(request).create_profile(name, caller(request).token)
+    name = call.enter(load(call, _CREATE)["name"])
+    await service(call).create_profile(name, call.caller.token)
     return _CREATED.encode({"name": name, "success": True})
 
 
-async def list_profiles(request: web.Request) -> Answer:
+async def list_profiles(call: GatedCall) -> Answer:
     """List the caller's profiles, and the settings of those that have some or are public."""
-    covers = caller(request).covers
-    found = await service(request).settings()
+    covers = call.caller.covers
+    found = await service(call).settings()
     names = [name for name in found if covers((name,))]
-    public = await service(request).published(names)
+    public = await service(call).published(names)
     shown = {
         name: {"jwks": "public" if name in public else "private", **found[name].shown()}
         for name in names
@@ -37,19 +35,19 @@ async def list_profiles(request: web.Request) -> Answer:
     return _PROFILES.encode({"profiles": names, "settings": shown})
 
 
-async def change(request: web.Request, name: str) -> Answer:
+async def change(call: GatedCall, name: str) -> Answer:
     """Change the settings of a profile, and publish its JWK Set, or stop publishing it."""
-    changes = await load(request, _CHANGE)
-    profile, jwks = enter(request, name), changes.pop("jwks", None)
-    settings = await service(request).change_settings(profile, changes)
+    changes = load(call, _CHANGE)
+    profile, jwks = call.enter(name), changes.pop("jwks", None)
+    settings = await service(call).change_settings(profile, changes)
     if jwks is not None:
-        await service(request).publish(profile, public=jwks == "public")
-    elif await service(request).publishes(profile):
+        await service(call).publish(profile, public=jwks == "public")
+    elif await service(call).publishes(profile):
         jwks = "public"
     return _PROFILE.encode({"name": name, "jwks": jwks or "private", **settings.shown()})
 
 
-async def delete(request: web.Request, name: str) -> Answer:
+async def delete(call: GatedCall, name: str) -> Answer:
     """Delete a profile with all its keys."""
-    removed = await service(request).remove_profile(enter(request, name))
+    removed = await service(call).remove_profile(call.enter(name))
     return _DELETED.encode({"success": removed})

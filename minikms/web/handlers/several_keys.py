@@ -1,9 +1,8 @@
 """Handlers of operations on several keys, or on none."""
 
-from aiohttp import web
-
 from minikms.http.answers import Answer
-from minikms.web.messages import load, profile, service
+from minikms.http.gate import GatedCall
+from minikms.web.messages import load, service
 from minikms.web.schemas import certificate_bodies, jose_bodies, jwe_bodies, operation_bodies
 
 _RANDOM = operation_bodies.RandomRequest()
@@ -16,31 +15,31 @@ _ATTESTATION_REQUEST = jose_bodies.AttestKeysRequest()
 _ATTESTATION = jose_bodies.AttestationJwt()
 
 
-async def encrypt_jwe(request: web.Request) -> Answer:
+async def encrypt_jwe(call: GatedCall) -> Answer:
     """Encrypt a plaintext as JWE to keys and public JWKs."""
-    body = await load(request, _JWE_REQUEST)
-    made = await service(request).encrypt_jwe(profile(request), body["jwe"])
+    body = load(call, _JWE_REQUEST)
+    made = await service(call).encrypt_jwe(call.profile, body["jwe"])
     return _JWE.encode({"jwe": made})
 
 
-async def attest_keys(request: web.Request) -> Answer:
+async def attest_keys(call: GatedCall) -> Answer:
     """Attest keys of the profile, as a JWT by another key."""
-    body = await load(request, _ATTESTATION_REQUEST)
-    jwt = await service(request).attest(
-        profile(request), body["by"], body["attestation"], body["certificate_header"]
+    body = load(call, _ATTESTATION_REQUEST)
+    jwt = await service(call).attest(
+        call.profile, body["by"], body["attestation"], body["certificate_header"]
     )
     return _ATTESTATION.encode({"jwt": jwt})
 
 
-async def issue_certificate(request: web.Request) -> Answer:
+async def issue_certificate(call: GatedCall) -> Answer:
     """Issue a certificate, signed with a key."""
-    body = await load(request, _CERTIFICATE_REQUEST)
-    issue = service(request).issue_certificate
-    made = await issue(profile(request), body["by"], body["request"])
+    body = load(call, _CERTIFICATE_REQUEST)
+    issue = service(call).issue_certificate
+    made = await issue(call.profile, body["by"], body["request"])
     return _CERTIFICATE.encode({"certificate": made})
 
 
-async def random(request: web.Request) -> Answer:
+async def random(call: GatedCall) -> Answer:
     """Generate random bytes."""
-    body = await load(request, _RANDOM)
-    return _BYTES.encode({"bytes": service(request).random(body["length"])})
+    body = load(call, _RANDOM)
+    return _BYTES.encode({"bytes": service(call).random(body["length"])})

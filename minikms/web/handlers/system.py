@@ -5,6 +5,7 @@ from aiohttp import web
 
 from minikms.errors import ProviderUnavailable, ShuttingDown
 from minikms.http.answers import Answer, BodyAnswer
+from minikms.http.gate import GatedCall
 from minikms.http.state import CONFIG, SHUTDOWN
 from minikms.web.schemas import system_bodies as schemas
 from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SERVICE
@@ -13,11 +14,12 @@ _ALGORITHM = schemas.Algorithm()
 _STATUS = schemas.Health()
 
 
-async def algorithms(request: web.Request) -> Answer:
+async def algorithms(call: GatedCall) -> Answer:
     """List the algorithms and their operations."""
-    registry = request.app[REGISTRY]
+    app = call.request.app
+    registry = app[REGISTRY]
     listed = _ALGORITHM.dump(list(registry), many=True)
-    for provider in request.app[SERVICE].providers:
+    for provider in app[SERVICE].providers:
         for each in listed:
             if each["name"] in provider.algorithms:
                 each.setdefault("providers", []).append(provider.name)
