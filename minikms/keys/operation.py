@@ -146,13 +146,17 @@ class ByRecord(Operation[AlgorithmT, ResultT]):
     def permit(self, key: UsableKey[Any], rules: Rules) -> None:
         rules.permit_operation(key.use.operation)
 
-    def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:
+    def chosen(self, key: UsableKey[AlgorithmT]) -> Operation[AlgorithmT, ResultT]:
+        """The operation for a key, whose rules allow it."""
         if key.record is None:
             raise UnsupportedOption("A JWK has no record.")
         chosen = self.choose(key.record)
         if key.rules is not None:
             chosen.permit(key, key.rules)
-        return chosen.compute(key)
+        return chosen
+
+    def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:
+        return self.chosen(key).compute(key)
 
 
 @dataclass(slots=True, repr=False)

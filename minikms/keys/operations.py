@@ -21,6 +21,7 @@ from minikms.keys.cached_keys import CachedKey
 from minikms.keys.key_rates import KeyRates
 from minikms.keys.operation import (
     BatchOperation,
+    ByRecord,
     KeyUser,
     Operation,
     UsableKey,
@@ -114,6 +115,8 @@ class KeyOperations:
         key = self._key_at_hand(profile, by, operation)
         if key is None:
             key = await self._read_key(profile, by, operation)
+        if type(operation) is ByRecord:
+            operation = operation.chosen(key)  # may refuse the call, which then does not count
         if key.rules is not None:
             await self._rates.count(profile, key)
         algorithm = key.algorithm

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from minikms.doors import DoorCall, DoorRoute, DoorService, KeyRecord, KeyRef, errors
 from minikms.doors.aws import identity
@@ -12,9 +12,17 @@ from minikms.doors.aws.body import Body, Shape, read, write
 from minikms.doors.aws.errors import AwsError, unsupported
 from minikms.doors.aws.identity import Arns, account_of, caller
 from minikms.doors.aws.specs import KeySpec, Specs
-from minikms.doors.operations import Operation
+from minikms.doors.operations import ByRecord, Operation
 
 ResultT = TypeVar("ResultT")
+
+# Refusals of a key that AWS has other words for.
+_REFUSED: Final = (
+    errors.AliasNotFound,
+    errors.KeyNotFound,
+    errors.KeyNotUsable,
+    errors.UnsupportedOperation,
+)
 
 # The members of an answer.
 Answer: TypeAlias = Mapping[str, Any]
@@ -114,6 +122,39 @@ class AwsCall:
         key = await self.key(text)
         self.require_use(key, usage, does)
         return key
+
+    async def use(
+        self,
+        text: str,
+        usage: str,
+        kind: type[Operation[Any, ResultT]],
+        choose: Callable[[AwsKey], Operation[Any, ResultT]],
+    ) -> tuple[AwsKey, ResultT]:
+        """Perform the operation of a `kind` that `choose` makes for a key, which is read once.
+
+        Return the key, and the result. Raises as `key_to_use`, `perform` and `choose` do.
+        """
+        ref = self.arns.ref(text)
+        found: AwsKey | None = None
+
+        def chosen(record: KeyRecord) -> Operation[Any, ResultT]:
+            nonlocal found
+            found = self.named(record, ref)
+            if found is None or found.usage != usage:
+                raise errors.UnsupportedOperation
+            operation = choose(found)
+            self.refuse_dry_run()
+            return operation
+
+        try:
+            result = await self.service.perform(self.profile, ref, ByRecord(kind.uses, chosen))
+        except _REFUSED:
+            pass
+        else:
+            if found is not None:
+                return found, result
+        key = await self.key_to_use(text, usage, kind.uses[0].operation)  # in AWS's words
+        return key, await self.perform(key.by_kid, choose(key))
 
     async def key_to_change(self, text: str) -> AwsKey:
         """Find the key that a caller names, not by an alias; it must not be pending deletion.

@@ -38,8 +38,9 @@ _VERIFY_MAC: Final[Shape] = {**_GENERATE_MAC, "Mac": Blob(MAX_CIPHERTEXT, requir
 @operation("Sign", "sign", _SIGN)
 async def sign(call: AwsCall, body: Body) -> Answer:
     """Sign a message or its digest."""
-    key = await call.key_to_use(body["KeyId"], SIGN_VERIFY, "sign")
-    signed = await call.perform(key.by_kid, Sign(body["Message"], _options(key, body)))
+    key, signed = await call.use(
+        body["KeyId"], SIGN_VERIFY, Sign, lambda key: Sign(body["Message"], _options(key, body))
+    )
     return {
         "KeyId": key.arn,
         "Signature": base64(signed.sig),
@@ -50,9 +51,13 @@ async def sign(call: AwsCall, body: Body) -> Answer:
 @operation("Verify", "verify", _VERIFY)
 async def verify(call: AwsCall, body: Body) -> Answer:
     """Verify a signature of a key, or of a key that a rotation replaced by it."""
-    key = await call.key_to_use(body["KeyId"], SIGN_VERIFY, "verify")
-    check = Verify(body["Message"], body["Signature"], _options(key, body))
-    if not await call.perform(key.ref, check):
+    key, is_valid = await call.use(
+        body["KeyId"],
+        SIGN_VERIFY,
+        Verify,
+        lambda key: Verify(body["Message"], body["Signature"], _options(key, body)),
+    )
+    if not is_valid:
         raise AwsError("KMSInvalidSignatureException")
     return {"KeyId": key.arn, "SignatureValid": True, "SigningAlgorithm": body["SigningAlgorithm"]}
 
@@ -77,18 +82,25 @@ async def get_public_key(call: AwsCall, body: Body) -> Answer:
 @operation("GenerateMac", "mac", _GENERATE_MAC)
 async def generate_mac(call: AwsCall, body: Body) -> Answer:
     """Compute the MAC of a message."""
-    key = await call.key_to_use(body["KeyId"], GENERATE_VERIFY_MAC, "mac")
-    key.require_algorithm(body["MacAlgorithm"])
-    mac = await call.perform(key.by_kid, ComputeMac(body["Message"]))
+
+    def choose(key: AwsKey) -> ComputeMac:
+        key.require_algorithm(body["MacAlgorithm"])
+        return ComputeMac(body["Message"])
+
+    key, mac = await call.use(body["KeyId"], GENERATE_VERIFY_MAC, ComputeMac, choose)
     return {"KeyId": key.arn, "Mac": base64(mac), "MacAlgorithm": body["MacAlgorithm"]}
 
 
 @operation("VerifyMac", "mac", _VERIFY_MAC)
 async def verify_mac(call: AwsCall, body: Body) -> Answer:
     """Verify a MAC of a key, or of a key that a rotation replaced by it."""
-    key = await call.key_to_use(body["KeyId"], GENERATE_VERIFY_MAC, "mac-verify")
-    key.require_algorithm(body["MacAlgorithm"])
-    if not await call.perform(key.ref, VerifyMac(body["Message"], body["Mac"])):
+
+    def choose(key: AwsKey) -> VerifyMac:
+        key.require_algorithm(body["MacAlgorithm"])
+        return VerifyMac(body["Message"], body["Mac"])
+
+    key, is_valid = await call.use(body["KeyId"], GENERATE_VERIFY_MAC, VerifyMac, choose)
+    if not is_valid:
         raise AwsError("KMSInvalidMacException")
     return {"KeyId": key.arn, "MacValid": True, "MacAlgorithm": body["MacAlgorithm"]}
 

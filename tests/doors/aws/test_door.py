@@ -257,7 +257,7 @@ async def test_an_error_is_as_its_code_says(aws, monkeypatch):
         (errors.KeyUnreadable(), "KMSInternalException"),
         (errors.AliasNotFound(), "NotFoundException"),
     ):
-        monkeypatch.setattr(service, "get", mock.AsyncMock(side_effect=failure))
+        monkeypatch.setattr(service, "perform", mock.AsyncMock(side_effect=failure))
         await aws.refused(code, "sign", **call)
 
 
