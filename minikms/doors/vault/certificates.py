@@ -23,7 +23,7 @@ async def create_csr(call: VaultCall, body: Body) -> Answer:
     if template and _BEGIN not in template:
         raise invalid("could not decode PEM CSR")
     try:
-        csr = await call.perform(KeyRef(kid=record.kid), CopyCsr(template))
+        csr = await call.service.perform(call.profile, KeyRef(kid=record.kid), CopyCsr(template))
     except errors.InvalidCertificate:
         raise invalid("could not decode PEM CSR") from None
     return {"name": body.text("name"), "type": of_vault.name, "csr": csr}

@@ -24,11 +24,9 @@ from minikms.doors import (
     DoorCall,
     DoorRoute,
     DoorService,
-    KeyRef,
     errors,
     set_alias,
 )
-from minikms.doors.operations import Operation
 from minikms.doors.vault import body as bodies
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import invalid, not_found
@@ -83,10 +81,6 @@ class VaultCall(NamedTuple):
     registry: AlgorithmRegistry
     door: DoorCall
     fresh: bool = False
-
-    def perform(self, by: KeyRef, operation: Operation[Any, ResultT]) -> Awaitable[ResultT]:
-        """Perform an operation with a key."""
-        return self.service.perform(self.profile, by, operation)
 
 
 # Returns the members of `data`, None for an answer without a body.

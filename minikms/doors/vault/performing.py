@@ -29,7 +29,7 @@ class Use(NamedTuple, Generic[ResultT]):
 async def perform(call: VaultCall, use: Use[ResultT], cannot: str) -> ResultT:
     """Perform an operation with a key; `cannot` is Vault's sentence for a type that lacks it."""
     try:
-        return await call.perform(use.key.ref, use.operation)
+        return await call.service.perform(call.profile, use.key.ref, use.operation)
     except errors.UnsupportedOperation as exc:
         raise await _unsupported(call, use.key.ref, use.operation, exc, cannot) from None
 

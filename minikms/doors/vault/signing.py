@@ -96,12 +96,11 @@ async def _answered(
     cannot = f"key type {{}} does not support {noun}"
     try:
         data = await answered(call, body, use, shown, cannot=cannot, failed=failed)
-        if not all("error" in each for each in data.get("batch_results", ({},))):
-            return data
     except VaultError:
         await _require_signer(call, name, cannot)
         raise
-    await _require_signer(call, name, cannot)
+    if "batch_results" in data and all("error" in each for each in data["batch_results"]):
+        await _require_signer(call, name, cannot)
     return data
 
 

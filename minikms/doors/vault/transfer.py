@@ -253,7 +253,9 @@ async def _exported(call: VaultCall, record: KeyRecord, kind: str, form: str) ->
     of_vault = key_types(call.registry).of(record)
     name = record.alg if of_vault is None else of_vault.name
     if kind == _HMAC:
-        return formats.secret_key(await call.perform(by, ExportHmacSecret()), form)
+        return formats.secret_key(
+            await call.service.perform(call.profile, by, ExportHmacSecret()), form
+        )
     if kind == _CERTIFICATES:
         if not record.certificates:
             raise invalid("selected key version does not have a certificate chain imported")
@@ -263,7 +265,7 @@ async def _exported(call: VaultCall, record: KeyRecord, kind: str, form: str) ->
             raise invalid(f"unknown key type {name} for export type {kind}")
         text = formats.public_key(record.jwk, form)
         return text if record.jwk["kty"] == "RSA" else text.rstrip("\n")
-    jwk = await call.perform(by, Export())
+    jwk = await call.service.perform(call.profile, by, Export())
     if "k" in jwk:
         return formats.secret_key(formats.secret_of(jwk), form)
     text = formats.private_key(jwk, form)
@@ -315,7 +317,9 @@ async def _unwrapped(call: VaultCall, body: Body) -> bytes:
         raise invalid("provided ciphertext is too short")
     try:
         key = KeyRef(kid=(await _wrapping_key(call)).kid)
-        aes_key = await call.perform(key, DecryptImport(ciphertext[:_WRAPPED]))
+        aes_key = await call.service.perform(
+            call.profile, key, DecryptImport(ciphertext[:_WRAPPED])
+        )
     except errors.DecryptionFailed:
         raise invalid("the ciphertext is not for the wrapping key") from None
     finally:
