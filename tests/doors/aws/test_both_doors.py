@@ -10,6 +10,7 @@ from stores import new_store
 
 from minikms.encodings import b64url, b64url_decode
 from minikms.web.routes import ROUTES
+from minikms.web.state import SERVICE
 
 MESSAGE = b"of both doors"
 DATA = b64url(MESSAGE)
@@ -275,3 +276,14 @@ async def test_the_main_port_changes_nothing_by_an_alias_that_a_door_reserves(
     after = await aws.rest.get("/keys")
     assert await after.json() == await before.json()
     assert (await aws.describe_key(KeyId=key_id))["KeyMetadata"]["KeyId"] == key_id
+
+
+async def test_the_key_of_a_signature_is_looked_up_once(start_aws):
+    aws = await start_aws()
+    call = {"KeyId": await aws.make("p256", "sign", "verify"), "Message": MESSAGE, **ECDSA}
+    signature = (await aws.sign(**call))["Signature"]
+    cache = aws.rest.app[SERVICE].cache
+    for operation, members in (("sign", call), ("verify", {**call, "Signature": signature})):
+        before = cache.hits
+        await getattr(aws, operation)(**members)
+        assert cache.hits == before + 1

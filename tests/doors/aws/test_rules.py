@@ -94,3 +94,15 @@ async def test_a_rotation_on_demand_keeps_the_rules(aws):
     assert new != old
     async with aws.rest.get(f"/key/{new}") as answer:
         assert (await answer.json())["rules"] == {"raw": True, "per_day": 2}
+
+
+async def test_a_call_that_is_refused_for_its_members_does_not_count(aws):
+    key_id = await ruled(aws, "p256", {"per_minute": 1}, "sign")
+    call = {"KeyId": key_id, "Message": b"hello"}
+    await aws.refused(
+        "InvalidKeyUsageException", "sign", **call, SigningAlgorithm="RSASSA_PSS_SHA_256"
+    )
+    call["SigningAlgorithm"] = "ECDSA_SHA_256"
+    await aws.refused("DryRunOperationException", "sign", **call, DryRun=True)
+    await aws.sign(**call)
+    await aws.refused("ThrottlingException", "sign", **call)
