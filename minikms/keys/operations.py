@@ -232,18 +232,15 @@ class KeyOperations:
             key = self._of_cached(profile, found, by.alias, user)
             if key is not None:
                 return key
-        ref = by
-        opened: CachedKey
-        usable: UsableKey[Any]
+        alias = by.alias
 
-        def permit(record: KeyRecord) -> None:
-            nonlocal opened, usable
+        def permit(record: KeyRecord) -> tuple[CachedKey, UsableKey[Any]]:
             opened = CachedKey(record, period=self.uses.period)
-            usable = self._usable(opened, ref.alias, user)
+            return opened, self._usable(opened, alias, user)
 
         pending = self.cache.start_fill()
-        record, stored = await self._store.open_key(profile, ref, permit)
-        self.uses.times[profile, record.seq] = time.time_ns()
+        (opened, usable), stored = await self._store.open_key(profile, by, permit)
+        self.uses.times[profile, opened.record.seq] = time.time_ns()
         usable.material = opened.key = usable.algorithm.unpack(stored)
         keep_in_cache(pending, profile, opened)
         return usable

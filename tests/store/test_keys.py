@@ -106,7 +106,7 @@ async def test_material_is_kept_as_it_is(store):
     for kind, material in (("bytes", secret), ("askar", key)):
         record = replace(RECORD, kid=kind, material=kind)
         kept = await store.insert(DEFAULT_PROFILE, record, material)
-        found, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(kid=kind), lambda _: None)
+        found, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(kid=kind), lambda each: each)
         assert found == kept == replace(record, seq=kept.seq)
         assert (opened if kind == "bytes" else opened.get_secret_bytes()) == secret
 
@@ -157,7 +157,7 @@ async def test_material_is_sealed_in_the_entry_and_not_kept_with_a_record(store)
     assert found.sealed
     assert secret not in value
     ref = KeyRef(kid=RECORD.kid)
-    opened, _ = await store.open_key(DEFAULT_PROFILE, ref, lambda _: None)
+    opened, _ = await store.open_key(DEFAULT_PROFILE, ref, lambda record: record)
     assert (opened.sealed, (await store.record(DEFAULT_PROFILE, ref)).sealed) == (b"", b"")
 
 
@@ -174,7 +174,7 @@ async def test_a_change_of_a_record_keeps_its_material_sealed_as_it_was(store):
     await store.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), 2**62)
     await store.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), None)
     assert await store.database.run(DEFAULT_PROFILE, sealed) == before
-    found, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(alias="b"), lambda _: None)
+    found, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(alias="b"), lambda record: record)
     assert (found.labels, found.aliases, opened) == ({"n": "1"}, ("b",), b"secret")
 
 

@@ -55,7 +55,7 @@ async def sessions(store, monkeypatch):
     return begun
 
 
-def read(store, kid, profile=DEFAULT_PROFILE, check=lambda record: None):
+def read(store, kid, profile=DEFAULT_PROFILE, check=lambda record: record):
     return store.open_key(profile, KeyRef(kid=kid), check)
 
 

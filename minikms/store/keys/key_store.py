@@ -301,19 +301,22 @@ class KeyStore:
 
         return await self._read(profile, work)
 
-    async def open_key(self, profile: str, ref: KeyRef, check: Check) -> tuple[KeyRecord, Stored]:
-        """A key's record and its material; raises KeyNotFound or AliasNotFound.
+    async def open_key(
+        self, profile: str, ref: KeyRef, permit: Callable[[KeyRecord], ResultT]
+    ) -> tuple[ResultT, Stored]:
+        """The result of `permit` for a key, and its material; raises KeyNotFound or AliasNotFound.
 
-        `check` is called with the record before the material is opened, and may raise.
+        `permit` is called with the record before the material is opened, and may raise.
         """
 
-        async def work(session: Session) -> tuple[KeyRecord, Stored]:
+        async def work(session: Session) -> tuple[ResultT, Stored]:
             record = await find_record(session, ref)
-            check(record)
+            permitted = permit(record)
             material = await material_of(session, record)
             if material is None:  # an Askar key, deleted between the two reads
                 raise KeyNotFound()
-            return record.drop_material(), material
+            record.drop_material()
+            return permitted, material
 
         opened = await self._read(profile, work)
         self.keys_opened += 1
