@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from joserfc.errors import JoseError
 from joserfc.jwe import JWERegistry
 
-from minikms.algorithms.octets import BytesAlgorithm, BytesStored, SecretBytes
+from minikms.algorithms.octets import BytesAlgorithm, SecretBytes
 from minikms.algorithms.symmetric import AeadKey, AesKeyWrap, OpensslAead
-from minikms.plugin import Aead, DecryptionFailed, Sealed
+from minikms.plugin import Aead, BytesStored, DecryptionFailed, Sealed
 
 _CBC_HS384: Final = JWERegistry(algorithms=["A192CBC-HS384"]).get_enc("A192CBC-HS384")
 

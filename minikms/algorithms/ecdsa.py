@@ -6,7 +6,7 @@ from typing import TypeAlias
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from minikms.plugin import AskarStored, EcAlgorithm, Pkcs8KeyAlgorithm, PycaHpke
+from minikms.plugin import BytesStored, EcAlgorithm, Pkcs8KeyAlgorithm, PycaHpke
 
 # coincurve has no wheel for Python 3.14.
 if find_spec("coincurve"):
@@ -19,7 +19,7 @@ __all__ = ["K256", "P256", "P384", "P521"]
 NistHpke: TypeAlias = PycaHpke[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
 
 
-class P256(EcAlgorithm, NistHpke, AskarStored[ec.EllipticCurvePrivateKey]):
+class P256(EcAlgorithm, NistHpke, BytesStored[ec.EllipticCurvePrivateKey]):
     """NIST P-256: ES256, 64-byte signatures."""
 
     name, crv, multicodec = "p256", "P-256", 0x1200
@@ -28,7 +28,7 @@ class P256(EcAlgorithm, NistHpke, AskarStored[ec.EllipticCurvePrivateKey]):
     curve, hash, hpke_kem = ec.SECP256R1(), hashes.SHA256(), hpke.KEM.P256
 
 
-class P384(EcAlgorithm, NistHpke, AskarStored[ec.EllipticCurvePrivateKey]):
+class P384(EcAlgorithm, NistHpke, BytesStored[ec.EllipticCurvePrivateKey]):
     """NIST P-384: ES384, 96-byte signatures."""
 
     name, crv, multicodec = "p384", "P-384", 0x1201

@@ -7,10 +7,10 @@ import coincurve
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.algorithms.secp256k1 import Secp256k1
-from minikms.plugin import AskarStored, SignatureOptions
+from minikms.plugin import BytesStored, SignatureOptions
 
 
-class K256(Secp256k1[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coincurve.PrivateKey]):
+class K256(Secp256k1[coincurve.PrivateKey, coincurve.PublicKey], BytesStored[coincurve.PrivateKey]):
     """secp256k1 with coincurve's keys."""
 
     slow = frozenset({"derive"})

@@ -1,4 +1,4 @@
-"""Bases for secret keys: octet sequences (RFC 7518 section 6.4), and keys stored as bytes."""
+"""Bases for secret keys as octet sequences (RFC 7518 section 6.4)."""
 
 import secrets
 from abc import abstractmethod
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, TypeVar
 
 from minikms.plugin import (
+    BytesStored,
     InvalidKey,
     JwkImporter,
     KeyAlgorithm,
     SecretImporter,
-    Stored,
     jose_b64url,
     jwk_bytes,
 )
@@ -69,22 +69,6 @@ class SizedSecret(OctAlgorithm[SecretBytes]):
         if len(secret) != self.size:
             raise InvalidKey(f"A {self.name} key must have {self.size} bytes.")
         return SecretBytes(secret)
-
-
-class BytesStored(KeyAlgorithm[KeyT], SecretImporter[KeyT]):
-    """An algorithm whose keys are stored as their secret bytes, which Askar encrypts."""
-
-    @abstractmethod
-    def secret_bytes(self, key: KeyT) -> bytes:
-        """The bytes that `import_secret` makes `key` from."""
-
-    def pack(self, key: KeyT) -> Stored:
-        return self.secret_bytes(key)
-
-    def unpack(self, stored: Stored) -> KeyT:
-        if not isinstance(stored, bytes):
-            raise TypeError(f"{self.name} keys are kept as bytes")
-        return self.import_secret(stored)
 
 
 class BytesAlgorithm(SizedSecret, BytesStored[SecretBytes]):

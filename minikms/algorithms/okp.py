@@ -14,7 +14,7 @@ from minikms.algorithms import points
 from minikms.algorithms.boxes import NaclBox
 from minikms.algorithms.sodium import SodiumKey, SodiumPublicKey
 from minikms.plugin import (
-    AskarStored,
+    BytesStored,
     InvalidKey,
     Jwe,
     JwkImporter,
@@ -145,7 +145,7 @@ class X25519(
     KeyAgreement[X25519PrivateKey, X25519PublicKey],
     NaclBox[X25519PrivateKey, X25519PublicKey],
     PycaHpke[X25519PrivateKey, X25519PublicKey],
-    AskarStored[X25519PrivateKey],
+    BytesStored[X25519PrivateKey],
 ):
     """X25519 (RFC 7748 section 6.1): key agreement and NaCl's boxes, 32-byte keys and secrets."""
 
@@ -188,7 +188,7 @@ class Ed25519(
     EdDsa[SodiumKey, SodiumPublicKey],
     KeyAgreement[SodiumKey, SodiumPublicKey],
     NaclBox[SodiumKey, SodiumPublicKey],
-    AskarStored[SodiumKey],
+    BytesStored[SodiumKey],
 ):
     """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures.
 

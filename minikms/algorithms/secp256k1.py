@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from minikms.plugin import (
     SIGNING_HASHES,
-    AskarStored,
+    BytesStored,
     EcAlgorithm,
     EcKeyPair,
     SignatureOptions,
@@ -45,7 +45,7 @@ class Secp256k1(EcKeyPair[KeyT, PublicT]):
 class K256(
     Secp256k1[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey],
     EcAlgorithm,
-    AskarStored[ec.EllipticCurvePrivateKey],
+    BytesStored[ec.EllipticCurvePrivateKey],
 ):
     """secp256k1 by OpenSSL, which signs in fourteen times the time of libsecp256k1."""
 

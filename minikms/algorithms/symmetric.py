@@ -21,7 +21,7 @@ from minikms.algorithms.octets import (
 from minikms.plugin import (
     Aead,
     AskarKeyAlgorithm,
-    AskarStored,
+    BytesStored,
     DecryptionFailed,
     InvalidKey,
     KeyWrap,
@@ -74,7 +74,7 @@ class OpensslAead(OctAlgorithm[AeadKey], Aead[AeadKey]):
             raise DecryptionFailed() from None
 
 
-class A128Gcm(OpensslAead, AskarStored[AeadKey]):
+class A128Gcm(OpensslAead, BytesStored[AeadKey]):
     """AES-GCM with a 128-bit key (RFC 7518 section 5.3)."""
 
     name, size, cipher = "a128gcm", 16, AESGCM
@@ -82,7 +82,7 @@ class A128Gcm(OpensslAead, AskarStored[AeadKey]):
     jose_algs = ("A128GCM",)
 
 
-class A256Gcm(OpensslAead, AskarStored[AeadKey]):
+class A256Gcm(OpensslAead, BytesStored[AeadKey]):
     """AES-GCM with a 256-bit key (RFC 7518 section 5.3)."""
 
     name, size, cipher = "a256gcm", 32, AESGCM
@@ -90,7 +90,7 @@ class A256Gcm(OpensslAead, AskarStored[AeadKey]):
     jose_algs = ("A256GCM",)
 
 
-class C20P(OpensslAead, AskarStored[AeadKey]):
+class C20P(OpensslAead, BytesStored[AeadKey]):
     """ChaCha20-Poly1305 (RFC 8439 section 2.8)."""
 
     name, size, cipher = "c20p", 32, ChaCha20Poly1305
@@ -175,7 +175,7 @@ class AesKeyWrap(SizedSecret, KeyWrap[SecretBytes]):
         raise DecryptionFailed()
 
 
-class A128Kw(AesKeyWrap, AskarStored[SecretBytes]):
+class A128Kw(AesKeyWrap, BytesStored[SecretBytes]):
     """AES key wrap with a 128-bit key."""
 
     name, size = "a128kw", 16
@@ -183,7 +183,7 @@ class A128Kw(AesKeyWrap, AskarStored[SecretBytes]):
     jose_algs = ("A128KW",)
 
 
-class A256Kw(AesKeyWrap, AskarStored[SecretBytes]):
+class A256Kw(AesKeyWrap, BytesStored[SecretBytes]):
     """AES key wrap with a 256-bit key."""
 
     name, size = "a256kw", 32

@@ -11,7 +11,8 @@ from minikms.errors import (
     UnsupportedOption,
     ValidationFailed,
 )
-from minikms.plugin.askar import AskarKeyAlgorithm, AskarKeyPair, AskarStored
+from minikms.plugin.askar import AskarKeyAlgorithm, AskarKeyPair
+from minikms.plugin.bytes_stored import BytesStored
 from minikms.plugin.elliptic import EcAlgorithm, EcKeyPair
 from minikms.plugin.hashing import HASHES, NO_HASH, SIGNING_HASHES
 from minikms.plugin.hpke import PycaHpke
@@ -61,6 +62,8 @@ from minikms.plugin.pyca import (
     read_spki,
 )
 
+AskarStored = BytesStored  # the name of this base in Mini KMS 0.3
+
 __all__ = [
     "API_VERSION",
     "HASHES",
@@ -73,6 +76,7 @@ __all__ = [
     "AskarStored",
     "Box",
     "Boxed",
+    "BytesStored",
     "Capability",
     "DecryptionFailed",
     "EcAlgorithm",

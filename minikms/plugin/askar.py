@@ -1,6 +1,5 @@
-"""Bases for algorithms whose keys Askar makes or keeps."""
+"""Bases for algorithms whose keys Askar makes and holds."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -14,7 +13,6 @@ from minikms.plugin.protocol import (
     JwkImporter,
     KeyAlgorithm,
     KeyPairAlgorithm,
-    KeyT,
     SecretImporter,
     Stored,
 )
@@ -97,25 +95,6 @@ class AskarKeyPair(
         for name in whole.keys() & {"x", "y"}:
             jwk_bytes(jwk, name, len(jwk_bytes(whole, name)))
         return key
-
-
-class AskarStored(KeyAlgorithm[KeyT], SecretImporter[KeyT]):
-    """An algorithm with another library's keys in memory, and secret bytes in the store.
-
-    Askar stores bytes in half the time of an Askar key. Mini KMS 0.1.0 stored Askar keys, which
-    have the same secret bytes.
-    """
-
-    @abstractmethod
-    def secret_bytes(self, key: KeyT) -> bytes:
-        """The bytes that `import_secret` makes `key` from."""
-
-    def pack(self, key: KeyT) -> Stored:
-        return self.secret_bytes(key)
-
-    def unpack(self, stored: Stored) -> KeyT:
-        secret = stored if isinstance(stored, bytes) else stored.get_secret_bytes()
-        return self.import_secret(secret)
 
 
 def _members(jwk: str | bytes) -> dict[str, str]:

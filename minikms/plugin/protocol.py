@@ -18,7 +18,6 @@ from aries_askar import Key as AskarKey
 
 from minikms.errors import UnsupportedOperation
 from minikms.plugin.cose import cose_algs_of
-from minikms.plugin.old_arguments import take_old_arguments
 
 Stored: TypeAlias = AskarKey | bytes
 """Key material in the store: an Askar key, or bytes, which Askar encrypts."""
@@ -214,10 +213,6 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
         self, public: PublicT, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
         """Tell whether `signature` is valid; one of the wrong length is not, without an error."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        take_old_arguments(cls)
 
 
 class EcdsaSigner(Signer[KeyT, PublicT]):

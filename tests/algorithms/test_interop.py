@@ -8,12 +8,12 @@ from aries_askar import Key as AskarKey
 from derived import algorithm_names
 
 from minikms.encodings import b64url, b64url_decode
-from minikms.plugin import AskarStored
+from minikms.plugin import BytesStored
 
 MESSAGES = [secrets.token_bytes(size) for size in range(100)]
 
 each_algorithm = pytest.mark.parametrize(
-    "name", [name for name in algorithm_names(AskarStored) if FACTS[name].signature]
+    "name", [name for name in algorithm_names(BytesStored) if FACTS[name].signature]
 )
 
 

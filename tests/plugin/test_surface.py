@@ -16,6 +16,7 @@ ABSTRACT = {
     "AskarKeyAlgorithm": (),
     "AskarKeyPair": (),
     "AskarStored": ("generate", "import_secret", "secret_bytes"),
+    "BytesStored": ("generate", "import_secret", "secret_bytes"),
     "Box": (*KEPT, *PUBLIC, "box", "open_box", "seal", "open_sealed"),
     "Capability": (),
     "EcAlgorithm": STORED,
