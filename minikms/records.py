@@ -48,9 +48,6 @@ MAX_CERTIFICATE_BYTES: Final = 32 * 1024
 # Bytes of the labels and rules of all keys that one call makes.
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
-# The number of earlier keys of an alias that are remembered.
-MAX_PREDECESSORS: Final = 16
-
 # The names of keys (a kid is a thumbprint or random) and profiles that callers may give.
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
@@ -196,13 +193,12 @@ class KeyRecord:
 
     `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change
     to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
-    state in effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest
-    first. `versioned` are the aliases whose entries have their versions (versions.py). `replaced`
-    says that a rotation has replaced the key and left it enabled. `named_by` counts the aliases
-    that have the key among their versions, and may be too high; None if an older version stored the
-    key. `certificates` are in DER as base64: its own certificate, and the chain above it, each
-    signed by the next. `imported` says that its private part, or its secret, was imported.
-    `rules` bound its use, None for none; they are critical.
+    state in effect. `aliases` are in the order in which the key, and the keys that rotations
+    replaced by it, got them. `replaced` says that a rotation has replaced the key and left it
+    enabled. `named_by` counts the aliases that have the key among their versions (versions.py), and
+    may be too high; None if it is not known. `certificates` are in DER as base64: its own
+    certificate, and the chain above it, each signed by the next. `imported` says that its private
+    part, or its secret, was imported. `rules` bound its use, None for none; they are critical.
     `rotate_every` is the number of seconds between scheduled rotations, and `rotates` the time of
     the next one. `scheduled` says that a scheduled rotation made the key.
     `provider` names the provider that has the private key, None if the store has it; it is
@@ -234,8 +230,6 @@ class KeyRecord:
     seq: str = ""
     expires: int | None = None
     deletes: int | None = None
-    predecessors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    versioned: tuple[str, ...] = ()
     replaced: bool = False
     named_by: int | None = 0
     crit: tuple[str, ...] = ()
@@ -337,10 +331,6 @@ class KeyRecord:
         """
         _require_room(old.aliases)
         _require_small(_bytes_of_labels(old.labels))
-        before = {
-            alias: (old.kid, *old.predecessors.get(alias, ()))[:MAX_PREDECESSORS]
-            for alias in old.aliases
-        }
         rotates = self.rotates
         if rotates is None and old.rotate_every is not None:
             rotates = self.created + old.rotate_every * SECOND
@@ -348,7 +338,6 @@ class KeyRecord:
             self,
             aliases=old.aliases,
             labels=old.labels,
-            predecessors=before,
             named_by=len(old.aliases),
             rotate_every=old.rotate_every,
             rotates=rotates,
@@ -362,23 +351,20 @@ class KeyRecord:
             self,
             state=state,
             aliases=(),
-            predecessors={},
-            versioned=(),
             replaced=enabled,
             rotate_every=None,
             rotates=None,
         )
 
-    def with_alias(self, alias: str, *, versioned: bool = False, again: bool = False) -> Self:
+    def with_alias(self, alias: str, *, again: bool = False) -> Self:
         """The record with one more alias; raises TooManyAliases and TooLargeRecord.
 
         `again` says that the key is among the versions of the alias already.
         """
         aliases = (*self.aliases, alias)
         _require_room(aliases)
-        named = (*self.versioned, alias) if versioned else self.versioned
         count = self.named_by if again or self.named_by is None else self.named_by + 1
-        return replace(self, aliases=aliases, versioned=named, replaced=False, named_by=count)
+        return replace(self, aliases=aliases, replaced=False, named_by=count)
 
     def rotating(self, every: int | None, at: int | None = None) -> Self:
         """The record with a rotation every so many seconds, the next one `at` a time.
@@ -391,10 +377,6 @@ class KeyRecord:
             same = every == self.rotate_every
             at = self.rotates if same else time.time_ns() + every * SECOND
         return replace(self, rotate_every=every, rotates=at)
-
-    def with_versions(self, alias: str) -> Self:
-        """The record of a key whose alias has versions in its entry."""
-        return replace(self, versioned=(*self.versioned, alias))
 
     def require_labels_of(self, before: "KeyRecord") -> None:
         """Raise TooLargeRecord if its labels are too large, and larger than they were before."""
@@ -423,12 +405,7 @@ class KeyRecord:
 
     def without_alias(self, alias: str) -> Self:
         """The record without an alias."""
-        return replace(
-            self,
-            aliases=tuple(name for name in self.aliases if name != alias),
-            predecessors={name: k for name, k in self.predecessors.items() if name != alias},
-            versioned=tuple(name for name in self.versioned if name != alias),
-        )
+        return replace(self, aliases=tuple(name for name in self.aliases if name != alias))
 
     def released(self) -> Self:
         """The record once an alias does not have the key among its versions any more."""
@@ -498,12 +475,9 @@ class KeyRecord:
         data["operations"] = _shared(tuple(data["operations"]))
         data["aliases"] = tuple(data["aliases"])
         data["crit"] = tuple(data.get("crit", ()))
-        data["versioned"] = tuple(data.get("versioned", ()))
         data["certificates"] = tuple(data.get("certificates", ()))
         data.setdefault("named_by")
         data["labels"] = data["labels"] or _EMPTY
-        before = data.get("predecessors", _EMPTY)
-        data["predecessors"] = {each: tuple(before[each]) for each in before} or _EMPTY
         return cls(**data, unknown=unknown, sealed=sealed)
 
 

@@ -1,7 +1,7 @@
 """The versions of an alias: the keys that it has named, by number."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
 import orjson
@@ -13,23 +13,24 @@ from minikms.errors import TooLargeRecord
 MAX_VERSIONS: Final = 1000
 MIN_VERSIONS: Final = 17
 
-# Separates the kid from the versions in the entry of an alias.
-_SEPARATOR: Final = b"\n"
+# The most keys before a version that are tried in its place.
+MAX_PREDECESSORS: Final = MIN_VERSIONS - 1
 
 
 @dataclass(frozen=True, slots=True)
 class KeyVersions:
     """The versions of an alias, and the settings that the Vault door keeps for them.
 
-    Each rotation, and each move of the alias to another key, is the next version. `kids` are the
-    keys of the versions from `first` on, without gaps: the last one is the key that the alias names
-    now. A key may be deleted since, and may be the key of several versions. `min_available_version`
-    is 0 as long as no version was dropped. `kept` says that the Vault door has changed the name: a
-    rotation or move that would drop its oldest version is refused.
+    Each rotation, and each move of the alias to another key, is the next version. `kids` has the
+    key of each version by number, in order and without gaps: the last one is the key that the alias
+    names now. A key may be deleted since, and may be the key of several versions. `moved` is the
+    last version that a move made, 1 if none did: rotations made those after it.
+    `min_available_version` is 0 as long as no version was dropped. `kept` says that the Vault door
+    has changed the name: a rotation or move that would drop its oldest version is refused.
     """
 
-    kids: tuple[str, ...]
-    first: int = 1
+    kids: dict[int, str]
+    moved: int = 1
     min_decryption_version: int = 1
     min_encryption_version: int = 0
     min_available_version: int = 0
@@ -38,32 +39,35 @@ class KeyVersions:
     kept: bool = False
 
     @classmethod
-    def known(cls, kid: str, predecessors: Sequence[str]) -> Self:
-        """The versions of an alias that has no stored ones; `predecessors` are newest first."""
-        return cls((*reversed(predecessors), kid))
-
-    @classmethod
-    def stored(cls, value: bytes) -> Self | None:
-        """The versions in the entry of an alias; None if it has only a kid."""
-        _, _, versions = value.partition(_SEPARATOR)
-        if not versions:
-            return None
-        data: dict[str, Any] = orjson.loads(versions)
-        return cls(**{**data, "kids": tuple(data["kids"])})
+    def from_bytes(cls, value: bytes) -> Self:
+        """Parse the entry of an alias; raises ValueError, TypeError or LookupError for another."""
+        data: dict[str, Any] = orjson.loads(value)
+        data["kids"] = {int(number): kid for number, kid in data["kids"].items()}
+        return cls(**data)
 
     def to_bytes(self) -> bytes:
-        """The entry of the alias: its kid, then all of this as JSON."""
-        return self.latest_kid.encode() + _SEPARATOR + orjson.dumps(self)
+        """The entry of the alias: JSON, with the settings that are not the default ones."""
+        members = {
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) != each.default
+        }
+        return orjson.dumps(members, option=orjson.OPT_NON_STR_KEYS)
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest version."""
+        return next(iter(self.kids))
 
     @property
     def latest(self) -> int:
         """The number of the newest version."""
-        return self.first + len(self.kids) - 1
+        return next(reversed(self.kids))
 
     @property
     def latest_kid(self) -> str:
         """The key that the alias names now."""
-        return self.kids[-1]
+        return self.kids[self.latest]
 
     @property
     def shown(self) -> range:
@@ -72,14 +76,19 @@ class KeyVersions:
 
     def kid_of(self, version: int) -> str | None:
         """The key of a version; None if there is no such version, or not any more."""
-        return self.kids[version - self.first] if self.first <= version <= self.latest else None
+        return self.kids.get(version)
 
     def of_kid(self, kid: str) -> int | None:
         """The number of the newest version that has this key, or None."""
-        for place in range(len(self.kids) - 1, -1, -1):
-            if self.kids[place] == kid:
-                return self.first + place
-        return None
+        return max((number for number, each in self.kids.items() if each == kid), default=None)
+
+    def before(self, kid: str) -> Sequence[str]:
+        """The keys that rotations replaced by this key, newest first, while they had the alias."""
+        number = self.of_kid(kid)
+        if number is None:
+            return ()
+        oldest = max(self.first, self.moved, number - MAX_PREDECESSORS)
+        return [self.kids[each] for each in range(number - 1, oldest - 1, -1)]
 
     def followed_by(self, kid: str, aliases: int = 1) -> Self:
         """These versions and the next one, without the oldest if there are too many.
@@ -88,7 +97,19 @@ class KeyVersions:
         """
         self.require_room(aliases)
         first = self.latest + 2 - most_versions(aliases)
-        return replace(self, kids=(*self.kids, kid)).trimmed(first)
+        return replace(self, kids={**self.kids, self.latest + 1: kid}).trimmed(first)
+
+    def moved_to(self, kid: str) -> Self:
+        """These versions and the next one, as `followed_by`, which a move of the alias made."""
+        return replace(self.followed_by(kid), moved=self.latest + 1)
+
+    def as_of(self, kid: str) -> Self:
+        """The versions as they were when the alias last named a key; the key alone if never."""
+        number = self.of_kid(kid)
+        if number is None:
+            return type(self)({1: kid})
+        kids = {each: self.kids[each] for each in range(self.first, number + 1)}
+        return replace(self, kids=kids, moved=min(self.moved, number))
 
     def require_room(self, aliases: int) -> None:
         """Raise TooLargeRecord if they are `kept`, and one more would drop the oldest."""
@@ -105,30 +126,10 @@ class KeyVersions:
             return self
         return replace(
             self,
-            kids=self.kids[first - self.first :],
-            first=first,
+            kids={number: self.kids[number] for number in range(first, self.latest + 1)},
             min_available_version=first,
             min_decryption_version=max(self.min_decryption_version, first),
         )
-
-
-def has_versions(value: bytes) -> bool:
-    """Tell whether the entry of an alias has versions."""
-    return _SEPARATOR in value
-
-
-def kid_in(value: bytes) -> str:
-    """The kid in the entry of an alias."""
-    return value.partition(_SEPARATOR)[0].decode()
-
-
-def value_as_of(value: bytes, kid: str) -> bytes:
-    """The entry of an alias as it was when the alias last named a key; the kid alone if never."""
-    versions = KeyVersions.stored(value)
-    number = None if versions is None else versions.of_kid(kid)
-    if versions is None or number is None:
-        return kid.encode()
-    return replace(versions, kids=versions.kids[: number + 1 - versions.first]).to_bytes()
 
 
 def most_versions(aliases: int) -> int:

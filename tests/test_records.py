@@ -28,8 +28,6 @@ RECORDS = st.builds(
     state=st.sampled_from(["enabled", "disabled", "verify-only"]),
     expires=st.none() | st.integers(0, 2**63),
     deletes=st.none() | st.integers(0, 2**63),
-    predecessors=st.dictionaries(TEXT, st.lists(TEXT, max_size=3).map(tuple), max_size=3),
-    versioned=st.lists(TEXT, max_size=3, unique=True).map(tuple),
     rules=st.none()
     | st.builds(
         Rules,
@@ -96,7 +94,7 @@ def test_a_record_of_before_keys_had_a_life():
         **{"exportable": False, "aliases": ["a"], "labels": {}, "state": "enabled", "seq": "1"},
     }
     record = KeyRecord.from_bytes(orjson.dumps(old))
-    assert (record.expires, record.deletes, record.predecessors) == (None, None, {})
+    assert (record.expires, record.deletes) == (None, None)
     record.require_usable("sign", 2**63)
     assert orjson.loads(record.to_bytes()).items() >= old.items()
 
@@ -123,9 +121,6 @@ def test_a_state_is_that_of_a_moment(record, now, operation):
 def test_a_key_in_the_place_of_another(old, new):
     after = new.succeeding(old)
     assert (after.aliases, after.labels) == (old.aliases, old.labels)
-    assert after.predecessors.keys() == set(old.aliases)
-    for alias, kids in after.predecessors.items():
-        assert kids == (old.kid, *old.predecessors.get(alias, ()))
     assert (after.kid, after.state, after.expires) == (new.kid, new.state, new.expires)
 
 
@@ -136,7 +131,6 @@ def test_an_alias_comes_and_goes(record, alias):
     named = without.with_alias(alias)
     assert (without.aliases.count(alias), named.aliases[-1]) == (0, alias)
     assert named.without_alias(alias).released() == without
-    assert alias not in without.predecessors
 
 
 @given(RECORDS, st.sampled_from(["askar", "bytes", "none"]), st.booleans())

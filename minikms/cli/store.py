@@ -158,7 +158,7 @@ async def info(**options: Any) -> None:
     """Show the location of a store and the number of its keys."""
     location, key = store_of(options)
     algs = [entry.algorithm.name for entry in registry_of(options)]
-    async with StoreInspector.open(location, key) as inspector:
+    async with StoreInspector.open(location, key, any_layout=True) as inspector:
         click.echo(f"Backend: {location.backend}")
         click.echo(f"Location: {location}")
         click.echo(f"Layout: {inspector.layout}")
@@ -219,7 +219,6 @@ async def rekey(
     help="Store of the copy: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
 @with_another_key("to", "Key of the copy, if it is another one")
-@options_of_config("without_algorithm")
 @on_a_store
 async def copy(
     target: str,
@@ -243,7 +242,6 @@ async def copy(
         generate=generate_key,
         sealed_like=options["store_key_file"],
     )
-    registry = registry_of(options)
     profiles = keys = 0
     async with (
         progress("Copying keys", show_pos=True) as bar,
@@ -252,7 +250,7 @@ async def copy(
         StoreWriter.create(place, to_key or key) as writer,
     ):
         bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
-        async with aclosing(copy_store(source, writer, registry, bar.update)) as copies:
+        async with aclosing(copy_store(source, writer, bar.update)) as copies:
             async for copied in copies:
                 profiles, keys = profiles + 1, keys + copied.keys
                 if not is_among_output():

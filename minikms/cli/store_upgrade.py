@@ -6,9 +6,8 @@ from typing import Any
 import click
 
 from minikms.cli.help import ON_A_STORE, HelpCommand
-from minikms.cli.options import options_of_config
 from minikms.cli.output import progress, tell_fault
-from minikms.cli.store_options import on_a_store, registry_of, store_of
+from minikms.cli.store_options import on_a_store, store_of
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
@@ -18,15 +17,14 @@ from minikms.store.database import Database
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))
-@options_of_config("without_algorithm")
 @on_a_store
 async def upgrade(**options: Any) -> None:
     """Upgrade a store of an older version. Nothing else may use it meanwhile.
 
     Each profile is upgraded as a whole or not at all. If the command is interrupted, run it again.
-    Make a copy or a backup first: the older version refuses an upgraded store.
+    Make a backup first: the older version refuses an upgraded store.
     """
-    (location, key), registry = store_of(options), registry_of(options)
+    location, key = store_of(options)
     left = renewed = total = 0
 
     def leave(profile: str, kid: str, fault: str) -> None:
@@ -42,7 +40,7 @@ async def upgrade(**options: Any) -> None:
         if is_older:
             numbers = await numbers_of_keys(StoreInspector(database), leave)
             bar.length = total = sum(numbers.values())
-            renewed = await upgrade_store(database, registry, numbers, leave, bar.update)
+            renewed = await upgrade_store(database, numbers, leave, bar.update)
     if not is_older:
         click.echo(f"The store at {location} already has the layout {LAYOUT}.")
         return

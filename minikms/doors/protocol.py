@@ -197,6 +197,12 @@ class DoorService(Protocol):
         with `KeyRef(kid=...)`. A rotation or a move of the alias, at any door, is the next version.
         """
 
+    async def predecessors(self, profile: str, kid: str, alias: str) -> Sequence[str]:
+        """Find the keys that rotations replaced by a key, newest first, while they had the alias.
+
+        They may be deleted since. There are none if the key has lost the alias.
+        """
+
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
         """Find the record of each kid; None if the key does not exist."""
 

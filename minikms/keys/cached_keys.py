@@ -56,7 +56,7 @@ class CachedKey:
         """The bytes that it takes in the cache."""
         record = self.record
         names = len(record.aliases) * _EACH_NAME
-        members = (len(record.labels) + len(record.predecessors)) * _EACH_MEMBER
+        members = len(record.labels) * _EACH_MEMBER
         texts = sum([sys.getsizeof(text) for text in _texts(record) if text is not None])
         weight = _EACH + names + members + texts
         if record.unknown:
@@ -76,6 +76,4 @@ def _texts(record: KeyRecord) -> list[str | None]:
     texts += (record.jwk or {}).values()
     for label in record.labels.items():
         texts += label
-    for alias, kids in record.predecessors.items():
-        texts += (alias, *kids)
     return texts

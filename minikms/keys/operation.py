@@ -61,13 +61,6 @@ class UsableKey(Generic[AlgorithmT]):
     material: Any = field(default=None, repr=False)
     rules: Rules | None = None
 
-    @property
-    def predecessors(self) -> Sequence[str]:
-        """The kids that the alias named before rotations, the latest first."""
-        if self.record is None or self.alias is None:
-            return ()
-        return self.record.predecessors.get(self.alias, ())
-
 
 class KeyUser(ABC):
     """An operation on a key; the first of `uses` that its algorithm supports applies."""

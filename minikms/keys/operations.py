@@ -29,6 +29,7 @@ from minikms.keys.operation import (
 )
 from minikms.keys.providers.providers import Providers, RunningProvider
 from minikms.keys.threads import Batches, is_slow, run
+from minikms.keys.version_cache import VersionCache
 from minikms.noted_uses import NotedUses
 from minikms.plugin.bound import BoundSigner
 from minikms.plugin.registry import AlgorithmRegistry
@@ -99,6 +100,7 @@ class KeyOperations:
         self.cache: Cache[CachedKey] = Cache(
             store.database.counters, cache, lambda found: found.weight(registry)
         )
+        self._versions = VersionCache(store, cache)
         self.batches = Batches()
         self._rates = KeyRates(rates or RateTable(), store)
         self._last_uses = LastUses(store.database)
@@ -130,7 +132,7 @@ class KeyOperations:
             result = operation.compute(key)
         if key.alias is None or operation.is_final(result):
             return result
-        for kid in key.predecessors:
+        for kid in await self._versions.predecessors(profile, key.kid, key.alias):
             older = await self._predecessor(profile, kid, operation)
             if older is not None:
                 other = await _run(older, operation)
@@ -158,20 +160,19 @@ class KeyOperations:
         results = await self._run_batch(profile, key, batch, items, check)
         if key.rules is not None:
             _note_rule(results)
-        for kid in key.predecessors:
-            left = [
-                place
-                for place, result in enumerate(results)
-                if not (isinstance(result, KmsError) or batch.is_final(result))
-            ]
-            if not left:
-                return results
+        left = _not_final(results, batch)
+        if key.alias is None or not left:
+            return results
+        for kid in await self._versions.predecessors(profile, key.kid, key.alias):
             older = await self._predecessor(profile, kid, batch)
             if older is not None:
                 again = [items[place] for place in left]
                 others = await self._run_batch(profile, older, batch, again, check)
                 for place, other in zip(left, others, strict=True):
                     results[place] = other
+                left = _not_final(results, batch)
+                if not left:
+                    return results
         name_in_event(key)
         return results
 
@@ -382,6 +383,17 @@ def name_in_event(key: UsableKey[Any]) -> None:
     """Name the key of the call in its event, after other keys were read."""
     if key.record is not None:
         set_key(key.record.kid, key.record.alg)
+
+
+def _not_final(
+    results: Sequence[ResultT | KmsError], batch: BatchOperation[Any, ItemT, ResultT]
+) -> list[int]:
+    """The places of results that a key before a rotation may change."""
+    return [
+        place
+        for place, result in enumerate(results)
+        if not (isinstance(result, KmsError) or batch.is_final(result))
+    ]
 
 
 def _note_rule(results: Sequence[object]) -> None:

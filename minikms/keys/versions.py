@@ -2,22 +2,13 @@
 
 import copy
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, Self, Unpack
+from typing import Self
 
 from minikms.keys.cached_keys import CachedKey
-from minikms.keys.operations import KeyOperations, KeySettings, keep_in_cache
-from minikms.plugin.registry import AlgorithmRegistry
+from minikms.keys.operations import KeyOperations, keep_in_cache
 from minikms.records import KeyRecord, require_own_aliases
-from minikms.store.cache import NOTHING, Cache
-from minikms.store.categories import PROFILE
-from minikms.store.keys.entries import ALIAS, alias_entry
-from minikms.store.keys.key_store import CheckVersions, KeyStore
+from minikms.store.keys.key_store import CheckVersions
 from minikms.versions import KeyVersions
-
-# The most memory of cached versions. The bytes of an alias's versions, and of each version.
-_MEMORY: Final = 16 * 1024 * 1024
-_EACH: Final = 900
-_EACH_VERSION: Final = 110
 
 
 class VersionOperations(KeyOperations):
@@ -29,17 +20,6 @@ class VersionOperations(KeyOperations):
 
     reserved_aliases: tuple[str, ...] = ()
 
-    def __init__(
-        self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
-    ) -> None:
-        super().__init__(registry, store, **settings)
-        bounds = settings.get("cache", NOTHING)
-        self._versions: Cache[KeyVersions] = Cache(
-            store.database.counters,
-            bounds._replace(memory=min(bounds.memory, _MEMORY)),
-            lambda each: _EACH + _EACH_VERSION * len(each.kids),
-        )
-
     def owning(self, prefixes: Collection[str]) -> Self:
         """The same keys for a protocol that owns the aliases with these prefixes."""
         other = copy.copy(self)
@@ -49,23 +29,12 @@ class VersionOperations(KeyOperations):
         return other
 
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
-        """The versions of the alias `name`, read from the store if `fresh`; raises AliasNotFound.
+        """The versions of an alias, read from the store if `fresh`; raises AliasNotFound."""
+        return await self._versions.get(profile, name, fresh=fresh)
 
-        The newest key is cached if it is read, so that a use of a key reads two entries.
-        """
-        found = None if fresh else self._versions.get((profile, name))
-        if found is None:
-            pending, pending_key = self._versions.start_fill(), self.cache.start_fill()
-            found, read = await self._store.versions(profile, name)
-            sources = (PROFILE, profile), (ALIAS, alias_entry(name))
-            pending.fill(((profile, name),), found, *sources)
-            if read is not None:
-                record, stored = read
-                key = CachedKey(record)
-                if stored is not None and record.material != "none" and self._registry.has(record):
-                    key.key = self._registry.of(record).unpack(stored)
-                keep_in_cache(pending_key, profile, key)
-        return found
+    async def predecessors(self, profile: str, kid: str, alias: str) -> Sequence[str]:
+        """The keys that rotations replaced by a key, newest first, while they had the alias."""
+        return await self._versions.predecessors(profile, kid, alias)
 
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
         """The record of each kid, from the cache if it is there; None for a missing key."""

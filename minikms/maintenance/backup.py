@@ -89,7 +89,7 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
 
 async def _check_profiles(location: StoreLocation, key: StoreKey) -> None:
     """Raise StoreError if the key does not open a store, or a profile in it cannot be used."""
-    async with StoreInspector.open(location, key) as inspector:
+    async with StoreInspector.open(location, key, any_layout=True) as inspector:
         directory = await inspector.directory()
         for profile, askar_profile in directory.askar_profiles.items():
             if fault := await inspector.fault(profile, askar_profile):

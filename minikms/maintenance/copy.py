@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from minikms.access.tokens import TokenRecord
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
-from minikms.maintenance.upgrade import in_new_form
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.connections.rows import BATCH
 from minikms.store.keys.entries import KEY
 from minikms.store.profiles.tenancy import Tenancy
-from minikms.versions import has_versions
+from minikms.versions import KeyVersions
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,10 @@ async def count(
 async def copy(
     source: StoreInspector,
     target: StoreWriter,
-    registry: AlgorithmRegistry,
     advance: Callable[[int], None],
 ) -> AsyncGenerator[Copied, None]:
     """Copy every profile, each with its keys as they are at one moment; the source may be in use.
 
-    Keys that an older version has stored in another form get the form of this layout.
     `advance` is called with the number of keys that were handled since its last call. Raises
     KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
     copied first. Tokens come after the profiles, and name those of the copy. The copy shares
@@ -65,7 +61,7 @@ async def copy(
             await target.directory.create(profile, await source.settings(profile))
             try:
                 tenancy = await source.tenancy(profile)
-                copied = await _copy_profile(source, target, registry, profile, advance)
+                copied = await _copy_profile(source, target, profile, advance)
             except ProfileNotFound:
                 copied = None
             except KeyUnreadable as exc:
@@ -119,7 +115,6 @@ async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:
 async def _copy_profile(
     source: StoreInspector,
     target: StoreWriter,
-    registry: AlgorithmRegistry,
     profile: str,
     advance: Callable[[int], None],
 ) -> Copied:
@@ -131,22 +126,15 @@ async def _copy_profile(
                 raise KeyUnreadable(
                     "The record of a key cannot be read: `minikms store verify` says more."
                 )
-            keys, versions = [], dict[str, bytes]()
+            keys, versions = [], dict[str, KeyVersions]()
             materials = await source.material(profile, records)
             for record, material in zip(records, materials, strict=True):
                 if material is None:
                     material = await _material(source, profile, record)
                 if material is not None:
-                    if record.material == "askar" and isinstance(material, bytes):
-                        record = replace(record, material="bytes")  # upgraded meanwhile
-                    if record.versioned:
-                        found = await source.versions(profile, record)
-                        record = replace(
-                            record,
-                            versioned=tuple(each for each in found if has_versions(found[each])),
-                        )
-                        versions |= found
-                    keys.append(in_new_form(record, material, registry))
+                    if record.aliases:
+                        versions |= await source.versions(profile, record)
+                    keys.append((record, material))
                 newest = max(newest, int(record.seq))
             await target.insert(profile, keys, versions)
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)

@@ -52,21 +52,16 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
     if record.certificates and not has_own_certificate(record):
         yield "its first certificate is not of its key, or cannot be read"
     listed = {alias_entry(alias): alias for alias in record.aliases}
-    for name, bound in stored.aliases.items():
+    for name, holder in stored.aliases.items():
         alias = listed.get(name, name)
-        holder = None if bound is None else bound.kid
         if name not in listed and holder == stored.kid:
             yield f"the alias {alias!r} names it, and its record does not list it"
-        elif name in listed and bound is None:
+        elif name in listed and holder is None:
             yield f"its alias {alias!r} is missing"
+        elif name in listed and holder == "":
+            yield f"the versions of its alias {alias!r} cannot be read"
         elif name in listed and holder != stored.kid:
             yield f"its alias {alias!r} names the key {holder}"
-        elif (
-            name in listed
-            and bound is not None
-            and bound.versioned is not (alias in record.versioned)
-        ):
-            yield f"the versions of its alias {alias!r} do not match its record"
     if stored.deletion is None:
         if record.deletes is not None and (DELETION, stored.kid) not in stored.unreadable:
             yield "it is scheduled for deletion, and nothing would remove it"
@@ -87,7 +82,7 @@ def _faults_without_record(stored: StoredKey) -> Iterator[str]:
     if stored.deletion is not None:
         yield "it is scheduled for deletion, and has no record"
     for alias, holder in stored.aliases.items():
-        if holder is not None and holder.kid == stored.kid:
+        if holder == stored.kid:
             yield f"the alias {alias!r} names it, and it has no record"
 
 

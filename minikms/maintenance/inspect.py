@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from minikms.access.tokens import Tokens
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
-from minikms.errors import KeyUnreadable, ProfileNotFound
+from minikms.errors import AliasNotFound, KeyUnreadable, ProfileNotFound
 from minikms.maintenance.stored_key import (
     StoredKey,
     parsed,
@@ -18,18 +18,18 @@ from minikms.plugin.protocol import Stored
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.layout import Layout
+from minikms.store.askar.layout import Layout, require_current
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
 from minikms.store.categories import LAST_USES
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.entries import ALIAS, KEY, alias_entry, publishes
+from minikms.store.keys.entries import ALIAS, KEY, find_versions, publishes
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in
 from minikms.store.profiles.directory import DirectoryListing, RemovedProfile, use_tags
 from minikms.store.profiles.tenancy import Tenancy
-from minikms.versions import value_as_of
+from minikms.versions import KeyVersions
 
 # The categories of the store's own profile that a copy has unchanged. A head refers to a chain and
 # to the signing key; read first, it finds both, whatever is inserted meanwhile.
@@ -59,9 +59,13 @@ class StoreInspector:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """Open a store; raises StoreError."""
+    async def open(
+        cls, location: StoreLocation, key: StoreKey, *, any_layout: bool = False
+    ) -> AsyncIterator[Self]:
+        """Open a store, of this version's layout unless `any_layout`; raises StoreError."""
         async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
+            if not any_layout:
+                require_current(database.layout, location)
             yield cls(database)
 
     @property
@@ -188,18 +192,19 @@ class StoreInspector:
         """All entries of a category, in batches; None for one that does not decrypt."""
         return self._database.batches(profile, category)
 
-    async def versions(self, profile: str, record: KeyRecord) -> dict[str, bytes]:
-        """The entries of the aliases of a key that have versions, as of its record."""
+    async def versions(self, profile: str, record: KeyRecord) -> dict[str, KeyVersions]:
+        """The versions of the aliases of a key, as of its record."""
 
-        async def work(session: Session) -> dict[str, bytes]:
+        async def work(session: Session) -> dict[str, KeyVersions]:
             found = {}
-            for alias in record.versioned:
+            for alias in record.aliases:
                 try:
-                    entry = await session.fetch(ALIAS, alias_entry(alias))
-                except UndecryptableError:
+                    versions = await find_versions(session, alias)
+                except KeyUnreadable:
                     raise KeyUnreadable(f"The alias {alias} does not decrypt.") from None
-                if entry is not None:
-                    found[alias] = value_as_of(entry.value, record.kid)
+                except AliasNotFound:  # removed meanwhile
+                    versions = KeyVersions({1: record.kid})
+                found[alias] = versions.as_of(record.kid)
             return found
 
         return await self._database.run(profile, work)

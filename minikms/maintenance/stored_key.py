@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
@@ -12,12 +12,11 @@ from minikms.store.keys.entries import (
     ALIAS,
     DELETION,
     KEY,
-    MATERIAL,
     ROTATION,
     alias_entry,
     find_material,
 )
-from minikms.versions import KeyVersions, has_versions, kid_in
+from minikms.versions import KeyVersions
 
 ResultT = TypeVar("ResultT")
 
@@ -26,21 +25,12 @@ ASKAR_KEY: Final = "askar"
 SEALED: Final = "sealed"
 
 
-class StoredAlias(NamedTuple):
-    """The kid in the entry of an alias, and whether it has versions; None if it has bad ones."""
-
-    kid: str
-    versioned: bool | None
-
-    @classmethod
-    def of(cls, value: bytes) -> Self:
-        """Parse the value of the entry."""
-        kid, versioned = kid_in(value), has_versions(value)
-        try:
-            versions = KeyVersions.stored(value)
-        except (ValueError, TypeError, LookupError):
-            return cls(kid, None)
-        return cls(kid, versioned if versions is None or versions.latest_kid == kid else None)
+def holder_of(value: bytes) -> str:
+    """The kid that the entry of an alias names, empty if it has no versions that can be read."""
+    try:
+        return KeyVersions.from_bytes(value).latest_kid
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +39,7 @@ class StoredKey:
 
     `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials`
     maps a category to the material stored there. `aliases` maps the `alias_entry` of each alias
-    that the record lists or the caller named to its entry, or to None if it has none.
+    that the record lists or the caller named to its `holder`, or to None if it has no entry.
     `deletion` has the tags of the scheduled deletion, and `rotates` says that there is an entry of
     a scheduled rotation. Entries that do not decrypt are only in `unreadable`, as pairs of category
     and name.
@@ -60,7 +50,7 @@ class StoredKey:
     record: KeyRecord | None
     tags: Mapping[str, Any]
     materials: Mapping[str, Stored] = field(repr=False)
-    aliases: Mapping[str, StoredAlias | None]
+    aliases: Mapping[str, str | None]
     deletion: Mapping[str, Any] | None
     rotates: bool
     unreadable: tuple[tuple[str, str], ...]
@@ -68,7 +58,7 @@ class StoredKey:
     @property
     def unreadable_materials(self) -> bool:
         """Tell whether some material does not decrypt."""
-        return any(category in (ASKAR_KEY, MATERIAL, SEALED) for category, _ in self.unreadable)
+        return any(category in (ASKAR_KEY, SEALED) for category, _ in self.unreadable)
 
     @property
     def stored(self) -> Stored | None:
@@ -81,9 +71,7 @@ class StoredKey:
 
 def material_category(record: KeyRecord) -> str:
     """The category of a key's material, as its record says."""
-    if record.sealed:
-        return SEALED
-    return ASKAR_KEY if record.material == "askar" else MATERIAL
+    return ASKAR_KEY if record.material == "askar" else SEALED
 
 
 async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
@@ -94,8 +82,6 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
     materials: dict[str, Stored] = {}
     if key := await _read(session.fetch_key(kid), (ASKAR_KEY, kid), unreadable):
         materials[ASKAR_KEY] = key
-    if material := await _read(session.fetch(MATERIAL, kid), (MATERIAL, kid), unreadable):
-        materials[MATERIAL] = material.value
     if record and record.sealed:
         own = replace(record, kid=kid)  # the record may belong to another key
         opened: Stored | None = await _read(find_material(session, own), (SEALED, kid), unreadable)
@@ -115,8 +101,8 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
         tags=entry.tags if entry else {},
         materials=materials,
         aliases={
-            name: StoredAlias.of(holder.value) if holder else None
-            for name, holder in holders.items()
+            name: holder_of(entry.value) if entry else None
+            for name, entry in holders.items()
             if (ALIAS, name) not in unreadable
         },
         deletion=deletion.tags if deletion else None,

@@ -1,24 +1,28 @@
-"""Upgrades a store of an older version to the layout of this one, profile by profile."""
+"""Upgrades a store of layout 3.0 to the layout of this version, profile by profile.
+
+In layout 3.0, the record of a key had the keys that rotations replaced, by alias (`predecessors`),
+and the aliases whose entries have versions (`versioned`). The entry of an alias had a kid, and then
+its versions only if they did not follow from the record.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from minikms.errors import KeyUnreadable
-from minikms.maintenance.faults import Report, faults_of_material
+from minikms.maintenance.faults import Report
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.stored_key import parsed
-from minikms.plugin.protocol import Stored
-from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Entry, Transaction
 from minikms.store.connections.rows import read_by_halves
 from minikms.store.database import Database
-from minikms.store.keys.entries import KEY, MATERIAL, with_material
-from minikms.store.profiles.directory import ensure_sealing_key
+from minikms.store.keys.entries import ALIAS, KEY, alias_entry
+from minikms.versions import KeyVersions
 
 # The number of places in the order of creation whose keys are read at a time: a power of two, as in
 # store/keys/listing.py.
@@ -27,23 +31,19 @@ _PLACES: Final = 64
 # Seconds that the transaction of a profile may take: many times the need of a million keys.
 _TIMEOUT: Final = 24 * 3600.0
 
+# The members of records that this layout does not have.
+_PREDECESSORS: Final = "predecessors"
+_VERSIONED: Final = "versioned"
+
+# Begins the entry of an alias in this layout, and no kid.
+_RENEWED: Final = b"{"
+
+# Separates the kid from the versions in the entry of an alias of layout 3.0.
+_SEPARATOR: Final = b"\n"
+
 
 class _Faults(Exception):
     """A key cannot be upgraded; its arguments are its faults."""
-
-
-def in_new_form(
-    record: KeyRecord, material: Stored, registry: AlgorithmRegistry
-) -> tuple[KeyRecord, Stored]:
-    """A key in the form in which its algorithm stores new keys; unchanged if it has faults."""
-    if isinstance(material, bytes) or any(faults_of_material(record, material, registry)):
-        return record, material
-    algorithm = registry.of(record)
-    packed = algorithm.pack(algorithm.unpack(material))
-    in_bytes = replace(record, material="bytes")
-    if isinstance(packed, bytes) and not any(faults_of_material(in_bytes, packed, registry)):
-        return in_bytes, packed
-    return record, material
 
 
 async def numbers_of_keys(inspector: StoreInspector, leave: Report) -> dict[str, int]:
@@ -67,20 +67,20 @@ async def numbers_of_keys(inspector: StoreInspector, leave: Report) -> dict[str,
 
 async def upgrade(
     database: Database,
-    registry: AlgorithmRegistry,
     profiles: Iterable[str],
     leave: Report,
     advance: Callable[[int], None],
 ) -> int:
-    """Store the keys of these profiles in the form of this layout; return the number of changes.
+    """Store the versions of all aliases of these profiles in their entries.
 
-    Each profile is one transaction; the layout of the store is raised last. A key that cannot be
-    read is not changed: `leave` is called with its profile, its kid, and the fault. `advance` is
-    called with the number of keys that were handled since its last call.
+    Returns the number of changed keys. Each profile is one transaction; the layout of the store is
+    raised last. A key that cannot be read is not changed: `leave` is called with its profile, its
+    kid, and the fault. `advance` is called with the number of keys that were handled since its last
+    call.
     """
     renewed = 0
     for profile in profiles:
-        number, faults = await _upgrade_profile(database, registry, profile, advance)
+        number, faults = await _upgrade_profile(database, profile, advance)
         renewed += number
         for kid, what in faults:
             leave(profile, kid, what)
@@ -89,14 +89,13 @@ async def upgrade(
 
 
 async def _upgrade_profile(
-    database: Database, registry: AlgorithmRegistry, profile: str, advance: Callable[[int], None]
+    database: Database, profile: str, advance: Callable[[int], None]
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Renew the keys of a profile; return their number, and the faults of other keys by kid."""
+    """Renew the keys of a profile; return their number, and the faults of others by kid."""
     stopped = False
 
     async def work(transaction: Transaction) -> tuple[int, list[tuple[str, str]]]:
         renewed, read, faults = 0, 0, list[tuple[str, str]]()
-        await ensure_sealing_key(transaction)
         for start in range(1, transaction.place + 1, _PLACES):
             rows = await _rows(transaction, start)
             for row in rows:
@@ -104,7 +103,7 @@ async def _upgrade_profile(
                     raise asyncio.CancelledError
                 advance(1)
                 try:
-                    renewed += await _renew(transaction, row, registry)
+                    renewed += await _renew(transaction, row)
                 except _Faults as exc:
                     faults += [(row.name, what) for what in exc.args]
             read += len(rows)
@@ -128,41 +127,60 @@ async def _rows(transaction: Transaction, start: int) -> list[Entry]:
     return await read_by_halves(start, start + _PLACES, read, lambda _: [])
 
 
-async def _renew(transaction: Transaction, row: Entry, registry: AlgorithmRegistry) -> bool:
-    """Move the material of a key into its entry; False if it has none to move.
+async def _renew(transaction: Transaction, row: Entry) -> bool:
+    """Move the versions of a key's aliases into their entries; False if they are there already.
 
-    Raises _Faults, and then has changed nothing.
+    Raises _Faults for aliases that cannot be read, and leaves their entries as they are.
     """
     record = parsed(row.value)
     if record is None:
         raise _Faults("its record cannot be read")
     if record.kid != row.name:
         raise _Faults("its record belongs to another key")
-    if record.sealed:
-        return False
+    unknown = dict(record.unknown or {})
+    predecessors = unknown.pop(_PREDECESSORS, {})  # a record of a version before 0.3 may lack it
+    unknown.pop(_VERSIONED, None)
+    renewed, faults = unknown != (record.unknown or {}), list[str]()
+    if renewed:
+        after = replace(record, unknown=unknown or None)
+        await transaction.replace(KEY, record.kid, after.to_bytes(), row.tags)
+    for alias in record.aliases:
+        try:
+            before = predecessors.get(alias, ())
+            renewed |= await _renew_alias(transaction, record.kid, alias, before)
+        except _Faults as exc:
+            faults += exc.args
+    if faults:
+        raise _Faults(*faults)
+    return renewed
+
+
+async def _renew_alias(
+    transaction: Transaction, kid: str, alias: str, predecessors: Sequence[str]
+) -> bool:
+    """Store the versions of an alias of a key in its entry; False if they are there already.
+
+    `predecessors` are the keys that rotations replaced, newest first. Raises _Faults.
+    """
+    name = alias_entry(alias)
     try:
-        if record.material == "askar":
-            material: Stored | None = await transaction.fetch_key(record.kid)
-        else:
-            entry = await transaction.fetch(MATERIAL, record.kid)
-            material = None if entry is None else entry.value
+        entry = await transaction.fetch(ALIAS, name)
     except UndecryptableError:
-        raise _Faults("its material does not decrypt") from None
-    if material is None:
-        if record.material == "none":
-            return False
-        raise _Faults("its material is missing")
-    renewed, packed = in_new_form(record, material, registry)
-    if not isinstance(packed, bytes):
-        if faults := list(faults_of_material(record, material, registry)):
-            raise _Faults(*faults)
+        raise _Faults(f"its alias {alias!r} does not decrypt") from None
+    if entry is None:
+        raise _Faults(f"its alias {alias!r} is missing")
+    if entry.value.startswith(_RENEWED):
         return False
-    if record.material == "askar":
-        await transaction.remove_key(record.kid)
-    else:
-        await transaction.remove(MATERIAL, record.kid)
-    if record.material == "none":
-        return False
-    renewed = await with_material(transaction, renewed, packed)
-    await transaction.replace(KEY, record.kid, renewed.to_bytes(), row.tags)
+    holder, _, stored = entry.value.partition(_SEPARATOR)
+    if holder != kid.encode():
+        raise _Faults(f"its alias {alias!r} does not name it")
+    versions = KeyVersions(dict(enumerate((*reversed(predecessors), kid), 1)))
+    if stored:
+        try:
+            settings: dict[str, Any] = orjson.loads(stored)
+            kids = dict(enumerate(settings.pop("kids"), settings.pop("first")))
+            versions = KeyVersions(kids, moved=max(kids) - len(predecessors), **settings)
+        except (ValueError, TypeError, LookupError):
+            raise _Faults(f"the versions of its alias {alias!r} cannot be read") from None
+    await transaction.replace(ALIAS, name, versions.to_bytes())
     return True

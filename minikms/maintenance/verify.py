@@ -4,19 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
-from minikms.maintenance.stored_key import ASKAR_KEY, StoredAlias, StoredKey, material_category
+from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, holder_of, material_category
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.askar.sessions import Entry
 from minikms.store.connections.rows import BATCH
-from minikms.store.keys.entries import ALIAS, DELETION, KEY, MATERIAL, ROTATION, alias_entry
+from minikms.store.keys.entries import ALIAS, DELETION, KEY, ROTATION, alias_entry
 from minikms.store.profiles.tokens import LAST_USE, token_tags
 
 ItemT = TypeVar("ItemT")
@@ -156,26 +155,23 @@ class _ProfileCheck:
         self._unreadable: set[tuple[str, str]] = set()
         self._reported: set[tuple[str, str]] = set()
         # Entries without a record so far, by the name of an alias's entry, or by kid.
-        self._aliases: dict[str, StoredAlias] = {}
+        self._aliases: dict[str, str] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
         self._rotations: dict[str, bool] = {}
-        # The same of kids that have material in an entry of its own, by its category.
-        self._apart: dict[str, dict[str, None]] = {MATERIAL: {}, ASKAR_KEY: {}}
+        self._askar_keys: dict[str, None] = {}
 
     async def run(self, askar_profile: str) -> None:
         """Check the profile; `askar_profile` is Askar's name of it."""
-        of_alias = await self._read(ALIAS, self._aliases, lambda row: StoredAlias.of(row.value))
+        of_alias = await self._read(ALIAS, self._aliases, lambda row: holder_of(row.value))
         hidden = Counter({ALIAS: of_alias})
         self._tally.aliases += (aliases := len(self._aliases) + hidden[ALIAS])
         self._advance(aliases)
         hidden[DELETION] = await self._read(DELETION, self._deletions, lambda row: row.tags)
         hidden[ROTATION] = await self._read(ROTATION, self._rotations, lambda _: True)
-        hidden[MATERIAL] = await self._read(MATERIAL, self._apart[MATERIAL], lambda _: None)
         await self._read_askar_keys()
         hidden[KEY] = await self._check_records(askar_profile)
         await self._check_aliases()
-        for category, kids in self._apart.items():
-            await self._check_rest(kids, partial(_has_material, category))
+        await self._check_rest(self._askar_keys, lambda key: key.material == "askar")
         await self._check_rest(self._deletions, lambda key: key.deletes is not None)
         named = Counter(category for category, _ in self._unreadable)
         for category, number in (hidden - named).items():
@@ -200,7 +196,7 @@ class _ProfileCheck:
                 if keys is None:
                     self._report("", "Askar keys of an algorithm do not decrypt as a whole")
                     continue
-                self._apart[ASKAR_KEY].update((entry.name, None) for entry in keys)
+                self._askar_keys.update((entry.name, None) for entry in keys)
 
     # Checking
 
@@ -239,8 +235,8 @@ class _ProfileCheck:
         materials = await self._inspector.material(self._profile, records)
         for (entry, record), material in zip(readable, materials, strict=True):
             category = material_category(record)
-            if category in self._apart:
-                self._apart[category].pop(record.kid, None)
+            if category == ASKAR_KEY:
+                self._askar_keys.pop(record.kid, None)
             stored = StoredKey(
                 entry.kid,
                 recorded=True,
@@ -255,7 +251,7 @@ class _ProfileCheck:
                 unreadable=(),
             )
             for alias, holder in stored.aliases.items():
-                if holder is not None and holder.kid == entry.kid:
+                if holder in (entry.kid, ""):
                     del self._aliases[alias]
             if any(faults_of(stored, self._registry)):
                 suspects.append(entry.kid)
@@ -264,10 +260,12 @@ class _ProfileCheck:
     async def _check_aliases(self) -> None:
         """Check the aliases for which no record was found."""
         for aliases in _batches(self._aliases.items()):
-            records = await self._inspector.find(self._profile, [bound.kid for _, bound in aliases])
-            for (alias, bound), record in zip(aliases, records, strict=True):
-                if record is None or alias not in map(alias_entry, record.aliases):
-                    await self._confirm(bound.kid, alias)
+            records = await self._inspector.find(self._profile, [kid for _, kid in aliases])
+            for (alias, kid), record in zip(aliases, records, strict=True):
+                if not kid:
+                    self._report("", f"the versions of the alias {alias!r} cannot be read")
+                elif record is None or alias not in map(alias_entry, record.aliases):
+                    await self._confirm(kid, alias)
 
     async def _check_rest(self, kids: Iterable[str], fits: Callable[[KeyRecord], bool]) -> None:
         """Check kids for which no record was found; `fits` tells whether an entry fits a record."""
@@ -288,11 +286,6 @@ class _ProfileCheck:
         if (kid, what) not in self._reported:
             self._reported.add((kid, what))
             self._fault(self._profile, kid, what)
-
-
-def _has_material(category: str, record: KeyRecord) -> bool:
-    """Tell whether the material of a key is in this category."""
-    return material_category(record) == category
 
 
 def _place(entry: StoredRecord) -> str:

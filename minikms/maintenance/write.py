@@ -21,6 +21,7 @@ from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects
 from minikms.store.profiles.directory import use_tags
 from minikms.store.profiles.tokens import next_seq, token_tags
+from minikms.versions import KeyVersions
 
 
 class StoreWriter:
@@ -71,12 +72,12 @@ class StoreWriter:
         self,
         profile: str,
         keys: Sequence[tuple[KeyRecord, Stored]],
-        versions: Mapping[str, bytes] = MappingProxyType({}),
+        versions: Mapping[str, KeyVersions] = MappingProxyType({}),
     ) -> None:
         """Insert all keys or none, with the place, aliases and scheduled deletion of their records.
 
-        `versions` has the entries of aliases that have versions. Raises KeyExists for a kid or an
-        alias that exists.
+        `versions` has the versions of aliases; others have one version. Raises KeyExists for a kid
+        or an alias that exists.
         """
 
         async def work(session: Transaction) -> None:
@@ -84,8 +85,8 @@ class StoreWriter:
                 try:
                     await insert_key(session, record, material)
                     for alias in record.aliases:
-                        value = versions.get(alias, record.kid.encode())
-                        await session.insert(ALIAS, alias_entry(alias), value)
+                        named = versions.get(alias) or KeyVersions({1: record.kid})
+                        await session.insert(ALIAS, alias_entry(alias), named.to_bytes())
                     await insert_deletion(session, record)
                 except (DuplicateError, KeyExists):
                     raise KeyExists(

@@ -344,7 +344,7 @@ async def test_several_agree_on_one_key(make_store, persistent_url):
 async def test_a_store_that_is_unavailable_delays_nobody(path, store, checked, tmp_path, caplog):
     async with AuditLog.open(str(path), store) as log:
         await head(store, lambda head: head.count == 1)
-        with open(tmp_path / "keys.db-lock-2") as other:
+        with open(tmp_path / "keys.db-lock-3") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             os.rename(path, moved := path.with_suffix(".1"))
             log.reopen()
@@ -372,7 +372,7 @@ async def test_heads_that_cannot_be_saved_are_said_once(path, store, tmp_path, c
         await head(store, lambda head: head.count == 1)
         monkeypatch.setattr(AuditStore, "save_head", counted)
         monkeypatch.setattr(store._database._pool, "acquire_timeout", 0.1)
-        with open(tmp_path / "keys.db-lock-2") as other:
+        with open(tmp_path / "keys.db-lock-3") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             log.write([event()], "success")
             await until("several tries", lambda: len(tries) > 3)

@@ -75,7 +75,7 @@ def test_progress_is_seen_before_the_store_is_open(on_a_terminal, key, key_file,
     asyncio.run(fill(url, key))
     options = options_of(url, key_file)
     options += ["--to", f"sqlite://{tmp_path}/copy.db"] if verb == "copy" else []
-    with open(tmp_path / "keys.db-lock-2", "wb") as other:
+    with open(tmp_path / "keys.db-lock-3", "wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         process, terminal = on_a_terminal("store", verb, *options)
         shown = b""
@@ -135,7 +135,7 @@ def test_progress_in_a_pipe_is_lines(key, key_file, tmp_path, verb, label):
     options += ["--to", f"sqlite://{tmp_path}/copy.db"] if verb == "copy" else []
     command = [sys.executable, "-c", OFTEN, "store", verb, *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with open(tmp_path / "keys.db-lock-2", "wb") as other:
+    with open(tmp_path / "keys.db-lock-3", "wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with subprocess.Popen(command, env=environment(), **pipes) as process:
             try:

@@ -13,7 +13,7 @@ from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
-CATEGORIES = ("minikms.key", "minikms.material", "minikms.alias")
+CATEGORIES = ("minikms.key", "minikms.alias")
 
 
 class FailsToPack(Ed25519):

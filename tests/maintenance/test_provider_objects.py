@@ -185,7 +185,7 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
         copied = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db")
         async with StoreWriter.create(copied, key) as target:
             source = StoreInspector(store.database)
-            assert [each.keys async for each in copy(source, target, REGISTRY, id)] == [1]
+            assert [each.keys async for each in copy(source, target, id)] == [1]
         assert await store.objects.owns()
     await back_up(path, tmp_path / "backup.db", None)  # which needs no key
     async with opened(path, key) as store:
@@ -228,7 +228,7 @@ async def test_no_copy_loses_its_own_keys_to_another_one(location, key, tmp_path
         copied = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db")
         async with StoreWriter.create(copied, key) as target:
             source = StoreInspector(store.database)
-            assert [each.keys async for each in copy(source, target, REGISTRY, id)] == [1]
+            assert [each.keys async for each in copy(source, target, id)] == [1]
     await back_up(path, tmp_path / "backup.db", key)
     copies = ["copy.db", "backup.db"]
     made = {}

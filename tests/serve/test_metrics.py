@@ -317,7 +317,7 @@ def writers(service, number):
 @pytest.mark.process
 def test_calls_that_wait_for_the_store(counted, store, tmp_path):
     service = counted(*store)
-    with (tmp_path / "keys.db-lock-2").open("r+") as lock:
+    with (tmp_path / "keys.db-lock-3").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with writers(service, 4):
             wait_until(

@@ -15,7 +15,7 @@ from minikms.store.database import Database
 from minikms.store.keys.key_store import KeyStore
 
 NOBODY = 65534
-ENDINGS = ("lock", "lock-1", "lock-2", "next-2", "seen")
+ENDINGS = ("lock-2", "lock-3", "next-3", "seen")
 OTHER = "file of another user"
 
 needs_root = pytest.mark.skipif(
@@ -91,7 +91,7 @@ async def test_a_second_name_of_a_store_in_use_is_refused(sqlite, key, tmp_path)
                 await open_store(other, key)
         with pytest.raises(StoreError, match="hard links"):
             await back_up(other, tmp_path / "backup.db", None)
-    assert not (tmp_path / "other.db-lock").exists()
+    assert not (tmp_path / "other.db-lock-3").exists()
     with pytest.raises(StoreError, match="hard links"):
         await open_store(sqlite, key)
     other.unlink()
@@ -125,11 +125,11 @@ def test_a_store_that_is_a_mount_of_its_own_is_refused(run, sqlite, key, tmp_pat
 
 @pytest.mark.process
 def test_a_command_says_which_file_it_is(run, sqlite, key, victim):
-    Path(f"{sqlite}-lock").unlink()
-    Path(f"{sqlite}-lock").symlink_to(victim)
+    Path(f"{sqlite}-lock-3").unlink()
+    Path(f"{sqlite}-lock-3").symlink_to(victim)
     ended = run("store", "info", STORE=f"sqlite://{sqlite}", STORE_KEY=key.secret)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(f"minikms: The file {sqlite}-lock cannot be used: ")
+    assert ended.stderr.startswith(f"minikms: The file {sqlite}-lock-3 cannot be used: ")
 
 
 @needs_root

@@ -43,7 +43,7 @@ async def test_a_file_that_is_not_the_one_that_was_opened(sqlite, key, replaced,
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
-@pytest.mark.parametrize("ending", ["lock", "lock-1", "lock-2", "next-2", "seen"])
+@pytest.mark.parametrize("ending", ["lock-2", "lock-3", "next-3", "seen"])
 async def test_a_file_beside_it_that_is_not_the_one_that_was_opened(sqlite, key, ending, replaced):
     beside = sqlite.with_name(f"{sqlite.name}-{ending}")
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:

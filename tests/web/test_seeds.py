@@ -356,7 +356,7 @@ async def test_an_empty_file_is_a_good_one(start, seed, counts):
 async def test_a_store_that_takes_no_key(start, seed, persistent):
     client, config = await start(create_service(Config(**persistent))), seed({"keys": [GOOD]})
     path = persistent["store"].removeprefix("sqlite://")
-    with open(f"{path}-lock-2", "w") as lock:  # as another process would hold it
+    with open(f"{path}-lock-3", "w") as lock:  # as another process would hold it
         # In a thread, since the service may hold it, to store the times of last uses.
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         with pytest.raises(SeedError) as caught:

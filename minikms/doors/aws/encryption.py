@@ -138,7 +138,7 @@ async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
         kid, encrypted = CiphertextBlob.from_bytes(data)
         named = None if text is None else await call.key(text)
         found = await call.find(KeyRef(kid=kid))
-        if named is not None and kid not in _kids(named):
+        if named is not None and not await _has_been(call, named, kid):
             raise AwsError(
                 "IncorrectKeyException",
                 "The key ID in the request does not identify a CMK that can perform this "
@@ -158,10 +158,12 @@ async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
     return _Source(algorithm, key, known.arn, Decrypt(encrypted, aad))
 
 
-def _kids(key: AwsKey) -> set[str]:
-    """Return the kids of a key and of the keys that rotations replaced by it."""
-    earlier = (kid for kids in key.record.predecessors.values() for kid in kids)
-    return {key.record.kid, *earlier}
+async def _has_been(call: AwsCall, key: AwsKey, kid: str) -> bool:
+    """Tell whether a kid is the one of a key, or of a key that rotations replaced by it."""
+    if kid == key.record.kid:
+        return True
+    oldest = key.record.aliases[:1]  # the one that most of the keys had
+    return any([kid in await call.earlier(key, alias) for alias in oldest])
 
 
 def _aad(key: AwsKey, algorithm: str, given: Mapping[str, str] | None) -> bytes | None:

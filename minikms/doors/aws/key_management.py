@@ -92,7 +92,7 @@ async def describe_key(call: AwsCall, body: Body) -> dict[str, Any]:
 async def get_key_last_usage(call: AwsCall, body: Body) -> dict[str, Any]:
     """Return the time of the last use of a key, also of the keys that rotations replaced by it."""
     key = await call.key(body["KeyId"], by_alias=False)
-    earlier = key.record.predecessors.get(uuid_alias(key.key_id), ())
+    earlier = await call.earlier(key, uuid_alias(key.key_id))
     used, since = 0, key.record.created
     for kid in (key.record.kid, *earlier):
         with suppress(errors.KeyNotFound):

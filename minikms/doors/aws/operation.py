@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -182,6 +182,15 @@ class AwsCall:
         key_id = identity.id_of(record)
         arn = self.arns.key(key_id)
         return AwsKey(record, ref or KeyRef(kid=record.kid), spec, usage, key_id, arn)
+
+    async def earlier(self, key: AwsKey, alias: str) -> Sequence[str]:
+        """Return the kids of the keys that rotations replaced by a key, newest first.
+
+        They had the alias; there are none if the key does not have it.
+        """
+        if alias not in key.record.aliases:
+            return ()
+        return await self.service.predecessors(self.profile, key.record.kid, alias)
 
     def require_use(self, key: AwsKey, usage: str, does: str) -> None:
         """Raise if the state of the key excludes `does`, or its key usage is another one.

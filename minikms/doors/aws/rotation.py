@@ -80,7 +80,7 @@ async def list_key_rotations(call: AwsCall, body: Body) -> dict[str, Any]:
     """List a page of the last rotations of a key, the oldest first."""
     key = await call.key(body["KeyId"], by_alias=False)
     _require_symmetric(key)
-    earlier = key.record.predecessors.get(uuid_alias(key.key_id), ())
+    earlier = await call.earlier(key, uuid_alias(key.key_id))
     records = await call.service.records(call.profile, earlier[::-1])
     start, limit = position(body).seq, body.get("Limit", _LIMIT)
     found = [

@@ -98,7 +98,7 @@ async def make(
 ) -> None:
     """Make a key with a name, unless a key has the name."""
     with suppress(errors.AliasNotFound):
-        await find(call, name)
+        await call.service.get(call.profile, KeyRef(alias=name))
         return  # some keys take long to make
     policy = KeyPolicy(
         aliases=(name,),

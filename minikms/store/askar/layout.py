@@ -26,25 +26,24 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, stored: bytes) -> Self:
-        """The layout in an entry; 1.0 is the plain 1 of the first release."""
+        """The layout in an entry."""
         major, _, minor = stored.decode().partition("_")
         return cls(int(major), int(minor or 0))
 
     @property
     def stored(self) -> str:
-        """The entry, which the first release reads as one number, 20 for 2_0, and so as newer."""
+        """The entry."""
         return f"{self.major}_{self.minor}"
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
 
 
-# The layouts of all releases and of this version: see docs/internals/store.md.
-LAYOUTS: Final = (Layout(1, 0), Layout(2, 0), Layout(3, 0))
-LAYOUT: Final = LAYOUTS[-1]
-
-# The layout of a store whose upgrade has begun; every older version refuses it as newer.
-UPGRADING: Final = Layout(2, 1)
+# The layout of this version, the one before, which `minikms store upgrade` takes, and the layout of
+# a store whose upgrade has begun: older versions refuse it as newer. See docs/internals/store.md.
+LAYOUT: Final = Layout(4, 0)
+BEFORE: Final = Layout(3, 0)
+UPGRADING: Final = Layout(3, 1)
 
 # Askar's name of the store's own profile, its default one, which no caller reaches.
 SYSTEM: Final = "minikms"
@@ -56,7 +55,7 @@ _LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statis
 async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, bytes]:
     """The store's layout, and its note of its last change of key.
 
-    Raises StoreError if the store is not ours, or its layout is newer than this version.
+    Raises StoreError if the store is not ours, or this version cannot upgrade its layout.
     """
     async with _session(store, location, "read") as session:
         layout = await session.fetch(STORE, _LAYOUT)
@@ -72,11 +71,16 @@ async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, b
             f"The store at {location} has the layout {version} of a newer Mini KMS; "
             f"this one knows {LAYOUT}."
         )
+    if version < BEFORE:
+        raise StoreError(
+            f"The store at {location} has the layout {version} of a Mini KMS before 0.3: "
+            "run `minikms store upgrade` of release 0.3 first, then of this one."
+        )
     return version, rekeyed.value
 
 
 def require_current(layout: Layout, location: StoreLocation) -> None:
-    """Raise StoreError for an older layout: a service opens only stores of its own."""
+    """Raise StoreError for an older layout, whose aliases this version does not read."""
     if layout == UPGRADING:
         raise StoreError(
             f"The upgrade of the store at {location} was begun and not finished: "
@@ -85,7 +89,7 @@ def require_current(layout: Layout, location: StoreLocation) -> None:
     if layout < LAYOUT:
         raise StoreError(
             f"The store at {location} has the layout {layout} of an older Mini KMS; this one "
-            f"needs {LAYOUT}: stop its services, make a copy, and run `minikms store upgrade`."
+            f"needs {LAYOUT}: stop its services, make a backup, and run `minikms store upgrade`."
         )
 
 

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from minikms.store.askar.files import open_beside
-from minikms.store.askar.layout import LAYOUTS
+from minikms.store.askar.layout import BEFORE, LAYOUT, Layout
 
 _POLL_INTERVAL: Final = 0.0005  # seconds
-
-# The number of this version's files; the files of the first layout are not numbered.
-_NUMBER: Final = len(LAYOUTS) - 1
 
 
 class WriterLock:
@@ -23,16 +20,16 @@ class WriterLock:
     are two files: the process that waits for the first holds the second, so that the last holder of
     the lock is not first again.
 
-    Each layout has files of its own. A writer also shares the locks of older layouts, whose
-    processes need them exclusively.
+    Each layout has files of its own. A writer also shares the lock of the layout before, whose
+    processes need it exclusively.
     """
 
     def __init__(self, path: Path) -> None:
-        names = [*(("lock", number) for number in range(_NUMBER + 1)), ("next", _NUMBER)]
+        names = ("lock", BEFORE), ("lock", LAYOUT), ("next", LAYOUT)
         self.files = [open_beside(path, _ending(*name)) for name in names]
-        *older, lock, self._next = (file.descriptor for file in self.files)
+        older, lock, self._next = (file.descriptor for file in self.files)
         # The locks of each write, in their order, with the way in which they are held.
-        self._of_write = [*((file, fcntl.LOCK_SH) for file in older), (lock, fcntl.LOCK_EX)]
+        self._of_write = [(older, fcntl.LOCK_SH), (lock, fcntl.LOCK_EX)]
         self._closed = False
 
     async def acquire(self) -> None:
@@ -48,7 +45,7 @@ class WriterLock:
             fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def exclude_older(self) -> None:
-        """Keep the shares of the older locks, which are held now: older processes cannot write."""
+        """Keep the share of the older lock, which is held now: older processes cannot write."""
         self._of_write = self._of_write[-1:]
 
     def release(self) -> None:
@@ -64,8 +61,9 @@ class WriterLock:
             os.close(file.descriptor)
 
 
-def _ending(name: str, number: int) -> str:
-    return f"{name}-{number}" if number else name
+def _ending(name: str, layout: Layout) -> str:
+    """The end of a file's name; layout 3.0 has `lock-2`."""
+    return f"{name}-{layout.major - 1}"
 
 
 async def _lock(file: int, how: int) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -30,21 +30,18 @@ from minikms.errors import (
 from minikms.events import set_asked, set_key_alg, set_keys
 from minikms.plugin.protocol import Stored
 from minikms.profile_settings import DELETE_SCOPE
-from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
+from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.profiles.directory import ensure_sealing_key, require_profile, sealing_key
 from minikms.store.reads import AnsweredError
-from minikms.versions import KeyVersions, kid_in
+from minikms.versions import KeyVersions
 
 LOGGER = logging.getLogger(__name__)
 
 # Categories. An entry's name is the kid; an alias's entry is named by `alias_entry`, and has the
-# kid as its value, and its versions (versions.py) if they do not follow from the key's record.
-# Material of bytes has an entry of its own up to layout 2.0, and of keys that `upgrade` cannot
-# read.
+# versions of the alias (versions.py).
 KEY: Final = "minikms.key"
-MATERIAL: Final = "minikms.material"
 ALIAS: Final = "minikms.alias"
 DELETION: Final = "minikms.deletion"
 
@@ -160,10 +157,7 @@ async def find_material(session: Session, record: KeyRecord) -> Stored | None:
         return unseal(await sealing_key(session), record.kid, record.sealed)
     if record.material == "none":
         return b""
-    if record.material == "askar":
-        return await session.fetch_key(record.kid)
-    entry = await session.fetch(MATERIAL, record.kid)
-    return entry.value if entry else None
+    return await session.fetch_key(record.kid)
 
 
 async def material_of(session: Session, record: KeyRecord) -> Stored | None:
@@ -211,21 +205,23 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
     """
     if ref.alias is None:
         return _required(await load_record(session, ref.kid or ""), KeyNotFound, kid=ref.kid)
-    record, _ = await _holder(session, ref.alias)
+    record, _ = await find_named(session, ref.alias)
     return record
 
 
-async def find_versions(session: Session, alias: str) -> tuple[KeyVersions, KeyRecord | None]:
-    """The versions of an alias, and the record of the newest one if it was read for that.
+async def find_versions(session: Session, alias: str) -> KeyVersions:
+    """The versions of an alias; raises AliasNotFound.
 
-    Raises AliasNotFound and DueError.
+    The key that it names may be due for deletion.
     """
-    value = await _value_of(session, alias)
-    versions = KeyVersions.stored(value)
-    if versions is not None:
-        return versions, None
-    record, value = await _holder(session, alias, value)
-    return _versions_in(value, alias, record), record
+    try:
+        entry = await session.fetch(ALIAS, alias_entry(alias))
+        if entry is not None:
+            return KeyVersions.from_bytes(entry.value)
+    except (UndecryptableError, ValueError, TypeError, LookupError) as exc:
+        raise _unreadable("that an alias names", exc) from None
+    set_asked(alias=alias)
+    raise AliasNotFound()
 
 
 async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersions]:
@@ -233,40 +229,20 @@ async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersio
 
     Raises AliasNotFound and DueError.
     """
-    record, value = await _holder(session, alias)
-    return record, _versions_in(value, alias, record)
+    versions = await find_versions(session, alias)
+    record, before = None, ""  # an alias ends with its key
+    while versions.latest_kid != before:
+        record = await load_record(session, versions.latest_kid)
+        if record is not None and alias in record.aliases:
+            break
+        # It moved between the two reads, or the store is damaged.
+        before, versions = versions.latest_kid, await find_versions(session, alias)
+    return _required(record, AliasNotFound, alias=alias), versions
 
 
-async def next_entries(
-    session: Session, old: KeyRecord, kid: str, named: Mapping[str, KeyVersions]
-) -> dict[str, bytes]:
-    """The entries of a key's aliases once the key `kid` has replaced it.
-
-    An entry has versions if it had some, if the record would forget a predecessor, and if `named`
-    has those of the alias. Raises TooLargeRecord.
-    """
-    entries = {}
-    for alias in old.aliases:
-        before = named.get(alias)
-        predecessors = old.predecessors.get(alias, ())
-        if before is None and alias in old.versioned:
-            before = KeyVersions.stored(await _value_of(session, alias))
-        if before is None and len(predecessors) == MAX_PREDECESSORS:
-            before = KeyVersions.known(old.kid, predecessors)
-        entries[alias] = kid.encode()
-        if before is not None:
-            entries[alias] = before.followed_by(kid, len(old.aliases)).to_bytes()
-    return entries
-
-
-async def stored_versions(session: Session, record: KeyRecord) -> dict[str, KeyVersions]:
-    """The versions of the aliases of a key whose entries have versions; raises AliasNotFound."""
-    found = {}
-    for alias in record.versioned:
-        versions = KeyVersions.stored(await _value_of(session, alias))
-        if versions is not None:
-            found[alias] = versions
-    return found
+async def versions_of(session: Session, record: KeyRecord) -> dict[str, KeyVersions]:
+    """The versions of each alias of a key; raises AliasNotFound."""
+    return {alias: await find_versions(session, alias) for alias in record.aliases}
 
 
 async def add_alias(
@@ -283,26 +259,20 @@ async def add_alias(
     alias keeps all its versions from now on. Raises AliasExists, AliasNotFound with "update",
     TooManyAliases and TooLargeRecord, and then has written nothing.
     """
-    name, value = alias_entry(alias), record.kid.encode()
-    if kept:
-        value = replace(KeyVersions.known(record.kid, ()), kept=True).to_bytes()
+    name, versions = alias_entry(alias), KeyVersions({1: record.kid}, kept=kept)
     if binding != "update" and alias not in record.aliases:
-        named = record.with_alias(alias, versioned=kept)
+        named = record.with_alias(alias)
         with suppress(DuplicateError):  # most aliases are new
-            await session.insert(ALIAS, name, value)
+            await session.insert(ALIAS, name, versions.to_bytes())
             return named
-    entry = await session.fetch(ALIAS, name)
-    if entry is None:
-        set_asked(alias=alias)
-        raise AliasNotFound()
-    holding = kid_in(entry.value)
-    if holding == record.kid:
+    before = await find_versions(session, alias)
+    if before.latest_kid == record.kid:
         if binding == "create":
             raise AliasExists("The alias names this key.")
         return record
     if binding == "leave":
         return record
-    holder = await load_record(session, holding)
+    holder = await load_record(session, before.latest_kid)
     if holder is None:
         raise KeyNotFound()
     # The aliases of a key whose deletion is due are free.
@@ -312,15 +282,12 @@ async def add_alias(
         set_asked(alias=alias)
         raise AliasExists()
     if holder.is_gone:
-        named = record.with_alias(alias, versioned=kept)
+        named = record.with_alias(alias)
     else:
-        before = _versions_in(entry.value, alias, holder)
-        if kept:
-            before = replace(before, kept=True)
-        named = record.with_alias(alias, versioned=True, again=record.kid in before.kids)
-        value = before.followed_by(record.kid).to_bytes()
+        named = record.with_alias(alias, again=record.kid in before.kids.values())
+        versions = replace(before, kept=kept or before.kept).moved_to(record.kid)
     await replace_record(session, holder.without_alias(alias))
-    await session.replace(ALIAS, name, value)
+    await session.replace(ALIAS, name, versions.to_bytes())
     return named
 
 
@@ -381,8 +348,6 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
         await session.remove(ALIAS, alias_entry(alias))
     if record.material == "askar":
         await session.remove_key(record.kid)
-    elif record.material == "bytes" and not record.sealed:
-        await session.remove(MATERIAL, record.kid)
     if record.rotates is not None:
         await set_rotation(session, record.kid, None)
     if record.deletes is not None:
@@ -476,39 +441,6 @@ async def publishes(session: Session) -> bool:
         return True
     await require_profile(session)
     return False
-
-
-async def _holder(
-    session: Session, alias: str, value: bytes | None = None
-) -> tuple[KeyRecord, bytes]:
-    """The record of the key that an alias names, and the alias's entry, `value` if it was read."""
-    if value is None:
-        value = await _value_of(session, alias)
-    record, before = None, ""  # an alias ends with its key
-    while (kid := kid_in(value)) != before:
-        record = await load_record(session, kid)
-        if record is not None and alias in record.aliases:
-            break
-        # It moved between the two reads, or the store is damaged.
-        before, value = kid, await _value_of(session, alias)
-    return _required(record, AliasNotFound, alias=alias), value
-
-
-def _versions_in(value: bytes, alias: str, holder: KeyRecord) -> KeyVersions:
-    """The versions in the entry of an alias, or as they follow from the record of its key."""
-    stored = KeyVersions.stored(value)
-    return stored or KeyVersions.known(holder.kid, holder.predecessors.get(alias, ()))
-
-
-async def _value_of(session: Session, alias: str) -> bytes:
-    try:
-        entry = await session.fetch(ALIAS, alias_entry(alias))
-    except UndecryptableError as exc:
-        raise _unreadable("that an alias names", exc) from None
-    if entry is None:
-        set_asked(alias=alias)
-        raise AliasNotFound()
-    return entry.value
 
 
 def _required(

@@ -57,6 +57,7 @@ from minikms.store.keys.entries import (
     schedule,
     set_rotation,
     time_of_deletion,
+    versions_of,
 )
 from minikms.store.keys.listing import KeyListing, read_back
 from minikms.store.keys.provider_objects import ProviderObjects
@@ -71,7 +72,7 @@ from minikms.store.keys.rotation import (
 from minikms.store.profiles.directory import require_profile
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.store.writes import Work
-from minikms.versions import KeyVersions, kid_in
+from minikms.versions import KeyVersions
 
 # The number of keys due for deletion that one call reads.
 _DUE: Final = 1000
@@ -256,16 +257,13 @@ class KeyStore:
         """
 
         async def work(session: Transaction) -> KeyRecord:
-            named: dict[str, KeyVersions] = {}
-            if check is None:
-                old = await find_record(session, ref)
-                set_key(old.kid, old.alg)
-            else:
+            old = await find_record(session, ref)
+            set_key(old.kid, old.alg)
+            named = await versions_of(session, old)
+            if check is not None:
                 alias = ref.alias or ""
-                old, before = await find_named(session, alias)
-                set_key(old.kid, old.alg)
-                check(old, before)
-                named[alias] = replace(before, kept=True)
+                check(old, named[alias])
+                named[alias] = replace(named[alias], kept=True)
                 named[alias].require_room(len(old.aliases))
             return await replace_key(session, old, successor, named, enabled=check is not None)
 
@@ -398,9 +396,8 @@ class KeyStore:
             if kid is None:
                 record = await find_record(session, KeyRef(alias=alias))
             else:
-                entry = await session.fetch(ALIAS, name)
                 record = await fetch_record(session, kid)
-                if entry is None or kid_in(entry.value) != kid:
+                if (await find_versions(session, alias)).latest_kid != kid:
                     raise AliasNotFound()
             set_key(record.kid, record.alg)
             await session.remove(ALIAS, name)
@@ -408,28 +405,9 @@ class KeyStore:
 
         await self._write(profile, work)
 
-    async def versions(
-        self, profile: str, alias: str
-    ) -> tuple[KeyVersions, tuple[KeyRecord, Stored | None] | None]:
-        """The versions of an alias, and its key if it was read for that; raises AliasNotFound.
-
-        The material of a disabled key is None.
-        """
-
-        async def work(
-            session: Session,
-        ) -> tuple[KeyVersions, tuple[KeyRecord, Stored | None] | None]:
-            versions, record = await find_versions(session, alias)
-            if record is None:
-                return versions, None
-            usable = record.current_state != "disabled"
-            material = await material_of(session, record) if usable else None
-            return versions, (record.drop_material(), material)
-
-        versions, read = await self._read(profile, work)
-        if read is not None and read[1] is not None:
-            self.keys_opened += 1
-        return versions, read
+    async def versions(self, profile: str, alias: str) -> KeyVersions:
+        """The versions of an alias; raises AliasNotFound."""
+        return await self._database.read(profile, partial(find_versions, alias=alias))
 
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
         """The record of each kid; None if the key does not exist or its deletion is due."""
@@ -469,11 +447,9 @@ class KeyStore:
             if after == before:
                 return after
             after = replace(after, kept=True)
-            left_out = set(before.kids) - set(after.kids)
+            left_out = {*before.kids.values()} - {*after.kids.values()}
             deletes = time_of_deletion(session, may_delete=may_delete) if left_out else None
             await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
-            if alias not in record.versioned:
-                await replace_record(session, record.with_versions(alias))
             await remove_versions(session, record, left_out, deletes)
             return after
 
@@ -496,7 +472,7 @@ class KeyStore:
             check(record, versions)
             left = record.without_alias(alias).released()
             is_last = not (left.aliases or left.named_by)
-            kids, stays = set(versions.kids) - {record.kid}, is_last and deletes is not None
+            kids, stays = {*versions.kids.values()} - {record.kid}, is_last and deletes is not None
             await remove_versions(session, record, kids, deletes, keep_name=stays)
             if not is_last:
                 await session.remove(ALIAS, alias_entry(alias))

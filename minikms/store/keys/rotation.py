@@ -23,15 +23,14 @@ from minikms.store.keys.entries import (
     alias_entry,
     insert_key,
     load_record,
-    next_entries,
     replace_record,
     require_room,
     rotation_tags,
     set_rotation,
-    stored_versions,
+    versions_of,
 )
 from minikms.store.profiles.directory import require_profile
-from minikms.versions import KeyVersions, has_versions
+from minikms.versions import KeyVersions
 
 # Makes the successor of a key from its record; may raise.
 Successor: TypeAlias = Callable[[KeyRecord], tuple[KeyRecord, Stored]]
@@ -59,21 +58,19 @@ async def replace_key(
 ) -> KeyRecord:
     """Store the `successor` of a key, which takes its aliases, and give its record.
 
-    The old key stays `enabled`, or becomes `verify-only`. `named` has versions of its aliases that
-    were read already. Raises TooManyKeys, TooManyAliases and TooLargeRecord.
+    The old key stays `enabled`, or becomes `verify-only`. `named` has the versions of its aliases.
+    Raises TooManyKeys, TooManyAliases and TooLargeRecord.
     """
     if session.settings.max_keys is not None:
         await require_room(session)
     record, material = successor(old)
-    entries = await next_entries(session, old, record.kid, named)
-    stored = replace(
-        record.succeeding(old, scheduled=scheduled),
-        seq=seq_of(session.next_place()),
-        versioned=tuple(each for each, value in entries.items() if has_versions(value)),
-    )
+    number = len(old.aliases)
+    after = {alias: each.followed_by(record.kid, number) for alias, each in named.items()}
+    succeeding = record.succeeding(old, scheduled=scheduled)
+    stored = replace(succeeding, seq=seq_of(session.next_place()))
     await insert_key(session, stored, material)
-    for alias, value in entries.items():
-        await session.replace(ALIAS, alias_entry(alias), value)
+    for alias, versions in after.items():
+        await session.replace(ALIAS, alias_entry(alias), versions.to_bytes())
     if old.rotates is not None:
         await set_rotation(session, old.kid, None)
     await replace_record(session, old.succeeded(enabled=enabled))
@@ -93,13 +90,10 @@ async def replace_due_key(session: Transaction, kid: str, successor: Successor) 
         raise NotRotatableError
     if old.rotates is None or old.rotates > time.time_ns():
         raise NotDueError
-    named = await stored_versions(session, old)
-    if (
-        not old.aliases
-        or old.state != "enabled"
-        or old.deletes is not None
-        or any(each.soft_deleted for each in named.values())
-    ):
+    if not old.aliases or old.state != "enabled" or old.deletes is not None:
+        raise NotRotatableError
+    named = await versions_of(session, old)
+    if any(each.soft_deleted for each in named.values()):
         raise NotRotatableError
     set_key(old.kid, old.alg)
     kept = any(each.kept for each in named.values())

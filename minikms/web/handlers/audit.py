@@ -42,7 +42,7 @@ async def list_events(
     profiles = None if names is None else await _own_lines(call, names)
     kids = None if kid is None else {kid}
     if alias is not None and profile is not None:
-        named = {*(await service(call).versions(profile, alias)).kids}
+        named = {*(await service(call).versions(profile, alias)).kids.values()}
         kids = named if kids is None else kids & named
     if audit is None or profiles == {} or kids == set():
         return _EVENT.encode([], many=True)

@@ -44,7 +44,10 @@ async def _described(call: GatedCall, ref: KeyRef) -> Answer:
     key = await service(call).describe(call.profile, ref)
     if PEM_FILE in call.request.headers.get("Accept", ""):
         return BodyAnswer(body=public_pem_of(key.jwk), content_type=PEM_FILE)
-    return _KEY_WITH_COSE.encode(key)
+    earlier: Sequence[str] = ()
+    if key.aliases:  # the first is the oldest, so each of the replaced keys had it
+        earlier = await service(call).predecessors(call.profile, key.kid, key.aliases[0])
+    return _KEY_WITH_COSE.encode(schemas.KeyAndEarlier(key, earlier))
 
 
 async def list_keys(

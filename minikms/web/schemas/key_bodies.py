@@ -1,14 +1,14 @@
 """Bodies of the calls that make, import, describe and change keys."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
 from minikms.encodings import b64url
 from minikms.keys.cose.cose_key import cose_key
 from minikms.keys.x509.certificates import thumbprint_of
-from minikms.records import MAX_CERTIFICATES, KeyPolicy, KeySource
+from minikms.records import MAX_CERTIFICATES, KeyPolicy, KeyRecord, KeySource
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     Base64Url,
@@ -234,6 +234,13 @@ class Key(Body):
         return written
 
 
+class KeyAndEarlier(NamedTuple):
+    """A key, and the kids of the keys that rotations replaced by it, newest first."""
+
+    record: KeyRecord
+    predecessors: Sequence[str]
+
+
 class KeyWithCose(Key):
     """A key, with its COSE_Key and the keys before it; a form that it does not have is null."""
 
@@ -243,16 +250,12 @@ class KeyWithCose(Key):
     )
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """Dump the record of a key, from whose JWK the COSE_Key is made."""
-        written = super().dump(obj, many=many)
-        made = cose_key(obj.jwk)
+        """Dump a KeyAndEarlier; the COSE_Key is made from the JWK."""
+        written = super().dump(obj.record, many=many)
+        made = cose_key(obj.record.jwk)
         written["cose_key"] = None if made is None else b64url(made)
-        # The list of an alias begins as the list of an older alias does.
-        before = dict.fromkeys(each for kids in obj.predecessors.values() for each in kids)
-        if before:
-            written["predecessors"] = list(before)
-        else:
-            del written["predecessors"]
+        if obj.predecessors:
+            written["predecessors"] = obj.predecessors
         return written
 
 

@@ -361,7 +361,7 @@ async def test_many_versions_in_the_cache_let_other_calls_go_on():
     record = SimpleNamespace(alg="ed25519")
     call = SimpleNamespace(registry=registry, profile="default", service=Cached())
     task = asyncio.create_task(tick())
-    found = KeyVersions(("kid",) * 1000)
+    found = KeyVersions(dict.fromkeys(range(1, 1001), "kid"))
     assert len([each async for each in records_of(call, found, found.shown)]) == 1000
     other.set()
     await task
