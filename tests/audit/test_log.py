@@ -24,7 +24,6 @@ from minikms.errors import AuditUnavailable, KeyUnreadable
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AuditError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
@@ -393,7 +392,7 @@ async def test_a_copy_of_the_store_has_all_of_it(path, database, tmp_path):
     token, record = await Tokens(database).create("issuer", ("sign",), None, None)
     location, key = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db"), StoreKey(new_raw_key())
     async with StoreWriter.create(location, key) as target:
-        copying = copy(StoreInspector(database), target, AlgorithmRegistry.from_installed(), print)
+        copying = copy(StoreInspector(database), target, print)
         assert [copied async for copied in copying]
     async with Database.open(location, key) as copied:
         again = AuditStore(copied)

@@ -106,7 +106,7 @@ def test_a_command_without_progress_shows_no_bar(on_a_terminal, key, key_file, t
     process, terminal = on_a_terminal("store", "upgrade", *options_of(url, key_file))
     shown = read_all(terminal)
     assert process.wait(60) == 0
-    assert shown.splitlines()[-1] == f"The store at {url} already has the layout 3.0.".encode()
+    assert shown.splitlines()[-1] == f"The store at {url} already has the layout 4.0.".encode()
 
 
 def test_standard_error_may_be_closed(key, key_file, tmp_path):

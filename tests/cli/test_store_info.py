@@ -33,7 +33,7 @@ def test_info_counts_profiles_keys_and_algorithms(run, persistent_url, key, key_
     assert ended.stdout.splitlines() == [
         f"Backend: {backend}",
         f"Location: {place}",
-        "Layout: 3.0",
+        "Layout: 4.0",
         "Profile default: 6 keys: bls12381g1 1, ed25519 1, hs256 1, mldsa44 1, p521 1, xc20p 1",
         "Profile empty: 0 keys",
         "Profile t: 6 keys: bls12381g1 1, ed25519 1, mldsa44 1, p521 1, rsa2048 1, not installed 1",

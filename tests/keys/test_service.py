@@ -62,6 +62,9 @@ class Fixed(Ed25519):
     def pack(self, key):
         return AskarKey.from_secret_bytes("ed25519", self.secret_bytes(key))
 
+    def unpack(self, stored):
+        return self.import_secret(stored.get_secret_bytes())
+
 
 class FixedBytes(Fixed):
     """The same key, kept as bytes."""
@@ -122,14 +125,14 @@ async def test_a_failure_after_generate_leaves_nothing(client, algorithm):
     response = await generate(client, algorithm.name)
     body = await response.text()
     assert (response.status, "internal-error" in body, "planted" in body) == (500, True, False)
-    assert await stored(client) == (0, 0, 0, 0)
+    assert await stored(client) == (0, 0, 0)
     # Nor does it leave a transaction open.
     assert (await generate(client, "fixed")).status == 200
 
 
 async def test_an_unknown_profile_leaves_nothing(client):
     assert (await generate(client, "fixed", "nobody")).status == 404
-    assert await stored(client) == (0, 0, 0, 0)
+    assert await stored(client) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("first", ["fixed", "fixedbytes"])
@@ -148,7 +151,7 @@ async def test_a_kid_is_there_once_whatever_holds_its_material(client, first, se
     checked = {"kid": key["kid"], "data": "", **await signed.json()}
     assert await (await client.post("/verify", json=checked)).json() == {"valid": True}
     await client.delete(path)
-    assert await stored(client) == (0, 0, 0, 0)
+    assert await stored(client) == (0, 0, 0)
     assert (await generate(client, second)).status == 200
 
 
@@ -164,4 +167,4 @@ async def test_a_profile_that_goes_while_its_key_is_made(client):
     response = await making
     assert (response.status, "profile-not-found" in await response.text()) == (404, True)
     await client.post("/profile", json={"name": "alice"})
-    assert await stored(client, "alice") == await stored(client) == (0, 0, 0, 0)
+    assert await stored(client, "alice") == await stored(client) == (0, 0, 0)

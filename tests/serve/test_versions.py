@@ -118,10 +118,35 @@ sqlite = pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
 postgres = pytest.mark.parametrize("persistent_url", ["postgres"], indirect=True)
 
 
-def test_the_old_store_is_upgraded_and_refused_to_the_old(
-    serve, run, release, released, options, tmp_path
+@pytest.fixture
+def backed_up(request, run, released, options, tmp_path):
+    """Back a store up, and return a function that lets the released version restore it."""
+
+    def back_up():
+        file, name = str(tmp_path / "backup.db"), options["store"].rpartition("/")[2]
+        if options["store"].startswith("sqlite"):
+            assert run("store", "backup", file, **options).returncode == 0
+
+            def restore():
+                restored = run("store", "restore", file, command=released, **options)
+                assert restored.returncode == 0, restored.stderr
+
+        else:
+            server = request.getfixturevalue("postgres_server")
+            server.execute(f"CREATE DATABASE {name}_before TEMPLATE {name}")
+
+            def restore():
+                server.execute(f"DROP DATABASE {name}")
+                server.execute(f"ALTER DATABASE {name}_before RENAME TO {name}")
+
+        return restore
+
+    return back_up
+
+
+def test_the_old_store_is_upgraded_and_refused_to_the_old_until_it_is_restored(
+    serve, run, release, released, options, backed_up
 ):
-    backup = str(tmp_path / "backup.db")
     old = serve("--port", "0", command=released, **options)
     kid = make(old)
     assert refused(run("store", "upgrade", **options)).endswith("stop it first.")
@@ -131,8 +156,7 @@ def test_the_old_store_is_upgraded_and_refused_to_the_old(
     assert sign(old, kid) == 200
     assert delete(old, make(old)) == 200
     old.stop()
-    if options["store"].startswith("sqlite"):
-        assert run("store", "backup", backup, **options).returncode == 0
+    restore = backed_up()
     assert run("store", "upgrade", **options).returncode == 0
     new = serve("--port", "0", "--workers", "2", **options)
     assert sign(new, kid) == 200
@@ -142,10 +166,8 @@ def test_the_old_store_is_upgraded_and_refused_to_the_old(
         assert " keeps the store " in refusal
         refusal = refused(run("serve", "--port", "0", command=released, **options))
     assert refusal.endswith(release.newer)
-    if options["store"].startswith("sqlite"):  # the way back
-        restored = run("store", "restore", backup, command=released, **options)
-        assert restored.returncode == 0, restored.stderr
-        assert sign(serve("--port", "0", command=released, **options), kid) == 200
+    restore()
+    assert sign(serve("--port", "0", command=released, **options), kid) == 200
 
 
 async def upgrade_unseen(options):

@@ -264,8 +264,7 @@ async def test_tokens_of_an_earlier_version_work_on_in_its_profiles(
                 StoreInspector.open(location, key) as source,
                 StoreWriter.create(StoreLocation.parse(url), key) as target,
             ):
-                registry = AlgorithmRegistry.from_installed()
-                async for _ in copy(source, target, registry, lambda _: None):
+                async for _ in copy(source, target, lambda _: None):
                     pass
         async with serving(store=served) as (client, operator):
             assert (await client.get(f"/key/{kid}", headers=present)).status == 200
@@ -284,7 +283,7 @@ async def test_a_copy_has_the_tokens_of_its_profiles(serving, store, tmp_path):
         StoreInspector.open(StoreLocation.parse(store["store"]), key) as source,
         StoreWriter.create(StoreLocation.parse(url), key) as target,
     ):
-        async for _ in copy(source, target, AlgorithmRegistry.from_installed(), lambda _: None):
+        async for _ in copy(source, target, lambda _: None):
             pass
     async with serving(store=url) as (client, operator):
         assert (await client.get(f"/key/{kid}", headers=present)).status == 200
