@@ -14,6 +14,8 @@ import pytest
 from service_process import MINIKMS, begin_process, environment
 from stores import complaints, fill, options_of
 
+from minikms.versions import KeyVersions
+
 pytestmark = pytest.mark.process
 
 
@@ -54,8 +56,9 @@ def test_a_check_shows_its_progress_on_a_terminal(on_a_terminal, key, key_file, 
     url = f"sqlite://{tmp_path}/keys.db"
     asyncio.run(fill(url, key, many=260))
     with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as connection:
-        # The alias of the last key: its kid, with a nonce and a tag.
-        alias = "SELECT max(id) FROM items WHERE length(value) = 43 + 12 + 16"
+        # The alias of the last key, with a nonce and a tag.
+        size = len(KeyVersions({1: "k" * 43}).to_bytes()) + 12 + 16
+        alias = f"SELECT max(id) FROM items WHERE length(value) = {size}"
         [(last,)] = connection.execute(alias).fetchall()
         connection.execute("DELETE FROM items WHERE id = ?", (last,))
         connection.commit()
