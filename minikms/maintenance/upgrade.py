@@ -35,6 +35,9 @@ _TIMEOUT: Final = 24 * 3600.0
 _PREDECESSORS: Final = "predecessors"
 _VERSIONED: Final = "versioned"
 
+# The category of objects of providers that no key names, which this layout does not have.
+_OBJECT: Final = "minikms.object"
+
 # Begins the entry of an alias in this layout, and no kid.
 _RENEWED: Final = b"{"
 
@@ -84,8 +87,13 @@ async def upgrade(
         renewed += number
         for kid, what in faults:
             leave(profile, kid, what)
+    await database.run_own(_remove_objects, write=True)
     await database.finish_upgrade()
     return renewed
+
+
+async def _remove_objects(session: Transaction) -> None:
+    await session.remove_all(_OBJECT)
 
 
 async def _upgrade_profile(
@@ -96,6 +104,7 @@ async def _upgrade_profile(
 
     async def work(transaction: Transaction) -> tuple[int, list[tuple[str, str]]]:
         renewed, read, faults = 0, 0, list[tuple[str, str]]()
+        await _remove_objects(transaction)
         for start in range(1, transaction.place + 1, _PLACES):
             rows = await _rows(transaction, start)
             for row in rows:

@@ -326,6 +326,24 @@ async def test_a_record_without_the_members_of_3_0_is_upgraded_as_well(old):
 
 
 @one_file
+async def test_entries_of_objects_that_no_key_names_are_removed(old):
+    """This layout has none; `minikms store destroy-orphans` finds the objects."""
+    category = "minikms.object"
+
+    async def announce(session):
+        await session.insert(category, "a" * 32, "hsm\n0\n", {"~at": f"{0:020d}"})
+
+    async def left(session):
+        return await session.count(category)
+
+    async with Database.open(StoreLocation.parse(old), KEY, upgrading=True) as database:
+        await database.run(DEFAULT_PROFILE, announce, write=True)
+        await database.run_own(announce, write=True)
+        assert await upgraded(database) == []
+        assert (await database.run(DEFAULT_PROFILE, left), await database.run_own(left)) == (0, 0)
+
+
+@one_file
 async def test_faults_end_the_command_with_1_and_a_service_starts(
     run, serve, old, options, query, flip
 ):
