@@ -13,7 +13,9 @@ from waiting import waiting_for
 from minikms.doors.vault.description import records_of
 from minikms.keys.versions import VersionOperations
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import DEFAULT_PROFILE, KeyRef
 from minikms.versions import KeyVersions
+from minikms.web.state import SERVICE
 
 
 async def versions(vault, name="k"):
@@ -63,6 +65,16 @@ async def test_every_change_at_each_port_is_the_next_version(start_vault, any_st
     data = await vault.data("GET", "transit/keys/k")
     assert data["latest_version"] == 6
     assert len({each["public_key"] for each in data["keys"].values()}) == 6
+
+
+async def test_a_name_whose_key_is_due_for_deletion_is_made_again(vault):
+    await make(vault)
+    await rotate(vault)
+    due = await kid_of(vault)
+    await vault.rest.app[SERVICE].schedule_deletion(DEFAULT_PROFILE, KeyRef(kid=due), 0)
+    await make(vault)
+    assert await kid_of(vault) != due
+    assert [*await versions(vault)] == ["1"]
 
 
 async def test_a_move_of_an_alias_at_the_aws_door_changes_no_name(start_with_doors):
