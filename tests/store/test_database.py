@@ -264,7 +264,7 @@ async def test_keys_of_both_are_counted_in_one_order(stores):
     assert ([int(record.seq) for record in records], more) == (list(range(1, 61)), False)
 
 
-@pytest.mark.parametrize(("stored", "layout"), [("4", "4.0"), ("3_1", "3.1")])
+@pytest.mark.parametrize(("stored", "layout"), [("5", "5.0"), ("4_1", "4.1")])
 async def test_a_layout_of_a_later_version(persistent_url, key, stores, stored, layout):
     async with stores[0]._database._pool.store.session() as session:
         await session.replace("minikms.store", "layout", stored)
