@@ -132,8 +132,8 @@ async def shared_server() -> AsyncIterator[KmsTestServer]:
 def start(aiohttp_client: Any) -> Callable[..., Awaitable[Client]]:
     """Start an application that the test has made, and give a client of it."""
 
-    async def run(app: web.Application, tls: ssl.SSLContext | None = None) -> Client:
-        server = KmsTestServer(app)
+    async def run(app: web.Application, tls: ssl.SSLContext | None = None, **runner: Any) -> Client:
+        server = KmsTestServer(app, **runner)
         await server.start_server(ssl=tls)
         return await aiohttp_client(server)
 

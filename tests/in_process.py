@@ -13,13 +13,17 @@ from minikms.web.app import create_runner
 
 
 class KmsTestServer(TestServer):
-    """aiohttp's test server on the runner that `minikms serve` has."""
+    """aiohttp's test server on the runner that `minikms serve` has, with these options."""
+
+    def __init__(self, app: web.Application, **runner: Any) -> None:
+        super().__init__(app)
+        self._options = runner
 
     async def _make_runner(self, **kwargs: Any) -> KmsRunner:
         # aiohttp's tests cancel a handler whose caller leaves; `minikms serve` does not.
         # Nor does it wait a minute for one that hangs.
         own = {"handler_cancellation": False, "shutdown_timeout": 5}
-        return create_runner(self.app, **{**kwargs, **own})
+        return create_runner(self.app, **{**kwargs, **own, **self._options})
 
     async def close(self) -> None:
         await super().close()

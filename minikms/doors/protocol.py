@@ -313,9 +313,9 @@ class DoorCall:
     def presence(self) -> Callable[[], None]:
         """Make the `check` of a batch, which raises once the caller is gone."""
         # Imported here: the help of `minikms serve` loads this module without HTTP.
-        from minikms.http.presence import Presence
+        from minikms.http.presence import presence
 
-        return Presence(self.request)
+        return presence(self.request)
 
     @property
     def caller(self) -> "DoorCaller":
@@ -393,7 +393,7 @@ class Door(ABC):
     max_body: ClassVar[int | None] = None
     """Largest body that it takes, in bytes; the service's own limit also applies."""
     list_method: ClassVar[bool] = False
-    """Take requests with the method LIST, which aiohttp refuses."""
+    """Take requests with any method, such as LIST; its port then has aiohttp's slower parser."""
     alias_prefixes: ClassVar[tuple[str, ...]] = ()
     """Prefixes of aliases that only this door may give, move and remove."""
 

@@ -65,7 +65,7 @@ async def prepared(
     Once the service is shutting down, the answer ends its connection (RFC 9112 section 9.6).
     """
     add_common_headers(form, request, response)
-    if shutdown.begun:
+    if shutdown.begun or getattr(request.protocol, "ends", False):
         response.headers["Connection"] = "close"
         response.force_close()
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from aiohttp import web, web_protocol
+from aiohttp import hdrs, web, web_protocol
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
@@ -19,8 +19,8 @@ from minikms.errors import (
     KmsError,
     RequestTimeout,
 )
-from minikms.http.list_method import ListParser
 from minikms.http.plain_connection import PlainRequestHandler
+from minikms.http.python_parser import PythonParser
 
 # None only if http/private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
@@ -45,7 +45,8 @@ class LimitedRequestHandler(PlainRequestHandler):
     """A client's connection, with limits that aiohttp does not have.
 
     aiohttp alone would wait as long for the rest of a head as for the next request. The bytes of a
-    head are counted as they arrive, and so are chunk extensions and trailers of a body. A client
+    head are counted as they arrive, and so are chunk extensions and trailers of a body. With
+    `list_method`, aiohttp's parser in Python takes all methods; the one in C refuses LIST. A client
     that half-closes the connection after a request still gets the answer.
     """
 
@@ -73,8 +74,9 @@ class LimitedRequestHandler(PlainRequestHandler):
     ) -> None:
         super().__init__(*args, **kwargs)
         if list_method:
-            parser: Any = ListParser(self._parser, self._messages)
-            self._parser = parser
+            self._parser = PythonParser(
+                self, loop=self._loop, auto_decompress=kwargs["auto_decompress"]
+            )
         self.half_closed = False
         self._give_back = give_back
         self._limits = limits
@@ -150,7 +152,7 @@ class LimitedRequestHandler(PlainRequestHandler):
                 if isinstance(message.exc, LineTooLong):
                     messages.pop()
                     self._refuse(HeadersTooLarge())
-            elif message.upgrade:
+            elif message.upgrade or message.method == hdrs.METH_CONNECT:
                 self._decline_upgrade()
         elif size > most:
             self._refuse(HeadersTooLarge())
@@ -210,28 +212,25 @@ class LimitedRequestHandler(PlainRequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing
         """Return true to keep the connection for the answers to a client that sends no more.
 
-        A vanished client looks the same; the answer then ends the connection. TLS cannot be closed
-        in one direction.
+        A vanished client looks the same. TLS cannot be closed in one direction.
         """
-        if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
-            return False
-        if self._lingering is not None:
-            self._lingering.feed_eof()
-        elif not self._incoming.is_eof():
-            self._fail(self._incoming, web.RequestPayloadError())
-        elif self._head_size:
-            self._refuse(BadRequest("The request ends within its head."))
         waiter = self._waiter
-        if self._messages:
-            self._make_last()
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-        elif (waiter is not None and not waiter.done()) or self._head_timer is not None:
-            return False  # at rest, or before the first request
-        else:
-            self._close = True  # after the answer in progress
+        rests = (waiter is not None and not waiter.done()) or self._head_timer is not None
+        if rests or self.transport is None or self.transport.get_extra_info("sslcontext"):
+            return False
         self.half_closed = True
+        if not self._incoming.is_eof():
+            self._fail(self._incoming, web.RequestPayloadError())
+        elif self._messages:
+            self._last = True
+        else:
+            self.close()  # after the answer in progress
         return True
+
+    @property
+    def ends(self) -> bool:
+        """Whether the connection ends after the request that is being answered."""
+        return self._last and not self._messages
 
     def _decline_upgrade(self) -> None:
         """End the connection after a request to upgrade: aiohttp's parser loses the next request.
@@ -239,15 +238,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         The caller would take the answer to a later request for the answer to the lost one.
         """
         self._message_tail = b""
-        self._make_last()
-
-    def _make_last(self) -> None:
-        """End the connection after the message that was read last; its answer says so."""
         self._last = True
-        message: Any
-        message, payload = self._messages[-1]
-        if type(message) is not _ErrInfo:  # an error ends it anyway
-            self._messages[-1] = message._replace(should_close=True), payload
 
     def _refuse(self, error: KmsError) -> None:
         """Answer the present message with a problem, after the waiting ones, and read no more."""
@@ -269,10 +260,8 @@ class LimitedRequestHandler(PlainRequestHandler):
             return
         payload.set_exception(exc)
         payload.feed_eof()
-        if self._messages:
-            self._make_last()
-        else:
-            self._close = True
+        if not self._messages:
+            self.close()
 
     def _refuse_large_heads(self, first: int) -> bool:
         """Refuse the first head from `first` on that is too large, and all heads behind it."""

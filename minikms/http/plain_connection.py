@@ -34,6 +34,11 @@ class PlainRequestHandler(web.RequestHandler):
         """Allow the head of an answer to be written as a whole (http/answers.py)."""
         return False
 
+    @property
+    def ends(self) -> bool:
+        """Whether the connection ends after the request that is being answered, as it knows."""
+        return False
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give its place back."""
         super().connection_lost(exc)

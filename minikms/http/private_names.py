@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aiohttp import http, streams, web, web_protocol
+from aiohttp import http, http_parser, streams, web, web_protocol
 from aiohttp.http_parser import RawRequestMessage
 
 from minikms.private_names import PrivateNames
@@ -25,12 +25,8 @@ CONNECTION: Final = PrivateNames(
         (_HANDLER, "_force_close", "the connection ends now"),
         (_HANDLER, "_message_tail", "the bytes behind a request to upgrade"),
         (_HANDLER, "_loop", "times a head"),
-        (_HANDLER, "_parser", "is replaced by one that takes LIST (http/list_method.py)"),
-        (
-            RawRequestMessage,
-            "_replace",
-            "makes an answer say that the connection ends, and names a method",
-        ),
+        (_HANDLER, "_parser", "is replaced by one in Python at doors that take LIST"),
+        (http_parser, "HttpRequestParserPy", "takes LIST, which the parser in C refuses"),
         (RawRequestMessage, "raw_headers", "the size of a head"),
         (RawRequestMessage, "upgrade", "the parser loses the bytes behind such a request"),
         (streams.StreamReader, "total_bytes", "the bytes received of a body"),

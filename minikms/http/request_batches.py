@@ -108,8 +108,8 @@ class BatchedRequestHandler(LimitedRequestHandler):
 
     @property
     def whole_heads(self) -> bool:
-        """False once the service is shutting down: heads then say that the connection ends."""
-        return not self._shutdown.begun
+        """False before the connection ends, and once the service is shutting down: heads say so."""
+        return not (self._last or self._shutdown.begun)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; aiohttp's task, if it was woken and has not run, could only fail."""
@@ -335,10 +335,10 @@ class Call:
     """A request that is started in a batch.
 
     `rests` is the future that the connection's task waits for at rest. `begun` is by
-    `perf_counter`. If `is_last`, the connection ends after its answer.
+    `perf_counter`.
     """
 
-    __slots__ = ("begun", "connection", "is_last", "request", "rests", "task")
+    __slots__ = ("begun", "connection", "request", "rests", "task")
 
     request: web.Request
     task: "asyncio.Task[Answer]"
@@ -347,7 +347,6 @@ class Call:
         self.connection = connection
         self.rests = rests
         self.begun = perf_counter()
-        self.is_last = False
 
 
 def _retrieve(task: "asyncio.Task[Answer]") -> None:

@@ -77,7 +77,6 @@ class KmsServer(web.Server):
         if call is None:
             request: web.BaseRequest = self._make_request(message, payload, protocol, *rest)
             return request
-        call.is_last = message.should_close  # the head was replaced if the caller half-closed
         return call.request
 
     async def _answer(self, request: Any) -> web.StreamResponse:
@@ -101,8 +100,6 @@ class KmsServer(web.Server):
         finally:
             if self._observer is not None:
                 self._observer.answered(request, status, perf_counter() - begun)
-        if call is not None and call.is_last:
-            response.force_close()
         if max(request.content_length or 0, response.content_length or 0) > _LARGE:
             self.give_back_memory()
         return response
@@ -166,7 +163,8 @@ class KmsServer(web.Server):
 class KmsRunner(web.AppRunner):
     """Runs an application on `KmsServer`, with this service's limits and access log.
 
-    `form` is the form of its answers; with `list_method`, requests may have the method LIST.
+    `form` is the form of its answers; with `list_method`, requests may have any method, such as
+    LIST.
     """
 
     def __init__(

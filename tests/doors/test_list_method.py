@@ -2,15 +2,9 @@
 
 import asyncio
 import contextlib
-from itertools import pairwise
-from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser
-
-from minikms.http.list_method import ListParser
 
 SOURCE = """
 from minikms_plain import *
@@ -130,16 +124,14 @@ async def test_a_pipelined_list_comes_in_two_pieces(connect, before):
 async def test_list_is_pipelined_behind_more_than_may_wait(connect):
     for behind in (GET, POST, CHUNKED):
         reader, writer = await connect()
-        writer.write(GET * 50 + behind + LIST)
-        for request in [GET] * 50 + [behind]:
+        requests = [GET] * 50 + [behind, LIST]
+        writer.write(b"".join(requests))
+        for request in requests:
             assert await answered(reader) == (200, ANSWERS[request])
-        status, body = await answered(reader)
-        assert status == 400 or body == ANSWERS[LIST]
         writer.close()
 
 
-async def test_a_request_begun_behind_another_one_is_not_changed(connect):
-    reader, writer = await connect()
+async def test_a_request_begun_behind_another_one_is_no_list(connect):
     for request in (GET, POST, CHUNKED):
         for begun in (b"GET /", b"GET /L", b"GET /x\r\n", b"GET / HTTP/1.1\r\nHost: "):
             reader, writer = await connect()
@@ -147,13 +139,12 @@ async def test_a_request_begun_behind_another_one_is_not_changed(connect):
             await pieces(writer, request + begun, rest)
             assert await answered(reader) == (200, ANSWERS[request])
             status, body = await answered(reader)
-            assert b"LINK" not in body
             assert status == 400 or body.startswith(b"[GET ")
             writer.close()
 
 
 @pytest.mark.parametrize("body", [b"LIST / HTTP/1.1\r\n\r\n", b"LI", b"\r\n\r\n" * 5])
-async def test_a_body_that_comes_after_its_head_is_not_changed(connect, body):
+async def test_a_body_that_comes_after_its_head_is_no_request(connect, body):
     reader, writer = await connect()
     head = b"POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     for request in (GET, head + body):
@@ -164,41 +155,19 @@ async def test_a_body_that_comes_after_its_head_is_not_changed(connect, body):
         assert await answered(reader) == (200, ANSWERS[LIST])
 
 
-@pytest.mark.parametrize("at", range(5))
-@pytest.mark.parametrize("method", [b"LISK", b"LISS", b"LISN", b"LINT", b"LISTS", b"LIS", b"list"])
-async def test_other_methods_do_not_become_list(connect, method, at):
+@pytest.mark.parametrize("method", [b"LISTS", b"LINK", b"NONSENSE"])
+async def test_other_methods_do_not_become_list(connect, method):
     reader, writer = await connect()
-    sent = LIST.replace(b"LIST", method)
-    with contextlib.suppress(ConnectionResetError):  # the rest came after the refusal
-        await pieces(writer, sent[:at], sent[at:])
-        assert (await answered(reader))[0] == 400
-        assert await reader.read() == b""
+    writer.write(LIST.replace(b"LIST", method))
+    assert await answered(reader) == (200, b"[" + method + b" /list ]")
 
 
-@pytest.mark.parametrize("at", range(5))
-async def test_a_real_link_stays_one(connect, at):
+@pytest.mark.parametrize("line", [b"LI\0T / HTTP/1.1", b"LIST", b"LIST /", b"list / HTTP/1.1"])
+async def test_a_broken_list_has_the_doors_form(connect, line):
     reader, writer = await connect()
-    sent = LIST.replace(b"LIST", b"LINK")
-    await pieces(writer, sent[:at], sent[at:])
-    assert await answered(reader) == (200, b"[LINK /list ]")
-    await pieces(writer, LIST + sent)
-    assert await answered(reader) == (200, ANSWERS[LIST])
-    assert await answered(reader) == (200, b"[LINK /list ]")
-
-
-async def test_a_caller_who_closes_its_half_gets_the_list(connect):
-    reader, writer = await connect()
-    await pieces(writer, LIST[:3], LIST[3:])
-    writer.write_eof()
-    assert await answered(reader) == (200, ANSWERS[LIST])
-    assert await reader.read() == b""
-
-
-async def test_half_a_list_is_refused(connect):
-    reader, writer = await connect()
-    writer.write(LIST[:10])
-    writer.write_eof()
-    assert (await answered(reader))[0] == 400
+    writer.write(line + b"\r\nHost: localhost\r\n\r\n")
+    status, body = await answered(reader)
+    assert (status, body[:12]) == (400, b"bad-request:")
     assert await reader.read() == b""
 
 
@@ -206,37 +175,3 @@ async def test_other_doors_refuse_list(opened):
     _, door = await opened()
     async with door.request("LIST", "/keys") as answer:
         assert answer.status == 400
-
-
-def random_request(random):
-    """Make a request; gives its bytes, and its method, path and body."""
-    path = random.choice(["/LIST", "/a?LIST", "/LIS"])
-    head = f"{path} HTTP/1.1\r\nHost: x\r\n" + random.choice(["", "X: LIST \r\n", "LIST: x\r\n"])
-    method = random.choice(["LIST", "LIST", "GET", "POST"])
-    if method != "POST":
-        return f"{method} {head}\r\n".encode(), (method, path, b"")
-    parts = [b"LIST ", b"LIST / HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"L", b"LI", b"x" * 9]
-    body = b"".join(random.choices(parts, k=random.randrange(1, 4)))
-    if random.random() < 0.5:
-        sent = f"POST {head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    else:
-        sent = f"POST {head}Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n".encode()
-        sent += body + b"\r\n0\r\n\r\n"
-    return sent, (method, path, body)
-
-
-async def test_requests_in_random_pieces_are_parsed_as_they_were_sent():
-    random = Random(30)
-    loop = asyncio.get_running_loop()
-    for _ in range(500):
-        protocol = BaseProtocol(loop)
-        parser = ListParser(HttpRequestParser(protocol, loop, 2**16, auto_decompress=False), [])
-        requests = [random_request(random) for _ in range(random.randrange(1, 8))]
-        stream = b"".join(sent for sent, _ in requests)
-        ends = sorted(random.choices(range(len(stream)), k=random.randrange(6)))
-        found = []
-        for begin, end in pairwise([0, *ends, len(stream)]):
-            found += parser.feed_data(stream[begin:end])[0]
-        assert [
-            (message.method, message.path, payload.read_nowait()) for message, payload in found
-        ] == [expected for _, expected in requests]

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from waiting import waiting_for
 
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+
 REQUEST = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = REQUEST + b"Transfer-Encoding: chunked\r\n\r\n"
 LIST = b"GET /keys HTTP/1.1\r\nHost: localhost\r\n"
@@ -15,10 +18,10 @@ MARK = b"planted-7f3a"
 
 UNREADABLE = {
     "bytes": b"\x00\x01\x02" + MARK + b"\r\n\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + MARK,
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + MARK + b"\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "an unknown version": b"GET /" + MARK + b" HTTP/9.9\r\n\r\n",
-    "an unknown method": MARK + b" /keys HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a method in small letters": MARK + b" /keys HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a NUL in the method": b"G\x00T /keys HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a NUL in the path": b"GET /" + MARK + b"\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a space in the path": b"GET /a " + MARK + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -46,12 +49,28 @@ UNREADABLE = {
 }
 
 
-async def test_a_request_that_does_not_parse_is_refused(connect):
+# To the parser in Python, numbers of any size are numbers.
+NUMBERS = {
+    "a length too large": (413, "body-too-large"),
+    "a chunk of a size too large": (408, "request-timeout"),
+}
+
+
+@pytest.fixture(params=[False, True], ids=["C", "Python"])
+async def client(start, request):
+    """A client of a service with aiohttp's parser in C, or the one of doors that take LIST."""
+    client = await start(create_service(Config(body_timeout=1)), list_method=request.param)
+    client.different = NUMBERS if request.param else {}
+    return client
+
+
+async def test_a_request_that_does_not_parse_is_refused(client, connect):
     for name, data in UNREADABLE.items():
         connection = await connect()
         connection.writer.write(data)
         response = await connection.receive()
-        assert (name, *response.problem()) == (name, 400, "bad-request")
+        expected = client.different.get(name, (400, "bad-request"))
+        assert (name, *response.problem()) == (name, *expected)
         assert MARK not in response.body
         assert await connection.at_end(), name
         assert (await (await connect()).call("GET", "/readyz")).status == 200
@@ -122,6 +141,7 @@ BODY = b'{"alg":"ed25519"}'
 
 
 # aiohttp 3.14.1 does not read the body of a request for a WebSocket.
+@pytest.mark.parametrize("client", [False], ids=["C"], indirect=True)
 @pytest.mark.parametrize(
     ("name", "body"), [*((name, b"") for name in UPGRADES), ("HTTP/2", BODY), ("both", BODY)]
 )
@@ -143,6 +163,20 @@ async def test_an_upgrade_that_is_declined(client, name, body, pieces):
     head, _, content = last.partition(b"\r\n\r\n")
     assert b"Connection: close" in head.splitlines()
     assert (b"kid" in content) if body else (content == b"[]\n")
+
+
+@pytest.mark.parametrize("client", [True], ids=["Python"], indirect=True)
+@pytest.mark.parametrize("name", UPGRADES)
+async def test_each_answer_behind_a_declined_upgrade_belongs_to_its_request(client, name):
+    """This parser reads on behind an upgrade to HTTP/2, and loses nothing."""
+    upgrade = LIST + UPGRADES[name] + b"\r\n"
+    behind = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    sent = [upgrade + behind + b"\r\n" + behind + b"Connection: close\r\n\r\n"]
+    _, *answers = (await _received(client, sent)).split(b"HTTP/1.1 ")
+    bodies = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
+    assert bodies[0] == b"[]\n"
+    assert len(bodies) == (1 if name == "WebSocket" else 3)
+    assert all(b"alive" in body for body in bodies[1:])
 
 
 async def _received(client: Any, parts: list[bytes]) -> bytes:

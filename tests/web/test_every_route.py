@@ -40,21 +40,6 @@ def send(connection, method, target, body, host="localhost"):
     connection.writer.write("\r\n".join(lines).encode() + body)
 
 
-async def test_a_caller_that_has_closed_its_half_gets_its_answer(connect, examples):
-    seen = set()
-    async for name, method, target, body in examples():
-        connection = await connect()
-        send(connection, method, target, body)
-        connection.writer.write_eof()
-        answer = await connection.receive()
-        while answer.status == 102:  # of a call that may take long
-            answer = await connection.receive()
-        assert (answer.status, name) == (200, name), answer.body
-        assert await connection.at_end()
-        seen.add(name)
-    assert seen == BY_NAME.keys()
-
-
 async def test_head_equals_get_without_its_body(connect, examples):
     connection, seen = await connect(), set()
     async for name, method, target, body in examples():

@@ -84,28 +84,23 @@ async def test_a_caller_that_closes_in_the_turn_of_its_call_is_answered(connecti
 
 
 CUT = {
-    "a head": (b"", HEAD[:30]),
-    "a head after a line": (b"", HEAD),
-    "a head behind a call": (LENGTH + BODY, HEAD),
-    "a body": (b"", LENGTH + BODY[:5]),
-    "a body that has not begun": (b"", LENGTH),
-    "a body behind a call": (LENGTH + BODY, LENGTH + BODY[:5]),
-    "a chunk": (b"", CHUNKED + b"11\r\n" + BODY[:5]),
-    "the end of the chunks": (b"", CHUNKED + b"11\r\n" + BODY + b"\r\n"),
-    "gzip": (
-        b"",
-        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 99\r\n\r\n" + gzip.compress(BODY),
-    ),
+    "a body": LENGTH + BODY[:5],
+    "a body that has not begun": LENGTH,
+    "a chunk": CHUNKED + b"11\r\n" + BODY[:5],
+    "the end of the chunks": CHUNKED + b"11\r\n" + BODY + b"\r\n",
+    "gzip": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 99\r\n\r\n" + gzip.compress(BODY),
 }
 
 
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("pause", [True, False])
-async def test_a_caller_that_closes_within_a_request_is_refused(connection, name, pause, caplog):
-    before, cut = CUT[name]
+@pytest.mark.parametrize("before", [b"", LENGTH + BODY])
+async def test_a_caller_that_closes_within_a_body_is_refused(
+    connection, name, pause, before, caplog
+):
     connection.writer.write(before)
     await asyncio.sleep(0.02)
-    connection.writer.write(cut)
+    connection.writer.write(CUT[name])
     if pause:
         await asyncio.sleep(0.02)
     connection.writer.write_eof()
@@ -114,6 +109,17 @@ async def test_a_caller_that_closes_within_a_request_is_refused(connection, name
     assert (await connection.receive()).problem() == (400, "bad-request")
     assert await connection.at_end()
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_caller_that_closes_within_a_head_gets_no_answer_to_it(connect):
+    for before in (b"", LENGTH + BODY):
+        for head in (HEAD[:30], HEAD):
+            connection = await connect()
+            connection.writer.write(before + head)
+            connection.writer.write_eof()
+            if before:
+                assert (await connection.receive()).status == 200
+            assert await connection.at_end()
 
 
 async def test_a_resting_connection_that_closes_is_closed(connect):

@@ -101,9 +101,8 @@ async def test_head_of_the_metrics_has_no_body(begin, free_port):
     connection = await begin(metrics_port=int(free_port))
     await connection.call("HEAD", "/algorithms")
     reader, writer = await asyncio.open_connection("127.0.0.1", int(free_port))
-    for method in (b"HEAD", b"GET"):
-        writer.write(method + b" /metrics HTTP/1.1\r\nHost: kms\r\n\r\n")
-    writer.write_eof()
+    for method, fields in ((b"HEAD", b""), (b"GET", b"Connection: close\r\n")):
+        writer.write(method + b" /metrics HTTP/1.1\r\nHost: kms\r\n" + fields + b"\r\n")
     text = (await reader.read()).decode()
     writer.close()
     assert text.count("HTTP/1.1 200 OK") == 2

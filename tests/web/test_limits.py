@@ -45,15 +45,21 @@ async def wait(request):
 GO_ON = web.AppKey("go_on", asyncio.Event)
 
 
+@pytest.fixture(params=[False, True], ids=["C", "Python"])
+def list_method(request):
+    """Whether the service has the parser of doors that take LIST, or the one in C."""
+    return request.param
+
+
 @pytest.fixture
-async def client(start, request, monkeypatch):
+async def client(start, request, monkeypatch, list_method):
     # How long a connection stays open that has more to send than is read.
     monkeypatch.setattr("minikms.http.server._LINGERING", SOON)
     app = create_service(Config(**request.param))
     app[GO_ON] = asyncio.Event()
     app.router.add_route("GET", "/wait", app[GATE].counted(wait))
     app.router.add_route("GET", "/endless", app[GATE].counted(endless))
-    return await start(app)
+    return await start(app, list_method=list_method)
 
 
 async def trickle(connection, data=b"a"):

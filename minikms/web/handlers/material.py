@@ -2,7 +2,7 @@
 
 from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
-from minikms.http.presence import Presence
+from minikms.http.presence import presence
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
 from minikms.web.messages import load, no_body, service
@@ -27,7 +27,7 @@ async def generate_batch(call: GatedCall) -> Answer:
     """Generate many keys: all of them or none."""
     body = load(call, _GENERATE_BATCH)
     keys = await service(call).generate_batch(
-        call.profile, body["alg"], body["count"], body["policy"], Presence(call.request)
+        call.profile, body["alg"], body["count"], body["policy"], presence(call.request)
     )
     return _KEYS.encode({"keys": keys})
 

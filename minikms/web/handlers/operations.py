@@ -10,7 +10,7 @@ from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
 from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall
-from minikms.http.presence import Presence
+from minikms.http.presence import presence
 from minikms.http.problems import problem
 from minikms.keys.cose.operations import CoseHeader, SignCose, VerifyCose
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
@@ -94,7 +94,7 @@ def batch_operation(
         body = load(call, to_load)
         batch, items = build(body)
         results = await service(call).perform_batch(
-            call.profile, body["by"], batch, items, Presence(call.request)
+            call.profile, body["by"], batch, items, presence(call.request)
         )
         shown = [
             {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}
