@@ -159,9 +159,9 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
         return message
 
     message, payload = parse()
-    writer = StreamWriter(connection, connection._loop)
+    writer = StreamWriter(connection, connection.loop)
     read = connection._request_factory(message, payload, connection, writer, None)
-    PlainRoutes(app).start(read, "POST", "/sign").close()
+    PlainRoutes(app, connection.server.request_handler).start(read, "POST", "/sign").close()
     schema, answer = SignRequest(), Signature()
     text = read.content.read_nowait()
     body = schema.parse(orjson.loads(text))

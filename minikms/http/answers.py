@@ -111,10 +111,23 @@ class JsonAnswer(BodyAnswer):
     def __init__(self, body: bytes, form: AnswerForm = JSON) -> None:
         super().__init__(body=body)
         self._form = form
+        # A head that is written as a whole, and its size with the body.
+        self._whole = b""
+        self._size = 0
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection stays open; with a whole head it does."""
+        return True if self._whole else super().keep_alive
+
+    @property
+    def body_length(self) -> int:
+        """The number of bytes written, for the access log."""
+        return self._size or super().body_length
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Begin to send it."""
-        body: Any = self._body
+        body: Any = self.body
         if (
             request.version != HttpVersion11
             or not request.keep_alive
@@ -126,8 +139,22 @@ class JsonAnswer(BodyAnswer):
             if isinstance(body, NotStored):
                 self.headers[CACHE_CONTROL] = NO_STORE
             return await super().prepare(request)
-        writer: Any = request.writer
         self._request = request
-        self._req, self._keep_alive, self._payload_writer = request, True, writer
-        writer._headers_buf = head(body, request, self._form)
-        return self._payload_writer
+        self._whole = head(body, request, self._form)
+        self._size = len(self._whole) + len(body)
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send it to its end."""
+        if not self._whole:
+            await super().write_eof(data)
+            return
+        request = self._request
+        body: Any = self.body
+        if len(body) > SMALL:
+            await request.writer.write(self._whole)
+            await request.app[UNREAD].send(request, request.writer.write, body)
+            await request.writer.write_eof()
+        else:
+            await request.writer.write_eof(self._whole + body)
+        self._request = None

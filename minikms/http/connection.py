@@ -75,7 +75,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         super().__init__(*args, **kwargs)
         if list_method:
             self._parser = PythonParser(
-                self, loop=self._loop, auto_decompress=kwargs["auto_decompress"]
+                self, loop=self.loop, auto_decompress=kwargs["auto_decompress"]
             )
         self.half_closed = False
         self._give_back = give_back
@@ -99,11 +99,11 @@ class LimitedRequestHandler(PlainRequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
         super().connection_made(transport)
-        self._head_timer = self._loop.call_later(self._limits.header_timeout, self._head_is_late)
+        self._head_timer = self.loop.call_later(self._limits.header_timeout, self._head_is_late)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the timers and the readers."""
-        left = self._current_request is not None  # which then waits for the garbage collector
+        left = self.answering  # the request then waits for the garbage collector
         super().connection_lost(exc)
         if left or self._head_size > _LARGE_HEAD or self._lingering is not None:
             self._give_back()
@@ -115,7 +115,14 @@ class LimitedRequestHandler(PlainRequestHandler):
 
     def begin(self, request: web.BaseRequest) -> None:
         """Note that a request is answered from now on."""
+        super().begin(request)
         self._begun = request.content
+
+    def close(self) -> None:
+        """End the connection, after the answer that is being made."""
+        self._last = True
+        if not self.answering:
+            super().close()
 
     def data_received(self, data: bytes) -> None:
         """Take the rest of a body, or heads, and count their bytes."""
@@ -171,24 +178,22 @@ class LimitedRequestHandler(PlainRequestHandler):
     def _take_body(self, data: bytes) -> None:
         """Take the rest of a body for its reader, who also gets any failure.
 
-        Once the service is stopping, aiohttp drops the rest. It queues a fault in the chunks behind
+        Once the service shuts down, aiohttp drops the rest. It queues a fault in the chunks behind
         the request that waits for them. In both cases the reader would wait in vain.
         """
-        request, payload = self._current_request, self._incoming
+        payload = self._incoming
         messages: Any = self._messages
         had, before = payload.total_bytes, len(messages)
-        is_read = request is not None and request.content is payload
-        closing = self._close, self._force_close
-        if is_read:
-            self._close = self._force_close = False
+        closing = self._force_close
+        if self.answering and payload is self._begun:
+            self._force_close = False
         try:
             super().data_received(data)
         except ValueError:  # for a bad URL behind the body, as in `data_received`
             self._refuse(BadRequest("The request is not valid HTTP."))
             return
         finally:
-            if is_read:
-                self._close, self._force_close = closing
+            self._force_close = self._force_close or closing
         size = self._head_size + len(data)
         if len(messages) > before:
             self._head_size, self._head_slack = 0, len(data)
@@ -247,7 +252,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._incoming = EMPTY_PAYLOAD
         rest = EMPTY_PAYLOAD
         if isinstance(error, HeadersTooLarge | BodyTooLarge):
-            rest = self._lingering = StreamReader(self, self._limits.max_head, loop=self._loop)
+            rest = self._lingering = StreamReader(self, self._limits.max_head, loop=self.loop)
         refused = _ErrInfo(status=error.status, exc=error, message="")
         self._messages.append((refused, rest))
 
@@ -255,7 +260,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         """Raise `exc` for the reader of a body, now or later; the connection then ends."""
         self._last = True
         self._head_size = 0
-        if payload is self._begun and self._current_request is None:
+        if payload is self._begun and not self.answering:
             self.force_close()  # it was answered without its body
             return
         payload.set_exception(exc)
@@ -303,9 +308,7 @@ class LimitedRequestHandler(PlainRequestHandler):
                 self._head_timer.cancel()
                 self._head_timer = None
         elif self._head_timer is None and self._waiter is not None and not self._waiter.done():
-            self._head_timer = self._loop.call_later(
-                self._limits.header_timeout, self._head_is_late
-            )
+            self._head_timer = self.loop.call_later(self._limits.header_timeout, self._head_is_late)
 
     def _head_is_late(self) -> None:
         """End the connection; answer first if a part of a head has arrived."""

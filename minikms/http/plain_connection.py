@@ -1,5 +1,6 @@
 """A caller's connection, made with public names of aiohttp alone."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,22 @@ class PlainRequestHandler(web.RequestHandler):
     It has aiohttp's limits. `form` is the form of its answers.
     """
 
-    __slots__ = ("_form", "_observer", "ended")
+    __slots__ = ("_form", "_observer", "answering", "ended", "loop", "server")
 
     def __init__(
-        self, *args: Any, observer: Observer | None, form: AnswerForm, **kwargs: Any
+        self,
+        server: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        observer: Observer | None,
+        form: AnswerForm,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(server, loop=loop, **kwargs)
+        self.server = server
+        self.loop = loop
+        # True while the server makes the answer to a request, outside a batch.
+        self.answering = False
         self._observer = observer
         self._form = form
         # Called when the connection is lost; the acceptor sets it.
@@ -46,6 +57,7 @@ class PlainRequestHandler(web.RequestHandler):
 
     def begin(self, request: web.BaseRequest) -> None:
         """Note that a request is answered from now on."""
+        self.answering = True
 
     def handle_error(
         self,

@@ -38,6 +38,9 @@ _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 # Seconds that a call may wait before aiohttp's task goes on with it.
 _PATIENCE: Final = 0.02
 
+# In seconds: a year.
+_NEVER: Final = 3.2e7
+
 # From here on, a task takes its first step when it is made.
 _EAGER: Final = sys.version_info >= (3, 12)
 
@@ -50,11 +53,11 @@ _EVERY_FORM: Final = "/{path}"
 class PlainRoutes:
     """The routes of an application whose paths have no variables: the router takes longer.
 
-    A route of EVERY_PATH has the other paths, without its variable.
+    A route of EVERY_PATH has the other paths, without its variable. `handle` asks the router.
     """
 
-    def __init__(self, app: web.Application) -> None:
-        self._handle: Handler = app._handle
+    def __init__(self, app: web.Application, handle: Any) -> None:
+        self._handle: Handler = handle
         # The handler of a method and path, with the result of the router.
         self._routes: dict[tuple[str, str], tuple[Handler, UrlMappingMatchInfo]] = {}
         self._every: tuple[Handler, UrlMappingMatchInfo] | None = None
@@ -85,7 +88,20 @@ class PlainRoutes:
 class BatchedRequestHandler(LimitedRequestHandler):
     """A connection whose requests are started in batches."""
 
-    __slots__ = ("_batch", "_make_request", "_routes", "_shutdown", "batched", "started")
+    __slots__ = (
+        "_batch",
+        "_idle_timer",
+        "_logs",
+        "_make_request",
+        "_paused_reading",
+        "_rest_timeout",
+        "_rests_since",
+        "_routes",
+        "_shutdown",
+        "_task",
+        "batched",
+        "started",
+    )
 
     def __init__(
         self,
@@ -94,9 +110,18 @@ class BatchedRequestHandler(LimitedRequestHandler):
         routes: PlainRoutes,
         batch: "RequestBatch",
         shutdown: Shutdown,
+        keepalive_timeout: float,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        # A batch cannot set aiohttp's timer of idle connections, so this class has its own.
+        super().__init__(*args, keepalive_timeout=_NEVER, **kwargs)
+        self._rest_timeout = keepalive_timeout
+        self._rests_since = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        # The task of `start`, while the connection is there.
+        self._task: asyncio.Task[Any] | None = None
+        self._paused_reading = False
+        self._logs = self.access_logger is not None and self.access_logger.enabled
         self._make_request = make_request
         self._routes = routes
         self._batch = batch
@@ -111,20 +136,56 @@ class BatchedRequestHandler(LimitedRequestHandler):
         """False before the connection ends, and once the service is shutting down: heads say so."""
         return not (self._last or self._shutdown.begun)
 
+    async def start(self) -> None:
+        """Answer the requests that no batch answers, as aiohttp's task of the connection."""
+        self._task = asyncio.current_task()
+        await super().start()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._rests_since = self.loop.time()
+        self._end_rest()  # sets the timer
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; aiohttp's task, if it was woken and has not run, could only fail."""
-        rested: Any = self
         woken = self._waiter is not None and self._waiter.done()
-        task, call = rested._task_handler, self.started
+        task, call = self._task, self.started
+        self._task = None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
         if woken and task is not None:  # None once the connection was lost before
             task.cancel()
             if call is not None:
                 call.task.add_done_callback(_retrieve)
 
+    def _end_rest(self) -> None:
+        """Close the connection if it has rested for too long, or look again."""
+        now, waiter = self.loop.time(), self._waiter
+        rests = waiter is not None and not waiter.done()
+        end = (self._rests_since if rests else now) + self._rest_timeout
+        if now < end:
+            self._idle_timer = self.loop.call_at(end, self._end_rest)
+        else:
+            self.force_close()
+
+    def log_access(
+        self, request: web.BaseRequest, response: web.StreamResponse, time: float | None
+    ) -> None:
+        """Log an answer that aiohttp's task has sent; the connection then rests."""
+        super().log_access(request, response, time)
+        self._rests_since = self.loop.time()
+
+    def pause_reading(self) -> None:
+        """Read no more of the connection for now."""
+        self._paused_reading = True
+        super().pause_reading()
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume reading if it was paused; called for every body that is read."""
-        if self._reading_paused:
+        if self._paused_reading:
+            self._paused_reading = False
             super().resume_reading(resume_parser)
 
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
@@ -143,35 +204,32 @@ class BatchedRequestHandler(LimitedRequestHandler):
             or message.method == "HEAD"
             or "Expect" in message.headers
             or not payload.is_eof()
-            or self._reading_paused
-            or self._paused  # the caller does not read its answers
+            or self._paused_reading
+            or self.writing_paused  # the caller does not read its answers
         ):
             super()._wake(waiter)
             return
         self._waiter = None
-        self._batch.add(self._loop, Call(self, waiter))
+        self._batch.add(self.loop, Call(self, waiter))
 
     def start_call(self, call: "Call") -> bool:
         """Start the handler of a call; False if the caller is gone, or the connection ends."""
-        if self._force_close or call.rests.done():
+        if self.transport is None or call.rests.done():
             call.rests.cancel()
             return False
-        if self._close or self._last or self._shutdown.begun:
+        if self._last or self._shutdown.begun:
             self.leave(call)
             return False
-        rested: Any = self  # at rest, none of the attributes that aiohttp types as optional is None
         message: Any
         message, payload = self._messages[0]
-        writer = StreamWriter(self, self._loop)
-        call.request = request = self._make_request(
-            message, payload, self, writer, rested._task_handler
-        )
+        writer = StreamWriter(self, self.loop)
+        call.request = request = self._make_request(message, payload, self, writer, self._task)
         self.batched = True
         coroutine = self._routes.start(request, message.method, message.path)
         if sys.version_info >= (3, 12):
-            call.task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+            call.task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
         else:
-            call.task = self._loop.create_task(coroutine)
+            call.task = self.loop.create_task(coroutine)
         return True
 
     def leave(self, call: "Call") -> None:
@@ -183,7 +241,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
     def hand_over(self, call: "Call") -> None:
         """Let aiohttp's task await a call that waits or failed, or send a whole response."""
         self.batched = False
-        if self._force_close or call.rests.done():  # nobody waits for the answer
+        if self.transport is None or call.rests.done():  # nobody waits for the answer
             call.rests.cancel()
             call.task.add_done_callback(_retrieve)
             return
@@ -194,39 +252,28 @@ class BatchedRequestHandler(LimitedRequestHandler):
         """Answer a call that was recorded, unless aiohttp's task has to."""
         body = call.task.result()
         # A large answer is sent as its caller reads.
-        if (
-            not isinstance(body, bytes)
-            or len(body) > SMALL
-            or self._close
-            or self._last
-            or self._shutdown.begun
-        ):
+        if not isinstance(body, bytes) or len(body) > SMALL or self._last or self._shutdown.begun:
             self.hand_over(call)
             return
         self.batched = False
-        if self._force_close or call.rests.done():  # the caller is gone
+        transport = self.transport
+        if transport is None or call.rests.done():  # the caller is gone
             call.rests.cancel()
             return
-        rested: Any = self
+        parser: Any = self._parser  # which a connection has until it is lost
         _, payload = self._messages.popleft()
         if payload is self._incoming:  # a connection at rest keeps no body
             self._incoming = EMPTY_PAYLOAD
-        rested._parser.message_consumed()
-        rested._manager.requests_count += 1
+        parser.message_consumed()
+        self.server.requests_count += 1
         answer = head(body, call.request, self._form) + body
-        rested.transport.write(answer)
-        # The time that the connection may rest begins now, as in aiohttp.
-        self._keepalive = True
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(
-                self._next_keepalive_close_time, self._process_keepalive
-            )
+        transport.write(answer)
+        self._rests_since = self.loop.time()
         if self._observer is not None:
             self._observer.answered(call.request, 200, perf_counter() - call.begun)
-        if rested._logging_enabled:
-            seconds = perf_counter() - call.begun
-            rested.access_logger.write(call.request, 200, len(answer), seconds)
+        if self._logs:
+            logger: Any = self.access_logger
+            logger.write(call.request, 200, len(answer), perf_counter() - call.begun)
         if self._messages:  # came meanwhile
             self._wake_task(call)
         else:

@@ -61,6 +61,8 @@ class KmsServer(web.Server):
         **kwargs: Any,
     ) -> None:
         super().__init__(self._answer, request_factory=self._request, **kwargs)
+        self.loop = asyncio.get_running_loop()
+        self._options = {name: kwargs[name] for name in kwargs if name != "handler_cancellation"}
         self._application: Any = inner.request_handler
         self._make_request: Any = inner.request_factory
         self._form = form
@@ -98,8 +100,11 @@ class KmsServer(web.Server):
             status = GONE
             raise
         finally:
+            connection.answering = False
             if self._observer is not None:
                 self._observer.answered(request, status, perf_counter() - begun)
+        if connection.ends:
+            response.force_close()
         if max(request.content_length or 0, response.content_length or 0) > _LARGE:
             self.give_back_memory()
         return response
@@ -122,11 +127,11 @@ class KmsServer(web.Server):
     def give_back_memory(self) -> None:
         """Give memory back to the system soon, once for many connections."""
         if self._giving_back is None:
-            self._giving_back = self._loop.call_later(_GIVE_BACK_AFTER, self._give_back)
+            self._giving_back = self.loop.call_later(_GIVE_BACK_AFTER, self._give_back)
 
     def _give_back(self) -> None:
         self._giving_back = None
-        self._loop.run_in_executor(None, memory.give_back)
+        self.loop.run_in_executor(None, memory.give_back)
 
     def hand_over(self) -> None:
         """Let aiohttp's tasks go on with the calls that wait."""
@@ -145,10 +150,10 @@ class KmsServer(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         always: dict[str, Any] = {
-            "loop": self._loop,
+            "loop": self.loop,
             "observer": self._observer,
             "form": self._form,
-            **self._kwargs,
+            **self._options,
         }
         if not self._arguments:
             return PlainRequestHandler(self, **always)
@@ -176,6 +181,7 @@ class KmsRunner(web.AppRunner):
         *,
         form: AnswerForm = JSON,
         list_method: bool = False,
+        shutdown_timeout: float = 60.0,
         **kwargs: Any,
     ) -> None:
         app.on_response_prepare.append(partial(answers.prepared, shutdown, form))
@@ -184,39 +190,63 @@ class KmsRunner(web.AppRunner):
         self._list_method = list_method
         self._limits = ConnectionLimits(config.header_timeout, config.max_head, config.max_body)
         self._observer = observer
-        super().__init__(
-            app,
-            access_log_class=getattr(observer, "access_logger", logs.AccessLogger),
-            access_log=logging.getLogger("minikms.access"),
-            auto_decompress=False,
-            max_line_size=config.max_header,
-            max_field_size=config.max_header,
-            keepalive_timeout=config.idle_timeout,
-            lingering_time=_LINGERING,
+        self._timeout = shutdown_timeout
+        self._options: dict[str, Any] = {
+            "access_log_class": getattr(observer, "access_logger", logs.AccessLogger),
+            "access_log": logging.getLogger("minikms.access"),
+            "auto_decompress": False,
+            "max_line_size": config.max_header,
+            "max_field_size": config.max_header,
+            "keepalive_timeout": config.idle_timeout,
+            "lingering_time": _LINGERING,
             **kwargs,
-        )
+        }
+        self._kms_server: KmsServer | None = None
+        super().__init__(app)
 
     def begin_shutdown(self) -> None:
         """End connections after their next answer."""
         self._shutdown.begun = True
 
-    async def _make_server(self) -> web.Server:
-        inner = await super()._make_server()
+    @property
+    def server(self) -> web.Server | None:
+        """The server, once it is set up. aiohttp's own makes no connections."""
+        return self._kms_server
+
+    async def setup(self) -> None:
+        """Start the application, and make the server."""
+        await super().setup()
+        inner: Any = super().server
+        connections = await self._connections(inner)
+        self._kms_server = KmsServer(
+            inner, self._observer, connections, form=self._form, **self._options
+        )
+
+    async def _connections(self, inner: web.Server) -> dict[str, Any]:
+        """Return the arguments of connections, by what the installed aiohttp has."""
         if lost := CONNECTION.missing():
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
-            return KmsServer(inner, self._observer, form=self._form, **self._kwargs)
-        connections: dict[str, Any] = {"limits": self._limits, "list_method": self._list_method}
+            return {}
+        limits = {"limits": self._limits, "list_method": self._list_method}
         if lost := BATCHES.missing() or await trial.fault(_trial_server):
             LOGGER.warning("%s: %s", lost, BATCHES.without)
-        else:
-            connections |= {"routes": PlainRoutes(self.app), "shutdown": self._shutdown}
-        return KmsServer(inner, self._observer, connections, form=self._form, **self._kwargs)
+            return limits
+        routes = PlainRoutes(self.app, inner.request_handler)
+        return {**limits, "routes": routes, "shutdown": self._shutdown}
+
+    async def shutdown(self) -> None:
+        """Shut the application down, and end the connections."""
+        if self._kms_server is not None:
+            self._kms_server.pre_shutdown()
+        await super().shutdown()
+        if self._kms_server is not None:
+            await self._kms_server.shutdown(self._timeout)
 
 
 def _trial_server(inner: web.Server, app: web.Application) -> web.Server:
     connections = {
         "limits": ConnectionLimits(_LINGERING, 4096, 4096),
-        "routes": PlainRoutes(app),
+        "routes": PlainRoutes(app, inner.request_handler),
         "shutdown": Shutdown(),
     }
-    return KmsServer(inner, connections=connections, access_log=None)
+    return KmsServer(inner, connections=connections, access_log=None, keepalive_timeout=_LINGERING)

@@ -625,12 +625,12 @@ async def test_a_call_whose_caller_is_gone_is_recorded(
     assert (handed_over, caplog.text) == ([], "")
 
 
-@pytest.mark.parametrize("ending", ["close", "_process_keepalive"])
+@pytest.mark.parametrize("ending", ["close", "_end_rest"])
 async def test_a_connection_that_is_to_end_before_its_answer(begin, handed_over, ending):
     """The answers of a stopping service, and after too long a rest."""
     connection = await begin()
     [served] = connection.client.server.runner.server.connections
-    served._next_keepalive_close_time = 0
+    served._rests_since = -1e9
     served.data_received(sent(call()))
     getattr(served, ending)()
     assert (await connection.receive()).status == 200
