@@ -1,6 +1,5 @@
 """The command `minikms`: `serve` and `algorithms`, and the groups beside it."""
 
-import gc
 from typing import Any
 
 import click
@@ -34,7 +33,6 @@ from minikms.store.askar.layout import LAYOUT
 def main() -> None:
     """Mini KMS: makes, keeps and uses keys, so that you never hold them."""
     core_dumps.turn_off()
-    gc.freeze()  # or the exit of a command searches all imported modules for garbage
 
 
 @main.command(

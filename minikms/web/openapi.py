@@ -21,6 +21,7 @@ from minikms.web.parameters import PROFILE_OF_CALL
 from minikms.web.routes import Problems, Route
 from minikms.web.schemas.system_bodies import Algorithm, Problem
 
+_VERSION: Final = "3.0.0"
 # In the order of the page: no example needs a key that an earlier group deletes.
 TAGS: Final = (
     {"name": "keys", "description": "Create, find, list, name and delete keys."},
@@ -115,23 +116,23 @@ def read_examples() -> dict[str, Any]:
     return {name: call for file in files for name, call in orjson.loads(file.read_bytes()).items()}
 
 
-def complete(
-    spec: dict[str, Any], routes: Sequence[Route], registry: AlgorithmRegistry, *, guarded: bool
-) -> None:
-    """Complete a document that has only a version and a title.
+def document(
+    info: Mapping[str, Any],
+    routes: Sequence[Route],
+    registry: AlgorithmRegistry,
+    *,
+    guarded: bool,
+) -> dict[str, Any]:
+    """Make the document; `info` is its object of this name.
 
     `guarded` says that callers need a token.
     """
-    head = {
-        "openapi": spec["openapi"],
-        "info": {name: spec["info"][name] for name in ("title", "version")},
-    }
+    head = {"openapi": _VERSION, "info": {name: info[name] for name in ("title", "version")}}
     examples = read_examples() | {
         "listAlgorithms": {"answer": Algorithm().dump(list(registry)[:2], many=True)},
         "openapi": {"answer": {**head, "paths": {}}},
     }
-    spec["info"]["description"] = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP)
-    spec["tags"] = list(TAGS)
+    description = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP)
     paths: dict[str, dict[str, Any]] = {}
     problems: set[type[errors.KmsError]] = set()
     for route in routes:
@@ -139,22 +140,29 @@ def complete(
         problems.update(route.problems, common)
         operation = _operation(route, common, examples, guarded=guarded)
         paths.setdefault(_path(route), {})[route.method.lower()] = operation
-    spec["paths"] = paths
-    spec["components"] = components(
-        {Problem, *(kind for route in routes for kind in (route.body, route.answer) if kind)},
-        dict.fromkeys(one for route in routes for one in route.parameters),
-        {"AlgorithmName": registry.names, "JoseName": registry.signing_names},
-    ) | {
-        "headers": _HEADERS,
-        "examples": {
-            error.slug: {"value": problem(error())}
-            for error in error_classes()
-            if error in problems
+    made: dict[str, Any] = {
+        "openapi": _VERSION,
+        "info": {**info, "description": description},
+        "tags": list(TAGS),
+        "paths": paths,
+        "components": components(
+            {Problem, *(kind for route in routes for kind in (route.body, route.answer) if kind)},
+            dict.fromkeys(one for route in routes for one in route.parameters),
+            {"AlgorithmName": registry.names, "JoseName": registry.signing_names},
+        )
+        | {
+            "headers": _HEADERS,
+            "examples": {
+                error.slug: {"value": problem(error())}
+                for error in error_classes()
+                if error in problems
+            },
         },
     }
     if guarded:
-        spec["components"]["securitySchemes"] = {"token": _TOKEN_SCHEME}
-    _publish(spec)
+        made["components"]["securitySchemes"] = {"token": _TOKEN_SCHEME}
+    _publish(made)
+    return made
 
 
 def _path(route: Route) -> str:

@@ -267,7 +267,7 @@ def test_a_missing_example_names_its_route(monkeypatch, part):
     examples = read_examples()
     del examples["sign"][part]
     monkeypatch.setattr(openapi, "read_examples", lambda: examples)
-    spec = {"openapi": "3.0.0", "info": {"title": "", "version": ""}}
+    info = {"title": "", "version": ""}
     registry = AlgorithmRegistry.from_installed()
     with pytest.raises(LookupError, match=rf"^sign has no '{part}' in web/examples/operations\."):
-        openapi.complete(spec, ROUTES, registry, guarded=False)
+        openapi.document(info, ROUTES, registry, guarded=False)

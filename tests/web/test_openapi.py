@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from marshmallow import ValidationError
 from openapi_document import operations, validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
+from problems import refused
 
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.openapi import error_classes
@@ -247,3 +249,18 @@ async def test_the_page_explains_its_words(document):
 async def test_swagger_ui_has_the_same_document(client, document):
     shown = json.loads(await (await client.get("/docs/swagger.json")).text())
     assert shown == document
+
+
+async def test_the_files_of_swagger_ui_are_sent(client):
+    index = await (await client.get("/docs/")).text()
+    files = re.findall(r'"\./(swagger_ui_static/[^"]+)"', index)
+    assert {Path(file).suffix for file in files} == {".css", ".js", ".png"}
+    for file in files:
+        async with client.get(f"/docs/{file}") as answer:
+            assert answer.status == 200, file
+
+
+@pytest.mark.parametrize("path", ["", "/", "/nothing.js", "/%2e%2e/routes.py"])
+async def test_unknown_files_of_swagger_ui_are_not_found(client, path):
+    async with client.get(f"/docs/swagger_ui_static{path}") as answer:
+        await refused(answer, 404, "route-not-found")
