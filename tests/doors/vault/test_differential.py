@@ -1,4 +1,4 @@
-"""OpenBao and the door answer the calls of tests/vault_calls alike."""
+"""OpenBao, where it is installed, and the door answer the calls of tests/vault_calls alike."""
 
 import base64
 import os
@@ -11,9 +11,8 @@ from openbao import BAO, needs_openbao, openbao
 from service_process import services
 from vault import Vault
 from vault_calls import GROUPS
+from vault_calls.asking import answers, disagreements
 from vault_calls.call import get, post
-from vault_calls.compare import differences
-from vault_calls.judge import judge
 
 from minikms.access.tokens import Token
 
@@ -40,34 +39,9 @@ def door(tmp_path_factory):
         yield Vault(url, token)
 
 
-class Side:
-    """A server, and what its answers have for later calls."""
-
-    def __init__(self, server: Vault):
-        self.server, self.kept = server, {}
-
-    def ask(self, call):
-        filled = call.filled(self.kept)
-        answer = self.server.ask(filled.method, filled.path, filled.body, **filled.headers)
-        for name, path in call.keep.items():
-            value = answer.body
-            for part in path.split("."):
-                value = value[int(part) if isinstance(value, list) else part]
-            self.kept[name] = value
-        return filled, answer
-
-
-def compare(calls, *servers):
-    """The differences of two servers' answers to calls; pyca judges the second's."""
-    theirs, ours = map(Side, servers)
-    found = []
-    for call in calls:
-        _, expected = theirs.ask(call)
-        sent, answer = ours.ask(call)
-        judge(ours.server, sent, answer)
-        shown = f"{sent.method} {sent.path} {sent.body}"
-        found += [f"{shown}\n    {each}" for each in differences(call, expected, answer)]
-    return found
+def compare(calls, reference, door):
+    expected = [answer for _, answer in answers(calls, reference)]
+    return disagreements(calls, expected, door)
 
 
 @pytest.mark.timeout(120)  # bao takes a second for each of eighteen commands
@@ -99,7 +73,7 @@ def test_imported_keys_are_rotated_alike(reference, door, tmp_path):
             assert bao(server, "import-version", name)
         calls = [get(f"keys/{name}"), post(f"keys/{name}/rotate"), get(f"keys/{name}")]
         found = compare(calls, reference, door)
-        assert not found, "\n".join(found)
+        assert not found, found
         taken = [bao(server, "import-version", name) for server in (reference, door)]
         assert taken == [name == "im-fixed"] * 2
         assert not compare([get(f"keys/{name}")], reference, door)
@@ -108,4 +82,4 @@ def test_imported_keys_are_rotated_alike(reference, door, tmp_path):
 @pytest.mark.parametrize("group", GROUPS)
 def test_openbao_and_the_door_agree(reference, door, group):
     found = compare(GROUPS[group], reference, door)
-    assert not found, "\n".join(found)
+    assert not found, found
