@@ -19,6 +19,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
+from click.testing import CliRunner
 from in_process import KmsTestServer
 from loop import Loop
 from postgres import Postgres
@@ -28,6 +29,7 @@ from sqlite_files import whole
 from token_folder import TokenFolder, install
 
 from minikms.access.tokens import Token
+from minikms.cli.main import main as minikms
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store import database
@@ -272,6 +274,20 @@ def run(check_mark):
         return CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return start
+
+
+@pytest.fixture
+def command():
+    """Run a command to its end in this process, which takes a tenth of the time."""
+
+    def invoke(*args, **variables):
+        names = {f"MINIKMS_{name.upper()}": value for name, value in variables.items()}
+        done = CliRunner().invoke(
+            minikms, args, env=names, prog_name="minikms", catch_exceptions=False
+        )
+        return CompletedProcess(args, done.exit_code, done.stdout, done.stderr)
+
+    return invoke
 
 
 @pytest.fixture

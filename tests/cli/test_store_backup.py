@@ -21,7 +21,7 @@ from minikms.store.askar.stores import new_raw_key
 pytestmark = pytest.mark.process
 
 
-def test_a_backup_while_a_service_writes(run, serve, key, key_file, tmp_path):
+def test_a_backup_while_a_service_writes(command, serve, key, key_file, tmp_path):
     url, file = f"sqlite://{tmp_path}/keys.db", tmp_path / "backup.db"
     asyncio.run(fill(url, key, many=260))
     service = serve("--port", "0", "--auth", "none", *options_of(url, key_file))
@@ -45,8 +45,8 @@ def test_a_backup_while_a_service_writes(run, serve, key, key_file, tmp_path):
         while len(made) < 20:  # until there is something in the WAL
             time.sleep(0.01)
         acknowledged = {*made}
-        backed_up = run("store", "backup", str(file), *options_of(url, key_file))
-        in_use = run("store", "restore", str(file), *options_of(url, key_file))
+        backed_up = command("store", "backup", str(file), *options_of(url, key_file))
+        in_use = command("store", "restore", str(file), *options_of(url, key_file))
     finally:
         stopped.set()
         writer.join(60)
@@ -63,39 +63,39 @@ def test_a_backup_while_a_service_writes(run, serve, key, key_file, tmp_path):
     }
     backed = asyncio.run(everything(f"sqlite://{file}", key))
     assert acknowledged <= {record.kid for record, _ in backed["default"]}
-    assert run("store", "verify", *options_of(f"sqlite://{file}", key_file)).returncode == 0
+    assert command("store", "verify", *options_of(f"sqlite://{file}", key_file)).returncode == 0
 
     assert "exists already" in refused(
-        run("store", "backup", str(file), *options_of(url, key_file))
+        command("store", "backup", str(file), *options_of(url, key_file))
     )
     # Over what a killed service has left: with its WAL, the backup would be wrecked.
-    restored = run("store", "restore", str(file), *options_of(url, key_file))
+    restored = command("store", "restore", str(file), *options_of(url, key_file))
     assert (restored.returncode, restored.stderr) == (0, "")
     assert asyncio.run(everything(url, key)) == backed
-    assert run("store", "verify", *options_of(url, key_file)).returncode == 0
+    assert command("store", "verify", *options_of(url, key_file)).returncode == 0
     assert file.exists()
 
 
-def test_a_store_that_is_not_there_or_damaged_is_restored(run, key, key_file, tmp_path):
+def test_a_store_that_is_not_there_or_damaged_is_restored(command, key, key_file, tmp_path):
     path, file = tmp_path / "keys.db", tmp_path / "backup.db"
     url = f"sqlite://{path}"
     asyncio.run(fill(url, key))
     before = asyncio.run(everything(url, key))
-    ended = run("store", "backup", str(file), "--store", url)
+    ended = command("store", "backup", str(file), "--store", url)
     assert "without the key" in ended.stdout
     for damage in (path.unlink, lambda: path.write_bytes(b"no store" * 1000)):
         damage()
         (tmp_path / "keys.db-wal").write_bytes(b"of another" * 1000)
-        assert run("store", "restore", str(file), "--store", url).returncode == 0
+        assert command("store", "restore", str(file), "--store", url).returncode == 0
         assert not (tmp_path / "keys.db-wal").exists()
         assert asyncio.run(everything(url, key)) == before
 
 
-def test_restore_refuses_files_that_are_not_backups(run, key, key_file, tmp_path):
+def test_restore_refuses_files_that_are_not_backups(command, key, key_file, tmp_path):
     path, good = tmp_path / "keys.db", tmp_path / "good.db"
     url = f"sqlite://{path}"
     asyncio.run(fill(url, key))
-    assert run("store", "backup", str(good), "--store", url).returncode == 0
+    assert command("store", "backup", str(good), "--store", url).returncode == 0
     before = path.read_bytes()
     (tmp_path / "text").write_text("no store")
     with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
@@ -115,7 +115,7 @@ def test_restore_refuses_files_that_are_not_backups(run, key, key_file, tmp_path
         ("good.db", "pg_dump", ["--store", "postgres://127.0.0.1:1/x"]),
     ):
         file = str(tmp_path / name)
-        assert text in refused(run("store", "restore", file, "--store", url, *options))
+        assert text in refused(command("store", "restore", file, "--store", url, *options))
         assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.part*"))
     for options, text in (
@@ -123,7 +123,7 @@ def test_restore_refuses_files_that_are_not_backups(run, key, key_file, tmp_path
         (["--store", url, "--store-key-file", wrong], f"The key does not open the store at {path}"),
         (["--store", "postgres://127.0.0.1:1/x"], "pg_dump"),
     ):
-        assert text in refused(run("store", "backup", str(tmp_path / "new.db"), *options))
+        assert text in refused(command("store", "backup", str(tmp_path / "new.db"), *options))
     assert not (tmp_path / "new.db").exists()
 
 
@@ -177,14 +177,14 @@ for command in ("restore", "backup"):
 
 @pytest.mark.kill
 @pytest.mark.timeout(300)  # a process for each step
-def test_a_restore_killed_at_any_step_leaves_a_whole_store(run, key, key_file, tmp_path):
+def test_a_restore_killed_at_any_step_leaves_a_whole_store(command, key, key_file, tmp_path):
     """Afterwards the old store with its WAL is there, or the backup."""
     template = tmp_path / "template"
     template.mkdir()
     url = f"sqlite://{template}/keys.db"
     asyncio.run(fill(url, key))
     backup = template / "backup.db"
-    assert run("store", "backup", str(backup), "--store", url).returncode == 0
+    assert command("store", "backup", str(backup), "--store", url).returncode == 0
     with contextlib.closing(sqlite3.connect(template / "keys.db")) as file:
         file.execute("DELETE FROM items WHERE id = (SELECT max(id) FROM items)")
         file.commit()  # stays in the WAL, since the file is copied before it is closed

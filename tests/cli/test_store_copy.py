@@ -36,20 +36,22 @@ ACROSS = pytest.mark.parametrize(
 )
 
 
-def test_a_copy_that_cannot_be_made_leaves_no_key(run, key, key_file, tmp_path):
+def test_a_copy_that_cannot_be_made_leaves_no_key(command, key, key_file, tmp_path):
     url, file = f"sqlite://{tmp_path}/keys.db", tmp_path / "to.key"
     options = ["--to-key-file", str(file), "--generate-key", "--to"]
     copy = ["store", "copy", *options_of(url, key_file), *options]
-    assert "There is no store" in refused(run(*copy, f"sqlite://{tmp_path}/copy.db"))
+    assert "There is no store" in refused(command(*copy, f"sqlite://{tmp_path}/copy.db"))
     assert not file.exists()
     asyncio.run(fill(url, key))
     for target in (f"sqlite://{tmp_path}/no/copy.db", url):
-        refused(run(*copy, target))
+        refused(command(*copy, target))
         assert not file.exists()
-    assert run(*copy, f"sqlite://{tmp_path}/copy.db").returncode == 0
+    assert command(*copy, f"sqlite://{tmp_path}/copy.db").returncode == 0
 
 
-def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp_path, flip, query):
+def test_a_copy_that_was_cut_short_says_where_its_key_is(
+    command, key, key_file, tmp_path, flip, query
+):
     path, file = tmp_path / "keys.db", tmp_path / "to.key"
     url, target = f"sqlite://{path}", f"sqlite://{tmp_path}/copy.db"
     asyncio.run(fill(url, key))
@@ -58,21 +60,21 @@ def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp
     [(token,)] = query(path, "SELECT id FROM items WHERE kind = 2 ORDER BY id DESC LIMIT 1, 1")
     flip(path, token)
     options = ["--to", target, "--to-key-file", str(file)]
-    ended = run("store", "copy", *options_of(url, key_file), *options, "--generate-key")
+    ended = command("store", "copy", *options_of(url, key_file), *options, "--generate-key")
     assert ended.returncode == 1
     stays, _ = complaints(ended)
     assert f"{file} is kept" in stays
     path.write_bytes(before)
-    again = run("store", "copy", *options_of(url, key_file), *options, "--generate-key")
+    again = command("store", "copy", *options_of(url, key_file), *options, "--generate-key")
     assert "Omit --generate-key" in refused(again)
-    assert run("store", "copy", *options_of(url, key_file), *options).returncode == 0
-    assert run("store", "verify", *options_of(target, str(file))).returncode == 0
+    assert command("store", "copy", *options_of(url, key_file), *options).returncode == 0
+    assert command("store", "verify", *options_of(target, str(file))).returncode == 0
 
 
 @ACROSS
-def test_a_copy_is_the_same(run, persistent_url, target_url, key, key_file):
+def test_a_copy_is_the_same(command, persistent_url, target_url, key, key_file):
     asyncio.run(fill(persistent_url, key, many=260))  # more than a batch
-    ended = run("store", "copy", *options_of(persistent_url, key_file), "--to", target_url)
+    ended = command("store", "copy", *options_of(persistent_url, key_file), "--to", target_url)
     assert (ended.returncode, complaints(ended)) == (0, [])
     assert ended.stdout.splitlines() == [
         "Profile default: 6 keys",
@@ -87,11 +89,11 @@ def test_a_copy_is_the_same(run, persistent_url, target_url, key, key_file):
             asyncio.run(next_place(url, key, profile)) for url in (persistent_url, target_url)
         ]
         assert places[0] == places[1] == {"default": 8, "empty": 1, "z": 261}[profile]
-    assert run("store", "verify", *options_of(target_url, key_file)).returncode == 0
+    assert command("store", "verify", *options_of(target_url, key_file)).returncode == 0
 
 
 @pytest.mark.parametrize("way", ["file", "variable", "passphrase", "generated"])
-def test_a_copy_under_another_key(run, key, key_file, tmp_path, way):
+def test_a_copy_under_another_key(command, key, key_file, tmp_path, way):
     url, target = (f"sqlite://{tmp_path}/{name}.db" for name in ("keys", "copy"))
     asyncio.run(fill(url, key))
     method, secret, variables = "raw", new_raw_key(), {}
@@ -105,15 +107,17 @@ def test_a_copy_under_another_key(run, key, key_file, tmp_path, way):
         options, variables = [], {"TO_STORE_KEY": secret}
     if way in ("file", "passphrase"):
         write_key(tmp_path / "to.key", secret)
-    ended = run("store", "copy", *options_of(url, key_file), *options, TO_STORE=target, **variables)
+    ended = command(
+        "store", "copy", *options_of(url, key_file), *options, TO_STORE=target, **variables
+    )
     assert (ended.returncode, complaints(ended)) == (0, [])
     if way == "generated":
         secret = (tmp_path / "to.key").read_text().strip()
     assert asyncio.run(everything(target, secret, method)) == asyncio.run(everything(url, key))
-    assert "key" in refused(run("store", "info", *options_of(target, key_file)))
+    assert "key" in refused(command("store", "info", *options_of(target, key_file)))
 
 
-def test_a_target_that_is_a_store(run, persistent_url, target_url, key, key_file, tmp_path):
+def test_a_target_that_is_a_store(command, persistent_url, target_url, key, key_file, tmp_path):
     other = new_raw_key()
     asyncio.run(fill(persistent_url, key))
     asyncio.run(fill(target_url, other, many=3))
@@ -130,7 +134,7 @@ def test_a_target_that_is_a_store(run, persistent_url, target_url, key, key_file
         [persistent_url],
         [spelled],
     ):
-        assert "There is a store" in refused(run(*copy, *options))
+        assert "There is a store" in refused(command(*copy, *options))
     assert [asyncio.run(everything(*store)) for store in stores] == before
 
 
@@ -146,22 +150,22 @@ def test_a_target_that_is_a_store(run, persistent_url, target_url, key, key_file
         (["--to", "sqlite://copy.db", "--store", "sqlite://gone.db"], "There is no store"),
     ],
 )
-def test_a_copy_that_cannot_be(run, key, key_file, tmp_path, monkeypatch, options, text):
+def test_a_copy_that_cannot_be(command, key, key_file, tmp_path, monkeypatch, options, text):
     monkeypatch.chdir(tmp_path)
     url = f"sqlite://{tmp_path}/keys.db"
     asyncio.run(fill(url, key))
-    line = refused(run("store", "copy", *options_of(url, key_file), *options))
+    line = refused(command("store", "copy", *options_of(url, key_file), *options))
     assert text in line
     assert "planted" not in line
     assert not (tmp_path / "copy.db").exists()
 
 
 @ACROSS
-def test_a_copy_that_is_killed(run, begin, persistent_url, target_url, key, key_file):
+def test_a_copy_that_is_killed(command, begin, persistent_url, target_url, key, key_file):
     """The rest of a killed copy is not a store, and the next copy begins again."""
     asyncio.run(fill(persistent_url, key, many=260))
     copy = ["store", "copy", *options_of(persistent_url, key_file), "--to", target_url]
-    for command in (["serve", "--port", "0"], ["store", "info"], ["store", "verify"]):
+    for words in (["serve", "--port", "0"], ["store", "info"], ["store", "verify"]):
         while True:
             process = begin(*copy)
             for line in process.stdout:
@@ -174,19 +178,21 @@ def test_a_copy_that_is_killed(run, begin, persistent_url, target_url, key, key_
                 break
             # On a busy machine the kill may come too late: again, from nothing.
             assert asyncio.run(Store.remove(target_url))
-        assert "was never finished" in refused(run(*command, *options_of(target_url, key_file)))
-    ended = run(*copy)
+        assert "was never finished" in refused(command(*words, *options_of(target_url, key_file)))
+    ended = command(*copy)
     assert (ended.returncode, ended.stdout.splitlines()[-1][:31]) == (
         0,
         "Copied 4 profiles and 271 keys ",
     )
     assert asyncio.run(everything(target_url, key)) == asyncio.run(everything(persistent_url, key))
-    ended = run("store", "verify", *options_of(target_url, key_file))
+    ended = command("store", "verify", *options_of(target_url, key_file))
     assert (ended.returncode, "Left over" in ended.stdout) == (0, False)
 
 
 @ACROSS
-def test_a_store_that_a_service_writes_to(run, serve, persistent_url, target_url, key, key_file):
+def test_a_store_that_a_service_writes_to(
+    command, serve, persistent_url, target_url, key, key_file
+):
     asyncio.run(fill(persistent_url, key, many=260))
     service = serve("--port", "0", "--auth", "none", *options_of(persistent_url, key_file))
     stopped, failed, made, deleted = threading.Event(), [], [], []
@@ -225,9 +231,9 @@ def test_a_store_that_a_service_writes_to(run, serve, persistent_url, target_url
             time.sleep(0.01)
         there = {*made[:20]}
         ended = [
-            run("store", "verify", *options_of(persistent_url, key_file)),
-            run("store", "copy", *options_of(persistent_url, key_file), "--to", target_url),
-            run("store", "info", *options_of(persistent_url, key_file)),
+            command("store", "verify", *options_of(persistent_url, key_file)),
+            command("store", "copy", *options_of(persistent_url, key_file), "--to", target_url),
+            command("store", "info", *options_of(persistent_url, key_file)),
         ]
     finally:
         stopped.set()
@@ -241,14 +247,14 @@ def test_a_store_that_a_service_writes_to(run, serve, persistent_url, target_url
     copied = {record.kid for record, _ in asyncio.run(everything(target_url, key))["default"]}
     assert there - {*deleted} <= copied
     for url in (persistent_url, target_url):
-        assert run("store", "verify", *options_of(url, key_file)).returncode == 0
+        assert command("store", "verify", *options_of(url, key_file)).returncode == 0
 
 
 # Only an Askar key has material in an entry of its own, which comes before its record.
 @pytest.mark.parametrize(
     ("alg", "what"), [("ed25519", "record"), ("xc20p", "record"), ("xc20p", "material")]
 )
-def test_a_key_that_cannot_be_copied(run, key, key_file, tmp_path, flip, query, alg, what):
+def test_a_key_that_cannot_be_copied(command, key, key_file, tmp_path, flip, query, alg, what):
     path = tmp_path / "keys.db"
     url, target = f"sqlite://{path}", f"sqlite://{tmp_path}/copy.db"
     asyncio.run(fill(url, key, many=2))
@@ -260,8 +266,8 @@ def test_a_key_that_cannot_be_copied(run, key, key_file, tmp_path, flip, query, 
     kid = asyncio.run(add())
     [(last,)] = query(path, "SELECT max(id) FROM items")
     flip(path, last if what == "record" else last - 1)
-    ended = run("store", "copy", *options_of(url, key_file), "--to", target)
+    ended = command("store", "copy", *options_of(url, key_file), "--to", target)
     line = refused(ended, 1)
     assert line.startswith("Profile z: ")
     assert (kid if what == "material" else "The record of a key cannot be read") in line
-    assert "was never finished" in refused(run("store", "info", *options_of(target, key_file)))
+    assert "was never finished" in refused(command("store", "info", *options_of(target, key_file)))

@@ -14,7 +14,7 @@ from minikms.store.keys.key_store import KeyStore
 pytestmark = pytest.mark.process
 
 
-def test_info_counts_profiles_keys_and_algorithms(run, persistent_url, key, key_file):
+def test_info_counts_profiles_keys_and_algorithms(command, persistent_url, key, key_file):
     asyncio.run(fill(persistent_url, key))
 
     async def add_one_of_another():
@@ -26,7 +26,7 @@ def test_info_counts_profiles_keys_and_algorithms(run, persistent_url, key, key_
         return {name: getattr(record, name) for name in record.__slots__} | {"alg": "gone"}
 
     asyncio.run(add_one_of_another())
-    ended = run("store", "info", *options_of(persistent_url, key_file))
+    ended = command("store", "info", *options_of(persistent_url, key_file))
     backend = persistent_url.split(":")[0]
     place = str(StoreLocation.parse(persistent_url))
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -45,9 +45,9 @@ def test_info_counts_profiles_keys_and_algorithms(run, persistent_url, key, key_
         assert persistent_url.split("@")[0].split(":")[-1] not in ended.stdout
 
 
-def test_verify_finds_a_damaged_store(run, persistent_url, key, key_file):
+def test_verify_finds_a_damaged_store(command, persistent_url, key, key_file):
     asyncio.run(fill(persistent_url, key))
-    ended = run("store", "verify", *options_of(persistent_url, key_file))
+    ended = command("store", "verify", *options_of(persistent_url, key_file))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "Checked 4 profiles, 11 keys and 19 aliases: nothing wrong.\n"
 
@@ -69,7 +69,7 @@ def test_verify_finds_a_damaged_store(run, persistent_url, key, key_file):
             return kid
 
     kid = asyncio.run(damage())
-    ended = run("store", "verify", *options_of(persistent_url, key_file))
+    ended = command("store", "verify", *options_of(persistent_url, key_file))
     assert (ended.returncode, ended.stderr) == (1, "")
     assert sorted(ended.stdout.splitlines()) == sorted(
         [

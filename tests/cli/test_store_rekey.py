@@ -30,7 +30,7 @@ pytestmark = pytest.mark.process
     indirect=["persistent_url"],
 )
 def test_rekey_replaces_the_store_key_and_keeps_everything(
-    run, persistent_url, key, key_file, tmp_path, way
+    command, persistent_url, key, key_file, tmp_path, way
 ):
     asyncio.run(fill(persistent_url, key))
     before = asyncio.run(everything(persistent_url, key))
@@ -47,7 +47,7 @@ def test_rekey_replaces_the_store_key_and_keeps_everything(
     else:
         secret = new_raw_key()
         options, variables = [], {"NEW_STORE_KEY": secret}
-    ended = run("store", "rekey", *options_of(persistent_url, key_file), *options, **variables)
+    ended = command("store", "rekey", *options_of(persistent_url, key_file), *options, **variables)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Done: the new key opens the store" in ended.stdout.splitlines()[-1]
     if way == "variable":
@@ -56,9 +56,9 @@ def test_rekey_replaces_the_store_key_and_keeps_everything(
     new = (tmp_path / "new.key").read_text().strip()
     assert new not in ended.stdout
     assert asyncio.run(everything(persistent_url, new, method)) == before
-    line = refused(run("store", "info", *options_of(persistent_url, key_file)))
+    line = refused(command("store", "info", *options_of(persistent_url, key_file)))
     assert "key" in line
-    assert run("store", "verify", *options_of(persistent_url, new_file, method)).returncode == 0
+    assert command("store", "verify", *options_of(persistent_url, new_file, method)).returncode == 0
 
 
 @pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
@@ -101,12 +101,12 @@ def test_a_new_key_that_cannot_be(run, persistent_url, key, key_file, tmp_path, 
     assert asyncio.run(everything(persistent_url, key)) == before
 
 
-def test_an_old_key_that_is_none(run, persistent_url, key, tmp_path):
+def test_an_old_key_that_is_none(command, persistent_url, key, tmp_path):
     asyncio.run(fill(persistent_url, key))
     other = write_key(tmp_path / "other", new_raw_key())
     options = ["--new-key-file", str(tmp_path / "new"), "--generate-key"]
     assert "does not open" in refused(
-        run("store", "rekey", *options_of(persistent_url, other), *options)
+        command("store", "rekey", *options_of(persistent_url, other), *options)
     )
     assert not (tmp_path / "new").exists()
 
@@ -178,12 +178,12 @@ def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
         current = other if opened[1] else current
 
 
-def test_a_rekey_that_cannot_be_leaves_no_key(run, key, key_file, tmp_path):
+def test_a_rekey_that_cannot_be_leaves_no_key(command, key, key_file, tmp_path):
     url, new = f"sqlite://{tmp_path}/keys.db", tmp_path / "new"
     options = ["--new-key-file", str(new), "--generate-key"]
     assert "There is no store" in refused(
-        run("store", "rekey", *options_of(url, key_file), *options)
+        command("store", "rekey", *options_of(url, key_file), *options)
     )
     assert not new.exists()
     asyncio.run(fill(url, key))
-    assert run("store", "rekey", *options_of(url, key_file), *options).returncode == 0
+    assert command("store", "rekey", *options_of(url, key_file), *options).returncode == 0

@@ -20,13 +20,13 @@ ACCESS = (ROOT / "docs/operations/access.md").read_text("utf-8")
 
 
 @pytest.fixture
-def store(tmp_path, run):
+def store(tmp_path, command):
     """The variables of a new store, and its first token."""
     variables = {
         "store": f"sqlite://{tmp_path}/keys.db",
         "store_key_file": str(tmp_path / "store.key"),
     }
-    made = run("store", "init", "--generate-key", **variables)
+    made = command("store", "init", "--generate-key", **variables)
     assert made.returncode == 0
     token = re.search(r"shown only once: (mkms_\S+)\n", made.stdout)[1]
     return variables, token
@@ -53,21 +53,21 @@ def test_the_first_token_does_everything(store, serve):
     ]
 
 
-def test_made_listed_and_revoked_beside_a_service(store, serve, run):
+def test_made_listed_and_revoked_beside_a_service(store, serve, command):
     variables, _ = store
     service = serve("--port", "0", **variables)
     flags = ("--name", "issuer", "--scope", "keys:read", "--scope", "sign")
-    made = run("token", "create", *flags, "--profile", "alice", "--expires", "90d", **variables)
+    made = command("token", "create", *flags, "--profile", "alice", "--expires", "90d", **variables)
     token = Token.parse(made.stdout.strip())
     assert ask(service, "GET", "/keys", token.reveal())[0] == 404
-    listed = run("token", "list", **variables).stdout
+    listed = command("token", "list", **variables).stdout
     (row,) = (line for line in listed.splitlines() if line.startswith(token.id))
     form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
     assert re.fullmatch(rf"\w{{16}}  issuer +keys:read sign +alice +{form}  {form}", row)
     assert made.stdout.strip() not in listed
-    assert run("token", "revoke", token.id, **variables).stdout == f"Revoked {token.id}.\n"
+    assert command("token", "revoke", token.id, **variables).stdout == f"Revoked {token.id}.\n"
     assert ask(service, "GET", "/keys", token.reveal())[0] == 401
-    again = run("token", "revoke", token.id, **variables)
+    again = command("token", "revoke", token.id, **variables)
     assert (again.returncode, again.stderr) == (1, "minikms: There is no such token.\n")
 
 
@@ -81,13 +81,13 @@ def test_the_store_has_no_token(store, tmp_path):
         assert secret.hex().encode() not in content
 
 
-def test_the_first_token_goes_into_a_file(tmp_path, run, serve):
+def test_the_first_token_goes_into_a_file(tmp_path, command, serve):
     variables = {
         "store": f"sqlite://{tmp_path}/keys.db",
         "store_key_file": str(tmp_path / "store.key"),
         "admin_token_file": str(tmp_path / "admin.token"),
     }
-    made = run("store", "init", "--generate-key", **variables)
+    made = command("store", "init", "--generate-key", **variables)
     assert made.stdout.endswith(f"A token with every scope is in {tmp_path}/admin.token.\n")
     assert "mkms_" not in made.stdout
     assert stat.S_IMODE((tmp_path / "admin.token").stat().st_mode) == 0o600
@@ -95,23 +95,23 @@ def test_the_first_token_goes_into_a_file(tmp_path, run, serve):
     assert ask(serve("--port", "0", **variables), "GET", "/keys", token) == (200, [])
 
 
-def test_a_file_that_is_there_is_left_alone(tmp_path, run):
+def test_a_file_that_is_there_is_left_alone(tmp_path, command):
     file = tmp_path / "admin.token"
     file.write_text("mine")
     variables = {"store": f"sqlite://{tmp_path}/keys.db", "admin_token_file": str(file)}
     variables["store_key_file"] = str(tmp_path / "store.key")
-    made = run("store", "init", "--generate-key", **variables)
+    made = command("store", "init", "--generate-key", **variables)
     assert made.returncode == 1
     assert "File exists" in made.stderr
     assert "minikms token create" in made.stderr
     assert file.read_text() == "mine"
     assert [*tmp_path.iterdir()] == [file]  # nothing was made that a second try would meet
     file.unlink()
-    assert run("store", "init", "--generate-key", **variables).returncode == 0
+    assert command("store", "init", "--generate-key", **variables).returncode == 0
 
 
-def test_a_token_for_a_store_in_memory(tmp_path, run, serve):
-    token = run("token", "generate").stdout.strip()
+def test_a_token_for_a_store_in_memory(tmp_path, command, run, serve):
+    token = command("token", "generate").stdout.strip()
     file = tmp_path / "admin.token"
     file.write_text(token)
     flags = ("--port", "0", "--auth", "token", "--admin-token-file", str(file))
@@ -136,21 +136,21 @@ def test_a_file_without_a_token_stops_the_start(tmp_path, run, content):
 
 
 @pytest.mark.parametrize("flags", [["--scope", "everything"], ["--expires", "tomorrow"], []])
-def test_token_create_refuses_bad_options(store, run, flags):
+def test_token_create_refuses_bad_options(store, command, flags):
     variables, _ = store
-    refused = run("token", "create", "--name", "x", "--all-profiles", *flags, **variables)
+    refused = command("token", "create", "--name", "x", "--all-profiles", *flags, **variables)
     assert refused.returncode == 2
 
 
 @pytest.mark.parametrize("scopes", [(), ("--all-scopes", "--scope", "sign")])
-def test_a_token_has_every_scope_only_if_that_is_said(store, run, scopes):
+def test_a_token_has_every_scope_only_if_that_is_said(store, command, scopes):
     variables, _ = store
-    refused = run("token", "create", "--name", "x", *scopes, "--all-profiles", **variables)
+    refused = command("token", "create", "--name", "x", *scopes, "--all-profiles", **variables)
     assert refused.returncode == 2
     assert "--scope SCOPE, or --all-scopes" in refused.stderr
 
 
-def test_the_admin_token_is_replaced_by_the_documented_steps(tmp_path, run, serve):
+def test_the_admin_token_is_replaced_by_the_documented_steps(tmp_path, command, serve):
     """And the service asks for the new one, which has every scope."""
     [block] = blocks(section(ACCESS, "### Replace the admin token"))
     secrets = tmp_path / "minikms-secrets"
@@ -160,7 +160,7 @@ def test_the_admin_token_is_replaced_by_the_documented_steps(tmp_path, run, serv
         "store": f"sqlite://{tmp_path}/keys.db",
         "store_key_file": str(secrets / "store.key"),
     }
-    run("store", "init", "--generate-key", "--admin-token-file", str(file), **variables)
+    command("store", "init", "--generate-key", "--admin-token-file", str(file), **variables)
     old = Token.parse(file.read_text().strip())
     service = serve("--port", "0", **variables)
     assert ask(service, "GET", "/keys", old.reveal())[0] == 200
@@ -185,17 +185,17 @@ def test_the_admin_token_is_replaced_by_the_documented_steps(tmp_path, run, serv
     ]
 
 
-def test_a_token_whose_file_cannot_be_made_is_not_left(store, run, tmp_path):
+def test_a_token_whose_file_cannot_be_made_is_not_left(store, command, tmp_path):
     variables, _ = store
     flags = ("token", "create", "--name", "x", "--all-scopes", "--all-profiles", "--file")
     there = tmp_path / "there"
     there.write_text("mine")
     for file in (there, tmp_path / "missing" / "token", tmp_path / ("n" * 300)):
-        refused = run(*flags, str(file), **variables)
+        refused = command(*flags, str(file), **variables)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "cannot be made" in refused.stderr
     assert there.read_text() == "mine"
-    assert len(run("token", "list", **variables).stdout.splitlines()) == 2
+    assert len(command("token", "list", **variables).stdout.splitlines()) == 2
 
 
 def test_an_open_address_is_warned_of_once(serve):
@@ -206,36 +206,36 @@ def test_an_open_address_is_warned_of_once(serve):
     assert "whoever" not in quiet.stop()[1]
 
 
-def test_tokens_outlive_a_copy(store, tmp_path, run, serve):
+def test_tokens_outlive_a_copy(store, tmp_path, command, serve):
     variables, token = store
     copy = f"sqlite://{tmp_path}/copy.db"
-    assert run("store", "copy", "--to", copy, **variables).returncode == 0
+    assert command("store", "copy", "--to", copy, **variables).returncode == 0
     service = serve("--port", "0", **{**variables, "store": copy})
     assert ask(service, "GET", "/keys", token) == (200, [])
 
 
-def test_a_profile_that_is_not_there_is_warned_of(store, run):
+def test_a_profile_that_is_not_there_is_warned_of(store, command):
     variables, _ = store
     flags = ("token", "create", "--name", "x", "--scope", "sign")
-    made = run(*flags, "--profile", "alice", "--profile", "default", **variables)
+    made = command(*flags, "--profile", "alice", "--profile", "default", **variables)
     assert made.returncode == 0
-    assert Token.parse(made.stdout.strip()).id in run("token", "list", **variables).stdout
+    assert Token.parse(made.stdout.strip()).id in command("token", "list", **variables).stdout
     (line,) = made.stderr.splitlines()
     assert line.startswith("minikms: Warning: ")
     assert ("'alice'" in line, "default" in line) == (True, False)
     for quiet in (("--all-profiles",), ("--profile", "default")):
-        assert run(*flags, *quiet, **variables).stderr == ""
+        assert command(*flags, *quiet, **variables).stderr == ""
 
 
-def test_a_token_is_for_all_profiles_only_if_that_is_said(store, run):
+def test_a_token_is_for_all_profiles_only_if_that_is_said(store, command):
     variables, _ = store
     flags = ("token", "create", "--name", "x", "--scope", "sign")
     for profiles in ((), ("--all-profiles", "--profile", "default")):
-        refused = run(*flags, *profiles, PROFILE="default", **variables)
+        refused = command(*flags, *profiles, PROFILE="default", **variables)
         assert refused.returncode == 2
         assert "--profile NAME, or --all-profiles" in refused.stderr
-    made = run(*flags, "--all-profiles", PROFILE="default", **variables).stdout
-    listed = run("token", "list", **variables).stdout.splitlines()
+    made = command(*flags, "--all-profiles", PROFILE="default", **variables).stdout
+    listed = command("token", "list", **variables).stdout.splitlines()
     assert len(listed) == 3
     assert f"  {'all':8}  " in next(line for line in listed if line[:16] in made)
 

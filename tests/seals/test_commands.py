@@ -7,39 +7,23 @@ import re
 import stat
 import subprocess
 import sys
-from typing import NamedTuple
+from functools import partial
 
 import boto3
 import pytest
-from click.testing import CliRunner
 from openbao import needs_openbao, openbao
 from service_process import services
 from stores import everything, fill, options_of, refused, write_key
 from vault import ROOT_TOKEN
 
-from minikms.cli.store import store
 from minikms.seals.key_file import read_key
 from minikms.store.askar.stores import new_raw_key
 
 
-class Ended(NamedTuple):
-    """A command that has ended, as of a process."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def run():
-    """Run a command in this process, which takes a tenth of the time."""
-
-    def invoke(*args):
-        result = CliRunner().invoke(store, args)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result
-        return Ended(result.exit_code, result.stdout, result.stderr)
-
-    return invoke
+def run(command):
+    """Run a command on a store."""
+    return partial(command, "store")
 
 
 @pytest.fixture(scope="session")
