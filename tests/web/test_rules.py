@@ -1,4 +1,7 @@
-"""Rules of a key: given, shown, tightened, kept, and enforced at each call of the HTTP API."""
+"""Rules of a key: given, shown, tightened, kept and enforced.
+
+test_rules_at_every_door.py has each rule at each call that signs.
+"""
 
 import json
 import time
@@ -222,19 +225,6 @@ async def test_a_key_without_rules_is_not_kept_for_one_with_rules(post, refuses)
 
 # Enforcement
 
-SIGNED = [
-    ("/sign", {"data": ""}),
-    ("/sign", {"data": b64(bytes(32)), "prehashed": True}),
-    ("/sign", {"data": "", "encoding": "der"}),
-    ("/sign/batch", {"items": [{"data": ""}]}),
-]
-
-
-@pytest.mark.parametrize(("path", "body"), SIGNED)
-async def test_without_raw_signatures_only_envelopes_are_signed(ruled, violates, path, body):
-    for rules in ({"raw": False}, {"jws": {}}):
-        await violates(path, {"kid": await ruled(rules), **body}, "raw")
-
 
 async def test_without_raw_signatures_no_code_is_made(generate, violates, post):
     kid = (await generate("hs256", rules={"raw": False}))["kid"]
@@ -246,16 +236,6 @@ async def test_without_raw_signatures_no_code_is_made(generate, violates, post):
     assert verified == {"valid": False}
 
 
-async def test_envelopes_are_no_raw_signatures(ruled, post, generate):
-    kid = await ruled({"raw": False})
-    assert await post("/jws/sign", {"kid": kid, "payload": b64(b"anything")})
-    assert await post("/cose/sign", {"kid": kid, "payload": b64(b"anything")})
-    assert await post("/csr", {"kid": kid, "subject": "CN=a"})
-    body = {"kid": kid, "profile": "self-signed", "subject": "CN=a", "days": 1}
-    assert await post("/certificate", body)
-    assert await post("/key-attestation", {"kid": kid, "keys": [(await generate("p256"))["kid"]]})
-
-
 async def test_a_signature_verifies_whatever_the_rules(ruled, post):
     kid = await ruled({"jws": JWS}, alias="a")
     body = {"kid": kid, "payload": payload(), "header": HEADER}
@@ -264,14 +244,6 @@ async def test_a_signature_verifies_whatever_the_rules(ruled, post):
     assert await post("/verify", {"kid": kid, "data": "", "sig": ""}) == {"valid": False}
     items = [{"data": "", "sig": ""}]
     assert await post("/verify/batch", {"kid": kid, "items": items})
-
-
-async def test_without_raw_signatures_no_shared_secret_is_given(generate, violates, post):
-    for use in USES:
-        if use.path == "/derive":
-            for rules in ({"raw": False}, "sd-jwt-vc"):
-                key = await generate(use.alg, rules=rules)
-                await violates(use.path, {**use.body, "kid": key["kid"]}, "raw")
 
 
 async def test_a_key_of_jws_is_no_sender(generate, violates, post, client):
@@ -381,21 +353,6 @@ async def test_other_claims_are_refused(ruled, violates, others, rule):
     body = {"kid": await ruled(), "payload": payload(**others), "header": HEADER}
     for serialization in ("compact", "flattened", "general"):
         await violates("/jws/sign", {**body, "serialization": serialization}, rule)
-
-
-async def test_a_key_of_jws_signs_no_detached_payload(generate, violates, post, client):
-    """Verifiers that ignore `crit` decode the payload, and read claims that were not checked."""
-    kid = (await generate("p256"))["kid"]
-    body = {"kid": kid, "payload": payload(), "header": HEADER, "detached": True}
-    await post("/jws/sign", body)
-    for rules in ({"raw": False}, {"jws": {}}, {"jws": JWS}):
-        answer = await client.patch(f"/key/{kid}", json={"rules": rules})
-        assert answer.status == 200
-        if "jws" not in rules:
-            await post("/jws/sign", body)
-            continue
-        for serialization in ("compact", "flattened", "general"):
-            await violates("/jws/sign", {**body, "serialization": serialization}, "jws.detached")
 
 
 async def test_exp_is_bound_whatever_iat_says(ruled, violates, post):
@@ -539,16 +496,6 @@ async def test_a_key_of_jws_certifies_no_other_key(client, post, authority, viol
     body = {"kid": kid, "profile": "client", "subject": "CN=a", "csr": csr, "days": 1}
     await violates("/certificate", body, "jws")
     assert await post("/csr", {"kid": kid, "subject": "CN=a"})
-
-
-async def test_an_attestation_is_a_jws_to_the_rules(generate, ruled, post, violates):
-    keys = [(await generate("p256"))["kid"]]
-    await violates("/key-attestation", {"kid": await ruled(), "keys": keys}, "jws.typ")
-    kid = await ruled({"jws": {"typ": ["key-attestation+jwt"], "max_lifetime": 60}})
-    await violates("/key-attestation", {"kid": kid, "keys": keys}, "jws.max_lifetime")
-    await post("/key-attestation", {"kid": kid, "keys": keys, "expires_in": 50})
-    kid = await ruled({"jws": {"claims": {"iss": [ISSUER]}}})
-    await violates("/key-attestation", {"kid": kid, "keys": keys}, "jws.claims.iss")
 
 
 async def test_a_ruled_key_is_attested(generate, ruled, post):

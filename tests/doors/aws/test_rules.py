@@ -1,9 +1,4 @@
-"""Rules of a key hold at the AWS door."""
-
-import hashlib
-import json
-
-import pytest
+"""Rules of a key hold at the AWS door, besides those in test_rules_at_every_door.py."""
 
 RAW = {"raw": False}
 
@@ -13,22 +8,6 @@ async def ruled(aws, alg, rules, *operations):
     key_id = await aws.make(alg, *operations)
     await aws.change(key_id, rules=rules)
     return key_id
-
-
-@pytest.mark.parametrize("rules", [RAW, "sd-jwt-vc", {"jws": {}}, {"algs": ["PS512"]}], ids=str)
-async def test_sign_is_a_raw_signature(aws, rules):
-    digest = hashlib.sha256(b"hello").digest()
-    key_id = await ruled(aws, "rsa2048", rules, "sign", "verify")
-    for kind, message in (("RAW", b"hello"), ("DIGEST", digest)):
-        said = await aws.refused(
-            "AccessDeniedException",
-            "sign",
-            KeyId=key_id,
-            Message=message,
-            MessageType=kind,
-            SigningAlgorithm="RSASSA_PSS_SHA_256",
-        )
-        assert said.startswith("The rule ")
 
 
 async def test_an_allowed_algorithm_signs(aws):
@@ -59,20 +38,6 @@ async def test_codes_and_shared_secrets_are_raw(aws):
         PublicKey=public,
     )
     assert "The rule raw: " in said
-
-
-async def test_an_alias_is_no_way_around(aws):
-    key_id = await ruled(aws, "p256", RAW, "sign", "verify")
-    await aws.create_alias(AliasName="alias/issuer", TargetKeyId=key_id)
-    for name in ("alias/issuer", aws.arn(key_id)):
-        said = await aws.refused(
-            "AccessDeniedException",
-            "sign",
-            KeyId=name,
-            Message=b"hello",
-            SigningAlgorithm="ECDSA_SHA_256",
-        )
-        assert json.dumps(said)
 
 
 async def test_no_secret_of_a_kem_is_given(aws):

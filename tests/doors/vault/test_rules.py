@@ -33,21 +33,6 @@ async def denied(vault, path, rule="raw", **body):
     assert answer["errors"][0].startswith(f"The rule {rule}: ")
 
 
-PATHS = ["sign/k", "sign/k/sha2-512", "hmac/k", "hmac/k/sha2-512"]
-
-
-@pytest.mark.parametrize("kind", ["ecdsa-p256", "ed25519", "rsa-2048", "ml-dsa"])
-async def test_signatures_and_hmacs_are_raw(vault, ruled, kind):
-    more = {"parameter_set": "44"} if kind == "ml-dsa" else {}
-    await ruled(kind, "sd-jwt-vc", **more)
-    for path in PATHS:
-        await denied(vault, path)
-        items = [{"input": INPUT}, {"input": INPUT}]
-        await denied(vault, path, batch_input=items)
-    await denied(vault, "sign/k", marshaling_algorithm="jws")
-    await denied(vault, "sign/k", prehashed=True)
-
-
 async def test_only_allowed_algorithms_sign(vault, ruled):
     await ruled("ecdsa-p256", {"algs": ["ES256"]})
     assert await vault.data("POST", "transit/sign/k", {"input": INPUT})
@@ -113,11 +98,6 @@ async def test_each_version_keeps_the_rules(vault, ruled):
         await denied(vault, "sign/k", key_version=version)
     await vault.data("POST", "transit/keys/k/config", {"min_encryption_version": 2})
     await denied(vault, "sign/k")
-
-
-async def test_a_request_for_a_certificate_is_an_envelope(vault, ruled):
-    await ruled("ecdsa-p256", "sd-jwt-vc")
-    assert (await vault.data("POST", "transit/keys/k/csr", {}))["csr"]
 
 
 def public_key():
