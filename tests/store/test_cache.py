@@ -35,31 +35,6 @@ def there(cache, names):
     return "".join(name for name in names if cache.get(name))
 
 
-def test_the_memory_of_cached_values_is_bounded():
-    cache = weighing(10)
-    for name in "abc":
-        remember(cache, name, name * 3, A)
-    assert cache.get("a") == "aaa"
-    remember(cache, "d", "dddd", A)
-    assert (there(cache, "abcd"), cache.weight) == ("acd", 10)
-    remember(cache, "a", "a", A)  # in place of the old value
-    remember(cache, "e", "ee", A)
-    assert (there(cache, "acde"), cache.weight) == ("acde", 10)
-    remember(cache, "f", "f" * 10, A)
-    assert there(cache, "acdef") == "f"
-    remember(cache, "g", "g" * 11, A)  # the last one, whatever it weighs
-    assert there(cache, "acdefg") == "g"
-    remember(cache, "h", "h", A)
-    assert (there(cache, "acdefgh"), cache.weight, cache.evictions) == ("h", 1, 7)
-
-
-def test_the_number_of_cached_values_is_bounded():
-    cache = Cache(ChangeCounters(), Bounds(3))
-    for name in "abcde":
-        remember(cache, name, name, A)
-    assert (there(cache, "abcde"), len(cache), cache.weight) == ("cde", 3, 3 * 512)
-
-
 def test_a_used_value_stays_cached():
     cache = Cache(ChangeCounters(), Bounds(2))
     first, second = Value(), Value()
@@ -103,35 +78,6 @@ def test_values_that_are_no_longer_used_make_room_for_others():
             found.append(60 - len(missing))
     assert found[1:4] == [60] * 3
     assert found[-1] == 60
-
-
-def test_a_value_is_found_by_each_of_its_names():
-    cache = Cache(ChangeCounters(), Bounds(2))
-    cache.start_fill().fill(("a", "b"), "value", A)
-    assert (there(cache, "ab"), len(cache)) == ("ab", 1)
-    remember(cache, "b", "other", B)  # a name has one value
-    assert (there(cache, "ab"), len(cache)) == ("b", 1)
-    for name in "cde":
-        cache.start_fill().fill((name, name.upper()), name, A)
-    assert (there(cache, "bcCdDeE"), len(cache)) == ("beE", 2)
-
-
-def test_a_name_that_is_given_twice():
-    cache = Cache(ChangeCounters(), Bounds(2))
-    for value in ("value", "other"):
-        cache.start_fill().fill(("a", "b", "b"), value, A)
-        assert (cache.get("b"), len(cache)) == (value, 1)
-
-
-def test_a_value_that_grows_is_weighed_again():
-    cache = weighing(10)
-    grown = []
-    remember(cache, "a", "a" * 4, A)
-    remember(cache, "grown", grown, A)
-    grown.extend(range(7))
-    cache.weigh_again("grown")
-    assert (there(cache, ["a", "grown"]), cache.weight) == ("grown", 7)
-    cache.weigh_again("gone")
 
 
 def test_a_cache_of_no_size_keeps_nothing():
@@ -234,7 +180,7 @@ class Weighed:
 
 NAMES = st.integers(0, 30)
 STEPS = st.one_of(
-    st.tuples(st.just("fill"), st.lists(NAMES, min_size=1, max_size=3, unique=True)),
+    st.tuples(st.just("fill"), st.lists(NAMES, min_size=1, max_size=3)),
     st.tuples(st.just("get"), NAMES),
     st.tuples(st.just("grow"), NAMES),
     st.tuples(st.just("change"), NAMES),
@@ -243,7 +189,7 @@ STEPS = st.one_of(
 
 @settings(deadline=None)
 @given(
-    steps=st.lists(st.tuples(STEPS, st.integers(1, 60)), max_size=120),
+    steps=st.lists(st.tuples(STEPS, st.integers(1, 60)), min_size=20, max_size=120),
     size=st.integers(1, 12),
     memory=st.integers(1, 200),
 )
@@ -260,14 +206,15 @@ def test_the_bounds_and_the_values_whatever_happens(steps, size, memory):
             assert all(cache._entries[name].value is value for name in on)
         elif step == "get":
             assert cache.get(on) in (None, expected.get(on))
-        elif step == "grow" and on in cache:
-            cache._entries[on].value.weight += weight
+        elif step == "grow":
+            if on in cache:
+                cache._entries[on].value.weight += weight
             cache.weigh_again(on)
         elif step == "change":
             counters.count([slot_of("category", str(on))])
             assert cache.get(on) is None or cache._entries[on].names[0] != on
         entries = set(cache._entries.values())
-        assert cache.weight == sum(entry.weight for entry in entries)
+        assert cache.weight == sum(entry.value.weight for entry in entries)
         assert len(cache) == len(entries) <= size
         assert cache.weight <= memory or len(cache) == 1
         assert {name for entry in entries for name in entry.names} == set(cache._entries)
