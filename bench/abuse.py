@@ -1,10 +1,10 @@
-"""Delays of other callers, and memory of the service, while it is abused.
+"""Measures delays of other callers, and the service's memory, while it is abused.
 
-Run it with the Python that Mini KMS is installed in: `python bench/abuse.py`; options of
-`minikms serve` may follow. It takes about four minutes, and fails unless the service answers as
-before at the end. The service requires a token, and has a new SQLite store. The abuser is a process
-of its own. The probe opens a new connection for each call, and signs by Ed25519 on the event loop
-and by RSA in a thread.
+Run it with the Python that Mini KMS is installed in: `python bench/abuse.py`; options of `minikms
+serve` may follow. It takes about four minutes, and fails unless the service answers as before at
+the end. The service requires a token, and has a new SQLite store. The abuser is a process of its
+own. The probe opens a new connection for each call, and signs by Ed25519 on the event loop and by
+RSA in a thread.
 """
 
 import asyncio
@@ -39,18 +39,18 @@ SLOW = 500
 WRONG = 10_000
 LARGE = 1_000
 MAKERS = 200
-LIMIT = 40.0  # no kind of abuse goes on for longer, in seconds
+LIMIT = 40.0  # the longest duration of one kind of abuse, in seconds
 PAUSE = 5.0
 JSON = {"Content-Type": "application/json"}
 MIB = 1024 * 1024
 
-# Megabytes that the service may keep: its caches, such as a JWK Set of 5,000 keys, new threads and
-# connections of the store, and gaps in its heap.
+# The allowed growth of memory in megabytes: caches, such as a JWK Set of 5,000 keys, new threads
+# and connections to the store, and fragmentation.
 GROWTH = 100
 
 
 async def main() -> None:
-    """Start a service, abuse it in each way, print, stop it; then one with TLS."""
+    """Start a service, abuse it in each way, print, and stop it; then repeat with TLS."""
     with tempfile.TemporaryDirectory() as folder:
         file, token = f"{folder}/token", Token.new().reveal()
         write_secret(file, token, "token", AccessError)
@@ -78,7 +78,7 @@ async def abused(names: Iterable[str], file: str, token: str, *options: str) -> 
 
 
 async def nothing() -> str:
-    """Leave the service alone for a while."""
+    """Do nothing for a while, as a baseline."""
     await asyncio.sleep(PAUSE)
     return "no abuse"
 
@@ -140,14 +140,14 @@ async def watch(
 
 
 def memory(pid: int) -> int:
-    """The resident memory of a process, in megabytes."""
+    """Return the resident memory of a process in megabytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found.group(1)) // 1024
 
 
 async def slow_connections(url: str, token: str) -> Counter[str]:
-    """Send headers, or a body, a byte a second, on many connections until each is cut off."""
+    """Send headers or a body at a byte per second, on many connections, until each is closed."""
     host, port = url.removeprefix("http://").split(":")
     head = "".join(f"{name}: {value}\r\n" for name, value in (bearer(token) | JSON).items())
     begin = f"POST /sign HTTP/1.1\r\nHost: kms\r\n{head}".encode()
@@ -170,7 +170,7 @@ async def slow_connections(url: str, token: str) -> Counter[str]:
 
 
 async def wrong_tokens(url: str, token: str) -> Counter[str]:
-    """Send well-formed tokens that do not exist, each of which is looked for in the store."""
+    """Send well-formed unknown tokens; each is looked up in the store."""
     async with ClientSession(url, connector=TCPConnector(limit=50)) as client:
 
         async def guess() -> str:
@@ -180,7 +180,7 @@ async def wrong_tokens(url: str, token: str) -> Counter[str]:
 
 
 async def large_bodies(url: str, token: str) -> Counter[str]:
-    """Send bodies of twice the limit, every other one without telling its length."""
+    """Send bodies of twice the limit, every other one without Content-Length."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(32):
@@ -197,7 +197,7 @@ async def large_bodies(url: str, token: str) -> Counter[str]:
 
 
 async def rsa_keys(url: str, token: str) -> Counter[str]:
-    """Make an RSA key by many callers at once."""
+    """Make RSA keys from many callers at once."""
     connector = TCPConnector(limit=MAKERS)
     async with ClientSession(url, connector=connector, headers=bearer(token)) as client:
         new = {"alg": "rsa2048"}
@@ -205,7 +205,7 @@ async def rsa_keys(url: str, token: str) -> Counter[str]:
 
 
 async def rsa_imports(url: str, token: str) -> Counter[str]:
-    """Import an RSA key by many callers at once."""
+    """Import an RSA key from many callers at once."""
     connector = TCPConnector(limit=MAKERS)
     async with ClientSession(url, connector=connector, headers=bearer(token)) as client:
         new = {"alg": "rsa2048", "alias": "exported", "exportable": True}

@@ -1,4 +1,4 @@
-"""Abuse of connections: many that say nothing, and many that send a head without an end.
+"""Abuse of connections: many that send nothing, and many that send an endless head.
 
 They come from 127.0.0.2, so that callers at 127.0.0.1 have another address.
 """
@@ -16,16 +16,16 @@ HEADS = 1_000
 HELD = 5.0  # seconds
 
 LINE = b"X-%d: " + b"a" * 8_000 + b"\r\n"
-LINES = 120  # in all as large as aiohttp takes them
+LINES = 120  # together as large as aiohttp accepts them
 
 
 async def silent_connections(url: str, file: str) -> Counter[str]:
-    """Open more connections than most systems let a process have, and send nothing."""
+    """Open more connections than most systems allow a process, and send nothing."""
     return await _hold(url, SILENT)
 
 
 async def unfinished_heads(url: str, file: str) -> Counter[str]:
-    """Send a head of a megabyte, but for its end, on each of many connections."""
+    """Send an unfinished head of a megabyte on each of many connections."""
     lines = [LINE % number for number in range(LINES)]
     return await _hold(url, HEADS, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", *lines)
 

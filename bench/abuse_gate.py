@@ -18,7 +18,7 @@ SECONDS = 15.0
 
 
 async def batches(url: str, token: str) -> Counter[str]:
-    """Sign many batches by RSA-4096 at once, and leave after a while."""
+    """Request many batches of RSA-4096 signatures at once, and disconnect after a while."""
     body = {"alias": "rsa4096", "items": [{"data": "aGVsbG8"}] * ITEMS}
     async with abuser(url, token) as client:
         new = {"alg": "rsa4096", "alias": "rsa4096"}
@@ -36,7 +36,7 @@ async def batches(url: str, token: str) -> Counter[str]:
 
 
 async def guesses(url: str, token: str) -> Counter[str]:
-    """Send well-formed tokens that do not exist, from one address at once."""
+    """Send well-formed unknown tokens from one address at once."""
     async with abuser(url) as client:
 
         async def guess() -> str:
@@ -49,7 +49,7 @@ async def guesses(url: str, token: str) -> Counter[str]:
 
 
 async def faults(url: str, token: str) -> Counter[str]:
-    """Send batches of items in which every field is unknown."""
+    """Send batches of items with only unknown fields."""
     item = {f"f{number}": 0 for number in range(FIELDS)}
     body = {"alias": "ed25519", "items": [item] * ITEMS}
     async with abuser(url, token, connections=1) as client:

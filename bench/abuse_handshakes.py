@@ -1,6 +1,6 @@
-"""Abuse of TLS: very many connections that begin a handshake, and do not finish it.
+"""Abuse of TLS: very many connections that begin a handshake, but never finish it.
 
-They come from many addresses of the loopback range, since one has a limit of its own.
+They come from many addresses of the loopback range, since each address has a limit.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from cryptography.x509.oid import NameOID
 from minikms.http.acceptor import raise_descriptor_limit
 
 HANDSHAKES = 9_000
-OF_ONE = 60  # connections of an address
+OF_ONE = 60  # connections per address
 TOGETHER = 200
 HELD = 5.0  # seconds
 
-# The first bytes of a record that has a ClientHello (RFC 8446 section 5.1); the rest never comes.
+# The first bytes of a record with a ClientHello (RFC 8446 section 5.1); the rest is never sent.
 BEGIN = bytes.fromhex("160301020001")
 
 
 def certificate(folder: str) -> tuple[str, ...]:
-    """Make a certificate for 127.0.0.1; returns the options of a service that has it."""
+    """Make a certificate for 127.0.0.1; return the options of a service with it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
@@ -48,7 +48,7 @@ def certificate(folder: str) -> tuple[str, ...]:
 
 
 async def unfinished_handshakes(url: str, file: str) -> Counter[str]:
-    """Begin handshakes, and hold the connections for a while."""
+    """Begin handshakes, and keep the connections open for a while."""
     raise_descriptor_limit()
     host, port = url.removeprefix("https://").split(":")
     opened: list[asyncio.StreamWriter] = []

@@ -11,20 +11,20 @@ from abusers import Abuse, abuser, answer, for_seconds
 
 CALLERS = 50
 SECONDS = 8.0
-OBJECTS = (340_000, 19_000)  # as many as a megabyte has, and as a body may have
+OBJECTS = (340_000, 19_000)  # as many as fit into a megabyte, and as a body may have
 MEMBERS = (1_500, 100)  # of each header, likewise
 RECIPIENTS = 60
 
 
 async def objects(url: str, token: str) -> Counter[str]:
-    """Send bodies of empty objects to be signed."""
+    """Send bodies of empty objects to `/sign`."""
     texts = [b",".join([b"{}"] * number) for number in OBJECTS]
     bodies = [b'{"kid":"x","data":"aGk","z":[%s]}' % text for text in texts]
     return await send(url, token, "/sign", bodies)
 
 
 async def headers(url: str, token: str) -> Counter[str]:
-    """Send JWEs whose recipients have headers of very many members."""
+    """Send JWEs whose recipients' headers have very many members."""
     async with abuser(url, token) as client:
         new = {"alg": "x25519", "alias": "x25519"}
         async with client.post("/key/generate", json=new) as made:
@@ -36,7 +36,7 @@ async def headers(url: str, token: str) -> Counter[str]:
 
 
 def jwe_of(recipients: int, members: int) -> dict[str, object]:
-    """A JWE that nobody can open, with so many header members for each recipient."""
+    """Make a JWE that nobody can open, with this number of header members per recipient."""
     protected = urlsafe_b64encode(b'{"enc":"A256GCM"}').decode().rstrip("=")
     header = {"alg": "ECDH-ES+A256KW", **{f"m{number}": 0 for number in range(members)}}
     to = [{"header": header, "encrypted_key": ""}] * recipients

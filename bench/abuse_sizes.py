@@ -1,4 +1,4 @@
-"""Abuse by size: records, batches and unread pages as large as they may be."""
+"""Abuse by size: records, batches and unread pages of the largest allowed size."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,13 @@ SILENT = 300
 SECONDS = 8.0
 
 PROFILE = "large"
-BATCHES, KEYS = 8, 32  # as many keys as labels of 32 KiB let one call make
+BATCHES, KEYS = 8, 32  # the largest number of keys with labels of 32 KiB in one call
 LARGEST = {str(number): "x" * 8190 for number in range(4)}
 TOO_LARGE = {str(number): "x" * 8192 for number in range(64)}
 
 
 async def large_records(url: str, token: str) -> Counter[str]:
-    """Make keys with labels as large as may be, and larger, and list them by a few callers."""
+    """Make keys with the largest labels and larger ones, and list them from a few callers."""
     body = gzip.compress(json.dumps({"alg": "a128gcm", "count": 300, "labels": TOO_LARGE}).encode())
     packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     async with abuser(url, token, {"X-Profile": PROFILE}, connections=LISTERS) as client:
@@ -33,7 +33,7 @@ async def large_records(url: str, token: str) -> Counter[str]:
 
 
 async def unread_answers(url: str, token: str) -> Counter[str]:
-    """Ask for pages of 4 MiB on many connections, and read none of them."""
+    """Request pages of 4 MiB on many connections, and read none of them."""
     async with abuser(url, token, {"X-Profile": PROFILE}) as client:
         await make_keys(client)
     host, port = url.removeprefix("http://").split(":")

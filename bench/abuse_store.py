@@ -49,7 +49,7 @@ async def listings(url: str, token: str) -> Counter[str]:
 
 
 async def jwk_sets(url: str, token: str) -> Counter[str]:
-    """Ask for a published JWK Set of thousands of keys, without a token."""
+    """Request a published JWK Set of thousands of keys, without a token."""
     async with abuser(url) as client:
         call = partial(answer, client, "GET", f"/jwks.json?profile={PUBLISHED}")
         return await for_seconds(SECONDS, CALLERS, call)

@@ -1,4 +1,4 @@
-"""Abuse by a tenant who makes and lists tokens, and the end of a profile that has very many."""
+"""Abuse by a tenant that makes and lists tokens, and the deletion of a profile with very many."""
 
 from collections import Counter
 from functools import partial
@@ -20,7 +20,7 @@ CROWDED, ABUSED = "crowded", "abused"
 
 
 async def fill(database: Database) -> None:
-    """Let a profile have very many tokens."""
+    """Store very many tokens of a profile."""
     writer = StoreWriter(database)
     profile_id = (await database.directory.tenancy(CROWDED)).id
     for start in range(0, TOKENS, BATCH):
@@ -37,7 +37,7 @@ async def fill(database: Database) -> None:
 
 
 async def of_one_tenant(url: str, token: str) -> Counter[str]:
-    """Make and list tokens by callers who are an admin of their own profile alone."""
+    """Make and list tokens from callers that are admins of only their own profile."""
     new = {"name": "t", "scopes": ["admin"], "profiles": [ABUSED]}
     async with abuser(url, token) as client:
         await answer(client, "POST", "/profile", json={"name": ABUSED})
@@ -51,7 +51,7 @@ async def of_one_tenant(url: str, token: str) -> Counter[str]:
 
 
 async def of_all(url: str, token: str) -> Counter[str]:
-    """List all tokens page by page, and then delete the profile that has most of them."""
+    """List all tokens page by page, then delete the profile with most of them."""
     found: Counter[str] = Counter()
     async with abuser(url, token) as client:
         following: str | None = "limit=1000"

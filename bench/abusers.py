@@ -1,4 +1,4 @@
-"""Callers who abuse a service: all at once, or for some seconds; the answers are counted."""
+"""Callers that abuse a service, all at once or for some seconds, and count the answers."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import bearer
 
-# Takes the service's URL and a token, and counts the answers.
+# A function of the service's URL and a token that returns counted answers.
 Abuse = Callable[[str, str], Coroutine[Any, Any, Counter[str]]]
 
 # The address of the abusers. Others call from 127.0.0.1, and connections and wrong tokens are
@@ -20,7 +20,7 @@ ELSEWHERE = ("127.0.0.2", 0)
 def abuser(
     url: str, token: str = "", headers: Mapping[str, str] | None = None, *, connections: int = 0
 ) -> ClientSession:
-    """A client at the abusers' address; 0 connections are as many as there are calls."""
+    """Make a client at the abusers' address; 0 connections means one per call."""
     connector = TCPConnector(limit=connections, local_addr=ELSEWHERE)
     own = bearer(token) if token else {}
     return ClientSession(url, connector=connector, headers={**own, **(headers or {})})
@@ -37,14 +37,14 @@ async def answer(client: ClientSession, method: str, path: str, **sent: Any) -> 
 
 
 async def all_at_once(number: int, call: Callable[[], Awaitable[str]]) -> Counter[str]:
-    """Make so many calls at the same time."""
+    """Make `number` calls at the same time."""
     return Counter(await asyncio.gather(*(call() for _ in range(number))))
 
 
 async def for_seconds(
     seconds: float, callers: int, *calls: Callable[[], Awaitable[str]]
 ) -> Counter[str]:
-    """Let each caller make these calls in turn until the time is over."""
+    """Let each caller make these calls in turn until the time has passed."""
     until, found = time.monotonic() + seconds, Counter[str]()
 
     async def caller(number: int) -> None:

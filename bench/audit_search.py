@@ -3,8 +3,8 @@
 Run it with the Python that Mini KMS is installed in: `python bench/audit_search.py` writes ten
 million lines (5 GB) as rotated files into a temporary folder, starts a service there, and searches.
 An argument is another number of lines, `--folder` another place. For each search: the time and the
-events of its first page, and the pages, time and events until it ends or has 100 events. Another
-caller signs all the while; its p50 and p99 are shown beside those without a search.
+events of its first page, and the pages, time and events until it ends or has 100 events. Meanwhile
+another caller signs; its p50 and p99 are shown beside those without a search.
 """
 
 import argparse
@@ -74,7 +74,7 @@ async def main(lines: int, folder: str | None) -> None:
 
 
 async def search(client: ClientSession, query: Sequence[tuple[str, str]]) -> str:
-    """Search until there are as many events as on a page, or no more; several times."""
+    """Search until a page is full or the search has ended; repeat several times."""
     pages, first = 0, list[float]()
     for _ in range(ROUNDS):
         target: str | None = "/audit?" + urlencode([*query, ("limit", str(PAGE))])
@@ -95,7 +95,7 @@ async def search(client: ClientSession, query: Sequence[tuple[str, str]]) -> str
 
 
 async def signing(client: ClientSession, meanwhile: Awaitable[object]) -> str:
-    """The delays of signatures, one each two milliseconds, until `meanwhile` is done."""
+    """Measure delays of signatures, one every two milliseconds, until `meanwhile` is done."""
     task = asyncio.ensure_future(meanwhile)
     delays = []
     while not task.done():
@@ -109,7 +109,7 @@ async def signing(client: ClientSession, meanwhile: Awaitable[object]) -> str:
 
 
 def write(log: Path, lines: int) -> datetime:
-    """Write rotated files, a line each millisecond up to now; return the time of the first."""
+    """Write rotated files, with a line per millisecond up to now; return the first line's time."""
     first = datetime.now(UTC) - timedelta(milliseconds=lines)
     each = lines // FILES
     for file in range(FILES):
@@ -137,13 +137,13 @@ def line(number: int, first: datetime) -> str:
 
 @cache
 def kid(number: int, one_in: int) -> str:
-    """A kid of one of a thousand keys, each of which is used so often."""
+    """Return the kid of the key `number`, which one in `one_in` lines has."""
     digest = hashlib.sha256(b"%d %d" % (number, one_in)).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def shown(moment: datetime) -> str:
-    """A time as lines have it."""
+    """Format a time as in lines."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

@@ -20,7 +20,7 @@ FORM: Final[dict[str, Any]] = {
 
 
 def rates(run: Run, title: str, rows: Mapping[str, Row], names: Sequence[str]) -> bytes:
-    """An SVG with a bar for each row and contender that was measured."""
+    """Draw an SVG with a bar for each measured row and contender."""
     shown = [name for name in names if name in run.contenders][::-1]  # drawn from the bottom up
     drawn = pygal.HorizontalBar(
         title=title,
@@ -35,7 +35,7 @@ def rates(run: Run, title: str, rows: Mapping[str, Row], names: Sequence[str]) -
 
 
 def curves(run: Run, title: str, store: str, calls: Iterable[str]) -> bytes:
-    """An SVG with a curve for each call: milliseconds by the number of keys."""
+    """Draw an SVG with a curve for each call: milliseconds by the number of keys."""
     costs = run.costs[store]
     drawn = pygal.Line(
         title=title, x_labels=[f"{step:,}" for step in costs], logarithmic=True, **FORM

@@ -23,7 +23,7 @@ from rows import Row, requests_of
 from server import Measurement, Server, started
 from turns import line
 
-# Without these, Chromium as root does not start, or asks hosts of its own for updates.
+# Without these, Chromium as root does not start, or contacts its own hosts for updates.
 ARGUMENTS: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -33,7 +33,7 @@ ARGUMENTS: Final = (
     "--disable-sync",
 )
 
-# The largest paint is that of the content, which the page asks the service for.
+# The largest paint is the content that the page requests from the service.
 _PAINTS: Final = """() => new Promise((resolve) => {
     const found = performance.getEntriesByType("paint")
         .map(({ name, startTime }) => [name, startTime]);
@@ -87,7 +87,7 @@ async def measure(paints: int, rounds: int, seconds: int, connections: int) -> N
 
 
 async def times_of(browser: Browser, server: Server) -> dict[str, float]:
-    """The times of the paints of a page that was never opened before."""
+    """Measure the paint times of a page that was never opened before."""
     async with page_of(browser, server, "") as page:
         await page.get_by_role("table", name="Keys").wait_for()
         found: dict[str, float] = await page.evaluate(_PAINTS)
@@ -104,7 +104,7 @@ async def health(browser: Browser, server: Server) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def page_of(browser: Browser, server: Server, place: str) -> AsyncIterator[Page]:
-    """A page of the console in a new profile of the browser."""
+    """Open a page of the console in a new browser profile."""
     context = await browser.new_context()
     try:
         page = await context.new_page()

@@ -16,20 +16,20 @@ BATCH_OF_KEYS: Final = "batch of 100 keys"
 # Operations that make, change or list keys, and operations that use them.
 MAKING: Final = ("generate", BATCH_OF_KEYS, "import", "rotate", "associate", "delete", "list")
 USING: Final = ("get", "sign", "verify", "encrypt", BATCH, BESIDE)
-# Compared with Mini KMS's own signatures alone.
+# Compared only with Mini KMS's own signatures.
 OTHERS: Final = ("sign a JWS", "sign a COSE message", "mac", "wrap", "derive")
-# The same, on a message that was made for the key before.
+# The same, on a message made for the key beforehand.
 OPEN_BOX: Final = "open a box"
 UNPACK: Final = "unpack DIDComm v1"
 CREDENTIAL: Final = "sign a credential"
 OPEN_JWE: Final = "open a JWE"
 
-# In a request, it stands for a number that no other has (post.lua).
+# In a request, it is replaced by a unique number (post.lua).
 NUMBER: Final = "N" * 16
 
 
 class Request(NamedTuple):
-    """A call as it is sent, without the headers that all of a contender's have."""
+    """A request, without the headers that all requests of a contender share."""
 
     method: str
     path: str
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A key, as a contender names it."""
+    """A key, by a contender's name for it."""
 
     alg: str
     name: str
@@ -62,12 +62,12 @@ Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
 class Contender(ABC):
     """A service and its API, with its `algorithms` and `operations`."""
 
-    algorithms: ClassVar[Mapping[str, Any]]  # ours, as it calls them
+    algorithms: ClassVar[Mapping[str, Any]]  # our algorithms, by its names
     operations: ClassVar[frozenset[str]] = frozenset((*MAKING, *USING))
-    probe: ClassVar[Request]  # answered 200 as soon as it serves
+    probe: ClassVar[Request]  # the path that answers 200 once it serves
     set_up: ClassVar[Sequence[Request]] = ()
     title: str
-    like: str | None  # the contender that is asked for the same
+    like: str | None  # the contender that gets the same requests
     audit: bool  # writes `audit.log` in its folder, or `audit.N.log` for each worker
 
     def can(self, operation: str, alg: str) -> bool:
@@ -95,12 +95,12 @@ class Contender(ABC):
         """The command that starts it."""
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """The variables that it is started with."""
+        """Return the environment variables to start it with."""
         return {**os.environ, "HOME": str(folder)}
 
     @abstractmethod
     def generate(self, alg: str, name: str) -> Request:
-        """Make a key, under this name if callers choose names."""
+        """Return the request that makes a key, with this name if callers choose names."""
 
     @abstractmethod
     def name(self, body: Any) -> str:
@@ -111,7 +111,7 @@ class Contender(ABC):
         raise NotImplementedError
 
     def names(self, body: Any) -> list[str]:
-        """The names of keys that one call made or listed."""
+        """Return the names of keys that one call made or listed."""
         raise NotImplementedError
 
     def import_key(self, alg: str) -> Request:
@@ -127,7 +127,7 @@ class Contender(ABC):
         raise NotImplementedError
 
     def unlock(self, key: Key) -> Request | None:
-        """The request that has to precede a deletion."""
+        """Return the request that must precede a deletion."""
         return None
 
     def delete(self, key: Key) -> Request:
@@ -135,7 +135,7 @@ class Contender(ABC):
         raise NotImplementedError
 
     def page(self, limit: int) -> Request:
-        """The first so many keys."""
+        """Return the request for the first `limit` keys."""
         raise NotImplementedError
 
     @abstractmethod
@@ -164,24 +164,24 @@ class Contender(ABC):
 
     @abstractmethod
     def decrypt(self, key: Key, encrypted: Any) -> Request:
-        """Undo `encrypt`, whose answer had the body `encrypted`."""
+        """Return the request that decrypts the answer `encrypted` of `encrypt`."""
 
     @abstractmethod
     def plaintext(self, body: Any) -> bytes: ...
 
 
 def base64(data: bytes) -> str:
-    """Base64 as OpenBao and KMS have it."""
+    """Encode base64 as OpenBao and KMS do."""
     return b64encode(data).decode()
 
 
 def base64url(data: bytes) -> str:
-    """Base64url as Mini KMS has it."""
+    """Encode base64url as Mini KMS does."""
     return urlsafe_b64encode(data).decode()
 
 
 def free_port() -> int:
-    """A free port of loopback."""
+    """Find a free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

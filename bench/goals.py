@@ -39,7 +39,7 @@ class Goal:
     most: float = float("inf")
 
     def of(self, run: Run) -> tuple[str, ...]:
-        """The figure of a run beside its bound."""
+        """Compare the figure of a run with its bound."""
         bound = f"at least {self.least:g}" if self.least else f"at most {self.most:g}"
         try:
             found = self.figure(run)
@@ -73,17 +73,17 @@ USED: Final = many(BY_DEFAULT, IN_USE)
 def against(
     one: Row, ours: str, other: Row, theirs: str, of: str = "rate"
 ) -> Callable[[Run], float]:
-    """A contender's figure in one row as a part of another's in the same or another."""
+    """Divide a contender's figure in one row by another's in the same or another row."""
     return lambda run: ratio(run.measured(one, ours), run.measured(other, theirs), of)
 
 
 def on(one: Row, ours: str, theirs: str) -> Callable[[Run], float]:
-    """The rates of two contenders in a row."""
+    """Divide the rates of two contenders in a row."""
     return against(one, ours, one, theirs)
 
 
 def slowest(run: Run) -> float:
-    """The worst ratio to an earlier Mini KMS of all rows with one key."""
+    """Return the worst ratio to an earlier Mini KMS among rows with one key."""
     pair = ("memory", "memory-before")
     ratios = [
         ratio(run.measured(one, pair[0]), run.measured(one, pair[1]))
@@ -96,20 +96,20 @@ def slowest(run: Run) -> float:
 
 
 def of_a_key(run: Run) -> float:
-    """The KB that each of the most keys takes in the largest process."""
+    """Return the KB per key in the largest process, with the most keys."""
     used, idle = (run.memory[many(keys)]["sqlite-2"].largest for keys in (KEYS[-1], KEYS[0]))
     return (used - idle) * MIB / 1000 / KEYS[-1]
 
 
 def listed(store: str, *calls: str) -> Callable[[Run], float]:
-    """The slowest of these calls among 100,000 keys, in milliseconds."""
+    """Return the time of the slowest of these calls among 100,000 keys, in milliseconds."""
     return lambda run: max(run.costs[store][100_000][call].seconds for call in calls) * 1000
 
 
 def grown(store: str, call: str, few: int, *, of_all: bool = False) -> Callable[[Run], float]:
-    """The time of a call among the most keys, as a part of its time among few keys.
+    """Divide the time of a call among the most keys by its time among few keys.
 
-    `of_all`: the call is about all keys, and its time for each key counts.
+    With `of_all` the call is about all keys, and its time per key is compared.
     """
 
     def figure(run: Run) -> float:

@@ -1,4 +1,4 @@
-"""Signatures by keys in a token of SoftHSM beside keys of the service, in turns.
+"""Signatures by keys in a SoftHSM token, compared in turns with the service's own keys.
 
 Run it with the Python that Mini KMS and minikms-pkcs11 are installed in. Needs wrk and softhsm2. It
 prints a line as turns.py does; the last ratio is that of the token to the service's own keys.

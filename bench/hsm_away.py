@@ -1,10 +1,10 @@
-"""Calls while a token of SoftHSM is taken away for 1, 10 and 60 seconds, and after it is back.
+"""Calls while a SoftHSM token is removed for 1, 10 and 60 seconds, and after its return.
 
 Run it with the Python that Mini KMS and minikms-pkcs11 are installed in. Needs softhsm2, and takes
-two minutes. Callers sign with a key of the token and, in another process, with a key of the
-service itself. It stops unless each answer is a signature that verifies or, of the token's key, 503
+two minutes. Callers sign with a key of the token and, in another process, with a key of the service
+itself. It fails unless each answer is a valid signature or, for the token's key, 503
 `provider-unavailable`, and unless the token's key signs again within ten seconds. It prints the
-delays of the service's own key while the token's key does not sign, beside those at other times.
+delays of the service's own key while the token's key does not sign, beside delays at other times.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ MOST: Final = 10.0  # seconds until the token's key signs again
 
 
 class Call(NamedTuple):
-    """A call that was answered: its begin by the monotonic clock, its seconds, its outcome."""
+    """An answered call: its start by the monotonic clock, its duration in seconds, its outcome."""
 
     begun: float
     seconds: float
@@ -42,7 +42,7 @@ class Call(NamedTuple):
 
 
 class Outage(NamedTuple):
-    """When a token was taken away, was back, and had answered the first call since then."""
+    """The times at which a token was removed, returned, and answered its first call again."""
 
     begun: float
     back: float
@@ -54,12 +54,12 @@ class Outage(NamedTuple):
 @click.option("--there", default=10.0, show_default=True, help="Seconds before and after each.")
 @click.option("--callers", default=8, show_default=True, help="Of each key.")
 def main(away: str, there: float, callers: int) -> None:
-    """Measure, and print a line for each time away."""
+    """Measure, and print a line for each removal."""
     asyncio.run(measure([float(each) for each in away.split(",")], there, callers))
 
 
 async def measure(times: Sequence[float], there: float, callers: int) -> None:
-    """Take the token away under load, and bring it back."""
+    """Remove the token under load, and bring it back."""
     contender, run = SoftHsm("token"), asyncio.get_running_loop().run_in_executor
     with (
         tempfile.TemporaryDirectory() as path,
@@ -89,7 +89,7 @@ async def measure(times: Sequence[float], there: float, callers: int) -> None:
 
 @contextmanager
 def away(folder: Path) -> Iterator[None]:
-    """Take the token of a folder away for a block."""
+    """Remove the token of a folder during a block."""
     tokens = folder / "tokens"
     tokens.rename(folder / "away")
     tokens.mkdir()
@@ -136,7 +136,7 @@ def decoded(text: str) -> bytes:
 def report(
     periods: Sequence[tuple[float, float]], token_calls: Sequence[Call], own_calls: Sequence[Call]
 ) -> None:
-    """Print a line for each time away, and one for the rest."""
+    """Print a line for each removal, and one for the rest of the time."""
     signed = [each for each in token_calls if each.is_signed]
     outages = [
         Outage(begun, back, min(each.begun + each.seconds for each in signed if each.begun > back))

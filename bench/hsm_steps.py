@@ -1,4 +1,4 @@
-"""The steps of a signature by a key of a token, in microseconds of processor time.
+"""The steps of a signature by a token's key, in microseconds of processor time.
 
 Run it with the Python that Mini KMS and minikms-pkcs11 are installed in. Needs softhsm2. It signs
 in this process. The last lines are steps of other ways.
@@ -99,7 +99,7 @@ def steps(algorithm: BoundSigner, provider: Any, callers: int) -> Iterator[tuple
 
 
 def run_in_threads(work: Callable[[], object], callers: int) -> float:
-    """Microseconds of a call in the threads of a provider, from the event loop and back."""
+    """Measure microseconds of a call in a provider's threads, from the event loop and back."""
 
     async def one(threads: ProviderThreads) -> None:
         for _ in range(CALLS // callers):

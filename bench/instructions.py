@@ -1,8 +1,8 @@
-"""Instructions of a call with one key, of this Mini KMS and of others: their ratios.
+"""Counts instructions of calls with one key, for this Mini KMS and others, and their ratios.
 
-`python bench/instructions.py before=/path/to/python new` counts those of the Mini KMS of another
-Python and of this one, in memory, for each row of run.py. Needs valgrind. A busy machine does not
-change the figures. They are without the kernel's instructions, and do not tell how long one takes.
+`python bench/instructions.py before=/path/to/python new` compares the Mini KMS of another Python
+with this one, in memory, for each row of run.py. Needs valgrind. A busy machine does not change the
+figures. They are without the kernel's instructions, and do not tell how long one takes.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from rows import Row, contenders_of_rows, requests_of
 from server import Refused, Server, started
 
 CALLS = 100  # of a round
-WARM = 50  # calls before: the interpreter specialises what is repeated
+WARM = 50  # calls before counting: the interpreter specialises repeated code
 
-_NUMBERS = numbers(time.time_ns() // 1000)  # no two calls make the same key
+_NUMBERS = numbers(time.time_ns() // 1000)  # unique, so that no two calls make the same key
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def main(services: tuple[str, ...], rounds: int, rows: str) -> None:
 
 
 async def compare(contenders: dict[str, Watched], rows: list[Row], rounds: int) -> None:
-    """Print the figures of each row; the ratios are those of the last service to each other."""
+    """Print the figures of each row, and the ratios of the last service to each other one."""
     found: dict[str, dict[Row, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, contender in contenders.items():
@@ -76,7 +76,7 @@ async def compare(contenders: dict[str, Watched], rows: list[Row], rounds: int) 
 
 
 async def least(server: Server, folder: Path, row: Row, rounds: int) -> float:
-    """The least instructions of a call of all rounds; not a number if the service refuses it."""
+    """Return the fewest instructions of a call in all rounds; NaN if the service refuses it."""
     try:
         requests = await requests_of(server, row)
     except Refused:
@@ -86,7 +86,7 @@ async def least(server: Server, folder: Path, row: Row, rounds: int) -> float:
 
 
 async def count(server: Server, folder: Path, requests: Sequence[Request]) -> float:
-    """The instructions of a call, in a round."""
+    """Count the instructions of a call in one round."""
     before = set(folder.glob("counts*"))
     control(server, "--instr=on")
     await call(server, requests, CALLS)

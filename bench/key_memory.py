@@ -1,9 +1,9 @@
-"""Memory of cached keys, by algorithm, and the number that `--cache-memory` has room for.
+"""Memory of cached keys, by algorithm, and how many fit into `--cache-memory`.
 
 Run it with the Python that Mini KMS is installed in: `python bench/key_memory.py`, or with the
-names of algorithms. Each row is a process of its own, which caches many copies of one key under
-different kids, and uses each: its growth for each key (resident set), and the weight that the cache
-counts.
+names of algorithms. Each row is measured in a separate process, which caches many copies of one key
+under different kids, and uses each. The row has the growth per key (resident set), and the weight
+that the cache counts.
 """
 
 import argparse
@@ -43,7 +43,7 @@ MESSAGE = bytes(32)
 
 
 def main() -> None:
-    """Print the table, or what one process has measured."""
+    """Print the table, or the measurement of one process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("algorithms", nargs="*")
     parser.add_argument("--use", choices=USES, help=argparse.SUPPRESS)
@@ -76,7 +76,7 @@ def row(algorithm: Any) -> str:
 
 
 def measure(registry: AlgorithmRegistry, algorithm: Any, use: Use) -> tuple[float, int]:
-    """The bytes that each cached key takes in this process, and its weight."""
+    """Measure the bytes that each cached key takes in this process, and its weight."""
     record, stored = maker(algorithm, KeyPolicy(), algorithm.generate)()
     written, copy = replace(record, seq=f"{1:020d}").to_bytes(), copies(stored)
     cache: Cache[CachedKey] = Cache(
@@ -113,11 +113,11 @@ def copies(stored: Stored) -> Callable[[], Stored]:
 
 
 def use_none(algorithm: Any, found: CachedKey, stored: Stored) -> None:
-    """Keep the record alone."""
+    """Keep only the record."""
 
 
 def use_private(algorithm: Any, found: CachedKey, stored: Stored) -> None:
-    """Open a key and use it, which may make its library compute values that it keeps."""
+    """Open a key and use it; its library may compute and keep further values."""
     found.key = algorithm.unpack(stored)
     if isinstance(algorithm, Signer):
         alg = algorithm.signing_algs[0] if algorithm.signing_algs else ""

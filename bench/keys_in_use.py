@@ -1,4 +1,4 @@
-"""Signatures with many keys, each call with one that is drawn at random: a part of `run.py`."""
+"""Signatures with many keys, each call with a random one: a part of `run.py`."""
 
 import asyncio
 import random
@@ -25,10 +25,10 @@ WARMING: Final = 10.0  # seconds from such a start to the load
 WARM: Final = {"MINIKMS_WARM": "true"}
 WARM_NAMES: Final = ("sqlite-2", "postgres-2")
 
-# Each row has the newest keys of a store, which `--warm` reads first.
+# Each row uses the newest keys of a store, which `--warm` reads first.
 
-# The defaults have to hold so many keys. For more, the cache has room. An earlier Mini KMS is
-# compared with so many alone.
+# The default cache must hold this number of keys; for more, the cache is enlarged. An earlier Mini
+# KMS is compared only with this number.
 BY_DEFAULT: Final = 40_000
 ROOM: Final = {"MINIKMS_CACHE_MEMORY": str(512 * MIB)}
 
@@ -41,13 +41,13 @@ LONGEST_BEFORE: Final = 16
 
 
 def row(keys: int, state: str = IN_USE) -> Row:
-    """A row with so many keys."""
+    """Make a row with this number of keys."""
     return Row("sign", "ed25519", CONNECTIONS, keys, state)
 
 
 @dataclass
 class KeysInUse:
-    """Contenders with filled stores; they are started for each row."""
+    """Contenders with filled stores, started for each row."""
 
     run: Run
     folders: Mapping[str, Path]
@@ -81,7 +81,7 @@ class KeysInUse:
             self.requests[name] = await requests_of(server, row(most))
 
     async def _starts(self, one: Row) -> Found:
-        """Start a contender for each load, in which no key is used twice if it is cold."""
+        """Start a contender for each load; if it starts cold, no key is used twice."""
         found: Found = {}
         for _ in range(self.rounds):
             for name in self._names(one):
@@ -89,7 +89,7 @@ class KeysInUse:
         return found
 
     def _names(self, one: Row) -> list[str]:
-        """The contenders of a row."""
+        """Return the contenders of a row."""
         chosen = WARM_NAMES if one.state == WARMED else NAMES
         return [
             name

@@ -22,12 +22,12 @@ from stored import create
 
 STEPS: Final = (1, 1_000, 10_000, 100_000, 1_000_000)
 IN_MEMORY: Final = 100_000  # the most keys in memory
-CALLS: Final = 100  # each with another key, if there are so many
+CALLS: Final = 100  # each with a different key, if there are enough
 BATCH: Final = 1000
 PATIENT: Final = ClientTimeout(total=None)
 
-# Algorithms of a tenth and of a hundredth of the batches. Half of all keys and a thousandth have
-# labels.
+# Algorithms of a tenth and of a hundredth of the batches. Labels: one on half of all keys, one on a
+# thousandth.
 TENTH, HUNDREDTH = "p256", "x25519"
 FIRST, SIGN, GET, ALIAS = "sign, first use", "sign, in use", "get", "find by alias"
 ASSOCIATE, GENERATE, THOUSAND = "associate", "generate", "generate 1,000 in a batch"
@@ -44,8 +44,8 @@ PAGES: Final = {
     "label of a thousandth": "limit=100&label=rare:yes",
     "label of a thousandth, in the middle": "limit=100&label=rare:yes&after={0}",
 }
-TIMES: Final = 7  # that a page is read
-BACKUP: Final = "store backup"  # of an SQLite file alone
+TIMES: Final = 7  # the number of times a page is read
+BACKUP: Final = "store backup"  # only for an SQLite file
 COMMANDS: Final = {
     "store verify": (),
     BACKUP: ("{}",),
@@ -101,7 +101,7 @@ async def measure_step(run: Run, profiles: "dict[str, Profile]", folder: Path, s
 
 
 def has(store: str, call: str) -> bool:
-    """Tell whether a store has a call or command."""
+    """Tell whether a store supports a call or command."""
     return call not in COMMANDS or store == "sqlite" or (store == "postgres" and call != BACKUP)
 
 
@@ -135,7 +135,7 @@ class Profile:
             return [key["kid"] for key in (await answer.json())["keys"]]
 
     def calls(self) -> Iterable[tuple[str, Calls]]:
-        """The calls that make no keys, by name."""
+        """Return the calls that make no keys, by name."""
         kids = random.sample(self._kids, min(CALLS, len(self._kids)))
         aliases = {f"alias-{next(self._numbers)}": kid for kid in kids}
         sign: Calls = [("POST", "/sign", {"kid": kid, "data": "aGVsbG8="}) for kid in kids]
@@ -170,7 +170,7 @@ class Profile:
         self.keys += CALLS + BATCH
 
     async def cost(self, calls: Calls, headers: Mapping[str, str] | None = None) -> Cost:
-        """The median time of calls, and the most memory meanwhile."""
+        """Measure the median time of calls, and the peak memory meanwhile."""
         Path(f"/proc/{self._pid}/clear_refs").write_text("5", "ascii")  # proc(5): forget the peak
         times = []
         for method, path, body in calls:
@@ -184,7 +184,7 @@ class Profile:
 
 
 async def command_cost(command: str, arguments: Sequence[str]) -> Cost:
-    """The time of a command, and the most memory that it took."""
+    """Measure the time of a command, and its peak memory."""
     words = (sys.executable, "-P", "-m", "minikms", *command.split(), *arguments)
     begin, peak = time.perf_counter(), 0.0
     async with process(*words, stdout=DEVNULL, stderr=DEVNULL) as run:
@@ -198,7 +198,7 @@ async def command_cost(command: str, arguments: Sequence[str]) -> Cost:
 
 
 def memory(process: int, line: str = "VmRSS") -> float:
-    """Resident memory of a process in MiB, by default now; VmHWM: at its peak."""
+    """Read the resident memory of a process in MiB: the present one, or with VmHWM the peak."""
     found = re.search(rf"{line}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text("ascii"))
     if not found:
         raise LookupError(process)

@@ -1,9 +1,9 @@
-"""Many profiles of few keys: time and processor time of calls in them, and memory.
+"""Many profiles with few keys each: time and processor time of calls, and memory.
 
 Run it with the Python that Mini KMS is installed in: `python bench/many_profiles.py` makes 10,000
 profiles of ten keys each in an SQLite file; an argument is another number of profiles. 8 callers
-make one call after the other, each in a profile at random. The figures are of a hundredth of the
-profiles, a tenth and all, which shows what grows with their number.
+make one call after the other, each in a profile at random. The figures are for a hundredth of the
+profiles, a tenth, and all, to show which of them grow.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ async def main(profiles: int) -> None:
 async def measure(
     client: ClientSession, process: int, kids: list[list[str]], profiles: int
 ) -> None:
-    """Make profiles until there are as many, and measure calls."""
+    """Make profiles up to this number, and measure calls."""
 
     async def timed(
         name: str, calls: int, call: Callable[[int], Awaitable[None]], callers: int = CALLERS

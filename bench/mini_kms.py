@@ -1,4 +1,4 @@
-"""Mini KMS as a contender, in several configurations, and the echo, which is asked the same."""
+"""Mini KMS as a contender, in several configurations, and the echo with the same requests."""
 
 import json
 import secrets
@@ -38,9 +38,9 @@ ALGORITHMS: Final = (
     *("ed25519", "p256", "k256", "rsa2048", "mldsa44"),
     *("a256gcm", "hs256", "a256kw", "x25519"),
 )
-# No algorithm of its own: an Ed25519 key with the opt-in operations that a DIDComm wallet needs.
+# Not an algorithm: an Ed25519 key with the opt-in operations that a DIDComm wallet needs.
 WALLET: Final = "wallet"
-# Likewise: with the rules of an issuer, which its credential fits.
+# Likewise, with the rules of an issuer; its credential complies with them.
 RULED: Final = "ed25519 with rules"
 ISSUER: Final = "https://issuer.example"
 TYPE: Final = "https://issuer.example/pid"
@@ -58,7 +58,7 @@ class MiniKms(Contender):
     title: str
     like: str | None = "openbao"
     store: Literal["memory", "sqlite", "postgres"] = "memory"
-    audit: bool = False  # and asks for a token
+    audit: bool = False  # and requires a token
     postgres: str = field(default="", repr=False)  # the URL of an empty database
     options: tuple[str, ...] = ()
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
@@ -230,7 +230,7 @@ class MiniKms(Contender):
 
 @dataclass(frozen=True)
 class Echo(MiniKms):
-    """aiohttp alone: it takes Mini KMS's requests, and a message is its own signature."""
+    """Only aiohttp: it accepts the same requests; a message is its own signature."""
 
     like: str | None = None
 

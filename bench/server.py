@@ -1,4 +1,4 @@
-"""A contender that runs: asked one call at a time, and under load by wrk."""
+"""A running contender, called one call at a time, and under load by wrk."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ class Memory(NamedTuple):
 
 
 class Server:
-    """A contender that runs."""
+    """A running contender."""
 
     def __init__(
         self, contender: Contender, client: ClientSession, url: str, pid: int, folder: Path
@@ -136,7 +136,7 @@ class Server:
             self.url,
             "--",
             str(file),
-            # Where numbers begin: no two loads are as close as a request to the next.
+            # The first number of a load, spaced so that numbers are never reused.
             str(time.time_ns() // 1000),
             order,
             stdout=PIPE,
@@ -157,7 +157,7 @@ class Server:
         )
 
     def _used(self) -> float:
-        """Seconds of processor time that its processes have used by now."""
+        """Return the processor time in seconds that its processes have used by now."""
         # clock_getcpuclockid(3): psutil has hundredths of a second.
         clocks = ((~each.pid << 3) | 2 for each in self.processes())
         return sum(map(time.clock_gettime, clocks))
@@ -174,7 +174,7 @@ def used_by_children() -> float:
 
 @asynccontextmanager
 async def started(contender: Contender, folder: Path) -> AsyncIterator[Server]:
-    """A contender as soon as it serves; stopped at the end."""
+    """Start a contender; yield it once it serves, and stop it at the end."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command, log = contender.command(folder, port), folder / "log"

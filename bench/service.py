@@ -1,4 +1,4 @@
-"""Processes that end with the script: a service with its client, a PostgreSQL server, or any."""
+"""Processes that end with the script: a service with its client, a PostgreSQL server, or others."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ async def running(*options: str, **client: Any) -> AsyncIterator[tuple[ClientSes
     `client` are further arguments of the ClientSession.
     """
     command = (sys.executable, "-m", "minikms", "serve", "--port", "0", *options)
-    # Most scripts have no token, and no other callers at their end.
+    # Most scripts use no token, and have no other callers at their end.
     environment = {**os.environ, "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
     async with process(*command, env=environment, stderr=PIPE) as server:
         assert server.stderr is not None

@@ -41,7 +41,7 @@ WEIGHTS: Final = {
     "jwks": 0.5,
     "all": 0.1,
 }
-# Each of these deletes a key instead the more often, the more there are.
+# The more keys there are, the more often these calls delete a key instead.
 MAKING: Final = ("generate", "import", "rotate")
 
 
@@ -50,7 +50,7 @@ class Unavailable(Exception):
 
 
 class Soak:
-    """Calls on keys that come and go, of which about `keys` are there."""
+    """Calls on keys that come and go, with about `keys` at any time."""
 
     def __init__(self, client: ClientSession, keys: int) -> None:
         self.done: Counter[str] = Counter()
@@ -94,11 +94,11 @@ class Soak:
         self.done[name] += 1
 
     async def _with_key(self, use: Callable[[str], Awaitable[bool]]) -> None:
-        """Use a key that no other call is using; `use` says whether it is still there."""
+        """Use a key that no other call is using; `use` returns whether it still exists."""
         place = self._random.randrange(len(self._free))
         self._free[place], self._free[-1] = self._free[-1], self._free[place]
         kid = self._free.pop()
-        # Where the service is not available, it is not known, and the key is left alone.
+        # After a 503 this is unknown, and the key is not used again.
         if await use(kid):
             self._free.append(kid)
 
@@ -154,7 +154,7 @@ class Soak:
         return True
 
     async def _alias(self, kid: str) -> bool:
-        """Give a key another alias, find it by that, and take it away again."""
+        """Give a key another alias, find the key by it, and remove the alias."""
         self._made += 1
         alias = f"alias-{self._made}"
         await self._send("POST", f"/key/{kid}/associate", {"alias": alias})
@@ -163,7 +163,7 @@ class Soak:
         return True
 
     async def _schedule(self, kid: str) -> bool:
-        """Schedule the deletion of a key, and call it off."""
+        """Schedule the deletion of a key, and cancel it."""
         await self._send("DELETE", f"/key/{kid}?after=1d")
         await self._send("POST", f"/key/{kid}/restore")
         return True
@@ -184,7 +184,7 @@ class Soak:
 
 
 async def load(soak: Soak, weights: dict[str, float], rate: float, seconds: float) -> None:
-    """Make calls at this rate, by callers of whom each waits for its answer."""
+    """Make calls at this rate, from callers that each wait for their answer."""
     chosen = random.Random(2)  # noqa: S311 - it chooses calls, not secrets
     begin, number = time.monotonic(), 0
 
@@ -222,7 +222,7 @@ async def run(
     keys: int,
     every: float,
 ) -> list[tuple[float, float]]:
-    """Start a service, make calls, stop it; gives minutes, and the MiB that were resident then."""
+    """Start a service, make calls, stop it; return pairs of a minute and its resident MiB."""
     found: list[tuple[float, float]] = []
     async with running(*options) as (client, pid):
         soak = Soak(client, keys)
@@ -236,12 +236,12 @@ async def run(
 @click.command(help=__doc__)
 @click.option("--minutes", default=30.0, show_default=True, type=click.FloatRange(0, 600))
 @click.option("--rate", default=150.0, show_default=True, help="Calls a second.")
-@click.option("--keys", default=1500, show_default=True, help="How many are there at a time.")
+@click.option("--keys", default=1500, show_default=True, help="Number of keys at a time.")
 @click.option("--sqlite", is_flag=True, help="Keys in an SQLite file, not in memory.")
 @click.option("--calls", default=",".join(WEIGHTS), show_default=True, help="Those to make.")
 @click.option("--every", default=30.0, show_default=True, help="Seconds between two lines.")
 @click.option("--since", default=5.0, show_default=True, help="The minute to compare with.")
-@click.option("--at-most", default=1.2, show_default=True, help="Times the memory of then.")
+@click.option("--at-most", default=1.2, show_default=True, help="Largest ratio to that memory.")
 @click.argument("options", nargs=-1)
 def main(
     sqlite: bool, calls: str, since: float, at_most: float, options: tuple[str, ...], **load: Any

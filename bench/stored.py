@@ -1,4 +1,4 @@
-"""Stores of scripts: made, and filled without a service."""
+"""Stores for scripts: created and filled without a service."""
 
 from dataclasses import replace
 

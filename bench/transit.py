@@ -43,8 +43,8 @@ class OpenBao(Contender):
         "rsa2048": ("rsa-2048", {"signature_algorithm": "pkcs1v15"}),
         "a256gcm": ("aes256-gcm96", {}),
     }
-    # It refuses JSON with over 1,000 strings, and so a batch of 1,000. A call makes one key, which
-    # has one name. It takes in keys that are wrapped.
+    # It refuses JSON with over 1,000 strings, and thus a batch of 1,000. A call makes one key, with
+    # one name. It imports only wrapped keys.
     operations = Contender.operations - {BESIDE, BATCH_OF_KEYS, "associate", "import"}
     probe = Request("GET", "/v1/sys/health")
     set_up: ClassVar[Sequence[Request]] = (MOUNT,)
@@ -157,7 +157,7 @@ class VaultDoor(OpenBao):
 
 @dataclass(frozen=True)
 class OpenBaoOnRaft(OpenBao):
-    """OpenBao with its keys on the disk, in a cluster of one; it syncs before it acknowledges."""
+    """OpenBao with its keys on disk, in a cluster of one node; it syncs before it acknowledges."""
 
     probe = Request("GET", "/v1/sys/seal-status")
     set_up: ClassVar[Sequence[Request]] = ()
@@ -183,7 +183,7 @@ class OpenBaoOnRaft(OpenBao):
             made = (await ask(post("/v1/sys/init", shares))).body
             share.write_text(made["keys"][0])
         await ask(post("/v1/sys/unseal", {"key": share.read_text()}))
-        while (await ask(Request("GET", "/v1/sys/health"))).status != 200:  # until it leads
+        while (await ask(Request("GET", "/v1/sys/health"))).status != 200:  # until it is the leader
             await asyncio.sleep(0.02)
         if made:
             root = {"X-Vault-Token": made["root_token"]}

@@ -1,8 +1,8 @@
 """Services under one load in turns: processor time and requests a second, and their ratios.
 
 `python bench/turns.py old=/path/to/python new` has the Mini KMS of another Python beside this one,
-`python bench/turns.py memory openbao` two contenders of contenders.py. Needs wrk. On a busy
-machine the least processor time of many rounds tells two services apart, and one rate does not.
+`python bench/turns.py memory openbao` two contenders of contenders.py. Needs wrk. On a busy machine
+the least processor time of many rounds distinguishes two services; a single rate does not.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ def contender(text: str) -> tuple[str, Contender]:
 async def measure(
     contenders: dict[str, Contender], rows: list[Row], rounds: int, seconds: int
 ) -> None:
-    """Load one after the other, the order turned around each time."""
+    """Load one after the other, in alternating order."""
     with tempfile.TemporaryDirectory() as folder:
         async with contextlib.AsyncExitStack() as stack:
             servers: dict[str, Server] = {}

@@ -1,4 +1,4 @@
-"""Where the processor time of calls to a store goes: by thread, and in the kernel.
+"""The processor time of calls to a store, by thread, and in the kernel.
 
 `python bench/where.py` loads Mini KMS with 8 connections, and prints a line for each call: of the
 round with the least processor time, in microseconds of a call. Needs wrk and Linux.
@@ -21,7 +21,7 @@ from rows import Row, requests_of
 from server import Measurement, Order, Server, started
 from service import postgres_databases
 
-KEYS: Final = 10_000  # of which each is used once after a start
+KEYS: Final = 10_000  # each used once after a start
 CALLS: Final = (
     ("sqlite-2", Row("sign", "ed25519", CONNECTIONS)),
     ("sqlite-2", Row("sign", "ed25519", CONNECTIONS, KEYS, COLD)),
@@ -98,7 +98,7 @@ async def loaded(server: Server, requests: list[Request], order: Order) -> Line:
 
 
 def spent(server: Server) -> Counter[str]:
-    """Nanoseconds of processor time, and switches, of all threads of a service by now."""
+    """Read the processor time in nanoseconds, and the switches, of all threads of a service."""
     found = Counter[str]()
     for process in server.processes():
         for task in Path(f"/proc/{process.pid}/task").iterdir():

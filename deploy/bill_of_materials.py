@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the bill of materials (CycloneDX) of a package that is built.
+"""Write the bill of materials (CycloneDX) of a built package.
 
 deploy/bill_of_materials.py WHEEL[EXTRAS] FILE. Needs uv.
 """
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# Runs in the new environment. The package is the component that the bill describes, and so is not
-# one of its parts.
+# Runs in the new environment. The package is the component that the bill describes, so the bill
+# does not list it as a part.
 PROJECT = """
 import json, sys
 from importlib.metadata import distribution
@@ -25,7 +25,7 @@ print("[project]", *(f"{name} = {json.dumps(fact)}" for name, fact in facts.item
 
 
 def write(requirement: str, output: Path) -> None:
-    """Install a package in a new environment, and write the bill of all that is in it."""
+    """Install a package in a new environment, and write the bill of everything in it."""
     name = re.split(r"-\d", Path(requirement).name)[0]
     with TemporaryDirectory() as folder:
         python, project = Path(folder, "venv/bin/python"), Path(folder, "pyproject.toml")

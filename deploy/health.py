@@ -1,4 +1,4 @@
-"""The HEALTHCHECK of the image: exit with 0 if the service of its variables answers."""
+"""The HEALTHCHECK of the image: exit with 0 if the service configured by its variables answers."""
 
 import http.client
 import os
@@ -11,12 +11,12 @@ HOST, TIMEOUT = "127.0.0.1", 2.0
 def is_healthy() -> bool:
     """Call `/healthz`, by TLS if the service has a certificate.
 
-    If it demands client certificates, a handshake is enough.
+    If it requires client certificates, a handshake is enough.
     """
     port = int(os.environ["MINIKMS_PORT"])
     if not os.environ.get("MINIKMS_TLS_CERT"):
         return answers(http.client.HTTPConnection(HOST, port, timeout=TIMEOUT))
-    # The certificate is for the name that callers use, and this connection stays in the container.
+    # The certificate is for the name that callers use; this connection stays in the container.
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     service = http.client.HTTPSConnection(HOST, port, timeout=TIMEOUT, context=context)

@@ -1,6 +1,6 @@
 """Lay out the root folder of the image: Python, the service, and the libraries that they load.
 
-Usage: python deploy/image.py ENVIRONMENT ROOT, in the first stage of the Dockerfile. So the image
+Usage: python deploy/image.py ENVIRONMENT ROOT, in the first stage of the Dockerfile. The image thus
 has no shell, no package manager and no other program.
 """
 
@@ -26,7 +26,7 @@ AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def lay_out(environment: Path, root: Path) -> None:
-    """Copy the environment and all that it needs to the new folder `root`, under the same names."""
+    """Copy the environment, and everything that it needs, to the new folder `root`."""
     standard = Path(sysconfig.get_path("stdlib"))
     shutil.copytree(environment, below(root, environment), symlinks=True, ignore=compiled)
     shutil.copytree(standard, below(root, standard), symlinks=True, ignore=UNUSED)
@@ -45,7 +45,7 @@ def lay_out(environment: Path, root: Path) -> None:
     below(root, default.parent).mkdir(parents=True, exist_ok=True)
     below(root, default).symlink_to(AUTHORITIES)
     add_user(root)
-    # Not by time: a build that is repeated may give all files another one.
+    # Not by time: a repeated build may change the times of all files.
     compileall.compile_dir(
         root, quiet=1, stripdir=str(root), prependdir="/", maxlevels=50,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
@@ -53,17 +53,17 @@ def lay_out(environment: Path, root: Path) -> None:
 
 
 def compiled(_: str, names: list[str]) -> list[str]:
-    """Return the names of compiled modules, which are made once more at the end."""
+    """Return the names of compiled modules, which are compiled again at the end."""
     return [name for name in names if name == "__pycache__"]
 
 
 def below(root: Path, path: Path) -> Path:
-    """Return the place of an absolute path below `root`."""
+    """Return an absolute path's counterpart below `root`."""
     return root / path.relative_to("/")
 
 
 def copy(file: Path, root: Path) -> None:
-    """Copy a file, or a link as a link, unless it was copied before."""
+    """Copy a file, or a link as a link, unless it is already copied."""
     target = below(root, file)
     if not os.path.lexists(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 HEADINGS = ("Before you upgrade", "Security", "New", "Fixed", "Faster", "Documents and tests")
-# Each place that has the version, as it stands there.
+# Each place with the version, in the form used there.
 PLACES = (
     ("setup.cfg", "\nversion = {}\n"),
     ("clients/python/pyproject.toml", '\nversion = "{}"'),
@@ -40,7 +40,7 @@ def require_wheels(
 ) -> None:
     """Exit if the newest allowed version of a dependency has no wheel somewhere.
 
-    `pip download --only-binary=:all:` would take an older version that has one, and reads
+    `pip download --only-binary=:all:` would choose an older version with a wheel, and evaluates
     environment markers for its own Python.
     """
     config = configparser.ConfigParser()
@@ -63,7 +63,7 @@ def require_wheels(
 
 
 def prepare(root: Path, version: str, today: datetime.date) -> None:
-    """Change the files of a checkout, and delete the files of changes/."""
+    """Change the files of a checkout, and delete the files in changes/."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise SystemExit(f"{version} is not a version such as 1.2.3.")
     changelog = root / "CHANGELOG.md"
@@ -81,7 +81,7 @@ def prepare(root: Path, version: str, today: datetime.date) -> None:
 
 
 def section(version: str, today: datetime.date, files: list[Path]) -> str:
-    """Return the section of the release, with the items of the files under their headings."""
+    """Return the release's section, with the files' items under their headings."""
     items: dict[str, list[str]] = {heading: [] for heading in HEADINGS}
     for file in files:
         for part in re.split(r"^### ", file.read_text("utf-8"), flags=re.MULTILINE)[1:]:
@@ -95,7 +95,7 @@ def section(version: str, today: datetime.date, files: list[Path]) -> str:
 
 
 def replace_once(file: Path, old: str, new: str) -> None:
-    """Replace a text that a file has once."""
+    """Replace a string that occurs once in a file."""
     text = file.read_text("utf-8")
     if text.count(old) != 1:
         raise SystemExit(f"{file} does not have {old.strip()!r} once.")

@@ -6,15 +6,15 @@ from typing import Any, Final, NamedTuple
 
 from minikms.web.schemas.fields import BASE64URL_PATTERN
 
-# The most values of an enum that a table lists.
+# The largest number of enum values that a table lists.
 _VALUES: Final = 12
 
-# As the document has it: ECMA-262 has no \Z.
+# As in the document: ECMA-262 has no \Z.
 _BASE64URL: Final = BASE64URL_PATTERN.replace(r"\Z", "$")
 
 _NAMES: Final = {"string": "text", "number": "number", "boolean": "true or false"}
 
-# The bounds of a schema: the least, the most, and their unit.
+# The members for a schema's bounds: minimum, maximum, and unit.
 _BOUNDS: Final = (
     ("minLength", "maxLength", "characters"),
     ("minimum", "maximum", ""),
@@ -24,7 +24,7 @@ _BOUNDS: Final = (
 
 
 class Field(NamedTuple):
-    """A field of a body: its place, such as `items[].data`, its schema, and when it is given."""
+    """A field of a body: its path, such as `items[].data`, its schema, and if it is required."""
 
     place: str
     schema: Mapping[str, Any]
@@ -108,7 +108,7 @@ class Reference:
         yield f"```json\n{_json(answer)}\n```"
 
     def _fields(self, schema: Mapping[str, Any], parent: str = "") -> Iterator[Field]:
-        """The fields of a schema, and of the objects in them, each once."""
+        """List the fields of a schema and of nested objects, each once."""
         schema = self._resolved(schema)
         if schema.get("type") == "array":
             yield from self._fields(schema["items"], f"{parent}[]")

@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parents[1]
 BUILD: Final = ROOT / "build"
 SOURCES: Final = BUILD / "docs"
 
-# The pages that are not in docs/, with their names in the site.
+# Pages outside docs/, with their names in the site.
 _BESIDE: Final = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
@@ -44,7 +44,7 @@ _CALL: Final = re.compile(r"###? `([A-Z]+ /\S*)`$", re.MULTILINE)
 
 
 def pages() -> dict[Path, str]:
-    """Each page of the repository, with its name in the site."""
+    """List each page of the repository with its name in the site."""
     docs = ROOT / "docs"
     inside = {path: str(path.relative_to(docs)) for path in sorted(docs.rglob("*.md"))}
     return {ROOT / path: name for path, name in _BESIDE.items()} | inside
@@ -73,7 +73,7 @@ def _openapi() -> Any:
 
 
 def _relinked(text: str, page: Path, names: dict[Path, str]) -> str:
-    """Let links lead to pages of the site; a link to another file becomes its text."""
+    """Point links to pages of the site; replace a link to another file by its text."""
     here = Path(names[page]).parent
 
     def replace(link: re.Match[str]) -> str:

@@ -27,7 +27,7 @@ def url_host(host: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return the network of one caller: an IPv4 address, in either form, or an IPv6 /64."""
+    """Return the network of a caller: its IPv4 address, even if mapped to IPv6, or its IPv6 /64."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -40,7 +40,7 @@ def network_of(address: str) -> str:
 
 
 def service_url(text: str) -> URL:
-    """Parse a URL with https, or with http and a loopback host; raises ValueError, a sentence.
+    """Parse a URL with https, or with http and a loopback host; raises ValueError with a sentence.
 
     On plain HTTP, an attacker on the network could read and replace the answers.
     """

@@ -1,7 +1,7 @@
-"""CBOR in definite lengths, read within bounds (RFC 8949).
+"""Reads CBOR with definite lengths, within bounds (RFC 8949).
 
-cbor2 only encodes: its decoder builds objects of tags, which a caller chooses, keeps the last of
-doubled map keys, and reads indefinite lengths.
+cbor2 is used only to encode: its decoder builds objects for tags that a caller chooses, keeps the
+last of duplicate map keys, and accepts indefinite lengths.
 """
 
 from collections.abc import Hashable
@@ -17,18 +17,18 @@ MAX_ITEMS: Final = 4096
 
 NULL: Final = b"\xf6"
 
-_DEFINITE: Final = 24  # smaller values stand for themselves, larger ones for a length
+_DEFINITE: Final = 24  # smaller values are the argument itself, larger ones give its length
 _LONGEST: Final = 27
 
 
 class CborError(ValueError):
-    """The bytes are not CBOR of the form that is read here; the text says why, without them."""
+    """The bytes are not CBOR that this module reads; the message says why, without quoting them."""
 
 
 class Reader:
     """Reads the items of a message one after the other; raises CborError.
 
-    Arrays, maps and tags nest up to MAX_DEPTH, and there are up to MAX_ITEMS items.
+    Arrays, maps and tags may nest up to MAX_DEPTH; a message has at most MAX_ITEMS items.
     """
 
     __slots__ = ("_left", "at", "data")
@@ -83,7 +83,7 @@ class Reader:
         return self.byte_string()
 
     def item(self, depth: int) -> bytes:
-        """Read any item at this depth of nesting, and give its encoding."""
+        """Read any item at this depth of nesting, and return its encoding."""
         start = self.at
         self._skip(depth)
         return self.data[start : self.at]
@@ -102,19 +102,19 @@ class Reader:
         return entries
 
     def end(self) -> None:
-        """Raise CborError unless all has been read."""
+        """Raise CborError unless everything has been read."""
         if self.at != len(self.data):
             raise CborError("Bytes follow its end.")
 
     def label(self) -> int | str:
-        """Read an integer or a text (RFC 9052 section 1.5)."""
+        """Read a label: an integer or a text string (RFC 9052 section 1.5)."""
         major, argument = self.head()
         if major == UINT:
             return argument
         if major == NEGATIVE:
             return -1 - argument
         if major != TEXT:
-            raise CborError("A label must be an integer or a text.")
+            raise CborError("A label must be an integer or a text string.")
         return self._text(argument)
 
     def labels(self) -> list[int | str]:
@@ -125,14 +125,14 @@ class Reader:
         return [self.label() for _ in range(count)]
 
     def _text(self, size: int) -> str:
-        """Read the content of a text."""
+        """Read the content of a text string."""
         try:
             return self.take(size).decode()
         except UnicodeDecodeError:
-            raise CborError("A text is not UTF-8.") from None
+            raise CborError("A text string is not UTF-8.") from None
 
     def _key(self, depth: int) -> Hashable:
-        """Read the key of a map: its value, but the encoding of an array, a map or a tag."""
+        """Read a map key; an array, a map or a tag is returned as its encoding."""
         start = self.at
         major, argument = self.head()
         if major in (UINT, NEGATIVE):
@@ -146,7 +146,7 @@ class Reader:
         self._skip_content(*self.head(), depth)
 
     def _skip_content(self, major: int, argument: int, depth: int) -> None:
-        """Read the rest of an item whose head was read."""
+        """Read the rest of an item after its head."""
         if major == BYTES:
             self.take(argument)
         elif major == TEXT:
@@ -195,5 +195,5 @@ def head(major: int, argument: int) -> bytes:
 
 
 def byte_string(data: bytes) -> bytes:
-    """Encode a byte string, in a tenth of the time that cbor2 takes."""
+    """Encode a byte string, ten times as fast as cbor2."""
     return head(BYTES, len(data)) + data

@@ -74,8 +74,8 @@ class DoorConfig:
 class Config:
     """The options of `minikms serve`: each field with a help is a flag, and a variable `MINIKMS_…`.
 
-    Flags and docs are derived from these fields. With `flag=False` an option has only the variable,
-    since it is a secret, which must not be on a command line.
+    Flags and docs are derived from these fields. With `flag=False` an option has only the variable:
+    a secret must not be on a command line.
     """
 
     host: str = _listener("127.0.0.1", "Address to listen on.", value="ADDRESS")
@@ -89,10 +89,10 @@ class Config:
     )
     metrics_host: str = _monitoring("127.0.0.1", "Address to serve /metrics on.", value="ADDRESS")
     traces: bool = _monitoring(
-        False, "Send traces of calls by OTLP, as the variables of OpenTelemetry say."
+        False, "Send traces of calls by OTLP; OpenTelemetry's own variables configure it."
     )
     max_header: int = _limit(
-        50 * 1024,  # an alias in a query, each of its bytes as three
+        50 * 1024,  # the longest alias in a query, percent-encoded
         "Longest path with its query, and longest header.",
         limits=(256, None),
         value="BYTES",
@@ -158,12 +158,12 @@ class Config:
         "Keys, and tokens, cached per process if the memory allows it; 0 disables the cache.",
     )
     cache_ttl: int = _store(
-        5, "Time that a cached key or token is used without a check of PostgreSQL.", value="SECONDS"
+        5, "Time that a cached key or token is used without a check in PostgreSQL.", value="SECONDS"
     )
-    warm: bool = _store(False, "Read keys into the cache after the start, until the cache is full.")
+    warm: bool = _store(False, "Load keys into the cache after the start, until it is full.")
     provider: tuple[str, ...] = _provider(
         (),
-        "A provider of keys, such as an HSM, by its name and its URI; repeatable.",
+        "A provider of keys, such as an HSM, by name and URI; repeatable.",
         value="NAME=URI",
         secret=True,
     )
@@ -180,7 +180,7 @@ class Config:
     max_wrong_tokens: int = _access(
         60, "Wrong tokens accepted from an address per minute.", limits=(1, None)
     )
-    max_tokens: int = _access(1000, "Tokens of a profile, without expired ones.", limits=(1, None))
+    max_tokens: int = _access(1000, "Unexpired tokens per profile.", limits=(1, None))
     trusted_proxy: str = _access(
         "", "Proxies whose X-Forwarded-For is trusted, separated by commas.", value="ADDRESSES"
     )
@@ -204,13 +204,13 @@ class Config:
     doors: tuple[DoorConfig, ...] = ()
     """The open doors, each with its options."""
     key_kept: str = ""
-    """How the store key was kept: `sealed`, `file` or `variable`; empty for a store in memory."""
+    """How the store key is kept: `sealed`, `file` or `variable`; empty for a store in memory."""
     seals: tuple[tuple[str, str], ...] = ()
     """The kinds of its seals, and their states since the start (seals/opening.py)."""
     unknown_variables: tuple[tuple[str, str], ...] = ()
-    """Variables `MINIKMS_…` that nothing reads, each with a similar one, or ""."""
+    """Variables `MINIKMS_…` that nothing reads, each with a similar known one, or ""."""
     rate_table: int = -1
-    """The descriptor of the file in which workers count together (rates.py); -1 without one."""
+    """The descriptor of the file in which workers count rates together (rates.py); -1 for none."""
     provider_faults: int = -1
     """That of the file in which they mark faulty providers (keys/providers/providers.py); -1
     without one."""

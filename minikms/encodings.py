@@ -33,7 +33,7 @@ def b64url_decode(text: str) -> bytes:
     padding = len(text) - len(body)
     if len(body) % 4 == 1 or (padding and (padding > 2 or len(text) % 4)):
         raise ValueError("not base64url: the length or the padding does not fit")
-    # A character outside the alphabet is a "*" or "?" by now, which no alphabet has.
+    # By now each character outside the alphabet is a "*" or "?", which no alphabet has.
     plain = body.encode("ascii", "replace").translate(_TO_BASE64)
     try:
         return binascii.a2b_base64(plain + b"=="[: -len(plain) % 4], strict_mode=True)
@@ -55,8 +55,7 @@ def jose_b64url(data: bytes) -> str:
 def decode_canonical(text: str) -> bytes:
     """Decode base64url in its canonical form: no padding, no stray bits.
 
-    So a signed text does not have a second valid spelling (RFC 7515 section 2, RFC 4648 section
-    3.5).
+    Signed text thus has only one valid encoding (RFC 7515 section 2, RFC 4648 section 3.5).
     """
     data = b64url_decode(text)
     if jose_b64url(data) != text:
@@ -73,7 +72,7 @@ def b58(data: bytes) -> str:
 
 
 def _base58_digits(number: int, count: int) -> bytes:
-    """Encode by halves: base58 alone takes 10 ms for the 2,592 bytes of an ML-DSA-87 key."""
+    """Encode by halves: the library takes 10 ms for the 2,592 bytes of an ML-DSA-87 key."""
     if count <= 64:
         return base58.b58encode_int(number, default_one=False).rjust(count, b"1")
     low = count // 2
@@ -84,7 +83,7 @@ def _base58_digits(number: int, count: int) -> bytes:
 def thumbprint(jwk: Mapping[str, Any]) -> str:
     """Return the SHA-256 thumbprint of a public JWK, base64url without padding (RFC 7638).
 
-    For a `kty` without an RFC, all members except the descriptive ones count.
+    For a `kty` without an RFC, all members but the descriptive ones are included.
     """
     members = _THUMBPRINT_MEMBERS.get(jwk["kty"]) or tuple(
         name for name in jwk if name not in {"alg", "kid", "use", "key_ops"}
@@ -94,9 +93,10 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
 
 
 def multikey(multicodec: int, public: bytes) -> str:
-    """Encode a public key as W3C Multikey: base58 multibase over the code as a varint, and the key.
+    """Encode a public key as W3C Multikey, with its multicodec.
 
-    Controlled Identifiers 1.0 section 2.2.2; the multicodec table has the codes.
+    That is base58 multibase over the code as a varint and the key (Controlled Identifiers 1.0
+    section 2.2.2).
     """
     code = bytearray()
     while multicodec > 0x7F:
@@ -107,6 +107,6 @@ def multikey(multicodec: int, public: bytes) -> str:
 
 
 def require_memory(exc: orjson.JSONDecodeError) -> None:
-    """Raise MemoryError if orjson could not allocate memory: the text may be valid JSON."""
+    """Raise MemoryError if orjson failed for lack of memory: the text may be valid JSON."""
     if "memory" in exc.msg:
         raise MemoryError from None

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 
 class KmsError(Exception):
-    """A problem that is sent to the caller.
+    """A problem, sent to the caller.
 
     `detail` and `errors` are sent unchanged, so neither may contain a secret or the text of another
-    exception. `errors` pairs a JSON pointer into the request (RFC 6901, `#/data`)
-    with the fault there; `headers` go into the HTTP answer.
+    exception. `errors` pairs a JSON pointer into the request (RFC 6901, `#/data`) with the fault
+    there; `headers` go into the HTTP answer.
     """
 
     status: int
@@ -53,7 +53,7 @@ class BadRequest(KmsError):
 
 
 class ProfileExists(KmsError):
-    """A profile of this name exists already."""
+    """A profile with this name already exists."""
 
     status, slug, title = 400, "profile-exists", "The profile already exists"
 
@@ -101,13 +101,13 @@ class AliasNotFound(KmsError):
 
 
 class ProfileNotFound(KmsError):
-    """There is no profile of this name."""
+    """There is no profile with this name."""
 
     status, slug, title = 404, "profile-not-found", "There is no such profile"
 
 
 class TokenNotFound(KmsError):
-    """There is no token of this id."""
+    """There is no token with this id."""
 
     status, slug, title = 404, "token-not-found", "There is no such token"
 
@@ -125,13 +125,13 @@ class RequestTimeout(KmsError):
 
 
 class KeyExists(KmsError):
-    """The profile has a key with this kid already."""
+    """The profile already has a key with this kid."""
 
     status, slug, title = 409, "key-exists", "The key already exists"
 
 
 class AliasExists(KmsError):
-    """The alias names another key of the profile."""
+    """The alias already names another key of the profile."""
 
     status, slug, title = 409, "alias-exists", "The alias names another key"
 
@@ -159,7 +159,7 @@ class RuleViolated(KmsError):
 
 
 class RulesLoosened(KmsError):
-    """The new rules would allow more than the key's rules do."""
+    """The new rules would allow more than the key's current rules."""
 
     status, slug, title = 409, "rules-loosened", "The rules of a key only become tighter"
 
@@ -177,7 +177,7 @@ class BodyTooLarge(KmsError):
 
 
 class UnsupportedMediaType(KmsError):
-    """The body has a media type that the service does not read."""
+    """The body's media type is not one that the service accepts."""
 
     status, slug, title = 415, "unsupported-media-type", "The body is not JSON"
 
@@ -213,7 +213,7 @@ class TooManyAliases(KmsError):
 
 
 class TooLargeRecord(KmsError):
-    """The labels, aliases or certificates of a key, or the labels of a batch, are too large."""
+    """A key's labels, aliases or certificates, or a batch's labels and rules, are too large."""
 
     status, slug, title = 422, "too-large-record", "The key's record is too large"
 
@@ -225,13 +225,13 @@ class UnsupportedAlgorithm(KmsError):
 
 
 class UnsupportedOperation(KmsError):
-    """The algorithm cannot do this."""
+    """The algorithm does not support the operation."""
 
     status, slug, title = 422, "unsupported-operation", "The key cannot do this"
 
 
 class UnsupportedOption(KmsError):
-    """The algorithm can do this, but not with this option."""
+    """The algorithm supports the operation, but not this option."""
 
     status, slug, title = 422, "unsupported-option", "The option does not apply to this key"
 
@@ -255,13 +255,13 @@ class NotAttestable(KmsError):
 
 
 class InvalidCose(KmsError):
-    """The bytes are not the COSE message or the CBOR map that the call takes."""
+    """The bytes are not the COSE message or the CBOR map that the call expects."""
 
     status, slug, title = 422, "invalid-cose", "The COSE message is not valid"
 
 
 class DecryptionFailed(KmsError):
-    """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
+    """The ciphertext, tag, nonce or wrapped key is wrong; which one is not disclosed."""
 
     status, slug, title = 422, "decryption-failed", "The ciphertext cannot be decrypted"
 
@@ -276,9 +276,9 @@ class TooManyAttempts(KmsError):
 
 
 class OverRate(KmsError):
-    """A key or a profile is used more often than the rate allows that `rule` names.
+    """A key or a profile is used more often than a rate allows.
 
-    `wait` is the time until the next use, in nanoseconds.
+    `rule` names the rate; `wait` is the time until the next use, in nanoseconds.
     """
 
     status, slug, title = 429, "over-rate", "The call is over the rate"
@@ -297,7 +297,7 @@ class HeadersTooLarge(KmsError):
 
 
 class TooBusy(KmsError):
-    """The service is at its limit of work; the caller may try again."""
+    """The service has reached a limit of concurrent work; the caller may try again."""
 
     status, slug, title = 503, "too-busy", "The service is busy"
     retry_after = 1
@@ -328,7 +328,7 @@ class ProviderUnavailable(KmsError):
 
 
 class ProviderFault(ProviderUnavailable):
-    """The provider will not answer before a restart, such as with a wrong PIN."""
+    """The provider will not answer before a restart, for example because of a wrong PIN."""
 
     retry_after = 60
 
@@ -353,6 +353,6 @@ class KeyUnreadable(KmsError):
 
 
 class InternalError(KmsError):
-    """A bug; the log has the traceback under the id that `detail` names."""
+    """A bug; the log has the traceback under the id in `detail`."""
 
     status, slug, title = 500, "internal-error", "The service failed"

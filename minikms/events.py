@@ -1,7 +1,7 @@
 """The audit event of a call, which the audit log and the metrics record.
 
-A context variable holds the event of the current call. Code that finds the key or the token of the
-call sets it there, however deep below the route.
+A context variable holds the event of the current call. Code at any depth below the route adds facts
+to it, such as the key and the token of the call.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,23 +16,22 @@ SUCCESS: Final = "success"
 
 @dataclass(slots=True)
 class AuditEvent:
-    """One call, as far as it is known so far.
+    """The facts of one call that are known so far.
 
     `operation` is the operationId of the route; `who` names the caller, `subject` is the subject of
-    the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`, and asked for
+    the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`, and requested
     its key by `alias`; `new_kid` is the key that replaces its key. `outcome` is "success" or the
-    slug of a problem, and `recorded` the outcome that the audit log has already.
-    `asked` is the kid or alias that a call has not found; `admitted` says that a failed call had a
-    caller who may use the profile.
-    `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
-    `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
-    subject and its profile. `rule` is the rule of the key or the profile that refused the call, or
-    an item of its batch. `provider` is the provider that the call uses, and `object_id` the
-    identifier of an object that is destroyed there, in hexadecimal.
-    `profile_id` is the id of the profile (store/profiles/tenancy.py), which an earlier one of its
-    name does not have; `id_of` gives it if a process knows it, and is None if no line will have it.
-    `count_call` counts the call for its profile, and raises OverRate; None if no profile has a
-    rate. `store_times`, which only traces set, are calls of the store with their begin and end.
+    slug of a problem, and `recorded` the outcome that is already in the audit log. `asked` is a
+    requested kid or alias that was not found; `admitted` says that the caller of a failed call may
+    use the profile. `others` are further keys that the call uses, as kid and algorithm; each gets
+    its own line. `certificate` is the issued certificate: its serial number in hexadecimal digits,
+    its subject and its profile. `rule` is the rule of the key or the profile that refused the call
+    or an item of its batch. `provider` is the provider that the call uses, and `object_id` the
+    identifier of an object that is destroyed there, in hexadecimal. `profile_id` is the id of the
+    profile (store/profiles/tenancy.py), which an earlier one of its name does not have; `id_of`
+    gives it if a process knows it, and is None if no line will have it. `count_call` counts the
+    call for its profile and raises OverRate; it is None if no profile has a rate. `store_times` are
+    calls of the store with their begin and end, set only for traces.
     """
 
     operation: str
@@ -62,7 +61,7 @@ class AuditEvent:
     store_times: list[tuple[str, int, int]] = field(init=False, repr=False, compare=False)
 
     def lines(self) -> list["AuditEvent"]:
-        """The event for each key that the call uses, its own first."""
+        """Return an event for each key that the call uses, the call's main key first."""
         kids = dict(self.others)
         kids.pop(self.kid or "", None)
         return [self, *(replace(self, kid=kid, alg=alg) for kid, alg in kids.items())]
@@ -71,13 +70,13 @@ class AuditEvent:
         """Write the event to the audit log, once for each outcome; raises AuditUnavailable."""
         if self.recorded != outcome:
             if self.sink is not None:
-                self.outcome = AuditUnavailable.slug  # unless it can be written
+                self.outcome = AuditUnavailable.slug  # stays so if writing fails
                 self.sink(self.lines() if self.others else (self,), outcome)
             self.recorded = self.outcome = outcome
 
 
 def record_together(events: Sequence[AuditEvent]) -> None:
-    """Write events of one sink as successes, all or none, each once; raises AuditUnavailable."""
+    """Write events with one sink as successes, all or none, each once; raises AuditUnavailable."""
     lines: list[AuditEvent] = []
     for event in events:
         if event.recorded != SUCCESS:
@@ -95,7 +94,7 @@ CURRENT: Final[ContextVar[AuditEvent | None]] = ContextVar("event", default=None
 
 
 def set_profile_id(profile: str, profile_id: str | None) -> None:
-    """Set the id of the profile of the current call, unless it is known."""
+    """Set the profile id of the current call, unless it is set already."""
     event = CURRENT.get()
     if event is not None and event.profile_id is None and event.profile == profile:
         event.profile_id = profile_id
@@ -124,21 +123,21 @@ def set_keys(keys: Iterable[tuple[str, str | None]]) -> None:
 
 
 def set_alias(alias: str) -> None:
-    """Set the alias by which the current call asks for a key, even if no key has it."""
+    """Set the alias by which the current call requests a key, even if no key has it."""
     event = CURRENT.get()
     if event is not None:
         event.alias = alias
 
 
 def set_asked(kid: str | None = None, alias: str | None = None) -> None:
-    """Set the key that the current call asks for, and does not find or may not have."""
+    """Set the key that the current call requested but did not find or may not use."""
     event = CURRENT.get()
     if event is not None:
         event.asked = kid, alias
 
 
 def keep_key() -> None:
-    """Keep the key of the current call in the audit log when another one is set next."""
+    """Keep the key of the current call in the audit log when the next key is set."""
     event = CURRENT.get()
     if event is not None and event.kid is not None:
         event.others = (*event.others, (event.kid, event.alg))
@@ -166,7 +165,7 @@ def set_provider(name: str) -> None:
 
 
 def set_rule(rule: str) -> None:
-    """Set the rule that refused a part of the current call."""
+    """Set the rule that refused the current call, or an item of its batch."""
     event = CURRENT.get()
     if event is not None:
         event.rule = rule

@@ -1,4 +1,4 @@
-"""A gate that lets callers through in turn by name, so that no name delays the others."""
+"""A gate with a limited number of places, shared fairly among callers by name."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 MAX_WAITING: Final = 100
-"""The number of callers of one name that may wait at a gate."""
+"""The largest number of callers with one name that may wait at a gate."""
 
 
 class FairGate:
-    """Gives its places to waiting callers: round robin by name, and in order within a name.
+    """Gives its places to waiting callers: round robin by name, in order of arrival within a name.
 
-    If too many callers of a name wait, or one waits longer than `patience` seconds, `refusal` makes
-    the error. After its use, a place stays closed for `rest` times as long as it was held.
+    If too many callers with a name wait, or one waits longer than `patience` seconds, the error
+    from `refusal` is raised. After use, a place stays closed for `rest` times as long as it was
+    held.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class FairGate:
     async def held(self, name: str, *, again: bool = False) -> AsyncIterator[None]:
         """Wait for a place, and hold it until the end of the block.
 
-        `again` is for a caller who gave a place up for others: it is not refused for their number.
+        `again` is for a caller that gave up a place for others: it may wait even if too many do.
         """
         await self._enter(name, again)
         loop = asyncio.get_running_loop()
@@ -61,7 +62,7 @@ class FairGate:
             async with asyncio.timeout(self._patience):
                 await place
         except BaseException as exc:
-            if place.done() and not place.cancelled():  # it was given at the same moment
+            if place.done() and not place.cancelled():  # the place was given at the same moment
                 self._leave()
             else:
                 self._forget(name, place)
@@ -70,7 +71,7 @@ class FairGate:
             raise
 
     def _leave(self) -> None:
-        """Give the place to the next caller who waits."""
+        """Give the place to the next waiting caller."""
         while self._waiting:
             name, waiting = self._waiting.popitem(last=False)
             place = waiting.popleft()

@@ -1,4 +1,4 @@
-"""Times of last uses that are not stored yet, of keys or of tokens."""
+"""Times at which keys or tokens were used, until they are stored."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
@@ -7,10 +7,10 @@ NameT = TypeVar("NameT")
 
 
 class NotedUses(Generic[NameT]):
-    """The time of the first use of each name in this `period`, in nanoseconds.
+    """The time of each name's first use in this `period`, in nanoseconds.
 
-    A cache remembers the last period in which it noted each name, so that further uses in the same
-    one cost nothing. `write` stores times.
+    A cache remembers in which period it last noted each name, so that further uses in the same
+    period cost nothing. `write` stores times.
     """
 
     __slots__ = ("_write", "period", "times")

@@ -43,17 +43,17 @@ def load_class(
 ) -> type[PluginT]:
     """Load a subclass of `base` without abstract methods; raises PluginError for anything else.
 
-    `refusal` makes the error of a fault: it names the entry point. A class that is for a later
-    `api_version` than this one is refused too, if it is given.
+    `refusal` makes the error for a fault, and names the entry point. With `api_version`, a class
+    for a later version is refused, too.
     """
     try:
         loaded = entry.load()
     except Exception as exc:
-        # Any error of a plugin's module stops the start; the cause is kept for a debugger.
+        # Any error in a plugin's module stops the start; the cause is kept for a debugger.
         raise refusal(f"cannot be imported: {one_line(exc)}") from exc
     if not (inspect.isclass(loaded) and issubclass(loaded, base)):
         raise refusal(f"is not a subclass of {base.__name__}")
-    # Before its methods are looked at: a later version has others.
+    # Checked before its methods, since a later version has others.
     if api_version is not None and (states := getattr(loaded, "api_version", 0)) > api_version:
         raise refusal(
             f"is for version {states} of minikms.plugin, and this service has version "
@@ -68,9 +68,9 @@ def load_class(
 def class_named(
     group: str, name: str, base: type[PluginT], *, api_version: int | None = None
 ) -> type[PluginT] | None:
-    """Load the class of the entry point of this name; None if no installed package has one.
+    """Load the class of the entry point with this name; None if no installed package has it.
 
-    Raises PluginError as `load_class` does, and if two packages have one.
+    Raises PluginError as `load_class` does, and if two packages have it.
     """
     found = list(installed(group).select(name=name))
     kind = base.__name__.lower()

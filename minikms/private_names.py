@@ -1,6 +1,6 @@
 """Private names of other libraries, each in a table with its reason.
 
-A library may change them in any release. So code that uses one calls `missing` at the start, and
+A library may change them in any release: code that uses one calls `missing` at the start, and also
 works without the name.
 """
 
@@ -11,10 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PrivateNames:
-    """The private names of a library that one use needs.
+    """The private names of a library that one feature uses.
 
-    `library` is its distribution. `names` are triples of the owner, a class or a module, the name
-    and the reason. `without` describes the effect of a missing one.
+    `library` is the distribution. `names` are triples of the owner (a class or a module), the name
+    and the reason. `without` describes the effect if a name is missing.
     """
 
     library: str
@@ -22,7 +22,7 @@ class PrivateNames:
     without: str
 
     def missing(self) -> str:
-        """List for the log the names that the installed version lacks; empty if none."""
+        """Describe, for the log, the names that the installed version lacks; empty if none."""
         lost = [
             f"{owner.__name__}.{name}" for owner, name, _ in self.names if not hasattr(owner, name)
         ]

@@ -7,21 +7,22 @@ from typing import Any, Final, NamedTuple, Self
 import orjson
 
 DELETE_SCOPE: Final = "keys:delete"
-"""The scope to delete keys. `keys:write` allows that, too, except where the settings forbid it."""
+"""The scope to delete keys. `keys:write` also allows it, unless the settings require this scope."""
 
 MAX_KEYS: Final = 1_000_000_000
 MAX_CALLS: Final = 1_000_000
-MAX_DELETION_DELAY: Final = 365 * 24 * 3600  # seconds, as of `after` of a deletion
+MAX_DELETION_DELAY: Final = 365 * 24 * 3600  # seconds, like `after` of a deletion
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class ProfileSettings(NamedTuple):
-    """The settings of a profile; None stands for no bound.
+    """The settings of a profile; None means no bound.
 
-    `max_keys` is the largest number of its keys, `calls_per_second` of its calls. Its keys are
-    deleted after `min_deletion_delay` seconds or more. With `delete_scope`, callers need the scope
-    `keys:delete` for that. `unknown` keeps members that this version does not know.
+    `max_keys` limits the number of its keys, `calls_per_second` the rate of its calls. A deletion
+    of a key is delayed by `min_deletion_delay` seconds or more. With `delete_scope`, callers need
+    the scope `keys:delete` to delete a key. `unknown` keeps members that this version does not
+    know.
     """
 
     max_keys: int | None = None
@@ -32,7 +33,7 @@ class ProfileSettings(NamedTuple):
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """Parse the result of `to_bytes`, which is empty for no settings."""
+        """Parse the result of `to_bytes`; empty bytes mean no settings."""
         if not value:
             return cls()
         members: dict[str, Any] = orjson.loads(value)
@@ -40,7 +41,7 @@ class ProfileSettings(NamedTuple):
         return cls(**known, unknown=members or _NOTHING)
 
     def to_bytes(self) -> bytes:
-        """The settings as the store has them: JSON, without members that have their default."""
+        """Encode the settings for the store: JSON, without members that have their default."""
         members = {name: value for name, value in self.shown().items() if value}
         if self.max_keys is not None:  # 0 is a bound
             members["max_keys"] = self.max_keys
@@ -48,7 +49,7 @@ class ProfileSettings(NamedTuple):
         return orjson.dumps(members) if members else b""
 
     def shown(self) -> dict[str, Any]:
-        """The members by name, as callers see them."""
+        """Return the members by name, as callers see them."""
         return {name: getattr(self, name) for name in _NAMES}
 
 

@@ -1,9 +1,10 @@
-"""How often something may be done: sliding windows, counted in memory that processes share.
+"""Rate limits: sliding windows, counted in memory that processes share.
 
-A window counts the calls since its beginning. The calls of the window before still count for the
-part of it that the sliding window covers, as if they had been spread evenly. So from rest, as many
-calls as the rate allows pass at once, and over a longer time no more than the rate. Each rate takes
-a slot of a table, which a lock guards, so that the processes of a service count together.
+A window counts the calls since its beginning. Calls of the previous window count in proportion to
+the part of it that the sliding window still covers, as if they had been spread evenly. So after a
+rest the whole rate may be used at once, and over a longer time calls do not exceed the rate. Each
+rate has a slot in a table. A lock guards each bucket, so that the processes of a service count
+together.
 """
 
 import fcntl
@@ -23,32 +24,32 @@ SECOND: Final = 10**9
 MINUTE: Final = 60 * SECOND
 DAY: Final = 24 * 3600 * SECOND
 
-# The table has a key in its head, and buckets of slots. The hash of a rate's name, under the key,
-# gives its bucket; so callers cannot choose names that fill one.
+# The table is a key, then buckets of slots. A rate's name, hashed under the key, selects its
+# bucket: callers cannot choose names that fill one bucket.
 _KEY_BYTES: Final = 32
 _HEAD: Final = 4096
 _BUCKETS: Final = 4096
 _SLOTS: Final = 12
-# The hash of a name, 0 for a free slot; the end of its time and its last use, by the clock below;
-# and three numbers.
+# A slot: the hash of a name, 0 if free; its expiry and its last use, by the clock below; and three
+# numbers.
 _SLOT: Final = struct.Struct("=QQQQQQ")
 _BUCKET: Final = _SLOTS * _SLOT.size
 
-# The size of a table.
+# The size of a table in bytes.
 _TABLE: Final = _HEAD + _BUCKETS * _BUCKET
 
 
 class Window(NamedTuple):
-    """A window: its beginning in nanoseconds, the calls before it, and the calls since."""
+    """A window: its beginning in nanoseconds, the calls of the window before, and its own."""
 
     start: int = 0
     before: int = 0
     calls: int = 0
 
     def at(self, now: int, length: int) -> "Window":
-        """The window at a moment, `length` being its length."""
+        """Return the window at a time, if windows are `length` long."""
         elapsed = now - self.start
-        if elapsed < 0:  # the clock was set back: what was counted stays
+        if elapsed < 0:  # the clock was set back: counted calls still count
             return self._replace(start=now)
         if elapsed < length:
             return self
@@ -57,15 +58,18 @@ class Window(NamedTuple):
         return Window(now)
 
     def room(self, now: int, length: int, most: int) -> int:
-        """The number of calls that it has room for, if `most` are allowed; it is the one at now."""
+        """Return how many more calls it admits, if `most` are allowed.
+
+        It is the window at `now`.
+        """
         return most - self.calls - self.before * (self.start + length - now - 1) // length
 
     def wait(self, now: int, length: int, most: int, number: int) -> int:
-        """Nanoseconds until it has room for `number` more calls."""
+        """Return the nanoseconds until it admits `number` more calls."""
         left = self.start + length - now
         if number > most:
             return length
-        if self.calls + number > most:  # only the next window has room
+        if self.calls + number > most:  # only the next window admits them
             later = Window(self.start + length, self.calls)
             return left + later.wait(later.start, length, most, number)
         room = most - number - self.calls
@@ -87,9 +91,9 @@ class RateTable:
         self._key = self._memory[:_KEY_BYTES]
 
     def take(self, name: tuple[str, ...], length: int, most: int, number: int = 1) -> int:
-        """Count calls if a window of this length has room for them, which has `most` at most.
+        """Count calls if the window admits them, of which `most` are allowed per `length`.
 
-        Returns 0, or the nanoseconds until it has room.
+        Returns 0, or the nanoseconds until the window admits them.
         """
         now = now_ns()
         with self._slot(name, now) as slot:
@@ -101,10 +105,10 @@ class RateTable:
             return 0
 
     def take_leased(self, name: tuple[str, ...], number: int) -> tuple[int, int]:
-        """Take calls of a lease, all or none.
+        """Take calls from a lease, all or none.
 
-        The number of calls that it lacks, 0 if they were taken, and the nanoseconds until so many
-        can be leased, 0 if that is not known.
+        Returns the number of missing calls, 0 if all were taken; and the nanoseconds until that
+        number can be leased, 0 if unknown.
         """
         now = now_ns()
         with self._slot(name, now) as slot:
@@ -116,7 +120,7 @@ class RateTable:
             return lacking, closed - now if closed > now and lacking >= least else 0
 
     def lease(self, name: tuple[str, ...], number: int, duration: int) -> None:
-        """Add calls to a lease, which ends after `duration`."""
+        """Add calls to a lease, which then expires after `duration`."""
         now = now_ns()
         with self._slot(name, now) as slot:
             left, closed, least = slot.numbers
@@ -124,7 +128,7 @@ class RateTable:
             slot.until = now + duration
 
     def close_lease(self, name: tuple[str, ...], least: int, wait: int) -> None:
-        """Note that so many calls, or more, cannot be leased for `wait`."""
+        """Note that `least` calls or more cannot be leased for the time `wait`."""
         now = now_ns()
         with self._slot(name, now) as slot:
             slot.numbers = (slot.numbers[0], now + wait, least)
@@ -132,7 +136,7 @@ class RateTable:
 
     @contextmanager
     def _slot(self, name: tuple[str, ...], now: int) -> "Iterator[_Slot]":
-        """The slot of a rate, which is stored at the end; nobody else changes its bucket."""
+        """Yield the slot of a rate under the lock of its bucket, and store it at the end."""
         digest = hashlib.blake2b("\0".join(name).encode(), digest_size=10, key=self._key).digest()
         mark = int.from_bytes(digest[:8], "big") or 1
         start = _HEAD + int.from_bytes(digest[8:], "big") % _BUCKETS * _BUCKET
@@ -148,9 +152,9 @@ class RateTable:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, _BUCKET, start)
 
     def _find(self, mark: int, start: int, now: int) -> "_Slot":
-        """The slot of a rate in its bucket, or a slot whose time is over, in its place.
+        """Find the slot of a rate in its bucket, else a free or expired slot to replace.
 
-        Without one, the slot that was not used for longest: the others are in use.
+        If there is none, it is the least recently used slot.
         """
         used = []
         for place in range(start, start + _BUCKET, _SLOT.size):
@@ -166,7 +170,7 @@ class RateTable:
 
 
 class _Slot:
-    """A slot: its place, the end of its time, 0 if it is new, and its numbers."""
+    """A slot: its offset, its expiry (0 for a new slot), and its numbers."""
 
     __slots__ = ("numbers", "place", "until")
 
@@ -180,7 +184,7 @@ class _Slot:
 
 @contextmanager
 def new_table() -> Iterator[int]:
-    """Make a file without a name for a table, and yield its descriptor; raises OSError."""
+    """Yield the descriptor of an unnamed file for a table; raises OSError."""
     with memory_file("minikms-rates") as file:
         allocate(file.fileno(), _TABLE)
         os.pwrite(file.fileno(), secrets.token_bytes(_KEY_BYTES), 0)

@@ -23,11 +23,11 @@ from minikms.rules import Rules, RulesError
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
-# If an alias names another key, it moves, or the call is refused.
+# If an alias already names another key: move it, or refuse the call.
 AliasTaken: TypeAlias = Literal["move", "refuse"]
 
-# How an alias is bound. Besides the callers' choices: "leave" keeps an alias with another key,
-# "create" refuses an alias that exists, even of the same key, and "update" one that does not.
+# How an alias is bound. Besides the callers' choices: "leave" leaves an alias with another key,
+# "create" refuses an existing alias, even of the same key, and "update" refuses a new one.
 AliasBinding: TypeAlias = AliasTaken | Literal["leave", "create", "update"]
 
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
@@ -37,28 +37,29 @@ _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-enc
 # by their bytes in UTF-8, of all aliases or labels of a key together.
 MAX_ALIASES: Final = 1000
 MAX_ALIAS_BYTES: Final = 256 * 1024
-MAX_LABELS: Final = 64  # AWS KMS has 50 tags, and the description
-MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is one
+MAX_LABELS: Final = 64  # AWS KMS allows 50 tags, and the description is one more
+MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is a label
 MAX_LABEL_BYTES: Final = 32 * 1024
 
-# Certificates of a key, and their bytes in DER, all together.
+# The number of certificates of a key, and the bytes of all together in DER.
 MAX_CERTIFICATES: Final = 8
 MAX_CERTIFICATE_BYTES: Final = 32 * 1024
 
-# Bytes of the labels and rules of all keys that one call makes.
+# The bytes of labels and rules of all keys that one call makes.
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
 # The names of keys (a kid is a thumbprint or random) and profiles that callers may give.
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
-# The length is checked apart: regex engines refuse so many repetitions, or need megabytes for them.
+# The length is checked separately: regex engines refuse so many repetitions, or need megabytes for
+# them.
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
 MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
 
-# Characters of a provider's name.
+# The length of a provider's name, in characters.
 MAX_PROVIDER: Final = 64
 
-# Seconds between two scheduled rotations of a key: an hour, as at Vault, to ten years.
+# Seconds between two scheduled rotations of a key: from an hour, as in Vault, to ten years.
 MIN_ROTATE_EVERY: Final = 3600
 MAX_ROTATE_EVERY: Final = 3650 * 86_400
 SECOND: Final = 1_000_000_000
@@ -66,7 +67,7 @@ SECOND: Final = 1_000_000_000
 # The profile of calls that do not name one.
 DEFAULT_PROFILE: Final = "default"
 
-# The members of a JWK that many keys have with equal values, and the labels of a key without any.
+# JWK members whose values many keys share, and the labels of a key without labels.
 _SHARED_MEMBERS: Final = frozenset({"kty", "crv", "e"})
 _EMPTY: Final[Mapping[str, Any]] = {}
 
@@ -118,9 +119,10 @@ class AnyKey(NamedTuple):
 
     @classmethod
     def named(cls, text: str) -> "KeyRef | Self":
-        """The key that a text names: by its kid, or else by its alias.
+        """Refer to the key that a string names: by its kid, or else by its alias.
 
-        Only a text that looks like a kid is looked up as one, which saves a read for most aliases.
+        Only a string that looks like a kid is looked up as one, which saves a read for most
+        aliases.
         """
         by_alias = KeyRef(alias=text)
         return cls((KeyRef(kid=text), by_alias)) if _KID.match(text) else by_alias
@@ -150,7 +152,7 @@ class KeyPolicy:
     keep_versions: bool = False
 
     def require_bounded(self, count: int = 1) -> None:
-        """Raise TooManyAliases or TooLargeRecord if `count` keys may not have it."""
+        """Raise TooManyAliases or TooLargeRecord if it is too large for `count` keys."""
         if self.aliases:
             _require_room(self.aliases)
         if not self.labels and self.rules is None:
@@ -208,9 +210,9 @@ class KeyRecord:
     `last_used` is the time of its last use, None if none is known since `noted_since`. The store
     has both apart, and only records for answers have them (keys/described_keys.py).
 
-    `unknown` keeps members that this version does not know, None if the record has no such member.
-    `crit` names critical members: a version that does not know one of them must not use the key, as
-    in a JWS (RFC 7515 section 4.1.11).
+    `unknown` keeps members that this version does not know, None if there are none. `crit` names
+    critical members: a version that does not know one of them must not use the key, as in a JWS
+    (RFC 7515 section 4.1.11).
     """
 
     kid: str
@@ -261,7 +263,7 @@ class KeyRecord:
         return self.state_at(time.time_ns())
 
     def fits(self, alg: str | None, labels: Iterable[tuple[str, str]]) -> bool:
-        """Tell whether the key has this algorithm, None for any, and all of these labels."""
+        """Tell whether the key has this algorithm (any for None), and all of these labels."""
         return alg in (None, self.alg) and all(
             self.labels.get(name) == value for name, value in labels
         )
@@ -272,11 +274,12 @@ class KeyRecord:
         return self._is_due(time.time_ns())
 
     def _is_due(self, now: int) -> bool:
-        # 0 records that it was found due: no clock undoes that, not even one before 1970.
+        # 0 records that it was due once: setting the clock back, even before 1970, does not undo
+        # that.
         return self.deletes is not None and (self.deletes == 0 or self.deletes <= now)
 
     def require_same(self, other: "KeyRecord") -> None:
-        """Raise KeyExists unless this key, which exists, is as good as another with its kid.
+        """Raise KeyExists unless this existing key can stand for another one with its kid.
 
         Both have the same public key, and so the same private key if they have one.
         """
@@ -288,9 +291,9 @@ class KeyRecord:
             raise KeyExists("The key already exists, with other rules.")
 
     def require_usable(self, operation: str, now: int) -> None:
-        """Raise KeyNotUsable if its state at `now`, or a member of it, excludes the operation.
+        """Raise KeyNotUsable if its state at `now`, or a critical member, forbids the operation.
 
-        Raises KeyNotFound if its deletion is due by then.
+        Raises KeyNotFound if its deletion is due at `now`.
         """
         if (
             self.state == "enabled"
@@ -313,7 +316,7 @@ class KeyRecord:
             raise KeyNotUsable("A newer Mini KMS has given the key rules that this one ignores.")
 
     def not_usable(self, now: int) -> KeyNotUsable:
-        """The error that names its state at `now`."""
+        """Make the error that names its state at `now`."""
         state, why = self.state_at(now), ""
         if self.deletes is not None:
             why = ": it is scheduled for deletion"
@@ -322,12 +325,11 @@ class KeyRecord:
         return KeyNotUsable(f"The key is {state}{why}.")
 
     def succeeding(self, old: "KeyRecord", *, scheduled: bool = False) -> Self:
-        """The record of a key that replaces `old`, with its aliases, labels and schedule.
+        """Return the record as the successor of `old`, with its aliases, labels and schedule.
 
-        A new period begins, unless the record has the time of the next rotation. `scheduled` says
-        that its schedule asked for it.
-
-        Raises TooManyAliases and TooLargeRecord: a key from an older version may have more.
+        A new rotation period begins, unless the record has the time of the next rotation.
+        `scheduled` says that a scheduled rotation made the key. Raises TooManyAliases and
+        TooLargeRecord: a key from an older version may have more.
         """
         _require_room(old.aliases)
         _require_small(_bytes_of_labels(old.labels))
@@ -345,7 +347,7 @@ class KeyRecord:
         )
 
     def succeeded(self, *, enabled: bool = False) -> Self:
-        """The record of a key that another one has replaced; it is `verify-only` or `enabled`."""
+        """Return the record after another key has replaced it: `verify-only` or `enabled`."""
         state: State = self.state if enabled else "verify-only"
         return replace(
             self,
@@ -359,7 +361,7 @@ class KeyRecord:
     def with_alias(self, alias: str, *, again: bool = False) -> Self:
         """The record with one more alias; raises TooManyAliases and TooLargeRecord.
 
-        `again` says that the key is among the versions of the alias already.
+        `again` says that the key is already among the versions of the alias.
         """
         aliases = (*self.aliases, alias)
         _require_room(aliases)
@@ -367,9 +369,10 @@ class KeyRecord:
         return replace(self, aliases=aliases, replaced=False, named_by=count)
 
     def rotating(self, every: int | None, at: int | None = None) -> Self:
-        """The record with a rotation every so many seconds, the next one `at` a time.
+        """Return the record with a rotation every `every` seconds, the next one `at` a time.
 
-        By default that is one period from now; with the same period as before, it stays.
+        By default that is one period from now; an unchanged period keeps the time of the next
+        rotation.
         """
         if every is None:
             return replace(self, rotate_every=None, rotates=None)
@@ -385,7 +388,7 @@ class KeyRecord:
             _require_small(size)
 
     def with_certificates(self, chain: tuple[str, ...]) -> Self:
-        """The record with this chain instead of its own; raises TooLargeRecord."""
+        """Return the record with this certificate chain; raises TooLargeRecord."""
         if sum(3 * len(each) // 4 - each.count("=") for each in chain) > MAX_CERTIFICATE_BYTES:
             raise TooLargeRecord(
                 f"All certificates of a key have at most {MAX_CERTIFICATE_BYTES:,} bytes in DER."
@@ -393,10 +396,10 @@ class KeyRecord:
         return replace(self, certificates=chain)
 
     def with_rules(self, rules: Rules) -> Self:
-        """The record with these rules.
+        """Return the record with these rules.
 
-        Raises RulesLoosened if they allow anything that its own refuse, and KeyNotUsable if this
-        version cannot read its own.
+        Raises RulesLoosened if they allow anything that its current rules refuse, and KeyNotUsable
+        if this version cannot read the current ones.
         """
         self.require_understood()
         if self.rules is not None:
@@ -408,35 +411,35 @@ class KeyRecord:
         return replace(self, aliases=tuple(name for name in self.aliases if name != alias))
 
     def released(self) -> Self:
-        """The record once an alias does not have the key among its versions any more."""
+        """Return the record after an alias has dropped the key from its versions."""
         return replace(self, named_by=self.named_by and self.named_by - 1)
 
     def drop_material(self) -> Self:
         """Drop the sealed material of a record that was just read, since callers keep records.
 
-        It changes this one: `replace` takes half as long as parsing it.
+        It mutates this record: `replace` would take half as long as parsing it.
         """
         object.__setattr__(self, "sealed", b"")
         return self
 
     def is_unused(self, length: int | None) -> bool:
-        """Tell whether no use is known of the last `length` nanoseconds; true for None.
+        """Tell whether the key was unused for the last `length` nanoseconds; true for None.
 
-        The record has its last use. Uses were noted all the time, or it is false.
+        The record must have its last use. False unless uses were noted during all that time.
         """
         known = max(self.last_used or 0, self.noted_since)
         return length is None or known + length <= time.time_ns()
 
     def set_last_use(self, at: int | None, since: int) -> None:
-        """Set the time of its last use, and the time from which on uses are noted.
+        """Set the time of its last use, and the time since when uses are noted.
 
-        It changes this record, which others may have: each answer sets it again.
+        It mutates this record, which others may hold: each answer sets both again.
         """
         object.__setattr__(self, "last_used", at)
         object.__setattr__(self, "noted_since", max(since, self.created))
 
     def to_bytes(self) -> bytes:
-        """The record as the store has it: JSON, then its sealed material if it has some."""
+        """Encode the record for the store: JSON, then the sealed material, if any."""
         members = {name: getattr(self, name) for name in _NAMES}
         if self.rules is not None:
             members["rules"] = self.rules.document()
@@ -461,12 +464,12 @@ class KeyRecord:
         if "rules" in data:
             try:
                 data["rules"] = _shared_rules(Rules.read(data["rules"]))
-            except RulesError:  # of a later version: the key is not used
+            except RulesError:  # from a later version: the key is not used
                 unknown = {"rules": data.pop("rules")}
         if not data.keys() <= _MEMBERS:
             others = {name: data.pop(name) for name in data.keys() - _MEMBERS}
             unknown = {**others, **(unknown or {})}
-        # Many records stay in memory, so they share equal values.
+        # Many records stay in memory, so equal values are shared.
         for name in ("alg", "kty", "material", "state"):
             data[name] = sys.intern(data[name])
         jwk = data["jwk"] or {}
@@ -481,7 +484,7 @@ class KeyRecord:
         return cls(**data, unknown=unknown, sealed=sealed)
 
 
-# The members of every stored record that this version knows, in their order.
+# The known members of stored records, in order.
 _SCHEDULE: Final = ("rotate_every", "rotates", "scheduled")
 _OBJECT: Final = ("provider", "object_id", "token_serial")
 _APART: Final = frozenset(
@@ -493,30 +496,30 @@ _MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE, *_OBJECT))
 
 @lru_cache(maxsize=1024)
 def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The same object for equal names."""
+    """Intern names: equal names are the same object."""
     return names
 
 
 @lru_cache(maxsize=256)
 def _shared_rules(rules: Rules) -> Rules:
-    """The same object for equal rules."""
+    """Intern rules: equal rules are the same object."""
     return rules
 
 
 @dataclass(frozen=True, slots=True)
 class OrphanRecord(KeyRecord):
-    """The record of a key whose algorithm is not installed, as answers then say."""
+    """The record of a key whose algorithm is not installed; answers say so."""
 
     installed: ClassVar[bool] = False
 
     @classmethod
     def of(cls, record: KeyRecord) -> Self:
-        """The same record as an orphan."""
+        """Return the same record as an orphan."""
         return cls(**{each.name: getattr(record, each.name) for each in fields(record)})
 
 
 def _require_room(aliases: Collection[str]) -> None:
-    """Raise TooManyAliases or TooLargeRecord for more aliases than a key may have."""
+    """Raise TooManyAliases or TooLargeRecord if a key may not have these aliases."""
     if len(aliases) > MAX_ALIASES:
         raise TooManyAliases(f"A key has at most {MAX_ALIASES:,} aliases.")
     if sum(len(alias.encode()) for alias in aliases) > MAX_ALIAS_BYTES:
@@ -528,6 +531,6 @@ def _bytes_of_labels(labels: Mapping[str, str]) -> int:
 
 
 def _require_small(labels: int) -> None:
-    """Raise TooLargeRecord for more bytes of labels than a key may have."""
+    """Raise TooLargeRecord if a key may not have labels of this size."""
     if labels > MAX_LABEL_BYTES:
         raise TooLargeRecord(f"All labels of a key have at most {MAX_LABEL_BYTES:,} bytes.")

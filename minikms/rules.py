@@ -1,6 +1,6 @@
 """The rules of a key: the signatures that it may make, and how often it may be used.
 
-They are parsed strictly, and can only become tighter. keys/rule_checks.py compares payloads with
+They are parsed strictly, and can only be tightened. keys/rule_checks.py compares payloads with
 them.
 """
 
@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from minikms.claim_names import fold
 from minikms.errors import RulesLoosened, RuleViolated
 
-# A record is read and written as a whole, so its rules are bounded: in number, and in bytes of all
-# texts together, in UTF-8.
-MAX_RULE_VALUES: Final = 64  # of one list
+# A record is read and written as a whole, so its rules are bounded: in number, and in the UTF-8
+# bytes of all strings together.
+MAX_RULE_VALUES: Final = 64  # per list
 MAX_RULED_CLAIMS: Final = 16
 MAX_RULE_TEXT: Final = 2048  # characters
 MAX_RULE_BYTES: Final = 16 * 1024
@@ -23,8 +23,8 @@ MAX_RATE: Final = 1_000_000_000  # calls
 SIGNING: Final = frozenset({"sign", "mac"})
 """The operations of keys that make signatures or authentication codes."""
 
-# Operations on the bytes of callers. With a shared secret, a caller makes codes of its own, as an
-# mdoc has them (ISO/IEC 18013-5 section 9.1.3.5).
+# Operations on bytes that callers choose. With a shared secret, a caller can compute MACs itself,
+# such as those of an mdoc (ISO/IEC 18013-5 section 9.1.3.5).
 _RAW: Final = SIGNING | {"derive", "decapsulate"}
 # Operations that authenticate the key as the sender of a ciphertext.
 _SENDING: Final = frozenset({"box", "jwe-encrypt"})
@@ -43,12 +43,12 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "sd-jwt-vc": {"jws": {"typ": ["dc+sd-jwt", "vc+sd-jwt"]}},
     # OpenID4VCI 1.0, appendix F.1.
     "openid4vci-proof": {"jws": {"typ": ["openid4vci-proof+jwt"]}},
-    # draft-ietf-oauth-status-list, sections 5.1 and 5.2: COSE has the whole media type.
+    # draft-ietf-oauth-status-list, sections 5.1 and 5.2: COSE uses the whole media type.
     "status-list": {
         "jws": {"typ": ["statuslist+jwt", "application/statuslist+cwt"]},
         "cose": True,
     },
-    # OpenID Federation 1.0, section 15: all that the keys of a federation entity sign.
+    # OpenID Federation 1.0, section 15: everything that the keys of a federation entity sign.
     "federation": {
         "jws": {
             "typ": [
@@ -63,11 +63,11 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         }
     },
 }
-"""Rules by the name that may stand in their place."""
+"""Rules by name; callers may send a name instead of the rules."""
 
 
 class RulesError(ValueError):
-    """Rules are not valid; `place` has the names of the members down to the fault."""
+    """Rules are not valid; `place` is the path of member names to the fault."""
 
     def __init__(self, fault: str, *place: str) -> None:
         super().__init__(fault)
@@ -77,12 +77,12 @@ class RulesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class JwsRules:
-    """The rules of the JWS and COSE messages that a key signs.
+    """The rules for JWS and COSE messages that a key signs.
 
-    `typ` are the allowed types of the header, and `claims` has the allowed texts of each named
-    claim. `max_lifetime` is in seconds: `exp` may not be later than that. None allows any. With
-    `disclosures` "shown", the call shows the disclosures of each digest; with "none", an SD-JWT has
-    no digest.
+    `typ` are the allowed types in the header, and `claims` has the allowed strings of each named
+    claim. `max_lifetime` is in seconds: `exp` may not be later. None allows any value. With
+    `disclosures` "shown", the call must send the disclosure of each digest; with "none", no SD-JWT
+    digest is allowed.
     """
 
     typ: tuple[str, ...] | None = None
@@ -113,17 +113,17 @@ class JwsRules:
         )
 
     def require_distinct(self) -> None:
-        """Raise RulesError for two names that some parser takes for one.
+        """Raise RulesError for two names that some parser treats as equal.
 
-        A payload that has both is read in two ways. Stored rules may have such names, of a version
-        that knew fewer such parsers.
+        Parsers would read a payload with both names differently. Stored rules may have such names
+        if a version made them that knew fewer such parsers.
         """
         names = {EXP, *(name for name, _ in self.claims)}
         if len({fold(name) for name in names}) < len(names):
-            raise RulesError("Some parsers take two of the names for one.", "jws", "claims")
+            raise RulesError("Some parsers treat two of the names as equal.", "jws", "claims")
 
     def document(self) -> dict[str, Any]:
-        """The rules as JSON has them, without members that allow anything."""
+        """Return the rules as a JSON object, without members that allow anything."""
         written: dict[str, Any] = {}
         if self.typ is not None:
             written["typ"] = list(self.typ)
@@ -150,11 +150,11 @@ class JwsRules:
 class Rules:
     """The rules of a key; the default allows everything.
 
-    With `raw`, the key signs bytes as they are, and gives shared secrets; without, it signs only
+    With `raw`, the key signs any bytes and gives out shared secrets; without it, it signs only
     envelopes: JWS, COSE, certificates and attestations. `algs` are the allowed JOSE names of its
-    signatures. `jws` implies that `raw` is false, since a raw signature of the text of a JWS is a
-    JWS, and `cose` is false with it unless the rules say otherwise, since verifiers of COSE may not
-    read the type. `per_minute` and `per_day` bound the number of its uses. None allows any.
+    signatures. `jws` requires that `raw` is false, since a raw signature over a JWS's signing input
+    makes a JWS. With `jws`, `cose` is false unless the rules set it, since COSE verifiers may
+    ignore the type. `per_minute` and `per_day` bound the number of its uses. None allows any.
     """
 
     raw: bool = True
@@ -166,7 +166,7 @@ class Rules:
 
     @classmethod
     def parse(cls, document: object) -> "Rules":
-        """Read the name of a preset or an object of JSON from a caller; raises RulesError."""
+        """Parse a caller's rules: the name of a preset, or a JSON object. Raises RulesError."""
         if isinstance(document, str):
             if document not in PRESETS:
                 raise RulesError(f"Must be an object, or one of: {', '.join(PRESETS)}.")
@@ -178,7 +178,7 @@ class Rules:
 
     @classmethod
     def read(cls, document: object) -> "Rules":
-        """Read stored rules, an object of JSON; raises RulesError."""
+        """Parse stored rules, a JSON object; raises RulesError."""
         members = _members(document, ("raw", "algs", "jws", "cose", "per_minute", "per_day"))
         jws = JwsRules.read(members["jws"]) if "jws" in members else None
         raw = _boolean(members, "raw", default=jws is None)
@@ -193,11 +193,11 @@ class Rules:
             _boolean(members, "cose", default=jws is None),
         )
         if read.size > MAX_RULE_BYTES:
-            raise RulesError(f"All texts together have at most {MAX_RULE_BYTES:,} bytes.")
+            raise RulesError(f"All strings together have at most {MAX_RULE_BYTES:,} bytes.")
         return read
 
     def document(self) -> dict[str, Any]:
-        """The rules as JSON has them: `raw`, and the others that are not as by default."""
+        """Return the rules as a JSON object: `raw`, and members that differ from their default."""
         written: dict[str, Any] = {"raw": self.raw}
         if self.algs is not None:
             written["algs"] = list(self.algs)
@@ -213,7 +213,7 @@ class Rules:
 
     @property
     def size(self) -> int:
-        """The bytes of all its texts, in UTF-8."""
+        """The UTF-8 bytes of all its strings."""
         texts = [*(self.algs or ())]
         if self.jws is not None:
             texts += self.jws.typ or ()
@@ -222,7 +222,7 @@ class Rules:
         return sum(len(text.encode()) for text in texts)
 
     def tightened(self, new: "Rules") -> "Rules":
-        """Give `new`; raises RulesLoosened if it allows anything that these rules refuse."""
+        """Return `new`; raises RulesLoosened if it allows anything that these rules refuse."""
         _require(self.raw or not new.raw, "raw")
         _require(_is_within(new.algs, self.algs), "algs")
         if self.jws is not None:
@@ -234,20 +234,20 @@ class Rules:
         return new
 
     def permit_operation(self, operation: str) -> None:
-        """Raise RuleViolated for an operation with the private key that no rule can check."""
+        """Raise RuleViolated for an operation with the private key that rules cannot check."""
         if not self.raw and operation in _RAW:
             raise RuleViolated("raw", "The key signs only envelopes, such as JWS and COSE.")
         if self.jws is not None and operation in _SENDING:
-            raise RuleViolated("jws", "The key is not the sender of a ciphertext.")
+            raise RuleViolated("jws", "The key does not act as the sender of a ciphertext.")
 
     def permit_alg(self, alg: str | None) -> None:
-        """Raise RuleViolated for a signature of this JOSE name; None if JOSE has no name for it."""
+        """Raise RuleViolated unless this JOSE name is allowed; None if JOSE has none."""
         if self.algs is not None and alg not in self.algs:
             raise RuleViolated("algs", "The key does not sign with this algorithm.")
 
 
 def kind_of(rule: str) -> str:
-    """The rule without the name of a claim, which callers choose."""
+    """Return a rule without the name of a claim, since callers choose that name."""
     return _CLAIMS if rule.startswith(_CLAIMS) else rule
 
 
@@ -262,10 +262,10 @@ def _members(document: object, names: Collection[str], *place: str) -> dict[str,
 
 def _texts(value: object, *place: str) -> tuple[str, ...]:
     if type(value) is not list or not 0 < len(value) <= MAX_RULE_VALUES:
-        raise RulesError(f"Must be a list of 1 to {MAX_RULE_VALUES} texts.", *place)
+        raise RulesError(f"Must be a list of 1 to {MAX_RULE_VALUES} strings.", *place)
     for number, each in enumerate(value):
         if type(each) is not str or not 0 < len(each) <= MAX_RULE_TEXT:
-            fault = f"Must be a text of 1 to {MAX_RULE_TEXT:,} characters."
+            fault = f"Must be a string of 1 to {MAX_RULE_TEXT:,} characters."
             raise RulesError(fault, *place, str(number))
     return tuple(sorted(set(value)))
 

@@ -1,4 +1,4 @@
-"""Reads files that options name: only regular and small ones, which cannot block or fill memory."""
+"""Reads files named by options: only small regular files, which cannot block or fill memory."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ class SmallFile(NamedTuple):
 
 
 def read_small_file(path: str, most: int) -> SmallFile:
-    """Read a regular file of at most `most` bytes; raises OSError, with `strerror`, for another."""
+    """Read a regular file of at most `most` bytes; otherwise raises OSError with `strerror`."""
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(number, "rb") as file:
         mode = os.fstat(number).st_mode

@@ -22,16 +22,16 @@ class StoreError(SetupError):
 
 
 class SealError(StoreError):
-    """A store key that no seal opens, one of which must not be tried again, as after a wrong PIN.
+    """A store key that no seal opens, where one seal must not be retried, as after a wrong PIN.
 
-    Its exit code is one at which a supervisor does not start the service again.
+    Supervisors do not restart the service after its exit code.
     """
 
     code = 3
 
 
 class AccessError(SetupError):
-    """Tokens or rules of access that cannot be used."""
+    """Tokens or access rules that cannot be used."""
 
 
 class JwtError(SetupError):
@@ -57,13 +57,13 @@ class ListenError(SetupError):
 
 
 class MetricsError(SetupError):
-    """A requirement of the metrics that is missing."""
+    """A missing requirement of the metrics."""
 
 
 class TracesError(SetupError):
-    """A requirement of traces that is missing."""
+    """A missing requirement of the traces."""
 
 
 def one_line(exc: Exception) -> str:
-    """Format a plugin's exception as a part of a sentence."""
+    """Format a plugin's exception as part of a sentence."""
     return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

@@ -1,4 +1,4 @@
-"""System calls that macOS lacks, each with another way."""
+"""System calls that macOS lacks, each with a replacement."""
 
 import os
 from tempfile import TemporaryFile
@@ -6,10 +6,10 @@ from typing import IO
 
 
 def allocate(file: int, size: int) -> None:
-    """Let a file have at least `size` bytes, with room on the disk; raises OSError.
+    """Extend a file to at least `size` bytes, reserved on the disk; raises OSError.
 
-    Without room, a later write to its mapped memory would kill the process. Nobody else may
-    lengthen the file meanwhile.
+    Without the reserved room, a later write to its mapped memory could kill the process. No other
+    process may extend the file meanwhile.
     """
     if fallocate := getattr(os, "posix_fallocate", None):
         fallocate(file, 0, size)
@@ -20,7 +20,7 @@ def allocate(file: int, size: int) -> None:
 
 
 def memory_file(name: str) -> IO[bytes]:
-    """A new file that no path leads to, in memory if the system can; raises OSError."""
+    """Create a file without a path, in memory if the system supports it; raises OSError."""
     if make := getattr(os, "memfd_create", None):
         return os.fdopen(make(name), "w+b")
     return TemporaryFile()

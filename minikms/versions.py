@@ -8,8 +8,8 @@ import orjson
 
 from minikms.errors import TooLargeRecord
 
-# The most versions of an alias that are found by their numbers. A key with several aliases has so
-# many together, and MIN_VERSIONS of each at least, since one rotation writes them all.
+# The largest number of versions of an alias. The aliases of one key share this number, but each
+# keeps at least MIN_VERSIONS, since one rotation writes the versions of all.
 MAX_VERSIONS: Final = 1000
 MIN_VERSIONS: Final = 17
 
@@ -71,7 +71,7 @@ class KeyVersions:
 
     @property
     def shown(self) -> range:
-        """The numbers of the versions that may be used to verify and decrypt."""
+        """The numbers of versions that may verify and decrypt."""
         return range(max(self.first, self.min_decryption_version), self.latest + 1)
 
     def kid_of(self, version: int) -> str | None:
@@ -91,7 +91,7 @@ class KeyVersions:
         return [self.kids[each] for each in range(number - 1, oldest - 1, -1)]
 
     def followed_by(self, kid: str, aliases: int = 1) -> Self:
-        """These versions and the next one, without the oldest if there are too many.
+        """Append the next version, and drop the oldest ones if there are too many.
 
         `aliases` is the number of aliases of the key. Raises TooLargeRecord if they are `kept`.
         """
@@ -112,7 +112,7 @@ class KeyVersions:
         return replace(self, kids=kids, moved=min(self.moved, number))
 
     def require_room(self, aliases: int) -> None:
-        """Raise TooLargeRecord if they are `kept`, and one more would drop the oldest."""
+        """Raise TooLargeRecord if the versions are `kept` and one more would drop the oldest."""
         most = most_versions(aliases)
         if self.kept and len(self.kids) >= most:
             raise TooLargeRecord(
@@ -121,7 +121,7 @@ class KeyVersions:
             )
 
     def trimmed(self, first: int) -> Self:
-        """The versions from `first` on."""
+        """Drop the versions before `first`."""
         if first <= self.first:
             return self
         return replace(
@@ -133,5 +133,5 @@ class KeyVersions:
 
 
 def most_versions(aliases: int) -> int:
-    """The most versions of each alias of a key that has so many aliases."""
+    """Return how many versions each alias of a key may have, if it has `aliases` aliases."""
     return max(MAX_VERSIONS // max(aliases, 1), MIN_VERSIONS)

@@ -218,8 +218,8 @@ def test_table_of_limits_is_that_of_the_code():
         "bytes of all aliases of a key together, in UTF-8": MAX_ALIAS_BYTES,
         "bytes of all labels of a key together, names and values, in UTF-8": MAX_LABEL_BYTES,
         "bytes of the labels and rules of all keys that one call makes": MAX_BATCH_BYTES,
-        "texts of a list in rules": MAX_RULE_VALUES,
-        "bytes of all texts in the [rules](rules.md#the-rules) of a key together, in UTF-8": (
+        "strings in a list in rules": MAX_RULE_VALUES,
+        "bytes of all strings in the [rules](rules.md#the-rules) of a key together, in UTF-8": (
             MAX_RULE_BYTES
         ),
         "bytes of a page of `GET /keys`": MAX_PAGE_BYTES,

@@ -1,4 +1,4 @@
-"""Make minikms_client/_sync from minikms_client/_async; `--check` fails if it is outdated."""
+"""Make minikms_client/_sync from minikms_client/_async; `--check` fails if _sync is outdated."""
 
 import sys
 import tempfile

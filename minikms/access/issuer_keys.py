@@ -1,4 +1,4 @@
-"""The public keys of an identity provider: its JWK Set (RFC 7517), read again when needed."""
+"""An identity provider's public keys: a JWK Set (RFC 7517), reloaded when needed."""
 
 import asyncio
 import contextlib
@@ -27,13 +27,13 @@ LOGGER = logging.getLogger(__name__)
 _MAX_BYTES: Final = 256 * 1024
 _MAX_KEYS: Final = 64
 
-# In seconds: the limit of one read; the least time between two, whatever kids tokens name; and the
-# age at which the set is read again, so that keys withdrawn by the provider expire.
+# In seconds: the time limit of one read; the least time between two reads, whatever kids tokens
+# name; and the age at which the set is reloaded, so that keys withdrawn by the provider expire.
 _TIMEOUT: Final = 5
 _INTERVAL: Final = 60
 _MAX_AGE: Final = 300
 
-# The algorithms of a key, by its type and curve. Other keys, above all symmetric ones, are
+# The algorithms that keys verify, by key type and curve. Other keys, above all symmetric ones, are
 # ignored.
 _ALGORITHMS: Final = {
     ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
@@ -49,7 +49,7 @@ ALGORITHMS: Final = frozenset(name for names in _ALGORITHMS.values() for name in
 
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
-    """A public key, and the only algorithms that it verifies (RFC 8725 section 3.1)."""
+    """A public key, and the algorithms that it may verify, no others (RFC 8725 section 3.1)."""
 
     kid: str | None
     algs: tuple[str, ...]
@@ -59,9 +59,9 @@ class IssuerKey:
 class IssuerKeys:
     """The keys of a JWK Set in a file or at a URL.
 
-    The set is read again for an unknown kid, at most once a minute, and when it is old. One read
-    runs at a time, in its own task; only tokens with an unknown kid wait for it. A failed read
-    changes nothing; `failed_reads` counts them.
+    The set is reloaded for an unknown kid, at most once a minute, and when it is old. One read runs
+    at a time, in its own task; only tokens with an unknown kid wait for it. A failed read changes
+    nothing; `failed_reads` counts them.
     """
 
     def __init__(self, source: str, *, clock: Callable[[], float] = clocks.now) -> None:
@@ -81,7 +81,7 @@ class IssuerKeys:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Read the URL before the block, and cancel a running read after it.
+        """Read the URL before the block; after the block, cancel a read that still runs.
 
         The service starts even if the provider does not answer.
         """
@@ -95,7 +95,7 @@ class IssuerKeys:
                 await asyncio.wait([self._read_task])
 
     async def find(self, alg: str, kid: str | None) -> Key | None:
-        """The only key with this kid, or with any for None, that verifies `alg`; else None."""
+        """Return the only key that verifies `alg` and has this kid, any kid for None, or None."""
         if self._clock() - self._started >= _MAX_AGE:
             self._start_read()
         if not (found := self._named(kid)) and (task := self._start_read()):
@@ -108,7 +108,7 @@ class IssuerKeys:
         return [key for key in self._keys if kid in (None, key.kid)]
 
     def _start_read(self) -> asyncio.Task[None] | None:
-        """The running read, started now if the last one is long enough ago; else None."""
+        """Return the running read; start one if the last one is old enough; else None."""
         if self._read_task and not self._read_task.done():
             return self._read_task
         if self._clock() - self._started < _INTERVAL:
@@ -136,7 +136,7 @@ class IssuerKeys:
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Trusts the certificates of the system; a file of keys needs none."""
+        """The TLS context, which trusts the system's certificates; a set in a file needs none."""
         return ssl.create_default_context()
 
     async def _fetch(self, url: URL) -> bytes:
@@ -188,7 +188,7 @@ async def _read_body(stream: StreamReader) -> bytes:
 
 
 def _parse(content: bytes) -> list[IssuerKey]:
-    """The usable keys of a JWK Set; raises JwtError."""
+    """Return the usable keys of a JWK Set; raises JwtError."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -211,7 +211,7 @@ def _import(jwk: Any) -> IssuerKey | None:
     if not isinstance(jwk, dict) or "d" in jwk or jwk.get("use", "sig") != "sig":
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("error", SecurityWarning)  # an RSA key of less than 2048 bits
+        warnings.simplefilter("error", SecurityWarning)  # such as an RSA key of less than 2048 bits
         try:
             algs = _ALGORITHMS[jwk["kty"], jwk.get("crv")]
             key = import_key(jwk)

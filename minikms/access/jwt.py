@@ -39,7 +39,7 @@ _LEEWAY: Final = 30
 # The end of the year 9999, in seconds since the epoch.
 _LATEST: Final = 253_402_300_799
 
-# Verified in a thread: one signature takes almost a millisecond.
+# Algorithms verified in a thread: one signature takes almost a millisecond.
 _SLOW: Final = frozenset({"ES384", "ES512", "ES256K"})
 
 
@@ -100,14 +100,14 @@ class JwtVerifier:
             raise Unauthenticated("The token is not valid.", invalid_token=True) from None
 
     async def _verify(self, token: str) -> dict[str, Any]:
-        """The claims of a token; raises JoseError."""
+        """Verify a token and return its claims; raises JoseError."""
         if len(token) > _MAX_LENGTH:
             raise ExceededSizeError
         if not token.isascii():
             raise DecodeError
         try:
             signed = jws.extract_compact(token.encode(), registry=_SIGNATURES)
-        except TypeError:  # joserfc takes an array for a header: `["alg", "b64"]`
+        except TypeError:  # joserfc accepts an array as a header: `["alg", "b64"]`
             raise DecodeError from None
         header: object = signed.headers()
         if not isinstance(header, dict) or "crit" in header:
@@ -127,15 +127,15 @@ class JwtVerifier:
         if not isinstance(claims, dict):
             raise InvalidPayloadError
         self._claims.validate(claims)
-        # The token is bound to a key (RFC 7800), as with DPoP (RFC 9449) and mutual TLS (RFC 8705),
-        # and no proof of that key is checked here.
+        # The token is bound to a key (RFC 7800), as with DPoP (RFC 9449) and mutual TLS (RFC 8705);
+        # the service does not check a proof of possession.
         if "cnf" in claims:
             raise InvalidClaimError("cnf")
         return claims
 
 
 def _read(claims: dict[str, Any]) -> Claims:
-    """The claims that the service uses; raises JoseError."""
+    """Read the claims that the service uses; raises JoseError."""
     scope, profiles = claims.get("scope", ""), claims.get(PROFILES_CLAIM, [])
     if not isinstance(scope, str):
         raise InvalidClaimError("scope")

@@ -41,7 +41,7 @@ SCOPES: Final = (
 )
 """The permissions of callers; each route needs one of them."""
 
-# The scope that also allows the calls of a scope.
+# For a scope, a wider scope that also allows its calls.
 _ALSO: Final = {DELETE_SCOPE: "keys:write"}
 
 OPEN: Final = "open"
@@ -53,8 +53,8 @@ ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
 
-# The memory of the cached tokens, and of each token with its scopes, and of each of its profiles,
-# in bytes.
+# In bytes: the memory of all cached tokens, of one token with its scopes, and of each of its
+# profiles.
 _MEMORY: Final = 32 * 1024 * 1024
 _EACH: Final = 2048
 _EACH_PROFILE: Final = 256
@@ -109,7 +109,7 @@ ANYBODY: Final = Caller("", frozenset(SCOPES))
 
 @dataclass(slots=True)
 class _CachedToken:
-    """A token's record, the caller that it authenticates, and the last period of its use."""
+    """A token's record and its caller, and the last period in which its use was noted."""
 
     record: TokenRecord
     caller: Caller
@@ -142,9 +142,10 @@ class TokenAccess:
         address: str,
         aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> Caller:
-        """The caller with this Authorization header; raises Unauthenticated and TooManyAttempts.
+        """Return the caller with this Authorization header.
 
-        A token that was not accepted recently waits within `aside`, in the queue of `address`.
+        Raises Unauthenticated and TooManyAttempts. A token that was not accepted recently waits in
+        the queue of `address`, inside the context `aside`.
         """
         text = _bearer_token(authorization)
         if text is None:
@@ -164,7 +165,7 @@ class TokenAccess:
         return caller
 
     def authenticate_cached(self, authorization: str) -> Caller | None:
-        """The caller with this Authorization header if its token is in the cache; else None."""
+        """Return the caller with this Authorization header if the token is cached; else None."""
         scheme, _, text = authorization.partition(" ")
         if scheme != "Bearer":
             return None
@@ -178,13 +179,13 @@ class TokenAccess:
     def _note_use(self, found: _CachedToken) -> None:
         """Note the first use of a token in this period."""
         found.period = self._tokens.uses.period
-        if found.caller.token:  # the operator's is not in the store
+        if found.caller.token:  # the operator's token is not in the store
             self._tokens.uses.times[found.caller.token] = time.time_ns()
 
     async def _authenticate(
         self, text: str, token_hash: bytes, lock: AbstractAsyncContextManager[None]
     ) -> Caller | None:
-        """The caller with a token, None if it is not valid; asks the store only under `lock`."""
+        """Return a token's caller, None for an invalid token; reads the store only under `lock`."""
         if not text.startswith(PREFIX):
             return await self._authenticate_jwt(text)
         found = self._cache.get(token_hash)
@@ -204,13 +205,13 @@ class TokenAccess:
         pending = self._cache.start_fill()
         found = await self._find(token)
         if found is not None:
-            # Another profile of a name is not the one that the token is for.
+            # A profile that was deleted and recreated under its name is not the token's profile.
             profiles = [(PROFILE, name) for name in found.record.profiles or ()]
             pending.fill((token_hash,), found, (TOKENS, token.id), *profiles)
         return found
 
     async def drop_stale(self) -> None:
-        """Drop the cached tokens that were revoked, which nobody may send again."""
+        """Drop revoked tokens from the cache, where they would stay if nobody sends them again."""
         await self._cache.drop_stale()
 
     async def _find(self, token: Token) -> _CachedToken | None:
@@ -245,23 +246,23 @@ class TokenAccess:
 
 
 def _weight(found: _CachedToken) -> int:
-    """The bytes of a token in the cache."""
+    """Return the size of a cached token in bytes."""
     return _EACH + _EACH_PROFILE * len(found.record.profiles or ())
 
 
 def _bearer_token(authorization: str) -> str | None:
-    """The token in an Authorization header (RFC 6750 section 2.1), or None."""
+    """Return the token in an Authorization header (RFC 6750 section 2.1), or None."""
     scheme, _, text = authorization.partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
 
 def _hash_of(token: str) -> bytes:
-    """The key of a token in the cache, from which the token cannot be computed."""
+    """Hash a token to its key in the cache, which does not reveal the token."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 class WrongTokens:
-    """Counts the wrong tokens of each address, by the minute."""
+    """Counts the wrong tokens from each address per minute."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -269,7 +270,7 @@ class WrongTokens:
         self._until = 0.0
 
     def count(self, address: str) -> None:
-        """Count a wrong token of an address; raises TooManyAttempts over the limit."""
+        """Count a wrong token from an address; raises TooManyAttempts over the limit."""
         now = time.monotonic()
         if now >= self._until:
             self._counts.clear()
@@ -282,7 +283,7 @@ class WrongTokens:
 
 
 def read_admin_token(file: str) -> Token:
-    """The token in a file; raises AccessError."""
+    """Read the token in a file; raises AccessError."""
     token = Token.parse(read_secret(file, "token", AccessError))
     if token is None:
         raise AccessError(

@@ -10,9 +10,9 @@ RULE: Final = "calls_per_second"
 
 
 class ProfileRates:
-    """Counts the calls of the profiles that are `limited`, by their name.
+    """Counts calls per profile, for the `limited` profiles.
 
-    A process learns the rate of a profile when it first reads something in it.
+    A process learns a profile's rate at its first read in that profile.
     """
 
     def __init__(self, table: RateTable, directory: ProfileDirectory) -> None:
@@ -21,12 +21,12 @@ class ProfileRates:
         self.limited = directory.calls_per_second
 
     def count(self, profile: str) -> None:
-        """Count a call of a profile; raises OverRate."""
+        """Count a call in a profile; raises OverRate."""
         most = self.limited.get(profile)
         if most is None:
             return
         if self._directory.known(profile) is None:
-            # It may have changed. Until it is read, the rate that was known last applies.
+            # The rate may have changed; until it is read again, the last known one applies.
             self._directory.refresh(profile)
         wait = self._table.take((profile, RULE), SECOND, most)
         if wait:

@@ -1,4 +1,4 @@
-"""Queues for tokens that were not accepted recently, one for each address that sends some."""
+"""Queues for tokens that were not accepted recently, one per client address."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -9,17 +9,17 @@ from typing import Final
 from minikms.addresses import network_of
 from minikms.errors import TooManyAttempts
 
-# Limits for one address: different tokens that wait, and calls with them.
+# Limits per address: distinct waiting tokens, and waiting calls.
 _MOST_WAITING: Final = 100
 _MOST_CALLS: Final = 300
-# Accepted tokens to remember, the latest ones.
+# The number of recently accepted tokens to remember.
 _MOST_ACCEPTED: Final = 10_000
 
 
 class TokenQueues:
     """Remembers accepted tokens; all others wait in the queue of their address.
 
-    Tokens are given by their hashes. A queue exists only while a token waits in it.
+    Tokens are identified by their hashes. A queue exists only while a token waits in it.
     """
 
     def __init__(self) -> None:
@@ -41,9 +41,9 @@ class TokenQueues:
 
     @asynccontextmanager
     async def waiting(self, token: bytes, address: str) -> AsyncIterator[asyncio.Lock]:
-        """Queue a token of an address; yields the lock to hold while asking the store.
+        """Queue a token from an address; yields the lock to hold while reading the store.
 
-        Raises TooManyAttempts if too many other tokens of its address wait.
+        Raises TooManyAttempts if too many other tokens from its address wait.
         """
         network = network_of(address)
         queue = self._queues.setdefault(network, _Queue())
@@ -51,7 +51,7 @@ class TokenQueues:
         is_new = token not in tokens
         if (is_new and len(tokens) >= _MOST_WAITING) or tokens.total() >= _MOST_CALLS:
             raise TooManyAttempts(
-                "Too many unknown tokens of this address are being checked.", retry_after=1
+                "Too many unknown tokens from this address are being checked.", retry_after=1
             )
         tokens[token] += 1
         try:
@@ -65,7 +65,7 @@ class TokenQueues:
 
 
 class _Queue:
-    """The waiting tokens of one address, and the number of calls that wait with each."""
+    """The waiting tokens of one address, and the number of calls that wait for each."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()

@@ -49,10 +49,10 @@ from minikms.store.profiles.tokens import count as count_tokens
 
 LOGGER = logging.getLogger(__name__)
 
-# Nanoseconds by which a stored time may be too early.
+# In nanoseconds: how much earlier than the true time a stored time may be.
 _CLOSE: Final = 60 * SECOND
 
-# The number of records that a page reads at a time, so that other calls go on in between.
+# Records that a page reads per batch; other calls run between batches.
 _READ: Final = 64
 
 PREFIX: Final = "mkms_"
@@ -84,7 +84,7 @@ class Token(NamedTuple):
         return cls(found[1], secret) if len(secret) == 32 else None
 
     def reveal(self) -> str:
-        """The token as text; show it once, to its holder alone."""
+        """Return the token as a string; show it once, to its holder alone."""
         return f"{PREFIX}{self.id}_{base58.b58encode_check(self.secret).decode()}"
 
     def __repr__(self) -> str:
@@ -92,7 +92,7 @@ class Token(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of the secret, as stored."""
+        """Return the SHA-256 of the secret, as stored."""
         return hashlib.sha256(self.secret).hexdigest()
 
 
@@ -104,7 +104,7 @@ class TokenRecord:
     the epoch. `ids` has the ids of its profiles (store/profiles/tenancy.py) by name, empty if there
     was no such profile; a token of version 0.3.0 or an earlier one has none. `seq` is its place in
     the order of creation. `last_used` is the time of its last use, None if none is known. Both are
-    kept beside the record, and only listings read them.
+    stored outside the record, and only listings read them.
     """
 
     id: str
@@ -129,7 +129,7 @@ class TokenRecord:
     def to_bytes(self) -> bytes:
         members = asdict(self)
         del members["last_used"], members["ids"], members["seq"]
-        if self.profiles is not None:  # earlier versions read the names of such an object
+        if self.profiles is not None:  # earlier versions read only the names in this object
             members["profiles"] = {name: self.ids.get(name) for name in self.profiles}
         return orjson.dumps(members)
 
@@ -146,7 +146,7 @@ class TokenRecord:
 class Tokens:
     """The tokens of a store, kept in a profile that callers cannot reach.
 
-    `uses` are the uses that are not stored yet, by the ids of tokens.
+    `uses` has the uses that are not stored yet, by token id.
     """
 
     def __init__(self, database: Database) -> None:
@@ -173,9 +173,10 @@ class Tokens:
         """Create a token; the record does not contain its secret.
 
         `maker` is the id of the caller's stored token, empty without one; `known` has the ids of
-        its profiles, by which the new token is for these and no later ones of their names. Each of
-        the profiles may have `most` tokens; to make room, expired ones are removed. Raises
-        Unauthenticated if the caller's token was revoked in the meantime, and TooManyTokens.
+        the caller's profiles: the new token is valid in these, not in profiles recreated under
+        their names. A profile may have at most `most` tokens; expired ones are removed to make
+        room. Raises Unauthenticated if the caller's token was revoked in the meantime, and
+        TooManyTokens.
         """
         token = Token.new()
         now = time.time_ns()
@@ -199,17 +200,17 @@ class Tokens:
         return token, record
 
     async def _id_of(self, profile: str) -> str | None:
-        """The id of a profile, empty if nobody can use it."""
+        """Return the id of a profile, empty if the profile cannot be used."""
         try:
             return (await self._database.directory.tenancy(profile)).id
         except (ProfileNotFound, KeyUnreadable):
             return ""
 
     async def profiles_of(self, record: TokenRecord) -> dict[str, str | None] | None:
-        """The profiles that a token may use, each with its id; None for all.
+        """Return the profiles that a token may use, each with its id; None for all.
 
-        A profile that does not exist has no id: the token may make it. Other profiles of these
-        names, perhaps of other tenants, are left out.
+        A profile that does not exist has no id: the token may create it. Profiles recreated under
+        these names, perhaps by other tenants, are left out.
         """
         if record.profiles is None:
             return None
@@ -222,14 +223,14 @@ class Tokens:
                 if not bound:
                     found[name] = None
             except KeyUnreadable:
-                found[name] = None  # nobody can use the profile
+                found[name] = None  # the profile cannot be used
             else:
                 if tenancy.admits(bound, record.created):
                     found[name] = tenancy.id
         return found
 
     async def find(self, token_id: str) -> TokenRecord | None:
-        """The record of a token by its id, or None."""
+        """Return the record of a token by its id, or None."""
 
         async def work(session: Session) -> TokenRecord | None:
             entry = await session.fetch(TOKENS, token_id)
@@ -240,11 +241,10 @@ class Tokens:
     async def page(
         self, profiles: Collection[str] | None, limit: int, after: str = ""
     ) -> tuple[list[TokenRecord], bool]:
-        """Up to `limit` records in order of creation, and whether there are more.
+        """List up to `limit` records in order of creation, and tell whether there are more.
 
-        They are the tokens for some of `profiles` and no others, or all tokens for None. `after` is
-        the `seq` of the last record of the page before. The times of last uses are true to some
-        minutes.
+        Lists tokens whose profiles are all among `profiles`, or all tokens if it is None. `after`
+        is the `seq` of the previous page's last record. Last uses are accurate to a few minutes.
         """
         await self.place_all()
         if profiles is not None and not profiles:
@@ -253,7 +253,7 @@ class Tokens:
         found: list[TokenRecord] = []
         while len(found) <= limit:
             read = min(limit + 1 - len(found), _READ)
-            query = {"$and": [*filters, after_place(after)]}  # which leaves out unplaced ones
+            query = {"$and": [*filters, after_place(after)]}  # omits tokens without a place
 
             async def work(
                 session: Session, query: TagFilter = query, read: int = read
@@ -271,7 +271,7 @@ class Tokens:
         return found[:limit], len(found) > limit
 
     async def all_rows(self) -> AsyncIterator[list[tuple[TokenRecord, Mapping[str, Any]] | None]]:
-        """The records of all tokens with their tags, in batches, as they are stored.
+        """Yield the records of all tokens with their tags, in batches, in stored order.
 
         None stands for an entry that does not decrypt.
         """
@@ -279,7 +279,7 @@ class Tokens:
             yield [None if row is None else (self._listed(row), row.tags) for row in batch]
 
     async def all_records(self) -> AsyncIterator[TokenRecord]:
-        """The records of all tokens; raises KeyUnreadable if one does not decrypt."""
+        """Yield the records of all tokens; raises KeyUnreadable if one does not decrypt."""
         async for batch in self.all_rows():
             for row in batch:
                 if row is None:
@@ -292,13 +292,13 @@ class Tokens:
         return replace(record, last_used=last or None, seq=seq_in(tags))
 
     async def place_all(self, *, again: bool = False) -> None:
-        """Give the tokens of version 0.3.0 and earlier ones their tags, once in this process.
+        """Add tags to tokens of version 0.3.0 and earlier, once per process.
 
-        With `again`, also those whose tags such a version has replaced since.
+        With `again`, also repair tags that such a version has overwritten since.
         """
         if self._is_placed and not again:
             return
-        outer = CURRENT.set(None)  # it is no part of the call
+        outer = CURRENT.set(None)  # this work is not part of the call
         try:
             while await self._database.run_own(_has_unplaced):
                 await self._database.run_own(_place_some, write=True)
@@ -309,7 +309,7 @@ class Tokens:
         self._is_placed = True
 
     async def _write(self, uses: Mapping[str, int]) -> None:
-        ids = sorted(uses)  # processes lock rows of PostgreSQL in one order
+        ids = sorted(uses)  # all processes lock PostgreSQL rows in the same order
         for start in range(0, len(ids), TOGETHER):
             await self._write_some({each: uses[each] for each in ids[start : start + TOGETHER]})
 
@@ -327,7 +327,7 @@ class Tokens:
         await self._database.run_own(work, write=True)
 
     async def revoke(self, token_id: str) -> None:
-        """Delete a token, which ends its validity; raises TokenNotFound."""
+        """Revoke a token by deleting it; raises TokenNotFound."""
         set_token(token_id)
 
         async def work(session: Transaction) -> None:
@@ -339,9 +339,9 @@ class Tokens:
 
 
 async def require_room(session: Transaction, profile: str, most: int) -> None:
-    """Raise TooManyTokens if a profile has `most` tokens that are not expired; remove the others.
+    """Raise TooManyTokens if a profile has `most` unexpired tokens; remove expired ones.
 
-    Tokens are expired by the clock of this moment.
+    The current time decides which are expired.
     """
     if await count_tokens(session, profile) < most:
         return
@@ -361,16 +361,16 @@ async def _place_some(session: Transaction) -> None:
         record = TokenRecord.from_bytes(row.value)
         last, value = _last_use(row.tags), row.value
         tags = token_tags(record.profiles, record.expires, await next_seq(session), last)
-        # Inserted again, since listings need rows in the order of their places.
+        # Removed and inserted, since listings need rows in the order of their places.
         await session.remove(TOKENS, row.name)
         await session.insert(TOKENS, row.name, value, tags)
 
 
 def _is_within(record: TokenRecord, profiles: Collection[str]) -> bool:
-    """Tell whether a token is for some of these profiles and no others."""
+    """Tell whether all of a token's profiles are among these."""
     return record.profiles is not None and all(name in profiles for name in record.profiles)
 
 
 def _last_use(tags: Mapping[str, Any]) -> int:
-    """The stored time of a token's last use, 0 if none is known."""
+    """Return the stored time of a token's last use, 0 if none is known."""
     return int(tags.get(LAST_USE, 0))

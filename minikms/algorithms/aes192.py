@@ -41,7 +41,7 @@ class A192CbcHs384(BytesAlgorithm, Aead[SecretBytes]):
             # The tag is compared before anything is decrypted, in constant time.
             return _CBC_HS384.decrypt(ciphertext, tag, key.secret, nonce, aad)
         except (JoseError, ValueError):
-            # ValueError: blocks or padding that do not fit, under a tag that does.
+            # ValueError: malformed blocks or padding under a correct tag.
             raise DecryptionFailed() from None
 
 

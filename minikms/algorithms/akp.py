@@ -1,4 +1,4 @@
-"""Algorithm key pairs (RFC 9964): a seed, its public key, and one `alg`, which the JWK names."""
+"""Algorithm key pairs (RFC 9964): a seed, its public key, and one `alg` in the JWK."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from minikms.plugin import (
 
 
 class PublicKey(Protocol):
-    """A public key of pyca/cryptography's, of any parameter set."""
+    """A public key of pyca/cryptography, with any parameter set."""
 
     @classmethod
     def from_public_bytes(cls, data: bytes, /) -> Self: ...
@@ -27,7 +27,7 @@ class PublicKey(Protocol):
 
 
 class PrivateKey(HasPkcs8, Protocol):
-    """A private key of pyca/cryptography's, of any parameter set."""
+    """A private key of pyca/cryptography, with any parameter set."""
 
     @classmethod
     def generate(cls) -> Self: ...

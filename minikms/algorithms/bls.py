@@ -1,4 +1,4 @@
-"""BLS12-381 keys (draft-irtf-cfrg-bls-signature), which Askar stores and cannot sign with."""
+"""BLS12-381 keys (draft-irtf-cfrg-bls-signature); Askar can store them, but not sign with them."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -45,5 +45,5 @@ class NaclBox(Box[KeyT, PublicT]):
         secret, public = self.x25519_pair(key)
         try:
             return sodium.crypto_box_seal_open(ciphertext, public, secret)
-        except CryptoError:  # also for a wrong length or a point of low order
+        except CryptoError:  # also raised for a wrong length or a point of low order
             raise DecryptionFailed from None

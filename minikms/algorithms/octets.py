@@ -16,7 +16,8 @@ from minikms.plugin import (
     jwk_bytes,
 )
 
-# Bytes of an HMAC secret; others have a fixed length. Each use hashes all of it.
+# The largest HMAC secret in bytes, since each use hashes all of it; other secrets have a fixed
+# length.
 MAX_SECRET: Final = 4096
 
 KeyT = TypeVar("KeyT")

@@ -39,7 +39,7 @@ from minikms.plugin import (
 
 
 class PublicKey(Protocol):
-    """A public key of pyca/cryptography's, on any of these curves."""
+    """A public key of pyca/cryptography, on any of these curves."""
 
     @classmethod
     def from_public_bytes(cls, data: bytes, /) -> Self: ...
@@ -48,7 +48,7 @@ class PublicKey(Protocol):
 
 
 class PrivateKey(Protocol):
-    """A private key like pyca/cryptography's, on any of these curves."""
+    """A private key with the methods of pyca/cryptography's, on any of these curves."""
 
     @classmethod
     def generate(cls) -> Self: ...
@@ -85,7 +85,7 @@ class OkpAlgorithm(
         """Tell whether `data`, of `size` bytes, is on the curve and not of low order."""
 
     def memory_of(self, key: Any) -> int:
-        return 600  # an Ed25519 key with the X25519 key that it may act as
+        return 600  # an Ed25519 key also contains the X25519 key that it may act as
 
     def generate(self) -> PrivateT:
         return self.private_class.generate()
@@ -119,24 +119,24 @@ class OkpAlgorithm(
         return self.private_class.from_private_bytes(secret)
 
     def secret_bytes(self, key: PrivateT) -> bytes:
-        """The raw private key, which on these curves is also the seed."""
+        """Return the raw private key, which on these curves is also the seed."""
         return key.private_bytes_raw()
 
 
 class SeedIsSecret(OkpAlgorithm[PrivateT, PublicT], SeedImporter[PrivateT]):
-    """An octet key pair whose seed is its secret, without any hash."""
+    """An octet key pair whose seed is its secret, unhashed."""
 
     def import_seed(self, seed: bytes) -> PrivateT:
         return self.import_secret(seed)
 
 
 def diffie_hellman(exchange: Callable[[PeerT], bytes], peer: PeerT) -> bytes:
-    """The shared secret (RFC 7748 section 6); raises InvalidKey for a point of low order."""
+    """Compute the secret of RFC 7748 section 6; raises InvalidKey for a point of low order."""
     try:
         return exchange(peer)
     except ValueError:
-        # A point of low order gives only zeros, which OpenSSL refuses. `load_public` refuses such a
-        # point before.
+        # A point of low order gives only zeros, which OpenSSL refuses; `load_public` refuses such
+        # points earlier.
         raise InvalidKey("The peer's public key has low order.") from None
 
 
@@ -167,7 +167,7 @@ class X25519(
 
 
 class EdDsa(PureSigner[SignsT, VerifiesT], ProviderSigner[SignsT, VerifiesT]):
-    """Pure EdDSA (RFC 8032 section 5), which signs whole messages in a provider as well."""
+    """Pure EdDSA (RFC 8032 section 5); it signs whole messages, also in a provider."""
 
     spki_class: ClassVar[type[VerifiesMessages]]
     """The class of its public keys in pyca/cryptography."""
@@ -193,12 +193,12 @@ class Ed25519(
     """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures.
 
     A key may also act as an X25519 key, by the birational map of RFC 7748 section 4.1, with peers
-    of both types. That is one key for two uses, so it is opt-in.
+    of both types. Using one key for two purposes is opt-in.
     """
 
     name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
     did_key = True
-    # RFC 9864 names the curve; most libraries know only the older name.
+    # RFC 9864's name contains the curve; most libraries know only the older name.
     signing_algs = ("EdDSA", "Ed25519")
     private_class, public_class = SodiumKey, SodiumPublicKey
     spki_class = Ed25519PublicKey
@@ -208,7 +208,7 @@ class Ed25519(
     def sign_many(
         self, key: SodiumKey, messages: Sequence[bytes], options: SignatureOptions
     ) -> list[bytes]:
-        # A subclass that signs in another way also does so in batches.
+        # A subclass with its own `sign` also uses it in batches.
         if options.prehashed or type(self).sign is not Ed25519.sign:
             return super().sign_many(key, messages, options)
         return key.sign_many(messages)
@@ -229,7 +229,7 @@ class Ed25519(
 
 
 def load_x25519(jwk: Mapping[str, Any]) -> bytes:
-    """The key of a public JWK of X25519, or of Ed25519, which is converted; raises InvalidKey."""
+    """Load a public JWK of X25519, or of Ed25519, which is converted; raises InvalidKey."""
     if jwk.get("crv") != Ed25519.crv:
         return X25519().load_public(jwk).public_bytes_raw()
     require_jwk_type(jwk, Ed25519.kty, Ed25519.crv)

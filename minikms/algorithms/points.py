@@ -1,9 +1,9 @@
 """Checks of public keys: on the curve, and not of low order (RFC 7748, RFC 8032).
 
-OpenSSL accepts any bytes of the right length as a public key of these curves. For a point of low
-order anybody can sign: for the identity one signature is valid for all messages, for another point
-for one in a few. A point outside the main subgroup whose order is not low is accepted, as in RFC
-8032: only the owner of its private key can sign for it.
+OpenSSL accepts any bytes of the right length as a public key of these curves. Anybody can forge
+signatures for a point of low order: for the identity, one signature is valid for all messages; for
+another point, for one in a few. A point outside the main subgroup whose order is not low is
+accepted, as in RFC 8032: only the owner of its private key can sign for it.
 """
 
 from typing import Final
@@ -16,8 +16,8 @@ _P448: Final = 2**448 - 2**224 - 1
 _D448: Final = -39081
 _IDENTITY: Final = (1).to_bytes(32, "little")
 
-# Every u whose order on the curve or its twist divides the cofactor: 8 and 4, and 4 and 4. The
-# orders are 2 for 0, 4 for 1 and −1, and 8 for the others.
+# Every u whose order divides the cofactor of the curve or its twist: 8 and 4 for curve25519, 4 and
+# 4 for curve448. The orders are 2 for 0, 4 for 1 and −1, and 8 for the others.
 _LOW_ORDER_25519: Final = frozenset(
     {
         0,
@@ -33,7 +33,7 @@ _LOW_ORDER_448: Final = frozenset({0, 1, _P448 - 1})
 def is_ed25519_point(data: bytes) -> bool:
     """Tell whether 32 bytes are a point of edwards25519 whose order does not divide 8.
 
-    RFC 8032 section 5.1.3, by libsodium's arithmetic, which by itself accepts y + p for y.
+    Decodes as in RFC 8032 section 5.1.3, by libsodium, which itself would also accept y + p for y.
     """
     if _little(data) % 2**255 >= _P25519:
         return False
@@ -46,9 +46,9 @@ def is_ed25519_point(data: bytes) -> bool:
 
 
 def ed25519_to_x25519(data: bytes) -> bytes | None:
-    """The u of curve25519 for the 32 bytes of a point of edwards25519 (RFC 7748 section 4.1).
+    """Convert 32 bytes of a point of edwards25519 to u of curve25519 (RFC 7748 section 4.1).
 
-    None if they are not on the curve, or not a multiple of the base point.
+    None if the point is not on the curve, or not a multiple of the base point.
     """
     if _little(data) % 2**255 >= _P25519:
         return None
@@ -68,14 +68,14 @@ def is_ed448_point(data: bytes) -> bool:
     if data[56] not in (0, 0x80) or not 1 < y < _P448 - 1:
         return False
     square = y * y % _P448
-    # Euler's criterion, for the product in place of the quotient: they differ by a square.
+    # Euler's criterion, for the product instead of the quotient: they differ by a square factor.
     return pow((square - 1) * (_D448 * square - 1), (_P448 - 1) // 2, _P448) == 1
 
 
 def is_x25519_key(data: bytes) -> bool:
     """Tell whether 32 bytes are a u of curve25519 or its twist, not of low order.
 
-    RFC 7748 section 5: the highest bit does not count, and u may be p or more.
+    RFC 7748 section 5: the highest bit is ignored, and u may be p or more.
     """
     return _little(data) % 2**255 % _P25519 not in _LOW_ORDER_25519
 

@@ -84,7 +84,7 @@ class RsaAlgorithm(
         return self._public_numbers(jwk).public_key()
 
     def import_jwk(self, jwk: Mapping[str, Any]) -> rsa.RSAPrivateKey:
-        """The key of a private JWK; raises InvalidKey.
+        """Import a private JWK; raises InvalidKey.
 
         Cheap arithmetic comes first: OpenSSL's test of the primes holds the interpreter lock for up
         to some tenths of a second.
@@ -97,7 +97,7 @@ class RsaAlgorithm(
             raise InvalidKey(_MISFIT)
         if "p" in jwk and "q" in jwk:
             p, q = _number(jwk, "p"), _number(jwk, "q")
-        elif _CRT_MEMBERS.isdisjoint(jwk):  # RFC 7518 section 6.3.2: d alone will do
+        elif _CRT_MEMBERS.isdisjoint(jwk):  # RFC 7518 section 6.3.2: d alone is enough
             p, q = _recover_primes(n, d)
         else:
             raise InvalidKey("The JWK has some of p, q, dp, dq and qi, but not both p and q.")
@@ -108,13 +108,14 @@ class RsaAlgorithm(
             numbers = rsa.RSAPrivateNumbers(
                 p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public
             )
-            # These three follow from the others, so the JWK must have the same values.
+            # These three follow from the other members, so the JWK's values must be equal.
             for member, value in (("dp", numbers.dmp1), ("dq", numbers.dmq1), ("qi", numbers.iqmp)):
                 if member in jwk and _number(jwk, member) != value:
                     raise InvalidKey(f"The JWK member {member!r} does not fit the others.")
             unproved = numbers.private_key(unsafe_skip_rsa_key_validation=True)
-            # With p or q composite a signature is wrong, unless the numbers were chosen for it. It
-            # takes a fraction of the time of the test of the primes, without the lock.
+            # If p or q is composite, a signature is wrong, unless the numbers were chosen for it.
+            # Signing takes a fraction of the time of the primality test, and does not hold the
+            # lock.
             options = SignatureOptions(self.signing_algs[0])
             signature = self.sign(unproved, b"", options)
             if not self.verify(unproved.public_key(), b"", signature, options):
@@ -157,7 +158,7 @@ class RsaAlgorithm(
         self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
         scheme: Any = self._scheme(message, options, padding.PSS.AUTO)
-        # RFC 8017 section 8.1.2: OpenSSL accepts a signature without its leading zeros.
+        # RFC 8017 section 8.1.2; OpenSSL also accepts a signature without its leading zeros.
         if len(signature) != self.bits // 8:
             return False
         try:
@@ -181,7 +182,7 @@ class RsaAlgorithm(
             raise DecryptionFailed() from None
 
     def _scheme(self, message: bytes, options: SignatureOptions, auto: Any) -> _Scheme:
-        """The padding and the hash of a signature; `auto` is the salt length for "auto".
+        """Choose the padding and the hash of a signature; `auto` is the salt length for "auto".
 
         Raises ValidationFailed for a digest of the wrong length or a salt that is too long, and
         UnsupportedOption for PSS without a hash.
@@ -206,7 +207,7 @@ class RsaAlgorithm(
         return scheme, utils.Prehashed(digest) if options.prehashed else digest
 
     def _longest_salt(self, digest: int) -> int:
-        """Bytes of the longest salt of PSS beside a digest of this length."""
+        """Return the longest possible PSS salt, in bytes, for a digest of this length."""
         return self.bits // 8 - digest - 2  # RFC 8017 section 9.1.1
 
     def _public_numbers(self, jwk: Mapping[str, Any]) -> rsa.RSAPublicNumbers:
@@ -218,7 +219,7 @@ class RsaAlgorithm(
     def _require_primes_apart(self, p: int, q: int) -> None:
         """Raise InvalidKey unless p and q are odd, of the right length, and far enough apart.
 
-        FIPS 186-5 section A.1.3: half as many bits as n, and a difference that is not small.
+        FIPS 186-5 section A.1.3 requires half as many bits as n, and no small difference.
         """
         half = self.bits // 2
         if p.bit_length() != half or q.bit_length() != half or not p & q & 1:
@@ -251,18 +252,18 @@ def _require(holds: bool, place: str, why: str) -> None:
 
 
 def load_tested(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:
-    """The key of these numbers, tested by OpenSSL, primes included; raises ValueError."""
+    """Load a key from these numbers; OpenSSL tests them, primes included. Raises ValueError."""
     return numbers.private_key()
 
 
 def _recover_primes(n: int, d: int) -> tuple[int, int]:
-    """The primes of n, the larger one first, in a bounded number of steps; raises InvalidKey.
+    """Recover the primes of n, larger one first, in a bounded number of steps; raises InvalidKey.
 
     e·d − 1 is k·φ(n)/g. Here g divides gcd(p − 1, q − 1): it is 1 if d was made modulo φ(n), and
-    small if d was made modulo λ(n) (RFC 8017 section 3.2). As p and q are half as long as
-    n, φ(n) is so near n that k/g is the best approximation of (e·d − 1)/n among all fractions with
-    as small a denominator. Then φ(n) is known, with it p + q, and p and q are the roots of
-    x² − (p + q)·x + n. No power is taken, so that numbers which fit nothing cost no more.
+    small if d was made modulo λ(n) (RFC 8017 section 3.2). As p and q are half as long as n, φ(n)
+    is so near n that k/g is the best approximation of (e·d − 1)/n among all fractions with as small
+    a denominator. Then φ(n) is known, with it p + q, and p and q are the roots of x² − (p + q)·x +
+    n. No modular power is computed, so numbers that fit nothing do not cost more.
     """
     multiple = _EXPONENT * d - 1
     near = Fraction(multiple, n).limit_denominator(1 << n.bit_length() // 8)
@@ -278,7 +279,7 @@ def _recover_primes(n: int, d: int) -> tuple[int, int]:
 
 
 def _number(jwk: Mapping[str, Any], member: str) -> int:
-    # The size is bounded, since arithmetic on large numbers takes long.
+    # The size is bounded, since arithmetic on large numbers is slow.
     data = jwk_bytes(jwk, member, most=_MAX_BYTES)
     if data.startswith(b"\0"):  # RFC 7518 section 2: as few octets as possible
         raise InvalidKey(f"The JWK member {member!r} begins with a zero.")

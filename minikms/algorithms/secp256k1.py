@@ -1,4 +1,4 @@
-"""secp256k1 (SEC 2, RFC 8812): the facts of `k256`, and its form by pyca/cryptography."""
+"""secp256k1 (SEC 2, RFC 8812): the attributes of `k256`, and its form by pyca/cryptography."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
@@ -29,7 +29,7 @@ class Secp256k1(EcKeyPair[KeyT, PublicT]):
     signing_algs = ("ES256K",)
     signing_hashes = SIGNING_HASHES
     curve, hash = ec.SECP256K1(), hashes.SHA256()
-    # Of the base point (SEC 2 section 2.4.1).
+    # The order of the base point (SEC 2 section 2.4.1).
     order: ClassVar[int] = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
     def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
@@ -47,7 +47,7 @@ class K256(
     EcAlgorithm,
     BytesStored[ec.EllipticCurvePrivateKey],
 ):
-    """secp256k1 by OpenSSL, which signs in fourteen times the time of libsecp256k1."""
+    """secp256k1 by OpenSSL, whose signatures take fourteen times as long as libsecp256k1's."""
 
     slow = frozenset({"sign", "verify", "derive"})
 
@@ -61,5 +61,5 @@ class K256(
 
 
 def _with_present_name(jwk: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A JWK with `crv` secp256k1 instead of P-256K, its name in drafts of RFC 8812."""
+    """Rename the `crv` P-256K, used in drafts of RFC 8812, to secp256k1 in a JWK."""
     return {**jwk, "crv": Secp256k1.crv} if jwk.get("crv") == "P-256K" else jwk

@@ -20,7 +20,7 @@ LOGGER = logging.getLogger(__name__)
 
 PRIVATE_NAMES: Final = PrivateNames(
     "pynacl",
-    ((nacl, "_sodium", "signs many messages without Python in between"),),
+    ((nacl, "_sodium", "signs many messages without the interpreter in between"),),
     without="batches of Ed25519 signatures take longer",
 )
 
@@ -44,8 +44,8 @@ class SodiumPublicKey:
         return self._point
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Raise InvalidSignature unless it is a signature of this message."""
-        if len(signature) != SIZE:  # libsodium takes the two as one
+        """Raise InvalidSignature unless it is a signature over this message."""
+        if len(signature) != SIZE:  # libsodium takes signature and message joined
             raise InvalidSignature
         try:
             sodium.crypto_sign_open(signature + message, self._point)
@@ -56,7 +56,7 @@ class SodiumPublicKey:
 class SodiumKey:
     """An Ed25519 private key in libsodium, which signs in 0.6 of the time that OpenSSL takes.
 
-    It has the methods of pyca/cryptography's keys. PyNaCl's `SigningKey` shows its seed as text.
+    It has the methods of pyca/cryptography's keys. PyNaCl's `SigningKey` prints its seed.
     """
 
     __slots__ = ("_pair", "_x25519")
@@ -84,15 +84,15 @@ class SodiumKey:
         return sodium.crypto_sign(message, self._pair)[:SIZE]
 
     def sign_many(self, messages: Sequence[bytes]) -> list[bytes]:
-        """The signature over each message.
+        """Sign each message.
 
-        libsodium works without the interpreter lock. To wait for the lock between two signatures
-        takes longer than a signature, so Python holds it as briefly as possible.
+        libsodium works without the interpreter lock. Waiting for the lock between two signatures
+        takes longer than a signature, so Python takes it as rarely as possible.
         """
         library = _library()
         if library is None:
             return [self.sign(message) for message in messages]
-        # Each is signed into its own place: the signature, then the message.
+        # Each signed message has its own place in the buffer: the signature, then the message.
         places = list(accumulate([SIZE + len(message) for message in messages], initial=0))
         out = library.ffi.new("unsigned char[]", places.pop())
         calls = [
@@ -106,7 +106,7 @@ class SodiumKey:
 
     @property
     def x25519(self) -> X25519PrivateKey:
-        """The key as an X25519 key (RFC 7748 section 4.1): the scalar that it signs with."""
+        """The X25519 key (RFC 7748 section 4.1): the scalar that it signs with."""
         if self._x25519 is None:
             secret = sodium.crypto_sign_ed25519_sk_to_curve25519(self._pair)
             self._x25519 = X25519PrivateKey.from_private_bytes(secret)
@@ -115,7 +115,7 @@ class SodiumKey:
 
 @cache
 def _library() -> Any:
-    """PyNaCl's module of libsodium; None if PyNaCl has no module of this name."""
+    """Return PyNaCl's module of libsodium; None if PyNaCl lacks it."""
     if lost := PRIVATE_NAMES.missing():
         LOGGER.warning("%s: %s", lost, PRIVATE_NAMES.without)
         return None

@@ -32,14 +32,14 @@ from minikms.plugin import (
 
 @dataclass(frozen=True, slots=True)
 class AeadKey:
-    """A secret, which `repr` does not show, and the cipher that was made of it."""
+    """A secret, which `repr` does not show, and the cipher made from it."""
 
     secret: bytes = field(repr=False)
     cipher: AESGCM | ChaCha20Poly1305 = field(repr=False)
 
 
 class OpensslAead(OctAlgorithm[AeadKey], Aead[AeadKey]):
-    """Authenticated encryption in OpenSSL, by pyca/cryptography: Askar takes 20 times as long."""
+    """Authenticated encryption by OpenSSL (pyca/cryptography): Askar takes 20 times as long."""
 
     size: ClassVar[int]
     cipher: ClassVar[type[AESGCM | ChaCha20Poly1305]]
@@ -65,7 +65,7 @@ class OpensslAead(OctAlgorithm[AeadKey], Aead[AeadKey]):
         return Sealed(whole[: -self.tag_size], nonce, whole[-self.tag_size :])
 
     def decrypt(self, key: AeadKey, sealed: Sealed, aad: bytes) -> bytes:
-        # The library joins ciphertext and tag, so that bytes could move between them unnoticed.
+        # The library joins ciphertext and tag, so bytes could move between them unnoticed.
         if len(sealed.nonce) != self.nonce_size or len(sealed.tag) != self.tag_size:
             raise DecryptionFailed()
         try:
@@ -99,7 +99,7 @@ class C20P(OpensslAead, BytesStored[AeadKey]):
 
 
 class AskarAead(OctAlgorithm[AskarKey], AskarKeyAlgorithm, Aead[AskarKey]):
-    """Authenticated encryption in Askar, with nonces and tags of one length in bytes."""
+    """Authenticated encryption by Askar, with nonces and tags of a fixed length in bytes."""
 
     size: ClassVar[int]
     nonce_size: ClassVar[int]
@@ -166,7 +166,7 @@ class AesKeyWrap(SizedSecret, KeyWrap[SecretBytes]):
         return wrap(key.secret, secret)
 
     def unwrap(self, key: SecretBytes, wrapped: bytes) -> bytes:
-        # The two forms have different integrity values, so at most one of them accepts.
+        # The two forms have different integrity check values, so at most one accepts.
         for unwrap in (keywrap.aes_key_unwrap, keywrap.aes_key_unwrap_with_padding):
             try:
                 return unwrap(key.secret, wrapped)

@@ -1,8 +1,9 @@
 """The lines of an audit log, and the heads that vouch for them.
 
 A chain is the sequence of lines that one process writes into one file, from its opening line on.
-Each line has the SHA-256 of the line before and an HMAC (RFC 2104) under its own key, derived one
-way from the key before, which is then forgotten: with the file alone, no line can be forged.
+Each line has the SHA-256 of the line before, and an HMAC (RFC 2104) under its own key. A one-way
+function derives that key from the key of the line before, which is then erased: with the file
+alone, no line can be forged.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ _FORM: Final = re.compile(
 
 
 class Link(NamedTuple):
-    """A line of a chain by its number, and its hash."""
+    """The number and the hash of a line of a chain."""
 
     chain: str
     n: int
@@ -40,7 +41,7 @@ class Link(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line as it was read; its MAC covers `body`."""
+    """A line as read from a file; its MAC covers `body`."""
 
     chain: str
     n: int
@@ -59,7 +60,7 @@ class Line(NamedTuple):
         return cls(chain.decode(), int(n), prev.decode(), mac.decode(), body, hash_of(line))
 
     def is_genuine(self, key: bytes) -> bool:
-        """Check its MAC under the key of this line."""
+        """Verify its MAC under the key of this line."""
         return hmac.compare_digest(self.mac, _mac(key, self.body))
 
 
@@ -67,8 +68,8 @@ class Line(NamedTuple):
 class Opening:
     """The facts in the first line of a chain.
 
-    `follows` and `after` name the previous chain and its last line, whose hash this line has. If
-    `continues` is true, the previous chain is in the same file, and `torn` bytes of incomplete
+    `follows` and `after` name the previous chain and its last line; this line has that line's hash.
+    If `continues` is true, the previous chain is in the same file, and `torn` bytes of incomplete
     lines lie between the two. `key` is the public key of the heads.
     """
 
@@ -81,7 +82,7 @@ class Opening:
 
     @classmethod
     def of(cls, line: Line) -> Self | None:
-        """The facts of a line if it opens a chain; None otherwise."""
+        """Parse the facts of a line that opens a chain; None for another line."""
         try:
             facts = orjson.loads(line.body + b"}")
             return cls(**{name: facts[name] for name in cls.__slots__})
@@ -108,7 +109,7 @@ class Chain:
     def append(self, facts: Iterable[bytes], write: Callable[[bytes], None]) -> None:
         """Write the next lines, one for each JSON object.
 
-        If `write` raises, the chain stays as it was.
+        If `write` raises, the chain is unchanged.
         """
         count, last, key = self.count, self._last, self._key
         start = b'{"chain":"%s","n":' % self.id.encode()
@@ -167,7 +168,7 @@ class Head:
         return replace(self, sig=jose_b64url(key.sign(self._payload)))
 
     def is_signed_by(self, key: Ed25519PublicKey) -> bool:
-        """Check its signature under this key."""
+        """Verify its signature under this key."""
         try:
             key.verify(b64url_decode(self.sig), self._payload)
         except (ValueError, InvalidSignature):
@@ -189,18 +190,18 @@ class Head:
 
 
 def chain_ends(heads: list[Head]) -> list[Head]:
-    """The heads of chains that no other chain follows."""
+    """Select the heads of chains that no other chain follows."""
     followed = {head.follows for head in heads}
     return [head for head in heads if head.chain not in followed]
 
 
 def next_key(key: bytes) -> bytes:
-    """The key of the next line, derived from the key of a line."""
+    """Derive the key of the next line from the key of a line."""
     return hashlib.sha256(b"minikms audit key\n" + key).digest()
 
 
 def hash_of(line: bytes) -> str:
-    """The hash of a line, without its newline, as the next line has it."""
+    """Hash a line without its newline, as the next line contains it."""
     return hashlib.sha256(line[:-1]).hexdigest()
 
 

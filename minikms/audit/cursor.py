@@ -1,4 +1,4 @@
-"""The place where a page of a search ended, and the text by which its caller names it."""
+"""Cursors: the place where a page of a search ended, encrypted for the caller."""
 
 import secrets
 from typing import Final, NamedTuple
@@ -16,23 +16,24 @@ _NONCE_LENGTH: Final = 12
 
 
 class Cursor(NamedTuple):
-    """The place of a search: `ends` of files that it has begun, and `before`.
+    """The place of a search.
 
-    Other files are still to be searched if their `key` is at most `before`.
+    `ends` are the offsets in files that it has begun; other files are still to be searched if their
+    `key` is at most `before`.
     """
 
     before: tuple[str, Identity]
     ends: dict[Identity, int]
 
     def end_of(self, file: SearchedFile) -> int:
-        """The end of the part of a file that is still to be searched; 0 if none is."""
+        """Return the end of the unsearched part of a file; 0 if all of it has been searched."""
         if file.identity in self.ends:
             return min(self.ends[file.identity], file.size)
         return file.size if file.key <= self.before else 0
 
 
 BEGINNING: Final = Cursor((LATEST, (0, 0)), {})
-"""Names a search that has read nothing yet."""
+"""The cursor of a search that has read nothing yet."""
 
 
 class CursorSeal:

@@ -12,10 +12,10 @@ from minikms.audit.chain import LONGEST, START, Line
 from minikms.startup_errors import AuditError
 from minikms.store.askar.files import first_moved, open_or_make, why_not_owned
 
-# Modes that let users besides the owner write to a file.
+# Mode bits that let users other than the owner write to a file.
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 
-# An impossible size, with which nothing is appended.
+# An impossible size; a file with this size is not appended to.
 _SPOILT: Final = -1
 
 # The descriptor of a closed file.
@@ -23,10 +23,10 @@ _CLOSED: Final = -1
 
 
 class AuditFile:
-    """A file that this process appends to, unless others have changed, moved or removed it."""
+    """A file that this process appends to, unless others changed, moved or removed it."""
 
     def __init__(self, path: str) -> None:
-        """Open it, or create it with mode 0600, and lock it.
+        """Open or create it (mode 0600), and lock it.
 
         Raises AuditError for a link, and for a file that another user owns or may write to.
         """
@@ -39,7 +39,7 @@ class AuditFile:
             facts = os.fstat(self._fd)
             why = why_not_owned(facts, os.geteuid())
             if not why and facts.st_mode & _WRITABLE:
-                why = f"others may write to it (mode {stat.S_IMODE(facts.st_mode):04o})"
+                why = f"other users may write to it (mode {stat.S_IMODE(facts.st_mode):04o})"
             if why:
                 raise AuditError(f"The audit log {path} cannot be used: {why}.")
             try:
@@ -53,14 +53,14 @@ class AuditFile:
         self._size, self._torn = _SPOILT, 0
 
     def is_in_place(self) -> bool:
-        """Check that it is open, and the path still leads to it."""
+        """Tell whether it is open and still at its path."""
         return self._fd != _CLOSED and first_moved([(self.path, self._identity)]) is None
 
     def begin(self) -> tuple[Line | None, int]:
-        """Prepare to append; return the last whole line, or None, and the number of bytes after it.
+        """Prepare to append; return the last complete line or None, and the size of the rest.
 
-        Bytes after it come from a process that was killed while writing. Raises AuditError for a
-        file with other content, and OSError.
+        The rest is what a process wrote before it was killed. Raises AuditError for a file with
+        other content, and OSError.
         """
         size = os.fstat(self._fd).st_size
         found = os.pread(self._fd, 2 * LONGEST, max(0, size - 2 * LONGEST))
@@ -79,7 +79,7 @@ class AuditFile:
         return line, torn
 
     def append(self, lines: bytes) -> None:
-        """Append whole lines, or nothing and raise OSError."""
+        """Append lines, all or none; raises OSError."""
         facts = os.stat(self.path)
         size = self._size + self._torn
         if (facts.st_dev, facts.st_ino) != self._identity or facts.st_size != size:
@@ -90,7 +90,7 @@ class AuditFile:
         if written < len(lines):
             self._torn = written
             self._take_back()
-            raise OSError(errno.ENOSPC, "there is no room for a whole line")
+            raise OSError(errno.ENOSPC, "there is no room for a complete line")
         self._size += written
 
     def sync(self) -> None:
@@ -99,28 +99,28 @@ class AuditFile:
             os.fsync(self._fd)
 
     async def leave(self) -> None:
-        """Append nothing more, and close the file once everything written is on disk.
+        """Append nothing more; sync the file and close it.
 
-        If it fails, the file is closed. It does nothing if the file is closed already.
+        The file is closed even if the sync fails. Closing twice is harmless.
         """
         descriptor = self._close()
         if descriptor != _CLOSED:
             await asyncio.shield(asyncio.to_thread(_sync_and_close, descriptor))
 
     def close(self) -> None:
-        """Close it, which unlocks it."""
+        """Close and unlock it."""
         descriptor = self._close()
         if descriptor != _CLOSED:
             os.close(descriptor)
 
     def _close(self) -> int:
-        """Append nothing more; return the descriptor, which the caller closes."""
+        """Append nothing more; return the descriptor for the caller to close."""
         self._size, self._torn = _SPOILT, 0
         descriptor, self._fd = self._fd, _CLOSED
         return descriptor
 
     def _take_back(self) -> None:
-        """Remove partly written lines; raises OSError, and the next call tries again."""
+        """Remove partly written lines. If this raises OSError, the next call tries again."""
         os.ftruncate(self._fd, self._size)
         self._torn = 0
 
@@ -133,5 +133,5 @@ def _sync_and_close(descriptor: int) -> None:
 
 
 def file_name(path: str) -> str:
-    """The name of a file in its own lines and in heads: machine and path."""
+    """Return the name of a file in its lines and in heads: machine and path."""
     return f"{socket.gethostname()}:{os.path.abspath(path)}"

@@ -32,16 +32,16 @@ class AuditStore:
         self._database = database
 
     async def public_key(self) -> Ed25519PublicKey:
-        """The public key that verifies heads, created if the store has none yet."""
+        """Return the public key that verifies heads; create the key pair if the store has none."""
         return (await self._signing_key()).public_key()
 
     async def cursor_key(self) -> bytes:
-        """The key that seals the cursors of searches: the same for all processes of a store."""
+        """Return the key that encrypts search cursors, shared by all processes of a store."""
         signing = await self._signing_key()
         return hashlib.sha256(b"minikms audit cursor\n" + signing.private_bytes_raw()).digest()
 
     async def _signing_key(self) -> Ed25519PrivateKey:
-        """The key that signs heads, created if the store has none yet."""
+        """Return the key that signs heads; create it if the store has none."""
 
         async def find(session: Session) -> Ed25519PrivateKey | None:
             entry = await session.fetch(SIGNING_KEY, _ED25519)
@@ -58,7 +58,7 @@ class AuditStore:
         return found
 
     async def new_chain(self) -> tuple[str, bytes]:
-        """A new chain: its id, and the key of its first line."""
+        """Store a new chain; return its id and the key of its first line."""
         chain, key = secrets.token_hex(16), secrets.token_bytes(KEY_LENGTH)
 
         async def work(session: Transaction) -> None:
@@ -68,7 +68,7 @@ class AuditStore:
         return chain, key
 
     async def save_head(self, head: Head) -> None:
-        """Sign a head, and replace an earlier one of its chain.
+        """Sign a head and store it in place of its chain's previous head.
 
         The signing key is in memory only during the call. Calls may complete out of order, so a
         head with fewer lines than the saved one is dropped.
@@ -77,7 +77,7 @@ class AuditStore:
         async def work(session: Transaction) -> None:
             entry = await session.fetch(SIGNING_KEY, _ED25519)
             if entry is None:
-                raise KeyUnreadable("The key that signs heads of audit logs is gone.")
+                raise KeyUnreadable("The key that signs heads of audit logs is missing.")
             value, tags = head.signed(_private(entry)).to_bytes(), {"file": head.file}
             before = await session.fetch(HEAD, head.chain)
             if before is None:
@@ -88,7 +88,7 @@ class AuditStore:
         await self._database.run_own(work, write=True)
 
     async def heads_of(self, file: str) -> list[Head]:
-        """The last head of each chain in the file of this name."""
+        """Return the last head of each chain in the file of this name."""
 
         async def work(session: Session) -> list[Head]:
             rows = await session.fetch_all(HEAD, {"file": file})
@@ -97,11 +97,11 @@ class AuditStore:
         return await self._database.run_own(work)
 
     async def heads(self) -> list[Head]:
-        """The last head of every chain, in order of creation; raises KeyUnreadable."""
+        """Return the last head of every chain, in order of creation; raises KeyUnreadable."""
         return [Head.from_bytes(row.value) async for row in self._rows(HEAD)]
 
     async def chains(self) -> dict[str, bytes]:
-        """The key of the first line of every chain; raises KeyUnreadable."""
+        """Return the first line's key of every chain; raises KeyUnreadable."""
         return {row.name: row.value async for row in self._rows(CHAIN)}
 
     async def _rows(self, category: str) -> AsyncGenerator[Entry, None]:

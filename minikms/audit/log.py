@@ -1,4 +1,4 @@
-"""The audit log: a line for each event, which is on disk before the call has any effect."""
+"""The audit log: one line per event, on disk before the call takes effect."""
 
 import asyncio
 import logging
@@ -19,11 +19,11 @@ from minikms.startup_errors import AuditError
 
 LOGGER = logging.getLogger("minikms.audit")
 
-# Lines between two saved heads, and seconds before a failed save is retried.
+# The number of lines between saved heads; seconds before a failed save is retried.
 _LINES: Final = 1000
 _RETRY: Final = 1.0
 
-# An encoded event over this size, in bytes, has its values cut to this many characters.
+# If an encoded event has more bytes than this, its values are cut to this many characters.
 _LONG: Final = 3800
 _LONG_VALUE: Final = 256
 
@@ -31,7 +31,7 @@ _LONG_VALUE: Final = 256
 class AuditLog:
     """The open audit log of this process.
 
-    A background task saves heads in the store, so that no caller waits for them.
+    A background task stores heads, so that no caller waits for them.
     """
 
     def __init__(self, path: str, store: AuditStore, public_key: str) -> None:
@@ -51,9 +51,9 @@ class AuditLog:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: str, store: AuditStore) -> AsyncIterator[Self]:
-        """Open the log in a file, and continue after its last line.
+        """Open the log in a file and continue after its last line.
 
-        Raises AuditError, and the errors of `AuditStore`.
+        Raises AuditError and the errors of `AuditStore`.
         """
         path = os.path.abspath(path)
         log = cls(path, store, public_text(await store.public_key()))
@@ -72,7 +72,7 @@ class AuditLog:
             log._file.close()
 
     def write(self, events: Sequence[AuditEvent], outcome: str) -> None:
-        """Write events with their outcome, all or none; raises AuditUnavailable."""
+        """Write events with an outcome each, all or none; raises AuditUnavailable."""
         facts = list(map(_encode, events, repeat(outcome)))
         try:
             self._chain.append(facts, self._file.append)
@@ -88,21 +88,21 @@ class AuditLog:
 
     @property
     def is_writable(self) -> bool:
-        """False from a line that could not be written until one that was."""
+        """False after a failed write, until a write succeeds."""
         return not self._write_error
 
     @property
     def is_failing(self) -> bool:
-        """True while heads cannot be saved, or the file cannot be opened again."""
+        """True while heads cannot be stored, or the file cannot be reopened."""
         return bool(self._failure)
 
     def require_writable(self) -> None:
-        """Write a line if the last one could not be written; raises AuditUnavailable."""
+        """Try to write a line if the last write failed; raises AuditUnavailable."""
         if self._write_error:
             self.write([AuditEvent("readyz", None)], SUCCESS)
 
     def reopen(self) -> None:
-        """Continue in the file now at the path, once the store has the new chain."""
+        """Continue in the file that is now at the path, once the new chain is stored."""
         self._reopening = True
         self._due.set()
 
@@ -125,12 +125,12 @@ class AuditLog:
     async def _reopen(self) -> None:
         """Begin a new chain; raises errors of the store, AuditError and OSError."""
         if not self._file.is_in_place():
-            # Nothing is appended to it any more. If it was removed from a full disk, it takes up
-            # room, which the store or the new file may need, until it is closed.
+            # Nothing is appended to the old file any more. If it was removed from a full disk, it
+            # occupies room until it is closed, which the store or the new file may need.
             await self._file.leave()
         self._next_chain = self._next_chain or await self._store.new_chain()
         chain_id, key = self._next_chain
-        # No await until both are switched, so that no line is lost between two files.
+        # No await until file and chain are both switched, so that no line is lost in between.
         old = self._file
         file = old if old.is_in_place() else AuditFile(self._path)
         try:
@@ -146,7 +146,7 @@ class AuditLog:
         LOGGER.info("audit log %s opened again, chain %s", self._path, chain_id)
 
     def _begin(self, file: AuditFile, chain_id: str, key: bytes, before: Link | None) -> Chain:
-        """Write the opening line of a chain, which follows `before` if the file is empty."""
+        """Write the opening line of a chain; in an empty file, it follows `before`."""
         last, torn = file.begin()
         if last is not None:
             before = Link(last.chain, last.n, last.hash)
@@ -186,7 +186,7 @@ class AuditLog:
     async def _save_heads(self) -> None:
         """Save the heads of closed chains and of this one."""
         head = self._chain.head(closed=False)
-        # A head must not name a line that a crash of the machine could still lose.
+        # A head must not name a line that is not on disk yet: a crash of the machine could lose it.
         await asyncio.to_thread(self._file.sync)
         while self._closed_heads:
             await self._store.save_head(self._closed_heads[0])
@@ -194,7 +194,7 @@ class AuditLog:
         await self._store.save_head(head)
 
     async def _end(self) -> None:
-        """Save the last head of this chain, as closed."""
+        """Store the last head of this chain, marked as closed."""
         self._closed_heads.append(self._chain.head(closed=True))
         try:
             await asyncio.to_thread(self._file.sync)
@@ -204,7 +204,7 @@ class AuditLog:
             self._log_failure(exc)
 
     def _log_failure(self, exc: Exception) -> None:
-        """Log a failure that is retried, once until the next success."""
+        """Log a failure that is retried, only once until the next success."""
         failure = "be opened again" if self._reopening else "save its heads"
         if failure != self._failure:
             known = isinstance(exc, (KmsError, AuditError, OSError))
@@ -218,7 +218,7 @@ class AuditLog:
         self._failure = failure
 
     def _log_write_error(self, exc: OSError) -> None:
-        """Log the reason why no line can be written, once for each reason."""
+        """Log why no line can be written, once for each reason."""
         trouble = str(exc.strerror)
         if trouble != self._write_error:
             LOGGER.error(
@@ -228,13 +228,13 @@ class AuditLog:
 
 
 def file_of_worker(path: str, name: str) -> str:
-    """The file of one of several workers: of `worker 2`, `audit.2.log` for `audit.log`."""
+    """Name the file of a worker: for `worker 2`, `audit.log` becomes `audit.2.log`."""
     stem, suffix = os.path.splitext(path)
     return f"{stem}.{name.rpartition(' ')[2]}{suffix}"
 
 
 def _encode(event: AuditEvent, outcome: str) -> bytes:
-    """Encode an event as a JSON object; values that are long or not Unicode are cut."""
+    """Encode an event as a JSON object; cut values that are too long or not valid Unicode."""
     facts: dict[str, Any] = {
         "request_id": event.request_id,
         "who": event.who,
@@ -265,7 +265,7 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["admitted"] = True
     try:
         encoded = orjson.dumps(facts)
-    except TypeError:  # a caller's name may contain lone surrogates
+    except TypeError:  # a name from a caller may contain lone surrogates
         encoded = b""
     if 0 < len(encoded) <= _LONG:
         return encoded
@@ -273,7 +273,7 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
 
 
 def _cut(value: Any) -> Any:
-    """Cut a text to valid Unicode of bounded length, and so each text of an object."""
+    """Cut a string to valid Unicode of bounded length; cut each string in an object likewise."""
     if isinstance(value, Mapping):
         return {name: _cut(each) for name, each in value.items()}
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Wanted lines of an audit log, and their comparison with lines and blocks of a file."""
+"""Queries for lines of an audit log, matched against lines and blocks of a file."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ import orjson
 from minikms.events import SUCCESS
 
 FAILED: Final = "failed"
-"""Stands for every outcome but success in a query."""
+"""In a query: every outcome but success."""
 
 LATEST: Final = "~"  # after every time
 
@@ -19,15 +19,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _OPENING: Final = "openAuditLog"
 
-# The text of a member, or an expression for several texts.
+# The bytes of a member, or an expression that matches several.
 Needle: TypeAlias = bytes | re.Pattern[bytes]
 
 
 class OwnLines(NamedTuple):
-    """The lines of one profile, which no earlier profile of its name has.
+    """The lines of one profile, without lines of earlier profiles of its name.
 
-    They have its `id`. Lines of version 0.3.0 and earlier ones have none: those from the time
-    `since` on count, and none of them for None.
+    Its lines have its `id`. Lines written by version 0.3.0 and earlier have no id: they match from
+    the time `since` on, and never if it is None.
     """
 
     id: str
@@ -36,12 +36,12 @@ class OwnLines(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The wanted lines; None admits every value.
+    """A query for lines; None matches every value.
 
-    `kids` has the key of a call, or the one that replaced it. `outcome` is an outcome, or `FAILED`.
-    `profiles` are the profiles of the lines by name; None admits all lines of a name. With
-    `admitted`, a line of a failed call counts only if its caller was let into the profile. `until`
-    is excluded. Times are in nanoseconds since the epoch.
+    `kids` match the key of a call, or the key that replaced it. `outcome` is an outcome, or
+    `FAILED`. `profiles` are the profiles of the lines by name; for a name with None, all its lines
+    match. With `admitted`, a line of a failed call matches only if its caller may use the profile.
+    `until` is exclusive. Times are in nanoseconds since the epoch.
     """
 
     kids: Collection[str] | None = None
@@ -55,7 +55,7 @@ class Query:
 
 
 class LineFilter:
-    """A query, as lines and blocks are compared with it."""
+    """Matches lines and blocks against a query."""
 
     def __init__(self, query: Query) -> None:
         self.since = "" if query.since is None else _text(query.since)
@@ -80,7 +80,7 @@ class LineFilter:
             self.needles.append(re.compile(b'"profile":(?:%s)' % b"|".join(profiles)))
 
     def members(self, line: bytes) -> dict[str, Any] | None:
-        """The members of a line; None if it is not wanted, or was cut short."""
+        """Parse a line into its members; None if it does not match or is incomplete."""
         try:
             found = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -104,7 +104,7 @@ class LineFilter:
         return found
 
     def _is_of_profiles(self, found: Mapping[str, Any], written: str) -> bool:
-        """Tell whether a line is of a wanted profile, and not of an earlier one of its name."""
+        """Tell whether a line is from a requested profile, not an earlier one of its name."""
         wanted, name = self._query.profiles, found.get("profile")
         if wanted is None:
             return True
@@ -119,12 +119,12 @@ class LineFilter:
 
 
 def _member(name: str, value: str) -> bytes:
-    """The text of a member in a line."""
+    """Return the bytes of a member as a line contains it."""
     return b'"%s":%s' % (name.encode(), orjson.dumps(value))
 
 
 def _kid_of(kids: Collection[str]) -> Needle:
-    """The text of a `kid` or `new_kid` that is one of these; of a single one, bytes are faster."""
+    """Match a `kid` or `new_kid` that is one of these; for one kid, plain bytes are faster."""
     values = [orjson.dumps(kid) for kid in kids]
     if len(values) == 1:
         return b'kid":%s' % values[0]
@@ -132,6 +132,6 @@ def _kid_of(kids: Collection[str]) -> Needle:
 
 
 def _text(nanoseconds: int) -> str:
-    """A time as lines have it."""
+    """Format a time as in lines."""
     moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

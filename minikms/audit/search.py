@@ -1,7 +1,7 @@
-"""Searches the files of an audit log, the newest line first.
+"""Searches the files of an audit log, newest lines first.
 
-A file is read backwards in blocks. A block is searched for the text of one member before its lines
-are parsed, so that a search for a rare kid costs little more than reading.
+A file is read backwards in blocks. A block is searched for the bytes of one member before its lines
+are parsed, so a search for a rare kid costs little more than reading.
 """
 
 import asyncio
@@ -30,33 +30,34 @@ from minikms.fair_gate import FairGate
 
 LOGGER = logging.getLogger("minikms.audit")
 
-# Bytes that are read at a time, without the interpreter's lock, and that are searched at a time by
-# an expression, which holds it. A search for bytes holds it for half a millisecond a block.
+# In bytes: the size of a block, read without the interpreter's lock; and the size of a piece for an
+# expression, which holds the lock. A search of a block for plain bytes holds it for half a
+# millisecond.
 BLOCK: Final = 4 * 1024 * 1024
 _STEP: Final = 512 * 1024
 
-# Seconds of one search; its cursor continues it. Further searches wait.
+# The time limit of one search in seconds; the cursor continues it. Further searches wait.
 LONGEST_SEARCH: Final = 0.7
 _PATIENCE: Final = 10.0
 
-# The number of lines that are parsed before other threads get the interpreter's lock.
+# Lines parsed before other threads get the interpreter's lock.
 _IN_A_ROW: Final = 32
 
-# Attempts to find the files at their places, while logrotate renames them.
+# Attempts to read the files at their paths while logrotate renames them.
 _ATTEMPTS: Final = 5
 
 _NEXT_TIME: Final = re.compile(b"\n" + TIME.pattern)
 
 
 class Found(NamedTuple):
-    """A line that was found, and its members."""
+    """A matching line, and its members."""
 
     line: bytes
     members: dict[str, Any]
 
 
 class Page(NamedTuple):
-    """Found lines, newest first, and the cursor that continues the search; None at its end."""
+    """Matching lines, newest first, and the cursor that continues the search; None at its end."""
 
     found: list[Found]
     after: Cursor | None
@@ -69,7 +70,7 @@ class AuditSearch:
     """
 
     def __init__(self, path: str, key: bytes) -> None:
-        """`key` is for cursors; the processes of a service share it."""
+        """`key` encrypts cursors; the processes of a service share it."""
         self._path = path
         self._files = LogFiles(path)
         self._seal = CursorSeal(key)
@@ -80,8 +81,8 @@ class AuditSearch:
     ) -> tuple[list[Found], str]:
         """Search for up to `limit` lines; return them, and the next page's cursor or "".
 
-        A search that takes long ends with fewer lines, or none, and a cursor. Raises
-        AuditUnavailable, TooBusy, and ValidationFailed for a cursor that is not its own.
+        A slow search ends with a cursor and fewer lines, or none. Raises AuditUnavailable, TooBusy,
+        and ValidationFailed for a forged cursor.
         """
         place = self._seal.open(after) if after else BEGINNING
         async with self._gate.held(name):
@@ -95,7 +96,7 @@ class AuditSearch:
                     f"{os.path.basename(path)}, a file of the audit log, cannot be read."
                 ) from None
             finally:
-                await asyncio.wait([thread])  # or several would run if callers leave
+                await asyncio.wait([thread])  # otherwise several would run when callers disconnect
         return found, self._seal.seal(following) if following else ""
 
     def _search(self, query: Query, limit: int, after: Cursor) -> Page:
@@ -105,24 +106,27 @@ class AuditSearch:
                 return search(self._files.read(clock.advance), query, limit, after, clock)
             except MovedError:
                 continue
-            except OutOfTimeError:  # the next page reads the files that are not known yet
+            except OutOfTimeError:  # the next page reads the files that are still unknown
                 return Page([], after)
         raise OSError(errno.ESTALE, "its files are being renamed")
 
 
 class OutOfTimeError(Exception):
-    """The time of a search is over."""
+    """The time of a search has run out."""
 
 
 class Clock:
-    """The time of a search, which goes on until the search has `moved`: the next is shorter."""
+    """The time limit of a search.
+
+    It applies once the search has `moved`, so that every page makes progress.
+    """
 
     def __init__(self, seconds: float = math.inf) -> None:
         self._end = time.monotonic() + seconds
         self.moved = False
 
     def check(self) -> None:
-        """Raise OutOfTimeError once the time is over."""
+        """Raise OutOfTimeError once the time has run out."""
         if self.moved and time.monotonic() > self._end:
             raise OutOfTimeError
 
@@ -139,10 +143,10 @@ def search(
     after: Cursor = BEGINNING,
     clock: Clock | None = None,
 ) -> Page:
-    """Search files for up to `limit` lines, while the clock has time; raises OSError.
+    """Search files for up to `limit` lines within the clock's time; raises OSError.
 
-    The newest line comes first, by the times in the lines. Lines that are written after the first
-    page are on no later page.
+    Lines are ordered by their times, newest first. Lines written after the first page are not on
+    later pages.
     """
     wanted, clock = LineFilter(query), clock or Clock()
     waiting = []
@@ -177,9 +181,9 @@ def search(
 
 
 class _Reader:
-    """Reads a file from an offset, `end`, backwards; `head` is the newest line that it has found.
+    """Reads a file backwards from the offset `end`; `head` is the next matching line.
 
-    The reader of a file that `is_begun` has a place of its own in the cursor.
+    A reader that `is_begun` has its own offset in the cursor.
     """
 
     def __init__(self, file: SearchedFile, wanted: LineFilter, end: int, *, is_begun: bool) -> None:
@@ -201,15 +205,15 @@ class _Reader:
         return written
 
     def take(self) -> Found:
-        """Give its head, which it has."""
+        """Return its head, which must exist."""
         if self.head is None:
-            raise ValueError("No line was found.")
+            raise ValueError("There is no line to take.")
         head, self.head = self.head, None
         self.end -= len(head.line)
         return head
 
     def advance(self, clock: Clock) -> None:
-        """Find the next line, None at the beginning of the file.
+        """Find the next matching line, None at the beginning of the file.
 
         Raises OSError, MovedError and OutOfTimeError.
         """
@@ -241,7 +245,7 @@ class _Reader:
             self._descriptor = None
 
     def _read(self) -> None:
-        """Read the block before `end`, and find the lines in it that may be wanted."""
+        """Read the block before `end`, and find the lines in it that may match."""
         if self._descriptor is None:
             self._descriptor = self._open()
             self.end = self._end_by_time(self._descriptor)
@@ -272,7 +276,7 @@ class _Reader:
         return descriptor
 
     def _end_by_time(self, descriptor: int) -> int:
-        """An offset after all lines before `until`, near the last of them."""
+        """Find an offset after all lines before `until`, near the last of them."""
         if self.file.last < self._wanted.until:
             return self.end
         low, high = 0, self.end
@@ -286,7 +290,7 @@ class _Reader:
         return min(self.end, high + 2 * LONGEST)
 
     def _rarest(self, begin: int, end: int) -> Needle:
-        """The text that the fewest lines at the end of the block have."""
+        """Choose the needle that the fewest lines at the end of the block contain."""
         needles = self._wanted.needles or [START]
         if len(needles) == 1:
             return needles[0]
@@ -298,7 +302,7 @@ class _Reader:
 
 
 def _place(reading: Sequence[_Reader], waiting: Sequence[_Reader]) -> Cursor | None:
-    """The place of a search with these readers; None at its end."""
+    """Return the place of a search with these readers; None at its end."""
     others = [reader.file for reader in waiting if not reader.is_begun]
     begun = [*reading, *(reader for reader in waiting if reader.is_begun)]
     ends = {reader.file.identity: reader.end for reader in begun if reader.end}
@@ -308,7 +312,7 @@ def _place(reading: Sequence[_Reader], waiting: Sequence[_Reader]) -> Cursor | N
 
 
 def _lines(needle: Needle, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """The lines of a part of a block that have a text, by their starts and ends, from the last."""
+    """Yield the start and end of each line in a part of a block that matches, last line first."""
     if isinstance(needle, bytes):
         while (place := block.rfind(needle, begin, end)) >= 0:
             start = block.rfind(b"\n", 0, place) + 1

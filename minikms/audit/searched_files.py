@@ -1,4 +1,4 @@
-"""The files of an audit log that are searched, with the times of their lines."""
+"""The files of an audit log that a search reads, with the times of their lines."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from minikms.startup_errors import AuditError
 
 LOGGER = logging.getLogger("minikms.audit")
 
-# Bytes in which the end of a file has a whole line, mostly and at the latest.
+# Sizes of the end of a file, in bytes, that contain a complete line: usually, and always.
 _ENDS: Final = 8192, 2 * LONGEST
 
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -22,13 +22,13 @@ TIME: Final = re.compile(
     rb'\{"chain":"[0-9a-f]{32}","n":[1-9][0-9]{0,15},"time":"([0-9T:.-]{26}Z)"'
 )
 
-# The ending of a rotated file, a number or a time, and any other ending.
+# The suffix of a rotated file, which is a number or a time, and any other suffix.
 _ENDING: Final = r"(?:(?P<rotated>[.-][0-9][0-9TZ.:_+-]*)|(?P<other>[.-].+))?"
 
 Identity: TypeAlias = tuple[int, int]
 """The device and the inode of a file."""
 
-# Identity, size and time of the last change, in nanoseconds.
+# A file's identity, its size, and the time of its last change in nanoseconds.
 _State: TypeAlias = tuple[Identity, int, int]
 
 
@@ -38,10 +38,10 @@ class MovedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SearchedFile:
-    """A file of an audit log, as it was when it was read.
+    """A file of an audit log, as it was when read.
 
-    `first` and `last` are the times of its first and last whole line, empty without any. A process
-    may still be writing to a file that `is_live`.
+    `first` and `last` are the times of its first and last complete line, empty if it has none. A
+    process may still be writing to a file that `is_live`.
     """
 
     path: str
@@ -53,7 +53,7 @@ class SearchedFile:
 
     @classmethod
     def read(cls, path: str) -> Self | None:
-        """Read its times; None if it is not a regular file; raises OSError."""
+        """Read a file's times; None if it is not a regular file; raises OSError."""
         descriptor = os.open(path, OPEN_FLAGS)
         try:
             facts = os.fstat(descriptor)
@@ -72,7 +72,7 @@ class SearchedFile:
 
     @property
     def key(self) -> tuple[str, Identity]:
-        """Its place among files that are not live, in the order of time."""
+        """Its sort key among files that are not live, by time."""
         return self.last, self.identity
 
 
@@ -82,9 +82,9 @@ def identity_of(facts: os.stat_result) -> Identity:
 
 
 class LogFiles:
-    """The files of the log at a path: of one process, of workers, and rotated ones.
+    """The files of the log at a path, of one process or of workers, with rotated files.
 
-    The times of a rotated file are kept, so that it is read once.
+    A rotated file is read once: its times are remembered.
     """
 
     def __init__(self, path: str) -> None:
@@ -95,7 +95,7 @@ class LogFiles:
         self._left_out = set[str]()
 
     def read(self, advance: Callable[[], None] = lambda: None) -> list[SearchedFile]:
-        """Read the times of all files; call `advance` after each rotated one that is new.
+        """Read the times of all files; call `advance` after each new rotated file.
 
         Raises OSError, MovedError, and errors of `advance`.
         """
@@ -120,7 +120,7 @@ class LogFiles:
         return files
 
     def _places(self) -> dict[str, tuple[_State, bool]]:
-        """The states of the files by path; true for a file that a process may be writing."""
+        """List the files by path, each with its state and whether a process may be writing it."""
         found = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
@@ -135,21 +135,21 @@ class LogFiles:
                 if not stat.S_ISREG(facts.st_mode):
                     self._leave_out(entry.path, "it is not a regular file")
                 elif form.lastgroup == "other":
-                    self._leave_out(entry.path, "its ending is neither a number nor a time")
+                    self._leave_out(entry.path, "its suffix is neither a number nor a time")
                 else:
                     state = identity_of(facts), facts.st_size, facts.st_mtime_ns
                     found[entry.path] = state, form.lastgroup is None
         return found
 
     def _leave_out(self, path: str, why: str) -> None:
-        """Log once that a file beside the log is not searched."""
+        """Log, once per file, that a file beside the log is not searched."""
         if path not in self._left_out:
             self._left_out.add(path)
             LOGGER.warning("%s is not searched: %s", path, why)
 
 
 def read_files(paths: Iterable[str]) -> list[SearchedFile]:
-    """The files at these paths; raises AuditError."""
+    """Read the files at these paths; raises AuditError."""
     files = []
     for path in paths:
         try:
@@ -163,7 +163,7 @@ def read_files(paths: Iterable[str]) -> list[SearchedFile]:
 
 
 def _read_again(path: str, identity: Identity) -> SearchedFile:
-    """Read a file that a listing had; raises OSError, and MovedError if another is there now."""
+    """Reread a listed file; raises OSError, and MovedError if another file is at its path now."""
     try:
         file = SearchedFile.read(path)
     except FileNotFoundError:
@@ -174,7 +174,7 @@ def _read_again(path: str, identity: Identity) -> SearchedFile:
 
 
 def _last_time(descriptor: int, size: int) -> str:
-    """The time of the last whole line, or empty."""
+    """Return the time of the last complete line, empty if there is none."""
     for length in _ENDS:
         start = max(0, size - length)
         for line in reversed(os.pread(descriptor, size - start, start).split(b"\n")[:-1]):

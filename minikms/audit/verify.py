@@ -1,4 +1,4 @@
-"""Verification of the files of an audit log, one by one and against each other."""
+"""Verification of the files of an audit log, each by itself and against each other."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from minikms.audit.verify_file import FileChecker, LogFile, Report, Tally
 
 
 class Gap(NamedTuple):
-    """A missing chain, and the evidence that it exists.
+    """A missing chain, and the evidence that it existed.
 
-    The evidence is `next`, a found chain that follows it, or its own head. A head says that the
-    chain follows `previous`, a found chain, or that it belongs to a log of which other chains were
-    found. An `inner` chain comes between two found chains.
+    The evidence is `next`, a chain in the files that follows it, or its own head in the store. A
+    head shows that the chain follows `previous`, a chain in the files, or that it belongs to the
+    same log as chains in the files. An `inner` chain lies between two chains in the files.
     """
 
     chain: str
@@ -32,12 +32,12 @@ def verify(
     *,
     partial: bool = False,
 ) -> Tally:
-    """Check files, given in any order, by heads whose signatures are good.
+    """Check files, in any order, against heads with verified signatures.
 
-    `keys` has the key of the first line of each chain that the store knows; None without a store.
-    `report_fault` takes each fault, `report_note` each part that no head covers. The files are
-    the whole log; with `partial`, older and newer files may be elsewhere. Raises AuditError for a
-    file that cannot be read.
+    `keys` has the first line's key of each chain in the store; None without a store. `report_fault`
+    gets each fault, `report_note` each part that no head covers. The files must be the complete
+    log; with `partial`, older and newer files may be missing. Raises AuditError for a file that
+    cannot be read.
     """
     checker = FileChecker(heads, keys, report_fault, report_note)
     for file in files:
@@ -48,29 +48,29 @@ def verify(
 
 
 def _check_links(checker: FileChecker) -> None:
-    """Check that each chain after one of another file follows the line that it names."""
+    """Check that each chain that continues another file follows the line that it names."""
     for chain in checker.chains.values():
         opening = chain.opening
         before = checker.chains.get(opening.follows or "")
         if before and not opening.continues and not before.may_have(opening.after, chain.prev):
             what = f"line {opening.after} of the chain {opening.follows}"
-            checker.fault(chain.begin, f"{what} is not the line that it continues")
+            checker.fault(chain.begin, f"{what} is not the line that it names")
 
 
 def _replaced(checker: FileChecker, files: Sequence[LogFile]) -> Iterator[str]:
-    """Check that each file has its latest chain; yield the missing chains."""
+    """Check that each file contains its latest chain; yield the missing chains."""
     for file in files:
         last = chain_ends(
             [head for head in checker.last_heads() if head.file == file_name(file.path)]
         )
         if last and not any(head.chain in checker.chains for head in last):
             chain = last[0].chain
-            checker.fault(file.path, f"the chain {chain}, the last one there, is not in it")
+            checker.fault(file.path, f"the chain {chain}, the last one of this file, is not in it")
             yield chain
 
 
 def _check_gaps(checker: FileChecker, reported: set[str], *, partial: bool) -> None:
-    """Check that no chain is missing before, between and after the found ones."""
+    """Check that no chain is missing before, between or after the chains in the files."""
     heads = {head.chain: head for head in checker.last_heads()}
     for gap in gaps({chain.id: chain.opening for chain in checker.chains.values()}, heads):
         if gap.chain in reported:
@@ -84,23 +84,23 @@ def _check_gaps(checker: FileChecker, reported: set[str], *, partial: bool) -> N
 
 
 def _place_of(checker: FileChecker, gap: Gap) -> tuple[str, str]:
-    """Give the place of a missing chain, and the evidence for it."""
+    """Describe the place of a missing chain, and the evidence for it."""
     if gap.next:
         what = f"it follows the chain {gap.chain}, which is in none of these files"
         return checker.chains[gap.next].begin, what
     if gap.previous:
         where = checker.chains[gap.previous].where
         if gap.head and gap.head.continues:
-            return where, f"the chain {gap.chain}, behind it in its file, is missing"
-        what = f"the chain {gap.chain}, which follows its own, is in none of these files"
+            return where, f"the chain {gap.chain}, after it in its file, is missing"
+        what = f"the chain {gap.chain}, which follows its chain, is in none of these files"
         return where, what
     return gap.head.file if gap.head else "", f"the chain {gap.chain} is in none of these files"
 
 
 def gaps(found: Mapping[str, Opening], heads: Mapping[str, Head]) -> Iterator[Gap]:
-    """The chains missing among those `found`; of several in a row, the first and the last.
+    """Find chains missing from `found`; of several in a row, only the first and the last.
 
-    A chain that continues a file is not counted here: it is checked against the lines before it.
+    A chain that continues a file is left out: it is checked against the lines before it.
     """
     follows = {chain: head.follows for chain, head in heads.items()}
     follows |= {chain: opening.follows for chain, opening in found.items()}
@@ -124,7 +124,7 @@ def gaps(found: Mapping[str, Opening], heads: Mapping[str, Head]) -> Iterator[Ga
 
 
 def _before(found: Iterable[str], follows: Mapping[str, str | None]) -> set[str]:
-    """The chains before some of `found`, by the links in `follows`."""
+    """Find the chains before chains of `found`, by the links in `follows`."""
     before: set[str] = set()
     for chain in found:
         link = follows.get(chain)
@@ -135,13 +135,13 @@ def _before(found: Iterable[str], follows: Mapping[str, str | None]) -> set[str]
 
 
 def _behind(found: Container[str], follows: Mapping[str, str | None]) -> dict[str, None]:
-    """The chains after some of `found`, in the order of `follows`."""
+    """Find the chains after chains of `found`, by the links in `follows`."""
     behind: dict[str, bool] = {}
     for chain in follows:
         row: list[str] = []
         link: str | None = chain
         while link and link not in behind:
-            behind[link] = False  # ends at forged links in a circle
+            behind[link] = False  # stops if forged links form a circle
             row.append(link)
             link = follows.get(link)
             if link in found:

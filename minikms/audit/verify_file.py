@@ -10,17 +10,17 @@ from typing import Final, Self
 from minikms.audit.chain import LONGEST, START, Head, Line, Opening, next_key
 from minikms.startup_errors import AuditError
 
-# Takes a place (a file, mostly with a line), and the finding there.
+# A function of a place (a file, mostly with a line) and the finding there.
 Report = Callable[[str, str], None]
 
-# A line number this far ahead cannot have been written.
+# A line number this far ahead is impossible.
 _FARTHEST: Final = 1_000_000
 
 _TORN: Final = "it was cut short: its writer ended while it wrote"
 
 
 class LogFile:
-    """A file as it is when opened: lines written later are left out."""
+    """A file as it is when opened; lines written later are ignored."""
 
     def __init__(self, path: str) -> None:
         """Open it; raises AuditError."""
@@ -33,7 +33,7 @@ class LogFile:
 
     @classmethod
     def all_of(cls, paths: Iterable[str]) -> list[Self]:
-        """Open files, all or none; raises AuditError."""
+        """Open all files or none; raises AuditError."""
         with ExitStack() as stack:
             files = []
             for path in paths:
@@ -46,7 +46,7 @@ class LogFile:
         self._opened.close()
 
     def parts(self) -> Iterator[bytes]:
-        """Its lines with their newlines; one that is longer than allowed comes in parts."""
+        """Yield its lines with their newlines; a line over the limit comes in parts."""
         with self._opened as opened:
             place = opened.seek(0)
             while place < self._size and (part := opened.readline(LONGEST)):
@@ -62,7 +62,7 @@ class ChainKeys:
         self._n, self._key = 1, first
 
     def of(self, n: int) -> bytes | None:
-        """The key of line `n`; None for one that cannot have been written."""
+        """Derive the key of line `n`; None if `n` is impossibly large."""
         if n < self._n:
             self._n, self._key = 1, self._first
         if n - self._n > _FARTHEST:
@@ -74,7 +74,7 @@ class ChainKeys:
 
 @dataclass
 class FoundChain:
-    """A chain as read so far: `n` and `hash` belong to its last line, at `where`."""
+    """A chain as read so far; `n`, `hash` and the place `where` are of its last line."""
 
     id: str
     opening: Opening
@@ -87,18 +87,19 @@ class FoundChain:
     prev: str = ""
 
     def may_have(self, n: int, hash_: str) -> bool:
-        """Tell whether line `n` may have this hash, by the lines and heads read."""
+        """Tell whether line `n` may have this hash, given the lines and heads that were read."""
         if n > self.n:
             return False
         if n == self.n:
             return self.hash in (None, hash_)
-        # Hashes between two heads are not kept, but a chain is followed at its end or at a head.
+        # Hashes between two heads are not kept: another chain follows this one at its end or at a
+        # head.
         return n not in self.heads or self.heads[n].hash == hash_
 
 
 @dataclass
 class Tally:
-    """Numbers of checked files, chains and lines, and of faults."""
+    """The numbers of checked files, chains and lines, and of faults."""
 
     files: int = 0
     chains: int = 0
@@ -107,10 +108,10 @@ class Tally:
 
 
 class FileChecker:
-    """Checks files one by one, and collects the chains that it finds in them.
+    """Checks files one by one, and collects the chains in them.
 
-    `heads` have been checked for their signatures; `keys` has the key of the first line of each
-    chain that the store knows, and is None without a store.
+    The signatures of `heads` are already verified. `keys` has the first line's key of each chain in
+    the store; None without a store.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class FileChecker:
         self._report_fault(where, what)
 
     def last_heads(self) -> Iterator[Head]:
-        """The last head of each chain that has one."""
+        """Return the last head of each chain that has one."""
         for heads in self._heads.values():
             if heads:
                 yield heads[max(heads)]
@@ -190,7 +191,7 @@ class FileChecker:
     def _begin(
         self, line: Line, opening: Opening, where: str, before: FoundChain | None
     ) -> FoundChain | None:
-        """The chain that a line opens; None if it cannot open one."""
+        """Begin the chain that a line opens; None if the line cannot open one."""
         if line.chain in self.chains:
             self.fault(where, f"the chain {line.chain} begins a second time")
             return None
@@ -204,7 +205,7 @@ class FileChecker:
             or before.hash not in (None, line.prev)
         ):
             what = f"line {opening.after} of the chain {opening.follows}"
-            self.fault(where, f"{what}, which was before it, is not there, or was changed")
+            self.fault(where, f"{what}, which it follows, is missing or was changed")
         found = FoundChain(
             line.chain,
             opening,
@@ -220,22 +221,22 @@ class FileChecker:
     def _step(self, chain: FoundChain, line: Line, where: str) -> None:
         """Check a line against its key, the line before, and the head that names it."""
         if chain.keys and not ((key := chain.keys.of(line.n)) and line.is_genuine(key)):
-            self.fault(where, "it is not as it was written")
+            self.fault(where, "it was changed after it was written")
             if line.n == chain.n + 1:
                 chain.n, chain.hash, chain.where = line.n, None, where
             return
         if line.n <= chain.n:
-            self.fault(where, f"line {line.n} of its chain is not in its place, or there twice")
+            self.fault(where, f"line {line.n} of its chain is out of place, or there twice")
             return
         if line.n > chain.n + 1:
             missing = _lines(chain.n + 1, line.n - 1)
             self.fault(where, f"{missing} of its chain, before it, is missing")
         elif chain.n and chain.hash not in (None, line.prev):
-            self.fault(where, "the line before is not the line that it continues")
+            self.fault(where, "it does not continue the line before it")
         chain.n, chain.hash, chain.where = line.n, line.hash, where
         head = chain.heads.get(line.n)
         if head and head.hash != line.hash:
-            self.fault(where, "it, or a line before, does not match the head")
+            self.fault(where, "it or an earlier line does not match the head")
 
     def _end(self, chain: FoundChain | None) -> None:
         """Check the end of a chain against its last head."""
@@ -245,7 +246,7 @@ class FileChecker:
         count = head.count if head else 0
         if chain.n < count:
             missing = _lines(chain.n + 1, count)
-            self.fault(chain.where, f"{missing} of its chain, behind it, is missing")
+            self.fault(chain.where, f"{missing} of its chain, after it, is missing")
         elif head and head.closed and chain.n > count:
             self.fault(chain.where, f"its chain had ended with line {count}")
         elif head is None and self._keys is None:
@@ -254,8 +255,8 @@ class FileChecker:
             self.note(chain.where, self._unknown(chain, count))
 
     def _unknown(self, chain: FoundChain, count: int) -> str:
-        """Name the part of a chain, not closed, that no head covers."""
-        after = "nothing tells whether its chain had lines after this one"
+        """Describe the part of an open chain that no head covers."""
+        after = "its chain may have had lines after this one"
         if chain.n == count:
             return after
         later = "are not proven" if chain.keys is None else "are also genuine"
@@ -263,7 +264,7 @@ class FileChecker:
 
 
 def _is_torn(part: bytes) -> bool:
-    """Tell whether this may be the beginning of a line."""
+    """Tell whether this may be the beginning of a line that was cut short."""
     return START.startswith(part[: len(START)]) and not part.endswith(b"\n")
 
 

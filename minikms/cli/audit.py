@@ -28,7 +28,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Moment(click.ParamType):  # type: ignore[type-arg]
-    """A time of RFC 3339, or a duration before now, as nanoseconds since the epoch."""
+    """An RFC 3339 time or a duration before now, converted to nanoseconds since the epoch."""
 
     name = "time"
 
@@ -43,7 +43,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg]
 
 
 class _Text(click.ParamType):  # type: ignore[type-arg]
-    """Text of a line, which is UTF-8."""
+    """A string to compare with lines, which are UTF-8."""
 
     name = "text"
 
@@ -86,7 +86,7 @@ async def verify(
     partial: bool,
     **options: Any,
 ) -> None:
-    """Check every line of these files, in any order; they may be in use.
+    """Check every line of these files, given in any order; they may be in use.
 
     Name all files of a log, or use --partial.
     """
@@ -99,8 +99,8 @@ async def verify(
     else:
         async with open_database(options) as database:
             store = AuditStore(database)
-            # In this order, since services may write meanwhile: every line that a head names is
-            # then read, and the key of every chain that was read is found.
+            # This order allows services to write meanwhile: heads are read before lines, and keys
+            # after them, so each head's line is there, and each chain's key.
             key, heads = await store.public_key(), await store.heads()
             logs = LogFile.all_of(files)
             keys = await store.chains()
@@ -134,7 +134,7 @@ async def verify(
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--kid", type=_Text(), help="Only lines of this key.")
-@click.option("--who", type=_Text(), metavar="NAME", help="Only lines of callers of this name.")
+@click.option("--who", type=_Text(), metavar="NAME", help="Only lines of callers with this name.")
 @click.option(
     "--operation", type=_Text(), metavar="NAME", help="Only lines of this operation, such as sign."
 )
@@ -145,7 +145,7 @@ async def verify(
 @click.option("--since", type=_Moment(), help="Only lines from then on: 24h ago, or RFC 3339.")
 @click.option("--until", type=_Moment(), help="Only lines before then.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Most lines shown."
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Most lines to show."
 )
 def show(
     files: tuple[str, ...],
@@ -169,7 +169,7 @@ def show(
 @audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
 @on_a_store
 async def heads(**options: Any) -> None:
-    """Show the last head of every chain, as a line of JSON each, to be kept elsewhere."""
+    """Show the last head of every chain as a line of JSON; keep the output elsewhere."""
     async with open_database(options) as database:
         for head in await AuditStore(database).heads():
             click.echo(head.to_bytes())
@@ -184,7 +184,7 @@ async def key(**options: Any) -> None:
 
 
 def _moment(text: str) -> datetime:
-    """Parse a time; raises ValueError for another form, OverflowError for other years."""
+    """Parse a time; raises ValueError, and OverflowError for a year out of range."""
     try:
         before = durations.nanoseconds(text)
     except ValueError:

@@ -16,13 +16,13 @@ _HOST: Final = "127.0.0.1"
 
 
 class ServeCommand(HelpCommand):
-    """A command with the options of every door, which are looked up when it runs."""
+    """A command with the options of every installed door, loaded when the command runs."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return its own options, then the options of doors."""
-        *own, last = super().get_params(ctx)  # --help stays the last
+        *own, last = super().get_params(ctx)  # --help stays last
         of_doors = _door_options()
-        # Including options that are variables only.
+        # Includes options that have only a variable.
         names = {*(param.name for param in own), *(field.name for field in OPTIONS)}
         if taken := [f"--{each.name}" for each in of_doors if each.name in names]:
             shown = ", ".join(taken).replace("_", "-")
@@ -31,7 +31,7 @@ class ServeCommand(HelpCommand):
 
 
 def doors_of(options: dict[str, Any]) -> tuple[DoorConfig, ...]:
-    """Return the doors that these options open, and remove their options."""
+    """Return the doors that these options open, and remove the doors' options."""
     opened = []
     for name, door in installed_doors().items():
         port, host = options.pop(f"{name}_port"), options.pop(f"{name}_host")

@@ -1,4 +1,4 @@
-"""Commands: the output of `--help`, and the exit of a command that fails."""
+"""Base classes of commands: the output of `--help`, and the exit of a failed command."""
 
 import asyncio
 import inspect
@@ -30,7 +30,7 @@ class _Formatter(click.HelpFormatter):
         super().write_dl([(first, _joined(second)) for first, second in rows], *args, **kwargs)
 
     def getvalue(self) -> str:
-        """Return the text with ordinary hyphens."""
+        """Return the output with ordinary hyphens."""
         return super().getvalue().replace(_NO_BREAK, "-")
 
 
@@ -99,7 +99,7 @@ class HelpCommand(click.Command):
 
 
 class HelpGroup(click.Group, HelpCommand):
-    """A group of such commands, listed in order of declaration."""
+    """A group of HelpCommands, listed in order of declaration."""
 
     command_class = HelpCommand
     group_class = type

@@ -1,4 +1,4 @@
-"""The command `minikms`: `serve` and `algorithms`, and the groups beside it."""
+"""The command `minikms`: `serve`, `algorithms` and `completion`, and the groups of commands."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def serve(**options: Any) -> None:
             **options,
         }
     )
-    # Imported only here: importing the web takes longer than most commands.
+    # Imported here: importing the web takes longer than most commands.
     if config.workers > 1:
         from minikms.serve import workers
 
@@ -77,7 +77,7 @@ main.add_command(audit)
 def algorithms(**options: Any) -> None:
     """List the algorithms and their operations.
 
-    A key has an operation with a star only if its maker named it.
+    An operation with a star must be requested when a key is made.
     """
     registry = registry_of(options)
     rows = [("NAME", "KTY", "JOSE", "OPERATIONS", "SOURCE")]

@@ -14,7 +14,7 @@ Command = Callable[..., Any]
 
 
 def options_of_config(*names: str) -> Callable[[Command], Command]:
-    """Give a command the flags of these fields of `Config`, or of all fields if none is named."""
+    """Add flags for these fields of `Config` to a command; for all fields if none is named."""
 
     def decorate(command: Command) -> Command:
         flags = [field for field in OPTIONS if field.metadata["flag"]]
@@ -48,14 +48,14 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
 
 
 def _metavar(field: dataclasses.Field[Any]) -> str | None:
-    """Return the metavar of a flag; None if click has one."""
+    """Return the metavar of a flag; None for click's default."""
     if field.metadata["choices"] or isinstance(field.default, bool):
         return None
     return field.metadata["value"] or ("NUMBER" if isinstance(field.default, int) else "TEXT")
 
 
 def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
-    """Return the notes on a flag in the help: its variable, bound and default."""
+    """Return a flag's notes for the help: variable, bound and default."""
     notes = [f"env var: {ENV_PREFIX}{field.name.upper()}"]
     if not isinstance(field.default, bool) and field.metadata["limits"][0] > 1:
         notes.append(f"at least {field.metadata['limits'][0]}")
@@ -65,7 +65,7 @@ def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
 
 
 def _typed(field: dataclasses.Field[Any], flag: str) -> str:
-    """Return a default as it is typed, and a round number of bytes also in a unit."""
+    """Format a default as a user types it; round byte counts also with a unit."""
     default: Any = field.default
     if isinstance(default, tuple):
         return ""
@@ -79,7 +79,7 @@ def _typed(field: dataclasses.Field[Any], flag: str) -> str:
 
 
 def config_of(options: dict[str, Any]) -> Config:
-    """Make the configuration from these options and the variables without a flag."""
+    """Make the configuration from these options, and from variables without a flag."""
     hidden: dict[str, Any] = {
         field.name: os.environ.get(ENV_PREFIX + field.name.upper(), field.default)
         for field in OPTIONS

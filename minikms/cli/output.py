@@ -10,7 +10,7 @@ import click
 
 from minikms.background import in_background
 
-# Seconds between two lines if standard error is not a terminal.
+# Seconds between two progress lines if standard error is not a terminal.
 PERIOD: Final = 10.0
 
 
@@ -24,9 +24,9 @@ class Progress(Protocol):
 
 
 class ProgressLines:
-    """A line every few seconds, for a pipe or a file: `Checking keys: 512 of 20000`.
+    """Progress as a line every few seconds, for a pipe or a file: `Checking keys: 512 of 20000`.
 
-    A command that ends before the first is due writes none.
+    A command that ends before the first line is due writes none.
     """
 
     def __init__(self, label: str) -> None:
@@ -44,7 +44,7 @@ class ProgressLines:
             of = "" if self.length is None else f" of {self.length}"
             try:
                 click.echo(f"{self._label}: {self._done}{of}", err=True)
-            except OSError:  # nobody reads it any more
+            except OSError:  # the reader has gone
                 return
 
 
@@ -62,19 +62,19 @@ async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progr
 
 
 def is_among_output() -> bool:
-    """Tell whether a progress bar shares its terminal with standard output."""
+    """Tell whether a progress bar is on the same terminal as standard output."""
     return _is_terminal(sys.stderr) and _is_terminal(sys.stdout)
 
 
 def tell(line: str) -> None:
-    """Write a line on standard output; it replaces the bar if both are on one terminal."""
+    """Write a line to standard output; on the terminal of a bar, the line replaces it."""
     if is_among_output():
-        click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
+        click.echo("\r\033[K", nl=False, err=True)  # overwrite the bar
     click.echo(line)
 
 
 def tell_fault(profile: str, kid: str, fault: str) -> None:
-    """Write a fault in a store; profile and kid are empty if the fault belongs to none."""
+    """Write a fault in a store; profile and kid are empty if the fault has none."""
     tell(f"{profile or '-'} {kid or '-'} {fault}")
 
 
@@ -87,5 +87,5 @@ def echo_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a stream is a terminal; it is None if it was closed at the start."""
+    """Tell whether a stream is a terminal; a stream closed at the start is None."""
     return stream is not None and stream.isatty()

@@ -91,7 +91,7 @@ async def init(
     try:
         token = await _init(location, key, key_file, admin_token_file, if_missing=if_missing)
     except AccessError as exc:
-        why = f"{exc} Nothing was made."
+        why = f"{exc} Nothing was created."
         fail(f"{why} If the store exists already: `minikms token create`.", 1)
     if token is None:
         click.echo(f"The store at {location} exists.")
@@ -115,7 +115,7 @@ async def _init(
     *,
     if_missing: bool,
 ) -> Token | None:
-    """Create a store and return its first token; None if the store exists and may.
+    """Create a store and return its first token; None if an existing store is allowed.
 
     Without a key, one is made in the key file. Raises StoreError, and AccessError for the token's
     file.
@@ -147,7 +147,7 @@ async def _init(
                 reasons = dict.fromkeys(map(str, (exc, why)))
                 raise (StoreError(" ".join(reasons)) if if_missing else exc) from None
             if if_missing:
-                return None  # another process was first
+                return None  # another process created it first
             raise StoreError(f"{exc} `minikms token create` makes tokens for it.") from None
 
 
@@ -180,7 +180,7 @@ async def info(**options: Any) -> None:
 async def rekey(
     new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
 ) -> None:
-    """Replace the key that opens a store. MINIKMS_NEW_STORE_KEY may hold the new one."""
+    """Replace the key that opens a store. MINIKMS_NEW_STORE_KEY may hold the new key."""
     location, key = store_of(options)
     source = other_key(
         "new",
@@ -227,10 +227,10 @@ async def copy(
     generate_key: bool,
     **options: Any,
 ) -> None:
-    """Copy a store, which may be in use. The copy has the same key, unless another is given.
+    """Copy a store, which may be in use.
 
-    MINIKMS_TO_STORE_KEY may hold the other key. An interrupted copy is not a store; run the command
-    again.
+    The copy has the same store key, unless another one is given. MINIKMS_TO_STORE_KEY may hold it.
+    An interrupted copy is not a store; run the command again.
     """
     (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)
@@ -282,7 +282,7 @@ store.add_command(destroy_orphans)
 async def verify(**options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use.
 
-    With a provider, also compare the keys that it has with the store.
+    With a provider, also compare the keys of the provider with the store.
     """
     (location, key), registry = store_of(options), registry_of(options)
     async with progress("Checking keys") as bar:

@@ -22,8 +22,8 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 async def backup(file: Path, **options: Any) -> None:
     """Write a store in an SQLite file, which may be in use, into a new FILE.
 
-    The backup has the state of one moment, with all that was acknowledged before. If a key is
-    given, the command checks that it opens the backup.
+    The backup is a consistent snapshot with all writes acknowledged before. If a key is given, the
+    command checks that it opens the backup.
     """
     location, path, key, checked = _store_of(options)
     await back_up(path, file, key)
@@ -34,9 +34,10 @@ async def backup(file: Path, **options: Any) -> None:
 @_FILE
 @on_a_store
 async def restore(file: Path, **options: Any) -> None:
-    """Replace a store in an SQLite file by the backup in FILE. No process may have it open.
+    """Replace a store in an SQLite file by the backup in FILE.
 
-    The command first checks that the backup is complete and, if a key is given, that it opens it.
+    No process may have the store open. The command first checks that the backup is complete and, if
+    a key is given, that the key opens it.
     """
     location, path, key, checked = _store_of(options)
     await restore_backup(path, file, key)
@@ -44,7 +45,7 @@ async def restore(file: Path, **options: Any) -> None:
 
 
 def _store_of(options: dict[str, Any]) -> tuple[StoreLocation, Path, StoreKey | None, str]:
-    """Return a store's location, file, key if one is given, and the check that this allows.
+    """Return a store's location, file and key, if one is given, and a description of the check.
 
     Raises StoreError.
     """
@@ -57,4 +58,4 @@ def _store_of(options: dict[str, Any]) -> tuple[StoreLocation, Path, StoreKey | 
         )
     if config.store_key_file or config.store_key:
         return location, location.path, key_of(config), "the key opens it"
-    return location, location.path, None, "without the key, only its form was checked"
+    return location, location.path, None, "without the key, only the file's structure was checked"

@@ -31,7 +31,7 @@ PROVIDER = "--provider 'hsm=pkcs11:token=kms?module-path=/usr/lib/libpkcs11.so'"
 
 @asynccontextmanager
 async def open_providers(options: dict[str, Any]) -> AsyncIterator[Mapping[str, Provider]]:
-    """Open the providers of a command; raises ProviderError if one does not answer."""
+    """Open a command's providers; raises ProviderError if one does not answer."""
     providers = make_providers(config_of(options).provider)
     async with AsyncExitStack() as stack:
         for name, provider in providers.items():
@@ -44,7 +44,7 @@ async def open_providers(options: dict[str, Any]) -> AsyncIterator[Mapping[str, 
 
 
 async def tell_differences(inspector: StoreInspector, providers: Mapping[str, Provider]) -> int:
-    """Compare a store with its providers; return the number of keys that lack their object."""
+    """Compare a store with its providers; return the number of keys without their object."""
     missing = 0
     for name, provider in providers.items():
         found = await compare(inspector, name, provider)
@@ -59,7 +59,7 @@ async def tell_differences(inspector: StoreInspector, providers: Mapping[str, Pr
 
 
 def tell_orphans(name: str, found: Comparison) -> None:
-    """Write the orphans of a provider, and the number of objects that other stores have."""
+    """Write the orphans of a provider, and the number of other stores' objects."""
     for object_id in found.orphans:
         tell(f"Left over: the object {object_id} of the provider {name}")
     if found.others:
@@ -69,10 +69,10 @@ def tell_orphans(name: str, found: Comparison) -> None:
 @click.command(cls=HelpCommand, examples=(f"minikms store own-objects {ON_A_STORE}",))
 @on_a_store
 async def own_objects(**options: Any) -> None:
-    """Let a copy of a store destroy the provider's objects of keys that are deleted in it.
+    """Let a copied store destroy the provider's objects of keys that are deleted in it.
 
-    A copy, or a restored backup, has the keys of another store, and leaves their objects at the
-    provider. Run this command once no other store with these keys is used any more.
+    A copy or a restored backup shares its keys with another store, and leaves their objects at the
+    provider. Run this command once no other store with these keys is in use.
     """
     await _set_owner(options, owns=True)
 
@@ -80,7 +80,7 @@ async def own_objects(**options: Any) -> None:
 @click.command(cls=HelpCommand, examples=(f"minikms store share-objects {ON_A_STORE}",))
 @on_a_store
 async def share_objects(**options: Any) -> None:
-    """Let a store leave the provider's objects of keys that are deleted in it.
+    """Make a store keep the provider's objects of keys that are deleted in it.
 
     Run this command in a copy that another program made, such as pg_restore, before a service opens
     it. `minikms store copy`, `backup` and `restore` do the same.
@@ -105,10 +105,10 @@ async def _set_owner(options: dict[str, Any], *, owns: bool) -> None:
     examples=(f"minikms store destroy-orphans {PROVIDER} {ON_A_STORE}",),
 )
 @options_of_config("provider")
-@click.option("--yes", is_flag=True, help="Destroy without a question.")
+@click.option("--yes", is_flag=True, help="Destroy without asking.")
 @on_a_store
 async def destroy_orphans(yes: bool, **options: Any) -> None:
-    """Destroy objects of a provider that this store has made, and no key of it names any more.
+    """Destroy objects of a provider that this store made, but none of its keys names any more.
 
     Stop all services of the store first: an object whose key is being made looks the same. The
     command refuses if another process uses the store, if a key lacks its object, if a profile does

@@ -1,4 +1,4 @@
-"""Flags of the commands on a store: its location, and the keys that open it.
+"""Flags of commands on a store: its location, and the keys that open it.
 
 A command that makes a key file removes it if it cannot create the store.
 """
@@ -23,21 +23,21 @@ from minikms.store.database import Database
 
 
 def on_a_store(command: Command) -> Command:
-    """Give a command the flags of a store."""
+    """Add the flags of a store to a command."""
     return options_of_config("store", "store_key_file", "store_key_method")(command)
 
 
 def generating_key(name: str) -> Callable[[Command], Command]:
-    """Give a command the flag that generates the key `name`."""
+    """Add the flag that generates the key `name` to a command."""
     return click.option(
         "--generate-key",
         is_flag=True,
-        help=f"First make a raw key in a new file, named by --{name}-key-file.",
+        help=f"First make a raw key in the new file of --{name}-key-file.",
     )
 
 
 def with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
-    """Give a command the flags of a second key, which `whose` describes."""
+    """Add the flags of a second key, described by `whose`, to a command."""
 
     def decorate(command: Command) -> Command:
         for option in (
@@ -75,7 +75,7 @@ def store_of(options: dict[str, Any]) -> tuple[StoreLocation, StoreKey]:
 
 
 def registry_of(options: dict[str, Any]) -> AlgorithmRegistry:
-    """Return the installed algorithms, as a command's options choose them."""
+    """Return the installed algorithms that a command's options allow."""
     return AlgorithmRegistry.from_installed(config_of(options).without_algorithm)
 
 
@@ -90,10 +90,9 @@ async def new_key(
 ) -> AsyncIterator[StoreKey]:
     """Write a raw key to a new file, for the store that the block creates; raises StoreError.
 
-    `seals` are URIs of seals, by which the key is sealed before it is written.
-
-    If the block raises StoreError and no store opens with the key, the file is removed, so that the
-    command can be repeated. After any other failure the file stays, since the key may be needed.
+    The key is first sealed by the seals with the URIs `seals`, if any. If the block raises
+    StoreError and the key opens no store, the file is removed, so that the command can be repeated.
+    After any other failure the file stays, since the key may be needed.
     """
     if os.path.isfile(file):
         use = "Omit --generate-key to use it." if os.path.getsize(file) else "It is empty."
@@ -118,7 +117,7 @@ async def new_key(
 
 
 async def _opens(location: StoreLocation, key: StoreKey) -> bool:
-    """Tell whether a store, finished or not, opens with the key."""
+    """Tell whether the key opens a store, finished or not."""
     try:
         store = await open_store(location, key)
     except StoreError:
@@ -139,7 +138,7 @@ async def other_key(
 ) -> AsyncIterator[StoreKey | None]:
     """Yield the second key of a command, or None if it is not given.
 
-    `generate` makes it, sealed by the seals of the key file `sealed_like`.
+    With `generate` it is made, and sealed by the seals of the key file `sealed_like`.
     """
     text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
     if generate:
@@ -158,7 +157,7 @@ async def other_key(
 
 
 def require_place(name: str, file: str | None, method: str | None) -> str:
-    """Return the file for a new raw key from the flags of the key `name`; raises StoreError."""
+    """Return the file in which to make the raw key `name`, from its flags; raises StoreError."""
     if not file or method not in (None, "raw"):
         raise StoreError(f"--generate-key makes a raw key, and --{name}-key-file names its file.")
     return file

@@ -31,16 +31,16 @@ _URI = "'vault-transit:https://vault.example/v1/transit/keys/kms?token-file=vaul
 )
 @options_of_config("store_key_file")
 def seal(uris: Sequence[str], **options: Any) -> None:
-    """Encrypt a store key in its file by seals, each of which then opens it.
+    """Encrypt a store key in its file by seals; each of them then opens it.
 
-    Seals that the file has are replaced. A lost seal is a lost store: take two, or keep what
-    `minikms store unseal` writes in a safe.
+    Existing seals of the file are replaced. If all seals are lost, the store is lost: use two, or
+    keep the output of `minikms store unseal` in a safe.
     """
     file = _file_of(options)
     _replace(file, read_key(file, "", "raw").secret, uris)
     if len(uris) == 1:
         click.echo(
-            "Without this seal, nobody opens the store: add another, or keep a plain key safe."
+            "If this seal is lost, so is the store: add another, or keep a plain key in a safe."
         )
 
 
@@ -48,18 +48,18 @@ def seal(uris: Sequence[str], **options: Any) -> None:
 @click.option("--to", "target", metavar="FILE", required=True, help="New file for the plain key.")
 @options_of_config("store_key_file")
 def unseal(target: str, **options: Any) -> None:
-    """Write a sealed store key in plain text into a new file. The sealed file stays."""
+    """Write a sealed store key in plain text to a new file. The sealed file is kept."""
     file = _file_of(options)
     envelope = _require_sealed(file)
     require_new(target, "key", StoreError)
     write_secret(target, unseal_key(envelope, file, 0).secret, "key", StoreError)
-    click.echo(f"The plain key is in {target}: whoever reads it opens the store.")
+    click.echo(f"The plain key is in {target}: whoever reads it can open the store.")
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store reseal {_KEY_FILE}",))
 @options_of_config("store_key_file")
 def reseal(**options: Any) -> None:
-    """Encrypt a sealed store key again by the same seals, as after a rotation of their keys."""
+    """Encrypt a sealed store key again by the same seals, for example after a key rotation."""
     file = _file_of(options)
     envelope = _require_sealed(file)
     _replace(file, unseal_key(envelope, file, 0).secret, [key.uri for key in envelope.keys])
@@ -93,7 +93,7 @@ def _require_sealed(file: str) -> Envelope:
 
 
 def _replace(file: str, secret: str, uris: Sequence[str]) -> None:
-    """Replace the store key in a file by the same one, sealed anew; raises StoreError."""
+    """Replace the store key in a file by the same key, sealed anew; raises StoreError."""
     envelope = seal_key(secret, uris)
     replace_secret(file, envelope.dump(), "key", StoreError)
     click.echo(f"The key in {file} is sealed by: {', '.join(key.shown for key in envelope.keys)}.")

@@ -19,7 +19,7 @@ from minikms.store.database import Database
 @click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))
 @on_a_store
 async def upgrade(**options: Any) -> None:
-    """Upgrade a store of an older version. Nothing else may use it meanwhile.
+    """Upgrade a store of an older version.
 
     Each profile is upgraded as a whole or not at all. If the command is interrupted, run it again.
     Make a backup first: the older version refuses an upgraded store.
@@ -44,7 +44,7 @@ async def upgrade(**options: Any) -> None:
     if not is_older:
         click.echo(f"The store at {location} already has the layout {LAYOUT}.")
         return
-    rest = "" if left or renewed == total else " The others needed no change."
+    rest = "" if left or renewed == total else " The other keys needed no change."
     click.echo(
         f"The store at {location} now has the layout {LAYOUT}. "
         f"Keys rewritten: {renewed} of {total}.{rest}"

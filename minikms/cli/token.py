@@ -95,7 +95,7 @@ async def create(
             try:
                 write_secret(file, made.reveal(), "token", AccessError)
             except AccessError:
-                await tokens.revoke(record.id)  # nobody has it
+                await tokens.revoke(record.id)  # nobody received the token
                 raise
         for profile in dict.fromkeys(profiles):
             if profile not in existing:
@@ -130,7 +130,7 @@ async def revoke(ids: tuple[str, ...], **options: Any) -> None:
 
 @token.command(examples=("minikms token generate",))
 def generate() -> None:
-    """Show a new token outside of any store, for `minikms serve --admin-token-file`."""
+    """Show a new token that is in no store, for `minikms serve --admin-token-file`."""
     click.echo(Token.new().reveal())
 
 

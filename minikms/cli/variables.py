@@ -7,7 +7,7 @@ from typing import Final
 
 from minikms.config import ENV_PREFIX, OPTIONS
 
-# Variables of other commands and of the clients, which may share an environment with the service.
+# Variables of other commands and of clients, which may run in the same environment.
 _OTHERS: Final = (
     "CA",
     "CERT",
@@ -31,9 +31,9 @@ _LINK: Final = "SERVICE_HOST"
 
 
 def unknown_variables(options: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Return variables `MINIKMS_…` that nothing reads, each with a similar one, or "".
+    """Return variables `MINIKMS_…` that nothing reads, each with a similar known one or "".
 
-    `options` are the variables of the options of a command.
+    `options` are the variables of a command's options.
     """
     own = {*options, *(ENV_PREFIX + field.name.upper() for field in OPTIONS)}
     known = {*own, *(ENV_PREFIX + name for name in _OTHERS)}
@@ -47,7 +47,7 @@ def unknown_variables(options: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _similar(name: str, options: Iterable[str]) -> str:
-    """Return the option's variable that is most similar to a name; "" if none is."""
+    """Return the option variable most similar to a name; "" if none is similar."""
     rests = [option.removeprefix(ENV_PREFIX) for option in options]
     close = get_close_matches(name.removeprefix(ENV_PREFIX), sorted(rests), n=1)
     return ENV_PREFIX + close[0] if close else ""

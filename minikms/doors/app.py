@@ -1,4 +1,4 @@
-"""The application of a door, which has its routes behind the gate."""
+"""The application of a door: its routes, behind the gate."""
 
 import logging
 import re
@@ -41,7 +41,7 @@ LOGGER = logging.getLogger(__name__)
 _PROFILE: Final = re.compile(PROFILE_PATTERN)
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
-# In place of a scope, where no token is needed.
+# In place of a scope, for a route that needs no token.
 _NO_TOKEN: Final = (OPEN, LOGIN)
 
 _Expect: TypeAlias = Callable[[web.Request], Any]

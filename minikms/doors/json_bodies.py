@@ -1,4 +1,4 @@
-"""Bodies in JSON, within the bounds of the service's own."""
+"""Bodies in JSON, within the same bounds as the API's own."""
 
 from typing import Any
 

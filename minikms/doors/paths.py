@@ -14,15 +14,15 @@ from minikms.http.state import PARAMETERS
 
 _REST: Final = "..."
 
-# Paths that are found without following them again, and characters of the longest one.
+# The number of paths in the cache of lookups, and the length of the longest one.
 _PATHS_KEPT: Final = 1024
 _LONGEST_KEPT: Final = 256
 
 
 class _Step:
-    """A place within paths; `routes` end here, and `rest` take all that follows.
+    """A node in the tree of paths; `routes` end here, and `rest` match all remaining segments.
 
-    Both have the routes by method, each with the names of its variables.
+    Both map methods to routes, each with the names of its variables.
     """
 
     __slots__ = ("named", "rest", "routes", "variable")
@@ -35,16 +35,16 @@ class _Step:
 
 
 class PathRoutes:
-    """Finds the route of a path in as many steps as the path has segments.
+    """Finds the route of a path in one step per segment.
 
-    A variable `{name}` is one segment of the form `variable`; `{name...}`, at the end, is one or
-    more segments of any form. A segment that is spelled out has precedence.
+    A variable `{name}` is one segment that matches `variable`; `{name...}`, at the end, is one or
+    more segments of any form. A literal segment has precedence.
     """
 
     def __init__(
         self, routes: Iterable[tuple[str, str, DoorRoute]], variable: Pattern[str]
     ) -> None:
-        """Take methods and paths, without a slash at either end, and their routes."""
+        """Build the tree from routes by method and path; paths have no slash at either end."""
         self._first = _Step()
         self._variable = variable
         self._found = lru_cache(_PATHS_KEPT)(self._find)
@@ -52,7 +52,7 @@ class PathRoutes:
             self._add(method, path.split("/"), route)
 
     def find(self, request: web.Request, method: str, path: str) -> DoorRoute:
-        """Find a route, and leave its variables to `DoorCall.parameters`.
+        """Find a route; `DoorCall.parameters` gets its variables.
 
         `path` is the encoded path without the slash before it. Raises RouteNotFound, and
         MethodNotAllowed for a path with other methods.
@@ -78,7 +78,7 @@ class PathRoutes:
         return {method: route for method, (route, _) in self._follow(path)[0].items()}
 
     def _follow(self, path: str) -> tuple[Mapping[str, tuple[DoorRoute, Sequence[str]]], list[str]]:
-        """Return the routes of a path by method, each with its names, and the values for them."""
+        """Return the routes of a path by method, with the names and values of variables."""
         segments = path.split("/")
         if "%" in path:
             segments = list(map(unquote, segments))

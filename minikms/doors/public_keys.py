@@ -1,4 +1,4 @@
-"""Public keys as other protocols have them."""
+"""Public keys in the formats of other protocols."""
 
 from collections.abc import Mapping
 

@@ -31,7 +31,7 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
     """
     if os.path.lexists(target):
         raise StoreError(f"{target} exists already.")
-    require_one_name(path)  # its log of committed writes may be beside the other
+    require_one_name(path)  # the WAL may be beside the file's other name
     begun = time.time()
     with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
         await _fill(new, path, key)
@@ -43,9 +43,9 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
 async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
     """Replace the store at a path, if it exists, by a backup, which is kept.
 
-    The files beside the store are removed: a WAL that is applied to another file wrecks it.
-    After any interruption, either the old or the new store exists, complete. Raises StoreError if
-    the backup is damaged or not a store, or if a process has the store open.
+    The files beside the store are removed: a WAL applied to another file would corrupt it. After an
+    interruption, either the old or the new store exists, complete. Raises StoreError if the backup
+    is damaged or not a store, or if a process has the store open.
     """
     path = path.resolve()  # a link to the store stays
     if path.exists() and backup.exists() and path.samefile(backup):
@@ -55,7 +55,7 @@ async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
         if path.exists():
             if is_open_elsewhere(path):
                 raise _in_use(path)
-            if os.geteuid() == 0:  # root restores another user's store
+            if os.geteuid() == 0:  # root may restore another user's store
                 facts = path.stat()
                 os.chown(new, facts.st_uid, facts.st_gid)
         with _held(path):
@@ -81,7 +81,7 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
         except StoreError as exc:
             raise StoreError(str(exc).replace(str(location), str(source))) from None
     with closing(connect(new, "rw", _TIMEOUT)) as file:
-        file.execute("PRAGMA journal_mode = DELETE")  # of a WAL file, Askar makes one
+        file.execute("PRAGMA journal_mode = DELETE")  # Askar turns it into a WAL file
         set_new_identity(file)
         await _check(file, new)
     sync(new)
@@ -105,9 +105,9 @@ async def _check(file: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def _new_file(beside: Path) -> Iterator[Path]:
-    """A file that only its user can read, in a temporary folder beside another file.
+    """Yield a file that only its user can read, in a temporary folder beside another file.
 
-    The folder is removed at the end, with all files that opening a store puts beside the file.
+    The folder is removed at the end, with all files that opening a store puts into it.
     """
     with TemporaryDirectory(prefix=f"{beside.name}-", suffix=".part", dir=beside.parent) as folder:
         new = Path(folder, beside.name)
@@ -117,9 +117,10 @@ def _new_file(beside: Path) -> Iterator[Path]:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """Keep processes from opening the store at a path, if it exists, until the end of the block.
+    """Keep processes from opening the store at a path, if it exists, during the block.
 
-    Its WAL is folded into it, so that nothing is lost with the WAL. A damaged store stays as it is.
+    Its WAL is merged into the file, so that nothing is lost with the WAL. A damaged store stays
+    unchanged.
     """
     if not path.exists():
         yield

@@ -18,7 +18,7 @@ from minikms.versions import KeyVersions
 
 @dataclass(frozen=True)
 class Copied:
-    """A profile that was copied: the numbers of its keys and of keys deleted meanwhile."""
+    """A copied profile: the numbers of its keys, and of keys deleted meanwhile."""
 
     profile: str
     keys: int
@@ -28,7 +28,7 @@ class Copied:
 async def count(
     inspector: StoreInspector, algs: Iterable[str]
 ) -> AsyncGenerator[tuple[str, dict[str, int]], None]:
-    """Count the keys of each profile, by these algorithms and all others."""
+    """Count the keys of each profile for each of these algorithms, and for all others."""
     for profile in await inspector.profiles():
         try:
             if await _askar_profile(inspector, profile) is not None:
@@ -42,7 +42,7 @@ async def copy(
     target: StoreWriter,
     advance: Callable[[int], None],
 ) -> AsyncGenerator[Copied, None]:
-    """Copy every profile, each with its keys as they are at one moment; the source may be in use.
+    """Copy every profile as of one moment; the source may be in use.
 
     `advance` is called with the number of keys that were handled since its last call. Raises
     KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
@@ -56,7 +56,7 @@ async def copy(
         await target.insert_uses_noted_since(since)
     ids: dict[str, tuple[Tenancy, str | None]] = {}
     for profile in await source.profiles():
-        # A profile that is removed meanwhile is left out; one that is made again is copied again.
+        # A profile removed meanwhile is left out; a recreated one is copied again.
         while (askar_profile := await _askar_profile(source, profile)) is not None:
             await target.directory.create(profile, await source.settings(profile))
             try:
@@ -75,7 +75,7 @@ async def copy(
             if (removed := await target.directory.remove(profile)) is not None:
                 await target.directory.erase(removed)
     await _copy_tokens(source, target, ids)
-    # Last, since it is made before the first key of a provider.
+    # Copied last, since it is stored before the first key of a provider.
     if ownership := await source.objects.ownership():
         await target.objects.share(ownership)
 
@@ -85,7 +85,7 @@ async def _copy_tokens(
 ) -> None:
     """Copy the tokens; `ids` has the tenancy of each copied profile, and its id in the copy.
 
-    So a token that was for a profile is for its copy, and no other token is.
+    A token that was for a profile is for its copy, and no other token is.
     """
 
     def bound(record: TokenRecord) -> TokenRecord:
@@ -105,7 +105,7 @@ async def _copy_tokens(
 
 
 async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:
-    """Askar's name of a usable profile, None if it is gone; raises KeyUnreadable."""
+    """Return Askar's name of a usable profile, None if it was removed; raises KeyUnreadable."""
     askar_profile = await inspector.askar_profile(profile)
     if askar_profile is not None and (fault := await inspector.fault(profile, askar_profile)):
         raise KeyUnreadable(f"Profile {profile}: {fault}.")
@@ -141,18 +141,18 @@ async def _copy_profile(
             advance(len(records))
     if await source.publishes(profile):
         await target.publish(profile)
-    # Cursors of listings stay valid in the copy, even behind the last key.
+    # Cursors of listings stay valid in the copy, even after the last key.
     if last := max(newest, await source.last_seq(profile)):
         await target.set_last_seq(profile, last)
     return Copied(profile, copied, deleted)
 
 
 async def _material(source: StoreInspector, profile: str, record: KeyRecord) -> Stored | None:
-    """The material of a key, read while nobody writes; None if the key was deleted."""
+    """Read the material of a key while nobody writes; None if the key was deleted."""
     (found,) = await source.inspect(profile, [record.kid], exclusively=True)
     if found.unreadable_materials or (KEY, record.kid) in found.unreadable:
         raise KeyUnreadable(f"The key {record.kid} does not decrypt.")
-    # Another key may have been made with its kid.
+    # A new key may have been made with its kid.
     if found.record is None or found.record.seq != record.seq:
         return None
     if found.stored is None:

@@ -20,12 +20,12 @@ from minikms.store.keys.entries import (
     tags_of,
 )
 
-# Takes a fault: the profile and the kid, empty if they do not apply, and a few words.
+# Reports a fault: the profile and the kid, empty if they do not apply, and a description.
 Report: TypeAlias = Callable[[str, str, str], None]
 
 
 def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
-    """The faults of a key, in a few words each."""
+    """Describe the faults of a key."""
     record = stored.record
     for category, name in stored.unreadable:
         parts = {
@@ -50,7 +50,7 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
     elif not stored.unreadable_materials:
         yield "its material is missing"
     if record.certificates and not has_own_certificate(record):
-        yield "its first certificate is not of its key, or cannot be read"
+        yield "its first certificate is not for its key, or cannot be read"
     listed = {alias_entry(alias): alias for alias in record.aliases}
     for name, holder in stored.aliases.items():
         alias = listed.get(name, name)
@@ -89,7 +89,7 @@ def _faults_without_record(stored: StoredKey) -> Iterator[str]:
 def faults_of_material(
     record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
 ) -> Iterator[str]:
-    """The faults of a key's material, in a few words each."""
+    """Describe the faults of a key's material."""
     try:
         algorithm = registry.of(record)
     except KeyNotUsable:
@@ -103,7 +103,7 @@ def faults_of_material(
             jwk = algorithm.public_jwk(algorithm.load_public(record.jwk or {}))
         else:
             jwk = algorithm.public_jwk(algorithm.unpack(stored))
-    # An algorithm may raise anything for bytes that are not a key of it.
+    # An algorithm may raise anything for bytes that are not one of its keys.
     except Exception as exc:
         yield f"its material does not open: {type(exc).__name__}"
         return
@@ -112,4 +112,4 @@ def faults_of_material(
     if jwk is not None and thumbprint(jwk) != record.kid:
         yield "its kid is not the thumbprint of its key"
     if record.material == "none" and stored != b"":
-        yield "it is a public key alone, and has material"
+        yield "it is only a public key, but has material"

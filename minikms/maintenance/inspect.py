@@ -1,4 +1,4 @@
-"""Reads the contents of a store, damaged or not, for tools that copy and verify stores."""
+"""Reads a store's contents, damaged or not, for commands that copy and verify stores."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -31,8 +31,8 @@ from minikms.store.profiles.directory import DirectoryListing, RemovedProfile, u
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import KeyVersions
 
-# The categories of the store's own profile that a copy has unchanged. A head refers to a chain and
-# to the signing key; read first, it finds both, whatever is inserted meanwhile.
+# Categories of the store's own profile that a copy contains unchanged. Heads come first: a head
+# refers to a chain and to the signing key, which are then there whatever is inserted meanwhile.
 _OWN: Final = (HEAD, CHAIN, SIGNING_KEY)
 
 
@@ -46,9 +46,9 @@ class StoredRecord:
 
 
 class StoreInspector:
-    """Reads everything in a store, profile by profile; every method is one session.
+    """Reads everything in a store, profile by profile; each method is one session.
 
-    Calls may take long. All raise ProfileNotFound for a profile that does not exist, KeyUnreadable
+    Calls may be slow. All raise ProfileNotFound for a profile that does not exist, KeyUnreadable
     for one that does not decrypt, and StoreUnavailable.
     """
 
@@ -70,42 +70,42 @@ class StoreInspector:
 
     @property
     def layout(self) -> Layout:
-        """The layout of the store."""
+        """Read the layout of the store."""
         return self._database.layout
 
     # Profiles
 
     async def profiles(self) -> list[str]:
-        """The names of all profiles, sorted; raises KeyUnreadable if one does not decrypt."""
+        """List the names of all profiles, sorted; raises KeyUnreadable if one does not decrypt."""
         directory = await self.directory()
         if directory.unreadable:
             raise KeyUnreadable("The directory of profiles does not decrypt as a whole.")
         return sorted(directory.askar_profiles)
 
     async def directory(self) -> DirectoryListing:
-        """All entries of the directory of profiles."""
+        """Read all entries of the directory of profiles."""
         return await self._database.directory.listing()
 
     async def askar_profiles(self) -> set[str]:
-        """Askar's names of all its profiles but the store's own."""
+        """List Askar's names of all profiles except the store's own."""
         return await self._database.directory.askar_profiles()
 
     async def askar_profile(self, profile: str) -> str | None:
-        """Askar's name of a profile by the directory, or None."""
+        """Look up Askar's name of a profile in the directory, or None."""
         try:
             return await self._database.directory.askar_profile(profile)
         except ProfileNotFound:
             return None
 
     async def settings(self, profile: str) -> ProfileSettings:
-        """The settings of a profile; none if it does not exist."""
+        """Read the settings of a profile; default settings if it does not exist."""
         try:
             return await self._database.directory.settings_of(profile)
         except ProfileNotFound:
             return NO_SETTINGS
 
     async def fault(self, profile: str, askar_profile: str) -> str | None:
-        """The reason why a profile cannot be used at all, in a few words; None if it can."""
+        """Describe why a profile cannot be used at all; None if it can."""
         try:
             owner = await self._database.directory.owner(askar_profile)
         except KeyUnreadable:
@@ -120,17 +120,17 @@ class StoreInspector:
         return "Askar has no profile for it"
 
     async def tenancy(self, profile: str) -> Tenancy:
-        """The id of a profile, and the time of its creation."""
+        """Read the id of a profile, and the time of its creation."""
         return await self._database.directory.tenancy(profile)
 
     async def publishes(self, profile: str) -> bool:
-        """Tell whether everybody may read the profile's public keys."""
+        """Tell whether the profile's public keys are public to everybody."""
         return await self._database.run(profile, publishes)
 
     # The store's own profile
 
     async def own(self) -> AsyncGenerator[list[Entry], None]:
-        """The entries of audit logs, in batches; raises KeyUnreadable."""
+        """Yield the entries of audit logs, in batches; raises KeyUnreadable."""
         for category in _OWN:
             async for batch in self._database.batches(None, category):
                 if None in batch:
@@ -150,7 +150,7 @@ class StoreInspector:
     # Keys
 
     async def count(self, profile: str, algs: Iterable[str]) -> dict[str, int]:
-        """Count the keys of each of these algorithms, and of all others under ``""``."""
+        """Count the keys of each of these algorithms, and of all others as ``""``."""
 
         async def work(session: Session) -> dict[str, int]:
             left = await session.count(KEY)
@@ -178,7 +178,7 @@ class StoreInspector:
     async def records(
         self, profile: str, *, in_order: bool = True
     ) -> AsyncGenerator[list[StoredRecord | None], None]:
-        """All records as they are now, in batches; None for one that does not decrypt.
+        """Yield all records as of now, in batches; None for one that does not decrypt.
 
         They are in the order of creation; without `in_order`, the first comes sooner.
         """
@@ -189,7 +189,7 @@ class StoreInspector:
             ]
 
     def rows(self, profile: str, category: str) -> AsyncGenerator[list[Entry | None], None]:
-        """All entries of a category, in batches; None for one that does not decrypt."""
+        """Yield all entries of a category, in batches; None for one that does not decrypt."""
         return self._database.batches(profile, category)
 
     async def versions(self, profile: str, record: KeyRecord) -> dict[str, KeyVersions]:
@@ -210,17 +210,17 @@ class StoreInspector:
         return await self._database.run(profile, work)
 
     def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys of Askar's, as `Database.askar_keys` gives them."""
+        """Yield all Askar keys, as `Database.askar_keys` does."""
         return self._database.askar_keys(profile)
 
     async def material(self, profile: str, records: Sequence[KeyRecord]) -> list[Stored | None]:
-        """The material of keys that were read before.
+        """Read the material of keys whose records were read before.
 
-        None if it is missing or unreadable, or if the key was deleted, even if it was made again.
+        None if it is missing or unreadable, or if the key was deleted, even if it was recreated.
         """
 
         async def material(session: Session, record: KeyRecord) -> Stored | None:
-            if record.sealed or record.material == "none":  # it is of the same moment
+            if record.sealed or record.material == "none":  # of the same moment
                 return await read_material(session, record)
             now = await _record(session, record.kid)
             if now is None or now.seq != record.seq:
@@ -233,7 +233,7 @@ class StoreInspector:
         return await self._database.run(profile, work)
 
     async def find(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
-        """The record of each kid; None if missing or unreadable."""
+        """Read the record of each kid; None if missing or unreadable."""
 
         async def work(session: Session) -> list[KeyRecord | None]:
             return [await _record(session, kid) for kid in kids]
@@ -248,7 +248,7 @@ class StoreInspector:
         *,
         exclusively: bool = False,
     ) -> list[StoredKey]:
-        """All entries of each kid, and the entries of `aliases`, which are named by `alias_entry`.
+        """Read all entries of each kid, and the entries of `aliases`, as named by `alias_entry`.
 
         With `exclusively`, nobody writes meanwhile; otherwise entries may be of different moments.
         """
@@ -259,10 +259,10 @@ class StoreInspector:
         return await self._database.run(profile, work, write=exclusively)
 
     async def last_uses(self, askar_profile: str) -> dict[str, bytes]:
-        """The entries of the last uses of a profile's keys, by the numbers in their names."""
+        """Read the last-use entries of a profile's keys, by the numbers in their names."""
 
         async def work(session: Session) -> dict[str, bytes]:
-            with suppress(UndecryptableError):  # keys are copied all the same
+            with suppress(UndecryptableError):  # keys are copied anyway
                 rows = await session.fetch_all(LAST_USES, use_tags(askar_profile))
                 return {row.name.rpartition("/")[2]: row.value for row in rows}
             return {}
@@ -270,7 +270,7 @@ class StoreInspector:
         return await self._database.run_own(work)
 
     async def uses_noted_since(self) -> bytes | None:
-        """The time from which on uses are noted, as stored; None if they are not."""
+        """Read the stored time since when uses are noted; None if they are not noted."""
 
         async def work(session: Session) -> bytes | None:
             entry = await session.fetch(LAST_USES, SINCE)
@@ -279,15 +279,15 @@ class StoreInspector:
         return await self._database.run_own(work)
 
     async def last_seq(self, profile: str) -> int:
-        """The last place in the order of creation that was assigned; 0 before the first."""
+        """Read the last assigned place in the order of creation; 0 before the first."""
         try:
             return await self._database.run(profile, Session.last_place)
         except UndecryptableError:
-            raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
+            raise KeyUnreadable("The counter for the order of keys does not decrypt.") from None
 
 
 async def _record(session: Session, kid: str) -> KeyRecord | None:
-    """A record; None if missing or unreadable."""
+    """Parse a record; None if missing or unreadable."""
     try:
         entry = await session.fetch(KEY, kid)
     except UndecryptableError:

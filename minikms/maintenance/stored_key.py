@@ -1,4 +1,4 @@
-"""All entries of a key, even if they do not fit together."""
+"""All entries of a key, even if they contradict each other."""
 
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from minikms.versions import KeyVersions
 
 ResultT = TypeVar("ResultT")
 
-# Categories that stand for keys of Askar's, and for material that is sealed in the entry of a key.
+# Categories of Askar keys, and of material that is sealed in a key's entry.
 ASKAR_KEY: Final = "askar"
 SEALED: Final = "sealed"
 
@@ -62,7 +62,7 @@ class StoredKey:
 
     @property
     def stored(self) -> Stored | None:
-        """The material of the kind that the record names; empty for a public key."""
+        """The material of the kind named in the record; empty for a public key."""
         if self.record is None:
             return None
         empty = b"" if self.record.material == "none" else None
@@ -75,7 +75,7 @@ def material_category(record: KeyRecord) -> str:
 
 
 async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
-    """All entries of a kid, and the entries of `aliases`, which are named by `alias_entry`."""
+    """Read all entries of a kid, and the entries of `aliases`, as named by `alias_entry`."""
     unreadable: list[tuple[str, str]] = []
     entry = await _read(session.fetch(KEY, kid), (KEY, kid), unreadable)
     record = parsed(entry.value) if entry else None
@@ -112,7 +112,7 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
 
 
 async def read_material(session: Session, record: KeyRecord) -> Stored | None:
-    """The material that a record names; None if it is missing or does not decrypt."""
+    """Read the material that a record names; None if it is missing or does not decrypt."""
     try:
         return await find_material(session, record)
     except UndecryptableError:
@@ -122,7 +122,7 @@ async def read_material(session: Session, record: KeyRecord) -> Stored | None:
 async def _read(
     fetch: Awaitable[ResultT | None], name: tuple[str, str], unreadable: list[tuple[str, str]]
 ) -> ResultT | None:
-    """The result of `fetch`; None if it does not decrypt, and then `name` is in `unreadable`."""
+    """Return the result of `fetch`; None if it does not decrypt: `unreadable` gets `name`."""
     try:
         return await fetch
     except UndecryptableError:

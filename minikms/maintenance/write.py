@@ -1,4 +1,4 @@
-"""Writes the contents of another store into a new one, unchanged."""
+"""Writes the contents of another store unchanged into a new store."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,9 +25,9 @@ from minikms.versions import KeyVersions
 
 
 class StoreWriter:
-    """Writes whole profiles and keys; every method is one transaction.
+    """Writes whole profiles and keys; each method is one transaction.
 
-    Calls may take long. All raise ProfileNotFound and StoreUnavailable.
+    Calls may be slow. All raise ProfileNotFound and StoreUnavailable.
     """
 
     def __init__(self, database: Database) -> None:
@@ -38,14 +38,14 @@ class StoreWriter:
     @classmethod
     @asynccontextmanager
     async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """Make a store, which is finished if the block ends without an error; raises StoreError."""
+        """Create a store; it is marked as finished if the block succeeds. Raises StoreError."""
         async with Database.create(location, key, timeout=LONG_TIMEOUT) as database:
             yield cls(database)
             await database.finish()
             await database.renew_statistics()
 
     async def publish(self, profile: str) -> None:
-        """Let everybody read the profile's public keys."""
+        """Make the profile's public keys public to everybody."""
         await self._database.write(profile, partial(publish, public=True))
 
     async def insert_own(self, entries: Sequence[Entry]) -> None:
@@ -58,7 +58,7 @@ class StoreWriter:
         await self._database.run_own(work, write=True)
 
     async def insert_tokens(self, records: Sequence[TokenRecord]) -> None:
-        """Insert tokens, in this order of creation, with the times of their last uses."""
+        """Insert tokens in this order of creation, with the times of their last uses."""
 
         async def work(session: Transaction) -> None:
             for each in records:
@@ -90,7 +90,7 @@ class StoreWriter:
                     await insert_deletion(session, record)
                 except (DuplicateError, KeyExists):
                     raise KeyExists(
-                        f"The key {record.kid} or an alias of it exists already."
+                        f"The key {record.kid} or one of its aliases already exists."
                     ) from None
 
         # A key with a thousand aliases takes PostgreSQL seconds.
@@ -108,13 +108,13 @@ class StoreWriter:
         await self._database.run_own(work, write=True)
 
     async def insert_uses_noted_since(self, value: bytes) -> None:
-        """Insert the time from which on uses are noted."""
+        """Insert the time since when uses are noted."""
         await self._database.run_own(
             lambda session: session.insert(LAST_USES, SINCE, value), write=True
         )
 
     async def set_last_seq(self, profile: str, place: int) -> None:
-        """Let later keys come after `place` in the order of creation."""
+        """Let new keys come after `place` in the order of creation."""
 
         async def work(session: Transaction) -> None:
             session.place = place

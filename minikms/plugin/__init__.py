@@ -1,4 +1,4 @@
-"""The one module that the author of an algorithm imports: protocol, bases, helpers, errors."""
+"""The only module that an algorithm's author imports: protocol, bases, helpers, errors."""
 
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import (

@@ -17,7 +17,7 @@ from minikms.plugin.protocol import (
     Stored,
 )
 
-# No coordinate and no secret of an Askar key pair has more bytes.
+# The size in bytes of the largest coordinate or secret of an Askar key pair.
 _ASKAR_MOST: Final = 256
 
 
@@ -28,7 +28,8 @@ class AskarKeyAlgorithm(KeyAlgorithm[AskarKey]):
     def askar_name(self) -> str:
         """Askar's name of the keys (one of `aries_askar.KeyAlg`), by default `name`.
 
-        State another as a fact: `askar_name = "p256"`. Never change it: stored keys have it.
+        Override it as a class attribute: `askar_name = "p256"`. Never change it: stored keys
+        contain it.
         """
         return self.name
 
@@ -82,7 +83,7 @@ class AskarKeyPair(
 
     def _from_jwk(self, jwk: Mapping[str, Any]) -> AskarKey:
         require_jwk_type(jwk, self.kty, self.crv)
-        # Askar refuses a JWK with a member that is not text, such as the `ext` of Web Crypto.
+        # Askar refuses a JWK with a member that is not a string, such as `ext` of Web Crypto.
         members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "d") if name in jwk}
         for name in members.keys() & {"x", "y", "d"}:
             jwk_bytes(members, name, most=_ASKAR_MOST)

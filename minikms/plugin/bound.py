@@ -9,7 +9,7 @@ from minikms.errors import KeyNotUsable
 from minikms.plugin.protocol import EcdsaSigner, SignatureOptions, Signer, Stored
 from minikms.plugin.provider import KEY_ID_SIZE, Provider, ProviderKey, ProviderSigner
 
-# The facts that it has in common with the algorithm in software.
+# The class attributes that it shares with the algorithm in software.
 _FACTS: Final = (
     *("name", "aliases", "kty", "crv", "multicodec", "did_key"),
     *("signing_algs", "signing_hashes"),
@@ -77,13 +77,13 @@ class BoundSigner(Signer[ProviderKey, Any]):
 
     @property
     def _there(self) -> Provider:
-        """The provider; raises KeyNotUsable if the service has none of this name."""
+        """The provider; raises KeyNotUsable if the service has no provider with this name."""
         if self._provider is None:
             raise KeyNotUsable(f"The service has no provider {self.provider_name!r}.")
         return self._provider
 
     def _public_of(self, key: Any) -> Any:
-        """The public key of a reference, or `key` itself if it is a public one."""
+        """Return the public key of a reference, or `key` itself if it is a public key."""
         if not isinstance(key, ProviderKey):
             return key
         return self._software.load_spki(key.public)
@@ -106,9 +106,10 @@ class BoundEcdsa(BoundSigner, EcdsaSigner[ProviderKey, Any]):
 def bound_to(
     name: str, provider: Provider | None, software: ProviderSigner[Any, Any]
 ) -> BoundSigner:
-    """The algorithm with private keys in the provider `name`, None if the service has none.
+    """Return the algorithm with private keys in the provider `name`.
 
-    A class is made for it, since facts of algorithms belong to classes.
+    `provider` is None if the service lacks it. A class is made for the algorithm, since class
+    attributes describe it.
     """
     base = BoundEcdsa if isinstance(software, EcdsaSigner) else BoundSigner
     facts = {fact: getattr(software, fact) for fact in _FACTS}

@@ -1,4 +1,4 @@
-"""Numbers of COSE for the algorithms that JOSE names."""
+"""COSE's numbers of algorithms, by their JOSE names."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -23,7 +23,7 @@ _NOT_ON_CURVES: Final[Mapping[str, int]] = {
 
 
 def cose_algs_of(names: Iterable[str]) -> dict[int, str]:
-    """The COSE numbers of JOSE names, in the order of the names, with the name of each."""
+    """Map the COSE numbers of JOSE names to the names, in the order of the names."""
     numbers = {name: (number,) for name, number in _NOT_ON_CURVES.items()}
     signatures = {name: of for curve in CURVES.values() for name, of in curve.signatures.items()}
     return {number: name for name in names for number in (numbers | signatures).get(name, ())}

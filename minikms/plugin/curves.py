@@ -1,4 +1,4 @@
-"""Curves, by their `crv` in a JWK: their forms and signatures in COSE and X.509."""
+"""Curves by their `crv` in a JWK: their keys and signatures in COSE and X.509."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, x448, 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A curve, by its number in COSE.
+    """A curve, with its number in COSE.
 
-    `signatures` are the JOSE names of its signatures, each with its COSE numbers; the first one
-    signs. `hash` is their hash in X.509, None for EdDSA. pyca/cryptography has its EC
-    keys as `elliptic`, or its OKP keys as `okp`, a public and a private class; a curve without both
-    is not in X.509.
+    `signatures` maps the JOSE names of its signatures to their COSE numbers, of which the first is
+    used for signing. `hash` is their hash in X.509, None for EdDSA. `elliptic` is the EC curve in
+    pyca/cryptography, `okp` the public and the private class of OKP keys; a curve with neither is
+    not in X.509.
     """
 
     cose: int
@@ -31,7 +31,7 @@ _X25519: Final = (x25519.X25519PublicKey, x25519.X25519PrivateKey)
 _X448: Final = (x448.X448PublicKey, x448.X448PrivateKey)
 
 # RFC 9053 sections 2 and 7.1, RFC 8812, RFC 9864; RFC 5480, RFC 5758, RFC 8410. The numbers of RFC
-# 9864 come second, where most verifiers know only those that do not name the curve.
+# 9864 come second if most verifiers know only the older numbers, which do not determine the curve.
 CURVES: Final[Mapping[str, Curve]] = {
     "P-256": Curve(1, {"ES256": (-7, -9)}, hashes.SHA256(), ec.SECP256R1()),
     "P-384": Curve(2, {"ES384": (-35, -51)}, hashes.SHA384(), ec.SECP384R1()),

@@ -29,7 +29,7 @@ from minikms.plugin.pyca import public_of, read_spki
 
 Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
-# The options of a digest that `fitted_digest` made.
+# Options for a digest made by `fitted_digest`.
 _FITTED: Final = SignatureOptions(prehashed=True)
 
 
@@ -54,23 +54,23 @@ class EcKeyPair(
 
     @abstractmethod
     def point(self, key: KeyT | PublicT, *, compressed: bool) -> bytes:
-        """The public point of `key` (SEC 1 section 2.3.3)."""
+        """Encode the public point of `key` (SEC 1 section 2.3.3)."""
 
     @abstractmethod
     def from_point(self, point: bytes) -> PublicT:
-        """The public key of an encoded point; raises ValueError off the curve."""
+        """Load the public key of an encoded point; raises ValueError if it is not on the curve."""
 
     @abstractmethod
     def from_secret(self, secret: bytes) -> KeyT:
-        """The private key of a scalar; raises ValueError out of its range."""
+        """Load the private key of a scalar; raises ValueError if it is out of range."""
 
     @abstractmethod
     def secret_bytes(self, key: KeyT) -> bytes:
-        """The scalar, as long as the field (RFC 7518 section 6.2.2.1)."""
+        """Return the scalar, as long as the field (RFC 7518 section 6.2.2.1)."""
 
     @property
     def size(self) -> int:
-        """Bytes of a coordinate, and of each half of a signature."""
+        """The size in bytes of a coordinate, and of each half of a signature."""
         return (self.curve.key_size + 7) // 8
 
     def public_bytes(self, key: KeyT | PublicT) -> bytes:
@@ -120,7 +120,7 @@ class EcKeyPair(
             raise ValueError("the numbers do not fit the curve") from None
 
     def split(self, signature: bytes) -> tuple[int, int]:
-        """The numbers r and s of a signature r‖s."""
+        """Split a signature r‖s into the numbers r and s."""
         r, s = signature[: self.size], signature[self.size :]
         return int.from_bytes(r, "big"), int.from_bytes(s, "big")
 
@@ -140,12 +140,12 @@ class EcKeyPair(
         return self.from_point(public.public_bytes(ser.Encoding.X962, form))
 
     def check_digest(self, message: bytes, prehashed: bool) -> None:
-        """Raise ValidationFailed if `message` should be a digest and has another length."""
+        """Raise ValidationFailed if `message` should be a digest but has another length."""
         if prehashed and len(message) != self.hash.digest_size:
             raise _wrong_length(self.hash.digest_size)
 
     def fitted_digest(self, message: bytes, options: SignatureOptions) -> bytes:
-        """The digest by `options.hash`, as long as one of `self.hash`, which gives the same number.
+        """Fit a digest by `options.hash` to the length of `self.hash`, for the same signature.
 
         ECDSA signs the leftmost bits of a digest, as many as the order has (FIPS 186-5 section
         6.4.1). Raises ValidationFailed for a digest of the wrong length.
@@ -163,9 +163,9 @@ class EcKeyPair(
         return digest[:width].rjust(width, b"\0").ljust(size, b"\0")
 
     def _number(self, jwk: Mapping[str, Any], member: str) -> bytes:
-        """A coordinate or the secret of a JWK, as long as the field; raises InvalidKey.
+        """Read a coordinate or the secret of a JWK, as long as the field; raises InvalidKey.
 
-        RFC 7518 section 6.2.1.2 keeps the leading zeros, which some libraries drop.
+        RFC 7518 section 6.2.1.2 requires leading zeros, which some libraries omit.
         """
         number = jwk_bytes(jwk, member, most=self.size)
         if not number:
@@ -237,7 +237,7 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
 
     @cached_property
     def _schemes(self) -> dict[tuple[bool, bool], ec.ECDSA]:
-        """The scheme by (prehashed, deterministic); to make one takes 1 µs."""
+        """The schemes by (prehashed, deterministic), cached: making one takes 1 µs."""
         return {
             (prehashed, deterministic): ec.ECDSA(
                 utils.Prehashed(self.hash) if prehashed else self.hash,

@@ -6,7 +6,7 @@ from typing import Final
 from cryptography.hazmat.primitives import hashes
 
 HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
-    # Vault's protocol and others still have it.
+    # Still used by Vault's protocol and others.
     "sha1": hashes.SHA1(),  # noqa: S303 # nosec B303
     "sha224": hashes.SHA224(),
     "sha256": hashes.SHA256(),
@@ -19,5 +19,5 @@ HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
 }
 """Hashes by the names of hashlib."""
 NO_HASH: Final = "none"
-"""Signs the message itself instead of a digest."""
+"""The name for signing the message itself instead of a digest."""
 SIGNING_HASHES: Final = (*HASHES, NO_HASH)

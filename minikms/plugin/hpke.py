@@ -21,24 +21,24 @@ _AEADS: Final = {
 
 
 class PycaHpke(Hpke[KeyT, PublicT]):
-    """HPKE by the KEM `hpke_kem`, which takes the algorithm's keys unchanged."""
+    """HPKE with the KEM `hpke_kem`, which uses the algorithm's keys unchanged."""
 
     hpke_kem: ClassVar[hpke.KEM]
 
     def hpke_seal(self, public: PublicT, plaintext: bytes, options: HpkeOptions) -> HpkeSealed:
-        # A type checker cannot see that the keys are of this KEM.
+        # A type checker cannot see that the keys fit this KEM.
         whole = self._suite(options).encrypt(plaintext, public, options.info)  # type: ignore[arg-type]
         size = self.hpke_kem.enc_length()
         return HpkeSealed(whole[:size], whole[size:])
 
     def hpke_open(self, key: KeyT, sealed: HpkeSealed, options: HpkeOptions) -> bytes:
-        # The library takes both as one, so that bytes could move between them unnoticed.
+        # The library joins enc and ciphertext, so bytes could move between them unnoticed.
         if len(sealed.enc) != self.hpke_kem.enc_length():
             raise DecryptionFailed()
         whole = sealed.enc + sealed.ciphertext
         try:
             return self._suite(options).decrypt(whole, key, options.info)  # type: ignore[arg-type]
-        except InvalidTag:  # for any mismatch
+        except InvalidTag:  # raised for any mismatch
             raise DecryptionFailed() from None
 
     def _suite(self, options: HpkeOptions) -> hpke.Suite:

@@ -10,10 +10,10 @@ from minikms.errors import InvalidKey
 def jwk_bytes(
     jwk: Mapping[str, Any], member: str, size: int | None = None, *, most: int | None = None
 ) -> bytes:
-    """The bytes of a base64url member of a JWK.
+    """Decode a base64url member of a JWK.
 
-    Raises InvalidKey if it is missing, has not `size` bytes, or has more than `most`. A member that
-    is much too long is refused before it is decoded.
+    Raises InvalidKey if it is missing, does not have `size` bytes, or has more than `most`. A much
+    too long member is refused before decoding.
     """
     limit = size if most is None else most
     try:

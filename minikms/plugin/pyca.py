@@ -12,7 +12,7 @@ PublicT_co = TypeVar("PublicT_co", covariant=True)
 
 
 class HasPublicKey(Protocol[PublicT_co]):
-    """A private key of pyca/cryptography, or of a class like its classes."""
+    """A private key of pyca/cryptography, or of a compatible class."""
 
     def public_key(self) -> PublicT_co: ...
 
@@ -29,13 +29,13 @@ class HasPkcs8(Protocol):
 
 
 class SignsMessages(Protocol):
-    """A private key that signs a message, without parameters."""
+    """A private key that signs a message without parameters."""
 
     def sign(self, message: bytes, /) -> bytes: ...
 
 
 class VerifiesMessages(Protocol):
-    """A public key that verifies a message's signature; raises InvalidSignature."""
+    """A public key that verifies a signature over a message; raises InvalidSignature."""
 
     def verify(self, signature: bytes, message: bytes, /) -> None: ...
 
@@ -47,12 +47,12 @@ KindT = TypeVar("KindT")
 
 
 def public_of(key: HasPublicKey[PublicT] | PublicT) -> PublicT:
-    """The public key of a private key, or `key` itself if it is a public one."""
+    """Return the public key of a private key, or `key` itself if it is a public key."""
     return key.public_key() if hasattr(key, "public_key") else key
 
 
 def read_spki(spki: bytes, kind: type[KindT]) -> KindT:
-    """The public key of a SubjectPublicKeyInfo in DER; raises InvalidKey for another kind."""
+    """Load a public key from SubjectPublicKeyInfo in DER; raises InvalidKey for another kind."""
     try:
         public: object = ser.load_der_public_key(spki)
     except (ValueError, UnsupportedAlgorithm):
@@ -71,8 +71,9 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):
     def unpack(self, stored: Stored) -> Pkcs8T:
         if not isinstance(stored, bytes):
             raise TypeError(f"{self.name} keys are kept as bytes")
-        # The store returns the bytes of `pack`, so the key is of the same class. RSA's consistency
-        # check would find nothing, and hold the interpreter lock for tens of milliseconds.
+        # The store returns the bytes of `pack`, so the key is of the same class, and RSA's
+        # consistency check would find nothing, but hold the interpreter lock for tens of
+        # milliseconds.
         key = ser.load_der_private_key(stored, None, unsafe_skip_rsa_key_validation=True)
         return cast("Pkcs8T", key)
 

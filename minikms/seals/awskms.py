@@ -8,10 +8,10 @@ from minikms.seals.seal import Seal, SealFault, SealUnavailable, seal_options
 
 _TIMEOUT: Final = 5  # seconds
 
-# botocore has no error of its own for a body of another form, such as `null` or a list.
+# botocore raises none of its own errors for an unexpected body, such as `null` or a list.
 _MALFORMED: Final = (AttributeError, LookupError, TypeError, ValueError)
 
-# Codes of AWS for a ciphertext that the key has not made in this form.
+# AWS's error codes for a ciphertext that is malformed or from another key.
 _FINAL: Final = ("InvalidCiphertextException", "IncorrectKeyException", "ValidationException")
 
 
@@ -41,7 +41,7 @@ class AwsKms(Seal):
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError:
             raise SealFault("It needs boto3: install minikms-server[aws-seal].") from None
-        logging.getLogger("botocore").setLevel(logging.WARNING)  # its debug lines have the key
+        logging.getLogger("botocore").setLevel(logging.WARNING)  # they contain the key
         config = Config(
             connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 1}
         )
@@ -59,5 +59,5 @@ class AwsKms(Seal):
         except BotoCoreError as exc:
             raise SealUnavailable(f"It cannot be called: {type(exc).__name__}.") from None
         except _MALFORMED:
-            raise SealUnavailable("It answers as AWS does not.") from None
+            raise SealUnavailable("Its answer is not in AWS's format.") from None
         return member

@@ -1,4 +1,4 @@
-"""The form of a sealed store key: an envelope with one or more seals, each of which opens it."""
+"""The format of a sealed store key: an envelope with one or more seals, each of which opens it."""
 
 import binascii
 import hashlib
@@ -23,7 +23,7 @@ class SealedKey(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The seal for an operator: its URI without options."""
+        """The seal as an operator sees it: its URI without options."""
         return self.uri.partition("?")[0]
 
     @property
@@ -33,9 +33,10 @@ class SealedKey(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """One store key, encrypted by each of several seals. Its id is new at each sealing.
+    """One store key, encrypted by each of several seals.
 
-    The id is random, and has a check value of the key behind a dot. Version 0.3 has none there.
+    Its id is new at each sealing: random, with a check value of the key behind a dot. Version 0.3
+    wrote no check value.
     """
 
     id: str
@@ -43,18 +44,18 @@ class Envelope(NamedTuple):
 
     @property
     def associated_data(self) -> bytes:
-        """The text that each ciphertext is bound to, so that none fits another envelope."""
+        """The associated data that binds each ciphertext to this envelope."""
         return f"minikms store key, envelope {_VERSION}, {self.id}".encode()
 
     def fits(self, secret: str) -> bool:
-        """Whether a plaintext can be the sealed store key; any text can without a check value."""
+        """Tell whether a plaintext can be the sealed store key; without a check value, any can."""
         salt, dot, check = self.id.partition(".")
         if not dot:
             return bool(secret)
         return hmac.compare_digest(check.encode(), _check_value(salt, secret).encode())
 
     def dump(self) -> str:
-        """Return its text: JSON on several lines, where a plain key has one."""
+        """Serialize it as JSON on several lines; a plain key has one line."""
         seals = [
             {"uri": uri, "ciphertext": b64encode(sealed).decode()} for uri, sealed in self.keys
         ]
@@ -63,7 +64,7 @@ class Envelope(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read an envelope; None for a plain key. Raises ValueError with a part of a sentence."""
+        """Parse an envelope; None for a plain key. Raises ValueError with a part of a sentence."""
         if not text.startswith("{") or len(text.splitlines()) < 2:
             return None
         try:
@@ -94,7 +95,7 @@ def new_id(secret: str) -> str:
 
 
 def _check_value(salt: str, secret: str) -> str:
-    """Derive a check value that costs a guess at a passphrase as much as the store's own does."""
+    """Derive a check value that is as slow to guess a passphrase with as the store itself."""
     value = hashlib.scrypt(
         secret.encode(), salt=salt.encode(), n=2**15, r=8, p=3, maxmem=2**26, dklen=16
     )

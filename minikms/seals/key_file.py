@@ -8,7 +8,7 @@ from minikms.store.askar.secret_files import read_private, secret_of
 
 
 def read_key(file: str, text: str, method: str) -> StoreKey:
-    """The key in `file`, or `text` itself if `file` is empty; raises StoreError."""
+    """Read the key in `file`; return `text` itself if `file` is empty. Raises StoreError."""
     if not file:
         if not text:
             raise StoreError(
@@ -20,9 +20,9 @@ def read_key(file: str, text: str, method: str) -> StoreKey:
 
 
 def open_key(file: str, method: str, *, wait: float = 0.0) -> tuple[StoreKey, SealStates]:
-    """The key in a file, and the states of its seals, none of a plain key; raises StoreError.
+    """Read the key in a file and the states of its seals; a plain key has none.
 
-    Seals that are away are tried again for `wait` seconds.
+    Raises StoreError. Unavailable seals are retried for `wait` seconds.
     """
     content = read_private(file, "key", StoreError)
     if envelope := _parse(file, content):
@@ -32,13 +32,13 @@ def open_key(file: str, method: str, *, wait: float = 0.0) -> tuple[StoreKey, Se
 
 
 def seals_of(file: str) -> list[str]:
-    """The URIs of the seals of the key in a file, none of a plain key; raises StoreError."""
+    """Read the URIs of the seals of a key file, none for a plain key; raises StoreError."""
     envelope = read_envelope(file) if file else None
     return [key.uri for key in envelope.keys] if envelope else []
 
 
 def read_envelope(file: str) -> Envelope | None:
-    """The envelope in a key file, or None if its key is plain; raises StoreError."""
+    """Read the envelope in a key file; None for a plain key. Raises StoreError."""
     return _parse(file, read_private(file, "key", StoreError))
 
 

@@ -1,4 +1,4 @@
-"""Seals a store key by several seals, and opens it by the first that works."""
+"""Seals a store key by several seals, and opens it by the first seal that works."""
 
 import logging
 import time
@@ -23,14 +23,14 @@ OPENED: Final = "opened"
 FAILED: Final = "failed"
 NOT_ASKED: Final = "not-asked"
 
-# The kind of each seal, in the order of the file, and one of the three.
+# The kind of each seal, in the order of the file, and one of the three states.
 SealStates: TypeAlias = tuple[tuple[str, str], ...]
 
-# In seconds: between two tries, and for one call of a seal.
+# In seconds: the pause between two tries, and the time limit of one call of a seal.
 _PAUSE: Final = 2.0
 _LIMIT: Final = 15.0
 
-# Calls that have not returned within the limit, by their sealed key.
+# Calls that did not return within the limit, by sealed key.
 _Hanging: TypeAlias = dict[SealedKey, Future[bytes]]
 
 # In bytes, so that an envelope fits into the largest key file.
@@ -39,14 +39,14 @@ _MOST: Final = 2048
 
 @dataclass(frozen=True)
 class Unsealed:
-    """A store key that a seal has opened, and the states of all its seals."""
+    """A store key opened by a seal, and the states of all its seals."""
 
     secret: str = field(repr=False)
     seals: SealStates
 
 
 def seal(secret: str, uris: Sequence[str]) -> Envelope:
-    """Seal a store key by the seals with these URIs, and open each once to compare.
+    """Seal a store key by the seals with these URIs, and open each result once as a check.
 
     Raises StoreError unless every seal works.
     """
@@ -69,10 +69,10 @@ def seal(secret: str, uris: Sequence[str]) -> Envelope:
 
 
 def unseal(envelope: Envelope, file: str, wait: float) -> Unsealed:
-    """Open the store key of the envelope in a file by the first seal that does so.
+    """Open the store key of a key file's envelope by the first seal that works.
 
-    Seals that are away are tried again for `wait` seconds. Raises StoreError, and SealError if a
-    seal must not be tried again.
+    Unavailable seals are retried for `wait` seconds. Raises StoreError, and SealError if a seal
+    must not be retried.
     """
     deadline = time.monotonic() + wait
     left, failed, told = list(envelope.keys), dict[SealedKey, str](), ""
@@ -90,7 +90,7 @@ def unseal(envelope: Envelope, file: str, wait: float) -> Unsealed:
             else:
                 if others := failed | away:
                     shown = _listed(others)
-                    LOGGER.warning("%s opened the store key, and not %s", sealed.shown, shown)
+                    LOGGER.warning("%s opened the store key, but not %s", sealed.shown, shown)
                 else:
                     LOGGER.info("%s opened the store key", sealed.shown)
                 states = {**dict.fromkeys(others, FAILED), sealed: OPENED}
@@ -109,7 +109,7 @@ def unseal(envelope: Envelope, file: str, wait: float) -> Unsealed:
 
 
 def faults(envelope: Envelope) -> dict[SealedKey, str]:
-    """Open a store key by each of its seals; return the cause if one fails, and "" if not."""
+    """Open a store key by each of its seals; return the cause of each failure, "" for success."""
     causes = {}
     for sealed in envelope.keys:
         try:
@@ -122,10 +122,10 @@ def faults(envelope: Envelope) -> dict[SealedKey, str]:
 
 
 def _open(sealed: SealedKey, envelope: Envelope, hanging: _Hanging) -> str:
-    """Open the store key of an envelope by a seal; raises SealUnavailable, and SealFault.
+    """Open the store key of an envelope by a seal; raises SealUnavailable and SealFault.
 
-    A call in `hanging` is waited for again instead of a second one, which could also hang, or use
-    up a try of a PIN.
+    A call in `hanging` is waited for again. A second call could also hang, or use up an attempt of
+    a PIN.
     """
     try:
         made = make_seal(sealed.uri)
@@ -143,12 +143,12 @@ def _open(sealed: SealedKey, envelope: Envelope, hanging: _Hanging) -> str:
         if not call.done():
             hanging[sealed] = call
     if not is_key:
-        raise SealFault("It opens something else than the store key.")
+        raise SealFault("It opens something else, not the store key.")
     return secret
 
 
 def _begin(work: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> Future[ResultT]:
-    """Call a seal in a thread, which is left behind if it hangs."""
+    """Call a seal in a thread, which is abandoned if it hangs."""
     call = Future[ResultT]()
 
     def run() -> None:
@@ -162,22 +162,22 @@ def _begin(work: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> Fut
 
 
 def _result(call: Future[ResultT]) -> ResultT:
-    """Wait for the result of a call; raises SealUnavailable, and SealFault."""
+    """Wait for the result of a call; raises SealUnavailable and SealFault."""
     if not wait_for([call], _LIMIT).done:
         raise SealUnavailable(f"It does not answer within {_LIMIT:.0f} seconds.")
     try:
         return call.result()
     except SealUnavailable:
         raise
-    except Exception as exc:  # a fault of a plugin, whose text may have a secret
+    except Exception as exc:  # a plugin's bug; the error's message may contain a secret
         raise SealFault(f"It failed with {type(exc).__name__}.") from exc
 
 
 def _listed(causes: Mapping[SealedKey, str]) -> str:
-    """Seals with the cause of each, as a part of a sentence."""
+    """List seals, each with its cause, as part of a sentence."""
     return "; ".join(f"{sealed.shown}: {cause}" for sealed, cause in causes.items())
 
 
 def _cause(exc: SealUnavailable) -> str:
-    """The sentence of an error, as a part of another one."""
+    """Turn the sentence of an error into part of another sentence."""
     return " ".join(str(exc).split()).rstrip(".")

@@ -11,7 +11,7 @@ GROUP: Final = "minikms.seals"
 
 def make_seal(uri: str) -> Seal:
     """Make the seal that a URI names; raises StoreError, and PluginError for a faulty plugin."""
-    # A text without an installed scheme may be anything, so it is not shown.
+    # Without an installed scheme the argument may be anything, even a secret, so it is not shown.
     scheme = uri.partition(":")[0]
     kind = class_named(GROUP, scheme, Seal)
     if kind is None:

@@ -1,4 +1,4 @@
-"""The plugin interface of a seal: a device or a service that encrypts the key of a store."""
+"""The plugin interface of seals: devices or services that encrypt the store key."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -6,26 +6,31 @@ from urllib.parse import unquote
 
 
 class SealUnavailable(Exception):
-    """A seal that does not work now, and may work later. Its text is one sentence, no secret."""
+    """A seal that does not work now, but may later.
+
+    The message is one sentence without a secret.
+    """
 
 
 class SealFault(SealUnavailable):
-    """A seal that is not tried again in this process: it would fail again, or lock a token."""
+    """A seal that must not be retried in this process: it would fail again, or lock a token."""
 
 
 class Seal(ABC):
     """Encrypts the key of a store with a key that never leaves a device or a service.
 
-    An entry point of the group `minikms.seals` has its class, under the scheme of its URIs. Its
-    methods connect anew, each in a thread of its own, and raise SealUnavailable or SealFault. After
-    15 seconds the other seals are tried; a call that hangs is not repeated, and may still return.
+    The class is an entry point of the group `minikms.seals`, named by the scheme of its URIs. Each
+    method opens a new connection, is called in its own thread, and raises SealUnavailable or
+    SealFault. After 15 seconds the other seals are tried; a call that hangs is not repeated, and
+    may still return.
     """
 
     @abstractmethod
     def __init__(self, uri: str) -> None:
-        """Read a URI, which names files of secrets and has no secret itself; connects to nothing.
+        """Parse a URI, without connecting.
 
-        Raises ValueError with one sentence that does not quote the URI.
+        The URI names the files of secrets, and contains no secret itself. Raises ValueError with
+        one sentence that does not quote the URI.
         """
 
     @abstractmethod
@@ -34,7 +39,7 @@ class Seal(ABC):
 
     @abstractmethod
     def unseal(self, ciphertext: bytes, associated_data: bytes) -> bytes:
-        """Decrypt a ciphertext of `seal`; raises SealFault if it or the associated data differ."""
+        """Decrypt a ciphertext of `seal`; raises SealFault if it or the associated data changed."""
 
 
 def seal_options(query: str, names: Collection[str]) -> dict[str, str]:

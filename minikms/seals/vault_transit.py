@@ -1,4 +1,4 @@
-"""A seal by a key of the Transit engine of HashiCorp Vault or OpenBao."""
+"""A seal by a key in the Transit engine of HashiCorp Vault or OpenBao."""
 
 import asyncio
 import re
@@ -18,13 +18,13 @@ _URI: Final = re.compile(r"vault-transit:(https?://[^/?#]+)(/[^?#]*)?/v1/([^?#]+
 _TIMEOUT: Final = 5  # seconds
 _MAX_BYTES: Final = 256 * 1024
 
-_NOT_VAULT: Final = "It answers as Vault does not."
+_NOT_VAULT: Final = "Its answer is not in Vault's format."
 
 
 class VaultTransit(Seal):
     """Encrypts by `POST /v1/MOUNT/encrypt/NAME`, with a token that is read from its file each time.
 
-    An address without TLS must be loopback, since its answers have the store key.
+    An address without TLS must be loopback, since the answers contain the store key.
     """
 
     def __init__(self, uri: str) -> None:
@@ -67,7 +67,7 @@ class VaultTransit(Seal):
             raise SealUnavailable(f"It did not answer within {_TIMEOUT} seconds.") from None
         except ClientConnectorError as exc:  # names host, port and reason
             raise SealUnavailable(f"{exc}.") from None
-        except ClientError as exc:  # may have parts of the call
+        except ClientError as exc:  # may contain parts of the request
             raise SealUnavailable(f"The call fails: {type(exc).__name__}.") from None
         if status == 400:
             raise SealFault("It does not know the key, or refuses the ciphertext (400).")
@@ -87,7 +87,7 @@ class VaultTransit(Seal):
         """Send a body; return the status and the content of the answer."""
         try:
             tls = ssl.create_default_context(cafile=self._ca_file)
-        except OSError as exc:  # ssl.SSLError, too
+        except OSError as exc:  # includes ssl.SSLError
             raise SealUnavailable(f"The ca-file cannot be used: {exc.strerror}.") from None
         async with (
             ClientSession(

@@ -39,7 +39,7 @@ from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOK
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
-    """Make the application of one service, with its doors; its store is opened at startup.
+    """Make the application of a service with its doors; the store is opened at startup.
 
     `registry` replaces the algorithms of the installed packages. Raises PluginError, ProviderError,
     AccessError and TracesError.
@@ -58,7 +58,7 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
     app.cleanup_ctx.append(partial(_service, reserved_aliases=reserved))
     app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
-        # Imported here: prometheus-client takes time to load, and is optional.
+        # Imported here: prometheus-client is optional and slow to load.
         from minikms.serve import metrics_listener
 
         metrics_listener.add_to(app)
@@ -109,7 +109,7 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
 
 
 async def _stop_batches(app: web.Application) -> None:
-    """Stop batches first: a batch may need longer than the time for running calls."""
+    """Stop batches first: a batch may take longer than the grace period of running calls."""
     app[SERVICE].stop_batches()
 
 
@@ -142,7 +142,7 @@ def _jwt_options(config: Config) -> bool:
 
 @asynccontextmanager
 async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
-    """Record every call if the configuration names an audit log; raises AuditError."""
+    """Record every call in the configured audit log, if there is one; raises AuditError."""
     file = app[CONFIG].audit_log
     if not file:
         app[AUDIT] = app[AUDIT_SEARCH] = None
@@ -155,7 +155,7 @@ async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]
         try:
             app[AUDIT_SEARCH] = AuditSearch(searched, await entries.cursor_key())
             audit = await stack.enter_async_context(AuditLog.open(file, entries))
-        except KmsError as exc:  # the store was opened, and does not answer or decrypt any more
+        except KmsError as exc:  # the store was opened, but no longer answers or decrypts
             raise AuditError(f"The audit log {file} cannot be opened: {exc}") from None
         app[AUDIT], app[GATE].sink = audit, audit.write
         yield

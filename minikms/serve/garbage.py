@@ -1,4 +1,4 @@
-"""Keeps the garbage collector from objects that stay, at startup and afterwards."""
+"""Keeps the garbage collector from searching long-lived objects, at startup and afterwards."""
 
 import gc
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def growing() -> Iterator[None]:
-    """Turn garbage collection off while modules are imported or an application is made.
+    """Turn off garbage collection while modules are imported or an application is made.
 
-    Hardly any of the new objects become garbage, and to search them costs a tenth of a start.
+    Hardly any new object becomes garbage, and searching them costs a tenth of a start.
     """
     gc.disable()
     try:
@@ -20,6 +20,6 @@ def growing() -> Iterator[None]:
 
 
 def spare() -> None:
-    """Exclude the present objects, which stay to the end, from garbage collection."""
+    """Exclude the existing objects from garbage collection: they live until the process ends."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Metrics of the store key, which only the process that has opened it knows."""
+"""Metrics of the store key, which only the process that opened it knows."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ from minikms.config import Config
 
 
 class StoreKeyCollector(Collector):
-    """How the store key was kept, and the kinds and states of its seals: no path, and no URI."""
+    """How the store key is kept, and the kinds and states of its seals; never a path or a URI."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
     def collect(self) -> Iterator[Metric]:
-        """The families, which stay as they are until the next start."""
+        """Return the families, which do not change until the next start."""
         kept = GaugeMetricFamily(
             "minikms_store_key_info", "How the store key is kept.", labels=["kept"]
         )

@@ -1,4 +1,4 @@
-"""Stores the times of last uses of keys and tokens, while the service runs."""
+"""Stores when keys and tokens were last used, while the service runs."""
 
 import asyncio
 import logging
@@ -14,7 +14,8 @@ from minikms.keys.service import KeyService
 
 LOGGER = logging.getLogger(__name__)
 
-# Seconds after which times are stored, or sooner if there are so many.
+# Seconds between two writes; the number of noted times that are written sooner; and seconds between
+# two looks at that number.
 _PERIOD: Final = 120.0
 _MANY: Final = 20_000
 _LOOK: Final = 10.0
@@ -24,7 +25,7 @@ _LOOK: Final = 10.0
 async def storing_last_uses(keys: KeyService, tokens: Tokens) -> AsyncIterator[None]:
     """Store the times of last uses every two minutes, and at the end of the block.
 
-    Any number of processes may do so at the same time.
+    Several processes may do so concurrently.
     """
     async with in_background(_store_again_and_again(keys, tokens)):
         yield

@@ -19,14 +19,14 @@ from minikms.store.askar.location import StoreLocation
 
 LOGGER = logging.getLogger("minikms")
 
-# In seconds: the wait for connections whose first call is on its way, after the grace period when
-# nothing listens any more; and the time that running calls have after that.
+# In seconds, after the grace period: the wait for the first call of connections that were just
+# accepted, when nothing listens any more; then the time for running calls.
 LAST_CALLS: Final = 1.0
 SHUTDOWN_TIMEOUT: Final = 30.0
 
 
 def takes_sighup(config: Config) -> bool:
-    """Tell whether SIGHUP has a use: to reload certificates or to reopen an audit log."""
+    """Tell whether SIGHUP has an effect: reloading certificates or reopening an audit log."""
     return bool(config.tls_cert or config.audit_log)
 
 
@@ -40,9 +40,9 @@ def warn_of_variables(config: Config) -> None:
 
 
 def with_store_key(config: Config) -> Config:
-    """Return the configuration with the store key itself, and how it was kept; raises StoreError.
+    """Return the configuration with the store key itself and how it was kept; raises StoreError.
 
-    So a sealed key is unsealed once, and processes that replace others need no seal.
+    A sealed key is thus unsealed once, and replaced workers need no seal.
     """
     if config.key_kept:
         return config
@@ -68,7 +68,7 @@ def with_store_key(config: Config) -> Config:
 def announce(config: Config, addresses: Sequence[Any]) -> None:
     """Log the addresses of the service, its store, and warnings about authentication.
 
-    The first address is the service's, the others belong to its doors, in their order.
+    The first address is the service's; the addresses of its doors follow in their order.
     """
     host, port = addresses[0][:2]
     scheme = "https" if config.tls_cert else "http"
@@ -78,8 +78,8 @@ def announce(config: Config, addresses: Sequence[Any]) -> None:
     LOGGER.info("listening on %s, documentation on %s/docs", url, local)
     if local != url:
         LOGGER.info(
-            "that is every address of this machine; for a container, use the address at which "
-            "its port is published"
+            "that is every address of this machine; for a container, use the address where its "
+            "port is published"
         )
     _warn_if_open(config, host, url)
     for door, (door_host, door_port, *_) in zip(config.doors, addresses[1:], strict=True):

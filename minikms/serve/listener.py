@@ -21,7 +21,7 @@ LOGGER = logging.getLogger("minikms")
 
 
 def places_of(config: Config) -> Places:
-    """Return the limits of connections that all listeners of a process share."""
+    """Return the connection limits that all listeners of a process share."""
     return Places(
         room_for(config.max_connections),
         config.max_connections_per_address,
@@ -51,7 +51,7 @@ class Listener(Acceptor):
         self._host, self._port = host, port
 
     async def start(self, *, shared: bool) -> None:
-        """Listen; with `shared`, other processes may listen on the same port.
+        """Listen; with `shared`, other processes may use the same port.
 
         Raises ListenError.
         """
@@ -61,11 +61,11 @@ class Listener(Acceptor):
             raise cannot_listen(self._host, self._port, exc) from None
 
     def renew(self) -> None:
-        """Reload the certificates, for connections from now on; bad ones change nothing.
+        """Reload the certificates for new connections; bad files change nothing.
 
-        They go into a new context: a session of the old one could be resumed without a check of the
-        client's certificate against the CA that is trusted now. (`SSLContext.sni_callback` has that
-        fault: sessions stay with the context that a connection began under.)
+        They go into a new context: a session of the old context could be resumed without a check of
+        the client's certificate against the CA that is trusted now. (`SSLContext.sni_callback` has
+        that fault: sessions stay with the context that a connection began under.)
         """
         try:
             self.tls, self.expires = read_certificates(self._config), _expiry(self._config)
@@ -76,7 +76,7 @@ class Listener(Acceptor):
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:
-    """Return the TLS context of the configuration, None without TLS; raises TlsError."""
+    """Make the configured TLS context, None without TLS; raises TlsError."""
     cert, key, client_ca = config.tls_cert, config.tls_key, config.tls_client_ca
     if not cert:
         if key or client_ca:
@@ -90,7 +90,7 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # If a password is given, OpenSSL does not prompt for one of an encrypted key.
+        # With a password, OpenSSL does not prompt for the one of an encrypted key.
         context.load_cert_chain(cert, key or None, password="")  # nosec B106  # not a password
     except ssl.SSLError:
         files = f"{cert} and {key} do" if key else f"{cert} does"
@@ -115,5 +115,5 @@ def _expiry(config: Config) -> float:
         return x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc.timestamp()
     except OSError as exc:  # it was removed meanwhile
         raise TlsError(f"{config.tls_cert} cannot be read: {exc.strerror}.") from None
-    except ValueError:  # OpenSSL takes forms that the library does not
+    except ValueError:  # OpenSSL accepts forms that the library rejects
         return 0.0

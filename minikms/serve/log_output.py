@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-# The longest wait of a line for others, in seconds, and the largest number of waiting lines.
+# The longest wait of a line for further lines, in seconds; the largest number of waiting lines.
 _DELAY: Final = 0.05
 _MAX_WAITING: Final = 10_000
 

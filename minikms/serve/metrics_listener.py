@@ -1,8 +1,8 @@
-"""The listener of metrics: `GET /metrics`, on a port of its own, for Prometheus.
+"""The metrics listener: `GET /metrics` on its own port, for Prometheus.
 
 Imported only if metrics are enabled, since prometheus-client takes 50 ms to import. A single
-process keeps its metrics in memory. Workers write theirs to files in a folder of their parent,
-which adds them up: a worker that has ended can no longer be asked.
+process keeps its metrics in memory. Workers write their metrics to files in a folder of their
+parent, which adds them up: a worker that has ended can no longer be asked.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ LOGGER = logging.getLogger("minikms")
 _CONNECTIONS: Final = 100
 _SHUTDOWN_TIMEOUT: Final = 1.0  # seconds
 
-# The time in which the parent answers a worker.
+# The timeout for the parent's answer to a worker.
 _PATIENCE: Final = ClientTimeout(5)
 
 
@@ -65,9 +65,9 @@ def add_to(app: web.Application) -> None:
 async def for_workers(
     config: Config, processes: Callable[[], Processes] = only_this_process
 ) -> AsyncIterator[Callable[[str], None]]:
-    """Serve the metrics of the workers that the block starts, whose state `processes` tells.
+    """Serve the metrics of the workers that the block starts; `processes` has their state.
 
-    Yields the function to call with the name of a worker that has ended. Raises ListenError and
+    Yields a function to call with the name of a worker that has ended. Raises ListenError and
     MetricsError.
     """
     if lost := PRIVATE_NAMES.missing():
@@ -93,7 +93,7 @@ async def _text(registry: CollectorRegistry) -> bytes:
 
 
 async def _of_parent(config: Config) -> bytes:
-    """The metrics of all workers, which the parent of this one serves; raises TooBusy."""
+    """Fetch the metrics of all workers from this worker's parent; raises TooBusy."""
     url = f"http://{url_host(config.metrics_host)}:{config.metrics_port}/metrics"
     try:
         async with ClientSession(timeout=_PATIENCE) as session, session.get(url) as answer:

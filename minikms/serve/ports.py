@@ -1,4 +1,4 @@
-"""Holds ports, and names addresses that cannot be listened on."""
+"""Holds ports, and makes the error for an address that cannot be listened on."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ from minikms.startup_errors import ListenError
 
 
 async def hold_port(host: str, port: int) -> asyncio.Server:
-    """Hold a port without listening on it, while workers come and go; raises ListenError."""
+    """Hold a port without listening on it, while workers start and end; raises ListenError."""
     create = partial(asyncio.get_running_loop().create_server, asyncio.Protocol, host, port)
     try:
         # First without SO_REUSEPORT: with it, two services would share the port unnoticed.
@@ -18,11 +18,11 @@ async def hold_port(host: str, port: int) -> asyncio.Server:
     except OSError as exc:
         raise cannot_listen(host, port, exc) from None
     for held in server.sockets:
-        # From now on the first attempt of another service fails, even before a worker listens.
+        # From now on, another service fails at its first attempt, even before a worker listens.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return server
 
 
 def cannot_listen(host: str, port: int, exc: OSError) -> ListenError:
-    """Make the error of an address that cannot be listened on."""
+    """Make the error for an address that cannot be listened on."""
     return ListenError(f"Cannot listen on {url_host(host)}:{port}: {exc.strerror}.")

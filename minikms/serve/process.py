@@ -38,7 +38,7 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     A worker has a pipe to its `parent`, on which it reports that it listens. It shares its port
     with the other workers, and stops when its parent ends.
     """
-    core_dumps.turn_off()  # again in a worker, which does not inherit it
+    core_dumps.turn_off()  # repeated in a worker, which does not inherit it
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=parent is not None)
     if parent is None:
@@ -74,7 +74,7 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
         return number
 
     try:
-        for each_runner in runners:  # the first opens the store
+        for each_runner in runners:  # the first runner opens the store
             await each_runner.setup()
         for each in listeners:
             await each.start(shared=parent is not None)
@@ -97,12 +97,12 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
     finally:
         for each in listeners:
             each.close()
-        for each_runner in reversed(runners):  # the last closes the store
+        for each_runner in reversed(runners):  # the last runner closes the store
             await each_runner.cleanup()
 
 
 def _signals(config: Config, parent: "WorkerEnd | None") -> "asyncio.Queue[signal.Signals]":
-    """Return a queue of the signals from now on, including signals that a parent forwards."""
+    """Return a queue of signals received from now on, including those that a parent forwards."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,6 +1,7 @@
-"""Metrics of the processes of a service, read when they are asked for.
+"""Metrics of the processes of a service, read at each scrape.
 
-A worker that has ended can no longer count, and a process does not know what it uses.
+The parent reads them, some from /proc: a worker that has ended cannot report its end, and a process
+does not know its own resource use.
 """
 
 import os
@@ -15,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from minikms.clocks import now
 
-# Ends that have a series from the beginning: an increase from no series to one is not seen.
+# Signals whose series exist from the beginning: Prometheus sees no increase when a series appears.
 _ENDS: Final = ("none", "SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV", "SIGTERM")
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -26,7 +27,7 @@ _UTIME, _STIME, _CUTIME, _CSTIME, _STARTTIME, _RSS = 11, 12, 13, 14, 19, 21
 
 
 class Processes(NamedTuple):
-    """The workers of a service: process ids, the number that serves, and past ends by signal."""
+    """The workers of a service: process ids, the number that serve, and past ends by signal."""
 
     pids: Collection[int]
     alive: int
@@ -39,7 +40,7 @@ def only_this_process() -> Processes:
 
 
 class ProcessCollector(Collector):
-    """The resources of this process and its workers, and the state of the workers."""
+    """Collects the resources of this process and its workers, and the state of the workers."""
 
     def __init__(
         self, configured: int = 1, processes: Callable[[], Processes] = only_this_process
@@ -49,7 +50,7 @@ class ProcessCollector(Collector):
         self._processor = 0.0
 
     def collect(self) -> Iterator[Metric]:
-        """The families; the ones from /proc only if it exists."""
+        """Return the families; families read from /proc only if it exists."""
         processes = self._processes()
         yield GaugeMetricFamily("minikms_workers", "Configured processes.", self._configured)
         yield GaugeMetricFamily(
@@ -61,7 +62,8 @@ class ProcessCollector(Collector):
         for name, number in {**dict.fromkeys(_ENDS, 0), **processes.ends}.items():
             ended.add_metric([name], number)
         yield ended
-        # Workers first: one that ends in between is counted twice, by its parent as well, not lost.
+        # Workers first: a worker that ends in between is counted twice (its parent counts it, too),
+        # never lost.
         workers = [stat for stat in map(_stat, processes.pids) if stat]
         own = _stat(os.getpid())
         if own is None:
@@ -84,7 +86,7 @@ class ProcessCollector(Collector):
 
 
 def _stat(pid: int) -> list[int] | None:
-    """The numbers in /proc/PID/stat; None for a process that is gone, or without /proc."""
+    """Read the numbers in /proc/PID/stat; None if the process has ended, or without /proc."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

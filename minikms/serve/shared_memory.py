@@ -18,9 +18,9 @@ _MOUNT: Final = "/dev/shm"  # noqa: S108 # nosec B108
 
 @asynccontextmanager
 async def temporary_store() -> AsyncIterator[tuple[str, StoreKey]]:
-    """Yield the URL and the key of a new store, which is removed at the end; raises StoreError.
+    """Yield the URL and the key of a new store, and remove the store at the end; raises StoreError.
 
-    The key is never in a file: if this process is killed, nobody can open the file that remains.
+    The key is never in a file: if this process is killed, nobody can open the file that it leaves.
     """
     with _folder() as folder:
         url, key = f"sqlite://{folder}/keys.db", StoreKey(new_raw_key())
@@ -28,7 +28,7 @@ async def temporary_store() -> AsyncIterator[tuple[str, StoreKey]]:
         try:
             await asyncio.shield(making)
         finally:
-            await asyncio.wait([making])  # or it creates files while the folder is removed
+            await asyncio.wait([making])  # otherwise it creates files while the folder is removed
         yield url, key
 
 

@@ -13,16 +13,16 @@ from minikms.errors import StoreUnavailable
 
 LOGGER = logging.getLogger(__name__)
 
-# Seconds between two times. A revoked token stays in the cache until then, though nobody may use
-# it; until then listings may lack tokens whose last use a service of an older version has stored.
+# Seconds between two rounds. Until the next round, a revoked token stays in the cache, though
+# nobody may use it, and listings may lack tokens whose last use an older version has stored.
 _PERIOD: Final = 240.0
 
 
 @asynccontextmanager
 async def tending_tokens(tokens: Tokens, access: TokenAccess) -> AsyncIterator[None]:
-    """Tend the tokens now and every few minutes, as long as the block lasts.
+    """Tend the tokens now and every few minutes during the block.
 
-    Any number of processes may do so at the same time.
+    Several processes may do so concurrently.
     """
     async with in_background(_tend_again_and_again(tokens, access)):
         yield

@@ -1,7 +1,7 @@
-"""Traces of calls by OpenTelemetry, sent by OTLP over HTTP; imported only if they are asked for.
+"""Traces of calls by OpenTelemetry, sent by OTLP over HTTP; imported only if enabled.
 
-A call is not touched: its span is made once it was answered, from its times. The spans of the store
-are made with it, from times that wrapped methods of the database note in the event of the call.
+A call itself is not instrumented: its span is made from its times after the answer. Spans of the
+store are made with it, from times that wrapped methods of the database note in the call's event.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from minikms.http.logs import EVENT, TRACE_ID, TracedAccessLogger, request_id
 from minikms.http.state import OBSERVER, Observers
 from minikms.web.state import STORE
 
-# The methods of the database by which calls read and write.
+# The database methods that calls read and write by.
 _METHODS: Final = ("read", "run", "run_own", "write")
 _OPERATIONS: Final = {"read": "read", "run": "read", "run_own": "read", "write": "write"}
 
@@ -52,7 +52,7 @@ class Tracing:
         for name in _METHODS:
             setattr(database, name, _timed(name, getattr(database, name)))
         yield
-        await asyncio.to_thread(self._provider.shutdown)  # it waits for the collector
+        await asyncio.to_thread(self._provider.shutdown)  # the shutdown waits for the collector
 
     def add(self, server: web.Server) -> None:
         """Do nothing."""
@@ -64,7 +64,7 @@ class Tracing:
         """Do nothing."""
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
-        """Make the spans of a call; other requests, such as health checks, have none."""
+        """Make the spans of a call; other requests, such as health checks, get none."""
         event = request.get(EVENT)
         if event is None:
             return
@@ -103,7 +103,7 @@ def add_to(app: web.Application) -> None:
 
 
 def _timed(name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Wrap a method of the database: it notes its times in the event of the call."""
+    """Wrap a database method so that it notes its times in the call's event."""
 
     @wraps(call)
     async def timed(*args: Any, **kwargs: Any) -> Any:

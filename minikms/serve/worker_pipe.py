@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
 
-# The parent sends numbers of signals. The worker sends True: it listens, or its event loop runs.
+# The parent sends signal numbers. The worker sends True once it listens, and as a heartbeat.
 ParentEnd: TypeAlias = "Connection[int, bool]"
 WorkerEnd: TypeAlias = "Connection[bool, int]"
 
@@ -31,7 +31,7 @@ def receive_files(pipe: WorkerEnd, number: int) -> list[int]:
 
 
 def follow_parent(pipe: WorkerEnd, on_signal: Callable[[signal.Signals], None]) -> None:
-    """Answer heartbeats on the event loop and forward signals; the parent's end is SIGINT."""
+    """Answer heartbeats on the event loop and forward signals; if the parent ends, send SIGINT."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
@@ -51,7 +51,7 @@ def follow_parent(pipe: WorkerEnd, on_signal: Callable[[signal.Signals], None]) 
 class Heartbeats:
     """The heartbeats of a worker's event loop, as its parent sees them.
 
-    At most one question is on its way, so neither side ever waits to write.
+    At most one request for a heartbeat is pending, so neither side ever blocks in a write.
     """
 
     def __init__(self, pipe: ParentEnd) -> None:
@@ -59,8 +59,8 @@ class Heartbeats:
         self._answered = True
 
     def ask(self) -> bool:
-        """Ask for a heartbeat if the last one has come; return whether it has."""
-        with contextlib.suppress(EOFError, OSError):  # it ends
+        """Request a heartbeat if the last one has arrived; return whether it has."""
+        with contextlib.suppress(EOFError, OSError):  # the worker is ending
             if not self._answered and self._pipe.poll():
                 self._answered = self._pipe.recv()
             if self._answered:

@@ -34,9 +34,9 @@ _STABLE: Final = 10.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
 _HEARTBEAT_EVERY: Final = 1.0
-# Workers stop by themselves; a worker that runs this long after the grace period is killed.
+# Workers stop by themselves; one that still runs this long after the grace period is killed.
 _KILL_AFTER: Final = lifecycle.LAST_CALLS + lifecycle.SHUTDOWN_TIMEOUT + 5.0
-# Additional time for each door, since doors finish their calls one after the other.
+# Additional time per door, since doors finish their calls one after the other.
 _OF_A_DOOR: Final = 2 * lifecycle.SHUTDOWN_TIMEOUT
 
 
@@ -91,7 +91,7 @@ class _Workers:
         return 0
 
     def _metrics(self) -> AbstractAsyncContextManager[Callable[[str], None]]:
-        """Serve the workers' metrics; yields a function that forgets an ended worker's gauges."""
+        """Serve the workers' metrics; yields a function that drops an ended worker's gauges."""
         if not self._config.metrics_port:
             return contextlib.nullcontext(lambda name: None)
         from minikms.serve import metrics_listener, process_metrics
@@ -104,7 +104,7 @@ class _Workers:
         return metrics_listener.for_workers(self._config, processes)
 
     async def _serve(self) -> int:
-        """Serve until cancelled; return the exit code of a worker that does not start."""
+        """Serve until cancelled; return the exit code of a worker that fails to start."""
         names = [f"worker {number}" for number in range(1, self._config.workers + 1)]
         async with contextlib.AsyncExitStack() as stack:
             addresses = []
@@ -120,11 +120,12 @@ class _Workers:
                 port=addresses[0][1],
                 doors=tuple(dataclasses.replace(door, port=a[1]) for door, a in doors),
             )
-            # The first one alone, so that an error that stops all of them is reported once.
+            # The first one starts alone, so that an error that stops all of them is reported once.
             for several in (names[:1], names[1:]):
                 if code := max(await asyncio.gather(*map(self._start, several))):
                     return code
-                # A seeded key that a caller has deleted must not come back with a new worker.
+                # A replacement must not load the seeds again: a caller may have deleted a seeded
+                # key.
                 self._config = dataclasses.replace(self._config, seed_keys="")
             lifecycle.announce(self._given, addresses)
             async with asyncio.TaskGroup() as group:
@@ -143,14 +144,14 @@ class _Workers:
         await _wait_readable(worker.pipe.fileno())
         try:
             worker.pipe.recv()
-        except (EOFError, ConnectionResetError):  # reset: it has not read all that was sent
+        except (EOFError, ConnectionResetError):  # reset by an unread message
             return max(1, await self._end(name))
         self._alive.add(name)
         LOGGER.info("%s is process %d", name, worker.process.pid)
         return 0
 
     async def _keep_running(self, name: str) -> None:
-        """Replace a worker whenever it ends, after a pause if it did not run long."""
+        """Replace a worker whenever it ends, after a pause if it ran only briefly."""
         pause, time = 0.0, asyncio.get_running_loop().time
         while True:
             started = time()
@@ -179,8 +180,8 @@ class _Workers:
     async def _watch(self, name: str) -> None:
         """Wait until a worker ends, and kill it if its event loop hangs.
 
-        Time is counted in heartbeats that were asked for, so that no time counts during which this
-        process itself was suspended.
+        Time is counted in requested heartbeats, so time during which this process itself was
+        suspended does not count.
         """
         process, pipe = self._workers[name]
         heartbeats, silent, most = Heartbeats(pipe), 0.0, self._config.worker_timeout
@@ -224,13 +225,13 @@ class _Workers:
     def _end_grace(self) -> None:
         """Let every worker stop without a grace period, or end the one that runs."""
         for _, pipe in self._workers.values():
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the worker has ended
                 pipe.send(signal.SIGINT)
 
     def _cancel_on_signals(self) -> None:
-        """Cancel the current task on SIGTERM, SIGINT, or SIGHUP unless that is ignored.
+        """Cancel the current task on SIGTERM, SIGINT, or SIGHUP unless it is ignored.
 
-        Only the first signal does so: another one ends the grace period.
+        Only the first signal cancels it; another one ends the grace period.
         """
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -273,8 +274,8 @@ def _spawn(name: str, config: Config, files: tuple[int, int]) -> _Worker:
         send_files(pipe, files)
         process = _SPAWN.Process(target=_work, args=(config, child_end), name=name)
         # A terminal sends SIGINT to all processes, and the parent handles it for the workers:
-        # blocked here, it is blocked in the worker from the beginning. SIGHUP is blocked until the
-        # worker can handle it. In Python 3.11, starting the tracker unblocks SIGINT.
+        # workers inherit the block set here. They unblock SIGHUP once they can handle it. In Python
+        # 3.11, starting the resource tracker unblocks SIGINT, so it is started first.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
         try:
@@ -285,7 +286,7 @@ def _spawn(name: str, config: Config, files: tuple[int, int]) -> _Worker:
 
 
 def _work(config: Config, parent: WorkerEnd) -> None:
-    """Run a worker; only workers import the web, which takes most of a start."""
+    """Run a worker. Only workers import the web, which takes most of a start."""
     with garbage.growing():
         from minikms.serve import process
 
@@ -294,10 +295,10 @@ def _work(config: Config, parent: WorkerEnd) -> None:
 
 
 def _signal_name(code: int) -> str:
-    """The name of the signal that ended a process with this exit code, or `none`."""
+    """Name the signal that ended a process with this exit code; `none` for no signal."""
     try:
         return signal.Signals(-code).name
-    except ValueError:  # it ended by itself, or by a real-time signal
+    except ValueError:  # the process ended by itself, or by a real-time signal
         return "none" if code >= 0 else str(-code)
 
 

@@ -1,4 +1,4 @@
-"""The test suites for algorithms, built-in or of plugins, and for providers; they need pytest.
+"""Test suites for algorithms, built-in and from plugins, and for providers; they need pytest.
 
 A subclass of `AlgorithmContract` that names an algorithm is a complete test class:
 
@@ -17,8 +17,8 @@ import pkgutil
 
 import pytest
 
-# Before they are imported: pytest shows compared values only for assertions that it has rewritten,
-# and by default it rewrites test files alone.
+# Before the imports: pytest shows compared values only for rewritten assertions, and by default it
+# rewrites only test files.
 pytest.register_assert_rewrite(
     *(module.name for module in pkgutil.iter_modules(__path__, f"{__name__}."))
 )

@@ -40,21 +40,21 @@ each_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGE
 
 
 class Contract:
-    """A part of the contract: tests of one concern, for the algorithms that have it."""
+    """A part of the contract: tests of one capability, for algorithms that have it."""
 
     algorithm: ClassVar[KeyAlgorithm[Any]]
     """The algorithm under test."""
     seed_size: ClassVar[int] = 32
     """Bytes of a seed, for a SeedImporter."""
     seconds: ClassVar[float] = 60.0
-    """How long a test may take."""
+    """The time limit of a test, in seconds."""
 
     applies_to: ClassVar[tuple[Part, ...]] = ()
-    """The classes that an algorithm must have for this part to apply."""
+    """This part applies to algorithms that are instances of all these classes."""
 
     @contextmanager
     def in_time(self) -> Iterator[None]:
-        """Fail a test that takes too long, at the line where it hangs, if SIGALRM exists."""
+        """Fail a test over the time limit, at the line where it hangs; needs SIGALRM."""
         if not hasattr(signal, "SIGALRM"):
             yield
             return
@@ -71,7 +71,7 @@ class Contract:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-            signal.setitimer(signal.ITIMER_REAL, *left)  # of pytest-timeout
+            signal.setitimer(signal.ITIMER_REAL, *left)  # pytest-timeout uses it
 
     @pytest.fixture(autouse=True)
     def _in_time(self) -> Iterator[None]:
@@ -79,7 +79,7 @@ class Contract:
             yield
 
     def secret_of(self, key: Any) -> bytes:
-        """The bytes that `import_secret` makes `key` from; override it if they are others."""
+        """Return the bytes that `import_secret` makes `key` from; override it if they differ."""
         stored = self.algorithm.pack(key)
         if isinstance(stored, AskarKey):
             return stored.get_secret_bytes()
@@ -91,7 +91,7 @@ class Contract:
     @classmethod
     @cache
     def keys(cls) -> tuple[Any, Any]:
-        """Two keys, made once for each class, since some algorithms are slow."""
+        """Two keys, made once per class, since some algorithms are slow."""
         return cls.algorithm.generate(), cls.algorithm.generate()
 
     def declared(self, part: type[PartT]) -> PartT:
@@ -100,12 +100,12 @@ class Contract:
         return self.algorithm
 
     def public(self, key: Any) -> Any:
-        """The public key of `key`, by way of its JWK."""
+        """Return the public key of `key`, converted through its JWK."""
         pair = self.declared(KeyPairAlgorithm)
         return pair.load_public(pair.public_jwk(key))
 
     def same_key(self, one: Any, two: Any) -> bool:
-        """Tell whether every operation of the algorithm gives the same for two keys."""
+        """Tell whether every operation of the algorithm gives the same result for two keys."""
         algorithm = self.algorithm
         same = []
         if isinstance(algorithm, KeyPairAlgorithm):
@@ -147,5 +147,5 @@ class Contract:
 
 
 def signing_options(signer: Signer[Any, Any]) -> list[SignatureOptions]:
-    """Options for each `alg` of an algorithm, or for an empty one if it has none."""
+    """Return options for each `alg` of an algorithm, or for an empty `alg` if it has none."""
     return [SignatureOptions(alg) for alg in signer.signing_algs or ("",)]

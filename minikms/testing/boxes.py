@@ -1,4 +1,4 @@
-"""The contract of boxes between key pairs, and of sealed ones."""
+"""The contract of boxes between key pairs, and of sealed boxes."""
 
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ class BoxContract(Contract):
     applies_to: ClassVar[tuple[Part, ...]] = (Box,)
 
     def box_peer(self, key: Any) -> Any:
-        """The public key of `key`, as boxes take it."""
+        """Return the public key of `key` in the form for boxes."""
         algorithm = self.declared(Box)
         return algorithm.load_box_peer(algorithm.public_jwk(key))
 

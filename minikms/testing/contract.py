@@ -52,4 +52,4 @@ class AlgorithmContract(
             if not all(isinstance(cls.algorithm, part) for part in parts):
                 for name in vars(contract):
                     if name.startswith("test_"):
-                        setattr(cls, name, None)  # which pytest does not collect
+                        setattr(cls, name, None)  # not collected by pytest

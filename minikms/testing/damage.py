@@ -5,18 +5,18 @@ from typing import Any, Final
 
 from minikms.encodings import b64url_decode, jose_b64url
 
-# The members that identify the type of a JWK; the others are bytes in base64url.
+# The members that identify the type of a JWK; other members are bytes in base64url.
 _TYPE_MEMBERS: Final = ("kty", "crv", "alg")
 
 
 def flip_bit(data: bytes, at: int) -> bytes:
-    """`data` with one bit of one byte changed."""
+    """Return `data` with one bit changed."""
     at %= len(data)
     return data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
 
 
 def near_misses(data: bytes) -> Iterator[bytes]:
-    """Changed copies of `data`: one bit in each of 64 bytes or more, and other lengths."""
+    """Yield damaged copies of `data`: with a changed bit, or with another length."""
     size = len(data)
     for at in sorted({*range(0, size, max(1, size // 64)), *range(size)[-1:]}):
         yield flip_bit(data, at)
@@ -26,7 +26,7 @@ def near_misses(data: bytes) -> Iterator[bytes]:
 
 
 def material_members(jwk: Mapping[str, Any]) -> tuple[str, ...]:
-    """The members of a JWK that are bytes of the key."""
+    """Return the members of a JWK that are bytes of the key."""
     return tuple(name for name in jwk if name not in _TYPE_MEMBERS)
 
 
@@ -35,7 +35,7 @@ def _without(jwk: Mapping[str, Any], member: str) -> dict[str, Any]:
 
 
 def jwks_of_another_type(jwk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """`jwk` with a member that identifies its type missing, or of another value."""
+    """Yield copies of `jwk` in which a member for the type is missing or has another value."""
     for member in (name for name in _TYPE_MEMBERS if name in jwk):
         yield _without(jwk, member)
         for value in ("other", None, 1, [jwk[member]]):
@@ -45,7 +45,10 @@ def jwks_of_another_type(jwk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def damaged_jwks(
     jwk: Mapping[str, Any], members: Iterable[str], *, longer: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """`jwk` with one of `members` missing, not text, not base64url, too short or too long."""
+    """Yield copies of `jwk` in which one of `members` is missing or malformed.
+
+    It is not a string, not base64url, too short or too long.
+    """
     for member in members:
         data = b64url_decode(jwk[member])
         yield _without(jwk, member)

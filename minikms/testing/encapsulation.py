@@ -19,7 +19,7 @@ class KemContract(Contract):
     applies_to: ClassVar[tuple[Part, ...]] = (Kem,)
 
     def decapsulated(self, key: Any, ciphertext: bytes) -> bytes | None:
-        """The secret, or None if the ciphertext is refused."""
+        """Return the secret, or None if the ciphertext is refused."""
         try:
             return self.declared(Kem).decapsulate(key, ciphertext)
         except DecryptionFailed:

@@ -48,7 +48,7 @@ class FactsContract(Contract):
             assert all(_texts(algorithm.signing_algs))
         if algorithm.multicodec is not None:
             assert isinstance(algorithm.multicodec, int)
-            assert isinstance(algorithm, KeyPairAlgorithm), "multicodec is of public keys"
+            assert isinstance(algorithm, KeyPairAlgorithm), "multicodec is only for public keys"
 
     def test_registry_takes_it_by_every_name(self) -> None:
         cls = type(self.algorithm)
@@ -105,7 +105,7 @@ class FactsContract(Contract):
 
 
 def _texts(fact: Any) -> tuple[str, ...]:
-    """`fact`, checked to be a tuple of texts, and not a text in parentheses."""
+    """Check that `fact` is a tuple of strings, and not a string in parentheses; return it."""
     assert isinstance(fact, tuple)
     assert all(isinstance(text, str) for text in fact)
     return fact
@@ -114,5 +114,5 @@ def _texts(fact: Any) -> tuple[str, ...]:
 def _owns(algorithm: KeyAlgorithm[Any], jwk: Mapping[str, Any]) -> bool:
     try:
         return algorithm.owns_jwk(jwk)
-    except InvalidKey:  # as good as no
+    except InvalidKey:  # equivalent to no
         return False

@@ -27,7 +27,7 @@ class JwkImporterContract(Contract):
     def test_import_refuses_another_type(self) -> None:
         algorithm, (key, _) = self.declared(JwkImporter), self.keys()
         for other in jwks_of_another_type(algorithm.export_jwk(key)):
-            # RFC 7517 section 4.4: a secret key may leave `alg` out if the caller names it.
+            # RFC 7517 section 4.4: a secret key may omit `alg` if the caller names it.
             if other.get("kty") != "oct" or "alg" in other:
                 with pytest.raises(InvalidKey):
                     algorithm.import_jwk(other)
@@ -35,7 +35,7 @@ class JwkImporterContract(Contract):
     def test_import_refuses_damaged_members(self) -> None:
         algorithm, (key, _) = self.declared(JwkImporter), self.keys()
         jwk = algorithm.export_jwk(key)
-        # RFC 7518 section 6.3.2: of an RSA key's private members only `d` has to be there.
+        # RFC 7518 section 6.3.2: of the private members of an RSA key only `d` is required.
         needed = (set(material_members(jwk)) - PRIVATE_MEMBERS) | ({"d", "k", "priv"} & jwk.keys())
         for damaged in damaged_jwks(jwk, needed, longer=not isinstance(algorithm, Mac)):
             with pytest.raises(InvalidKey):
@@ -76,7 +76,7 @@ class SecretImporterContract(Contract):
     def test_import_refuses_secrets_of_another_length(self) -> None:
         algorithm, (key, _) = self.declared(SecretImporter), self.keys()
         secret = self.secret_of(key)
-        # RFC 7518 section 3.2: an HMAC key may be of any length from the hash's on.
+        # RFC 7518 section 3.2: an HMAC key is at least as long as the hash.
         others = () if isinstance(algorithm, Mac) else (secret[:-1], secret + b"\0", secret * 2)
         for wrong in (b"", *others):
             with pytest.raises(InvalidKey):

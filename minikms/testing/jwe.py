@@ -1,4 +1,4 @@
-"""The contract of an algorithm that JWEs use (RFC 7516, RFC 7518)."""
+"""The contract of algorithms for JWE (RFC 7516, RFC 7518)."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Final
@@ -10,7 +10,7 @@ from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, KeyWrap, PublicKeyE
 from minikms.testing.base import MESSAGE, Contract, Part
 from minikms.testing.damage import damaged_jwks, jwks_of_another_type, material_members
 
-# Bytes of the nonce and of the tag of each `enc` (RFC 7518 sections 5.2 and 5.3,
+# The sizes of nonce and tag in bytes for each `enc` (RFC 7518 sections 5.2 and 5.3,
 # draft-amringer-jose-chacha-02 section 4.1).
 _SIZES: Final[Mapping[str, tuple[int, int]]] = {
     "A128GCM": (12, 16),
@@ -25,7 +25,7 @@ _SIZES: Final[Mapping[str, tuple[int, int]]] = {
 
 
 class JweContract(Contract):
-    """Facts of JWEs."""
+    """Class attributes for JWE."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (Jwe,)
 
@@ -64,7 +64,7 @@ class DirectContract(Contract):
 
 
 class EphemeralKeyContract(Contract):
-    """A new key for one JWE, whose public JWK is in its header as `epk`."""
+    """An ephemeral key for one JWE; its public JWK is in the header as `epk`."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (KeyAgreement, Jwe)
 

@@ -40,7 +40,7 @@ class KeyContract(Contract):
     def test_no_secret_in_repr(self) -> None:
         key, _ = self.keys()
         secret = self.secret_of(key)
-        # Of a secret with a quote in it, bytes and a bytearray show that one differently.
+        # bytes and bytearray print a quote differently.
         shapes = (repr(secret)[2:-1], repr(bytearray(secret))[12:-2])
         forms = (secret.hex(), jose_b64url(secret), *shapes, str(int.from_bytes(secret, "big")))
         stored = self.algorithm.pack(key)
@@ -92,7 +92,7 @@ class PublicContract(Contract):
                     int.from_bytes(raw["e"], "big"),
                 )
                 assert data == public.public_bytes(ser.Encoding.DER, ser.PublicFormat.PKCS1)
-            case "EC" if not jwk["crv"].startswith("BLS"):  # which SEC 1 section 2.3.3 is not for
+            case "EC" if not jwk["crv"].startswith("BLS"):  # not encoded by SEC 1 section 2.3.3
                 assert data == bytes([2 + (raw["y"][-1] & 1)]) + raw["x"]
 
     def test_load_public_takes_a_public_jwk(self) -> None:
@@ -125,7 +125,7 @@ class PublicContract(Contract):
     def test_load_public_refuses_a_point_off_the_curve(self) -> None:
         pair = self.declared(KeyPairAlgorithm)
         jwk = pair.public_jwk(self.keys()[0])
-        if jwk["kty"] == "EC":  # the other kinds have no equation to check
+        if jwk["kty"] == "EC":  # other kinds have no equation to check
             y = b64url_decode(jwk["y"])
             with pytest.raises(InvalidKey):
                 pair.load_public({**jwk, "y": jose_b64url(flip_bit(y, len(y) - 1))})
@@ -144,14 +144,14 @@ class PublicContract(Contract):
                 return False
             return True
 
-        # Not reduced, and the points of low order that both curves have.
+        # Unreduced values, and the points of low order of both curves.
         assert not [y for y in (0, 1, p - 1, p, p + 1, p + 3, p + 4) if is_taken(y)]
-        # Of all other y, only every second one is on the curve.
+        # About half of all other y are on the curve.
         assert len({is_taken(y) for y in range(2, 66)}) == 2
 
 
 async def _through_the_store(algorithm: KeyAlgorithm[Any], material: Stored) -> Stored:
-    """`material` after a round trip through a store of the service."""
+    """Return `material` after a round trip through a store of the service."""
     record = KeyRecord(
         kid="kid",
         alg=algorithm.name,

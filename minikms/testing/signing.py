@@ -16,17 +16,17 @@ from minikms.plugin.protocol import EcdsaSigner, Mac, SecretImporter, SignatureO
 from minikms.testing.base import MESSAGE, MESSAGES, Contract, Part, each_message, signing_options
 from minikms.testing.damage import flip_bit, near_misses
 
-# Bytes of a signature; the largest of SLH-DSA has 49,856 (FIPS 205).
+# The largest signature in bytes; SLH-DSA's has 49,856 (FIPS 205).
 _LONGEST: Final = 1024 * 1024
 
 
 class SignerContract(Contract):
-    """Signatures, with every `alg` of the algorithm, or without one."""
+    """Signatures with every `alg` of the algorithm, or without any."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (Signer,)
 
     def signed(self, message: bytes) -> Iterator[tuple[Signer[Any, Any], SignatureOptions, bytes]]:
-        """A signature over `message` for each `alg`."""
+        """Return a signature over `message` for each `alg`."""
         signer = self.declared(Signer)
         for options in signing_options(signer):
             signature = signer.sign(self.keys()[0], message, options)
@@ -64,7 +64,7 @@ class SignerContract(Contract):
         for signer, options, signature in self.signed(MESSAGE):
             zeros, twice = bytes(len(signature)), signature * 2
             middle = len(signature) // 2
-            # The same two numbers if r‖s is split without a look at the length.
+            # The same two numbers for code that splits r‖s without checking the length.
             padded = signature[:middle] + b"\0" + signature[middle:]
             for changed in (*near_misses(signature), zeros, twice, padded):
                 assert signer.verify(public, MESSAGE, changed, options) is False
@@ -101,7 +101,7 @@ class SignerContract(Contract):
     def _prehashed(
         self, signer: Signer[Any, Any], options: SignatureOptions, digest: bytes
     ) -> bytes | type[Exception]:
-        """The signature over a digest, or the error, which verifying must also raise."""
+        """Return the signature over a digest, or the error, which verification must raise, too."""
         key, prehashed = self.keys()[0], replace(options, prehashed=True)
         try:
             return signer.sign(key, digest, prehashed)
@@ -112,18 +112,18 @@ class SignerContract(Contract):
 
 
 def _mu(public: bytes, message: bytes) -> bytes:
-    """The mu of a message for ML-DSA, with an empty context (FIPS 204 section 6.2)."""
+    """Compute the mu of a message for ML-DSA with an empty context (FIPS 204 section 6.2)."""
     of_key = hashlib.shake_256(public).digest(64)
     return hashlib.shake_256(of_key + b"\0\0" + message).digest(64)
 
 
 class EcdsaContract(Contract):
-    """The DER form of a signature that is a pair of numbers (RFC 3279 section 2.2.3)."""
+    """The DER form of ECDSA signatures (RFC 3279 section 2.2.3)."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (EcdsaSigner,)
 
     def signature(self) -> tuple[EcdsaSigner[Any, Any], bytes]:
-        """A signer, and a signature of it."""
+        """Return a signer and one of its signatures."""
         signer = self.declared(EcdsaSigner)
         return signer, signer.sign(self.keys()[0], MESSAGE, signing_options(signer)[0])
 

@@ -1,4 +1,4 @@
-"""The application of the API: guarded routes, and the page."""
+"""The application of the API: routes behind the gate, and the page."""
 
 from typing import Any, Final
 
@@ -103,5 +103,5 @@ def _largest_body(route: Route, most: int) -> int | None:
 
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
-    """The runner of an application; `kwargs` are arguments of aiohttp's AppRunner."""
+    """Make the runner of an application; `kwargs` are arguments of aiohttp's AppRunner."""
     return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), **kwargs)

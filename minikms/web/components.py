@@ -14,7 +14,7 @@ from minikms.web.schemas.base import Request
 
 
 def ref(kind: str, name: str) -> dict[str, Any]:
-    """A reference to a component."""
+    """Make a reference to a component."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
@@ -23,9 +23,9 @@ def components(
     parameters: Iterable[Parameter],
     enums: Mapping[str, Iterable[str]],
 ) -> dict[str, Any]:
-    """The parameters, and the schemas with all schemas that they nest or share.
+    """Make the parameters, and the schemas with all schemas that they nest or share.
 
-    `enums` are the values of the enums that come from the registry, by component.
+    `enums` has the values of enums that come from the registry, by component.
     """
     classes: dict[str, type[Schema]] = {}
 
@@ -66,14 +66,14 @@ def _parameter(parameter: Parameter, converter: OpenAPIConverter) -> dict[str, A
 
 
 def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[str, Any]:
-    """A schema as components: one, or one for each set of `one_of`.
+    """Convert a schema to components: one, or one for each set of `one_of`.
 
-    `oneOf` beside `properties`, with only `required` in it, would mean the same, but generators
-    make no type of it.
+    A `oneOf` that contains only `required`, beside `properties`, would mean the same, but
+    generators make no type from it.
     """
     component["description"] = inspect.getdoc(schema)
     for field in component["properties"].values():
-        # A generated client would send it, or treat the field as required.
+        # A generated client would send a default, or treat the field as required.
         field.pop("default", None)
     if not issubclass(schema, Request):
         return {name: component}
@@ -102,7 +102,7 @@ def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[s
 def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]) -> None:
     """Replace each schema that has an `x-component` by a reference to that component.
 
-    So a generated client has one type for it in all bodies.
+    A generated client then has one type for it in all bodies.
     """
     if isinstance(node, dict):
         name = node.pop("x-component", None)

@@ -1,6 +1,6 @@
 """The console: a page over the REST API, and the metrics that it shows.
 
-Its files are in `ui/console`. A browser runs them as they are.
+Its files are in `ui/console`; browsers run them unchanged.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from minikms.web.state import METRICS
 
 FOLDER: Final = Path(__file__).parent / "ui" / "console"
 
-# A script that an attacker brings into the page does not run, and has nowhere to send to. A browser
-# with Trusted Types also refuses to make markup of a text.
+# An injected script does not run, and could send nothing to other hosts. With Trusted Types, a
+# browser also refuses to turn strings into markup.
 POLICY: Final = "; ".join(
     (
         "default-src 'self'",
@@ -36,7 +36,7 @@ _HEADERS: Final = {
 
 _PAGE: Final = "index.html"
 
-# The scope of the metrics, which count the calls of all profiles.
+# The scope for the metrics, since they count the calls of all profiles.
 _SCOPE: Final = "audit"
 
 
@@ -59,9 +59,10 @@ def add_to(app: web.Application, gate: Gate, *, guarded: bool) -> None:
 
 
 def _page(*, guarded: bool) -> Handler:
-    """The handler that sends the page, which says whether callers need a token.
+    """Make the handler that sends the page, which says whether callers need a token.
 
-    No cache keeps it, and so no browser keeps what it showed for a later look.
+    The page is not cached, so a browser cannot show its former content when somebody goes back to
+    it.
     """
     text = (FOLDER / _PAGE).read_text("utf-8")
     if not guarded:
@@ -75,7 +76,7 @@ def _page(*, guarded: bool) -> Handler:
 
 
 async def _to_console(request: web.Request) -> Answer:
-    """Send a browser to the page, which may be below a path of a proxy."""
+    """Redirect a browser to the page, which may be below a proxy's path."""
     raise web.HTTPFound("console/")
 
 

@@ -1,4 +1,4 @@
-"""Static files of pages, each at a path of its own."""
+"""Static files of pages, each at its own path."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,17 +18,17 @@ _TYPES: Final = {
 
 
 def own_file(file: Path, headers: Mapping[str, str] = MappingProxyType({})) -> Handler:
-    """The handler that sends a file of this package, with further headers."""
+    """Make the handler that sends a file of this package, with further headers."""
     own = {
         **headers,
         "Content-Type": f"{_TYPES[file.suffix]}; charset=utf-8",
-        CACHE_CONTROL: "no-cache",  # another version of the service has another page
+        CACHE_CONTROL: "no-cache",  # after an upgrade the page differs
     }
     return sent_file(file, own)
 
 
 def sent_file(file: Path, headers: Mapping[str, str]) -> Handler:
-    """The handler that sends a file with these headers."""
+    """Make the handler that sends a file with these headers."""
 
     async def send(request: web.Request) -> web.StreamResponse:
         return web.FileResponse(file, headers=headers)

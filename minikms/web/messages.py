@@ -60,13 +60,13 @@ def named_profile(request: web.Request) -> str:
 
 
 def asked_profile(request: web.Request) -> str | None:
-    """The profile that a refused call names, or None."""
+    """Return the profile that a refused call names, or None."""
     name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
     return name if _PROFILE.match(name) else None
 
 
 async def published_profile(request: web.Request) -> str | None:
-    """The profile that the query names, if its JWK Set is published."""
+    """Return the profile that the query names if its JWK Set is published, else None."""
     name = request.query.get("profile", "")
     if not _PROFILE.match(name):
         return None
@@ -119,7 +119,7 @@ def no_body(call: GatedCall) -> None:
     """Refuse a body that is not empty; raises as `load` does.
 
     A request without a body is refused if another origin's web page sent it: browsers send such a
-    request without asking first.
+    request without a preflight request.
     """
     request = call.request
     if request.body_exists:
@@ -131,18 +131,18 @@ def no_body(call: GatedCall) -> None:
 async def stream(
     request: web.Request, schema: Body, pages: AsyncIterator[Sequence[Any]]
 ) -> web.StreamResponse:
-    """Send a success as lines of JSON, page by page; a later failure cuts the answer short."""
-    page: Sequence[Any] | None = await anext(pages)  # a failure here is still answered as a problem
+    """Send a success as lines of JSON, page by page; a later failure truncates the answer."""
+    page: Sequence[Any] | None = await anext(pages)  # a failure here is still answered by a problem
     if event := CURRENT.get():
         event.record()  # before anything is sent
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     if request.method == "HEAD":
-        page = None  # was read only to detect an early failure
+        page = None  # read above only to detect an early failure
     in_flight, unread = request.app[IN_FLIGHT], request.app[UNREAD]
     while page is not None:
         lines = await _lines(schema, page)
-        page = None  # frees it while the caller reads, perhaps slowly
+        page = None  # frees the page while the caller reads, perhaps slowly
         with in_flight.waiting():
             await unread.send(request, response.write, lines)
         try:
@@ -154,7 +154,7 @@ async def stream(
 
 
 async def _lines(schema: Body, page: Sequence[Any]) -> bytes:
-    """A page as lines of JSON; other tasks run meanwhile."""
+    """Encode a page as lines of JSON; other tasks run in between."""
     lines: list[bytes] = []
     for start in range(0, len(page), _LINES):
         part = (schema.dump(one) for one in page[start : start + _LINES])
@@ -164,9 +164,9 @@ async def _lines(schema: Body, page: Sequence[Any]) -> bytes:
 
 
 def _inflate(body: bytes, most: int) -> bytes:
-    """Undo the Content-Encoding of a body (RFC 9110 section 8.4), up to `most` bytes.
+    """Decode a body by its Content-Encoding (RFC 9110 section 8.4), up to `most` bytes.
 
-    aiohttp would drop the connection after a malformed body, and accept one that was cut short.
+    aiohttp would drop the connection after a malformed body, and accept a truncated one.
     """
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     parts, bound = [], BodyBound(most)
@@ -183,7 +183,7 @@ def _inflate(body: bytes, most: int) -> bytes:
 
 
 def _where(body: bytes, exc: orjson.JSONDecodeError) -> str:
-    """Say in one sentence where a body stops being JSON, without its content."""
+    """Say in one sentence where a body stops being JSON, without quoting it."""
     if not body.strip():
         return "The body is empty."
     try:

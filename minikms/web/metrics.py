@@ -32,30 +32,30 @@ from minikms.web.state_metrics import StateMetrics
 
 LOGGER = logging.getLogger("minikms")
 
-# They are undocumented, though they do not begin with an underscore.
+# Undocumented names, though they do not begin with an underscore.
 PRIVATE_NAMES: Final = PrivateNames(
     "prometheus-client",
     (
         (
             values,
             "ValueClass",
-            "where the values of metrics are kept",
+            "the class that keeps the values of metrics",
         ),
         (values, "MutexValue", "in memory, even where PROMETHEUS_MULTIPROC_DIR is set"),
-        (values, "MultiProcessValue", "in files of a worker, which its successor goes on with"),
+        (values, "MultiProcessValue", "in files of a worker, which its successor continues"),
     ),
-    without="there are no metrics; install a version that setup.cfg admits",
+    without="there are no metrics; install a version that setup.cfg allows",
 )
 
-# The environment variable that names the folder in which workers count.
+# The environment variable for the folder of the workers' metrics.
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 # The files of a worker, as prometheus-client names them: by type, and a gauge also by its mode.
 _FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_livemin")
 _FILE_SIZE: Final = 1024 * 1024  # bytes
 
-# The value of an empty label: a path without a route, a call without a key, a caller who left
-# before the answer.
+# The value of an empty label: a path without a route, a call without a key, a caller that
+# disconnected before the answer.
 NONE: Final = GONE
 
 # In seconds.
@@ -68,7 +68,7 @@ FamilyT = TypeVar("FamilyT", bound=MetricWrapperBase)
 
 
 class _ByLabels(dict[tuple[int | str, ...], FamilyT], Generic[FamilyT]):
-    """The metrics of a family by their labels; the library takes several times as long."""
+    """A cache of a family's metrics by labels; the library takes several times as long."""
 
     def __init__(self, family: FamilyT) -> None:
         super().__init__()
@@ -80,11 +80,11 @@ class _ByLabels(dict[tuple[int | str, ...], FamilyT], Generic[FamilyT]):
 
 
 class Metrics:
-    """The families of metrics of one process.
+    """The metric families of one process.
 
-    No label has a value that callers choose, since their number would have no bound. `worker` is
-    the name of one of several processes; its successor has the same name, and goes on counting in
-    the same files. Raises MetricsError if these cannot be made.
+    No label has a value that callers choose: their number would be unbounded. `worker` is the name
+    of one of several processes; its successor has the same name, and continues to count in the same
+    files. Raises MetricsError if these cannot be created.
     """
 
     def __init__(self, worker: str | None = None) -> None:
@@ -103,8 +103,8 @@ class Metrics:
         request_times = Histogram(
             "request_duration_seconds", "Time to an answer.", ("route",), **times
         )
-        # The first value of a type opens its file, and by the first answer descriptors may be
-        # exhausted. Each other type has a value without labels.
+        # The first value of a metric type opens the type's file. By the first answer, descriptors
+        # may be exhausted. Every other type gets a value here without labels.
         request_times.labels(NONE)
         self._request_times = _ByLabels(request_times)
         self._operations = _ByLabels(
@@ -117,7 +117,7 @@ class Metrics:
         )
         self._refusals = _ByLabels(
             Counter(
-                "rule_refusals", "Calls that a rule of a key refused, by rule.", ("rule",), **family
+                "rule_refusals", "Calls refused by a rule of a key, by rule.", ("rule",), **family
             )
         )
         self._operation_times = _ByLabels(
@@ -130,7 +130,7 @@ class Metrics:
         )
         Gauge(
             "build_info",
-            "The version that runs.",
+            "The running version.",
             ("version", "python"),
             multiprocess_mode="livemax",
             **family,

@@ -35,9 +35,9 @@ TAGS: Final = (
     {"name": "jose", "description": "JWS, JWE and JWK Sets."},
     {"name": "certificates", "description": "X.509: certificate requests and certificates."},
     {"name": "cose", "description": "COSE_Sign1 and COSE_Mac0."},
-    {"name": "profiles", "description": "Tenants: no profile sees the keys of another."},
+    {"name": "profiles", "description": "Tenants: no profile sees another one's keys."},
     {"name": "tokens", "description": "Tokens of callers, with their scopes and profiles."},
-    {"name": "audit", "description": "The calls that were made: who used which key, and when."},
+    {"name": "audit", "description": "Past calls: who used which key, and when."},
     {"name": "system", "description": "The service itself."},
 )
 
@@ -104,7 +104,7 @@ _HEADERS: Final = {
 
 
 def error_classes() -> Iterator[type[errors.KmsError]]:
-    """Every error of the service's own API, in the order of errors.py."""
+    """Return every error of the service's own API, in the order of errors.py."""
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.KmsError) and "slug" in vars(kind):
             yield kind
@@ -166,12 +166,12 @@ def document(
 
 
 def _path(route: Route) -> str:
-    """The path of a route in the document: without regular expressions."""
+    """Return a route's path for the document, without regular expressions."""
     return re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
 
 
 def _common_problems(route: Route, *, guarded: bool) -> Problems:
-    """The problems that all calls of this kind share."""
+    """Return the problems that all calls of this kind share."""
     common: list[type[errors.KmsError]] = [errors.InternalError]
     if route.scope != OPEN:
         common += (errors.AuditUnavailable, errors.ValidationFailed)
@@ -187,7 +187,7 @@ def _common_problems(route: Route, *, guarded: bool) -> Problems:
         common.append(errors.TooBusy)
     if route.scope != OPEN and errors.StoreUnavailable in (*route.problems, *common):
         common.append(errors.KeyUnreadable)
-    if route.method == "POST" or route.body is not None:  # without a schema, it refuses a body
+    if route.method == "POST" or route.body is not None:  # a call without a schema refuses a body
         common += _BODY_PROBLEMS
     return tuple(common)
 
@@ -237,7 +237,7 @@ def _example_of(route: Route, part: str, examples: Mapping[str, Any]) -> Any:
 
 def _success(route: Route, example: Any) -> dict[str, Any]:
     more = route.responses.get("200", {})
-    # JSON first: generators take the first type that an answer may have.
+    # JSON first: generators use the first media type of an answer.
     content: dict[str, Any] = {}
     if route.answer is not None:
         schema = ref("schemas", route.answer.__name__)
@@ -258,14 +258,14 @@ def _success(route: Route, example: Any) -> dict[str, Any]:
 
 
 def _problem_responses(route: Route, common: Problems) -> dict[str, Any]:
-    """A response for each status of the route's own problems, and one for all others."""
+    """Make a response for each status of the route's own problems, and one for all others."""
     by_status: dict[int, list[type[errors.KmsError]]] = {}
     for error in error_classes():
         if error in route.problems or error in common:
             by_status.setdefault(error.status, []).append(error)
     responses, others = {}, {}
     for status, group in by_status.items():
-        # Failures of the service are in the default; a health check has them as its own.
+        # Failures of the service belong to the default response, except in health checks.
         if (status < 500 or route.scope == OPEN) and any(one in route.problems for one in group):
             titles = "; ".join(f"`{error.slug}`: {error.title}" for error in group)
             responses[str(status)] = _problem_response(f"{titles}.", group)
@@ -291,13 +291,13 @@ def _problem_response(description: str, group: Iterable[type[errors.KmsError]]) 
 
 
 def _publish(node: Any) -> None:
-    """End each pattern by `$`, as ECMA-262 does: Python's `$` also matches before a line feed."""
+    """End each pattern with `$`, as in ECMA-262; Python's `$` also matches before a line feed."""
     if isinstance(node, dict):
         pattern = node.get("pattern")
         if isinstance(pattern, str):
             node["pattern"] = pattern.replace(r"\Z", "$")
         if node.get("type") == "object" and "maxLength" in node:
-            node["maxProperties"] = node.pop("maxLength")  # apispec has one word for both
+            node["maxProperties"] = node.pop("maxLength")  # apispec has one name for both
     children: Iterable[Any] = node.values() if isinstance(node, dict) else ()
     for child in node if isinstance(node, list) else children:
         _publish(child)

@@ -21,9 +21,9 @@ from minikms.web.schemas.named_fields import algorithm, alias, kid, profile
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
-MAX_FILTERS: Final = 64  # of one kind, in one query
+MAX_FILTERS: Final = 64  # parameters of one name in a query
 MAX_WHO: Final = 256  # characters; longer subjects of JWTs are cut in the audit log
-MAX_AUDIT_CURSOR: Final = 16_384  # characters; it has a place in each file that is open
+MAX_AUDIT_CURSOR: Final = 16_384  # characters; it has an offset for each open file
 
 # The `seq` of a record.
 CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
@@ -34,9 +34,10 @@ _LABEL: Final = re.compile(LABEL_PATTERN)
 
 
 class Parameter(NamedTuple):
-    """A parameter. `field` reads its text; if that is a list, the parameter may be repeated.
+    """A parameter.
 
-    `component` is its name in the document. Handlers read headers themselves.
+    `field` parses its value; for a list, the parameter may be repeated. `component` is its name in
+    the document. Handlers read headers themselves.
     """
 
     component: str
@@ -52,9 +53,9 @@ def reading(
 ) -> CallHandler:
     """Call the handler with the parameters of path and query as keyword arguments.
 
-    Raises ValidationFailed for a value that its field refuses, and for an unknown query parameter:
-    a misspelt `after` would be ignored, and the key deleted at once. A handler without such
-    parameters is returned unchanged.
+    The wrapper raises ValidationFailed for a value that its field refuses, and for an unknown query
+    parameter: otherwise a misspelt `after` would be ignored, and the key deleted at once. A handler
+    without such parameters is returned unchanged.
     """
     if all(one.place == "header" for one in parameters):
         return handler
@@ -90,7 +91,7 @@ def reading(
 
 
 def refuse_query(request: web.Request) -> None:
-    """Raise ValidationFailed for the query of a route that takes none."""
+    """Raise ValidationFailed if a request has a query and its route takes none."""
     _refuse_unknown(request, {})
 
 
@@ -106,7 +107,7 @@ def _refuse_unknown(request: web.Request, known: Mapping[str, Parameter]) -> Non
 
 
 class _Decimal(fields.Integer):
-    """A number in decimal digits; int() takes other forms."""
+    """A number in decimal digits; int() would accept other forms."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -129,9 +130,9 @@ class _Duration(Converted):
 
 
 class _Label(Converted):
-    """A label, as the pair of its name and its value."""
+    """A label `name:value`, as a pair."""
 
-    fault = "Must be a label's name:value."
+    fault = "Must be a label as name:value."
 
     def convert(self, text: str) -> tuple[str, str]:
         if not _LABEL.match(text):
@@ -160,11 +161,11 @@ def _jwk_filter(component: str, name: str, description: str, pattern: str) -> Pa
 
 
 PROFILE_OF_CALL: Final = Parameter(
-    "Profile", PROFILE_HEADER, "header", 'The profile; "default" if it is left out.', profile()
+    "Profile", PROFILE_HEADER, "header", 'The profile; "default" if omitted.', profile()
 )
 PROFILE_NAME: Final = Parameter("ProfileName", "name", "path", "The profile.", profile(), "alice")
 PROFILE_OF_QUERY: Final = _query(
-    "ProfileQuery", "profile", "The profile; by default the one in the header.", profile()
+    "ProfileQuery", "profile", "The profile; by default the profile in the header.", profile()
 )
 KEY: Final = Parameter(
     "Kid", "kid", "path", "The key.", kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
@@ -189,7 +190,7 @@ LIMIT: Final = _query(
 AFTER: Final = _query(
     "After",
     "after",
-    "The cursor in the Link header of the page before.",
+    "The cursor from the Link header of the previous page.",
     _text(CURSOR_PATTERN),
 )
 TOKENS_LIMIT: Final = LIMIT._replace(
@@ -199,7 +200,7 @@ TOKENS_AFTER: Final = AFTER._replace(component="TokensAfter")
 LABEL_FILTER: Final = _query(
     "LabelFilter",
     "label",
-    "Only keys with this label; with all of them, if it is repeated.",
+    "Only keys with this label; if repeated, with all of the labels.",
     fields.List(_Label(metadata={"pattern": LABEL_PATTERN})),
 )
 UNUSED_FILTER: Final = _query(
@@ -211,20 +212,20 @@ UNUSED_FILTER: Final = _query(
 DELETE_AFTER: Final = _query(
     "DeleteAfter",
     "after",
-    "Time until the deletion, up to 365 days; by default the key is deleted now.",
+    "Delay of the deletion, up to 365 days; by default the key is deleted now.",
     _Duration(metadata={"pattern": durations.PATTERN}),
 )
-# An unknown key type or algorithm matches nothing, so that callers can name all that they support.
+# An unknown key type or algorithm matches nothing, so that callers can list all that they support.
 KTY_FILTER: Final = _jwk_filter(
     "KtyFilter",
     "kty",
-    "Only keys of this JWK type, or of any of them, if it is repeated.",
+    "Only keys of this JWK type; if repeated, of any of the types.",
     r"^[A-Za-z0-9_-]{1,64}\Z",
 )
 JOSE_FILTER: Final = _jwk_filter(
     "JoseFilter",
     "alg",
-    "Only keys used for this JOSE name, or for any of them, if it is repeated.",
+    "Only keys for this JOSE algorithm; if repeated, for any of the algorithms.",
     r"^[A-Za-z0-9_+.-]{1,64}\Z",
 )
 USE_FILTER: Final = _jwk_filter(
@@ -237,21 +238,21 @@ IF_NONE_MATCH: Final = Parameter(
     "IfNoneMatch",
     "If-None-Match",
     "header",
-    "The ETag of the set that the caller has, or several.",
+    "The ETag of the caller's cached set, or several ETags.",
     fields.String(),
 )
 AUDIT_KID: Final = _query("AuditKid", "kid", "Only events of this key.", kid())
 AUDIT_ALIAS: Final = _query(
     "AuditAlias",
     "alias",
-    "Only events of the keys that this alias names or has named, in one profile: the one in "
+    "Only events of keys that this alias names or has named in one profile: the one in "
     f"`profile`, or in the header {PROFILE_HEADER}. Also needs the scope `keys:read`.",
     alias(),
 )
 AUDIT_WHO: Final = _query(
     "AuditWho",
     "who",
-    "Only events of callers of this name.",
+    "Only events of callers with this name.",
     fields.String(validate=(validate.Length(1, MAX_WHO), validate.Regexp(ALIAS_PATTERN))),
 )
 AUDIT_OPERATION: Final = _query(
@@ -280,7 +281,7 @@ AUDIT_LIMIT: Final = LIMIT._replace(
 AUDIT_AFTER: Final = _query(
     "AuditAfter",
     "after",
-    "The cursor in the Link header of the page before.",
+    "The cursor from the Link header of the previous page.",
     fields.String(
         validate=(
             validate.Length(max=MAX_AUDIT_CURSOR),

@@ -1,4 +1,4 @@
-"""Metrics of the providers of one process: their state, which is sampled, and times of calls."""
+"""Metrics of the providers of one process: their sampled state, and the times of calls."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class ProviderMetrics:
-    """The families with the name of a provider."""
+    """The metric families with the label `provider`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         family: dict[str, Any] = {

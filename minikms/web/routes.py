@@ -70,12 +70,12 @@ class Route:
     many: bool = False
     """The answer is a list."""
     secret: bool = False
-    """A success contains a secret, which no cache may keep."""
+    """A successful answer contains a secret, so no cache may store it."""
     responses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def is_in_profile(self) -> bool:
-        """True for a call in one profile, which its path or a header names."""
+        """True for a call in one profile, named by its path or a header."""
         return not {p.PROFILE_OF_CALL, p.PROFILE_NAME}.isdisjoint(self.parameters)
 
     @property
@@ -98,9 +98,9 @@ def _operation(
     secret: bool = False,
     each: str = "",
 ) -> Route:
-    """The route of an operation on a key; `build` makes the operation from a body.
+    """Make the route of an operation on a key; `build` makes the operation from a body.
 
-    Of a batch, the answer has each result under the name `each`.
+    For a batch, `each` is the name of each result in the answer.
     """
     if each:
         handler = batch_operation(build, body, answer, member=each)
@@ -110,8 +110,8 @@ def _operation(
                  (*_OF_KEYS, *problems), secret=secret)  # fmt: skip
 
 
-# `[^/]+`, since aiohttp's own `{kid}` stops at braces. The names of other calls are excluded:
-# otherwise their methods would count as methods of a key.
+# `[^/]+`, since aiohttp's own `{kid}` stops at braces. Names of other calls are excluded, since
+# otherwise their methods would be allowed for a key.
 KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
 ID: Final = "{token:(?!self$)[^/]+}"
@@ -131,8 +131,8 @@ _REVOKE: Final = {
 }
 _ANY_OBJECT: Final = {"content": {"application/json": {"schema": {"type": "object"}}}}
 
-# In the order of the page: an example finds the keys that earlier examples made, and needs no key
-# that they deleted.
+# In the order of the page: an example uses keys that earlier examples made, and no key that they
+# deleted.
 # fmt: off
 ROUTES: Final = (
     Route("POST", "/key/generate", material.generate, "generateKey", "keys:write", "keys",
@@ -332,7 +332,7 @@ ROUTES: Final = (
           token_bodies.Token, many=True, responses={"200": {"headers": _NEXT}},
           parameters=(p.TOKENS_LIMIT, p.TOKENS_AFTER), problems=(e.StoreUnavailable,)),
     Route("GET", "/tokens/self", tokens.get_own, "getOwnToken", ANY_TOKEN, "tokens",
-          "The facts of the caller's token.", token_bodies.OwnToken),
+          "The permissions of the caller's token.", token_bodies.OwnToken),
     Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin", "tokens",
           "The token is revoked.", token_bodies.TokenRevoked, parameters=(p.TOKEN,),
           problems=(e.TokenNotFound, e.StoreUnavailable)),

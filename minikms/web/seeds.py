@@ -1,4 +1,4 @@
-"""Seed keys: keys of a file, loaded at the start under the same kids each time."""
+"""Seed keys: keys in a file, loaded at each start with the same kids."""
 
 import asyncio
 import logging
@@ -25,10 +25,10 @@ LOGGER = logging.getLogger(__name__)
 
 
 class SeededKey(ImportKey):
-    """A key of the file: the body of an import, with a profile and aliases."""
+    """A key in the file: the body of an import, with a profile and aliases."""
 
     class Meta:
-        """Fields of an import that the file does not have; `aliases` replaces `alias`."""
+        """Fields of an import that are not in the file; `aliases` replaces `alias`."""
 
         exclude = ("wrapped", "unwrap_kid", "alias", "alias_taken", "if_exists")
 
@@ -61,7 +61,7 @@ _MOST: Final = 64 * 1024 * 1024  # bytes
 
 
 async def load(file: str, keys: KeyService) -> None:
-    """Store the profiles and keys of a file that the store does not have yet.
+    """Store the profiles and keys of a file that the store lacks.
 
     Raises SeedError; if the file has a fault, nothing is stored.
     """
@@ -92,14 +92,14 @@ def _read(file: str) -> dict[str, Any]:
         raise SeedError(f"{file}: It is not JSON: {where}.") from None
     except ValidationFailed as exc:
         pointer, what = exc.errors[0]
-        # In the usual notation, `keys[3].seed`; an unknown field may have any name.
+        # A path such as `keys[3].seed`; an unknown field may have any name.
         place = re.sub(r"/(\d+)(?=/|\Z)", r"[\1]", pointer[1:]).replace("/", ".")[1:]
         shown = f"{place}: ".encode("unicode_escape").decode() if place else ""
         raise SeedError(f"{file}: {shown}{what}") from None
 
 
 async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed:
-    """The key of an entry; raises SeedError."""
+    """Make the key of an entry; raises SeedError."""
     source, given = entry["source"], entry.get("kid")
     with _located(place):
         try:
@@ -108,10 +108,10 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
             raise
         except asyncio.CancelledError:
             raise
-        except BaseException as exc:  # of a plugin; its text may contain the key
+        except BaseException as exc:  # an error of a plugin; its message may contain the key
             what = type(exc).__name__
             raise SeedError(f"{place}: Its algorithm failed: {what}.") from None
-    if record.jwk is None:  # it has no thumbprint, and a random kid changes each time
+    if record.jwk is None:  # no thumbprint; a random kid would change
         given = given or (source.jwk or {}).get("kid")
         if not (isinstance(given, str) and re.match(KID_PATTERN, given)):
             what = "A symmetric key needs a kid of 1 to 128 letters, digits, - and _."
@@ -152,7 +152,7 @@ async def _add(keys: KeyService, seed: _Seed) -> bool:
 
 @contextmanager
 def _located(place: str) -> Iterator[None]:
-    """Raise the service's errors as SeedError, with the place in the file."""
+    """Convert the service's errors to SeedError, with the place in the file."""
     try:
         yield
     except KmsError as exc:

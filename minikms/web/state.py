@@ -1,4 +1,4 @@
-"""State that handlers share: the keys (AppKey) of the application."""
+"""State that handlers share: the AppKeys of the application."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ DOCUMENT: Final[web.AppKey["Document"]] = web.AppKey("document")
 
 
 class Document:
-    """A document that `make` makes in a thread, at the first request for it.
+    """A document, made by `make` in a thread at its first request.
 
     The API's document takes as long to make as the rest of an application, and is rarely read.
     """
@@ -40,4 +40,4 @@ class Document:
         """The content of the document."""
         if not self._making:
             self._making = asyncio.create_task(asyncio.to_thread(self._make))
-        return await asyncio.shield(self._making)  # others may wait, even if this caller leaves
+        return await asyncio.shield(self._making)  # others may wait for it

@@ -1,4 +1,4 @@
-"""Metrics of the state of one process: its store, caches, connections and audit log, sampled."""
+"""Sampled metrics of one process: its store, caches, connections and audit log."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ _COUNT_EVERY: Final = 600.0
 
 
 class StateMetrics:
-    """The families that are sampled; of several processes, one `counts_keys`."""
+    """The sampled metric families; one of several processes `counts_keys`."""
 
     def __init__(self, registry: CollectorRegistry, *, counts_keys: bool) -> None:
         own: dict[str, Any] = {"registry": registry}
@@ -75,21 +75,21 @@ class StateMetrics:
             "store_calls_waiting", "Calls waiting for a connection to the store.", **number
         )
         self._hanging = Gauge(
-            "store_pools_hanging", "Earlier pools that wait for calls that hang.", **number
+            "store_pools_hanging", "Earlier pools that wait for hanging calls.", **number
         )
         self._errors = _by_value(
             Counter("store_errors", "Failed calls of the store, by cause.", ("cause",), **family),
             CAUSES,
         )
-        self._writable = Gauge("store_writable", "0 after a write that the store failed.", **least)
+        self._writable = Gauge("store_writable", "0 after a failed write to the store.", **least)
         self._committed_at = Gauge(
             "store_last_commit_timestamp_seconds", "Time of the last commit.", **most
         )
         self._notices = Gauge(
-            "store_notices_connected", "0 while notices of other processes are missed.", **least
+            "store_notices_connected", "0 while notices from other processes are missed.", **least
         )
         self._losses = Counter(
-            "store_notices_lost", "Losses of the connection of notices.", **family
+            "store_notices_lost", "Times the connection for notices was lost.", **family
         )
         self._backed_up = Gauge(
             "last_backup_timestamp_seconds", "Time of the last backup of the store.", **most
@@ -99,7 +99,7 @@ class StateMetrics:
 
         self._ready = Gauge("ready", "1 if all processes are ready.", **least)
         self._audit_writable = Gauge(
-            "audit_writable", "0 after a line that could not be written.", **least
+            "audit_writable", "0 after a line could not be written.", **least
         )
         self._audit_failing = Gauge(
             "audit_heads_failing", "1 while heads of the audit log cannot be saved.", **most
@@ -108,10 +108,13 @@ class StateMetrics:
             "process_open_fds", "Open descriptors.", multiprocess_mode="livesum", **own
         )
         self._most_files = Gauge(
-            "process_max_fds", "Most descriptors of a process.", multiprocess_mode="livemin", **own
+            "process_max_fds",
+            "Descriptors allowed per process.",
+            multiprocess_mode="livemin",
+            **own,
         )
         self._fullest = Gauge(
-            "open_fds_ratio", "Largest share of its descriptors that a process has open.", **most
+            "open_fds_ratio", "Largest share of open descriptors of a process.", **most
         )
         for gauge in (self._writable, self._notices, self._audit_writable):
             gauge.set(1)
@@ -130,12 +133,12 @@ class StateMetrics:
         self._servers.append(server)
 
     def watch(self, places: Places, expiry: Callable[[], float]) -> None:
-        """Watch the places for connections, and the end of a certificate's validity."""
+        """Watch the limit of connections, and the expiry of a certificate."""
         self._places, self._expiry = places, expiry
 
     @contextlib.asynccontextmanager
     async def sampled(self, app: web.Application) -> AsyncIterator[None]:
-        """Sample once a second, and at the end; check and count now and then."""
+        """Sample once a second and at the end; check and count less often."""
 
         async def sample() -> None:
             self._sample(app)
@@ -196,7 +199,7 @@ class StateMetrics:
         finally:
             self._ready.set(ready)
         if not app[STORE].database.pool.is_writable:
-            with contextlib.suppress(KmsError):  # it stays so
+            with contextlib.suppress(KmsError):  # the store remains unwritable
                 await app[STORE].database.ping(write=True)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         try:
@@ -211,20 +214,20 @@ class StateMetrics:
     async def _count(self, app: web.Application) -> None:
         """Count keys and profiles, in one of several processes."""
         if self._counts_keys:
-            with contextlib.suppress(KmsError):  # counted among the errors of the store
+            with contextlib.suppress(KmsError):  # already counted among the store's errors
                 keys, profiles = await app[STORE].totals()
                 self._keys.set(keys)
                 self._profiles.set(profiles)
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], period: float) -> None:
-    """Do the work every `period` seconds; log the first of errors in a row, and continue."""
+    """Do the work every `period` seconds; log the first of consecutive errors, and continue."""
     failed = False
     while True:
         try:
             await work()
             failed = False
-        except Exception:  # a bug, which the next time may not meet
+        except Exception:  # a bug that may not occur the next time
             if not failed:
                 LOGGER.exception("metrics of the state are not up to date")
             failed = True
@@ -232,8 +235,8 @@ async def _repeat(work: Callable[[], Awaitable[None]], period: float) -> None:
 
 
 def _by_value(family: Counter, values: Iterable[str]) -> dict[str, Counter]:
-    """The members of a family by the values of its label, each with a series from the beginning.
+    """Make the metrics of a family by the values of its label, each with a series from the start.
 
-    `increase()` does not see an increase from no series to one.
+    `increase()` misses the increase with which a series appears.
     """
     return {value: family.labels(value) for value in values}

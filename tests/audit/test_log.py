@@ -193,11 +193,11 @@ async def test_heads_are_saved_regularly(path, store, checked):
         assert (await checked(path))[0] == []  # nothing can tell, and that is said
         path.write_bytes(b"".join(lines[:1000]))
         assert (await checked(path))[1] == [
-            ("audit.log:1000", "nothing tells whether its chain had lines after this one")
+            ("audit.log:1000", "its chain may have had lines after this one")
         ]
         path.write_bytes(b"".join(lines[:999]))
         (fault,) = (await checked(path))[0]
-        assert fault == ("audit.log:999", "line 1000 of its chain, behind it, is missing")
+        assert fault == ("audit.log:999", "line 1000 of its chain, after it, is missing")
         path.write_bytes(b"".join(lines))
         log.write([event()], "success")
     assert await checked(path) == ([], [])
@@ -287,8 +287,8 @@ def of_another_user(path):
         (lambda path: path.symlink_to("/no/such/folder"), "symbolic link"),
         (link_to_another, "symbolic link"),
         (hard_link_to_another, "it has several names"),
-        (open_to(0o620), "others may write to it"),
-        (open_to(0o602), "others may write to it"),
+        (open_to(0o620), "other users may write to it"),
+        (open_to(0o602), "other users may write to it"),
         pytest.param(of_another_user, "it belongs to another user", marks=needs_root),
         (lambda path: path.write_text("a secret"), "is not an audit log"),
         (lambda path: path.write_text("line\n" * 100_000), "is not an audit log"),

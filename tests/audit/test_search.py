@@ -339,7 +339,7 @@ def test_other_files_of_the_folder_are_not_read(path, tmp_path, caplog):
     for _ in range(2):
         assert seconds(search(files.read(), Query(), 100)) == [3, 3, 3, 3, 1]
     for name in beside:
-        assert caplog.text.count(f"{name} is not searched: its ending is neither") == 1
+        assert caplog.text.count(f"{name} is not searched: its suffix is neither") == 1
     assert caplog.text.count("is not searched") == len(beside)
 
 

@@ -180,7 +180,7 @@ async def test_a_last_chain_that_was_cut_off_a_file_that_was_moved_is_found(
     moved.write_bytes(b"".join(lines[:3]))
     ((where, what),) = (await checked(moved, partial=partial))[0]
     assert where == "audit.1:3"
-    assert "behind it in its file, is missing" in what
+    assert "after it in its file, is missing" in what
 
 
 async def test_a_file_is_checked_as_it_was_when_it_was_opened(path, store):
@@ -198,7 +198,7 @@ async def test_an_older_file_in_its_place_is_found(path, store, checked):
     os.rename(older, path)
     ((where, what),) = (await checked(path))[0]
     assert where == "audit.log"
-    assert "the last one there, is not in it" in what
+    assert "the last one of this file, is not in it" in what
 
 
 async def test_a_file_between_two_others_that_was_changed_is_found(path, store, checked):
@@ -304,7 +304,8 @@ async def test_a_number_that_no_line_has_is_not_counted_up_to(path, store, check
     await write(path, store, 2)
     text = path.read_bytes()
     path.write_bytes(text.replace(b'"n":3', b'"n":3000000000000'))
-    assert (await checked(path, by="store"))[0][0] == ("audit.log:3", "it is not as it was written")
+    fault = ("audit.log:3", "it was changed after it was written")
+    assert (await checked(path, by="store"))[0][0] == fault
 
 
 @pytest.mark.parametrize("left", [1, 9, 11, 200, -2], ids=str)

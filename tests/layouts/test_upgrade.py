@@ -354,7 +354,7 @@ async def test_faults_end_the_command_with_1_and_a_service_starts(
     flip(path, number)
     ended = run("store", "upgrade", *options)
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert "default - The order in which keys were made does not decrypt." in ended.stdout
+    assert "default - The counter for the order of keys does not decrypt." in ended.stdout
     serve("--port", "0", *options)
 
 

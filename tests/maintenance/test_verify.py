@@ -184,12 +184,12 @@ KEY_FAULTS = {
     "certificate of another": (
         "ed25519",
         lambda session, record: put(session, record, certificates=(CERTIFICATE,)),
-        ["its first certificate is not of its key, or cannot be read"],
+        ["its first certificate is not for its key, or cannot be read"],
     ),
     "certificate that is none": (
         "ed25519",
         lambda session, record: put(session, record, certificates=("A", CERTIFICATE)),
-        ["its first certificate is not of its key, or cannot be read"],
+        ["its first certificate is not for its key, or cannot be read"],
     ),
     "Askar key gone": (
         "xc20p",
@@ -214,7 +214,7 @@ KEY_FAULTS = {
     "public key alone with material": (
         "p521",
         lambda session, record: put(session, record, material="none"),
-        ["it is a public key alone, and has material"],
+        ["it is only a public key, but has material"],
     ),
     "alias gone": (
         "ed25519",
@@ -474,7 +474,7 @@ async def test_a_flipped_byte_is_told_by_name(tmp_path, key, flip, query):
         found.update(faults)
     profile = {
         "its marker is missing or does not decrypt: nothing can be written",
-        "The order in which keys were made does not decrypt.",
+        "The counter for the order of keys does not decrypt.",
     }
     record, material = "its record does not decrypt", "its material does not decrypt"
     assert found == Counter(

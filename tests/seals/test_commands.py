@@ -89,7 +89,7 @@ def test_a_seal_that_opens_another_key_is_named(run, seal, file, on_a_store, one
     seal(one.uri, two.uri)
     one.begin("lies")
     assert run("info", *on_a_store).returncode == 0
-    assert f"{two.uri} opened the store key, and not {one.uri}: It opens something" in caplog.text
+    assert f"{two.uri} opened the store key, but not {one.uri}: It opens something" in caplog.text
     ended = run("seals", "--store-key-file", file)
     assert ended.returncode == 1
     first, second = ended.stdout.splitlines()
@@ -98,7 +98,7 @@ def test_a_seal_that_opens_another_key_is_named(run, seal, file, on_a_store, one
 
 
 def test_one_seal_alone_comes_with_a_warning(seal, one, two):
-    assert "Without this seal" in seal(one.uri)
+    assert "If this seal is lost" in seal(one.uri)
     assert "Without" not in seal(one.uri, two.uri)
 
 

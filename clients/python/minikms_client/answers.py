@@ -13,7 +13,7 @@ from minikms_client.errors import ProblemError, UnexpectedAnswer, problem
 ResultT = TypeVar("ResultT")
 
 LARGEST: Final = 64 * 1024 * 1024
-"""Limit of an answer's body in bytes, as it is received and after it is inflated."""
+"""The limit of an answer's body in bytes, both compressed and decompressed."""
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 # Errors that the parser raises, and that `form` raises for JSON of another shape.
 _UNEXPECTED: Final = (

@@ -1,6 +1,6 @@
-"""The errors: a class for the problem of each slug, and for an answer that does not come.
+"""The errors: a class for each slug of a problem, and for a missing answer.
 
-The classes below `ProblemError` are the table of slugs. The new slug of a later service gets the
+The subclasses of `ProblemError` are the table of slugs. An unknown slug of a later service gets the
 class of its status, such as `NotFound`, or `ProblemError` itself.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from minikms_client.shapes import each, text, typed
 
 _PREFIX: Final = "urn:minikms:problem:"
-# The reason of OpenSSL for an answer of plain HTTP.
+# OpenSSL's reason if the answer is plain HTTP.
 _WITHOUT_TLS: Final = "WRONG_VERSION_NUMBER"
 
 
@@ -36,12 +36,12 @@ class UnexpectedAnswer(MinikmsError):
 
 
 class ProblemError(MinikmsError):
-    """A problem (RFC 9457) that the service answered.
+    """A problem (RFC 9457) in the service's answer.
 
     Programs rely on the class or on `slug`; `title` and `detail` are for people. `errors` pairs a
     JSON pointer into the request with the fault there. `request_id` is in the service's log.
-    `retry_after` has the seconds after which the call may be repeated, if the service gives them.
-    `outcome` is "unknown" if the call may nevertheless have changed something.
+    `retry_after` has the seconds after which the call may be repeated, if the service sent them.
+    `outcome` is "unknown" if the call may have changed something despite the error.
     """
 
     by_slug: ClassVar[dict[str, type["ProblemError"]]] = {}
@@ -90,7 +90,7 @@ class ProblemError(MinikmsError):
 
 
 def reason(error: Exception) -> str:
-    """Return the reason for a missing answer, as a part of a sentence."""
+    """Return the reason for a missing answer, as part of a sentence."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
@@ -156,7 +156,7 @@ class BadRequest(ProblemError, slug="bad-request"):
 
 
 class ProfileExists(ProblemError, slug="profile-exists"):
-    """A profile of this name exists already."""
+    """A profile with this name already exists."""
 
 
 class Unauthenticated(ProblemError, slug="unauthenticated"):
@@ -180,11 +180,11 @@ class AliasNotFound(NotFound, slug="alias-not-found"):
 
 
 class ProfileNotFound(NotFound, slug="profile-not-found"):
-    """There is no profile of this name."""
+    """There is no profile with this name."""
 
 
 class TokenNotFound(NotFound, slug="token-not-found"):
-    """There is no token of this id."""
+    """There is no token with this id."""
 
 
 class MethodNotAllowed(ProblemError, slug="method-not-allowed"):
@@ -196,11 +196,11 @@ class RequestTimeout(ProblemError, slug="request-timeout"):
 
 
 class KeyExists(Conflict, slug="key-exists"):
-    """The profile has a key with this kid already."""
+    """The profile already has a key with this kid."""
 
 
 class AliasExists(Conflict, slug="alias-exists"):
-    """The alias already names another key, and the caller asked for a refusal."""
+    """The alias already names another key, and the caller requested a refusal."""
 
 
 class KeyNotUsable(Conflict, slug="key-not-usable"):
@@ -216,7 +216,7 @@ class RuleViolated(ProblemError, slug="rule-violated"):
 
 
 class RulesLoosened(Conflict, slug="rules-loosened"):
-    """The new rules would allow more than the key's rules do."""
+    """The new rules would allow more than the key's current rules."""
 
 
 class ProfileProtected(Conflict, slug="profile-protected"):
@@ -228,7 +228,7 @@ class BodyTooLarge(ProblemError, slug="body-too-large"):
 
 
 class UnsupportedMediaType(ProblemError, slug="unsupported-media-type"):
-    """The body has a media type that the service does not read."""
+    """The body's media type is not one that the service accepts."""
 
 
 class MisdirectedRequest(ProblemError, slug="misdirected-request"):
@@ -252,11 +252,11 @@ class UnsupportedAlgorithm(Invalid, slug="unsupported-algorithm"):
 
 
 class UnsupportedOperation(Invalid, slug="unsupported-operation"):
-    """The algorithm cannot do this."""
+    """The algorithm does not support the operation."""
 
 
 class UnsupportedOption(Invalid, slug="unsupported-option"):
-    """The algorithm can do this, but not with this option."""
+    """The algorithm supports the operation, but not this option."""
 
 
 class InvalidKey(Invalid, slug="invalid-key"):
@@ -272,11 +272,11 @@ class NotAttestable(Invalid, slug="not-attestable"):
 
 
 class InvalidCose(Invalid, slug="invalid-cose"):
-    """The bytes are not the COSE message or the CBOR map that the call takes."""
+    """The bytes are not the COSE message or the CBOR map that the call expects."""
 
 
 class DecryptionFailed(Invalid, slug="decryption-failed"):
-    """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
+    """The ciphertext, tag, nonce or wrapped key is wrong; which one is not disclosed."""
 
 
 class TooManyKeys(Invalid, slug="too-many-keys"):
@@ -300,7 +300,7 @@ class HeadersTooLarge(ProblemError, slug="headers-too-large"):
 
 
 class TooBusy(Unavailable, slug="too-busy"):
-    """The service is at its limit of work; the caller may try again."""
+    """The service has reached a limit of concurrent work; the caller may try again."""
 
 
 class StoreUnavailable(Unavailable, slug="store-unavailable"):
@@ -324,4 +324,4 @@ class KeyUnreadable(ProblemError, slug="key-unreadable"):
 
 
 class InternalError(ProblemError, slug="internal-error"):
-    """A bug; the log has the traceback under the id that `detail` names."""
+    """A bug; the log has the traceback under the id in `detail`."""

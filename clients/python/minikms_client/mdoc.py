@@ -15,9 +15,9 @@ from minikms_client._sync.client import Client
 class MdocIssuer(MdocCborIssuer):
     """An issuer whose IssuerAuth the service signs, with the key's certificates as x5chain.
 
-    pymdoccbor makes the items and the MSO, with digests by SHA-256. It demands a private key and
-    signs with it, so it has a random one, whose signature is replaced. Raises KeyNotFound and
-    AliasNotFound, and ValueError for a key without certificates.
+    pymdoccbor makes the items and the MSO, with SHA-256 digests. It requires a private key to sign
+    with; it gets a random one, and its signature is replaced. Raises KeyNotFound and AliasNotFound,
+    and ValueError for a key without certificates.
     """
 
     def __init__(self, kms: Client, *, kid: str | None = None, alias: str | None = None) -> None:
@@ -30,11 +30,11 @@ class MdocIssuer(MdocCborIssuer):
         if not key.certificates:
             raise ValueError("The key has no certificate.")
         self._kms, self._kid, self._alias = kms, kid, alias
-        # pymdoccbor demands them as well; /cose/sign puts them in.
+        # pymdoccbor requires them, too; /cose/sign inserts them.
         self._chain = list(key.certificates)
 
     def new(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Make an mdoc, which is also in `signed`; arguments as pymdoccbor's, without certificates.
+        """Make an mdoc and set `signed`; the arguments are pymdoccbor's, without certificates.
 
         Raises the client's errors if the service does not sign.
         """

@@ -1,6 +1,6 @@
 """The answers of the service, as frozen dataclasses.
 
-An answer may have more members than its class, since a later service adds some.
+An answer may have more members than its class, since later services may add some.
 """
 
 import base64
@@ -29,16 +29,15 @@ class Key:
     """A key, without its private part.
 
     `jwk` is its public JWK, `b58` the public key in base58, `multikey` its Multikey and `did` its
-    did:key; each is None if the key has no such form, as a symmetric key. `certificates` are in
-    DER, the key's own first, and `x5t_s256` is the thumbprint of that one; a key may have none.
-    `imported` is true if its private part or secret was imported.
-    `provider` has its private part, such as an HSM; None if the service has it.
-    `rules` are the rules of the key, as JSON has them; None if it has none.
-    The service rotates it every `rotate_every`, the next time at `rotates`; both are None without a
-    schedule.
-    `last_used` is the time of its last use, true to five minutes, None if none is known.
-    `cose_key` is its COSE_Key, and `predecessors` are the kids of the keys that it has replaced by
-    rotation, newest first; only `get_key` and `find_key` give them.
+    did:key; each is None if the key has no such form, like a symmetric key. `certificates` are in
+    DER, the key's own first, and `x5t_s256` is the thumbprint of the first; a key may have none.
+    `imported` is true if its private part or secret was imported. `provider` names the provider,
+    such as an HSM, that has its private part; None if the service has it. `rules` are the rules of
+    the key, as a JSON object; None if it has none. The service rotates it every `rotate_every`, the
+    next time at `rotates`; both are None without a schedule. `last_used` is the time of its last
+    use, accurate to five minutes, None if unknown. `cose_key` is its COSE_Key, and `predecessors`
+    are the kids of keys that it replaced in rotations, newest first; only `get_key` and `find_key`
+    return both.
     """
 
     kid: str
@@ -108,7 +107,7 @@ def _der(value: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """A page of a listing; `after` is the start of the next one, None on the last."""
+    """A page of a listing; `after` is the start of the next page, None on the last."""
 
     keys: tuple[Key, ...]
     after: str | None
@@ -129,7 +128,7 @@ class Association:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The deletion of a key; `deletes` is its time, None if the key is already gone."""
+    """The deletion of a key; `deletes` is its time, None if the key is already deleted."""
 
     kid: str
     deletes: datetime | None
@@ -142,7 +141,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature, its JOSE `alg` (None if JOSE has no name), and the kid of its key."""
+    """A signature, its JOSE `alg` (None if JOSE has no name for it), and the kid of its key."""
 
     sig: bytes
     alg: str | None
@@ -182,7 +181,7 @@ class VerifyResult:
 
 @dataclass(frozen=True, slots=True)
 class Ciphertext:
-    """A ciphertext; an algorithm without `nonce` and `tag`, such as RSA-OAEP, has None."""
+    """A ciphertext; `nonce` and `tag` are None for an algorithm without them, such as RSA-OAEP."""
 
     ciphertext: bytes
     nonce: bytes | None
@@ -197,7 +196,7 @@ class Ciphertext:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box, and the nonce that its opener needs."""
+    """A box, and the nonce that opening it needs."""
 
     ciphertext: bytes
     nonce: bytes
@@ -210,7 +209,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """A message of DIDComm v1, with the recipient's verkey and the sender's, None if unknown."""
+    """A DIDComm v1 message, with the recipient's verkey and the sender's, None if anonymous."""
 
     message: bytes
     to: str
@@ -239,7 +238,7 @@ class Encapsulated:
 
 @dataclass(frozen=True, slots=True)
 class HpkeSealed:
-    """A message by HPKE: its encapsulated key, and its ciphertext."""
+    """An HPKE message: the encapsulated key and the ciphertext."""
 
     enc: bytes
     ciphertext: bytes
@@ -290,7 +289,7 @@ class CoseVerification:
 class JwsVerification:
     """The validity of a JWS, its header, and its payload if it is valid.
 
-    `header` is None for a text that is not a JWS. Trust it only if the JWS is valid.
+    `header` is None for a string that is not a JWS. Trust it only if the JWS is valid.
     """
 
     valid: bool
@@ -306,7 +305,7 @@ class JwsVerification:
 
 @dataclass(frozen=True, slots=True)
 class JwkSet:
-    """The public keys of a profile (RFC 7517 section 5), and the `etag` of this state."""
+    """The public keys of a profile (RFC 7517 section 5), and the set's `etag`."""
 
     keys: tuple[Mapping[str, Any], ...]
     etag: str | None
@@ -314,9 +313,10 @@ class JwkSet:
 
 @dataclass(frozen=True, slots=True)
 class ProfileSettings:
-    """The settings of a profile, None for no bound; `min_deletion_delay` is in seconds.
+    """The settings of a profile; None for no bound.
 
-    `jwks` is "public" if everyone may read its JWK Set, or else "private".
+    `min_deletion_delay` is in seconds. `jwks` is "public" if everyone may read its JWK Set, else
+    "private".
     """
 
     max_keys: int | None = None
@@ -369,7 +369,7 @@ class Profile:
 class Token:
     """The record of a token; `profiles` is None if it is valid in all.
 
-    `last_used` is the time of its last use, true to five minutes, None if none is known.
+    `last_used` is the time of its last use, accurate to five minutes, None if unknown.
     """
 
     id: str
@@ -401,7 +401,7 @@ class TokenPage(tuple[Token, ...]):
 
     @classmethod
     def of(cls, tokens: Iterable[Token], after: str | None) -> "TokenPage":
-        """A page of these tokens."""
+        """Make a page of these tokens."""
         page = cls(tokens)
         page.after = after
         return page
@@ -411,8 +411,8 @@ class TokenPage(tuple[Token, ...]):
 class OwnToken:
     """The permissions of a caller.
 
-    `id` is None unless the store has the token, and `name` if callers need no token. `profiles` is
-    None if the token is valid in all.
+    `id` is None unless the token is in the store; `name` is None if callers need no token.
+    `profiles` is None if the token is valid in all.
     """
 
     id: str | None
@@ -435,7 +435,7 @@ class OwnToken:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A new token. `token` is the secret, which no later answer shows."""
+    """A new token. `token` is the secret; no later answer contains it."""
 
     token: str = field(repr=False)
     record: Token
@@ -450,13 +450,13 @@ class NewToken:
 class AuditEvent:
     """A call in the audit log.
 
-    `who` is empty if the caller is unknown. `alias` is the one by which a failed call asked for its
-    key, and `admitted` is true if the caller of a failed call may use the profile. `new_kid` is the
-    key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and the
-    profile of a certificate that the call issued. `rule` is the rule of the key that refused the
-    call, and `provider` the provider that the call used. `object_id` is the identifier of an object
-    that was destroyed there. `profile_id` is the id of the profile, which an earlier one of its
-    name did not have.
+    `who` is empty if the caller is unknown. `alias` is the alias by which a failed call requested
+    its key, and `admitted` is true if the caller of a failed call may use the profile. `new_kid` is
+    the key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and
+    the profile of a certificate that the call issued. `rule` is the rule of the key that refused
+    the call, and `provider` the provider that the call used. `object_id` is the identifier of an
+    object that was destroyed there. `profile_id` is the id of the profile; it tells the profile
+    from earlier ones with its name.
     """
 
     time: datetime
@@ -507,7 +507,7 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """A page of the audit log; `after` is the start of the next one, None on the last."""
+    """A page of the audit log; `after` is the start of the next page, None on the last."""
 
     events: tuple[AuditEvent, ...]
     after: str | None
@@ -517,8 +517,8 @@ class AuditPage:
 class Algorithm:
     """An algorithm of the service.
 
-    A key has an operation of `opt_in` only if it was made with it. `source` is the Python package
-    that provides the algorithm. `providers` are the providers that have keys of it.
+    A key has an operation in `opt_in` only if it was requested for the key. `source` is the Python
+    package that provides the algorithm. `providers` are the providers that support it.
     """
 
     name: str

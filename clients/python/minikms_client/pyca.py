@@ -1,4 +1,4 @@
-"""Private keys of pyca/cryptography that sign by the service, for libraries that take such keys.
+"""Private keys of pyca/cryptography that sign through the service, for libraries that accept them.
 
 It needs the extra `pyca`. `private_key(kms, alias="signer")` is a key for pyca's X.509 builders,
 PyJWT and others. It only signs: other methods that need the private key raise UnsupportedAlgorithm.
@@ -32,7 +32,7 @@ _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
 def private_key(
     kms: sync.Client, *, kid: str | None = None, alias: str | None = None
 ) -> PrivateKey:
-    """A private key that signs by this key of the service.
+    """Make a private key that signs with this key of the service.
 
     An alias is looked up once: a rotation does not change the key. Raises KeyNotFound and
     AliasNotFound, TypeError unless one name is given, and UnsupportedAlgorithm for a key of another
@@ -44,12 +44,12 @@ def private_key(
     jwk = key.jwk or {}
     kind = _KINDS.get(str(jwk.get("crv", jwk.get("kty"))))
     if kind is None:
-        raise UnsupportedAlgorithm(f"A {key.alg} key is not one that signs here.")
+        raise UnsupportedAlgorithm(f"A {key.alg} key cannot sign here.")
     return kind(kms, key)
 
 
 class _Remote:
-    """A key of the service; copies are the same key."""
+    """A key of the service; a copy is the same object."""
 
     def __init__(self, kms: sync.Client, key: Key) -> None:
         self._kms = kms
@@ -101,7 +101,10 @@ class EcPrivateKey(_Remote, ec.EllipticCurvePrivateKey):
         return ec.EllipticCurvePublicNumbers(x, y, self.curve).public_key()
 
     def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
-        """The signature in DER; raises UnsupportedAlgorithm for another hash than JOSE's."""
+        """Sign; return the signature in DER.
+
+        Raises UnsupportedAlgorithm for a hash other than JOSE's.
+        """
         message, wanted = bytes(data), signature_algorithm.algorithm
         with _checked("this hash on this curve"):
             prehashed = isinstance(wanted, utils.Prehashed)
@@ -133,10 +136,10 @@ class RsaPrivateKey(_Remote, rsa.RSAPrivateKey):
         padding: asymmetric_padding.AsymmetricPadding,
         algorithm: utils.Prehashed | hashes.HashAlgorithm | utils.NoDigestInfo,
     ) -> bytes:
-        """The signature; raises UnsupportedAlgorithm for a padding that JOSE does not have.
+        """Sign; raises UnsupportedAlgorithm for a padding that JOSE lacks.
 
-        The salt of PSS is as long as the hash (RFC 7518 section 3.5), also for MAX_LENGTH, which
-        verifies any length.
+        A PSS salt is as long as the hash (RFC 7518 section 3.5), even for MAX_LENGTH, with which
+        verifiers accept any length.
         """
         if isinstance(algorithm, utils.NoDigestInfo):
             raise UnsupportedAlgorithm("The service does not sign without a hash.")
@@ -188,9 +191,9 @@ _KINDS: Final[Mapping[str, Callable[[sync.Client, Key], PrivateKey]]] = {
 
 @contextmanager
 def _checked(form: str) -> Iterator[None]:
-    """Check that a signature has the form that was asked for, by verifying it.
+    """Check that a signature has the requested form, by verifying it.
 
-    A padding does not show its parameters.
+    A padding object does not reveal its parameters.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """The fixtures `minikms_url` and `minikms`, for tests of programs that use Mini KMS.
 
-They need the package `minikms-server` in the environment of the tests, or in another one:
-MINIKMS_COMMAND is then the command that starts it there, such as /opt/minikms/bin/minikms.
+They need the package `minikms-server`, in the environment of the tests or in another one. Then
+MINIKMS_COMMAND is the command that starts it, such as /opt/minikms/bin/minikms.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ _LISTENS = re.compile(r"listening on (https?://\S+:\d+),")
 def serve(*options: str) -> Iterator[str]:
     """Start a server on a free port, with keys in memory; yield its URL.
 
-    It takes `options` of `minikms serve`, and ignores variables of the environment. Raises
-    RuntimeError with the server's output if it does not start within a minute.
+    `options` are options of `minikms serve`; environment variables are ignored. Raises RuntimeError
+    with the server's output if it does not start within a minute.
     """
     variables = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
     command = [*_command(), "serve", "--port", "0", "--shutdown-grace", "0"]
@@ -46,7 +46,7 @@ def serve(*options: str) -> Iterator[str]:
 
 
 def _command() -> list[str]:
-    """Return the command of the server: MINIKMS_COMMAND, or the one of this environment."""
+    """Return the command of the server: MINIKMS_COMMAND, or the one in this environment."""
     given = os.environ.get("MINIKMS_COMMAND")
     return shlex.split(given) if given else [sys.executable, "-m", "minikms"]
 
@@ -75,7 +75,7 @@ def minikms_url() -> Iterator[str]:
 
 @pytest.fixture
 def minikms(minikms_url: str) -> Iterator[Client]:
-    """A client with a profile of its own, which is deleted after the test."""
+    """A client with its own profile, which is deleted after the test."""
     name = f"test-{uuid.uuid4().hex}"
     with Client(minikms_url, token="", profile=name) as client:
         client.create_profile(name)

@@ -8,13 +8,13 @@ import httpx
 from minikms_client.errors import ProblemError
 from minikms_client.wire import Call
 
-# Problems that the service answers before it has done any part of the call.
+# Problems that the service answers before it begins the call.
 _REFUSED = frozenset({"too-busy", "too-many-attempts"})
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """The number of repeated attempts, and the longest pause in seconds before each."""
+    """The number of retries, and the longest pause in seconds before each."""
 
     attempts: int
     longest: float
@@ -22,8 +22,8 @@ class Retries:
     def after_problem(self, call: Call, problem: ProblemError, attempt: int) -> float | None:
         """Return the seconds before the next attempt, or None to give up.
 
-        A service that is busy refuses before it does anything, so any call may be made again. After
-        another problem of status 503 the call may have been done, so it must be repeatable.
+        A busy service refuses a call before it does anything, so any call may be repeated. After
+        another problem with status 503 the call may have been performed, so it must be repeatable.
         """
         if problem.status not in (429, 503):
             return None
@@ -41,10 +41,10 @@ class Retries:
         return self._wait(attempt, None)
 
     def _wait(self, attempt: int, retry_after: float | None) -> float | None:
-        """Return the seconds that the service asks for, or a time that doubles each attempt."""
+        """Return the seconds that the service requests, else a time that doubles each attempt."""
         if attempt >= self.attempts:
             return None
         wait = retry_after if retry_after is not None else 0.1 * 2**attempt
-        # Callers who were refused together should not come back together.
+        # Callers refused at the same time should not come back at the same time.
         wait *= random.uniform(1, 1.2)  # noqa: S311 (no secret)
         return wait if wait <= self.longest else None

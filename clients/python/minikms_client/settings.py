@@ -57,10 +57,10 @@ def settings(
     token_file: str | os.PathLike[str] | None,
     profile: str | None,
 ) -> Settings:
-    """Make settings of the arguments; the environment replaces each that is None.
+    """Make settings from the arguments; the environment replaces each that is None.
 
-    In the environment, a token takes precedence over a token file. Raises InvalidSetting if both
-    are arguments, and for a URL that is not of HTTP.
+    In the environment, a token has precedence over a token file. Raises InvalidSetting if both are
+    arguments, and for a URL that is not http or https.
     """
     if token is not None and token_file is not None:
         raise InvalidSetting("Give a token or a token file, not both.")
@@ -83,15 +83,15 @@ def tls_context(
     ca: str | os.PathLike[str] | None,
     cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None,
 ) -> ssl.SSLContext:
-    """Make a TLS context that trusts the authorities of the file `ca`, or of the system.
+    """Make a TLS context that trusts the authorities in the file `ca`, or the system's.
 
-    `cert` has the files of the caller's certificate and private key. The environment replaces
-    each that is None. Raises InvalidSetting if the environment has only one of the two files.
+    `cert` has the files of the caller's certificate and private key. The environment replaces each
+    that is None. Raises InvalidSetting if the environment has only one of the two files.
     """
     ca = ca or os.environ.get("MINIKMS_CA") or None
     cert = cert or _cert_of_the_environment()
     if ca is None and cert is None and not url.lower().startswith("https://"):
-        # Trusts no authority, which is harmless without TLS, and saves reading the system's.
+        # Trusts no authority: harmless without TLS, and it saves reading the system's.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.create_default_context(cafile=ca)
     if cert is not None:

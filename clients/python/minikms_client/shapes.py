@@ -1,6 +1,6 @@
-"""Values of an answer's JSON, with checked types.
+"""Reads values in an answer's JSON, with checked types.
 
-A wrong type raises TypeError or ValueError, a time also OverflowError.
+A wrong type raises TypeError or ValueError; a time also OverflowError.
 """
 
 from collections.abc import Callable
@@ -18,39 +18,39 @@ def typed(value: object, kind: type[ResultT]) -> ResultT:
 
 
 def flag(value: object) -> bool:
-    """A boolean."""
+    """Read a boolean."""
     return typed(value, bool)
 
 
 def number(value: object) -> int:
-    """A whole number."""
+    """Read an integer."""
     return typed(value, int)
 
 
 def members(value: object) -> dict[str, Any]:
-    """A JSON object."""
+    """Read a JSON object."""
     return typed(value, dict)
 
 
 def text(value: object) -> str:
-    """A text that UTF-8 can encode."""
+    """Read a string that UTF-8 can encode."""
     found = typed(value, str)
-    found.encode()  # fails for half a surrogate pair
+    found.encode()  # fails for a lone surrogate
     return found
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """The texts of a list."""
+    """Read a list of strings."""
     return tuple(map(text, typed(value, list)))
 
 
 def each(form: Callable[[Any], ResultT], value: object) -> tuple[ResultT, ...]:
-    """Each item of a list, as `form` reads it."""
+    """Read each item of a list by `form`."""
     return tuple(map(form, typed(value, list)))
 
 
 def moment(value: object) -> datetime:
-    """A time of RFC 3339, in UTC."""
+    """Read an RFC 3339 time, in UTC."""
     time = datetime.fromisoformat(text(value))
     if time.tzinfo is None:
         raise ValueError("A time has no zone.")
@@ -58,10 +58,10 @@ def moment(value: object) -> datetime:
 
 
 def seconds(value: object) -> timedelta:
-    """A whole number of seconds."""
+    """Read a duration in seconds."""
     return timedelta(seconds=typed(value, int))
 
 
 def optional(form: Callable[[Any], ResultT], value: object) -> ResultT | None:
-    """A value as `form` reads it; None stays None."""
+    """Read a value by `form`; None stays None."""
     return None if value is None else form(value)

@@ -22,15 +22,15 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""A field that a change keeps; None would remove it."""
+"""The default of a field that a change keeps; None would remove the field."""
 UnsetType: TypeAlias = Literal[Unset.UNSET]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request: `query` may have a parameter more than once, `body` is a JSON object.
+    """A request: `query` may contain a parameter repeatedly, `body` is a JSON object.
 
-    If it `is_repeatable`, sending it twice has the same effect as sending it once.
+    If it `is_repeatable`, sending it twice has the same effect as once.
     """
 
     method: str
@@ -46,17 +46,17 @@ def encode(data: bytes) -> str:
 
 
 def decode(text: str) -> bytes:
-    """Decode base64url, with or without padding; raises ValueError for other text."""
+    """Decode base64url, with or without padding; raises ValueError."""
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def encode_optional(data: bytes | None) -> str | None:
-    """Encode as `encode` does; None stays None."""
+    """Encode like `encode`; None stays None."""
     return None if data is None else encode(data)
 
 
 def encode_time(time: datetime | None) -> str | None:
-    """Format a time as RFC 3339 in UTC; raises ValueError for one without a zone."""
+    """Format a time as RFC 3339 in UTC; raises ValueError for a time without a zone."""
     if time is None:
         return None
     if time.tzinfo is None:
@@ -70,7 +70,7 @@ def duration(after: timedelta) -> str:
 
 
 def whole_seconds(period: timedelta | None) -> int | None:
-    """Return a period in whole seconds, as a body has it."""
+    """Convert a period to whole seconds for a body."""
     return None if period is None else round(period.total_seconds())
 
 
@@ -84,7 +84,7 @@ def segment(text: str) -> str:
 def present(**fields: object) -> Json:
     """Return the fields that are neither None nor UNSET.
 
-    A trailing underscore, which keeps a name from being a keyword of Python, is removed.
+    The trailing underscore of a name such as `from_`, which avoids a Python keyword, is removed.
     """
     return {
         name.rstrip("_"): value
@@ -94,11 +94,11 @@ def present(**fields: object) -> Json:
 
 
 def named(kid: str | None, alias: str | None, jwk: Jwk | None = None) -> Json:
-    """Return the field that names a key or holds a public JWK; raises TypeError unless one."""
+    """Return the one field that names a key or holds a public JWK; raises TypeError otherwise."""
     names = present(kid=kid, alias=alias, jwk=jwk)
     if len(names) != 1:
         raise TypeError(
-            "Name the key in one way: by kid, by alias, or if the call takes it by jwk."
+            "Name the key in one way: by kid, by alias, or if the call allows it by jwk."
         )
     return names
 

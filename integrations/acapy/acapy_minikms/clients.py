@@ -13,7 +13,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 class Clients:
-    """Clients by wallet; a subwallet's profile is made when the subwallet is first used."""
+    """Clients by wallet; a subwallet's profile is created when the subwallet is first used."""
 
     def __init__(self, options: PluginOptions) -> None:
         self._options = options
@@ -33,7 +33,7 @@ class Clients:
     async def remove_keys(self, profile: Profile) -> None:
         """Delete the profile of a subwallet with its keys, or schedule the deletion of its keys.
 
-        Raises MultitenantManagerError, which ACA-Py's callers get as a sentence.
+        Raises MultitenantManagerError, which ACA-Py's callers see as a sentence.
         """
         wallet_id = wallet_id_of(profile.settings)
         if wallet_id is None:
@@ -80,7 +80,7 @@ class Clients:
         )
 
     async def _create_profile(self, client: AsyncClient) -> None:
-        """Make the profile of a subwallet if it is missing and the agent's own token may."""
+        """Create a subwallet's profile, if it is missing and the agent's own token may do so."""
         async with self._make(None) as admin:
             try:
                 await admin.create_profile(str(client.profile))

@@ -11,10 +11,10 @@ CATEGORY: Final = "minikms_key"
 
 @dataclass(slots=True)
 class KeyRecord:
-    """A key of Mini KMS, as the agent knows it.
+    """A key of Mini KMS, as the agent records it.
 
-    `verkey` is the public key in base58, `kid` the name of the key in Mini KMS, and `key_ids` are
-    the names that the agent has for it, such as the DID URLs of verification methods.
+    `verkey` is the public key in base58, `kid` names the key in Mini KMS, and `key_ids` are the
+    agent's names of the key, such as DID URLs of verification methods.
     """
 
     verkey: str
@@ -26,7 +26,7 @@ class KeyRecord:
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
-        """Make the record of an entry of the store."""
+        """Make the record from an entry of the store."""
         value = entry.value_json
         return cls(verkey=entry.name, **value)
 

@@ -1,7 +1,7 @@
-"""Replaces ACA-Py's wallet by the wallet of Mini KMS, for which acapy-agent has no hook.
+"""Replaces ACA-Py's wallet by the wallet of Mini KMS; acapy-agent has no hook for this.
 
-ACA-Py binds its wallet each time it opens a session. This module then binds the wallet of Mini KMS
-instead, for both kinds of profiles that ACA-Py has on Askar. Before ACA-Py removes the profile of a
+ACA-Py binds its wallet each time it opens a session. This module binds the wallet of Mini KMS
+instead, for both kinds of ACA-Py's profiles on Askar. Before ACA-Py removes the profile of a
 subwallet, this module removes its keys.
 """
 
@@ -42,7 +42,7 @@ def check_version() -> None:
 def replace_wallets() -> None:
     """Bind the wallet of Mini KMS in every session that is opened from now on.
 
-    From now on, the keys of a profile are removed with it.
+    Also remove the keys of a profile together with the profile.
     """
     _replace(SESSIONS, _SETUP, _binding)
     _replace(PROFILES, _REMOVE, _removing)

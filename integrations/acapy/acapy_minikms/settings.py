@@ -28,10 +28,10 @@ _NAMES = frozenset(
 class PluginOptions:
     """The values of `--plugin-config-value acapy_minikms.NAME=VALUE`, None if not given.
 
-    `profile` and `token_file` are for the agent's own wallet. `subwallet_profile` is the
-    profile of a subwallet, with `{wallet_id}` in it; `subwallet_token_folder` has a file for each
-    subwallet that needs a token of its own, whose name is the wallet id. The keys of a subwallet
-    that is removed can be restored for `subwallet_retention_days`.
+    `profile` and `token_file` are for the agent's own wallet. `subwallet_profile` is the pattern of
+    subwallets' profiles, with `{wallet_id}` in it. `subwallet_token_folder` has a file, named by
+    the wallet id, for each subwallet with its own token. The keys of a removed subwallet can be
+    restored for `subwallet_retention_days`.
     """
 
     url: str | None = None
@@ -66,7 +66,7 @@ class PluginOptions:
         return self.subwallet_profile.replace("{wallet_id}", wallet_id)
 
     def token_file_of(self, wallet_id: str | None) -> Path | None:
-        """Return the file with the token of a wallet: its own, or else the agent's."""
+        """Return the file with a wallet's token: its own file, else the agent's."""
         if wallet_id is not None and self.subwallet_token_folder is not None:
             return self.subwallet_token_folder / wallet_id
         return self.token_file

@@ -1,4 +1,4 @@
-"""Chooses the verification method of a DID that signs, also by an alias in Mini KMS."""
+"""Chooses the verification method of a signing DID, also by aliases in Mini KMS."""
 
 from collections.abc import Set
 
@@ -15,7 +15,7 @@ from minikms_client import AliasNotFound
 
 
 class MinikmsVerificationKeyStrategy(DefaultVerificationKeyStrategy):
-    """ACA-Py's strategy; if it finds no method, the keys that Mini KMS has by alias."""
+    """ACA-Py's strategy; if it finds no method, Mini KMS is searched for keys by alias."""
 
     def __init__(self, clients: Clients) -> None:
         super().__init__()

@@ -20,14 +20,14 @@ from acapy_minikms.clients import Clients
 from acapy_minikms.key_records import KeyRecord, KeyRecords
 from minikms_client import AsyncClient, DecryptionFailed, Key, KeyNotFound, MinikmsError
 
-# An Ed25519 key of a DIDComm v1 agent also opens and makes messages, as X25519.
+# An Ed25519 key of a DIDComm v1 agent also opens and makes messages, as an X25519 key.
 _OPERATIONS: Final = {ED25519: ("sign", "verify", "box", "box-open")}
 
 
 class MinikmsWallet(AskarWallet):
     """A wallet with its keys in Mini KMS; DIDs and metadata stay in its own store.
 
-    Operations that need only a public key are ACA-Py's own.
+    Operations that need only a public key are inherited from ACA-Py.
     """
 
     # Keys
@@ -95,7 +95,7 @@ class MinikmsWallet(AskarWallet):
         did: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> DIDInfo:
-        """Make a DID with a key of its own; raises WalletDuplicateError and WalletError."""
+        """Make a DID with a new key; raises WalletDuplicateError and WalletError."""
         validation = DIDParametersValidation(self.session.context.inject(DIDMethods))
         validation.validate_key_type(method, key_type)
         metadata = metadata or {}
@@ -173,7 +173,7 @@ class MinikmsWallet(AskarWallet):
             raise WalletError("Invalid packed message") from error
         async with _errors("Exception when unpacking message"):
             found = await (await self._client()).unpack_didcomm(packed)
-        # ACA-Py's type demands a sender, but its own wallet returns None for an anonymous message.
+        # ACA-Py's type requires a sender, but its own wallet returns None for an anonymous message.
         return found.message.decode(), cast(str, found.from_), found.to
 
     @property
@@ -218,7 +218,7 @@ def _record(key: Key, key_type: KeyType, metadata: dict[str, Any], key_ids: list
 
 @asynccontextmanager
 async def _errors(text: str) -> AsyncIterator[None]:
-    """Turn errors of the store and of Mini KMS into ACA-Py's errors of a wallet."""
+    """Convert errors of the store and of Mini KMS to ACA-Py's wallet errors."""
     try:
         yield
     except KeyNotFound as error:

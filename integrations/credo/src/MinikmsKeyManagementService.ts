@@ -21,9 +21,9 @@ import { assertReadable, type DecisiveJwk, publicJwk, publicMembers } from './jw
 export interface MinikmsOptions extends MinikmsClientOptions {
   /** The name of the backend: `minikms`. */
   backend?: string
-  /** True: Ed25519 keys also open and make messages of DIDComm v1, as X25519 keys. */
+  /** If true, Ed25519 keys also open and make DIDComm v1 messages, as X25519 keys. */
   didcommV1?: boolean
-  /** The provider, such as an HSM, that makes and keeps new keys: this backend makes no others, and imports none. */
+  /** The provider, such as an HSM, that makes and keeps all new keys; imports are then refused. */
   provider?: string
 }
 
@@ -36,7 +36,7 @@ interface Derivation {
 type Agreement = Kms.KmsKeyAgreementEncryptOptions | Kms.KmsKeyAgreementDecryptOptions
 
 const KTYS = ['EC', 'OKP', 'RSA', 'oct']
-// AES Key Wrap has neither an iv nor a tag; Credo's Askar backend gives empty ones.
+// AES Key Wrap has neither an iv nor a tag; Credo's Askar backend returns empty ones.
 const NOTHING = new Uint8Array()
 const BOX = { agreement: 'ECDH-HSALSA20', encryption: 'XSALSA20-POLY1305' } as const
 
@@ -121,7 +121,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     const alg = this.#require(this.#algorithmOfJwk(privateJwk), nameOfType(privateJwk))
     const { kid: keyId } = privateJwk
     const body = { jwk: privateJwk, alg, ...this.#bound(keyId), ...this.#operations(alg) }
-    // Mini KMS refuses a key that it has under any keyId. Credo's error says that this keyId exists.
+    // Mini KMS refuses a key that it already has under any keyId, but Credo's error would be about this keyId.
     const key = await explained(
       () => this.#calls.call<Key>(context, keyId, 'POST', '/key/import', body),
       () => this.#requireFree(context, keyId)
@@ -150,7 +150,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       const { mac } = await this.#calls.call<{ mac: string }>(context, keyId, 'POST', '/mac', body)
       return { signature: decode(mac) }
     }
-    // Credo requires a length of RSA keys by the algorithm. Mini KMS itself refuses anything else that does not fit.
+    // Credo requires RSA lengths by algorithm. Mini KMS itself checks everything else.
     if (isRsa(algorithm)) await this.#calls.allowedKey(context, keyId, assertAllowed)
     const body = { data: encode(data), alg: algorithm }
     const { sig } = await explained(
@@ -275,7 +275,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     return decode(plaintext)
   }
 
-  /** The raw secret that a key shares with a public JWK. */
+  /** Agrees on the raw secret of a key and a public JWK. */
   async #derive(context: AgentContext, { keyId, algorithm, externalPublicJwk: peer }: Derivation): Promise<Uint8Array> {
     const { secret } = await explained(
       () => this.#calls.use<{ secret: string }>(context, keyId, '/derive', { peer: publicMembers(peer) }),
@@ -289,7 +289,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     return decode(secret)
   }
 
-  /** Computes something here, with failures as errors of Credo. */
+  /** Computes locally, and converts failures to Credo's errors. */
   #locally<T>(what: string, compute: () => T): T {
     try {
       return compute()
@@ -298,7 +298,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     }
   }
 
-  /** The fields that bind a key to the keyId that the caller gives. */
+  /** The fields that bind a key to the caller's keyId. */
   #bound(keyId: string | undefined): Record<string, string> {
     return keyId === undefined ? {} : { alias: keyId, alias_taken: 'refuse' }
   }

@@ -16,7 +16,7 @@ export interface Parties {
   apv?: Uint8Array | undefined
 }
 
-/** A content encryption key for a recipient, and its wrapped form if it is sent so (RFC 7518 section 4.6). */
+/** A content encryption key for a recipient, and its wrapped form if the algorithm wraps it (RFC 7518 section 4.6). */
 export function makeContentKey(secret: Uint8Array, parties: Parties): { key: Buffer; wrapped?: Uint8Array<ArrayBuffer> } {
   const agreed = agreedKey(secret, parties)
   if (parties.alg === 'ECDH-ES') return { key: agreed }
@@ -25,7 +25,7 @@ export function makeContentKey(secret: Uint8Array, parties: Parties): { key: Buf
   return { key, wrapped: new Uint8Array(Buffer.concat([cipher.update(key), cipher.final()])) }
 }
 
-/** The content encryption key of a message; throws if the wrapped key does not fit. */
+/** The content encryption key of a message; throws if the wrapped key does not decrypt. */
 export function readContentKey(secret: Uint8Array, parties: Parties, wrapped: Uint8Array | undefined): Buffer {
   const agreed = agreedKey(secret, parties)
   if (parties.alg === 'ECDH-ES') return agreed

@@ -9,7 +9,7 @@ const BY_CURVE: Record<string, string> = {
   X25519: 'x25519',
 }
 
-// Credo's AES keys are for any algorithm, an AES key of Mini KMS for one: AES-GCM, or by its length AES-CBC with HMAC.
+// Credo uses an AES key for any algorithm, Mini KMS for only one: AES-GCM, or for longer keys AES-CBC with HMAC.
 const BY_AES_BITS: Record<number, string> = {
   128: 'a128gcm',
   192: 'a192gcm',
@@ -78,7 +78,7 @@ export function algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
 
 const FACTS = ['crv', 'algorithm', 'alg', 'modulusLength', 'length']
 
-/** A type of keys, in the words of refusals by Credo's own backends. */
+/** A type of keys, worded as in errors of Credo's own backends. */
 export function nameOfType(type: Kms.KmsCreateKeyType | Kms.KmsJwkPrivate): string {
   const facts = Object.entries(type).filter(([member]) => FACTS.includes(member))
   const named = facts.map(([member, value]) => `${member} '${value}'`).join(' and ')
@@ -90,17 +90,17 @@ function bits(member: string): number {
   return Buffer.from(member, 'base64url').length * 8
 }
 
-/** The algorithm of Mini KMS whose keys make signatures or authentication codes of a JOSE name. */
+/** The algorithm of Mini KMS for signatures or MACs with a JOSE name. */
 export function algorithmOfSignature(alg: string): string | undefined {
   return BY_SIGNATURE[alg] ?? (isRsa(alg) ? 'rsa2048' : undefined)
 }
 
-/** Tells whether a JOSE name is of an RSA signature. */
+/** Tells whether a JOSE name is an RSA signature. */
 export function isRsa(alg: string): boolean {
   return /^[RP]S(256|384|512)$/.test(alg)
 }
 
-/** Tells whether a JOSE name is of an authentication code. */
+/** Tells whether a JOSE name is a MAC. */
 export function isMac(alg: string): boolean {
   return alg.startsWith('HS')
 }

@@ -87,7 +87,7 @@ export class KeyCalls {
   }
 }
 
-/** The answer of a call; if it fails and a check of Credo's fails as well, that check's error is thrown. */
+/** The answer of a call; if the call fails and Credo's own check fails, too, the error of the check is thrown. */
 export async function explained<T>(call: () => Promise<T>, check: () => unknown): Promise<T> {
   try {
     return await call()

@@ -31,7 +31,7 @@ export interface Algorithm {
   name: string
   operations: string[]
   opt_in: string[]
-  /** The providers that make keys of it now. */
+  /** The providers that support it now. */
   providers?: string[]
   jose_algs: string[]
 }
@@ -48,7 +48,7 @@ export type KeyName = { kid: string } | { alias: string }
 
 const PROBLEM = 'urn:minikms:problem:'
 
-/** The most bytes of an answer, decompressed. */
+/** The largest answer in bytes, decompressed. */
 const LARGEST = 64 * 1024 * 1024
 
 type Json = Record<string, unknown>

@@ -11,12 +11,12 @@ export function publicJwk(key: Key, keyId: string): Kms.KmsJwkPublic {
   return { ...(key.jwk ?? { kty: key.kty }), kid: keyId } as Kms.KmsJwkPublic
 }
 
-/** A JWK with nothing but its public key. */
+/** A JWK reduced to its public key. */
 export function publicMembers(jwk: Kms.KmsJwkPublic): Record<string, unknown> {
   return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member)))
 }
 
-/** Lets Credo read a private JWK. Credo's error contains the whole JWK; this one has only the fault. */
+/** Lets Credo parse a private JWK. Credo's error would contain the whole JWK; this error describes only the fault. */
 export function assertReadable(jwk: Kms.KmsJwkPrivate): void {
   try {
     Kms.publicJwkFromPrivateJwk(jwk)
@@ -29,7 +29,7 @@ export function assertReadable(jwk: Kms.KmsJwkPrivate): void {
 /** A JWK for Credo's checks of algorithms. */
 export type DecisiveJwk = Kms.KmsJwkPrivate | Exclude<Kms.KmsJwkPublic, Kms.KmsJwkPublicOct>
 
-/** The members by which Credo allows a key for algorithms; zeros replace the secret of a symmetric key. */
+/** The members by which Credo decides on algorithms for a key; zeros replace the secret of a symmetric key. */
 export function decisiveJwk(key: Key, joseAlg: string): DecisiveJwk {
   if (key.kty === 'oct') return { kty: 'oct', alg: joseAlg, k: encode(new Uint8Array(secretBytes(joseAlg))) }
   return publicJwk(key, key.kid) as DecisiveJwk

@@ -1,4 +1,4 @@
-"""Sessions on a token, to which a process logs in once, and opens them again after a loss."""
+"""Sessions on a token: a process logs in once, and reconnects after a loss."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ _PIN_REFUSED: Final = (
     pkcs11.PinLocked,
     pkcs11.UserPinNotInitialized,
 )
-# Refusals of a call. All other errors end the connection.
+# Errors that refuse a call. All other errors end the connection.
 REFUSALS: Final = (
     pkcs11.ArgumentsBad,
     pkcs11.AttributeTypeInvalid,
@@ -40,17 +40,17 @@ REFUSALS: Final = (
     pkcs11.TokenWriteProtected,
 )
 
-# In seconds, between tries to connect: each initialises the library again, for all its users.
+# Seconds between attempts to connect: each initialises the library again, for all its users.
 _PAUSE: Final = 0.5
-# In seconds: the wait for a session if the token gives no more of them.
+# Seconds to wait for a free session if the token opens no more.
 _WAIT: Final = 5.0
 
 
 @dataclass(slots=True, eq=False)
 class TokenSession:
-    """A session, and handles of keys that its users keep with it."""
+    """A session, with the key handles that its users cache."""
 
-    raw: Any  # a pkcs11.Session, whose type lacks attributes of the implementation
+    raw: Any  # a pkcs11.Session; its type lacks attributes of the implementation
     module: Module
     keys: dict[bytes, Any] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class TokenSession:
     def require_sight(self) -> None:
         """Raise PKCS11Error if the token may have an object that was not found.
 
-        A lost login hides private objects, and a token that was taken away looks empty.
+        After a lost login, private objects are hidden; a removed token looks empty.
         """
         token = self.raw.token
         if token.slot.get_token().serial != token.serial:
@@ -72,10 +72,9 @@ class TokenSession:
 
 
 class Connection:
-    """The sessions of this process on the token that a URI names.
+    """The sessions of this process on the token of a URI.
 
-    `detail` describes a loss to an operator, and `reconnects` counts the connections after the
-    first one.
+    `detail` describes a loss to an operator, and `reconnects` counts connections after the first.
     """
 
     def __init__(self, uri: TokenUri) -> None:
@@ -84,7 +83,7 @@ class Connection:
         self.reconnects = 0
         self._uri = uri
         self._module: Module | None = None
-        self._epoch = 0  # of the library, in the last try to connect
+        self._epoch = 0  # the library's epoch at the last attempt to connect
         self._has_failed = False  # until a restart
         self._next_try = 0.0
         self._connecting = threading.Lock()
@@ -92,7 +91,7 @@ class Connection:
         self._token: Any = None
         self._idle: list[TokenSession] = []
         self._open_sessions = 0
-        self._most_sessions: int | None = None  # as the token showed
+        self._most_sessions: int | None = None  # as the token reported
         self._pool_changed = threading.Condition()
 
     @property
@@ -101,7 +100,7 @@ class Connection:
         return self._open_sessions if self.is_connected else 0
 
     def open(self) -> Module:
-        """Connect if necessary; raises ProviderUnavailable, or ProviderFault until a restart."""
+        """Connect if necessary; raises ProviderUnavailable, or until a restart ProviderFault."""
         if self._has_failed:
             raise ProviderFault(self.detail)
         module = self._module
@@ -117,9 +116,9 @@ class Connection:
             self._connecting.release()
 
     def close(self) -> None:
-        """End the use of the library, whose last user closes all sessions by finalizing it.
+        """Release the library; its last user closes all sessions by finalizing it.
 
-        Until then they stay: to close the first one would also log out the other users.
+        Until then sessions stay open: closing the first one would also log out the other users.
         """
         module, self._module, self.is_connected = self._module, None, False
         if module is not None:
@@ -127,10 +126,10 @@ class Connection:
 
     @contextmanager
     def session(self) -> Iterator[TokenSession]:
-        """A session for one call.
+        """Yield a session for one call.
 
-        An error of PKCS#11 in the block becomes ProviderUnavailable. Unless it is one of
-        `REFUSALS`, the connection is lost, and the next call connects again.
+        A PKCS#11 error in the block becomes ProviderUnavailable. Unless it is one of `REFUSALS`,
+        the connection is lost, and the next call reconnects.
         """
         module = self.open()
         with module.calls():
@@ -199,7 +198,7 @@ class Connection:
         with PinFile(self._uri.pin_file) as file:
             try:
                 return token.open(rw=True, user_pin=file.pin)
-            except pkcs11.UserAlreadyLoggedIn:  # another user of the library did
+            except pkcs11.UserAlreadyLoggedIn:  # another user of the library logged in
                 return token.open(rw=True)
             except _PIN_REFUSED as error:
                 file.keep_locked()
@@ -235,10 +234,10 @@ class Connection:
 
 
 def serial_of(token: Any) -> str:
-    """The serial number of a token as text."""
+    """Return the serial number of a token as a string."""
     return str(token.serial, "ascii", "replace")
 
 
 def name_of(error: pkcs11.PKCS11Error) -> str:
-    """The name of an error of PKCS#11, such as `DeviceRemoved`, without its text."""
+    """Return the name of a PKCS#11 error, such as `DeviceRemoved`, without its message."""
     return type(error).__name__

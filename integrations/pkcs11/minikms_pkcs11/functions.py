@@ -1,7 +1,7 @@
 """Functions of a PKCS#11 library, called through its own table (PKCS #11 version 2.40).
 
-python-pkcs11 initialises a library for a single thread, does not ask for the state of a session,
-and signs by more calls. ctypes lets go of the interpreter lock in each call.
+python-pkcs11 initialises a library for a single thread, cannot query the state of a session, and
+needs more calls to sign. ctypes releases the interpreter lock in each call.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ _CKR_CANT_LOCK: Final = 0xA
 _CKR_BUFFER_TOO_SMALL: Final = 0x150
 _CKR_CRYPTOKI_ALREADY_INITIALIZED: Final = 0x191
 
-_ROOM: Final = 512  # bytes: a signature by RSA-4096, the longest one
+_ROOM: Final = 512  # bytes of an RSA-4096 signature, the longest one
 _PSS: Final = struct.Struct("@3L")  # CK_RSA_PKCS_PSS_PARAMS
 
 _KeyId: Final = ctypes.c_char * KEY_ID_SIZE
@@ -118,7 +118,7 @@ class Functions:
         if status != _CKR_OK:
             raise ProviderFault("The PKCS#11 library cannot be loaded.")
         table = pointer.contents
-        # A structure makes a new object of ctypes each time that a function is read from it.
+        # Reading a function from a structure makes a new ctypes object each time.
         self._initialize, self._finalize = table.C_Initialize, table.C_Finalize
         self._get_session_info = table.C_GetSessionInfo
         self._get_attribute_value = table.C_GetAttributeValue
@@ -145,16 +145,16 @@ class Functions:
         self._finalize(None)
 
     def is_logged_in(self, session: int) -> bool:
-        """Ask whether the user is logged in; others see no private keys."""
+        """Tell whether the user is logged in; without a login, private keys are hidden."""
         info = _SessionInfo()
         status = self._get_session_info(session, ctypes.addressof(info))
         return status == _CKR_OK and info.state in _CKS_OF_USER
 
     def sign(self, session: int, handle: int, key_id: bytes, call: Signing) -> bytes | None:
-        """Sign by the handle of a key; None if the library refuses it, or it is of another key.
+        """Sign by a key's handle; None if it is refused or belongs to another key.
 
-        Some tokens give the handle of a destroyed object to another one, so the key's identifier is
-        read after the signature.
+        Some tokens reuse the handle of a destroyed object for another one, so the key's identifier
+        is read after the signature.
         """
         parameter = _PSS.pack(*call.parameter) if call.parameter else b""
         mechanism = _Mechanism(call.mechanism, parameter or None, len(parameter))
@@ -164,7 +164,7 @@ class Functions:
         arguments = session, call.data, len(call.data)
         status = self._sign(*arguments, signature, ctypes.byref(length))
         if status == _CKR_BUFFER_TOO_SMALL:
-            # The operation goes on until it has room; without a buffer, it returns the length.
+            # Without a buffer, C_Sign returns the length, and the operation stays active.
             self._sign(*arguments, None, ctypes.byref(length))
             signature = ctypes.create_string_buffer(length.value)
             status = self._sign(*arguments, signature, ctypes.byref(length))
@@ -173,7 +173,7 @@ class Functions:
         return signature.raw[: length.value]
 
     def _id_of(self, session: int, handle: int) -> bytes | None:
-        """The identifier of a key (CKA_ID), if it is as long as ours."""
+        """Read the identifier of a key (CKA_ID), if it is as long as ours."""
         value = _KeyId()
         attribute = _Attribute(_CKA_ID, ctypes.addressof(value), KEY_ID_SIZE)
         status = self._get_attribute_value(session, handle, ctypes.addressof(attribute), 1)

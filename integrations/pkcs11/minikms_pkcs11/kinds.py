@@ -1,4 +1,4 @@
-"""Kinds of keys that tokens make, by the names of the algorithms of Mini KMS."""
+"""Kinds of keys that tokens generate, by the names of Mini KMS's algorithms."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag
 
 LABEL: Final = "minikms"
-"""CKA_LABEL of both halves of each key pair."""
+"""The CKA_LABEL of both halves of each key pair."""
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
-# The private key stays in the token, also if the token's defaults differ.
+# The private key stays in the token, even if the token's defaults differ.
 PROTECTED: Final = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.TOKEN: True}
 
 
@@ -25,15 +25,15 @@ class Kind(ABC):
     bits: int
 
     def is_offered(self, slot: Any, mechanisms: frozenset[Any]) -> bool:
-        """Whether the mechanisms of a token make such keys and sign with them."""
+        """Tell whether a token's mechanisms can generate such keys and sign with them."""
         if not mechanisms >= {self.making, *self.signing}:
             return False
         info = slot.get_mechanism_info(self.making)
-        # Some tokens give no sizes.
+        # Some tokens report no sizes.
         return not info.max_key_length or info.min_key_length <= self.bits <= info.max_key_length
 
     def make(self, session: pkcs11.Session, key_id: bytes) -> tuple[Any, Any]:
-        """Make a key pair in the token; returns its public and its private half."""
+        """Generate a key pair in the token; return its public and its private half."""
         halves: tuple[Any, Any] = self._source(session).generate_keypair(
             **self._arguments(),
             id=key_id,
@@ -46,10 +46,10 @@ class Kind(ABC):
 
     @abstractmethod
     def public(self, half: Any) -> PublicKey:
-        """The public key of a public half; raises ValueError if it is malformed."""
+        """Read the public key of a public half; raises ValueError if it is malformed."""
 
     def _source(self, session: pkcs11.Session) -> Any:
-        """The session, or the domain parameters of a curve, that make key pairs."""
+        """Return the generator of key pairs: the session, or a curve's domain parameters."""
         return session
 
     def _arguments(self) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ class Kind(ABC):
 
 
 class _Ec(Kind):
-    """ECDSA on a curve that an object identifier in DER names (RFC 5480 section 2.1.1.1)."""
+    """ECDSA on the curve of an object identifier in DER (RFC 5480 section 2.1.1.1)."""
 
     making, signing = Mechanism.EC_KEY_PAIR_GEN, frozenset({Mechanism.ECDSA})
 
@@ -77,7 +77,7 @@ class _Ec(Kind):
 
 
 class _Ed25519(Kind):
-    """EdDSA on edwards25519 (PKCS #11 version 3.0; the object identifier is of RFC 8410)."""
+    """EdDSA on edwards25519 (PKCS #11 version 3.0; object identifier of RFC 8410)."""
 
     making, signing = Mechanism.EC_EDWARDS_KEY_PAIR_GEN, frozenset({Mechanism.EDDSA})
     bits = 255
@@ -127,7 +127,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 def _point(half: Any, size: int) -> bytes:
-    """CKA_EC_POINT: an OCTET STRING in DER, or in some tokens only its content."""
+    """Parse CKA_EC_POINT: an OCTET STRING in DER, or in some tokens only its content."""
     point: bytes = half[Attribute.EC_POINT]
     if len(point) == size:
         return point

@@ -1,8 +1,9 @@
 """A PKCS#11 library, initialised for calls from several threads.
 
-python-pkcs11 calls C_Initialize without arguments, so the library expects a single thread, but lets
-go of the interpreter lock in calls: threads of Python crash the library. So python-pkcs11 loads it,
-and this module initialises it again through its table of functions, with CKF_OS_LOCKING_OK.
+python-pkcs11 calls C_Initialize without arguments, so the library expects a single thread; but it
+releases the interpreter lock in calls, so Python threads crash the library. So python-pkcs11 only
+loads the library, and this module initialises it again through its function table, with
+CKF_OS_LOCKING_OK.
 """
 
 import threading
@@ -16,15 +17,16 @@ import pkcs11
 from minikms.plugin import ProviderUnavailable
 from minikms_pkcs11.functions import Functions
 
-# In seconds: for calls to end before the library is finalized.
+# Seconds to wait for running calls before the library is finalized.
 _DRAIN: Final = 5.0
 
 
 class Module:
-    """A PKCS#11 library, whose state all its users in a process share.
+    """A PKCS#11 library; all users in a process share its state.
 
-    `at` returns the same object for the same path, and `release` ends a use; the last one finalizes
-    the library. `epoch` counts initialisations: each voids all sessions, logins and handles.
+    `at` returns the same object for the same path, and `release` ends a use; the last `release`
+    finalizes the library. `epoch` counts initialisations: each invalidates all sessions, logins and
+    handles.
     """
 
     _loaded: ClassVar[dict[str, "Module"]] = {}
@@ -53,7 +55,7 @@ class Module:
             return module
 
     def release(self) -> None:
-        """End a use; the last one finalizes the library, unless a call hangs."""
+        """End a use; the last user finalizes the library, unless a call hangs."""
         with self._loading:
             self._users -= 1
             if self._users == 0:
@@ -63,7 +65,7 @@ class Module:
 
     @contextmanager
     def calls(self) -> Iterator[Any]:
-        """The `lib` of python-pkcs11 for a block of calls; nobody finalizes it meanwhile.
+        """Yield the `lib` of python-pkcs11 for a block of calls, in which nobody finalizes it.
 
         Raises ProviderUnavailable if it is not initialised, or about to be finalized.
         """
@@ -80,9 +82,9 @@ class Module:
                     self._changed.notify_all()
 
     def start(self, lost: int) -> None:
-        """Initialise the library; if it is initialised, only if its epoch is `lost`.
+        """Initialise the library, unless it is initialised and its epoch is not `lost`.
 
-        Waits for the end of all calls. Raises ProviderUnavailable if one hangs or the library
+        Waits for the end of all calls. Raises ProviderUnavailable if a call hangs or the library
         fails, and ProviderFault if the library cannot be used by several threads.
         """
         with self._drained() as is_drained:
@@ -93,7 +95,7 @@ class Module:
             self._finalize()
             if self._library is None:
                 library = pkcs11.lib(self._path)
-                library.finalize()  # its own initialisation, without locks
+                library.finalize()  # python-pkcs11's own initialisation, without locks
                 self._library = library
             self.functions.initialize()
             self._is_initialized = True
@@ -101,7 +103,7 @@ class Module:
 
     @contextmanager
     def _drained(self) -> Iterator[bool]:
-        """Refuse new calls and wait for the others; yields whether all have ended."""
+        """Refuse new calls and wait for running ones; yields whether all have ended."""
         with self._changed:
             while self._is_draining:
                 self._changed.wait()

@@ -1,10 +1,10 @@
 """The file with the PIN of a token's user, and the lock that keeps a wrong PIN from being repeated.
 
 A token locks its user out after a few wrong PINs, and each process of a service logs in by itself.
-So a process holds the lock of the file while it logs in; if the token refuses the PIN, until it
-ends. Meanwhile no other process tries the PIN, be it a worker, a command, a seal, or another
-service. The system drops the lock with the process, so the mark that a service has of a fault
-(`ProviderFault`) keeps a worker that replaces the process from trying it again.
+So a process holds the file's lock while it logs in, and until it ends if the token refuses the PIN.
+Meanwhile no other process tries the PIN: no worker, command, seal, or other service. The system
+releases the lock when the process ends; then the service's record of the fault (`ProviderFault`)
+keeps a replaced worker from trying again.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ _TURN: Final = 0.02
 
 
 class PinFile:
-    """A locked file with a PIN; the block of `with` unlocks it, unless `keep_locked` was called."""
+    """A locked file with a PIN; the end of `with` unlocks it, unless `keep_locked` was called."""
 
     def __init__(self, path: str) -> None:
         """Open and lock it; raises ProviderUnavailable if it is locked or cannot be read."""
@@ -75,11 +75,11 @@ class PinFile:
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise ProviderUnavailable("The file with the PIN is not a regular file.")
-            # A longer file is read far enough to be refused, and not cut.
+            # Read one byte more than allowed, so that a longer file is refused, not cut.
             pin = os.read(self._file, _MOST + 2).removesuffix(b"\n")
             if not 0 < len(pin) <= _MOST:
                 raise ProviderUnavailable(f"The file with the PIN has not 1 to {_MOST} bytes.")
             return pin.decode()
         except (OSError, UnicodeDecodeError):
-            # Without the cause: the error of a decoder has the bytes.
+            # Without the cause: a decoder's error contains the bytes.
             raise ProviderUnavailable("The file with the PIN cannot be read.") from None

@@ -25,17 +25,17 @@ from minikms_pkcs11.kinds import KINDS, LABEL, PROTECTED, Kind
 from minikms_pkcs11.signing import Form, form_of, normalized, signing, verify
 from minikms_pkcs11.uri import TokenUri
 
-# Of each session, some 2 KB for each key.
+# The number of cached handles per session, at some 2 KB each.
 _MOST_HANDLES: Final = 500
-_SEARCHES: Final = 50  # of which each ends if another process destroys an object
+_SEARCHES: Final = 50  # attempts; each fails if another process destroys an object meanwhile
 
 
 class _KeyHandle(NamedTuple):
     """The handle of a private key in a session, and the form of its signatures.
 
-    `rsa` is the public key if it is one of RSA, and each signature is verified by it: a fault while
-    a token signs by the Chinese remainder theorem would give the factors of the modulus away (D.
-    Boneh, R. DeMillo and R. Lipton, 1997).
+    `rsa` is the public key of an RSA key, by which each signature is verified: a fault while a
+    token signs by the Chinese remainder theorem would reveal the factors of the modulus (D. Boneh,
+    R. DeMillo and R. Lipton, 1997).
     """
 
     handle: int
@@ -99,7 +99,7 @@ class Pkcs11Provider(Provider):
                     session.raw.handle, known.handle, key.key_id, signing(data, scheme)
                 )
                 if signature is not None:
-                    with suppress(InvalidSignature):  # once more, by a new handle
+                    with suppress(InvalidSignature):  # sign once more with a new handle
                         signature = normalized(known.form, signature)
                         if known.rsa is not None:
                             verify(known.rsa, data, scheme, signature)
@@ -129,10 +129,10 @@ class Pkcs11Provider(Provider):
     def _sign_first(
         self, session: TokenSession, key: ProviderKey, data: bytes, scheme: Scheme
     ) -> bytes:
-        """Sign with a new handle, and keep it if the signature is right.
+        """Sign with a new handle, and cache it if the signature is right.
 
-        Raises KeyUnreadable if the key's token has no such key, or another one in its place,
-        ProviderUnavailable if another token is in place, and PKCS11Error.
+        Raises KeyUnreadable if the token lacks the key or has another in its place,
+        ProviderUnavailable if another token is in place of the key's, and PKCS11Error.
         """
         session.keys.pop(key.key_id, None)
         found = _objects(session, ObjectClass.PRIVATE_KEY, key.key_id)
@@ -161,9 +161,9 @@ class Pkcs11Provider(Provider):
 
 
 def _make_pair(kind: Kind, session: TokenSession, key_id: bytes) -> tuple[Any, Any]:
-    """Make a key pair, on the second try if the token refuses the first one.
+    """Generate a key pair; retry once if the token refuses.
 
-    SoftHSM refuses a template at times if other threads make and destroy keys meanwhile.
+    SoftHSM sometimes refuses a template while other threads make and destroy keys.
     """
     with suppress(*REFUSALS):
         return kind.make(session.raw, key_id)
@@ -171,20 +171,20 @@ def _make_pair(kind: Kind, session: TokenSession, key_id: bytes) -> tuple[Any, A
 
 
 def _objects(session: TokenSession, half: ObjectClass, key_id: bytes | None = None) -> list[Any]:
-    """The halves of key pairs that Mini KMS made, of all or of one."""
+    """Find the halves of all key pairs that Mini KMS made, or of one."""
     wanted: dict[Attribute, Any] = {Attribute.CLASS: half, Attribute.LABEL: LABEL}
     if key_id is not None:
         wanted[Attribute.ID] = key_id
     for _ in range(_SEARCHES):
-        with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed one meanwhile
+        with suppress(pkcs11.ObjectHandleInvalid):  # another process destroyed an object meanwhile
             return list(session.raw.get_objects(wanted))
     raise ProviderUnavailable("The token's objects change during each search.")
 
 
 def _destroy(session: TokenSession, key_id: bytes) -> bool:
-    """Destroy the halves of a key pair; tells whether the token had any."""
+    """Destroy the halves of a key pair; tell whether the token had any."""
     is_there = False
-    # The private half last, since `find` goes by it.
+    # The private half last, since `find` looks for it.
     for half in (ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):
         found = _objects(session, half, key_id)
         is_there = is_there or bool(found)

@@ -1,4 +1,4 @@
-"""A seal of a store key by a key in a token: an AES key by AES-GCM, or an RSA key by RSA-OAEP."""
+"""A seal of a store key by a key in a token: by AES-GCM, or by RSA-OAEP."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ _NONCE: Final = 12
 
 # The first byte of a ciphertext.
 _AES: Final = 1
-# Of OAEP: the hash, and parameters of the mechanism. SoftHSM has only SHA-1, which is enough there.
+# For OAEP: the hash, and the mechanism's parameters. SoftHSM supports only SHA-1, which is secure
+# in OAEP.
 _OAEP: Final = {
     2: (hashes.SHA256(), (pkcs11.Mechanism.SHA256, pkcs11.MGF.SHA256, None)),
     3: (hashes.SHA1(), (pkcs11.Mechanism.SHA_1, pkcs11.MGF.SHA1, None)),  # noqa: S303
@@ -31,7 +32,7 @@ _CHANGED: Final = (pkcs11.EncryptedDataInvalid, pkcs11.EncryptedDataLenRange)
 
 
 class Pkcs11Seal(Seal):
-    """Encrypts by the key with the label that the URI names as `object`.
+    """Encrypts by the key whose label is `object` in the URI.
 
     An RSA key decrypts a random AES key, which encrypts the secret here.
     """
@@ -72,7 +73,7 @@ class Pkcs11Seal(Seal):
 
     @contextmanager
     def _key(self) -> Iterator[Any]:
-        """The token's key, in a session that ends with the block."""
+        """Yield the token's key, in a session that ends with the block."""
         connection = Connection(self._uri)
         try:
             with connection.session() as session:
@@ -93,7 +94,7 @@ class Pkcs11Seal(Seal):
 
 
 def _opens(key: Any) -> bool:
-    """Whether a key of a token decrypts as a seal does."""
+    """Tell whether a token's key can decrypt for a seal."""
     kinds = {
         pkcs11.ObjectClass.SECRET_KEY: pkcs11.KeyType.AES,
         pkcs11.ObjectClass.PRIVATE_KEY: pkcs11.KeyType.RSA,
@@ -103,14 +104,14 @@ def _opens(key: Any) -> bool:
 
 
 def _gcm(work: Any, data: bytes, nonce: bytes, associated_data: bytes) -> bytes:
-    """Encrypt or decrypt by AES-GCM, with the tag behind the ciphertext."""
+    """Encrypt or decrypt by AES-GCM, with the tag after the ciphertext."""
     parameters = pkcs11.GCMParams(nonce, associated_data)
     done: bytes = work(data, mechanism=pkcs11.Mechanism.AES_GCM, mechanism_param=parameters)
     return done
 
 
 def _wrapped(key: Any, content_key: bytes) -> bytes:
-    """Encrypt to an RSA key of a token, in the first form that the token decrypts."""
+    """Encrypt to a token's RSA key, with the first hash that the token can decrypt."""
     numbers = rsa.RSAPublicNumbers(
         int.from_bytes(key[pkcs11.Attribute.PUBLIC_EXPONENT]),
         int.from_bytes(key[pkcs11.Attribute.MODULUS]),

@@ -1,4 +1,4 @@
-"""Schemes of signatures as mechanisms of PKCS#11, and their check in software."""
+"""Signature schemes as PKCS#11 mechanisms, and verification in software."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -14,8 +14,8 @@ from minikms_pkcs11.kinds import PublicKey
 _K256_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _HALF_OF_K256: Final = (_K256_ORDER // 2).to_bytes(32, "big")
 
-# DigestInfo up to the digest (RFC 8017 section 9.2, note 1). All others differ in the last arc of
-# the hash's object identifier.
+# DigestInfo up to the digest (RFC 8017 section 9.2, note 1). For hashes other than SHA-1, only the
+# last arc of the object identifier and the lengths differ.
 _SHA1_INFO: Final = bytes.fromhex("3021300906052b0e03021a05000414")
 _ARCS: Final = {
     "sha224": 4,
@@ -45,7 +45,7 @@ class Signing(NamedTuple):
 
 
 def signing(data: bytes, scheme: Scheme) -> Signing:
-    """The call that makes a signature; raises UnsupportedOption if PKCS#11 has no such scheme."""
+    """Choose the arguments for a signature; raises UnsupportedOption for a missing scheme."""
     match scheme.name:
         case "ecdsa":
             return Signing(Mechanism.ECDSA, None, data)
@@ -63,8 +63,8 @@ def signing(data: bytes, scheme: Scheme) -> Signing:
 class Form(NamedTuple):
     """The form of a key's signatures.
 
-    `size` is their length in bytes. An ECDSA signature has two halves; `highest` is the highest s
-    that is returned, None for any.
+    `size` is their length in bytes. An ECDSA signature has two halves; `highest` is the highest
+    allowed s, None for any.
     """
 
     size: int
@@ -73,7 +73,7 @@ class Form(NamedTuple):
 
 
 def form_of(public: PublicKey) -> Form:
-    """The form of a key's signatures.
+    """Return the form of a key's signatures.
 
     Verifiers such as libsecp256k1 refuse a high s.
     """
@@ -86,9 +86,9 @@ def form_of(public: PublicKey) -> Form:
 
 
 def normalized(form: Form, signature: bytes) -> bytes:
-    """The signature, with halves as long as the field and without a high s, if it has halves.
+    """Normalize an ECDSA signature: halves as long as the field, and no high s.
 
-    PKCS #11 lets a token leave out leading zeros of both halves. Raises InvalidSignature if the
+    PKCS #11 lets a token omit leading zeros of both halves. Raises InvalidSignature if the
     signature has another length.
     """
     size, length = form.size, len(signature)

@@ -17,9 +17,9 @@ _FILE: Final = "file:"
 class TokenUri:
     """The parts of a URI such as `pkcs11:token=NAME?module-path=/PATH&pin-source=file:/PATH`.
 
-    `token` is the token's label and `serial` its serial number, at least one of which is given.
-    `module_path` is the library, and `pin_file` has the PIN of the token's user. `object` is the
-    label of a key, if the URI names one.
+    `token` is the token's label, `serial` its serial number; at least one is given. `module_path`
+    is the library, and `pin_file` contains the PIN of the token's user. `object` is the label of a
+    key, if the URI has one.
     """
 
     module_path: str
@@ -30,9 +30,9 @@ class TokenUri:
 
     @classmethod
     def parse(cls, uri: str, *, with_object: bool = False) -> Self:
-        """Parse a URI, which has `object` if `with_object` is set.
+        """Parse a URI; `with_object` requires `object`.
 
-        Raises ValueError with a sentence that repeats no value, since one may be a secret.
+        Raises ValueError with a sentence that quotes no value, since a value may be a secret.
         """
         if not uri.startswith(_SCHEME):
             raise ValueError(f"The URI does not begin with {_SCHEME}.")
@@ -59,7 +59,7 @@ class TokenUri:
         )
 
     def __str__(self) -> str:
-        """The token for an operator, such as `token "NAME", serial "1F"`."""
+        """Describe the token for an operator, such as `token "NAME", serial "1F"`."""
         given = ("token", self.token), ("serial", self.serial)
         return ", ".join(f'{name} "{value}"' for name, value in given if value)
 
@@ -73,7 +73,7 @@ def _attributes(
         if name == "pin-value":
             raise ValueError("A PIN in a URI is refused: name a file by pin-source.")
         if name not in known:
-            # Not the name itself: in a URI that is written wrongly it may be part of a secret.
+            # Not the name itself: in a malformed URI it may be part of a secret.
             raise ValueError(f"The URI may have only {', '.join(sorted(known))} there.")
         if name in found:
             raise ValueError(f"The URI has {name} twice.")

@@ -28,7 +28,7 @@ _NAME: Final = re.compile(r"alias/[a-zA-Z0-9/_-]+")
 _GUIDE: Final = "https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
 _LIMIT: Final = 50
 _MOST: Final = 100
-# Keys read for a page of aliases, with aliases or without.
+# The number of keys that are read for a page of aliases, with or without aliases.
 _KEYS: Final = 100
 
 _BY_ALIAS: Final[Shape] = {"AliasName": Text(1, _LONGEST, r"^[a-zA-Z0-9:/_-]+$", required=True)}
@@ -40,7 +40,7 @@ _LIST_ALIASES: Final[Shape] = {**PAGE, "KeyId": OPTIONAL_KEY_ID}
 async def create_alias(call: AwsCall, body: Body) -> None:
     """Give a key a new alias."""
     name = _checked(body)
-    if name == ALIAS_PREFIX:  # no other operation of AWS has this error
+    if name == ALIAS_PREFIX:  # only this operation of AWS has this error
         raise AwsError("InvalidAliasNameException", f"{name} has no name behind the prefix.")
     key = await _target(call, body)
     try:
@@ -57,7 +57,7 @@ async def update_alias(call: AwsCall, body: Body) -> None:
     """Move an alias to another key of the same usage and type."""
     name = _checked(body)
     before = await call.key(name)
-    key = await _target(call, body)  # last, so that the audit log names this key
+    key = await _target(call, body)  # looked up last, so that the audit log names this key
     if _kind(before) != _kind(key):
         raise invalid(f"The alias {name} names a key with another key usage, or of another type.")
     await call.service.associate(call.profile, key.record.kid, name, "update")
@@ -73,7 +73,7 @@ async def delete_alias(call: AwsCall, body: Body) -> None:
 
 @operation("ListAliases", "keys:read", _LIST_ALIASES)
 async def list_aliases(call: AwsCall, body: Body) -> dict[str, Any]:
-    """List a page of aliases by the age of their keys; it is empty if many keys have none."""
+    """List a page of aliases by the age of their keys; a page may be empty if keys lack aliases."""
     start, limit = position(body), min(body.get("Limit", _LIMIT), _MOST)
     goes_on = None
     if "KeyId" in body:
@@ -105,7 +105,7 @@ def _aliases(key: AwsKey) -> list[str]:
 
 
 def _checked(body: Body) -> str:
-    """Return the alias that a body names; raises if callers may not use the name."""
+    """Return the alias named in a body; raises if callers may not use the name."""
     name: str = body["AliasName"]
     if not name.startswith(ALIAS_PREFIX):
         raise invalid(f'Alias must start with the prefix "{ALIAS_PREFIX}". Please see {_GUIDE}')
@@ -117,7 +117,7 @@ def _checked(body: Body) -> str:
 
 
 async def _target(call: AwsCall, body: Body) -> AwsKey:
-    """Find the key that an alias shall name."""
+    """Find the key that the alias will name."""
     target: str = body["TargetKeyId"]
     if ALIAS_PREFIX in target:
         raise invalid("Aliases must refer to keys. Not aliases")
@@ -125,5 +125,5 @@ async def _target(call: AwsCall, body: Body) -> AwsKey:
 
 
 def _kind(key: AwsKey) -> tuple[str, bool]:
-    """Return the key usage, and whether the key is symmetric: an alias keeps both when it moves."""
+    """Return what an alias keeps when it moves: the key usage, and whether the key is symmetric."""
     return key.usage, key.spec.name == SYMMETRIC_DEFAULT

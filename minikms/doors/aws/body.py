@@ -1,4 +1,4 @@
-"""Bodies in and out: AWS's JSON 1.1, its sentences on faults, and its pages of listings."""
+"""Bodies of requests and answers: AWS's JSON 1.1, its error messages, and its paged listings."""
 
 import binascii
 import re
@@ -12,13 +12,13 @@ from minikms.doors import parse_json
 from minikms.doors.aws.errors import AwsError, invalid, unsupported
 
 _NANOSECONDS: Final = 1_000_000_000
-# Characters of a wrong value that an error repeats, and faults that it names.
+# The limits of an error message: characters of a wrong value, and number of faults.
 _SHOWN: Final = 1024
 _MOST_FAULTS: Final = 10
 
-# A structure that was read: its members by AWS's names.
+# A parsed structure: its members by AWS's names.
 Body: TypeAlias = dict[str, Any]
-# A structure to read; other members are ignored.
+# The members of a structure that are read; others are ignored.
 Shape: TypeAlias = Mapping[str, "Member"]
 
 
@@ -30,14 +30,14 @@ class Member(ABC):
 
     @abstractmethod
     def read(self, value: Any, place: str, faults: list[str]) -> Any:
-        """Return the value as handlers get it, and add AWS's sentences on its faults to `faults`.
+        """Return the value for handlers, and append AWS's messages about its faults to `faults`.
 
         Raises AwsError with SerializationException for a value of another type.
         """
 
 
 class Text(Member):
-    """A text of `least` to `most` characters, of the form of `pattern`."""
+    """A string of `least` to `most` characters that matches `pattern`."""
 
     def __init__(
         self, least: int, most: int, pattern: str | None = None, *, required: bool = False
@@ -60,7 +60,7 @@ class Text(Member):
 
 
 class Enum(Member):
-    """One of some texts."""
+    """One of several strings."""
 
     def __init__(self, values: Sequence[str], *, required: bool = False) -> None:
         super().__init__(required=required)
@@ -76,7 +76,7 @@ class Enum(Member):
 
 
 class Blob(Member):
-    """Bytes as base64, one to `most`; no error repeats them."""
+    """One to `most` bytes as base64; errors never quote them."""
 
     def __init__(self, most: int, *, required: bool = False) -> None:
         super().__init__(required=required)
@@ -124,7 +124,7 @@ class Boolean(Member):
 
 
 class Context(Member):
-    """An encryption context: texts by name."""
+    """An encryption context: strings by name."""
 
     def read(self, value: Any, place: str, faults: list[str]) -> dict[str, str]:
         if type(value) is not dict:
@@ -170,7 +170,7 @@ class Several(Member):
 
 
 class Unsupported(Member):
-    """A member that AWS takes, and Mini KMS refuses."""
+    """A member that AWS accepts, but Mini KMS refuses."""
 
     def read(self, value: Any, place: str, faults: list[str]) -> Any:
         raise unsupported(place)
@@ -183,10 +183,11 @@ BY_KEY_ID: Final[Shape] = {"KeyId": KEY_ID}
 
 
 def read(body: bytes, shape: Shape) -> Body:
-    """Read a body; a member that is null is absent, and an empty body has no members.
+    """Read a body.
 
-    Raises AwsError: SerializationException for another type, and ValidationException with AWS's
-    sentences on the values.
+    A null member counts as absent, and an empty body as having no members. Raises AwsError:
+    SerializationException for a wrong type, and ValidationException with AWS's messages about the
+    values.
     """
     try:
         document = parse_json(body) if body else {}
@@ -209,12 +210,12 @@ def write(answer: Mapping[str, Any] | None) -> bytes:
 
 
 def base64(data: bytes) -> str:
-    """Write bytes as answers have them."""
+    """Encode bytes as in answers."""
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def timestamp(nanoseconds: int) -> float:
-    """Write a time as answers have it: seconds since the epoch."""
+    """Convert a time to the seconds since the epoch that answers have."""
     return round(nanoseconds / _NANOSECONDS, 3)
 
 
@@ -242,7 +243,7 @@ def _fault(place: str, value: Any, rule: str) -> str:
 
 
 def _shown(place: str) -> str:
-    """Write the place of a member as AWS does: `tags.1.member.tagKey`."""
+    """Write a member's path as AWS does: `tags.1.member.tagKey`."""
     return ".".join(name[:1].lower() + name[1:] for name in place.split("."))
 
 
@@ -254,7 +255,7 @@ def _shorter(most: int) -> str:
     return f"have length less than or equal to {most}"
 
 
-# The `seq` of a key, and one of its names.
+# A marker: the `seq` of a key, and one of its names.
 _MARKER: Final = re.compile(r"([0-9]{20}):(.*)", re.DOTALL)
 
 PAGE: Final[Shape] = {"Limit": Integer(1, 1000), "Marker": Text(1, 1024, "[\u0020-\u00ff]*")}
@@ -262,14 +263,14 @@ PAGE: Final[Shape] = {"Limit": Integer(1, 1000), "Marker": Text(1, 1024, "[\u002
 
 
 class Position(NamedTuple):
-    """The place where a listing continues: behind `name` of the key with this `seq`, or later."""
+    """The place where a listing continues: after `name` of the key with this `seq`, or later."""
 
     seq: str = "0" * 20
     name: str = ""
 
     @property
     def after(self) -> str:
-        """The `seq` behind which the keys of the page are."""
+        """The `seq` after which the keys of the page come."""
         return f"{max(int(self.seq) - 1, 0):020d}"
 
     @property
@@ -292,12 +293,12 @@ def position(body: Body) -> Position:
 
 
 def behind(seq: str) -> Position:
-    """Return the position behind a key and all its names."""
+    """Return the position after a key and all its names."""
     return Position(f"{int(seq) + 1:020d}")
 
 
 def listed(member: str, items: list[Any], goes_on: Position | None) -> dict[str, Any]:
-    """Write the answer of a listing, which continues at `goes_on` unless that is None."""
+    """Write the answer of a listing; `goes_on` is the position of the next page or None."""
     answer: dict[str, Any] = {member: items, "Truncated": goes_on is not None}
     if goes_on is not None:
         answer["NextMarker"] = goes_on.marker

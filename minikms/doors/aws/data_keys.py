@@ -24,7 +24,7 @@ from minikms.doors.operations import Encrypt
 from minikms.doors.public_keys import spki_of
 
 _SIZES: Final = {"AES_256": 32, "AES_128": 16}
-# AWS makes no pairs for secret keys and ML-DSA.
+# AWS generates no data key pairs of these specs: secret keys and ML-DSA.
 _PAIRS: Final = tuple(
     name for name in KEY_SPECS if not name.startswith(("SYMMETRIC_", "HMAC_", "ML_DSA_"))
 )
@@ -99,7 +99,7 @@ async def _data_key_pair(call: AwsCall, body: Body, *, plain: bool) -> Answer:
 def _both(
     name: str, members: Shape, handler: Callable[..., Awaitable[Answer]]
 ) -> tuple[AwsOperation, AwsOperation]:
-    """Declare an operation that also returns what it made in plaintext, and its other form."""
+    """Declare an operation that also returns the plaintext, and its form `WithoutPlaintext`."""
     plain = operation(name, "encrypt", {**members, "Recipient": Unsupported()})
     sealed = operation(f"{name}WithoutPlaintext", "encrypt", members)
     return plain(partial(handler, plain=True)), sealed(partial(handler, plain=False))

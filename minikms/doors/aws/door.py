@@ -53,7 +53,7 @@ class AwsDoor(Door):
 
     def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
         super().__init__(options, registry)
-        # Imported here: the help of `minikms serve` loads this module without operations.
+        # Imported here: `minikms serve --help` loads this module without operations.
         from minikms.doors.aws.specs import Specs
 
         specs = Specs(registry)
@@ -93,7 +93,7 @@ def _no_operation(service: str, name: str) -> KmsError:
 
 
 def _operations() -> "Sequence[AwsOperation]":
-    """All operations that the modules declare."""
+    """Return all operations that the modules declare."""
     from minikms.doors.aws import (
         agreement,
         aliases,

@@ -34,7 +34,7 @@ _NONCE: Final = 12
 _TAG: Final = 16
 _KID: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 _MAX_CONTEXT: Final = 8192
-# Size in bytes of the length before each name and value of an encryption context.
+# The size in bytes of the length prefix of each name and value in an encryption context.
 _LENGTH: Final = 4
 
 _ENCRYPT: Final[Shape] = {
@@ -117,7 +117,7 @@ async def re_encrypt(call: AwsCall, body: Body) -> Answer:
 
 
 class _Source(NamedTuple):
-    """A ciphertext and its key; `arn` is the key's ARN as the caller knows it."""
+    """A ciphertext and its key, with the key's ARN as the caller knows it."""
 
     algorithm: str
     key: AwsKey
@@ -126,7 +126,7 @@ class _Source(NamedTuple):
 
 
 async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
-    """Find the key of a ciphertext; the members that describe the key begin with `prefix`.
+    """Find the key of a ciphertext; members of the body that name it begin with `prefix`.
 
     A symmetric ciphertext names its key. Raises IncorrectKeyException if the call names another
     key, and InvalidCiphertextException if the ciphertext's key does not exist, or is not a
@@ -187,8 +187,8 @@ def _require_short(key: AwsKey, algorithm: str, plaintext: bytes) -> None:
 class CiphertextBlob(NamedTuple):
     """A ciphertext of AES-GCM, and the kid of its key.
 
-    As bytes: the version and the length of the kid, a byte each, then the kid, the nonce, the tag
-    and the ciphertext.
+    Encoded as: the version and the length of the kid, one byte each, then the kid, the nonce, the
+    tag and the ciphertext.
     """
 
     kid: str
@@ -213,7 +213,7 @@ class CiphertextBlob(NamedTuple):
 
 
 def blob_of(key: AwsKey, encrypted: Encrypted) -> bytes:
-    """Return a ciphertext for its caller; a symmetric one names its key."""
+    """Return a ciphertext as callers get it; a symmetric ciphertext names its key."""
     if encrypted.nonce is None:
         return encrypted.ciphertext
     return CiphertextBlob(key.record.kid, encrypted).to_bytes()

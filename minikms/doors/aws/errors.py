@@ -7,7 +7,7 @@ import orjson
 
 from minikms.doors import KmsError, errors
 
-# AWS's code of an error. UnsupportedOperationException: AWS KMS supports it, Mini KMS does not.
+# AWS's error codes. UnsupportedOperationException: AWS KMS supports it, but Mini KMS does not.
 Code: TypeAlias = Literal[
     "AccessDeniedException",
     "AlreadyExistsException",
@@ -56,7 +56,7 @@ _SILENT: Final = frozenset(
 
 
 class AwsError(KmsError):
-    """An error by AWS's code, which the audit log has as the outcome of the call."""
+    """An error with AWS's code, which is also the outcome in the audit log."""
 
     title = "The request was refused"
 
@@ -66,12 +66,12 @@ class AwsError(KmsError):
 
 
 def invalid(message: str) -> AwsError:
-    """Return the error of a member that is not valid, or does not go with another one."""
+    """Return the error for a member that is not valid, or conflicts with another one."""
     return AwsError("ValidationException", message)
 
 
 def unsupported(what: str) -> AwsError:
-    """Return the error of an operation or a member that only AWS KMS supports."""
+    """Return the error for an operation or a member that only AWS KMS supports."""
     return AwsError("UnsupportedOperationException", f"{what} is not supported here.")
 
 
@@ -108,21 +108,21 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
     errors.UnsupportedOption: "InvalidKeyUsageException",
     errors.ValidationFailed: "ValidationException",
 }
-"""AWS's code of each error of the service that has one; the others keep their status."""
+"""AWS's code for each error of the service that has one; other errors keep their status."""
 
-# AWS's sentence for any reason, and a hint at the header that Mini KMS reads.
+# AWS's message whatever the reason, and a hint at the header that Mini KMS reads.
 _UNKNOWN_CALLER: Final = "The security token included in the request is invalid."
 _NO_TOKEN: Final = f"{_UNKNOWN_CALLER} It has none: a token of Mini KMS goes in AWS_SESSION_TOKEN."
 _NO_PROFILE: Final = (
-    "There is no such profile of Mini KMS, or the token is not for it. The access key id"
-    " profile-NAME picks one, and any other the profile default."
+    "There is no such profile of Mini KMS, or the token is not for it. The access key id "
+    "profile-NAME selects the profile NAME, any other id the profile default."
 )
 
 
 def as_aws(error: KmsError) -> tuple[int, str, str]:
     """Return the status, the code and the message of an error.
 
-    An error without a code of AWS's keeps its status, and is a ValidationException.
+    An error without a code of AWS keeps its status, with the code ValidationException.
     """
     if isinstance(error, AwsError):
         status, code = error.status, error.slug

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ALIAS_PREFIX: Final = "alias/"
 UUID_PREFIX: Final = "aws:"
-"""Prefix of the alias that has the UUID of a key; ListAliases leaves it out."""
+"""The prefix of an alias that contains the UUID of a key; ListAliases omits such aliases."""
 
 _PROFILE_PREFIX: Final = "profile-"
 _DEFAULT_REGION: Final = "us-east-1"
@@ -27,7 +27,7 @@ _CREDENTIAL: Final = re.compile(
 )
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KID: Final = re.compile(KID_PATTERN)
-# Ids that AWS gives keys; the second form is for keys of several regions.
+# AWS's key ids; the second form is for multi-Region keys.
 _KEY_ID: Final = re.compile(rf"{_UUID.pattern}|mrk-[0-9a-f]{{32}}")
 _ARN: Final = re.compile(r"arn:aws:kms:([^:]*):([^:]*):(?:key/(.+)|(alias/.+))")
 
@@ -49,7 +49,7 @@ class Arns(NamedTuple):
         return f"arn:aws:kms:{self.region}:{self.account}:key/{key_id}"
 
     def alias(self, name: str) -> str:
-        """Return the ARN of an alias, whose name begins with `alias/`."""
+        """Return the ARN of an alias; its name begins with `alias/`."""
         return f"arn:aws:kms:{self.region}:{self.account}:{name}"
 
     def ref(self, text: str) -> KeyRef:
@@ -128,17 +128,17 @@ def account_of(profile: str) -> str:
 
 
 def uuid_alias(text: str) -> str:
-    """Return the alias that has the UUID of a key."""
+    """Return the alias that contains a key's UUID."""
     return UUID_PREFIX + text
 
 
 def is_uuid_alias(alias: str) -> bool:
-    """Return true for an alias that has the UUID of a key; callers do not see it."""
+    """Tell whether an alias contains a key's UUID; callers do not see such aliases."""
     return alias.startswith(UUID_PREFIX) and bool(_UUID.fullmatch(alias, len(UUID_PREFIX)))
 
 
 def id_of(record: KeyRecord) -> str:
-    """Return the id of a key at AWS: its UUID, or its kid if it was made at another door."""
+    """Return a key's AWS id: its UUID, or its kid if another port made the key."""
     for alias in record.aliases:
         if is_uuid_alias(alias):
             return alias[len(UUID_PREFIX) :]

@@ -90,7 +90,7 @@ async def describe_key(call: AwsCall, body: Body) -> dict[str, Any]:
 
 @operation("GetKeyLastUsage", "keys:read", BY_KEY_ID)
 async def get_key_last_usage(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Return the time of the last use of a key, also of the keys that rotations replaced by it."""
+    """Return the time of the last use of a key, or of a predecessor that a rotation replaced."""
     key = await call.key(body["KeyId"], by_alias=False)
     earlier = await call.earlier(key, uuid_alias(key.key_id))
     used, since = 0, key.record.created
@@ -109,7 +109,7 @@ async def get_key_last_usage(call: AwsCall, body: Body) -> dict[str, Any]:
 
 @operation("ListKeys", "keys:read", PAGE)
 async def list_keys(call: AwsCall, body: Body) -> dict[str, Any]:
-    """List a page of keys; it is shorter if some are of a kind that AWS does not have."""
+    """List a page of keys; it is shorter if AWS lacks the kind of some keys."""
     records, more = await call.service.list_keys(
         call.profile, limit=body.get("Limit", _LIMIT), after=position(body).after
     )
@@ -145,7 +145,7 @@ async def disable_key(call: AwsCall, body: Body) -> None:
 
 @operation("ScheduleKeyDeletion", "keys:delete", _SCHEDULE_KEY_DELETION)
 async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Schedule the deletion of a key, which cannot be used until then."""
+    """Schedule the deletion of a key; the key cannot be used from now on."""
     key = await call.key(body["KeyId"], by_alias=False)
     days = body.get("PendingWindowInDays", _WINDOW)
 
@@ -186,7 +186,8 @@ async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
 def _metadata(key: AwsKey, arns: Arns) -> dict[str, Any]:
     """Return the KeyMetadata of a key.
 
-    A `verify-only` key is Disabled: it signs and encrypts nothing, though it verifies and decrypts.
+    A `verify-only` key is shown as Disabled: it verifies and decrypts, but does not sign or
+    encrypt.
     """
     record = key.record
     enabled = record.current_state == "enabled"
@@ -214,7 +215,7 @@ def _metadata(key: AwsKey, arns: Arns) -> dict[str, Any]:
 
 
 def _spec_name(body: Body) -> str:
-    """Return the key spec that a body names by its newer or older member."""
+    """Return the key spec in a body, from the member's newer or older name."""
     named = [body[name] for name in ("KeySpec", "CustomerMasterKeySpec") if name in body]
     if len(named) > 1:
         raise invalid("You cannot specify KeySpec and CustomerMasterKeySpec in the same request.")
@@ -222,7 +223,7 @@ def _spec_name(body: Body) -> str:
 
 
 def _require_plain(call: AwsCall, body: Body) -> None:
-    """Raise UnsupportedOperationException for members that ask for another kind of key."""
+    """Raise UnsupportedOperationException for members that request another kind of key."""
     if body.get("Origin", "AWS_KMS") != "AWS_KMS":
         raise unsupported(f"Origin {body['Origin']}")
     if body.get("MultiRegion"):

@@ -53,7 +53,7 @@ async def get_key_policy(call: AwsCall, body: Body) -> dict[str, Any]:
 
 @operation("PutKeyPolicy", "keys:write", _PUT_KEY_POLICY)
 async def put_key_policy(call: AwsCall, body: Body) -> None:
-    """Accept the policy that the key has, and refuse any other."""
+    """Accept the policy that every key has, and refuse any other."""
     await call.key_to_change(body["KeyId"])
     _require_default(body)
     require_default_policy(call, body["Policy"])
@@ -100,7 +100,7 @@ def _require_default(body: Body) -> None:
 
 
 def _policy_of(account: str) -> dict[str, Any]:
-    """Return the policy of every key, which leaves its use to the account, a profile here."""
+    """Return the policy of every key: it allows all uses by the account, a profile here."""
     return {
         "Version": "2012-10-17",
         "Id": "key-default-1",

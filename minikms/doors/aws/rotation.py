@@ -1,4 +1,4 @@
-"""Rotation of symmetric keys, whose id stays: on a schedule, on demand, and as a list."""
+"""Rotation of symmetric keys, which keep their id: scheduled, on demand, and listed."""
 
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ _LIST_KEY_ROTATIONS: Final[Shape] = {
 
 @operation("EnableKeyRotation", "keys:write", _ENABLE_KEY_ROTATION)
 async def enable_key_rotation(call: AwsCall, body: Body) -> None:
-    """Let the service rotate a key, the first time one period from now."""
+    """Let the service rotate a key on a schedule, first after one period from now."""
     key = await _key_to_rotate(call, body)
     _require_lasting_id(key)
     days = body.get("RotationPeriodInDays", _DAYS)
@@ -45,14 +45,14 @@ async def enable_key_rotation(call: AwsCall, body: Body) -> None:
 
 @operation("DisableKeyRotation", "keys:write", BY_KEY_ID)
 async def disable_key_rotation(call: AwsCall, body: Body) -> None:
-    """Let the service not rotate a key any more."""
+    """Stop the scheduled rotation of a key."""
     key = await _key_to_rotate(call, body)
     await call.service.update(call.profile, key.record.kid, {"rotate_every": None})
 
 
 @operation("GetKeyRotationStatus", "keys:read", BY_KEY_ID)
 async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Return the schedule of a key; Terraform asks for every key, also asymmetric ones."""
+    """Return the rotation schedule of a key; Terraform requests it for asymmetric keys, too."""
     key = await call.key(body["KeyId"], by_alias=False)
     record = key.record
     if record.rotate_every is None or record.rotates is None or record.deletes is not None:
@@ -60,7 +60,7 @@ async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
     return {
         "KeyRotationEnabled": True,
         "KeyId": key.key_id,
-        # The other port also takes periods of hours.
+        # The main port also accepts periods of hours.
         "RotationPeriodInDays": -(-record.rotate_every // _DAY),
         "NextRotationDate": timestamp(record.rotates),
     }
@@ -68,7 +68,7 @@ async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
 
 @operation("RotateKeyOnDemand", "keys:write", BY_KEY_ID)
 async def rotate_key_on_demand(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Rotate a key now; its schedule stays as it is."""
+    """Rotate a key now; its schedule is unchanged."""
     key = await _key_to_rotate(call, body)
     _require_lasting_id(key)
     await call.service.rotate(call.profile, key.record.kid, keep_schedule=True)
@@ -86,7 +86,7 @@ async def list_key_rotations(call: AwsCall, body: Body) -> dict[str, Any]:
     found = [
         record
         for number, record in enumerate([*records, key.record])
-        # No rotation made the first key.
+        # The first key was not made by a rotation.
         if record is not None
         and record.seq > start
         and (number > 0 or body.get("IncludeKeyMaterial") == _ALL)
@@ -113,7 +113,7 @@ def _rotation(key: AwsKey, record: KeyRecord, is_first: bool) -> dict[str, Any]:
 async def _key_to_rotate(call: AwsCall, body: Body) -> AwsKey:
     """Find a symmetric key that is enabled; raises AwsError."""
     key = await call.key_to_change(body["KeyId"])
-    key.require_usable("encrypt")  # first, as AWS does it
+    key.require_usable("encrypt")  # checked first, as in AWS
     _require_symmetric(key)
     return key
 
@@ -127,7 +127,7 @@ def _require_symmetric(key: AwsKey) -> None:
 
 
 def _require_lasting_id(key: AwsKey) -> None:
-    """Raise UnsupportedOperationException for a key whose id would name the old key alone."""
+    """Raise UnsupportedOperationException for a key whose id would still name the old key."""
     if uuid_alias(key.key_id) not in key.record.aliases:
         raise AwsError(
             "UnsupportedOperationException",

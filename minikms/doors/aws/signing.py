@@ -106,7 +106,7 @@ async def verify_mac(call: AwsCall, body: Body) -> Answer:
 
 
 def _options(key: AwsKey, body: Body) -> SignOptions:
-    """Choose the options for the algorithm and the message type that a body names."""
+    """Choose the options for the algorithm and the message type of a body."""
     algorithm, kind = body["SigningAlgorithm"], body.get("MessageType", RAW)
     key.require_algorithm(algorithm)
     signing = key.spec.signing[algorithm]

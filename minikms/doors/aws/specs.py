@@ -26,7 +26,7 @@ OPERATIONS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     KEY_AGREEMENT: ("derive",),
     ENCAPSULATE_DECAPSULATE: ("decapsulate",),
 }
-"""The `operations` of a key of each usage; a key with operations of several has the first usage."""
+"""The `operations` of a key for each usage; the first usage applies if several match."""
 KEY_USAGES: Final = tuple(OPERATIONS_OF)
 
 KEY_SPECS: Final = (
@@ -51,7 +51,7 @@ KEY_SPECS: Final = (
     "ML_KEM_768",
     "ML_KEM_1024",
 )
-"""All key specs of AWS, in its order; `Specs` has the supported ones."""
+"""All key specs of AWS, in AWS's order; `Specs` has the supported ones."""
 SIGNING_ALGORITHMS: Final = (
     "RSASSA_PSS_SHA_256",
     "RSASSA_PSS_SHA_384",
@@ -88,9 +88,9 @@ SYMMETRIC_DEFAULT: Final = "SYMMETRIC_DEFAULT"
 
 
 class Signing(NamedTuple):
-    """The options that sign as one of AWS's signing algorithms.
+    """The options for one of AWS's signing algorithms.
 
-    `types` has the options of each message type; a message that is a digest has `digest` bytes.
+    `types` has the options of each message type; a digest as the message has `digest` bytes.
     """
 
     types: Mapping[str, SignOptions]
@@ -113,21 +113,21 @@ class KeySpec(NamedTuple):
     alg: str
     algorithms: Mapping[str, tuple[str, ...]]
     signing: Mapping[str, Signing] = MappingProxyType({})
-    """Options of each of AWS's signing algorithms."""
+    """The options for each of AWS's signing algorithms."""
     absent: tuple[str, ...] = ()
-    """Algorithms of such keys that AWS supports, and Mini KMS does not."""
+    """Algorithms of such keys that AWS supports, but Mini KMS does not."""
     most: int = MAX_PLAINTEXT
     """Bytes of the longest plaintext that such a key encrypts."""
 
     def usage_of(self, record: KeyRecord) -> str | None:
-        """Return the usage of a key by its operations; None if AWS has no such usage of it."""
+        """Return the usage of a key by its operations; None if AWS has no such usage."""
         for usage, operations in OPERATIONS_OF.items():
             if not set(operations).isdisjoint(record.operations):
                 return usage if usage in self.algorithms else None
         return None
 
     def listed(self, usage: str) -> dict[str, list[str]]:
-        """Return the algorithms for a usage, as answers have them."""
+        """Return the algorithms for a usage, as members of answers."""
         return {_MEMBERS[usage]: list(self.algorithms[usage])}
 
 

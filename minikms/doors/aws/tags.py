@@ -28,7 +28,7 @@ from minikms.doors.aws.operation import AwsCall, operation
 
 MAX_TAGS: Final = 50
 MAX_READ: Final = 200
-"""Tags of a request that are read; an error names the lower limit of tags."""
+"""The number of tags that are read from a request; errors name the lower limit of tags."""
 
 _RESERVED: Final = "aws:"
 _DESCRIPTION: Final = "aws%3Adescription"
@@ -54,7 +54,7 @@ _LIST_RESOURCE_TAGS: Final[Shape] = {**PAGE, "KeyId": KEY_ID}
 
 @operation("TagResource", "keys:write", _TAG_RESOURCE)
 async def tag_resource(call: AwsCall, body: Body) -> None:
-    """Give a key tags, which replace tags with the same keys."""
+    """Add tags to a key; they replace tags with the same tag keys."""
     key = await call.key_to_change(body["KeyId"])
     await call.service.relabel(
         call.profile, key.record.kid, lambda labels: with_tags(labels, body["Tags"])
@@ -92,7 +92,7 @@ def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def description_of(labels: Mapping[str, str]) -> str:
-    """Return the description among labels, or an empty text."""
+    """Return the description among labels, or an empty string."""
     return _decode(labels.get(_DESCRIPTION, ""), _IN_VALUE)
 
 
@@ -102,10 +102,10 @@ def new_labels(description: str, tags: Iterable[Mapping[str, Any]]) -> dict[str,
 
 
 def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return labels with these tags, which replace tags with the same keys.
+    """Return labels with these tags; they replace tags with the same tag keys.
 
-    Raises TagException for a tag that is not allowed, and for more tags than `MAX_TAGS` and than
-    the labels have already.
+    Raises TagException for a tag that is not allowed, and if the number of tags grows above
+    `MAX_TAGS`.
     """
     named = [(tag["TagKey"], tag["TagValue"]) for tag in tags]
     added = dict(named)
@@ -143,7 +143,7 @@ def with_description(labels: Mapping[str, str], description: str) -> dict[str, s
                 "character and each % counts as three."
             )
         if len(changed) >= MAX_LABELS:
-            raise AwsError("LimitExceededException", f"The key has {MAX_LABELS} labels already.")
+            raise AwsError("LimitExceededException", f"The key already has {MAX_LABELS} labels.")
         changed[_DESCRIPTION] = value
     return changed
 
@@ -158,7 +158,7 @@ def _encode(text: str, escaped: re.Pattern[str]) -> str:
 
 
 def _decode(text: str, escaped: re.Pattern[str]) -> str:
-    """Undo `_encode`; other sequences that look encoded stay, as in a URL."""
+    """Undo `_encode`; leave other sequences that look percent-encoded."""
 
     def original(found: re.Match[str]) -> str:
         char = chr(int(found[1], 16))

@@ -31,7 +31,7 @@ from minikms.doors import (
 if TYPE_CHECKING:
     from aiohttp import web
 
-# The JOSE names that EUDIPLO asks for, and the algorithms here.
+# The JOSE names that EUDIPLO uses, and the algorithms here.
 _ALGORITHMS: Final[Mapping[str, str]] = {"ES256": "p256"}
 _BEARER: Final = "Bearer "
 _KID: Final = re.compile(r"[^/]{1,256}")
@@ -39,7 +39,7 @@ _NO_CONTENT: Final = DoorAnswer(204, b"")
 
 
 class EudiploDoor(Door):
-    """Makes, imports, uses and deletes keys by the kid that the caller gives, which is an alias.
+    """Makes, imports, uses and deletes keys by a kid that the caller chooses: an alias here.
 
     A path may begin with the name of a profile: `/alice/keys`.
     """
@@ -67,7 +67,7 @@ class EudiploDoor(Door):
         return self._routes
 
     def route_of(self, request: "web.Request") -> DoorRoute:
-        # A browser sends a POST of any page without asking first, since the door needs no header.
+        # The door needs no header, so a browser sends any page's POST without a preflight request.
         if "Origin" in request.headers:
             raise errors.Forbidden(
                 "A request with an Origin is refused: no web page may call here."
@@ -115,7 +115,7 @@ async def _import(call: DoorCall) -> bytes:
 
 
 async def _sign(call: DoorCall) -> bytes:
-    # Imported here: the help of `minikms serve` loads this module.
+    # Imported here: `minikms serve --help` loads this module.
     from minikms.doors.operations import Sign, SignOptions
 
     body = _Body(call)
@@ -147,12 +147,12 @@ class _Body:
             raise ValidationFailed("The body is not a JSON object.")
 
     def text(self, name: str) -> str:
-        """Read a text."""
+        """Read a string."""
         value = self.members.get(name)
         if value is None:
             raise ValidationFailed(f"{name} is missing.")
         if not isinstance(value, str):
-            raise ValidationFailed(f"{name} is not a text.")
+            raise ValidationFailed(f"{name} is not a string.")
         return value
 
     def data(self, name: str) -> bytes:

@@ -1,1 +1,1 @@
-"""The door that speaks the protocol of Vault and OpenBao, with the Transit engine on the keys."""
+"""The door for the protocol of Vault and OpenBao, with the Transit engine on the service's keys."""

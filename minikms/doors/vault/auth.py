@@ -24,7 +24,7 @@ _USER: Final = "invalid username or password"
 
 @operation("login", LOGIN, "POST /auth/{mount}/login")
 async def login(call: VaultCall, body: Body) -> Answer:
-    """Log in as by AppRole or JWT: the token is the `secret_id` or the `jwt`."""
+    """Log in by the calls of AppRole and JWT: the token is the `secret_id` or the `jwt`."""
     if jwt := body.text("jwt"):
         return await _logged_in(call, jwt, {"role": body.text("role")}, _ROLE)
     if secret := body.text("secret_id"):
@@ -34,7 +34,7 @@ async def login(call: VaultCall, body: Body) -> Answer:
 
 @operation("loginUser", LOGIN, "POST /auth/{mount}/login/{username}")
 async def login_user(call: VaultCall, body: Body) -> Answer:
-    """Log in as by userpass: the token is the `password`."""
+    """Log in by the call of userpass: the token is the `password`."""
     if password := body.text("password"):
         return await _logged_in(call, password, {"username": body.text("username")}, _USER)
     raise invalid("missing password")
@@ -42,15 +42,15 @@ async def login_user(call: VaultCall, body: Body) -> Answer:
 
 @operation("lookupSelf", ANY_TOKEN, "GET /auth/token/lookup-self", "POST /auth/token/lookup-self")
 async def lookup_self(call: VaultCall, body: Body) -> Answer:
-    """Describe the caller's token, which the answer does not repeat."""
+    """Describe the caller's token; the answer does not contain the token itself."""
     return _described(call.door.caller)
 
 
 @operation("lookup", LOGIN, "GET /auth/token/lookup", "POST /auth/token/lookup")
 async def lookup(call: VaultCall, body: Body) -> Answer:
-    """Describe the token in the body; without one, the caller's.
+    """Describe the token in the body, else the caller's token.
 
-    Whoever has a token may also use it, so the caller needs no other.
+    Whoever has a token may also use it, so the caller needs no other token.
     """
     token = body.text("token")
     try:
@@ -98,7 +98,7 @@ async def renew_self(call: VaultCall, body: Body) -> Answer:
 
 @operation("revokeSelf", ANY_TOKEN, "POST /auth/token/revoke-self")
 async def revoke_self(call: VaultCall, body: Body) -> Answer:
-    """Refuse: the caller logs in with this same token at its next start."""
+    """Refuse to revoke the caller's token: the caller logs in with it again at its next start."""
     raise invalid("a token cannot revoke itself here; the service's operator revokes it")
 
 

@@ -14,7 +14,7 @@ from minikms.doors.vault.errors import VaultError, invalid
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE: Final = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-"""A whole number of 64 bits as a text: Python's `int` also reads other digits, `1_0` and spaces."""
+"""An integer of 64 bits as a string; Python's `int` also reads other digits, `1_0` and spaces."""
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 1000
@@ -22,11 +22,11 @@ _NO_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 class Body:
-    """The members of a request: of its body, or of the query of a GET, and of its path.
+    """The members of a request, from its body, or the query of a GET, and its path.
 
     Each method reads one member by its name. An absent member has the default value; null is the
-    empty value of its type. Numbers and booleans may be texts, and texts may be numbers. A value of
-    another type raises VaultError with 400.
+    empty value of its type. Numbers and booleans may be strings, and strings may be numbers. A
+    value of another type raises VaultError with 400.
     """
 
     __slots__ = ("members",)
@@ -38,7 +38,7 @@ class Body:
         return name in self.members
 
     def text(self, name: str, default: str = "") -> str:
-        """Read a text."""
+        """Read a string."""
         value = self.members.get(name, default)
         if type(value) is str:
             return value
@@ -51,7 +51,7 @@ class Body:
         raise _wrong(name, "expected type 'string'")
 
     def data(self, name: str) -> bytes:
-        """Read bytes in base64, with or without line breaks; without the member, no bytes."""
+        """Read bytes in base64, with or without line breaks; empty if the member is absent."""
         text = self.text(name)
         try:
             return decoded(text)
@@ -59,7 +59,7 @@ class Body:
             raise invalid(f"unable to decode {name} as base64") from None
 
     def integer(self, name: str, default: int = 0) -> int:
-        """Read a whole number of 64 bits."""
+        """Read an integer of 64 bits."""
         value = self.members.get(name, default)
         if type(value) is int:
             return value
@@ -93,7 +93,7 @@ class Body:
         raise _wrong(name, "cannot parse value as 'bool'")
 
     def texts(self, name: str) -> list[str]:
-        """Read a list of texts, or a text with commas between them."""
+        """Read a list of strings, or a string with commas between them."""
         value = self.members.get(name)
         if value is None:
             return []
@@ -114,9 +114,9 @@ class Body:
 
 
 def read(content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Read the members of a body: of a JSON object, or of a form if the headers say so.
+    """Read the members of a body: a JSON object, or a form if the headers say so.
 
-    An empty body and `null` have none. Raises VaultError with 400 for another body, and
+    An empty body and `null` have no members. Raises VaultError with 400 for any other body, and
     BodyTooLarge for too many values.
     """
     if not content:
@@ -135,7 +135,7 @@ def read(content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_form(content: bytes, headers: Mapping[str, str]) -> bool:
-    """Tell whether a body is a form; curl calls JSON one, too."""
+    """Tell whether a body is a form; curl also labels JSON as a form."""
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return kind == _FORM and not content.lstrip().startswith((b"{", b"["))
 

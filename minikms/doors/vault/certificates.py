@@ -17,7 +17,7 @@ _MAX_TEXT: Final = 64 * 1024  # characters; a chain has at most 32 KiB in DER
 
 @operation("createCsr", "sign", "POST keys/{name}/csr", takes="version csr")
 async def create_csr(call: VaultCall, body: Body) -> Answer:
-    """Sign a certificate request with a key, by the names and extensions of another request."""
+    """Sign a certificate request with a key; names and extensions come from another request."""
     record, of_vault = await _signer(call, body, "could not create the csr: ")
     template = body.text("csr")
     if template and _BEGIN not in template:
@@ -36,7 +36,7 @@ async def create_csr(call: VaultCall, body: Body) -> Answer:
     takes="version certificate_chain",
 )
 async def set_certificate(call: VaultCall, body: Body) -> Answer:
-    """Give a version of a key its certificate, with the chain above it."""
+    """Set the certificate of a key's version, with the chain above it."""
     record, of_vault = await _signer(call, body, "failed to persist certificate chain: ")
     text = body.text("certificate_chain")
     if len(text) > _MAX_TEXT:
@@ -53,7 +53,7 @@ async def set_certificate(call: VaultCall, body: Body) -> Answer:
 
 
 def _certificates(text: str) -> list[str]:
-    """Return the certificates of a text in PEM, without the text between them."""
+    """Return the certificates in a PEM text, without the text between them."""
     text = text.replace("X509 CERTIFICATE", "CERTIFICATE")  # the older label
     found, start = [], text.find(_FIRST)
     while start >= 0 and (end := text.find(_LAST, start)) >= 0:
@@ -64,7 +64,7 @@ def _certificates(text: str) -> list[str]:
 
 
 async def _signer(call: VaultCall, body: Body, cannot: str) -> tuple[KeyRecord, KeyType]:
-    """Find the version of a key that a body names, which must be able to sign."""
+    """Find the version of a key named in a body; raises unless it can sign."""
     name = body.text("name")
     try:
         found, _, of_vault = await typed(call, name)

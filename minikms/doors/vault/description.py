@@ -14,13 +14,13 @@ from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall
 from minikms.doors.vault.types import KeyType, key_types
 
 IMPORTED: Final = "vault%3Aimported"
-"""The label of an imported key, which its successors keep: UNTIL_ROTATED or FIXED."""
+"""The label of an imported key, kept by its successors: UNTIL_ROTATED or FIXED."""
 UNTIL_ROTATED: Final = "until-rotated"
 FIXED: Final = "fixed"
 
 MAX_CHAINS: Final = 4 * 1024 * 1024
-"""Bytes of the certificates of all versions in an answer."""
-_PAGE: Final = 100  # records of versions that are read at a time; each has up to 44 KB
+"""The largest size in bytes of all certificates in an answer."""
+_PAGE: Final = 100  # records of versions read per batch; each has up to 44 KB
 
 _NO_BACKUP: Final = (
     "Keys have no backup of their own here, so allow_plaintext_backup stays false: "
@@ -37,13 +37,13 @@ async def typed(call: VaultCall, name: str) -> tuple[names.Name, KeyRecord, KeyT
     found = await names.find(call, name)
     try:
         record = await call.service.get(call.profile, KeyRef(kid=found.versions.latest_kid))
-    except errors.KeyNotFound:  # its deletion has become due
+    except errors.KeyNotFound:  # its deletion became due
         raise errors.AliasNotFound from None
     return found, record, require_type(call, record)
 
 
 def require_type(call: VaultCall, record: KeyRecord) -> KeyType:
-    """Return the type of a key; raises AliasNotFound if Vault has none."""
+    """Return the type of a key; raises AliasNotFound if Vault has no such type."""
     of_vault = key_types(call.registry).of(record)
     if of_vault is None:
         raise errors.AliasNotFound
@@ -53,8 +53,8 @@ def require_type(call: VaultCall, record: KeyRecord) -> KeyType:
 def is_imported(record: KeyRecord) -> bool:
     """Tell whether this door imported a key.
 
-    A rotation makes a key that is not imported. But records of older versions do not tell: their
-    label is FIXED or `rotatable`, and all keys with it count.
+    A key made by a rotation is not imported. Records of older versions do not tell: for their
+    labels, FIXED and `rotatable`, every key with the label counts.
     """
     if record.labels.get(IMPORTED) == UNTIL_ROTATED:
         return record.imported or record.material == "none"
@@ -66,7 +66,7 @@ async def records_of(
 ) -> AsyncIterator[tuple[int, KeyRecord]]:
     """Find the keys of some versions, with their numbers.
 
-    Deleted ones are left out, and types that Vault lacks.
+    Deleted keys and types that Vault lacks are left out.
     """
     types = key_types(call.registry)
     for start in range(0, len(numbers), _PAGE):
@@ -76,11 +76,11 @@ async def records_of(
         for number, record in zip(page, records, strict=True):
             if record is not None and types.of(record) is not None:
                 yield number, record
-        await asyncio.sleep(0)  # all may be in the cache: lets calls go on
+        await asyncio.sleep(0)  # lets other calls run: all keys may be in the cache
 
 
 async def described(call: VaultCall, name: str, *warnings: str) -> Answer:
-    """Return the answer of a read; raises AliasNotFound."""
+    """Return the answer to a read of a name; raises AliasNotFound."""
     found, record, of_vault = await typed(call, name)
     versions = found.versions
     data: dict[str, Any] = {
@@ -108,7 +108,7 @@ async def described(call: VaultCall, name: str, *warnings: str) -> Answer:
     if not of_vault.is_hmac:
         keys, types, size = dict[str, Any](), key_types(call.registry), 0
         if len(versions.shown) > 1:
-            # The newest first: if there are too many, the oldest chains are left out.
+            # Newest first: if the chains are too large, the oldest are left out.
             async for number, each in records_of(call, versions, versions.shown[::-1]):
                 size += sum(map(len, each.certificates))
                 keys[str(number)] = _key(each, types.of(each), with_chain=size <= MAX_CHAINS)
@@ -123,7 +123,7 @@ async def described(call: VaultCall, name: str, *warnings: str) -> Answer:
 def _key(
     record: KeyRecord, of_vault: KeyType | None, *, with_chain: bool = True
 ) -> int | Mapping[str, str]:
-    """Return a version as a read shows it: the time, and the public key if there is one."""
+    """Return a version as in the answer to a read: its time, and its public key if it has one."""
     if record.jwk is None:
         return record.created // 10**9
     return {
@@ -135,7 +135,7 @@ def _key(
 
 
 def _time(nanoseconds: int) -> str:
-    """Return a time as Go writes it (RFC 3339), without zeros at the end."""
+    """Format a time as Go does (RFC 3339), without trailing zeros."""
     seconds, rest = divmod(nanoseconds, 10**9)
     whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{rest:09d}".rstrip("0").rstrip(".")
@@ -143,7 +143,7 @@ def _time(nanoseconds: int) -> str:
 
 
 def warnings_of(body: Body) -> tuple[str, ...]:
-    """Return the warning of an answer to a body that asks for backups."""
+    """Return the warnings for a body that requests backups."""
     return (_NO_BACKUP,) if body.boolean("allow_plaintext_backup") else ()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _VERSION: Final = "/v1/"
 
-# A browser sends a POST of any page without asking first, since the door needs no header.
+# The door needs no header, so a browser sends any page's POST without a preflight request.
 _NO_PAGES: Final = "a request with an Origin is refused: no web page may call this port"
 
 
@@ -32,12 +32,12 @@ class VaultDoor(Door):
     name = "vault"
     title = "Vault Transit"
     content_type = "application/json"
-    alias_prefixes = ("vault:",)  # of the wrapping key of imports
+    alias_prefixes = ("vault:",)  # the wrapping key of imports
     list_method = True
 
     def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
         super().__init__(options, registry)
-        # Imported here: the help of `minikms serve` loads this module without operations.
+        # Imported here: `minikms serve --help` loads this module without operations.
         from minikms.doors.paths import PathRoutes
         from minikms.doors.vault.names import NAME
         from minikms.doors.vault.sys import capabilities_of
@@ -61,7 +61,7 @@ class VaultDoor(Door):
         return tuple(self._routes.values())
 
     def routes_at(self, path: str) -> Mapping[str, DoorRoute]:
-        """Return the routes of a path behind `/v1/` by method."""
+        """Return the routes of a path below `/v1/` by method."""
         return self._paths.at(path.strip("/"))
 
     def route_of(self, request: "web.Request") -> DoorRoute:
@@ -104,9 +104,9 @@ class VaultDoor(Door):
 
 
 def _redirect(request: "web.Request", path: str) -> None:
-    """Raise VaultError with the path without empty and dot segments, if it has any, as Go does.
+    """Redirect, as Go does, from a path with empty or dot segments to the path without them.
 
-    It never leads outside the API.
+    The redirect is a VaultError; it never leads outside the API.
     """
     clean = normpath(path) + "/" * path.endswith("/")
     if clean == path:
@@ -118,7 +118,7 @@ def _redirect(request: "web.Request", path: str) -> None:
 
 
 def _operations() -> "Sequence[VaultOperation]":
-    """All operations that the modules declare."""
+    """Return all operations that the modules declare."""
     from minikms.doors.vault import (
         auth,
         certificates,

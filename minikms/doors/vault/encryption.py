@@ -27,9 +27,9 @@ _CANNOT_DECRYPT: Final = "message decryption not supported for key type {}"
 _CIPHERTEXT: Final = "ciphertext"
 _MISSING: Final = "missing ciphertext to decrypt"
 _DEFAULT_TYPE: Final = "aes256-gcm96"
-# Bytes of a data key by its bits.
+# The size of a data key in bytes, by its bits.
 _DATA_KEYS: Final = {128: 16, 256: 32, 512: 64}
-# Statuses that the answer of a batch may have: 205 and 304 have no body (RFC 9110).
+# Statuses that the answer to a batch may have; 205 and 304 have no body (RFC 9110).
 _STATUSES: Final = frozenset(range(200, 600)) - {205, 304}
 _NO_CONTENT: Final = 204
 
@@ -120,7 +120,7 @@ async def rewrap(call: VaultCall, body: Body) -> Answer:
     takes="context bits key_version associated_data",
 )
 async def data_key(call: VaultCall, body: Body) -> Answer:
-    """Make a data key; return it encrypted, and also plain if the path asks for it."""
+    """Make a data key; return it encrypted, and also in plaintext if the path says so."""
     form = body.text("plaintext")
     if form not in ("plaintext", "wrapped"):
         raise invalid("Invalid path, must be 'plaintext' or 'wrapped'")
@@ -149,7 +149,7 @@ def _to_decrypt(name: Name, item: Body, aad: bytes | None) -> Use[bytes]:
         raise invalid(_MISSING)
     item.data("context")
     version, text = parse_versioned(text, _CIPHERTEXT)
-    key = name.to_check(version or 1, _CIPHERTEXT)  # the oldest Vaults began at 0
+    key = name.to_check(version or 1, _CIPHERTEXT)  # the oldest versions of Vault count from 0
     try:
         data = decoded(text)
     except ValueError:
@@ -175,7 +175,7 @@ def _encrypted(used: Use[Encrypted], encrypted: Encrypted) -> dict[str, Any]:
 
 
 def _nonce_size(record: KeyRecord, aad: bytes | None) -> int:
-    """Return `nonce_of` a key; raises VaultError for associated data that it does not take."""
+    """Return `nonce_of` a key; raises VaultError for unsupported associated data."""
     size = nonce_of(record)
     if aad is not None and not size:
         raise invalid("associated_data provided for a key that is not an AEAD cipher")
@@ -233,14 +233,14 @@ def _is_error(result: bytes | KmsError) -> bool:
 
 
 def _asked_status(body: Body) -> int:
-    """Read the status of a batch of which some items fail."""
+    """Read the caller's status for a batch in which some items fail."""
     return body.integer("partial_failure_response_code", 400)
 
 
 def _with_status(status: int, data: dict[str, Any]) -> Answer | None:
-    """Return the answer of a batch: 400, or the status that the caller chose, if some items fail.
+    """Return the answer to a batch: if items fail, with status 400 or the caller's status.
 
-    The caller's status counts only if other items succeed. As in Vault, 204 has no results.
+    The caller's status applies only if other items succeed. As in Vault, 204 has no results.
     """
     failed = ["error" in each for each in data.get("batch_results", ())]
     if not any(failed):

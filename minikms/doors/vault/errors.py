@@ -1,4 +1,4 @@
-"""The errors of Vault: a status, and sentences in `{"errors": [...]}`."""
+"""The errors of Vault: a status, and messages in `{"errors": [...]}`."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,7 @@ from minikms.doors import KmsError, errors
 
 PERMISSION_DENIED: Final = "permission denied"
 
-# Slugs of Vault's own errors, the outcomes in the audit log.
+# Slugs of Vault's own errors, used as outcomes in the audit log.
 _SLUGS: Final[Mapping[int, str]] = {
     400: "vault-invalid-request",
     404: "vault-not-found",
@@ -18,10 +18,9 @@ _SLUGS: Final[Mapping[int, str]] = {
 
 
 class VaultError(KmsError):
-    """An error with Vault's status and sentences; without a sentence, `errors` is empty.
+    """An error with Vault's status and messages; without a message, `errors` is empty.
 
-    `data` are the members of the answer beside the errors, for a batch; `headers` go into the HTTP
-    answer.
+    `data` are members of a batch's answer beside the errors; `headers` go into the HTTP answer.
     """
 
     title = "The request was refused"
@@ -45,15 +44,15 @@ def invalid(sentence: str) -> VaultError:
 
 
 def not_found() -> VaultError:
-    """Return the error for a read that finds nothing; it has no sentence."""
+    """Return the error for a read that finds nothing; it has no message."""
     return VaultError(404)
 
 
-# Errors that have another status here, and Vault's sentence, if any.
+# Errors with another status at this door, and Vault's message, if any.
 _STATUSES: Final[Mapping[type[KmsError], tuple[int, str]]] = {
     errors.Unauthenticated: (403, PERMISSION_DENIED),
     errors.TooManyAttempts: (429, ""),
-    # Vault wraps the sentence if the token is good.
+    # Vault wraps the message if the token is valid.
     errors.Forbidden: (403, f"1 error occurred:\n\t* {PERMISSION_DENIED}\n\n"),
     # Another tenant's profile looks as if it did not exist.
     errors.ProfileNotFound: (404, "namespace not found"),
@@ -63,18 +62,19 @@ _STATUSES: Final[Mapping[type[KmsError], tuple[int, str]]] = {
     errors.RouteNotFound: (404, "1 error occurred:\n\t* unsupported path\n\n"),
 }
 
-# Statuses of the HTTP layer and of an unavailable service. All others become 400, as in Vault.
+# Statuses of the HTTP layer and of an unavailable service are kept. All others become 400, as in
+# Vault.
 _KEPT: Final = frozenset({404, 405, 408, 413, 421, 429, 431, 500, 503})
 
 
 def as_vault(error: KmsError) -> tuple[int, tuple[str, ...]]:
-    """Return the status and the sentences of an error."""
+    """Return the status and the messages of an error."""
     if isinstance(error, VaultError):
         return error.status, error.sentences
     if known := _STATUSES.get(type(error)):
         status, sentence = known
         return status, (sentence or error.detail,)
-    # The HTTP API would also send the pointer of each fault.
+    # The HTTP API would also send each fault's JSON pointer.
     sentences = [sentence for _, sentence in error.errors] or [error.detail]
     return error.status if error.status in _KEPT else 400, tuple(sentences)
 

@@ -16,7 +16,7 @@ from minikms.doors.vault.errors import VaultError, invalid
 
 FORMATS: Final = ("", "raw", "der", "pem")
 
-# Private and public keys by the algorithm of their JWKs.
+# Classes of private and public keys, by the algorithm of their JWKs.
 _ML_DSA: Final[Mapping[str, tuple[Any, Any]]] = {
     "ML-DSA-44": (mldsa.MLDSA44PrivateKey, mldsa.MLDSA44PublicKey),
     "ML-DSA-65": (mldsa.MLDSA65PrivateKey, mldsa.MLDSA65PublicKey),
@@ -73,7 +73,7 @@ def secret_of(jwk: Mapping[str, str]) -> bytes:
 
 
 def chain(certificates: Iterable[str]) -> str:
-    """Write certificates, which are DER in base64, as PEM."""
+    """Convert certificates from base64 of DER to PEM."""
     return "\n".join(_lines("CERTIFICATE", each) for each in certificates)
 
 
@@ -116,7 +116,7 @@ def _ml_dsa(alg: str, key: Any) -> dict[str, str]:
 
 
 def _private(jwk: Mapping[str, str]) -> Any:
-    """Return the key of pyca/cryptography of a private JWK of the service."""
+    """Load a private JWK of the service as a key of pyca/cryptography."""
     if jwk["kty"] == "RSA":
         public = rsa.RSAPublicNumbers(_number(jwk, "e"), _number(jwk, "n"))
         p, q, d, dp, dq, qi = (_number(jwk, each) for each in ("p", "q", "d", "dp", "dq", "qi"))

@@ -17,7 +17,7 @@ SHA2_256: Final = "sha2-256"
 """Vault's default hash, whatever the key."""
 NO_HASH: Final = "none"
 
-# Hashes by Vault's names: their names in hashlib, and bytes of a digest.
+# Hashes by Vault's names: the name in hashlib, and the size of a digest in bytes.
 _HASHES: Final[Mapping[str, tuple[str, int]]] = {
     SHA1: ("sha1", 20),
     "sha2-224": ("sha224", 28),
@@ -33,7 +33,7 @@ _HASHES: Final[Mapping[str, tuple[str, int]]] = {
 FORM_MEMBERS: Final = (
     "algorithm hash_algorithm prehashed signature_algorithm marshaling_algorithm salt_length"
 )
-"""The members of a body from which a SignatureForm is read."""
+"""The members of a body that a SignatureForm is read from."""
 _IN_PATH_OR_BODY: Final = frozenset({"urlalgorithm", *FORM_MEMBERS.split(" ")})
 _MARSHALING: Final = "marshaling_algorithm"
 _MARSHALING_ALONE: Final = frozenset({_MARSHALING})
@@ -44,12 +44,12 @@ _PREFIX: Final = "vault:v"
 
 
 def versioned(version: int, text: str) -> str:
-    """Write a text with the number of its key's version, such as `vault:v1:AAAA`."""
+    """Prefix a string with the version of its key, such as `vault:v1:AAAA`."""
     return f"{_PREFIX}{version}:{text}"
 
 
 def parse_versioned(text: str, noun: str) -> tuple[int, str]:
-    """Parse a text with a version; raises VaultError in Vault's words, with `noun` for its kind."""
+    """Parse a string with a version prefix; raises VaultError with a message about a `noun`."""
     if not text.startswith(_PREFIX):
         raise invalid(f"invalid {noun}: no prefix")
     number, colon, rest = text[len(_PREFIX) :].partition(":")
@@ -70,10 +70,10 @@ def hashed_by(name: str) -> str:
 
 
 class SignatureForm(NamedTuple):
-    """The form of a signature that a call asks for.
+    """The form of the signature in a call.
 
-    With `jws`, it is in URL-safe base64, and a signature of ECDSA is r‖s. `scheme` and
-    `salt_length` are for RSA.
+    With `jws`, it is URL-safe base64, and an ECDSA signature is r‖s. `scheme` and `salt_length` are
+    for RSA.
     """
 
     hash: str
@@ -100,7 +100,7 @@ class SignatureForm(NamedTuple):
         return cls(hash_name, prehashed, scheme, salt_length, jws)
 
     def options(self, record: KeyRecord) -> SignOptions:
-        """Choose the options of a signature by a key; raises VaultError."""
+        """Choose the options for a signature by a key; raises VaultError."""
         choose = _OPTIONS.get(record.alg)
         if choose is None:
             raise invalid(f"Vault has no signatures by a key of {record.alg}")
@@ -141,7 +141,7 @@ _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def asked_hash(body: Body) -> str:
-    """Return the hash that a signature or its verification asks for: in the path or the body."""
+    """Return the hash requested for a signature or its verification, in the path or the body."""
     named = body.text("urlalgorithm") or body.text("hash_algorithm")
     return named or body.text("algorithm") or SHA2_256
 
@@ -161,7 +161,7 @@ def _salt_length(text: str) -> int | Literal["auto"] | None:
 
 
 def _require_hash(form: SignatureForm) -> None:
-    """Raise VaultError if there is no hash, except for PKCS #1 v1.5 of a digest."""
+    """Raise VaultError for the hash `none`, except for PKCS #1 v1.5 over a digest."""
     if form.hash == NO_HASH and not (form.prehashed and form.scheme == _PKCS1):
         raise invalid(
             "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15"
@@ -169,7 +169,7 @@ def _require_hash(form: SignatureForm) -> None:
 
 
 def _ecdsa(own: str) -> "_Options":
-    """Return the function that chooses options for a curve; its own hash, `own`, is quickest."""
+    """Return the function that chooses options for a curve; its own hash, `own`, is the fastest."""
     of_own = SignOptions(encoding="der"), SignOptions(encoding="raw")
 
     def options(form: SignatureForm) -> SignOptions:
@@ -187,7 +187,7 @@ _PURE: Final = SignOptions()
 
 
 def _pure(form: SignatureForm) -> SignOptions:
-    # Vault ignores the hash, and signs a digest like a message.
+    # Vault ignores the hash here, and signs a digest like a message.
     return _PURE
 
 
@@ -218,19 +218,19 @@ _OPTIONS: Final[Mapping[str, _Options]] = {
     **{f"rsa{bits}": _rsa(bits) for bits in (2048, 3072, 4096)},
 }
 
-# Bytes of the nonce by algorithm; 0 for an algorithm without nonces and associated data.
+# The size of the nonce in bytes, by algorithm; 0 for algorithms without nonce and associated data.
 _NONCES: Final[Mapping[str, int]] = {
     **{"a128gcm": 12, "a256gcm": 12, "c20p": 12, "xc20p": 24},
     **dict.fromkeys(("rsa2048", "rsa3072", "rsa4096"), 0),
 }
 TAG: Final = 16
-"""Bytes of the tag of each cipher."""
+"""The size of each cipher's tag in bytes."""
 
 
 def nonce_of(record: KeyRecord) -> int:
     """Return the size of the nonce in a key's ciphertexts; 0 if they have no nonce.
 
-    Raises VaultError for a key whose ciphertexts have no form in Vault.
+    Raises VaultError for a key whose ciphertexts Vault cannot represent.
     """
     size = _NONCES.get(record.alg)
     if size is None:

@@ -14,7 +14,7 @@ _ROOT: Final = "root"
 def method_of(request: "web.Request") -> str:
     """Return the method: a PUT is a POST, and a GET with `list=true` is a LIST.
 
-    A GET that asks for help is a HELP, which no path has.
+    A GET for help is a HELP, a method that no path has.
     """
     method: str = request.method
     if method == "PUT":
@@ -28,7 +28,7 @@ def method_of(request: "web.Request") -> str:
 
 
 def token_of(request: "web.Request") -> str:
-    """Return the caller's token, the first if there are several, or an empty text."""
+    """Return the caller's token, the first of several, or an empty string."""
     headers = request.headers
     token: str = headers.get("X-Vault-Token", "")
     if not token:

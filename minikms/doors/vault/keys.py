@@ -17,7 +17,7 @@ from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operat
 from minikms.doors.vault.rotation import period_of
 from minikms.doors.vault.types import ML_DSA, key_types
 
-# Of one listing; names are ASCII.
+# The largest size of a listing; names are ASCII.
 MAX_NAMES: Final = 100_000
 MAX_NAME_BYTES: Final = 4 * 1024 * 1024
 _MORE_NAMES: Final = "There are more names: list again with the last one as `after`."
@@ -63,7 +63,7 @@ async def read_key(call: VaultCall, body: Body) -> Answer:
 
 @operation("listKeys", "keys:read", "LIST keys")
 async def list_keys(call: VaultCall, body: Body) -> Answer:
-    """List the names of all keys of Vault's types, sorted; the first ones if there are many."""
+    """List the names of all keys with Vault's types, sorted; only the first if there are many."""
     types = key_types(call.registry)
     after, limit = body.text("after"), body.integer("limit")
     most = min(limit, MAX_NAMES) if limit > 0 else MAX_NAMES
@@ -80,7 +80,7 @@ async def list_keys(call: VaultCall, body: Body) -> Answer:
             if alias > after and NAME.fullmatch(alias)
         ]
         size += sum(map(len, some))
-        # Page by page, so that no step takes long: most of it is sorted already.
+        # Sorted page by page, so that no step takes long: most of the list is sorted already.
         found += some
         found.sort()
         while len(found) > most or size > MAX_NAME_BYTES:
@@ -111,7 +111,7 @@ async def delete_key(call: VaultCall, body: Body) -> None:
 
 @operation("rotateKey", "keys:write", "POST keys/{name}/rotate", missing="key not found")
 async def rotate_key(call: VaultCall, body: Body) -> Answer:
-    """Make the next version of a key; the versions before stay usable."""
+    """Make the next version of a key; earlier versions remain usable."""
     name = body.text("name")
 
     def check(record: KeyRecord, versions: KeyVersions) -> None:
@@ -128,6 +128,6 @@ async def rotate_key(call: VaultCall, body: Body) -> Answer:
 
 
 def refuse_derived(body: Body) -> None:
-    """Raise for a key that derives a key from each context."""
+    """Refuse a key that derives a key from each context."""
     if body.boolean("derived"):
         raise invalid("derived keys are not supported: make a key for each context")

@@ -1,4 +1,4 @@
-"""HMACs with the secret that every key has."""
+"""HMACs with a key's secret."""
 
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
     try:
         name = await find(call, body.text("name"))
     except errors.AliasNotFound:
-        raise invalid(MISSING) from None  # `verify` has another sentence for a signature
+        raise invalid(MISSING) from None  # `verify` has another message for a signature
     hash_name, is_batch = hashed_by(asked_hash(body)), items_of(body) is not None
 
     def use(item: Body) -> "Use[bool]":
@@ -60,7 +60,7 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
         return Use(key, VerifyHmac(message, hash_name, mac))
 
     def shown(used: "Use[bool]", is_valid: bool) -> "dict[str, Any]":
-        # In a batch, Vault leaves out `valid` if it is false.
+        # In a batch, Vault omits `valid` if it is false.
         return {"valid": is_valid} if is_valid or not is_batch else {}
 
     return await answered(call, body, use, shown, cannot=_CANNOT)

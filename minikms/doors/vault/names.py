@@ -10,7 +10,7 @@ from minikms.doors.vault.operation import StaleVersions, VaultCall
 from minikms.doors.vault.types import KeyType
 
 NAME: Final = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
-"""Names that Vault admits: its GenericNameRegex."""
+"""Names that Vault allows: its GenericNameRegex."""
 
 TOO_OLD: Final = "ciphertext or signature version is disallowed by policy (too old)"
 SOFT_DELETED: Final = "refusing to use soft-deleted key"
@@ -24,9 +24,9 @@ class NamedKey(NamedTuple):
 
 
 class Name(NamedTuple):
-    """A name with its versions; each method raises VaultError with 400 in Vault's words.
+    """A name with its versions; each method raises VaultError with 400 and Vault's message.
 
-    Methods that take a version also raise StaleVersions unless the versions are `fresh`.
+    Methods with a version argument also raise StaleVersions unless the versions are `fresh`.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Name(NamedTuple):
     fresh: bool
 
     def to_produce(self, version: int, does: str) -> NamedKey:
-        """Return the key that encrypts or signs: of a version, or of the latest for 0.
+        """Return the key that encrypts or signs: the key of a version, or of the latest for 0.
 
         `does` is "encryption" or "signing".
         """
@@ -69,13 +69,13 @@ class Name(NamedTuple):
             raise invalid(SOFT_DELETED)
 
     def require_current(self, version: int) -> None:
-        """Raise StaleVersions for a version that the cache may lack."""
+        """Raise StaleVersions for a version that the cached versions may lack."""
         if version > self.versions.latest and not self.fresh:
             raise StaleVersions
 
     def _key(self, version: int) -> NamedKey:
         kid = self.versions.kid_of(version)
-        if kid is None:  # it was trimmed
+        if kid is None:  # its version was trimmed
             raise invalid(TOO_OLD)
         return NamedKey(version, KeyRef(kid=kid))
 

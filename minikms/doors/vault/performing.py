@@ -16,7 +16,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 MAX_ITEMS: Final = 1000
-"""The number of items in a batch."""
+"""The largest number of items in a batch."""
 
 
 class Use(NamedTuple, Generic[ResultT]):
@@ -27,7 +27,7 @@ class Use(NamedTuple, Generic[ResultT]):
 
 
 async def perform(call: VaultCall, use: Use[ResultT], cannot: str) -> ResultT:
-    """Perform an operation with a key; `cannot` is Vault's sentence for a type that lacks it."""
+    """Perform an operation with a key; `cannot` is Vault's message for a type that lacks it."""
     try:
         return await call.service.perform(call.profile, use.key.ref, use.operation)
     except errors.UnsupportedOperation as exc:
@@ -37,10 +37,10 @@ async def perform(call: VaultCall, use: Use[ResultT], cannot: str) -> ResultT:
 async def perform_each(
     call: VaultCall, uses: Sequence[Use[ResultT] | KmsError], cannot: str
 ) -> list[ResultT | KmsError]:
-    """Perform many operations of one kind: a result or an error for each.
+    """Perform many operations of one kind; return a result or an error for each.
 
     Each key is looked up once. An error in `uses` is returned as the result of its item. If the
-    type of the key lacks the operation, each item has an error with the sentence `cannot`.
+    type of the key lacks the operation, each item has an error with the message `cannot`.
     """
     results: list[Any] = list(uses)
     places: dict[KeyRef, list[int]] = {}
@@ -74,7 +74,7 @@ async def _batch(
 async def _unsupported(
     call: VaultCall, ref: KeyRef, operation: Operation[Any, Any], error: KmsError, cannot: str
 ) -> KmsError:
-    """Return Vault's error if the type of a key excludes an operation, else `error`."""
+    """Return Vault's error if the type of a key lacks an operation, else `error`."""
     record = await call.service.get(call.profile, ref)
     found = key_types(call.registry).of(record)
     can = call.registry.of(record).operations
@@ -94,8 +94,8 @@ async def answered(
 ) -> dict[str, Any]:
     """Perform the operation of a body, or of each item of its `batch_input`; returns `data`.
 
-    `use` reads a body or an item, and `shown` writes a result. The result of an item that fails has
-    the members of `failed`.
+    `use` reads a body or an item, and `shown` writes a result. The result of a failed item has the
+    members of `failed`.
     """
     items = items_of(body)
     if items is None:
@@ -113,7 +113,7 @@ def results_of(
     shown: Callable[[Use[ResultT], ResultT], dict[str, Any]],
     failed: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Write the results of a batch, each with the `reference` of its item."""
+    """Write the results of a batch, each with its item's `reference`."""
     answers = []
     for item, use, result in zip(items, uses, results, strict=True):
         answer = (
@@ -138,7 +138,7 @@ def items_of(body: Body) -> list[Body] | None:
 
 
 def tried(make: Callable[[ItemT], ResultT], item: ItemT) -> ResultT | KmsError:
-    """Return the result of `make(item)`, or the KmsError that it raises."""
+    """Return the result of `make(item)`, or the KmsError that `make` raises."""
     try:
         return make(item)
     except KmsError as exc:

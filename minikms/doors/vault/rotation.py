@@ -1,4 +1,4 @@
-"""The schedule by which the service rotates the key of a name: Vault's `auto_rotate_period`."""
+"""Scheduled rotation of the key of a name: Vault's `auto_rotate_period`."""
 
 import re
 from dataclasses import replace
@@ -18,7 +18,7 @@ _SECOND: Final = 10**9
 
 
 def period_of(body: Body) -> int | None:
-    """Read the seconds between two rotations, 0 for none; None without the member, or for null."""
+    """Read the seconds between two rotations, 0 for never; None if the member is absent or null."""
     if body.members.get(PERIOD) is None:
         return None
     match = _DURATION.fullmatch(body.text(PERIOD) or "0")
@@ -33,7 +33,7 @@ def period_of(body: Body) -> int | None:
 
 
 async def schedule(call: VaultCall, name: str, seconds: int) -> None:
-    """Rotate the key of a name when it is so old, and each of its successors; never for 0.
+    """Schedule the rotation of a name's key and its successors at this age; never for 0.
 
     From now on, rotations leave earlier versions enabled. Raises AliasNotFound, and KeyNotUsable if
     the key is disabled.

@@ -1,4 +1,4 @@
-"""Settings of a name: its least versions, its trimming, its soft deletion, and its schedule."""
+"""Settings of a name: minimum versions, trimming, soft deletion, and rotation schedule."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ _FROM_1: Final = (
     " auto_rotate_period allow_plaintext_backup",
 )
 async def configure_key(call: VaultCall, body: Body) -> Answer:
-    """Set the least versions of a name, whether it may be deleted, and its schedule."""
+    """Set a name's minimum versions, whether it may be deleted, and its rotation schedule."""
     name = body.text("name")
     period = period_of(body)
     warnings = warnings_of(body)
@@ -67,7 +67,7 @@ async def trim_key(call: VaultCall, body: Body) -> Answer:
             raise invalid(
                 "minimum available version cannot be set when minimum encryption version is not set"
             )
-        # OpenBao spells it so, and clients may look for it.
+        # OpenBao spells it this way, and clients may match it.
         if least > versions.min_encryption_version:
             raise invalid(
                 "minimum available version cannot be greater than minmum encryption version"
@@ -98,13 +98,13 @@ async def soft_restore_key(call: VaultCall, body: Body) -> Answer | None:
 
 @operation("readKeysConfig", "keys:read", "GET config/keys")
 async def read_keys_config(call: VaultCall, body: Body) -> Answer:
-    """Say that `encrypt` makes a missing key, if the caller may make keys."""
+    """Report that `encrypt` makes a missing key if the caller may make keys."""
     return {"disable_upsert": False}
 
 
 @operation("writeKeysConfig", "keys:write", "POST config/keys")
 async def write_keys_config(call: VaultCall, body: Body) -> Answer:
-    """Refuse to change a setting that the scopes of a token decide."""
+    """Refuse to change a setting that depends on a token's scopes."""
     if body.boolean("disable_upsert"):
         raise invalid("a token without the scope keys:write makes no keys: this cannot be set here")
     return {"disable_upsert": False}
@@ -126,7 +126,7 @@ async def _change(
 async def _store(
     call: VaultCall, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
 ) -> None:
-    """Store the versions of a name that `change` makes; raises AliasNotFound."""
+    """Apply `change` to the versions of a name and store the result; raises AliasNotFound."""
 
     def checked(record: KeyRecord, versions: KeyVersions) -> KeyVersions:
         require_type(call, record)
@@ -156,7 +156,7 @@ async def _mark_deleted(
 
 
 def _configured(versions: KeyVersions, body: Body) -> KeyVersions:
-    """Return versions with the settings of a body; raises VaultError."""
+    """Return versions with the settings in a body; raises VaultError."""
     latest = versions.latest
     decryption = versions.min_decryption_version
     if "min_decryption_version" in body:
@@ -188,8 +188,8 @@ def _configured(versions: KeyVersions, body: Body) -> KeyVersions:
     )
     if after == versions:
         return versions
-    # The sentences are OpenBao's. Since the number of versions is bounded, the least available one
-    # may rise before a version to encrypt is set.
+    # The messages are OpenBao's. Since the number of versions is bounded, the minimum available
+    # version may rise before a minimum encryption version is set.
     if encryption < versions.min_available_version and "min_encryption_version" in body:
         raise invalid("min encryption version should not be less than min available version")
     if decryption < versions.min_available_version:

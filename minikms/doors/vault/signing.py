@@ -89,7 +89,7 @@ async def _answered(
     noun: str,
     failed: Mapping[str, Any],
 ) -> Answer:
-    """Answer as `answered`; a key whose type does not sign refuses the call before its items.
+    """Answer like `answered`, but refuse the whole call if the key's type cannot sign.
 
     The type is read only if no item succeeds.
     """
@@ -105,7 +105,7 @@ async def _answered(
 
 
 async def _require_signer(call: VaultCall, name: Name, cannot: str) -> None:
-    """Raise VaultError if the type of a name's key has no signatures."""
+    """Raise VaultError if the type of a name's key cannot sign."""
     record = await call.service.get(call.profile, KeyRef(name.versions.latest_kid))
     found = key_types(call.registry).of(record)
     if found is not None and not found.signs:
@@ -113,7 +113,7 @@ async def _require_signer(call: VaultCall, name: Name, cannot: str) -> None:
 
 
 def _input_of(item: Body, body: Body) -> bytes:
-    """Read the input, which only an item of a batch must have. Its context is read but not used."""
+    """Read the input; it is required only in items of a batch. The context is read but not used."""
     if item is not body and "input" not in item.members:
         raise invalid("missing input")
     if "context" in item.members:
@@ -122,7 +122,7 @@ def _input_of(item: Body, body: Body) -> bytes:
 
 
 def _asks_for_hmac(body: Body) -> bool:
-    """Tell whether the body asks to verify HMACs; raises VaultError unless all items agree."""
+    """Tell whether the body is about HMACs; raises VaultError unless all items agree."""
     items = items_of(body)
     if items is None:
         if _SIGNATURE not in body and "hmac" not in body:

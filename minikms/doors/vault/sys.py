@@ -1,4 +1,4 @@
-"""Calls under `sys/`, by which clients find the server and the capabilities of their token."""
+"""Calls under `sys/`: clients check the server, its mounts and their token's capabilities."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ _MOUNT: Final[Mapping[str, Any]] = {
     "deprecation_status": "supported",
 }
 _MOUNTS: Final = {f"{MOUNT}/": _MOUNT}
-# The logins of auth.py, which any mount answers.
+# The logins in auth.py; they work at any mount.
 _LOGINS: Final = {
     f"{kind}/": {
         **_described(kind, "tokens of Mini KMS"),
@@ -57,7 +57,7 @@ _LOGINS: Final = {
     for kind in ("approle", "jwt", "token", "userpass")
 }
 
-# The capability that each method needs, by Vault's names.
+# The capability that each method needs, in Vault's terms.
 _CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "GET": ("read",),
     "LIST": ("list",),
@@ -69,7 +69,7 @@ _NO_SCOPE: Final = (OPEN, LOGIN, ANY_TOKEN)
 
 @operation("health", OPEN, "GET /sys/health", "HEAD /sys/health")
 async def health(call: VaultCall, body: Body) -> Answer:
-    """Ask the store; a service whose store is away answers like a sealed Vault."""
+    """Check the store; if it is unavailable, answer like a sealed Vault."""
     is_away = await _is_away(call)
     return VaultAnswer(
         {
@@ -90,7 +90,7 @@ async def health(call: VaultCall, body: Body) -> Answer:
 
 @operation("sealStatus", OPEN, "GET /sys/seal-status")
 async def seal_status(call: VaultCall, body: Body) -> Answer:
-    """Ask the store, as `health` does, with status 200 in either case."""
+    """Check the store like `health`, but always with status 200."""
     return VaultAnswer(
         {
             "type": "shamir",
@@ -113,13 +113,13 @@ async def seal_status(call: VaultCall, body: Body) -> Answer:
 
 @operation("init", OPEN, "GET /sys/init")
 async def init(call: VaultCall, body: Body) -> Answer:
-    """Say that the store is initialized."""
+    """Report that the store is initialized."""
     return VaultAnswer({"initialized": True}, bare=True)
 
 
 @operation("leader", OPEN, "GET /sys/leader")
 async def leader(call: VaultCall, body: Body) -> Answer:
-    """Say that there is no leader: each service of a store answers calls itself."""
+    """Report that there is no leader: each service of a store answers calls itself."""
     return VaultAnswer({"ha_enabled": False}, bare=True)
 
 
@@ -140,7 +140,7 @@ async def read_mount(call: VaultCall, body: Body) -> Answer:
 
 @operation("readTuning", ANY_TOKEN, f"GET /sys/mounts/{MOUNT}/tune")
 async def read_tuning(call: VaultCall, body: Body) -> Answer:
-    """Describe the settings of the only mount; its leases are those of logins."""
+    """Describe the settings of the only mount; its lease times are those of logins."""
     leases = {"default_lease_ttl": LEASE, "max_lease_ttl": LEASE}
     return VaultAnswer({**_TUNED, **leases, "description": _MOUNT["description"]}, doubled=True)
 
@@ -153,13 +153,13 @@ async def tune(call: VaultCall, body: Body) -> Answer:
 
 @operation("listLogins", ANY_TOKEN, "GET /sys/auth")
 async def list_logins(call: VaultCall, body: Body) -> Answer:
-    """List the kinds of logins, in the form of OpenBao's auth methods."""
+    """List the kinds of logins, formatted like OpenBao's auth methods."""
     return VaultAnswer(_LOGINS, doubled=True)
 
 
 @operation("mount", ANY_TOKEN, "POST /sys/mounts/{path...}")
 async def mount(call: VaultCall, body: Body) -> Answer:
-    """Refuse to mount an engine; a program goes on if the mount that it needs exists."""
+    """Refuse to mount an engine; a program continues if the mount that it needs exists."""
     path = _mount_path(body)
     if path == f"{MOUNT}/":
         raise invalid(f"path is already in use at {path}")
@@ -168,7 +168,7 @@ async def mount(call: VaultCall, body: Body) -> Answer:
 
 @operation("listVisibleMounts", ANY_TOKEN, "GET /sys/internal/ui/mounts")
 async def list_visible_mounts(call: VaultCall, body: Body) -> Answer:
-    """List the only mount, in the form for the CLI."""
+    """List the only mount, in the format for the CLI."""
     return {"auth": {}, "secret": _MOUNTS}
 
 
@@ -188,9 +188,9 @@ async def read_visible_mount(call: VaultCall, body: Body) -> Answer:
 def capabilities_of(
     routes_at: Callable[[str], Mapping[str, DoorRoute]], either: Mapping[str, tuple[str, ...]]
 ) -> VaultOperation:
-    """Make the operation that tells a caller its capabilities on the routes of a path.
+    """Make the operation that reports a caller's capabilities on the routes of a path.
 
-    `either` has scopes by the name of an operation, which needs one of them.
+    `either` maps an operation's name to scopes of which it needs one.
     """
 
     def may(route: DoorRoute, caller: DoorCaller) -> bool:
@@ -222,7 +222,7 @@ def capabilities_of(
 
 
 async def _is_away(call: VaultCall) -> bool:
-    """Tell whether the store does not answer."""
+    """Tell whether the store is unavailable."""
     try:
         await call.service.ping()
     except errors.StoreUnavailable:
@@ -231,5 +231,5 @@ async def _is_away(call: VaultCall) -> bool:
 
 
 def _mount_path(body: Body) -> str:
-    """Return the path that a call names, with a slash at its end."""
+    """Return the path named in a call, with a trailing slash."""
     return body.text("path").rstrip("/") + "/"

@@ -25,7 +25,7 @@ from minikms.doors.vault.rotation import period_of
 from minikms.doors.vault.types import key_types
 
 WRAPPING_KEY: Final = "vault:wrapping-key"
-"""The alias of the key to which imported keys are wrapped; no name of Vault has a colon."""
+"""The alias of the wrapping key for imports; names in Vault cannot contain a colon."""
 
 _ENCRYPTION, _SIGNING, _HMAC, _PUBLIC, _CERTIFICATES = (
     "encryption-key",
@@ -35,7 +35,7 @@ _ENCRYPTION, _SIGNING, _HMAC, _PUBLIC, _CERTIFICATES = (
     "certificate-chain",
 )
 _SECRETS: Final = (_ENCRYPTION, _SIGNING, _HMAC)
-_WRAPPED: Final = 512  # bytes of the AES key, encrypted to a key of 4,096 bits
+_WRAPPED: Final = 512  # the size in bytes of the AES key, encrypted to a key of 4,096 bits
 _AES_KEY: Final = 32
 _HASH: Final = "SHA256"
 
@@ -44,7 +44,7 @@ _HASH: Final = "SHA256"
     "exportKey", "keys:export", "GET export/{kind}/{name}", "GET export/{kind}/{name}/{version}"
 )
 async def export_key(call: VaultCall, body: Body) -> Answer:
-    """Return the private parts of the versions of a name."""
+    """Return the private keys of the versions of a name."""
     kind = body.text("kind")
     if kind not in _SECRETS:
         raise invalid(f"invalid export type: {kind}")
@@ -74,7 +74,7 @@ async def export_certificates(call: VaultCall, body: Body) -> Answer:
 
 
 async def _export(call: VaultCall, body: Body, kind: str) -> Answer:
-    """Return the parts of this kind of the versions of a name; raises VaultError."""
+    """Return the exports of this kind for the versions of a name; raises VaultError."""
     name, form = body.text("name"), body.text("format")
     if form not in formats.FORMATS:
         raise invalid(f"invalid format: {form}")
@@ -98,7 +98,7 @@ async def _export(call: VaultCall, body: Body, kind: str) -> Answer:
             )
         keys[str(number)] = await _exported(call, each, kind, form)
         keep_key()
-        await asyncio.sleep(0)  # lets calls go on
+        await asyncio.sleep(0)  # lets other calls run
     if not keys:
         raise invalid("version does not exist or cannot be found")
     return {"name": name, "type": of_vault.name, "keys": keys}
@@ -106,7 +106,7 @@ async def _export(call: VaultCall, body: Body, kind: str) -> Answer:
 
 @operation("readWrappingKey", "keys:write", "GET wrapping_key")
 async def read_wrapping_key(call: VaultCall, body: Body) -> Answer:
-    """Return the public key with which callers wrap keys to import; the first call makes it."""
+    """Return the public key that callers wrap imported keys with; the first call makes it."""
     record = await _wrapping_key(call)
     return {"public_key": formats.public_key(record.jwk or {})}
 
@@ -145,7 +145,7 @@ async def import_key(call: VaultCall, body: Body) -> None:
 
 @operation("importKeyVersion", "keys:write", "POST keys/{name}/import_version")
 async def import_key_version(call: VaultCall, body: Body) -> None:
-    """Import a key as the next version of an imported one."""
+    """Import a key as the next version of an imported key."""
     name = body.text("name")
     missing = invalid(
         f"no key found with name {name}; to import a new key, use the import/ endpoint"
@@ -185,14 +185,14 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
 
 @operation("backupKey", "keys:export", "GET backup/{name}")
 async def backup_key(call: VaultCall, body: Body) -> Answer:
-    """Refuse, and name the way to back up."""
+    """Refuse, and name the command for backups."""
     await typed(call, body.text("name"))
     raise invalid(_BACKUP)
 
 
 @operation("restoreKey", "keys:write", "POST restore", "POST restore/{name}")
 async def restore_key(call: VaultCall, body: Body) -> Answer:
-    """Refuse, and name the way to restore."""
+    """Refuse, and name the command to restore."""
     raise invalid(_BACKUP)
 
 
@@ -217,7 +217,7 @@ _CACHE: Final = "The options --cache-size and --cache-memory of `minikms serve` 
 
 
 def _kept(record: KeyRecord) -> tuple[object, ...]:
-    """Return the properties that the next version of a key keeps."""
+    """Return the properties that the next version of a key inherits."""
     return record.alg, record.exportable, record.labels, record.rules, record.rotate_every
 
 
@@ -248,7 +248,7 @@ def _numbers(found: names.Name, version: str) -> range:
 
 
 async def _exported(call: VaultCall, record: KeyRecord, kind: str, form: str) -> str:
-    """Return one key as text; raises VaultError."""
+    """Return one key as a string; raises VaultError."""
     by = KeyRef(kid=record.kid)
     of_vault = key_types(call.registry).of(record)
     name = record.alg if of_vault is None else of_vault.name
@@ -279,16 +279,17 @@ async def _wrapping_key(call: VaultCall) -> KeyRecord:
         return await call.service.get(call.profile, ref)
     except errors.AliasNotFound:
         pass
-    # It has no operations: otherwise a caller with `decrypt` could unwrap the imports of others.
+    # The key has no operations: otherwise a caller with `decrypt` could unwrap the imports of
+    # others.
     policy = KeyPolicy(aliases=(WRAPPING_KEY,), alias_taken="refuse", operations=())
     try:
         return await call.service.generate(call.profile, "rsa4096", policy)
-    except errors.AliasExists:  # another call was quicker
+    except errors.AliasExists:  # another call made it first
         return await call.service.get(call.profile, ref)
 
 
 async def _source(call: VaultCall, body: Body, kind: str) -> KeySource:
-    """Read the key of a body, as a key of this type; raises VaultError."""
+    """Read the key in a body as a key of this type; raises VaultError."""
     types = key_types(call.registry).named(kind)
     of_vault = types[0]
     alg = of_vault.alg if len(types) == 1 else None  # the JWK names it

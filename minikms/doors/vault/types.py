@@ -12,7 +12,7 @@ from minikms.doors.vault.errors import VaultError, invalid
 class KeyType(NamedTuple):
     """One of Vault's key types, and its algorithm.
 
-    In the answer of a read, each version has the name `keys`, and `facts` are more members.
+    In the answer to a read, `keys` is the name of each version, and `facts` are further members.
     """
 
     name: str
@@ -42,11 +42,11 @@ class KeyTypes:
         self._by_alg = {each.alg: each for each in _all() if each.alg in there}
 
     def of(self, record: KeyRecord) -> KeyType | None:
-        """Find the type of a key; None if Vault has none."""
+        """Find the type of a key; None if Vault has no such type."""
         return self._by_alg.get(record.alg)
 
     def named(self, name: str) -> list[KeyType]:
-        """Find the types with a name; HMAC and Vault's name for ML-DSA have several.
+        """Find the types with a name; HMAC and Vault's name for ML-DSA have several types.
 
         Raises VaultError with 400 for an unknown name.
         """
@@ -57,7 +57,7 @@ class KeyTypes:
         return found
 
     def get(self, name: str, key_size: int = 0, parameter_set: str = "") -> KeyType:
-        """Find a type by its name; `hmac` also has a size, and `ml-dsa` a parameter set.
+        """Find a type by its name; `hmac` also needs a size, and `ml-dsa` a parameter set.
 
         Raises VaultError with 400.
         """
@@ -88,7 +88,7 @@ ML_DSA: Final = "ml-dsa"
 """The type of HashiCorp's Vault for ML-DSA with any parameter set; OpenBao has a type for each."""
 _PARAMETER_SETS: Final = ("44", "65", "87")
 _ML_DSA: Final = tuple(f"mldsa-{each}" for each in _PARAMETER_SETS)
-# Names that this door had first.
+# Names that this door used first.
 _OLD_NAMES: Final = {f"{ML_DSA}-{each}": f"mldsa-{each}" for each in _PARAMETER_SETS}
 
 

@@ -1,1 +1,1 @@
-"""Handlers: parse, one call, dump."""
+"""Handlers: each parses a request, calls one method, and dumps its result."""

@@ -69,8 +69,8 @@ async def list_events(
 async def _own_lines(call: GatedCall, profiles: Collection[str]) -> dict[str, OwnLines | None]:
     """The lines of profiles that the caller may see; without missing profiles.
 
-    An earlier profile of the same name may have been another tenant's. The default profile is never
-    removed, and an operator sees all lines of a name.
+    An earlier profile with the same name may have belonged to another tenant. The default profile
+    is never removed, and an operator sees all lines of a name.
     """
     own, found = call.caller, dict[str, OwnLines | None]()
     for name in profiles:

@@ -26,7 +26,7 @@ _KEY_WITH_COSE = schemas.KeyWithCose()
 _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
 
-# Filters of a listing, which the link to the next page keeps.
+# Filters of a listing; the link to the next page repeats them.
 _FILTERS = frozenset({"alg", "label", "unused"})
 
 
@@ -79,7 +79,7 @@ async def list_keys(
 async def _unused(
     pages: AsyncIterator[list[KeyRecord]], unused: int | None
 ) -> AsyncIterator[list[KeyRecord]]:
-    """The pages, without keys that were used more recently than `unused` nanoseconds ago."""
+    """Filter pages: drop keys that were used within the last `unused` nanoseconds."""
     async for page in pages:
         yield [key for key in page if key.is_unused(unused)]
 

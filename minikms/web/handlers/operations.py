@@ -49,9 +49,9 @@ from minikms.web.schemas.base import Request
 from minikms.web.state import SERVICE
 
 Body: TypeAlias = dict[str, Any]
-# Makes an operation from a body that its schema has loaded.
+# Makes an operation from a body that its schema loaded.
 Build: TypeAlias = Callable[[Body], Operation[Any, Any]]
-# Makes a batch operation and its items; an error stands for an item that cannot be read.
+# Makes a batch operation and its items; an item that cannot be read is an error.
 BuildBatch: TypeAlias = Callable[
     [Body], tuple[BatchOperation[Any, Any, Any], Sequence[Any | KmsError]]
 ]
@@ -62,7 +62,7 @@ def operation(
 ) -> CallHandler:
     """The handler of the operation that `build` makes from a body; its `by` names the key.
 
-    The answer is the result, or has it as its only member.
+    The answer is the result, or an object with the result as its only member.
     """
     to_load, to_dump = request_schema(), answer_schema()
     member, *others = to_dump.fields
@@ -86,7 +86,7 @@ def batch_operation(
 ) -> CallHandler:
     """The handler of a batch: the answer has each result as `member`, or its problem.
 
-    It always waits, since batches have threads of their own.
+    It always waits, since batches run in their own threads.
     """
     to_load, to_dump = request_schema(), answer_schema()
 

@@ -1,4 +1,4 @@
-"""Handlers of the service itself: algorithms, health, documents."""
+"""Handlers about the service itself: algorithms, health, documents."""
 
 import orjson
 from aiohttp import web
@@ -32,10 +32,10 @@ async def healthz(request: web.Request) -> Answer:
 
 
 async def require_ready(app: web.Application) -> list[str]:
-    """Return the names of providers that do not answer, if the service is ready.
+    """Check that the service is ready; return the names of providers that do not answer.
 
     Raises ShuttingDown, AuditUnavailable or StoreUnavailable unless the service is ready, and
-    ProviderUnavailable if it needs its providers.
+    ProviderUnavailable if it needs a provider that does not answer.
     """
     if app[SHUTDOWN].begun:
         raise ShuttingDown
@@ -61,5 +61,5 @@ async def openapi(request: web.Request) -> Answer:
 
 
 async def to_docs(request: web.Request) -> Answer:
-    """Send a browser to Swagger UI, which may be below a path of a proxy."""
+    """Redirect a browser to Swagger UI, which may be below a proxy's path."""
     raise web.HTTPFound("docs" if request.path == "/" else "docs/")

@@ -26,7 +26,7 @@ async def create(call: GatedCall) -> Answer:
     profiles = body["profiles"]
     if profiles is None and maker.profiles is not None:
         profiles = tuple(sorted(maker.profiles))
-        if not profiles:  # the provider's JWT names none
+        if not profiles:  # a JWT names no token of the store
             raise ProfileNotFound()
     for profile in profiles or ():
         maker.permit(profile)

@@ -13,24 +13,24 @@ class IssuedIdentity(Body):
 
 
 class AuditEvent(Body):
-    """A call, as the audit log has it."""
+    """A call in the audit log."""
 
     time = Text("Time of the call, in UTC.", required=True, metadata={"format": "date-time"})
     request_id = Text("The `X-Request-Id` of the answer.", required=True)
     who = Text("Name of the caller; empty if unknown.", required=True)
     address = Text("Address of the caller.", required=True)
-    subject = Text("Subject of the caller's certificate.", required=True, allow_none=True)
+    subject = Text("Subject of the caller's TLS certificate.", required=True, allow_none=True)
     profile = Text("Profile of the call.", required=True, allow_none=True)
     kid = Text("Key of the call.", required=True, allow_none=True)
     alg = Text("Algorithm of the key.", required=True, allow_none=True)
     token = Text("Id of a token that was made or revoked.", required=True, allow_none=True)
-    operation = Text("Operation, as the document names it.", required=True)
+    operation = Text("operationId of the call.", required=True)
     outcome = Text("`success`, or the slug of the problem.", required=True)
-    alias = Text("Alias by which a refused call asked for its key.")
-    new_kid = Text("Key that replaced the key of the call, in a rotation.")
+    alias = Text("Alias by which a refused call requested its key.")
+    new_kid = Text("Key that replaced the key of the call in a rotation.")
     certificate = Part(IssuedIdentity)
-    rule = Text("Rule of the key or the profile that refused the call, or an item of its batch.")
+    rule = Text("Rule of the key or the profile that refused the call or an item of its batch.")
     provider = Text("Provider that the call used.")
     object_id = Text("Identifier of the object that was destroyed at its provider, hexadecimal.")
-    profile_id = Text("Id of the profile, which an earlier profile of its name does not have.")
+    profile_id = Text("Id of the profile; it tells the profile from earlier ones with its name.")
     admitted = Flag("True if the caller of a refused call may use the profile.")

@@ -1,4 +1,4 @@
-"""Bodies in general: how they are loaded and dumped, and the parts that several have."""
+"""Base classes of bodies: loading, dumping, and parts that several bodies share."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
@@ -20,7 +20,7 @@ class Body(Schema):
     """A body of a request or an answer.
 
     Its fields' own `read` and `write` load and dump it in a fifth of marshmallow's time. If they
-    refuse a body, marshmallow loads it and names its faults.
+    refuse a body, marshmallow loads it again to describe the faults.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -66,7 +66,7 @@ class Body(Schema):
             return super().load(data, **options)
 
     def read(self, document: Any) -> Any:
-        """Load a body that is valid; raises ValueError or ValidationError for any other."""
+        """Load a valid body; raises ValueError or ValidationError for an invalid one."""
         if type(document) is not dict:
             raise ValueError
         data = self._defaults.copy()
@@ -107,10 +107,10 @@ class Body(Schema):
 
 
 class Request(Body):
-    """A request body: fields that it does not name are refused."""
+    """A request body; unknown fields are refused."""
 
     max_size: ClassVar[int | None] = 64 * 1024
-    """Largest size in bytes, decoded; None if it has data of any length."""
+    """The largest size in bytes, decoded; None for data of any length."""
 
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Sets of fields; exactly one set must be given."""
@@ -120,7 +120,7 @@ class Request(Body):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # Each item of a batch is such a request.
+        # Each item of a batch is validated like such a request.
         if not self.one_of:
             self._checks.remove(self._exactly_one)
         if not self.any_of:
@@ -135,7 +135,7 @@ class Request(Body):
 
     @validates_schema(skip_on_field_errors=False)
     def _exactly_one(self, data: Mapping[str, Any], **_: Any) -> None:
-        # The last field of a set belongs to it alone; others may belong to several sets.
+        # The last field of a set belongs to that set only; others may belong to several sets.
         number = 0
         given: tuple[str, ...] = ()
         for names in self.one_of:
@@ -198,11 +198,11 @@ class ByKeyOrJwk(ByKey):
 
 
 def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str, str]]:
-    """Marshmallow's messages as JSON pointers (RFC 6901) and sentences."""
+    """Convert marshmallow's messages to JSON pointers (RFC 6901) and sentences."""
     found = []
     for name, what in messages.items():
         at = parent if name == SCHEMA else pointer(name, parent)
-        # A list has its messages by index, and an object by name.
+        # Messages about a list are keyed by index, about an object by name.
         if isinstance(what, Mapping) and not _is_of_dict(what):
             found.extend(_pointers(what, at))
         else:
@@ -211,14 +211,14 @@ def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str,
 
 
 def _is_of_dict(messages: Mapping[Any, Any]) -> bool:
-    """Return true for the messages of a field whose names the caller chooses."""
+    """Tell whether messages are about a mapping whose keys the caller chooses."""
     return all(
         isinstance(what, Mapping) and what.keys() <= {"key", "value"} for what in messages.values()
     )
 
 
 def sentence(what: Any) -> str:
-    """The first sentence of marshmallow's messages of one field."""
+    """Return the first sentence of marshmallow's messages about one field."""
     while not isinstance(what, str):
         what = next(iter(what.values() if isinstance(what, Mapping) else what))
     return what

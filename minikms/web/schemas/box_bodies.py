@@ -11,7 +11,7 @@ from minikms.web.schemas.named_fields import jwk
 
 
 def _peer(whose: str, **kwargs: Any) -> Object:
-    return jwk(f"{whose} public JWK: of X25519, or of Ed25519, which is converted.", **kwargs)
+    return jwk(f"{whose} public JWK: X25519, or Ed25519, which is converted.", **kwargs)
 
 
 class BoxRequest(ByKey):

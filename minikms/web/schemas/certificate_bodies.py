@@ -16,7 +16,7 @@ from minikms.web.schemas.named_fields import alias, certificate, jose_alg
 
 def _subject(**kwargs: Any) -> Text:
     return Text(
-        "The subject as RFC 4514 writes names, such as CN=example,O=Example,C=DE.",
+        "The subject as an RFC 4514 string, such as CN=example,O=Example,C=DE.",
         validate=validate.Length(max=MAX_NAME),
         **kwargs,
     )
@@ -33,7 +33,7 @@ def _names(description: str) -> BoundedList:
 
 
 class CsrRequest(ByKey):
-    """A subject that asks for a certificate."""
+    """The subject of a certificate request."""
 
     max_size: ClassVar[int | None] = Request.max_size
     subject = _subject(required=True)
@@ -52,19 +52,19 @@ class IssueCertificateRequest(ByKey):
 
     max_size: ClassVar[int | None] = Request.max_size
     profile = Text(
-        "The kind of certificate: its extensions and its bounds.",
+        "The kind of certificate, which decides its extensions and bounds.",
         component="CertificateProfile",
         required=True,
         validate=validate.OneOf(tuple(PROFILES)),
     )
     subject = _subject()
-    alternative_names = _names("Other names of the subject, by default those of csr.")
+    alternative_names = _names("Other names of the subject; by default the names in csr.")
     csr = Text("The request of the subject, in PEM (RFC 2986).")
     key = Text(
-        "The subject's key, if it is in the same profile: its kid or alias.",
+        "Kid or alias of the subject's key, if it is in the same profile.",
         validate=alias().validate,
     )
-    days = number("Days that it is valid; it begins five minutes before the call.", MAX_DAYS)
+    days = number("Days of validity, which begins five minutes before the call.", MAX_DAYS)
     issuer_alternative_names = _names("Names by which the issuer can be reached.")
     crl = Text("The URI of the issuer's revocation list.", validate=validate.Length(1, MAX_NAME))
 
@@ -73,7 +73,7 @@ class IssueCertificateRequest(ByKey):
         if "csr" in data and "key" in data:
             raise ValidationError("Give at most one of csr and key.", "key")
         if "csr" not in data and "subject" not in data:
-            raise ValidationError("It is required without csr.", "subject")
+            raise ValidationError("Required without csr.", "subject")
         if not (PROFILES[data["profile"]].is_ca or "csr" in data or "key" in data):
             raise ValidationError("Give one of csr and key for this profile.", "csr")
 

@@ -16,7 +16,7 @@ class SignCoseRequest(ByKey):
 
     payload = Base64Url("The payload.", required=True)
     alg = jose_alg(load_default=None)
-    detached = Flag("Leave the payload out of the message; false by default.", load_default=False)
+    detached = Flag("Omit the payload from the message; false by default.", load_default=False)
     external_aad = Base64Url(
         "Data that is signed, and not in the message; empty by default.", load_default=b""
     )
@@ -32,25 +32,25 @@ class SignCoseRequest(ByKey):
         validate=validate.OneOf(get_args(KidHeader)),
     )
     certificate_header = Text(
-        "The certificate of the key in the unprotected header: none (the default), its chain "
-        "without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34).",
+        "The key's certificate in the unprotected header: none (the default), its chain without a "
+        "self-signed root (x5chain, 33), or its thumbprint (x5t, 34).",
         component="CoseCertificateHeader",
         load_default="none",
         validate=validate.OneOf(get_args(CertificateHeader)),
     )
-    tagged = Flag("Tag the message (18; a COSE_Mac0 17); true by default.", load_default=True)
+    tagged = Flag("Tag the message (18; COSE_Mac0: 17); true by default.", load_default=True)
 
 
 class CoseMessage(Body):
     """A COSE message."""
 
-    cose = Base64Url("The COSE_Sign1, or of a MAC key the COSE_Mac0.", required=True)
+    cose = Base64Url("The COSE_Sign1; for a MAC key the COSE_Mac0.", required=True)
 
 
 class VerifyCoseRequest(ByKeyOrJwk):
     """A COSE message to verify."""
 
-    cose = Base64Url("The COSE_Sign1, or for a MAC key the COSE_Mac0.", required=True)
+    cose = Base64Url("The COSE_Sign1; for a MAC key the COSE_Mac0.", required=True)
     payload = Base64Url("The payload of a detached message.", load_default=None)
     external_aad = Base64Url(
         "Data that is signed, and not in the message; empty by default.", load_default=b""

@@ -1,7 +1,7 @@
 """Bodies of DIDComm v1 (Aries RFC 0019): each request, followed by its answer.
 
-The header of an envelope is a JSON document in base64url. Schemas read it as well, so that its form
-and its bounds are checked before a key is used.
+The header of an envelope is a JSON document in base64url. Schemas read it, too, so that it is
+validated before a key is used.
 """
 
 from typing import Any, ClassVar, Final
@@ -35,7 +35,7 @@ from minikms.web.schemas.fields import (
 from minikms.web.schemas.named_fields import kid as key_id
 
 MAX_RECIPIENTS: Final = 100
-# A header with that many recipients is shorter.
+# A header with the largest number of recipients is shorter.
 MAX_PROTECTED: Final = 65_536  # characters
 
 
@@ -53,11 +53,11 @@ class VerkeyField(Converted):
 class _RecipientHeader(Request):
     kid = VerkeyField(required=True)
     sender = Base64Url("The sender's verkey, in a sealed box.", most=92)
-    iv = Base64Url("The nonce of the box that the content key is in.", most=24)
+    iv = Base64Url("The nonce of the box with the content key.", most=24)
 
 
 class _Recipient(Request):
-    encrypted_key = Base64Url("The content key, in a box.", most=80, required=True)
+    encrypted_key = Base64Url("The content key in a box.", most=80, required=True)
     header = Part(_RecipientHeader, required=True)
 
     @post_load
@@ -83,14 +83,14 @@ class _Protected(Request):
         has = data["alg"] == AUTHCRYPT
         if any((one.sender is not None, one.iv is not None) != (has, has) for one in recipients):
             raise ValidationError(
-                "Each recipient has a sender and an iv with Authcrypt, and neither with Anoncrypt.",
+                "With Authcrypt each recipient has a sender and an iv, with Anoncrypt neither.",
                 "recipients",
             )
         return {"recipients": by_kid}
 
 
 class ProtectedField(Converted):
-    """A header in base64url, loaded as `Protected` and dumped from its text."""
+    """A header in base64url, loaded as `Protected` and dumped unchanged."""
 
     fault = f"Not JSON in base64url, of {MAX_PROTECTED:,} characters at most."
     _schema: Final = _Protected()
@@ -107,7 +107,7 @@ class ProtectedField(Converted):
 
 
 class PackedMessage(Request):
-    """An encrypted message, as agents send it."""
+    """An encrypted message, as agents exchange it."""
 
     protected = ProtectedField(required=True)
     iv = UnpaddedBase64Url("The nonce.", required=True)
@@ -116,7 +116,7 @@ class PackedMessage(Request):
 
 
 class PackRequest(Request):
-    """A message to pack; the sender or the first recipient is loaded into `by`."""
+    """A message to pack; the sender, or else the first recipient, is loaded into `by`."""
 
     max_size: ClassVar[int | None] = None
     to = BoundedList(VerkeyField(), 1, MAX_RECIPIENTS, required=True)

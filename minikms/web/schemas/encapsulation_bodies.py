@@ -41,7 +41,7 @@ _NO_OPTIONS: Final = HpkeOptions()
 
 
 class _HpkeOptions(Request):
-    info = Base64Url("Context that both sides know; it is bound to the message.")
+    info = Base64Url("Context that both sides know and the message is bound to.")
     kdf = Text(
         f"Key derivation function; {HPKE_KDFS[0]} by default.",
         component="HpkeKdf",
@@ -74,7 +74,7 @@ class HpkeMessage(Body):
 
 
 class OpenHpkeRequest(ByKey, _HpkeOptions):
-    """A message to decrypt, with the options that it was encrypted under."""
+    """A message to decrypt, with the options that it was encrypted with."""
 
     enc = Base64Url("The encapsulated key.", required=True)
     ciphertext = Base64Url("The ciphertext, then its tag.", required=True)

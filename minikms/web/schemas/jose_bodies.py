@@ -31,15 +31,15 @@ def _not_reserved(header: Mapping[str, Any]) -> None:
     if not jws.RESERVED.isdisjoint(header):
         raise ValidationError("The service sets alg, kid, b64 and crit.")
     if jws_forms.too_deep(header):
-        raise ValidationError("It is nested too deep.")
+        raise ValidationError("It is nested too deeply.")
     if name := jws_forms.mistyped(header, jws_forms.MEMBERS):
         raise ValidationError(f"The value of {name} has the wrong type.")
 
 
 def _certificate_header() -> Text:
     return Text(
-        "The certificate of the key in the header: none (the default), its chain without a "
-        "self-signed root (x5c), or its thumbprint (x5t#S256).",
+        "The key's certificate in the header: none (the default), its chain without a self-signed "
+        "root (x5c), or its thumbprint (x5t#S256).",
         component="CertificateHeader",
         load_default="none",
         validate=validate.OneOf(get_args(jws.CertificateHeader)),
@@ -57,7 +57,7 @@ class SignJwsRequest(ByKey):
     )
     alg = jose_alg(load_default=None)
     detached = Flag(
-        "Leave the payload out of the JWS, and sign it unencoded (RFC 7797); false by default.",
+        "Omit the payload from the JWS, and sign it unencoded (RFC 7797); false by default.",
         load_default=False,
     )
     kid_header = Text(
@@ -70,7 +70,7 @@ class SignJwsRequest(ByKey):
     )
     certificate_header = _certificate_header()
     serialization = Text(
-        "Form; compact by default (RFC 7515 section 7).",
+        "Serialization (RFC 7515 section 7); compact by default.",
         component="JwsSerialization",
         load_default="compact",
         validate=validate.OneOf(get_args(jws_forms.Serialization)),
@@ -79,7 +79,7 @@ class SignJwsRequest(ByKey):
         Text(),
         0,
         MAX_DISCLOSURES,
-        description="Disclosures of an SD-JWT (RFC 9901), for a key whose rules want them shown.",
+        description="Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them.",
         load_default=(),
     )
 
@@ -92,13 +92,13 @@ class SignJwsRequest(ByKey):
 class JwsSignature(Body):
     """A JWS."""
 
-    jws = JoseValue("The JWS: a text if it is compact, else an object.", required=True)
+    jws = JoseValue("The JWS: a string if compact, else an object.", required=True)
 
 
 class VerifyJwsRequest(ByKeyOrJwk):
     """A JWS to verify."""
 
-    jws = JoseValue("The JWS, in any of its forms (RFC 7515).", required=True)
+    jws = JoseValue("The JWS, in any serialization (RFC 7515).", required=True)
     payload = Base64Url("The payload of a detached JWS.", load_default=None)
 
 
@@ -134,16 +134,16 @@ class AttestKeysRequest(ByKey):
     )
     expires_in = number("Seconds until it expires; 300 by default.", MAX_LIFE, load_default=300)
     certificate_header = _certificate_header()
-    key_storage = _texts("Claim of the caller: resistance of the key storage (OpenID4VCI 1.0).")
-    user_authentication = _texts("Claim of the caller: resistance of the user authentication.")
+    key_storage = _texts("Caller's claim: resistance of the key storage (OpenID4VCI 1.0).")
+    user_authentication = _texts("Caller's claim: resistance of the user authentication.")
     certification = Text(
-        "Claim of the caller: URL of the certification of the key storage.",
+        "Caller's claim: URL of the certification of the key storage.",
         validate=validate.Length(1, 2048),
         load_default=None,
     )
 
     allow_imported = Flag(
-        "Attest imported keys too, of which others may have a copy; false by default.",
+        "Also attest imported keys, of which copies may exist elsewhere; false by default.",
         load_default=False,
     )
 

@@ -18,7 +18,7 @@ def _header(description: str) -> Object:
 
 
 class JweRecipientRequest(ByKeyOrJwk):
-    """A recipient of a JWE: a key, and the algorithm that manages the content's key."""
+    """A recipient of a JWE: a key, and its key management algorithm."""
 
     alg = Text(
         "Key management (RFC 7518 section 4.1, ECDH-1PU).",
@@ -49,10 +49,10 @@ class EncryptJweRequest(Request):
     sender = alias(data_key="from", load_default=None)
     header = _header("More members of the protected header")
     aad = Base64Url(
-        "Data that is authenticated but not encrypted; not with compact.", load_default=b""
+        "Data that is authenticated but not encrypted; not in the compact form.", load_default=b""
     )
     serialization = Text(
-        "Form; compact by default, general with aad or several recipients.",
+        "Serialization; compact by default, general with aad or several recipients.",
         component="JweSerialization",
         load_default=None,
         validate=validate.OneOf(("compact", "flattened", "general")),
@@ -72,18 +72,18 @@ class EncryptJweRequest(Request):
 class EncryptedJwe(Body):
     """A JWE."""
 
-    jwe = JoseValue("The JWE: a text if it is compact, else an object.", required=True)
+    jwe = JoseValue("The JWE: a string if compact, else an object.", required=True)
 
 
 class DecryptJweRequest(ByKey):
     """A JWE to open."""
 
-    jwe = JoseValue("The JWE, in any of its forms (RFC 7516).", required=True)
+    jwe = JoseValue("The JWE, in any serialization (RFC 7516).", required=True)
     sender = jwk("The sender's public JWK, for ECDH-1PU.", data_key="from", load_default=None)
 
 
 class DecryptedJwe(Body):
-    """The plaintext of a JWE, and the header that its recipient sees."""
+    """The plaintext of a JWE, and the header that the recipient sees."""
 
     plaintext = Base64Url("The plaintext.", required=True)
-    header = Object("The JOSE header: its parts joined.", required=True)
+    header = Object("The JOSE header: the union of its parts.", required=True)

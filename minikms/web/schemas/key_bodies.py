@@ -36,13 +36,13 @@ from minikms.web.schemas.named_fields import (
 )
 from minikms.web.schemas.rule_bodies import KeyRules, RulesField
 
-MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
+MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that its base64 has no padding
 
 
-# Bytes of a body whose labels have the largest allowed size, with each character escaped.
+# The size in bytes of a body with the largest labels, each character escaped.
 MAX_LABELLED: Final = 128 * 1024
 
-# Keys that one call makes.
+# The largest number of keys that one call makes.
 MAX_KEYS: Final = 1000
 
 
@@ -57,8 +57,8 @@ class NewKeyOptions(Request):
     rules = RulesField()
     rotate_every = rotate_every()
     provider = provider(
-        "Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by "
-        "default the service does."
+        "Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by "
+        "default the service itself."
     )
 
     @post_load
@@ -117,7 +117,7 @@ class ImportKey(KeyOptions):
     alg = algorithm()
     secret = Base64Url("The secret bytes.", most=MAX_KEY_BYTES)
     seed = Base64Url(
-        "The seed, which the algorithm's specification expands; it is not hashed first.",
+        "The seed, expanded as the algorithm's specification says; it is not hashed first.",
         most=MAX_KEY_BYTES,
     )
     wrapped = Base64Url("The wrapped secret bytes (RFC 3394, RFC 5649).", most=MAX_KEY_BYTES)
@@ -127,7 +127,7 @@ class ImportKey(KeyOptions):
     @validates_schema
     def _unwrap_kid_applies(self, data: Mapping[str, Any], **_: Any) -> None:
         if "unwrap_kid" in data and "wrapped" not in data:
-            raise ValidationError("It is allowed only with wrapped.", "unwrap_kid")
+            raise ValidationError("Allowed only with wrapped.", "unwrap_kid")
 
     @post_load
     def _to_source(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -137,9 +137,9 @@ class ImportKey(KeyOptions):
 
 
 class UpdateKey(Request):
-    """Changes of a key; members that are left out stay as they are."""
+    """Changes of a key; omitted members stay unchanged."""
 
-    max_size: ClassVar[int | None] = None  # a key of an earlier version may have more labels
+    max_size: ClassVar[int | None] = None  # a key from an earlier version may have more labels
     any_of = ("state", "expires", "labels", "rules", "rotate_every")
 
     state = state()
@@ -171,7 +171,7 @@ class SetCertificates(Request):
 
 
 class Key(Body):
-    """A key; a form that its algorithm does not have is null."""
+    """A key; a form that its algorithm lacks is null."""
 
     kid = kid(required=True)
     alg = Text("Name of the algorithm.", required=True)
@@ -184,13 +184,12 @@ class Key(Body):
     labels = labels(required=True)
     operations = ListOf(Text(), "Permitted operations.", required=True)
     exportable = Flag(required=True)
-    imported = Flag("true if its private part or secret was imported; otherwise left out.")
+    imported = Flag("true if its private part or secret was imported; otherwise absent.")
     provider = provider(
-        "Provider that has the private key; left out if the service has it.",
+        "Provider that has the private key; absent if the service has it.",
     )
     installed = Flag(
-        "false if the algorithm is not installed, so that the key cannot "
-        "be used; otherwise left out."
+        "false if the algorithm is not installed, so that the key cannot be used; otherwise absent."
     )
     state = state(required=True, attribute="current_state")
     created = Timestamp(required=True)
@@ -199,21 +198,21 @@ class Key(Body):
     )
     deletes = Timestamp("Time at which the key is deleted.", required=True, allow_none=True)
     last_used = Timestamp(
-        "Time of its last use, true to five minutes; null if none is known.",
+        "Time of its last use, accurate to five minutes; null if unknown.",
         required=True,
         allow_none=True,
     )
     rotate_every = rotate_every()
-    rotates = Timestamp("Time of its next scheduled rotation; left out if there is none.")
+    rotates = Timestamp("Time of its next scheduled rotation; absent if there is none.")
     certificates = ListOf(
         Text(),
-        "Its certificate and the chain above it, in DER as base64; left out if it has none.",
+        "Its certificate and the chain above it, in DER as base64; absent if it has none.",
     )
     x5t_s256 = Text(
-        "SHA-256 thumbprint of its certificate (RFC 7515); left out if it has none.",
+        "SHA-256 thumbprint of its certificate (RFC 7515); absent if it has none.",
         data_key="x5t#S256",
     )
-    rules = Part(KeyRules, metadata={"description": "Its rules; left out if it has none."})
+    rules = Part(KeyRules, metadata={"description": "Its rules; absent if it has none."})
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         if many:
@@ -242,11 +241,11 @@ class KeyAndEarlier(NamedTuple):
 
 
 class KeyWithCose(Key):
-    """A key, with its COSE_Key and the keys before it; a form that it does not have is null."""
+    """A key, with its COSE_Key and its predecessors; a form that it lacks is null."""
 
     cose_key = Base64Url("Public key as COSE_Key (RFC 9052).", required=True, allow_none=True)
     predecessors = ListOf(
-        kid(), "Keys that rotations replaced by it, newest first; left out if there are none."
+        kid(), "Its predecessors, which rotations replaced, newest first; absent if there are none."
     )
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
@@ -279,10 +278,10 @@ class Association(Body):
 
 
 class Deletion(Body):
-    """A deletion that is done or scheduled."""
+    """A deletion, done or scheduled."""
 
     message = Text(
         required=True, validate=validate.OneOf(("Key deleted", "Key deletion scheduled"))
     )
     kid = kid(required=True)
-    deletes = Timestamp("Time at which the key is deleted; only if that is scheduled.")
+    deletes = Timestamp("Time at which the key is deleted, if that is scheduled.")

@@ -28,10 +28,10 @@ class SignRequest(ByKey, _SignatureOptions):
 
 
 class Signature(Body):
-    """A signature, with its key and its JOSE name, null if it has none."""
+    """A signature, with its key and its JOSE name."""
 
     sig = Base64Url("The signature.", required=True)
-    alg = Text("JOSE name of the signature.", required=True, allow_none=True)
+    alg = Text("JOSE name of the signature; null if it has none.", required=True, allow_none=True)
     kid = kid(required=True)
 
 

@@ -10,7 +10,7 @@ from minikms.web.schemas.named_fields import profile
 
 def _jwks_access(*, required: bool) -> Text:
     return Text(
-        "Whether callers get the JWK Set without a token.",
+        "Whether the JWK Set is readable without a token.",
         component="JwksAccess",
         required=required,
         validate=validate.OneOf(("public", "private")),
@@ -22,7 +22,7 @@ def _max_keys() -> fields.Integer:
 
 
 def _min_deletion_delay() -> fields.Integer:
-    return _bound("Least time until a deletion takes effect, in seconds.", 1, MAX_DELETION_DELAY)
+    return _bound("Shortest delay of a deletion, in seconds.", 1, MAX_DELETION_DELAY)
 
 
 def _calls_per_second() -> fields.Integer:
@@ -34,7 +34,7 @@ def _delete_scope() -> Flag:
 
 
 def _bound(description: str, least: int, most: int) -> fields.Integer:
-    """A number, or null for no bound."""
+    """Make a field for a number, or null for no bound."""
     return fields.Integer(
         strict=True,
         allow_none=True,
@@ -44,13 +44,13 @@ def _bound(description: str, least: int, most: int) -> fields.Integer:
 
 
 class CreateProfile(Request):
-    """A profile to make."""
+    """A profile to create."""
 
     name = profile(required=True)
 
 
 class ProfileCreated(Body):
-    """A profile that was made."""
+    """A created profile."""
 
     name = profile(required=True)
     success = Flag(required=True)
@@ -63,7 +63,7 @@ class ProfileDeleted(Body):
 
 
 class ProfileSettings(Body):
-    """The settings of a profile, null for no bound."""
+    """The settings of a profile; null for no bound."""
 
     max_keys = _max_keys()
     min_deletion_delay = _min_deletion_delay()
@@ -78,7 +78,7 @@ class ListedSettings(ProfileSettings):
 
 
 class ProfileNames(Body):
-    """Names of profiles, and the settings of those that have some or whose JWK Set is public."""
+    """Names of profiles, and the settings of profiles that have some or a public JWK Set."""
 
     profiles = ListOf(profile(), required=True)
     settings = fields.Dict(
@@ -86,14 +86,14 @@ class ProfileNames(Body):
         values=Part(ListedSettings),
         required=True,
         metadata={
-            "description": "The settings of the profiles that have some, or whose JWK Set is "
-            "public, by name."
+            "description": "Settings by profile name, of profiles that have some or a public JWK "
+            "Set."
         },
     )
 
 
 class ChangeProfile(Request):
-    """A change of a profile; members that are left out stay as they are."""
+    """A change of a profile; omitted members stay unchanged."""
 
     any_of = ("jwks", "max_keys", "min_deletion_delay", "calls_per_second", "delete_scope")
 

@@ -21,21 +21,17 @@ class Algorithm(Body):
     opt_in = ListOf(
         Text(),
         required=True,
-        description="Operations that a key has only if they were named for it.",
+        description="Operations that a key has only if they were requested for it.",
     )
-    source = Text("Package that brings it.", required=True)
-    providers = ListOf(
-        Text(), description="Providers that have keys of it; left out if there are none."
-    )
+    source = Text("Package that provides it.", required=True)
+    providers = ListOf(Text(), description="Providers that support it; absent if there are none.")
 
 
 class Health(Body):
     """The state of the service."""
 
     status = Text(required=True)
-    away = ListOf(
-        Text(), description="Providers that do not answer; left out if all of them answer."
-    )
+    away = ListOf(Text(), description="Providers that do not answer; absent if all answer.")
 
 
 class ProblemDetail(Body):
@@ -54,6 +50,6 @@ class Problem(Body):
     detail = Text(required=True)
     errors = ListOf(Part(ProblemDetail))
     outcome = Text(
-        "`unknown` if the change may have been made; absent if nothing was changed.",
+        "`unknown` if the change may have been applied; absent if nothing was changed.",
         validate=validate.OneOf(["unknown"]),
     )

@@ -27,13 +27,13 @@ def _token_profiles(**kwargs: Any) -> ListOf:
         profile(),
         1,
         MAX_FIELDS,
-        description="Profiles that the token is for; all of its maker's by default.",
+        description="Profiles of the token; by default all profiles of the caller.",
         **kwargs,
     )
 
 
 class CreateToken(Request):
-    """A token to make."""
+    """A token to create."""
 
     name = Text(
         "Name of its holder in the audit log.",
@@ -64,7 +64,7 @@ class Token(Body):
     created = Timestamp(required=True)
     expires = Timestamp(required=True, allow_none=True)
     last_used = Timestamp(
-        "Time of its last use, true to five minutes; null if none is known.",
+        "Time of its last use, accurate to five minutes; null if unknown.",
         required=True,
         allow_none=True,
     )
@@ -74,7 +74,7 @@ class OwnToken(Body):
     """The caller's own token, or JWT."""
 
     id = Text(
-        "Id of the token; null for a JWT, the operator's token, and without tokens.",
+        "Id of the token; null for a JWT, the operator's token, and if callers need no token.",
         required=True,
         allow_none=True,
     )
@@ -85,15 +85,15 @@ class OwnToken(Body):
     )
     scopes = ListOf(Text(component="Scope", validate=validate.OneOf(SCOPES)), required=True)
     profiles = ListOf(
-        profile(), "Profiles that it is for; null for all.", required=True, allow_none=True
+        profile(), "Profiles of the token; null for all.", required=True, allow_none=True
     )
     expires = Timestamp("Expiry; null for never.", required=True, allow_none=True)
 
 
 class TokenCreated(Body):
-    """A new token; no other answer shows its secret."""
+    """A new token; only this answer contains its secret."""
 
-    token = Text("The token, as its holder sends it.", required=True)
+    token = Text("The token that its holder sends.", required=True)
     record = Part(Token, required=True)
 
 

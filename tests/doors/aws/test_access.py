@@ -17,7 +17,7 @@ OPERATIONS = {
 }
 NO_PROFILE = (
     "There is no such profile of Mini KMS, or the token is not for it. The access key id"
-    " profile-NAME picks one, and any other the profile default."
+    " profile-NAME selects the profile NAME, any other id the profile default."
 )
 # Another scope that is enough in place of one.
 ALSO = {"keys:delete": "keys:write"}

@@ -1,1 +1,1 @@
-"""The client for asyncio, from which make_sync.py makes the blocking one."""
+"""The client for asyncio; make_sync.py makes the blocking client from it."""

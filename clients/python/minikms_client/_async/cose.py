@@ -1,4 +1,4 @@
-"""COSE: messages of one signature or authentication code."""
+"""COSE: messages with one signature or MAC."""
 
 from minikms_client._async.transport import AsyncTransport
 from minikms_client.models import CoseVerification
@@ -25,12 +25,12 @@ class AsyncCose(AsyncTransport):
         certificate_header: str | None = None,
         tagged: bool | None = None,
     ) -> bytes:
-        """Make a COSE_Sign1 of `payload`, or by a MAC key a COSE_Mac0; `detached` leaves it out.
+        """Make a COSE_Sign1 (with a MAC key: COSE_Mac0) of `payload`; `detached` omits it.
 
-        `alg` is a JOSE name. `protected` and `unprotected` are maps of more header parameters, in
-        CBOR. The unprotected header names the key by its kid; with `kid_header` "alias" as the call
-        does, with "none" not at all. With `certificate_header` "x5chain" it has the key's chain,
-        with "x5t" its thumbprint.
+        `alg` is a JOSE name. `protected` and `unprotected` are CBOR maps of further header
+        parameters. The unprotected header names the key by its kid; if `kid_header` is "alias", by
+        the alias in the call; if "none", not at all. With `certificate_header` "x5chain" it
+        contains the key's certificate chain, with "x5t" the certificate's thumbprint.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),

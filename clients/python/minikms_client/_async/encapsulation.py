@@ -1,4 +1,4 @@
-"""Key encapsulation (FIPS 203), and HPKE (RFC 9180), which is made of it."""
+"""Key encapsulation (FIPS 203), and HPKE (RFC 9180), which uses it."""
 
 from minikms_client._async.transport import AsyncTransport
 from minikms_client.models import Encapsulated, HpkeSealed
@@ -9,7 +9,7 @@ class AsyncEncapsulation(AsyncTransport):
     """Secrets and messages to a public key, without a sender."""
 
     async def encapsulate(self, to: Jwk) -> Encapsulated:
-        """Make a secret, and the ciphertext from which the holder of an ML-KEM key derives it."""
+        """Make a secret, and the ciphertext by which the holder of an ML-KEM key gets it."""
         call = Call("POST", "/encapsulate", {"to": dict(to)})
         return await self._read(call, Encapsulated.from_json)
 

@@ -58,12 +58,13 @@ class AsyncJose(AsyncTransport):
         serialization: str | None = None,
         disclosures: Iterable[str] | None = None,
     ) -> str | dict[str, Any]:
-        """Make a JWS of `payload`; `detached` leaves the payload out (RFC 7797).
+        """Make a JWS of `payload`; `detached` omits the payload (RFC 7797).
 
-        The header names the key as the call does; with `kid_header` "kid", always by its kid; with
-        "none", not at all. With `certificate_header` "x5c" it has the key's chain, with "x5t#S256"
-        its thumbprint. It is a compact text, or with `serialization` "flattened" or "general" an
-        object. `disclosures` of an SD-JWT are for a key whose rules want them shown.
+        The header names the key as the call does; if `kid_header` is "kid", always by its kid; if
+        "none", not at all. With `certificate_header` "x5c" it contains the key's certificate chain,
+        with "x5t#S256" the certificate's thumbprint. The result is a compact string, or an object
+        with `serialization` "flattened" or "general". `disclosures` of an SD-JWT are for a key
+        whose rules require them.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -87,7 +88,7 @@ class AsyncJose(AsyncTransport):
         jwk: Jwk | None = None,
         payload: bytes | None = None,
     ) -> JwsVerification:
-        """Verify a JWS in any form and return its content; a detached one needs its `payload`."""
+        """Verify a JWS in any form and return its content; detached, it needs `payload`."""
         message = jws if isinstance(jws, str) else dict(jws)
         body = named(kid, alias, jwk) | present(jws=message, payload=encode_optional(payload))
         return await self._read(Call("POST", "/jws/verify", body), JwsVerification.from_json)
@@ -110,10 +111,10 @@ class AsyncJose(AsyncTransport):
         """Make a key attestation, a JWT by this key about `keys`, each a kid or an alias.
 
         It expires after `expires_in` seconds, or with the first of its keys. With
-        `certificate_header` "x5c" the header has the chain of this key instead of its kid, with
-        "x5t#S256" its thumbprint. The last three claims are the caller's own word.
-        Raises NotAttestable for a key that is exportable or not enabled, and for an imported one
-        without `allow_imported`.
+        `certificate_header` "x5c" the header has this key's certificate chain instead of its kid,
+        with "x5t#S256" the certificate's thumbprint. The last three claims are not verified by the
+        service. Raises NotAttestable for a key that is exportable or not enabled, and for an
+        imported key without `allow_imported`.
         """
         body = named(kid, alias) | present(
             keys=list(keys),
@@ -141,7 +142,7 @@ class AsyncJose(AsyncTransport):
         aad: bytes | None = None,
         serialization: str | None = None,
     ) -> str | dict[str, Any]:
-        """Make a JWE: a text if it is compact, or else an object.
+        """Make a JWE: a string if compact, else an object.
 
         A recipient has `alg`, one of `jwk`, `kid` and `alias`, and optionally a `header`. For
         ECDH-1PU, `from_` is the kid or an alias of the sender's key.
@@ -206,8 +207,8 @@ class AsyncJose(AsyncTransport):
     ) -> str:
         """Make a certificate request for a key, in PEM.
 
-        `subject` is a text such as "CN=example,C=DE" (RFC 4514). Each alternative name begins with
-        DNS:, URI:, email: or IP:.
+        `subject` is a string such as "CN=example,C=DE" (RFC 4514). Each alternative name begins
+        with DNS:, URI:, email: or IP:.
         """
         body = named(kid, alias) | present(
             subject=subject, alternative_names=list(alternative_names) or None, alg=alg
@@ -231,8 +232,8 @@ class AsyncJose(AsyncTransport):
         """Issue a certificate, in PEM, signed with the key that `kid` or `alias` names.
 
         `profile` is "self-signed", "iaca", "document-signer", "reader" or "client". The subject's
-        key is the one of `csr`, or the key of the service that `key` names by its kid or alias.
-        `subject` and `alternative_names` replace those of `csr`.
+        key is the key in `csr`, or the service's key named by `key`, its kid or alias. `subject`
+        and `alternative_names` replace those of `csr`.
         """
         body = named(kid, alias) | present(
             profile=profile,
@@ -249,6 +250,6 @@ class AsyncJose(AsyncTransport):
 
 
 def _jwe(data: Mapping[str, Any]) -> str | dict[str, Any]:
-    """Return the JWE of an answer."""
+    """Return the JWE in an answer."""
     jwe = data["jwe"]
     return text(jwe) if isinstance(jwe, str) else members(jwe)

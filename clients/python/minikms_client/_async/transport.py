@@ -24,8 +24,8 @@ class AsyncTransport:
     Missing arguments come from MINIKMS_URL, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE, MINIKMS_PROFILE,
     MINIKMS_CA, MINIKMS_CERT and MINIKMS_CERT_KEY. `timeout` is in seconds, for each of connecting,
     sending and waiting for an answer. `ca` is a file of trusted authorities, `cert` has the files
-    of the caller's certificate and private key. A call that is refused for the moment is repeated
-    up to `retries` times, each after the time that the service asks for, unless that is more than
+    of the caller's certificate and private key. A temporarily refused call is repeated up to
+    `retries` times, each time after the delay that the service requests, unless it exceeds
     `longest_wait` seconds.
     """
 

@@ -46,11 +46,11 @@ class Administration(Transport):
         calls_per_second: int | UnsetType | None = UNSET,
         delete_scope: bool | None = None,
     ) -> Profile:
-        """Change the given settings; None removes a bound. Return the profile with all of them.
+        """Change the given settings; None removes a bound.
 
-        `jwks` lets everyone read the JWK Set, "public", or only callers, "private". A deletion of a
-        key waits for `min_deletion_delay` seconds, and with `delete_scope` it needs the scope
-        `keys:delete`.
+        Return the profile with all settings. `jwks` makes the JWK Set "public" for everyone, or
+        "private" for callers. The deletion of a key is delayed by at least `min_deletion_delay`
+        seconds, and with `delete_scope` it needs the scope `keys:delete`.
         """
         body = present(jwks=jwks, delete_scope=delete_scope)
         bounds = {
@@ -88,8 +88,8 @@ class Administration(Transport):
     def list_tokens(self, *, limit: int | None = None, after: str | None = None) -> TokenPage:
         """Return the record of each token, oldest first.
 
-        With `limit`, return a page of at most so many (1 to 1,000). `after` comes from the page
-        before.
+        With `limit`, return a page of at most `limit` tokens (1 to 1,000). `after` comes from the
+        previous page.
         """
         found: tuple[Token, ...] = ()
         while True:
@@ -125,11 +125,11 @@ class Administration(Transport):
     ) -> AuditPage:
         """Return a page of at most `limit` events (1 to 1,000) of the audit log, newest first.
 
-        `alias` stands for all keys that it names or has named in the profile of the client, by
-        default in "default"; it also needs the scope `keys:read`, and raises AliasNotFound.
-        `outcome` is "ok", "failed" or the slug of a problem. A client for a profile gets its
-        events, another one those of all profiles of its token. `after` comes from the page before.
-        A page may have fewer events, or none, and be followed by others.
+        `alias` stands for all keys that it names or has named in the client's profile, "default" by
+        default; it also needs the scope `keys:read`, and raises AliasNotFound. `outcome` is "ok",
+        "failed" or the slug of a problem. A client with a profile gets the events of that profile;
+        a client without one gets the events of all profiles of its token. `after` comes from the
+        previous page. A page may have fewer events, or none, even if more pages follow.
         """
         given = present(
             kid=kid,

@@ -1,4 +1,4 @@
-"""NaCl's boxes, and the envelopes of DIDComm v1, which are made of them."""
+"""NaCl's boxes, and DIDComm v1 envelopes, which are made of boxes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from minikms_client.wire import Call, Json, Jwk, decode, encode, named
 
 
 class Boxes(Transport):
-    """Messages between two X25519 keys, or Ed25519 keys that may be used as such."""
+    """Messages between two X25519 keys, or Ed25519 keys that may act as X25519 keys."""
 
     def make_box(
         self, plaintext: bytes, to: Jwk, *, kid: str | None = None, alias: str | None = None

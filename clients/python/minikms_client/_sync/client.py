@@ -20,5 +20,6 @@ class Client(
 ):
     """A client of Mini KMS, with a method for each operation of its API.
 
-    Bytes are passed and returned as bytes. A problem raises the ProblemError of its slug.
+    Bytes are passed and returned as bytes. A problem raises the subclass of ProblemError for its
+    slug.
     """

@@ -23,7 +23,7 @@ from minikms_client.wire import (
 )
 
 Rules: TypeAlias = str | Mapping[str, Any]
-"""The rules of a key: an object as JSON has it, or the name of a preset."""
+"""The rules of a key: a JSON object, or the name of a preset."""
 
 
 class Keys(Transport):
@@ -46,10 +46,10 @@ class Keys(Transport):
         """Make a key.
 
         An `alias` that names another key moves to this one, unless `alias_taken` is "refuse".
-        `operations` are the permitted ones, by default all of its algorithm except the opt-in ones.
-        From `expires` on, the key only verifies, decrypts and unwraps.
-        `rules` are the name of a preset, such as "sd-jwt-vc", or an object. The service rotates the
-        key every `rotate_every`. `provider` keeps the private key, such as an HSM.
+        `operations` are the permitted operations, by default all of the algorithm except opt-in
+        ones. From `expires` on, the key only verifies, decrypts and unwraps. `rules` are the name
+        of a preset, such as "sd-jwt-vc", or an object. The service rotates the key every
+        `rotate_every`. `provider`, such as an HSM, keeps the private key.
         """
         options = _options(labels, operations, exportable, expires, rules, rotate_every, provider)
         body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
@@ -95,11 +95,11 @@ class Keys(Transport):
         rotate_every: timedelta | None = None,
         provider: str | None = None,
     ) -> Key:
-        """Import a key: a `jwk`, or for `alg` a `secret`, a `seed` or `wrapped`.
+        """Import a key: a `jwk`, or `alg` with a `secret`, a `seed` or `wrapped`.
 
-        The `jwk` is private or public. `wrapped` are secret bytes that the key `unwrap_kid` has
-        wrapped. With `if_exists` "keep", a key that exists is returned, and is not an error.
-        Providers take no imported keys yet.
+        The `jwk` is private or public. `wrapped` are secret bytes wrapped by the key `unwrap_kid`.
+        With `if_exists` "keep", an existing key is returned and is not an error. Providers do not
+        support imported keys yet.
         """
         body = present(
             jwk=jwk,
@@ -113,7 +113,7 @@ class Keys(Transport):
             if_exists=if_exists,
             **_options(labels, operations, exportable, expires, rules, rotate_every, provider),
         )
-        # A symmetric key has a random kid, so that a second import makes a second key.
+        # A symmetric key has a random kid, so a second import would make a second key.
         keeps = if_exists == "keep" and jwk is not None and "k" not in jwk
         return self._key("POST", "/key/import", body, is_repeatable=keeps)
 
@@ -152,8 +152,9 @@ class Keys(Transport):
     ) -> KeyPage:
         """Return a page of at most `limit` keys (1 to 1,000), in order of creation.
 
-        `after` comes from the page before. Every key of the listing has all labels in `label`, and
-        was not used for the time `unused`. A page with `after` may be short or empty.
+        `after` comes from the previous page. Only keys are listed that have all labels in `label`,
+        and were not used for the time `unused`. A page may be short or empty even if its `after`
+        leads to another.
         """
         given = present(limit=limit, after=after, alg=alg, alias=alias)
         query = [(name, str(value)) for name, value in given.items()]
@@ -197,7 +198,7 @@ class Keys(Transport):
         """Change the given fields.
 
         None removes `expires` or `rotate_every`, and `labels` replace all. `rules` replace the
-        rules of the key, and must be as tight.
+        rules of the key, and must be at least as tight.
         """
         body = present(state=state, labels=labels, rules=_plain(rules))
         if expires is not UNSET:
@@ -218,13 +219,13 @@ class Keys(Transport):
     def associate_alias(
         self, kid: str, alias: str, *, alias_taken: str | None = None
     ) -> Association:
-        """Give the key an alias; one of another key moves, unless `taken` is "refuse"."""
+        """Give the key an alias; it moves from another key, unless `taken` is "refuse"."""
         body = present(alias=alias, alias_taken=alias_taken)
         call = Call("POST", f"/key/{segment(kid)}/associate", body)
         return self._read(call, Association.from_json)
 
     def dissociate_alias(self, kid: str, alias: str) -> Association:
-        """Remove an alias of the key."""
+        """Remove an alias from the key."""
         path, query = f"/key/{segment(kid)}/associate", [("alias", alias)]
         call = Call("DELETE", path, query=query, is_repeatable=False)
         return self._read(call, Association.from_json)
@@ -239,7 +240,7 @@ class Keys(Transport):
         return self._key("DELETE", f"/key/{segment(kid)}/certificates")
 
     def delete_key(self, kid: str, *, after: timedelta | None = None) -> Deletion:
-        """Delete the key, now or `after` a time (365 days at most); until then it is restorable."""
+        """Delete the key, now or `after` a time (at most 365 days), in which it can be restored."""
         query = [] if after is None else [("after", duration(after))]
         call = Call("DELETE", f"/key/{segment(kid)}", query=query, is_repeatable=False)
         return self._read(call, Deletion.from_json)
@@ -251,13 +252,13 @@ class Keys(Transport):
         return self._read(call, Deletion.from_json)
 
     def restore_key(self, kid: str) -> Key:
-        """Cancel the scheduled deletion of a key, which returns to its state before."""
+        """Cancel the scheduled deletion of a key; its previous state applies again."""
         return self._key("POST", f"/key/{segment(kid)}/restore")
 
     def _key(
         self, method: str, path: str, body: Json | None = None, is_repeatable: bool = True
     ) -> Key:
-        """Return the key of an answer."""
+        """Return the key in an answer."""
         call = Call(method, path, body, is_repeatable=is_repeatable)
         return self._read(call, Key.from_json)
 
@@ -271,7 +272,7 @@ def _options(
     rotate_every: timedelta | None,
     provider: str | None,
 ) -> Json:
-    """Return the fields for the options of a new key."""
+    """Return the body fields for the options of a new key."""
     return present(
         labels=None if labels is None else dict(labels),
         operations=None if operations is None else list(operations),
@@ -284,5 +285,5 @@ def _options(
 
 
 def _plain(rules: Rules | None) -> Json | str | None:
-    """Return rules as a body has them."""
+    """Convert rules to the form in a body."""
     return rules if rules is None or isinstance(rules, str) else dict(rules)

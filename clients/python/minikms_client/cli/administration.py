@@ -119,7 +119,7 @@ def set_profile(
 @profile.command("settings", examples="mkms profile settings")
 @pass_session
 def list_settings(session: Session) -> None:
-    """List the settings of the profiles that have some, and the ones whose JWK Set is public."""
+    """List the settings of profiles that have some or a public JWK Set."""
     for name, settings in session.client.profile_settings().items():
         session.show({"name": name, **plain(settings)}, name, *_cells(settings))
 

@@ -22,7 +22,7 @@ from minikms_client.cli.session import Session, pass_session
 
 _FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 _HPKE_OPTIONS: Final = (
-    click.option("--info", help="A text that both sides know, and that the message is bound to."),
+    click.option("--info", help="A string that both sides know and the message is bound to."),
     click.option("--kdf", help="Key derivation function; HKDF-SHA256 by default."),
     click.option("--aead", help="Cipher; AES-128-GCM by default."),
 )
@@ -41,7 +41,10 @@ def _takes_hpke_options(command: Any) -> Any:
 )
 @click.argument("name", shell_complete=completion.keys)
 @click.option(
-    "--with", "peer", shell_complete=completion.keys, help="The peer, if a key of this profile."
+    "--with",
+    "peer",
+    shell_complete=completion.keys,
+    help="The peer, if it is a key of this profile.",
 )
 @click.option("--with-jwk", "peer_jwk", type=_FILE, help="File with the peer's public JWK.")
 @takes_output
@@ -49,7 +52,7 @@ def _takes_hpke_options(command: Any) -> Any:
 def derive(
     session: Session, name: str, peer: str | None, peer_jwk: Path | None, output: Path | None
 ) -> None:
-    """Print the raw ECDH secret of the key NAME with a peer, for a key derivation function."""
+    """Print the raw ECDH secret of the key NAME and a peer, for a key derivation function."""
     jwk = public_jwk(session, peer, peer_jwk)
     if jwk is None:
         raise click.UsageError("Name the peer: --with or --with-jwk.")
@@ -144,7 +147,7 @@ def open_hpke(
 
 
 def _parts(text: bytes, *names: str) -> list[bytes]:
-    """Return members of a JSON object that are base64url."""
+    """Decode base64url members of a JSON object."""
     made = from_json(text, "The message")
     if not isinstance(made, dict) or not made.keys() >= set(names):
         raise click.UsageError(f"The message is not a JSON object with {' and '.join(names)}.")

@@ -20,13 +20,13 @@ from minikms_client.models import SignResult, VerifyResult
 from minikms_client.wire import encode
 
 ItemT = TypeVar("ItemT")
-_MOST: Final = 1000  # items of a call
+_MOST: Final = 1000  # items per call
 _FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 _name = click.argument("name", shell_complete=completion.keys)
 _file = click.option("--file", type=_FILE, help="Read the messages from a file.")
 _encoded = click.option(
-    "--base64url", "is_encoded", is_flag=True, help="Each line is base64url of the message."
+    "--base64url", "is_encoded", is_flag=True, help="Each line is a message in base64url."
 )
 
 
@@ -45,7 +45,8 @@ def sign_batch(
 ) -> None:
     """Sign each line of standard input with the key NAME; print a signature for each line.
 
-    A line without its line feed is a message. The output has an empty line for a refused message.
+    Each message is a line, without its line feed. The output has an empty line for a refused
+    message.
     """
     code = 0
     lines = _messages(file, is_encoded)
@@ -78,9 +79,10 @@ def verify_batch(
     is_encoded: bool,
     **options: Any,
 ) -> None:
-    """Verify each line of standard input, with the line of the file SIGNATURES in its place.
+    """Verify each line of standard input with the same line of the file SIGNATURES.
 
-    Each line of the output is "valid" or "not valid". The exit code is 1 if one is not valid.
+    Each line of the output is "valid" or "not valid". The exit code is 1 if a signature is not
+    valid.
     """
     sigs = [
         from_text(line) for line in contents(signatures).decode("ascii", "replace").splitlines()
@@ -99,14 +101,14 @@ def verify_batch(
 
 
 def _messages(file: Path | None, is_encoded: bool) -> list[bytes]:
-    """Return the lines of a file or of standard input, as they are or decoded."""
+    """Return the lines of a file or of standard input, decoded if they are base64url."""
     text = message(None, file)
     lines = text.removesuffix(b"\n").split(b"\n") if text else []
     return [from_text(line.decode("ascii", "replace")) for line in lines] if is_encoded else lines
 
 
 def _groups(items: Sequence[ItemT], what: str) -> Iterator[tuple[int, Sequence[ItemT]]]:
-    """Yield the items of each call, with the number of items before; show a bar for many."""
+    """Yield the items of each call, with the number of previous items; show a bar for many."""
     for start in progress(range(0, len(items), _MOST), what):
         yield start, items[start : start + _MOST]
 
@@ -120,7 +122,7 @@ def _tell(number: int, problem: ProblemError | None) -> int:
 
 
 def _plain(found: SignResult | VerifyResult) -> dict[str, Any]:
-    """Return a result as the API has it, with the slug and text of a problem."""
+    """Convert a result to its JSON in the API, with the slug and text of a problem."""
     if found.problem is not None:
         return {"problem": {"slug": found.problem.slug, "detail": found.problem.detail}}
     return {"sig": found.sig} if isinstance(found, SignResult) else {"valid": found.valid}

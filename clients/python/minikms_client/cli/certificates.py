@@ -46,7 +46,7 @@ def csr(
 )
 @click.argument("name", shell_complete=completion.keys)
 @click.argument("kind", type=_PROFILES)
-@click.option("--days", type=click.IntRange(1), required=True, help="How long it is valid.")
+@click.option("--days", type=click.IntRange(1), required=True, help="Days of validity.")
 @click.option("--subject", help="The subject, such as CN=a,C=DE. Required without --csr.")
 @click.option(
     "--alternative-name",
@@ -57,12 +57,12 @@ def csr(
 @click.option(
     "--key",
     shell_complete=completion.keys,
-    help="The subject's key, by kid or alias, instead of --csr.",
+    help="Kid or alias of the subject's key, instead of --csr.",
 )
 @click.option(
     "--issuer-alternative-name",
     multiple=True,
-    help="Where the issuer is reached: URI:… or email:…. An iaca needs one.",
+    help="How to reach the issuer: URI:… or email:…. An iaca needs one.",
 )
 @click.option("--crl", help="The URI of the issuer's revocation list.")
 @pass_session
@@ -117,7 +117,7 @@ def certificates(session: Session, name: str, files: tuple[Path, ...], remove: b
 
 
 def _found(text: str) -> list[str]:
-    """The certificates of a text in PEM, without the text between them."""
+    """Return the certificates in a PEM text, without the text between them."""
     found, start = [], text.find(_BEGIN)
     while start >= 0 and (end := text.find(_END, start)) >= 0:
         end += len(_END)

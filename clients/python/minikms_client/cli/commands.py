@@ -10,11 +10,11 @@ import click
 from minikms_client.cli.exits import sentences
 from minikms_client.cli.options import OPTIONS_AFTER
 
-_KID_LENGTH: Final = 43  # No option is as long, so `--NXHycu…` is an argument.
+_KID_LENGTH: Final = 43  # No option is this long, so `--NXHycu…` is an argument.
 
 
 class _Described(click.Command):
-    """A command whose first sentence is not cut in a list of commands."""
+    """A command whose first sentence is shown whole in lists of commands."""
 
     def get_short_help_str(self, limit: int = 1000) -> str:
         """Return the whole first sentence."""
@@ -37,7 +37,7 @@ class Command(_Described):
         return [*own, *(option for option in OPTIONS_AFTER if taken.isdisjoint(option.opts))]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Show the examples, and refer to the options of `mkms`, which are not listed again."""
+        """Show the examples, and refer to the options of `mkms` instead of listing them again."""
         with formatter.section("Examples"):
             for line in self.examples.splitlines():
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
@@ -50,7 +50,7 @@ class Command(_Described):
             return super().invoke(ctx)
 
     def spelling(self, pointer: str) -> str:
-        """Return the option or argument of a JSON pointer; the pointer itself if there is none."""
+        """Return the option or argument for a JSON pointer, or the pointer itself."""
         member, _, place = pointer.removeprefix("#/").partition("/")
         option = f"--{member.replace('_', '-')}"
         known = {name for param in self.params for name in param.opts}
@@ -83,6 +83,6 @@ class Command(_Described):
 
 
 class Group(_Described, click.Group):
-    """A group of such commands."""
+    """A group of Commands."""
 
     command_class = Command

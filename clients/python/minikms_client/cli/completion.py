@@ -1,4 +1,4 @@
-"""Completion in a shell, of names that the service or the user's file has."""
+"""Shell completion of names from the service and from the user's file."""
 
 import os
 import re
@@ -18,7 +18,7 @@ Find: TypeAlias = Callable[[Client, str], Iterable[str]]
 
 _SECONDS: Final = 3
 # A word that needs no quotes in a shell, and is not an option. Other names are not offered: an
-# alias such as $(reboot) or --url=… would take effect once the line is entered.
+# alias such as $(reboot) or --url=… would take effect when the line is entered.
 _WORD: Final = re.compile(r"[\w@%+=:,./][\w@%+=:,./#-]*", re.ASCII)
 
 
@@ -29,7 +29,7 @@ def _items(found: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 
 def _from_the_service(find: Find) -> Complete:
-    """Make a completion of names that `find` gets from the service."""
+    """Make a completion for names that `find` gets from the service."""
 
     def complete(
         context: click.Context, _: click.Parameter, incomplete: str
@@ -38,7 +38,7 @@ def _from_the_service(find: Find) -> Complete:
             with Session(context.find_root()).connect(timeout=_SECONDS, retries=0) as client:
                 return _items(find(client, incomplete), incomplete)
         except (MinikmsError, click.ClickException):
-            return []  # A line that is being typed has no place for an error.
+            return []  # An error would disturb the line that is being typed.
 
     return complete
 
@@ -52,7 +52,7 @@ def contexts(_: click.Context, __: click.Parameter, incomplete: str) -> list[Com
 
 
 def _keys(client: Client, incomplete: str) -> Iterable[str]:
-    """Aliases of the first 1,000 keys; also the kid of a key without one, or that is begun."""
+    """Return aliases of the first 1,000 keys, or kids if a key has no alias or a kid is begun."""
     for key in client.list_keys(limit=1000).keys:
         yield from key.aliases
         if incomplete or not key.aliases:
@@ -100,7 +100,7 @@ tokens: Final = _from_the_service(_tokens)
 
 
 class Bash(BashComplete):
-    """Completion in bash, which ends a word at a colon, as DID URLs have some."""
+    """Completion in bash, which ends words at colons; DID URLs contain colons."""
 
     source_template = """\
 %(complete_func)s() {
@@ -120,9 +120,9 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
     _kept = ""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words of the line before the cursor, and the one that is not complete."""
+        """Return the words before the cursor, and the incomplete word."""
         line = os.environ.get("MKMS_LINE")
-        if line is None:  # from a script that an earlier version printed
+        if line is None:  # a script printed by an earlier version
             return super().get_completion_args()
         words = split_arg_string(line)
         word = "" if line[-1:].isspace() else words.pop()
@@ -132,6 +132,6 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
         return words[1:], word
 
     def format_completion(self, item: CompletionItem) -> str:
-        """Leave out the part of the value before its last colon, which bash keeps."""
+        """Omit the part of the value up to its last colon: bash keeps that part."""
         item.value = item.value.removeprefix(self._kept)
         return super().format_completion(item)

@@ -1,4 +1,4 @@
-"""Named contexts: services with the caller's identity, in a file of the user."""
+"""Named contexts in the user's file: services with the caller's identity."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _LARGEST: Final = 1024 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A service and its caller; each member but `token` is the option of its name."""
+    """A service and its caller; each member except `token` is the option with that name."""
 
     url: str | None = None
     profile: str | None = None
@@ -30,7 +30,7 @@ class Settings:
     cert_key: str | None = None
 
     def over(self, others: "Settings") -> "Settings":
-        """Return these settings, and of `others` the missing ones.
+        """Return these settings, completed by `others`.
 
         A token and the name of its file count as one setting.
         """
@@ -47,14 +47,14 @@ class Settings:
         return replace(self, token=None, token_file=None)
 
     def absolute(self) -> "Settings":
-        """Return the settings with absolute names of files, since commands run in any folder."""
+        """Return the settings with absolute paths of files, since commands run in any folder."""
         files = {name: getattr(self, name) for name in ("token_file", "ca", "cert", "cert_key")}
         return replace(
             self, **{name: str(Path(file).absolute()) for name, file in files.items() if file}
         )
 
     def shown(self) -> dict[str, str]:
-        """Return the members that are not secret, and not empty."""
+        """Return the members that are neither secret nor empty."""
         members = asdict(replace(self, token=None))
         return {name: value for name, value in members.items() if value is not None}
 
@@ -97,7 +97,7 @@ class Contexts:
     @contextmanager
     def changed(cls) -> Iterator["Contexts"]:
         """Read the file, and replace it after the block; other commands wait to change it."""
-        import fcntl  # which Windows does not have
+        import fcntl  # Windows lacks it
 
         file = _file()
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -139,9 +139,9 @@ def _file() -> Path:
 
 
 def _settings(data: Any) -> Settings:
-    """Return a context of the file; raises TypeError or LookupError for another form.
+    """Parse a context of the file; raises TypeError or LookupError.
 
-    It has a URL, so that its token is for one service.
+    It must have a URL, so that its token is for one service.
     """
     given = {name: text(value) for name, value in members(data).items()}
     return Settings(url=given.pop("url"), **given)

@@ -57,7 +57,7 @@ def use_context(session: Session, name: str) -> None:
 @_name
 @pass_session
 def set_context(session: Session, name: str) -> None:
-    """Make or change the context NAME by the options of mkms, such as --url and --ca.
+    """Create or change the context NAME by the options of mkms, such as --url and --ca.
 
     The first context becomes the current one. With another URL, the context loses its token.
     """

@@ -30,19 +30,21 @@ def cose() -> None:
 @click.option(
     "--alg", shell_complete=completion.jose_names, help="A JOSE name of the key, such as PS256."
 )
-@click.option("--detached", is_flag=True, default=None, help="Leave the payload out.")
+@click.option("--detached", is_flag=True, default=None, help="Omit the payload.")
 @click.option("--aad", help="Data that is signed, and not in the message.")
 @click.option("--typ", help="The type of the message, such as application/cwt.")
 @click.option("--content-type", help="The media type of the payload.")
 @click.option(
-    "--kid-header", type=click.Choice(["kid", "alias", "none"]), help="Name of the key in it."
+    "--kid-header",
+    type=click.Choice(["kid", "alias", "none"]),
+    help="Name of the key in the message.",
 )
 @click.option(
     "--certificate-header",
     type=click.Choice(["none", "x5chain", "x5t"]),
     help="The certificate of the key in the header.",
 )
-@click.option("--untagged", is_flag=True, help="Leave the CBOR tag out, as mdocs do.")
+@click.option("--untagged", is_flag=True, help="Omit the CBOR tag, as in mdocs.")
 @pass_session
 def sign_cose(
     session: Session,
@@ -109,8 +111,10 @@ def verify_cose(
 @click.argument("name", shell_complete=completion.keys)
 @click.argument("keys", nargs=-1, required=True, shell_complete=completion.keys)
 @click.option("--nonce", help="The nonce of the issuer.")
-@click.option("--audience", help="The issuer, as aud.")
-@click.option("--expires-in", type=click.IntRange(1), help="Seconds; 300 by default.")
+@click.option("--audience", help="The issuer (aud).")
+@click.option(
+    "--expires-in", type=click.IntRange(1), help="Seconds until it expires; 300 by default."
+)
 @click.option("--key-storage", multiple=True, help="Your claim, such as iso_18045_basic.")
 @click.option("--user-authentication", multiple=True, help="Your claim, such as iso_18045_basic.")
 @click.option("--certification", help="Your claim: the URL of a certification.")

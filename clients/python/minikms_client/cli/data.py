@@ -15,7 +15,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def takes_data(command: CommandT) -> CommandT:
-    """Let a command take the argument `data` or `--file`, or else standard input."""
+    """Let a command read the argument `data`, `--file`, or else standard input."""
     file = click.option(
         "--file",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -50,9 +50,9 @@ def standard_input() -> bytes:
 
 
 def encoded(data: str | None, file: Path | None) -> bytes:
-    """Return the output of another command: base64url as argument or standard input, or a file.
+    """Read the output of another command: base64url as an argument or on standard input, or a file.
 
-    A file contains the bytes themselves, as `--output` writes them.
+    A file contains the bytes themselves, as written by `--output`.
     """
     if file is not None:
         return message(data, file)

@@ -31,14 +31,14 @@ def didcomm() -> None:
     "--to",
     multiple=True,
     shell_complete=completion.keys,
-    help="A recipient that is an Ed25519 key of this profile; repeatable.",
+    help="A recipient, if it is an Ed25519 key of this profile; repeatable.",
 )
 @click.option("--to-verkey", multiple=True, help="A recipient's verkey in base58; repeatable.")
 @click.option(
     "--from",
     "from_",
     shell_complete=completion.keys,
-    help="The sender's key; the message is anonymous without it.",
+    help="The sender's key; without it, the message is anonymous.",
 )
 @pass_session
 def pack(

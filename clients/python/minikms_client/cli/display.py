@@ -26,7 +26,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def tell(text: str) -> None:
-    """Print text from us or a service on standard error, on a terminal with whole words."""
+    """Print a message, ours or a service's, to standard error; on a terminal, keep words whole."""
     shown = visible(text)
     click.echo(fitting(shown) if sys.stderr.isatty() else shown, err=True)
 

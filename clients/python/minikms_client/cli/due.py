@@ -14,7 +14,7 @@ from minikms_client.models import Key
 
 @dataclass(frozen=True)
 class _End:
-    """An end of a key, or of one of its certificates."""
+    """An event that is due for a key, or for one of its certificates."""
 
     time: datetime
     event: str

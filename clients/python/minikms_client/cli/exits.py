@@ -30,17 +30,17 @@ NOT_FOUND: Final = 3
 NOT_PERMITTED: Final = 4
 """The token is missing, not valid, or does not permit the call."""
 REFUSED: Final = 5
-"""The service refuses the call as it was made."""
+"""The service refuses the call."""
 NO_ANSWER: Final = 6
 """The service cannot be reached, or cannot answer now."""
 FAULT: Final = 7
 """An unforeseen fault."""
 STOPPED: Final = 130
-"""Control-C, for which shells use this code, or a question that was not answered by yes."""
+"""Control-C, for which shells use this code, or a question not answered by yes."""
 
 
 def code_of(error: MinikmsError) -> int:
-    """Return the exit code for the kind of an error."""
+    """Return the exit code for an error."""
     match error:
         case InvalidSetting():
             return WRONG_USAGE
@@ -79,7 +79,7 @@ def sentences(spelling: Callable[[str], str] = str) -> Iterator[None]:
     except MinikmsError as error:
         fail(str(error), code_of(error))
     except BrokenPipeError:
-        # The reader has closed the pipe, as `head` does: nothing more is written, even at the exit.
+        # The reader closed the pipe, like `head`: nothing more is written, even at the exit.
         sys.stdout = None
         sys.exit(0)
     except OSError as error:
@@ -92,7 +92,7 @@ def sentences(spelling: Callable[[str], str] = str) -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
-        # Its text may contain a secret.
+        # Its message may contain a secret.
         at = traceback.extract_tb(error.__traceback__)[-1]
         name = type(error).__name__
         fail(f"This is a fault of mkms: {name} in {at.name}, {at.filename}:{at.lineno}.", FAULT)

@@ -23,9 +23,9 @@ _ANYBODY: Final = "anybody"  # if the service needs no token
 def login(session: Session) -> None:
     """Keep a token in a context, and make the context the current one.
 
-    On a terminal, the token is asked for; otherwise it is a line of standard input. With
+    The token is prompted for on a terminal, otherwise read from a line of standard input. With
     --token-file, the context keeps the name of the file. A token that the service refuses is not
-    kept. Without --context, the context is the current one, or "default".
+    kept. Without --context, the current context is used, or "default".
     """
     contexts, options = Contexts.read(), session.options()
     name = session.context or contexts.current or "default"
@@ -49,7 +49,7 @@ def login(session: Session) -> None:
 
 
 def _read_token() -> str:
-    """Ask for a token on a terminal, which does not show it, or read a line of standard input."""
+    """Prompt for a token without echo on a terminal, or read a line of standard input."""
     if sys.stdin.isatty():
         token: str = click.prompt("Token", hide_input=True, err=True)
     else:

@@ -31,7 +31,7 @@ def jws() -> None:
     "--alg", shell_complete=completion.jose_names, help="A JOSE name of the key, such as PS256."
 )
 @click.option("--header", help="More members of the header, as JSON.")
-@click.option("--detached", is_flag=True, default=None, help="Leave the payload out (RFC 7797).")
+@click.option("--detached", is_flag=True, default=None, help="Omit the payload (RFC 7797).")
 @click.option(
     "--kid-header",
     type=click.Choice(["alias", "kid", "none"]),
@@ -45,13 +45,13 @@ def jws() -> None:
 @click.option(
     "--serialization",
     type=click.Choice(["compact", "flattened", "general"]),
-    help="Form of the JWS: compact by default.",
+    help="Serialization of the JWS; compact by default.",
 )
 @click.option(
     "--disclosure",
     "disclosures",
     multiple=True,
-    help="A disclosure of an SD-JWT, for a key whose rules want them shown; repeatable.",
+    help="A disclosure of an SD-JWT, for a key whose rules require them; repeatable.",
 )
 @pass_session
 def sign_jws(

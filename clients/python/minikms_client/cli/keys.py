@@ -58,7 +58,7 @@ def _rules(_: click.Context, __: click.Parameter, given: str | None) -> str | di
 
 
 def _key_options(command: Any) -> Any:
-    """The options of a new key."""
+    """Add the options of a new key to a command."""
     for option in (
         _expires_option,
         _rotate_every_option,
@@ -155,8 +155,8 @@ def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
 def import_(session: Session, /, file: Path, form: str, **options: Any) -> None:
     """Import the keys of FILE, or with - of standard input.
 
-    A FILE of JWKs has one JWK, a JWK Set, or NDJSON: on each line a JWK, or a body of
-    POST /key/import, such as {"jwk": {...}, "alias": "..."}.
+    A FILE of JWKs contains one JWK, a JWK Set, or NDJSON: on each line a JWK or a body of POST
+    /key/import, such as {"jwk": {...}, "alias": "..."}.
     """
     given = _given(options)
     if form != "jwk":
@@ -237,7 +237,7 @@ _COLUMNS = {
 @click.option(
     "--state", type=_LISTED, help="Only keys in this state, or whose deletion is scheduled."
 )
-@duration_option("--unused", "Only keys that were not used for this time, such as 90d.")
+@duration_option("--unused", "Only keys not used for this time, such as 90d.")
 @click.option("--without-rules", is_flag=True, help="Only keys that have no rules.")
 @_labels_option
 @pass_session
@@ -306,7 +306,7 @@ def unalias(session: Session, alias: str) -> None:
     "mkms key update signer --expires 90d --label use=login",
 )
 @click.argument("name", shell_complete=completion.keys)
-@click.option("--state", type=_STATES, help="The state of the key from now on.")
+@click.option("--state", type=_STATES, help="The new state of the key.")
 @_expires_option
 @click.option("--never-expires", is_flag=True, help="Let the key never expire.")
 @_rotate_every_option
@@ -348,7 +348,7 @@ def update(
 @click.argument("rules", required=False, callback=_rules)
 @pass_session
 def rules(session: Session, name: str, rules: str | dict[str, Any] | None) -> None:
-    """Show the rules of the key NAME, or set RULES, which must be as tight.
+    """Show the rules of the key NAME, or replace them by RULES, which must be at least as tight.
 
     RULES are a JSON object, such as {"raw": false}, or a name such as sd-jwt-vc.
     """

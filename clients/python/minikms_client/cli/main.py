@@ -30,7 +30,7 @@ from minikms_client.cli.options import OPTIONS
 from minikms_client.cli.session import Session
 from minikms_client.errors import MinikmsError
 
-add_completion_class(Bash)  # click finds the class of a shell in its own table
+add_completion_class(Bash)  # click looks up the class of a shell in its own table
 
 
 class _Commands(Group):

@@ -110,7 +110,7 @@ def decrypt_jwe(
 
 @click.group(cls=Group)
 def box() -> None:
-    """Make and open NaCl's boxes: messages between keys on X25519."""
+    """Make and open NaCl's boxes: messages between X25519 keys."""
 
 
 @box.command(

@@ -32,19 +32,21 @@ _signature_options = (
     click.option(
         "--encoding", type=click.Choice(["raw", "der"]), help="The form of an ECDSA signature."
     ),
-    click.option("--prehashed", is_flag=True, default=None, help="The data is the digest."),
+    click.option(
+        "--prehashed", is_flag=True, default=None, help="The data is the digest of the message."
+    ),
 )
 
 
 def takes_signature_options(command: Any) -> Any:
-    """Let a command take the options of a signature."""
+    """Add the options of a signature to a command."""
     for option in reversed(_signature_options):
         command = option(command)
     return command
 
 
 def say_valid(session: Session, answer: object, is_valid: bool) -> None:
-    """Print the validity, and exit with 0 if valid or else 1."""
+    """Print the validity; exit with 0 if valid, else 1."""
     session.show(answer, "valid" if is_valid else "not valid")
     if not is_valid:
         sys.exit(NOT_VALID)
@@ -88,7 +90,9 @@ def sign(
 @takes_data
 @click.option("--sig", help="The signature in base64url.")
 @click.option(
-    "--sig-file", type=click.Path(dir_okay=False, path_type=Path), help="File with its bytes."
+    "--sig-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the bytes of the signature.",
 )
 @takes_signature_options
 @pass_session
@@ -118,7 +122,7 @@ def verify(
 )
 @click.argument("name", shell_complete=completion.keys)
 @takes_data
-@click.option("--aad", help="A text that is authenticated and not encrypted.")
+@click.option("--aad", help="A string that is authenticated but not encrypted.")
 @pass_session
 def encrypt(
     session: Session, name: str, data: str | None, file: Path | None, aad: str | None
@@ -137,7 +141,7 @@ def encrypt(
 )
 @click.argument("name", shell_complete=completion.keys)
 @takes_data
-@click.option("--aad", help="The text that was authenticated.")
+@click.option("--aad", help="The string that was authenticated.")
 @takes_output
 @pass_session
 def decrypt(

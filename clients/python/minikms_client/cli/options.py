@@ -13,7 +13,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _file(name: str, what: str) -> click.Option:
-    """Make an option that names a file, as its variable also does."""
+    """Make an option for the name of a file."""
     variable = f"MINIKMS_{name.upper().replace('-', '_')}"
     return click.Option([f"--{name}"], type=_FILE, envvar=variable, show_envvar=True, help=what)
 
@@ -24,7 +24,7 @@ OPTIONS: Final = (
         envvar="MINIKMS_CONTEXT",
         show_envvar=True,
         shell_complete=completion.contexts,
-        help="A service and caller that mkms login keeps; the current one by default.",
+        help="A service and caller kept by mkms login; the current context by default.",
     ),
     click.Option(["--url"], envvar="MINIKMS_URL", show_envvar=True, help="URL of the service."),
     click.Option(
@@ -53,7 +53,7 @@ OPTIONS: Final = (
     click.Option(
         ["--json", "is_json"],
         is_flag=True,
-        help="Print complete answers as JSON: an object, or of a list each item on a line.",
+        help="Print complete answers as JSON: an object, or for a list each item on a line.",
     ),
 )
 

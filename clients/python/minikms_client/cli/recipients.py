@@ -1,4 +1,4 @@
-"""The other side of a message: a key of the profile, or a JWK in a file."""
+"""The other side of a message: a key in the profile, or a JWK in a file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ _FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 def takes_recipient(command: CommandT) -> CommandT:
-    """Let a command take `--to` or `--to-jwk`."""
+    """Add `--to` and `--to-jwk` to a command."""
     by_jwk = click.option("--to-jwk", type=_FILE, help="File with the recipient's JWK.")
     return click.option(
         "--to",
@@ -26,7 +26,7 @@ def takes_recipient(command: CommandT) -> CommandT:
 
 
 def takes_sender(command: CommandT) -> CommandT:
-    """Let a command take `--from` or `--from-jwk`."""
+    """Add `--from` and `--from-jwk` to a command."""
     by_jwk = click.option("--from-jwk", type=_FILE, help="File with the sender's JWK.")
     return click.option(
         "--from",
@@ -37,7 +37,7 @@ def takes_sender(command: CommandT) -> CommandT:
 
 
 def public_jwk(session: Session, name: str | None, file: Path | None) -> Jwk | None:
-    """Return the public JWK of a named key, or from a file; None if neither is given."""
+    """Return the public JWK of a named key or in a file; None if neither is given."""
     if name is not None and file is not None:
         raise click.UsageError("Give a key or a file with its JWK, not both.")
     if name is not None:

@@ -22,12 +22,12 @@ from minikms_client.wire import encode, encode_time, whole_seconds
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-# A SHA-256 thumbprint (RFC 7638), or as long: the form of the service's own kids.
+# A SHA-256 thumbprint (RFC 7638) or a string of the same length, like the service's own kids.
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Session:
-    """The client and the output format, by the options of `mkms`, the environment and a context."""
+    """The client and the output format, by options, environment and context."""
 
     def __init__(self, root: click.Context) -> None:
         self._root = root
@@ -43,7 +43,7 @@ class Session:
         return self._root.with_resource(self.connect())
 
     def connect(self, settings: Settings | None = None, **options: Any) -> Client:
-        """Make a client; without `settings`, as the options, the environment and a context say."""
+        """Make a client, by default with settings of the options, the environment and a context."""
         found = settings or self.settings()
         if (found.cert is None) != (found.cert_key is None):
             raise click.UsageError(
@@ -53,7 +53,7 @@ class Session:
             return Client(
                 found.url,
                 profile=found.profile,
-                # Without any, "" keeps the client from the environment, which was asked already.
+                # Without a token, "" keeps the client from reading the environment again.
                 token=found.token or (None if found.token_file else ""),
                 token_file=found.token_file,
                 ca=found.ca,
@@ -76,7 +76,7 @@ class Session:
                 raise click.UsageError("Use --context or --url, not both.")
             context = Contexts.read().named(self._root.params["context"])
             if environment.url not in (None, context.url):
-                environment = environment.without_token()  # it is for the other service
+                environment = environment.without_token()  # the token is for the other service
             return options.over(context).over(environment)
         given = options.over(environment)
         if given.url is not None:
@@ -87,16 +87,16 @@ class Session:
 
     @property
     def context(self) -> str | None:
-        """The name that --context or MINIKMS_CONTEXT has."""
+        """The name in --context or MINIKMS_CONTEXT."""
         name: str | None = self._root.params["context"]
         return name
 
     def options(self) -> Settings:
-        """Return the settings that are options."""
+        """Return the settings given as options."""
         return self._settings_from(ParameterSource.COMMANDLINE)
 
     def environment(self) -> Settings:
-        """Return the settings of the environment, in which a token comes before its file."""
+        """Return the settings of the environment; a token has precedence over its file."""
         found = self._settings_from(ParameterSource.ENVIRONMENT)
         tokens = Settings(token=os.environ.get("MINIKMS_TOKEN"))
         files = Settings(token_file=os.environ.get("MINIKMS_TOKEN_FILE"))
@@ -117,7 +117,7 @@ class Session:
     def by_name(self, name: str, call: Callable[..., ResultT]) -> ResultT:
         """Return the result of `call(alias=…)`; a name like a kid is first tried as `call(kid=…)`.
 
-        So only an alias of that form needs two calls, the first of which fails.
+        Only an alias that looks like a kid needs two calls; the first fails.
         """
         if _KID.fullmatch(name):
             try:
@@ -150,14 +150,14 @@ class Session:
         )
 
     def show(self, answer: object, *cells: str) -> None:
-        """Print an answer: its cells separated by tabs, or all of it as JSON."""
+        """Print an answer: cells separated by tabs, or all members as JSON."""
         if self.is_json:
             self.show_json(answer)
         else:
             click.echo("\t".join(map(visible, cells) if sys.stdout.isatty() else cells))
 
     def show_json(self, answer: object) -> None:
-        """Print all of an answer as a line of JSON, in ASCII."""
+        """Print all members of an answer as a line of JSON, in ASCII."""
         click.echo(json.dumps(plain(answer)))
 
     def show_key(self, key: Key) -> None:
@@ -165,7 +165,7 @@ class Session:
         self.show_whole(key, key.kid)
 
     def show_whole(self, answer: object, *cells: str) -> None:
-        """Print all of an answer as a table for people, or its cells in a pipe."""
+        """Print all members of an answer as a table for people, or its cells in a pipe."""
         if self.is_json or not sys.stdout.isatty():
             self.show(answer, *cells)
         else:
@@ -183,7 +183,7 @@ class Session:
 
 
 def plain(value: object, time: Callable[[datetime], str | None] = encode_time) -> Any:
-    """Convert an answer for JSON: the names of the API, bytes in base64url, times by `time`."""
+    """Convert an answer to JSON values: the API's names, bytes in base64url, times by `time`."""
     match value:
         case bytes():
             return encode(value)

@@ -8,16 +8,16 @@ from typing import Final
 
 import click
 
-# Spaces between columns, and before the lines of a row below its first.
+# Spaces between columns, and the indentation of a row's further lines.
 _GAP: Final = "  "
-# The least width of a column whose cells are wrapped.
+# The smallest width of a column with wrapped cells.
 _NARROW: Final = 24
 
 
 def print_table(table: Sequence[Sequence[str]]) -> None:
     """Print rows of cells in columns; columns that do not fit go below the first ones, indented.
 
-    Lines break between columns and words only, so that a word stays whole, however long it is.
+    Lines break only between columns and words, so words stay whole, however long.
     """
     lines = _arranged(list(zip(*table, strict=True)), shutil.get_terminal_size().columns)
     for row in table:
@@ -36,7 +36,7 @@ def fitting(text: str) -> str:
 
 
 def _arranged(columns: Sequence[Sequence[str]], most: int) -> list[list[tuple[int, int]]]:
-    """Arrange columns in lines of at most `most` characters: the index and width of each column."""
+    """Arrange columns, each by index and width, in lines of at most `most` characters."""
     lines: list[list[tuple[int, int]]] = [[]]
     free, below = most, most - len(_GAP)
     for index, cells in enumerate(columns):

@@ -1,4 +1,4 @@
-"""Options that are a time or a duration."""
+"""Options whose value is a time or a duration."""
 
 import re
 from collections.abc import Callable
@@ -86,5 +86,5 @@ delay_option = click.option(
     "--min-deletion-delay",
     metavar="DURATION",
     callback=_delay,
-    help="Least time from a deletion to its effect, such as 7d; none removes it.",
+    help="Shortest delay of a deletion, such as 7d; none removes it.",
 )

@@ -1,4 +1,4 @@
-// Pictures in SVG. Each says in words what it shows.
+// Charts in SVG, each with a description in words.
 
 import { h, s } from "./dom.js";
 
@@ -26,7 +26,7 @@ export function bars(summary, bins) {
   return figure(summary, [s("defs", {}, hatch), shapes], bins[0].start, bins.at(-1).start);
 }
 
-/** A line over time; a value that is not known is a gap. */
+/** A line over time; an unknown value is a gap. */
 export function line(summary, values) {
   return figure(summary, lines(values));
 }

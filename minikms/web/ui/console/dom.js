@@ -1,21 +1,21 @@
-// Elements, made without markup: a text from the service stays a text.
+// Elements, made without markup: a string from the service never becomes markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * Make an element of HTML. A property `on…` is a listener, any other one an attribute; null, undefined
- * and false leave it out. Children are elements, lists of children, and texts.
+ * and false omit it. Children are elements, lists of children, and strings.
  */
 export function h(name, properties, ...children) {
   return filled(document.createElement(name), properties, children);
 }
 
-/** Make an element of SVG, in the same way. */
+/** Make an SVG element, in the same way. */
 export function s(name, properties, ...children) {
   return filled(document.createElementNS(SVG, name), properties, children);
 }
 
-/** Show a text that somebody else chose: its direction of writing ends with it. */
+/** Show a string that somebody else chose, isolating its writing direction. */
 export function foreign(text) {
   return h("bdi", {}, text);
 }

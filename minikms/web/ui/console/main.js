@@ -1,6 +1,5 @@
-// The console: finds the page that the address names, and shows it to a caller who may see it.
-//
-// The address is `#/page/argument?query`. A browser sends none of it to a server.
+// The console: finds the page of the address, and shows it to callers who may see it.
+// The address is `#/page/argument?query`; browsers do not send it to servers.
 
 import { fill, foreign, h } from "./dom.js";
 import { audit } from "./pages/audit.js";
@@ -62,7 +61,7 @@ function decoded(text) {
   }
 }
 
-/** Show the page of the address; what the page before still waits for ends. */
+/** Show the page of the address, and cancel pending calls of the previous page. */
 async function show() {
   shown.abort();
   shown = new AbortController();
@@ -91,7 +90,7 @@ async function show() {
   present(content);
 }
 
-/** Put content on the page, and the focus on its heading. */
+/** Show content on the page, and focus its heading. */
 function present(content) {
   const focused = document.activeElement;
   const isFirst = focused === document.body;
@@ -128,7 +127,7 @@ async function enter(token) {
   await show();
 }
 
-/** Show who calls, and in which profile. */
+/** Show the caller and the current profile. */
 async function showCaller() {
   const { name } = session.caller();
   const names = (await session.knownProfiles()) ?? [];
@@ -168,7 +167,7 @@ async function start() {
 session.onEnd(() => showSignIn("The token is no longer valid."));
 window.addEventListener("hashchange", show);
 window.addEventListener("profileschange", () => showCaller().catch(tellProblem));
-// A browser may keep a page that is left, and show it to whoever goes back.
+// A browser may keep a page after it is left, and show it to whoever goes back.
 window.addEventListener("pagehide", () => showSignIn());
 window.addEventListener("pageshow", (event) => event.persisted && start());
 document.getElementById("skip").addEventListener("click", (event) => {

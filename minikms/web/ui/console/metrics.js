@@ -1,9 +1,9 @@
-// The text format of Prometheus, and figures over the time between two readings of it.
+// Prometheus's text format, and figures for the time between two readings.
 
 const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)$/s;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
-/** The samples of a text by name, each with its labels and value. */
+/** Parse samples by name, each with its labels and value. */
 export function parse(text) {
   const samples = new Map();
   for (const row of text.split("\n")) {
@@ -19,18 +19,18 @@ export function parse(text) {
   return samples;
 }
 
-/** The value of a label without its escapes. */
+/** Unescape the value of a label. */
 function plain(text) {
   return text.replace(/\\(.)/g, (_, letter) => (letter === "n" ? "\n" : letter));
 }
 
-/** The help text of each family of a text, by name. */
+/** Parse the help text of each family, by name. */
 export function helps(text) {
   const found = text.matchAll(/^# HELP (\w+) (.*)$/gm);
   return new Map([...found].map(([, name, help]) => [name, help]));
 }
 
-/** Sums of a family by one of its labels. */
+/** Sum a family by one of its labels. */
 export function sums(samples, name, label, counts = () => true) {
   const found = new Map();
   for (const { labels, value } of samples.get(name) ?? []) {
@@ -40,7 +40,7 @@ export function sums(samples, name, label, counts = () => true) {
 }
 
 /**
- * For each operation, its calls and failed calls a second since the reading before, the time in seconds within
+ * For each operation: its calls and failed calls a second since the previous reading, the time in seconds within
  * which 99 of 100 calls ended (null if there were none), and its calls since the start.
  */
 export function operations(before, now, seconds) {

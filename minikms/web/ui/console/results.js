@@ -1,4 +1,4 @@
-// The rows that a search finds, in a table that grows: a search may look through many pages before it finds a row.
+// A growing table of search results: a search may read many pages before it finds a row.
 
 import { fill, h } from "./dom.js";
 import { sentences } from "./notices.js";
@@ -6,7 +6,7 @@ import { addRows, button, remark, table } from "./widgets.js";
 
 const SHOWN = 50; // rows that are added at a time
 
-/** The rows that `source` yields as `{ items, isLast }`, `seen` being the number that it has looked through. */
+/** Rows that `source` yields as `{ items, isLast }`; `seen` is the number of rows that it has examined. */
 export class Results {
   constructor({ label, columns, noun, empty, source, seen = () => 0 }) {
     Object.assign(this, { label, columns, noun, empty, source, seen });
@@ -17,7 +17,7 @@ export class Results {
     this.table = null;
     this.status = h("p", { role: "status", class: "quiet", tabindex: "-1" });
     this.place = h("div", {});
-    // Both stay while rows come, so that a press or the focus finds them.
+    // Both elements stay while rows arrive, so that clicks and focus work.
     this.stop = button("Stop", () => (this.isStopped = true));
     this.more = button("Show more", () => this.showMore());
     this.element = h("div", {}, this.status, this.place, h("div", { class: "buttons" }, this.stop, this.more));
@@ -33,7 +33,7 @@ export class Results {
     }
   }
 
-  /** Search on until there are more rows to show, the end, or a press of Stop. */
+  /** Continue the search until there are more rows to show, it ends, or Stop is pressed. */
   async showMore() {
     const goal = this.number + SHOWN;
     this.isStopped = false;
@@ -60,7 +60,7 @@ export class Results {
     else fill(this.place, remark(this.isEnd ? this.empty : "None yet."));
   }
 
-  /** Say how far the search is, and offer to stop it or to go on. */
+  /** Show the progress of the search, and offer to stop or continue it. */
   tell(isRunning) {
     const { number, isEnd, noun } = this;
     const seen = this.seen();

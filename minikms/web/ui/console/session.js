@@ -1,4 +1,4 @@
-// The caller of this tab: its permissions, and the profile that it looks at.
+// The caller of this tab: its permissions, and its current profile.
 
 import { Problem, call, pages, readText, segment, useToken } from "./api.js";
 
@@ -27,7 +27,7 @@ export async function begin(text) {
   profile = !profiles || profiles.includes("default") ? "default" : (profiles[0] ?? "default");
 }
 
-/** Forget the token; answers that come later are dropped. */
+/** Forget the token, and drop answers that arrive later. */
 export function end() {
   session.abort();
   session = new AbortController();
@@ -35,7 +35,7 @@ export function end() {
   own = null;
 }
 
-/** The permissions of the caller, as `GET /tokens/self` gives them; null before `begin`. */
+/** The caller's permissions from `GET /tokens/self`; null before `begin`. */
 export function caller() {
   return own;
 }
@@ -50,7 +50,7 @@ export function mayAuditAll() {
   return may("audit") && own.profiles === null;
 }
 
-/** The profile that calls are in. */
+/** The profile of calls. */
 export function currentProfile() {
   return profile;
 }
@@ -70,7 +70,7 @@ export async function request(method, path, options) {
   return checked(() => call(method, path, { profile, ...options, ...ending(options) }));
 }
 
-/** Read a text of the service. */
+/** Read a text document of the service. */
 export async function requestText(path, options) {
   return checked(() => readText(path, { ...options, ...ending(options) }));
 }
@@ -85,12 +85,12 @@ export async function* listing(path, options) {
   }
 }
 
-/** A signal that ends a call with its session, or by its own signal. */
+/** A signal that aborts a call at the end of its session, or by its own signal. */
 function ending({ signal } = {}) {
   return { signal: signal ? AbortSignal.any([session.signal, signal]) : session.signal };
 }
 
-/** The path of a key, and of a part of it. */
+/** The path of a key, or of a call on it. */
 export function keyPath(kid, part = "") {
   return `key/${segment(kid)}${part && `/${part}`}`;
 }

@@ -18,7 +18,7 @@ export function section(title, ...children) {
   return h("section", { "aria-labelledby": id }, h("h2", { id }, title), children);
 }
 
-/** A quiet remark. */
+/** A secondary remark. */
 export function remark(...children) {
   return h("p", { class: "quiet" }, children);
 }
@@ -106,7 +106,7 @@ export function ticked(form, name) {
   return new FormData(form).getAll(name);
 }
 
-/** A form; `run` gets its values by name, and its problems are told. */
+/** A form; `run` gets its values by name, and its problems are shown. */
 export function form(properties, run, ...children) {
   return h(
     "form",
@@ -127,7 +127,7 @@ export function submit(text, properties) {
   return h("button", { type: "submit", ...properties }, text);
 }
 
-/** A button; problems of `run` are told. */
+/** A button; problems of `run` are shown. */
 export function button(text, run, properties) {
   return h(
     "button",
@@ -136,7 +136,7 @@ export function button(text, run, properties) {
   );
 }
 
-/** Run something once, while its button waits. */
+/** Run a function once; its button is disabled meanwhile. */
 async function busy(control, run) {
   if (control?.getAttribute("aria-disabled") === "true") return;
   control?.setAttribute("aria-disabled", "true");
@@ -161,19 +161,19 @@ export function address(page, argument, query) {
   return `#/${path}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
 }
 
-/** Go to a page of the console, and show it anew if it is shown already. */
+/** Go to a page of the console, and reload it if it is already shown. */
 export function go(to) {
   if (location.hash === to) window.dispatchEvent(new HashChangeEvent("hashchange"));
   else location.hash = to;
 }
 
-/** A text in a box, and a button that copies it. */
+/** A string in a box, with a button that copies it. */
 export function block(text, label) {
   const shown = h("pre", { tabindex: "0", role: "group", "aria-label": label }, text);
   return h("div", { class: "block" }, shown, copyButton(text, label));
 }
 
-/** A short text in the letters of code, with a button that copies it. */
+/** A short string in a code font, with a button that copies it. */
 export function code(text, label) {
   return h("span", { class: "code" }, h("code", {}, foreign(text)), copyButton(text, label));
 }
@@ -222,9 +222,8 @@ export function nameOf(key) {
   return key.aliases[0] ?? key.kid;
 }
 
-/**
- * Ask before something is done. `lost` are sentences that name what is lost. With `typed`, the caller has to type
- * this text first. If `run` has a problem, the question stays.
+/** Ask for confirmation. `lost` are sentences about the consequences. With `typed`, the caller has to type
+ * this string first. If `run` has a problem, the question stays open.
  */
 export function ask({ title, lost, action, typed, fields = [], run }) {
   const confirmation = typed !== undefined && input("typed", { required: true });

@@ -8,7 +8,7 @@ import { address, field, form, go, input, outcome, submit, time } from "../widge
 const SHOWN = 50; // events of a page
 const MOST_SHOWN = 10; // characters of a kid
 const FILTERS = ["kid", "who", "operation", "outcome", "profile", "since", "until"];
-// The calls of a person who looks around in the console.
+// The console's own reads, made by a person who browses in it.
 const READS = ["findKey", "getKey", "getOwnToken", "listAlgorithms", "listAuditEvents", "listKeys", "listProfiles", "listTokens"];
 
 /** The columns of events. */
@@ -28,7 +28,7 @@ const COLUMNS = [
   ["Request id", (event) => h("code", {}, foreign(event.request_id ?? ""))],
 ];
 
-/** The key that a call used, replaced or asked for, or the token that it made or revoked. */
+/** The key that a call used, replaced or requested, or the token that it made or revoked. */
 function asked({ kid, new_kid, alias, token, alg, profile }) {
   if (kid) {
     const isHere = profile === currentProfile();
@@ -81,7 +81,7 @@ export async function audit({ query, signal }) {
   return [h("h1", {}, "Audit"), search, results.element];
 }
 
-/** A local field's time as RFC 3339 in UTC. */
+/** Convert a field's local time to RFC 3339 in UTC. */
 function moment(text) {
   return text && `${text.length === 16 ? `${text}:00` : text}Z`;
 }

@@ -1,4 +1,4 @@
-// The page that lists what ends: scheduled deletions, expiries and certificates, the first one first.
+// The page of due dates: scheduled deletions, expiries, rotations and certificates, in order of time.
 
 import { fill, foreign, h } from "../dom.js";
 import { readCertificate } from "../certificates.js";
@@ -7,7 +7,7 @@ import { address, badge, link, nameOf, table, time } from "../widgets.js";
 
 const SHOWN = 200;
 
-/** What ends of a key, each with its time. */
+/** The due dates of a key, each with its time. */
 function endsOf(key) {
   const chain = (key.certificates ?? []).map(readCertificate);
   return [

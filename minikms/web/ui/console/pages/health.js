@@ -1,4 +1,4 @@
-// The page of the service's health: whether it is ready, and its calls, errors and times as they come.
+// The page of the service's health: its readiness, and live calls, errors and times.
 
 import { Problem } from "../api.js";
 import { line, smallLine } from "../charts.js";
@@ -11,7 +11,7 @@ import { address, badge, link, remark, section, table } from "../widgets.js";
 const INTERVAL = 5000; // milliseconds between two readings
 const KEPT = 120; // readings in a picture: ten minutes
 
-/** The content of the page, which goes on until `signal`. */
+/** The content of the page, updated until `signal`. */
 export async function health({ signal }) {
   const ready = h("p", { role: "status" }, "Asking …");
   const figures = h("div", {});
@@ -40,7 +40,7 @@ class Watch {
     }
   }
 
-  /** Wait until the next reading, which comes at once when the page is seen again. */
+  /** Wait until the next reading; it is immediate when the page becomes visible again. */
   pause() {
     return new Promise((resolve) => {
       const end = () => {
@@ -75,7 +75,7 @@ class Watch {
     });
   }
 
-  /** Do a part of a reading; `word` stands before the reason why it failed. */
+  /** Do a part of a reading; `word` precedes the reason if it fails. */
   async attempt(place, word, work) {
     try {
       await work();
@@ -93,7 +93,7 @@ class Watch {
     }
   }
 
-  /** Draw a reading beside the ones before it. */
+  /** Draw a reading beside the previous ones. */
   take(reading) {
     const before = this.reading;
     this.reading = reading;
@@ -124,7 +124,7 @@ class Watch {
     );
   }
 
-  /** The row of an operation with small pictures of its figures. */
+  /** The row of an operation with small charts of its figures. */
   withPast(row) {
     const past = (name, what) =>
       smallLine(`${what} of ${row.operation}`, this.points.map(({ operations: of }) => of.get(row.operation)?.[name] ?? null));
@@ -222,12 +222,12 @@ const OPERATIONS = [
   ["Calls in all", ({ total }) => shown(total)],
 ];
 
-/** A time in seconds as milliseconds, for a picture: 10 s stand for more, and null for no call. */
+/** Convert seconds to milliseconds for a chart, at most 10 s; null for no call. */
 function milliseconds(seconds) {
   return seconds === null ? null : Math.min(seconds, 10) * 1000;
 }
 
-/** A time in seconds since the epoch, for people; 0 stands for none. */
+/** Format a time in seconds since the epoch; 0 means none. */
 function moment(seconds) {
   return seconds === 0 ? "none" : `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }

@@ -29,7 +29,7 @@ import {
 import { events, use } from "./key_use.js";
 import { parseLabels, parseRules } from "./make.js";
 
-// Operations that open what others have made.
+// Operations that decrypt or open messages made by others.
 const OPENING = ["decrypt", "unwrap", "derive", "box-open", "jwe-decrypt", "decapsulate", "hpke-open"];
 const DAY = 86_400; // seconds
 
@@ -249,7 +249,7 @@ function aliases(key, refresh) {
   ];
 }
 
-/** The keys that it has replaced, which may be deleted since. */
+/** Its predecessors, which may be deleted by now. */
 function earlier(kids) {
   return table("Keys that it has replaced, newest first", [["Key", (kid) => link(address("key", kid), foreign(kid))]], kids);
 }

@@ -72,7 +72,7 @@ class Finder {
     this.seen = 0;
   }
 
-  /** Yield the key that the text names, or otherwise all keys that have the text in a name. */
+  /** Yield the key named by the text, else all keys with the text in a name. */
   async *find() {
     const { text, alg, label, state, unused, provider } = this.wanted;
     const named = text && !unused && (await this.named(text));

@@ -8,7 +8,7 @@ import { address, boxes, choice, field, form, input, nameOf, submit, ticked } fr
 
 const COMMON = ["ed25519", "p256"]; // the first of them that is installed is chosen
 
-/** The labels of lines `name:value`. */
+/** Parse labels from lines `name:value`. */
 export function parseLabels(text) {
   const lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
   return Object.fromEntries(
@@ -19,7 +19,7 @@ export function parseLabels(text) {
   );
 }
 
-/** Rules as JSON, or the name of a preset; throws Problem. */
+/** Parse rules as JSON, or the name of a preset; throws Problem. */
 export function parseRules(text) {
   if (!text.trim().startsWith("{")) return text.trim();
   try {
@@ -96,7 +96,7 @@ export async function make({ signal }) {
   ];
 }
 
-/** Tell whether other operations are ticked than at first. */
+/** Tell whether the ticked operations differ from the default. */
 function isChanged(form) {
   return [...form.querySelectorAll("[name=operations]")].some((box) => box.checked !== box.defaultChecked);
 }

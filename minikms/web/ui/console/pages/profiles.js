@@ -26,7 +26,7 @@ export async function profiles({ signal, refresh }) {
   ];
 }
 
-/** The numbers of keys by profile, the largest first, once they are asked for: all keys are read. */
+/** The numbers of keys by profile, largest first, loaded on request since all keys are read. */
 function counted(names, signal) {
   const place = h("div", { "aria-live": "polite" });
   const count = async () => {
@@ -43,7 +43,7 @@ function counted(names, signal) {
   return [h("div", { class: "buttons" }, button("Count the keys", count)), place];
 }
 
-/** Let the menu show the profiles as they are now. */
+/** Update the profiles in the menu. */
 function tellMenu() {
   window.dispatchEvent(new Event("profileschange"));
 }
@@ -85,7 +85,7 @@ function open(name) {
   location.hash = "#/keys";
 }
 
-/** The settings of a profile as a text; undefined are the defaults. */
+/** Describe the settings of a profile; undefined means the defaults. */
 function inWords(given) {
   if (!given) return "none";
   const { max_keys: keys, min_deletion_delay: delay, calls_per_second: rate, delete_scope: scope } = given;

@@ -37,7 +37,7 @@ function columns(found, refresh) {
   ];
 }
 
-/** A link to the call that made a token, which is in the audit log within a minute. */
+/** A link to the call that made a token, found in the audit log within a minute of its creation. */
 function madeBy({ name, created }) {
   const start = Date.parse(`${created.slice(0, 16)}Z`);
   const [since, until] = [start, start + 2 * MINUTE].map((moment) => new Date(moment).toISOString());
@@ -62,7 +62,7 @@ function askRevocation({ id, name, scopes }, refresh) {
   });
 }
 
-/** The scopes that a token may have, each with its words. */
+/** The scopes that a token may have, each with its description. */
 function scopes() {
   return Object.entries({ ...Object.fromEntries(caller().scopes.map((scope) => [scope, ""])), ...SCOPES });
 }
