@@ -15,6 +15,11 @@ from minikms.keys.disclosures import check_disclosures
 from minikms.keys.strict_json import read_strictly
 from minikms.rules import EXP, JwsRules, Rules
 
+# Header members that tell a verifier how to read the rest. Some verifiers inflate a payload with
+# `zip`, as SMART Health Cards have it. Only the first two are signed, and as they are written here.
+_TELLING: Final = ("alg", "typ", "b64", "crit", "zip")
+_PLAIN: Final = _TELLING[:2]
+
 # Labels of COSE headers: RFC 9596, and the claims of a CWT in a header (RFC 9597).
 _TYP, _HEADER_CLAIMS = 16, 15
 # Labels of the claims that a CWT and its rules have in common (RFC 8392 section 3.1).
@@ -93,8 +98,7 @@ def _check_lifetime(jws: JwsRules, exp: object) -> None:
 def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
     """Check the type, and that no member makes a verifier read another type or payload."""
     for name in header:
-        # Some verifiers inflate a payload with `zip`, as SMART Health Cards have it.
-        if name != "typ" and is_taken_for(name, ("typ", "zip")):
+        if name not in _PLAIN and is_taken_for(name, _TELLING):
             raise RuleViolated("jws", "The header has a member that the key does not sign.")
     _check_typ(jws, header.get("typ"))
 

@@ -109,13 +109,51 @@ class Cose:
         header = Map.parse(protected, depth=2) if protected else Map()
         if not header.keys().isdisjoint(unprotected):
             raise CborError("A label is in both header maps.")
-        for each in (header, unprotected):
-            _check_types(each)
+        _check_types(unprotected)
         if CRIT in unprotected:
             raise CborError("The label 2 (crit) is not protected.")
-        _check_critical(header)
-        alg = Reader(header[ALG]).label() if ALG in header else None
-        return cls(protected, bare, payload, signature, alg)
+        return cls(protected, bare, payload, signature, _alg_of(header))
+
+
+class SigStructure(NamedTuple):
+    """The bytes that are signed, in parts (RFC 9052 sections 4.4 and 6.3)."""
+
+    protected: bytes
+    payload: bytes
+    alg: int | str | None
+
+    @classmethod
+    def parse(cls, data: bytes, kind: Kind) -> Self:
+        """The parts of a structure for this kind of message; raises InvalidCose.
+
+        It must be encoded as verifiers make it again from a message.
+        """
+        try:
+            return cls._parse(data, kind)
+        except CborError as exc:
+            raise InvalidCose(errors=[("#/sig_structure", str(exc))]) from None
+
+    @classmethod
+    def _parse(cls, data: bytes, kind: Kind) -> Self:
+        if not data.startswith(kind.to_sign):
+            raise CborError(f"It is not the array of four items for a {kind.name}.")
+        reader = Reader(data)
+        reader.at = len(kind.to_sign)
+        protected, external_aad, payload = (reader.byte_string() for _ in range(3))
+        reader.end()
+        if len(protected) > _MAX_HEADER:
+            raise CborError(_TOO_LONG)
+        if to_sign(kind, protected, external_aad, payload) != data:
+            raise CborError("A length is not encoded in the shortest form.")
+        header = Map.parse(protected, depth=2) if protected else Map()
+        return cls(protected, payload, _alg_of(header))
+
+
+def _alg_of(header: Map) -> int | str | None:
+    """The algorithm of a protected map, None if it has none; raises CborError for a bad map."""
+    _check_types(header)
+    _check_critical(header)
+    return Reader(header[ALG]).label() if ALG in header else None
 
 
 def _check_types(header: Map) -> None:

@@ -25,14 +25,16 @@ from minikms.keys.cose.messages import (
     X5T,
     Cose,
     Kind,
+    SigStructure,
     own_map,
     protected_map,
     to_sign,
     unprotected_map,
 )
-from minikms.keys.jose.jws import KidHeader, SignerOrMac, certified, kid_in_header
+from minikms.keys.jose.jws import KidHeader, SignerOrMac, certified, kid_in_header, sign_or_mac
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
 from minikms.keys.rule_checks import check_cose
+from minikms.keys.signing import Signed
 from minikms.keys.x509.certificates import chain_of, sent_chain
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 from minikms.rules import Rules
@@ -108,20 +110,16 @@ class SignCose(Envelope[SignerOrMac, bytes]):
     tagged: bool = True
 
     def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
-        if not rules.cose:
-            raise RuleViolated("cose", "The key signs no COSE message.")
+        _permit_cose(rules)
 
     def compute(self, key: UsableKey[SignerOrMac]) -> bytes:
-        algorithm, kind = key.algorithm, _kind_of(key)
+        kind = _kind_of(key)
         number, alg = _alg_of(key, self.alg)
         protected, unprotected = self.header.encode(number, key)
         if key.rules is not None:
             check_cose(key.rules, alg, protected, unprotected, self.payload)
         message = to_sign(kind, protected, self.external_aad, self.payload)
-        if isinstance(algorithm, Signer):
-            signature = algorithm.sign(key.material, message, SignatureOptions(alg))
-        else:
-            signature = algorithm.mac(key.material, message)
+        signature = sign_or_mac(key, alg, message)
         parts = (
             kind.tagged if self.tagged else ARRAY_OF_FOUR,
             byte_string(protected),
@@ -130,6 +128,32 @@ class SignCose(Envelope[SignerOrMac, bytes]):
             byte_string(signature),
         )
         return b"".join(parts)
+
+
+@dataclass(slots=True, repr=False)
+class SignSigStructure(Envelope[SignerOrMac, Signed]):
+    """The signature over a caller's Sig_structure of a COSE_Sign1 (RFC 9052 section 4.4).
+
+    A MAC key makes the code over a MAC_structure (section 6.3). It is signed as it came, by the
+    algorithm of its protected header, and the rules of the key hold for it. Raises InvalidCose,
+    UnsupportedOption and RuleViolated.
+    """
+
+    uses = SignCose.uses
+    structure: bytes
+
+    def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
+        _permit_cose(rules)
+
+    def compute(self, key: UsableKey[SignerOrMac]) -> Signed:
+        parsed = SigStructure.parse(self.structure, _kind_of(key))
+        algs = _require_number(key)
+        alg = algs.get(parsed.alg)  # type: ignore[arg-type]
+        if alg is None:
+            raise _unsupported(algs)
+        if key.rules is not None:
+            check_cose(key.rules, alg, parsed.protected, EMPTY_MAP, parsed.payload)
+        return Signed(sign_or_mac(key, alg, self.structure), alg, key.kid)
 
 
 @dataclass(slots=True, repr=False)
@@ -174,6 +198,11 @@ class VerifyCose(Operation[SignerOrMac, CoseResult]):
         return result.valid
 
 
+def _permit_cose(rules: Rules) -> None:
+    if not rules.cose:
+        raise RuleViolated("cose", "The key signs no COSE message.")
+
+
 def _kind_of(key: UsableKey[SignerOrMac]) -> Kind:
     return SIGN1 if isinstance(key.algorithm, Signer) else MAC0
 
@@ -192,7 +221,11 @@ def _alg_of(key: UsableKey[SignerOrMac], name: str | None) -> tuple[int, str]:
     for number, alg in algs.items():
         if name in (None, alg):
             return number, alg
-    raise UnsupportedOption(f"This key signs for: {', '.join(dict.fromkeys(algs.values()))}.")
+    raise _unsupported(algs)
+
+
+def _unsupported(algs: Mapping[int, str]) -> UnsupportedOption:
+    return UnsupportedOption(f"This key signs for: {', '.join(dict.fromkeys(algs.values()))}.")
 
 
 def _certificate(key: UsableKey[SignerOrMac], name: CertificateHeader) -> bytes:

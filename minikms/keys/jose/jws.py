@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from minikms.encodings import jose_b64url
-from minikms.errors import RuleViolated, UnsupportedOption
+from minikms.errors import RuleViolated, UnsupportedOption, ValidationFailed
 from minikms.keys.jose.jws_forms import (
     Jws,
     Serialization,
     Serialized,
     compact,
     protected_header,
+    read_signing_input,
     signing_input,
 )
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
 from minikms.keys.rule_checks import check_jws
+from minikms.keys.signing import Signed
 from minikms.keys.x509.certificates import sent_chain, thumbprint_of
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 from minikms.records import KeyRecord
@@ -101,11 +103,41 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
             check_jws(key.rules, alg, header, self.payload, self.disclosures)
         protected = protected_header(alg, kid, header, detached=self.detached)
         message = signing_input(protected, self.payload, plain=self.detached)
-        if isinstance(key.algorithm, Signer):
-            signature = key.algorithm.sign(key.material, message, SignatureOptions(alg))
-        else:
-            signature = key.algorithm.mac(key.material, message)
-        return protected, message, signature
+        return protected, message, sign_or_mac(key, alg, message)
+
+
+@dataclass(slots=True, repr=False)
+class SignSigningInput(Envelope[SignerOrMac, Signed]):
+    """The signature over the JWS Signing Input of a caller (RFC 7515 section 5.1).
+
+    It is signed as it came, by the algorithm of its header, and the rules of the key hold for it.
+    Raises ValidationFailed, UnsupportedOption and RuleViolated.
+    """
+
+    uses = SignJws.uses
+    text: str
+    disclosures: Sequence[str] = ()
+    is_long: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_long = len(self.text) + sum(map(len, self.disclosures)) > _LONG
+
+    def compute(self, key: UsableKey[SignerOrMac]) -> Signed:
+        try:
+            header, payload = read_signing_input(self.text)
+        except ValueError:
+            fault = (
+                "It must be a header and a payload in base64url without padding, separated by a "
+                "dot. No member of the header may stand twice, have the wrong type, or be b64 or "
+                "crit."
+            )
+            raise ValidationFailed(errors=[("#/signing_input", fault)]) from None
+        algs, alg = _algs(key), header.get("alg")
+        if alg not in algs:
+            raise UnsupportedOption(f"This key signs for: {', '.join(algs)}.")
+        if key.rules is not None:
+            check_jws(key.rules, alg, header, payload, self.disclosures)
+        return Signed(sign_or_mac(key, alg, self.text.encode("ascii")), alg, key.kid)
 
 
 @dataclass(slots=True, repr=False)
@@ -145,6 +177,13 @@ def _is_valid(parsed: "Jws", key: UsableKey[SignerOrMac], algs: Sequence[str]) -
         options = SignatureOptions(str(alg))
         return algorithm.verify(key.material, parsed.signing_input, parsed.signature, options)
     return algorithm.verify_mac(key.material, parsed.signing_input, parsed.signature)
+
+
+def sign_or_mac(key: UsableKey[SignerOrMac], alg: str, message: bytes) -> bytes:
+    """The signature, or the authentication code, of a key over a message."""
+    if isinstance(key.algorithm, Signer):
+        return key.algorithm.sign(key.material, message, SignatureOptions(alg))
+    return key.algorithm.mac(key.material, message)
 
 
 def _algs(key: UsableKey[SignerOrMac]) -> tuple[str, ...]:

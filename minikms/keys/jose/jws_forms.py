@@ -7,6 +7,7 @@ import orjson
 
 from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import ValidationFailed
+from minikms.keys.strict_json import read_strictly
 
 Serialization: TypeAlias = Literal["compact", "flattened", "general"]
 
@@ -114,6 +115,23 @@ def _signature(value: object) -> _Signature:
     if [type(part) for part in parts] != [str, str, dict]:
         raise ValueError("a member of another type")
     return _Signature(*parts)
+
+
+def read_signing_input(text: str) -> tuple[dict[str, Any], bytes]:
+    """The header and the payload of a JWS Signing Input that a caller made; raises ValueError.
+
+    Every verifier reads the same: each part has one spelling in base64url, the header is JSON that
+    all parsers read alike, and neither an extension nor `b64` changes the payload.
+    """
+    protected, payload = text.split(".")
+    if len(protected) > _MAX_HEADER:
+        raise ValueError("too long")
+    header = read_strictly(decode_canonical(protected))
+    if not isinstance(header, dict) or too_deep(header) or mistyped(header, MEMBERS):
+        raise ValueError("not a header")
+    if not header.keys().isdisjoint(("b64", "crit")):
+        raise ValueError("an extension")
+    return header, decode_canonical(payload)
 
 
 def _header(protected: str, signature: str, unprotected: Mapping[str, Any]) -> dict[str, Any]:
