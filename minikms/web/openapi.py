@@ -12,7 +12,7 @@ from minikms import errors
 from minikms.access.policy import ANY_TOKEN, OPEN
 from minikms.http.answers import CACHE_CONTROL, NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
-from minikms.http.problems import CONTENT_TYPE, problem
+from minikms.http.problems import CONTENT_TYPE, TYPE_PREFIX, problem
 from minikms.keys.x509.public_keys import public_pem_of
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.components import components, ref
@@ -148,7 +148,11 @@ def document(
         "components": components(
             {Problem, *(kind for route in routes for kind in (route.body, route.answer) if kind)},
             dict.fromkeys(one for route in routes for one in route.parameters),
-            {"AlgorithmName": registry.names, "JoseName": registry.signing_names},
+            {
+                "AlgorithmName": registry.names,
+                "JoseName": registry.signing_names,
+                "ProblemType": [TYPE_PREFIX + error.slug for error in error_classes()],
+            },
         )
         | {
             "headers": _HEADERS,

@@ -100,8 +100,26 @@ async def test_the_enum_of_jose_names_is_the_registry(document):
         assert list(every(alg, "$ref")) == ["#/components/schemas/JoseName"]
 
 
-async def test_nothing_of_the_docstrings_is_left(client):
-    assert '"x-' not in await (await client.get("/openapi.json")).text()
+async def test_the_only_extension_marks_the_texts_that_stand_for_bytes(client):
+    text = await (await client.get("/openapi.json")).text()
+    assert set(re.findall(r'"(x-[^"]*)"', text)) == {"x-bytes"}
+    schemas = json.loads(text)["components"]["schemas"]
+    for schema, member in (
+        ("SignRequestWithKid", "data"),
+        ("BatchSignItem", "data"),
+        ("Signature", "sig"),
+        ("CoseMessage", "cose"),
+    ):
+        assert schemas[schema]["properties"][member]["x-bytes"] is True
+
+
+async def test_the_type_of_a_problem_is_one_of_all_slugs(document):
+    schemas = document["components"]["schemas"]
+    slugs = {error.slug for error in error_classes()}
+    assert schemas["ProblemType"]["enum"] == [
+        f"urn:minikms:problem:{error.slug}" for error in error_classes()
+    ]
+    assert {"key-not-found", "rule-violated", "audit-unavailable"} <= slugs
 
 
 async def test_patterns_are_valid_in_ecma_262(document):

@@ -17,6 +17,9 @@ from marshmallow import ValidationError, fields, validate
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 
 # Groups of four, then a rest of two or three, padded or not.
+BYTES: Final[Mapping[str, Any]] = MappingProxyType({"x-bytes": True})
+"""The mark of a text that stands for bytes, by which generators of clients give it their type."""
+
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
 # Faults of a body that the answer names; reading a list stops at this number of faults.
@@ -114,9 +117,10 @@ class Base64Url(Converted):
     form = "taken padded or not, given padded"
     fault = "Not base64url."
     write = staticmethod(b64url)
+    marks: ClassVar[Mapping[str, Any]] = BYTES
 
     def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
-        metadata: dict[str, Any] = {"pattern": BASE64URL_PATTERN}
+        metadata: dict[str, Any] = {"pattern": BASE64URL_PATTERN, **self.marks}
         self.convert = b64url_decode
         if most is not None:
             metadata["maxLength"] = _padded(most)
@@ -129,6 +133,7 @@ class UnpaddedBase64Url(Base64Url):
 
     form = "taken padded or not, given unpadded"
     write = staticmethod(jose_b64url)
+    marks = MappingProxyType({})  # a part of an envelope, which callers pass on as it is
 
 
 def _decode_short(most: int, text: str) -> bytes:

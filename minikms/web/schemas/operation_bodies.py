@@ -5,7 +5,16 @@ from typing import ClassVar, Final
 from marshmallow import validate
 
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
-from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, ListOf, Part, Text, number
+from minikms.web.schemas.fields import (
+    BYTES,
+    Base64Url,
+    BoundedList,
+    Flag,
+    ListOf,
+    Part,
+    Text,
+    number,
+)
 from minikms.web.schemas.named_fields import jose_alg, jwk, kid
 from minikms.web.schemas.system_bodies import Problem
 
@@ -53,7 +62,11 @@ MAX_RANDOM: Final = 65536  # bytes
 
 
 def _batch_text(description: str) -> Text:
-    return Text(f"{description} Base64url; a malformed item gets its own problem.", required=True)
+    return Text(
+        f"{description} Base64url; a malformed item gets its own problem.",
+        required=True,
+        metadata=BYTES,
+    )
 
 
 class BatchSignItem(Request):

@@ -44,7 +44,7 @@ class ProblemDetail(Body):
 class Problem(Body):
     """A failure (RFC 9457)."""
 
-    type = Text(required=True, metadata={"example": "urn:minikms:problem:validation-failed"})
+    type = Text("The kind of failure.", component="ProblemType", required=True)
     title = Text(required=True)
     status = fields.Integer(required=True)
     detail = Text(required=True)
