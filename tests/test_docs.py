@@ -83,7 +83,9 @@ def test_each_problem_of_a_call_is_in_its_section(route):
     for path in (*(ROOT / "docs/reference").glob("*.md"), ROOT / "docs/http-api.md"):
         page = path.read_text("utf-8")
         section = re.search(
-            rf"^###? `{re.escape(shown(route))}`$.*?(?=^##|\Z)", page, re.DOTALL | re.MULTILINE
+            rf"^###? `{re.escape(shown(route))}`$.*?(?=^## |^### `|\Z)",
+            page,
+            re.DOTALL | re.MULTILINE,
         )
         if section:
             break

@@ -25,7 +25,7 @@ from minikms.http.gate import GatedCall
 from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
-from minikms.web.schemas.base import Body, Request
+from minikms.web.schemas.base import Body, Either, Request
 from minikms.web.state import SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
@@ -76,7 +76,7 @@ async def published_profile(request: web.Request) -> str | None:
         return None
 
 
-def load(call: GatedCall, schema: Request) -> dict[str, Any]:
+def load(call: GatedCall, schema: Request | Either) -> dict[str, Any]:
     """The body of a call, read by `schema`.
 
     Raises UnsupportedMediaType, BadRequest, BodyTooLarge, MalformedJson or ValidationFailed.

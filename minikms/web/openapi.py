@@ -19,6 +19,7 @@ from minikms.web.components import components, ref
 from minikms.web.messages import NDJSON, PEM_FILE
 from minikms.web.parameters import PROFILE_OF_CALL
 from minikms.web.routes import Problems, Route
+from minikms.web.schemas.base import Body
 from minikms.web.schemas.system_bodies import Algorithm, Problem
 
 _VERSION: Final = "3.0.0"
@@ -146,7 +147,7 @@ def document(
         "tags": list(TAGS),
         "paths": paths,
         "components": components(
-            {Problem, *(kind for route in routes for kind in (route.body, route.answer) if kind)},
+            {Problem, *(kind for route in routes for kind in route.schemas)},
             dict.fromkeys(one for route in routes for one in route.parameters),
             {
                 "AlgorithmName": registry.names,
@@ -216,7 +217,7 @@ def _operation(
             title: {"summary": title, "value": request}
             for title, request in _example_of(route, "requests", examples).items()
         }
-        schema = ref("schemas", route.body.__name__)
+        schema = _one_of(route.body, route.other and route.other[0])
         content = {"application/json": {"schema": schema, "examples": shown}}
         operation["requestBody"] = {"required": True, "content": content}
     responses = {
@@ -239,12 +240,18 @@ def _example_of(route: Route, part: str, examples: Mapping[str, Any]) -> Any:
     return example[part]
 
 
+def _one_of(schema: type[Body], other: type[Body] | None) -> dict[str, Any]:
+    """A reference to a schema, or the choice of two."""
+    first = ref("schemas", schema.__name__)
+    return first if other is None else {"oneOf": [first, ref("schemas", other.__name__)]}
+
+
 def _success(route: Route, example: Any) -> dict[str, Any]:
     more = route.responses.get("200", {})
     # JSON first: generators use the first media type of an answer.
     content: dict[str, Any] = {}
     if route.answer is not None:
-        schema = ref("schemas", route.answer.__name__)
+        schema = _one_of(route.answer, route.other and route.other[1])
         content["application/json"] = {
             "schema": {"type": "array", "items": schema} if route.many else schema
         }

@@ -41,7 +41,7 @@ from minikms.web.schemas import (
 )
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.key_bodies import Key, KeyWithCose
-from minikms.web.schemas.operation_bodies import DecryptedData
+from minikms.web.schemas.operation_bodies import DecryptedData, Signature
 
 Problems: TypeAlias = tuple[type[e.KmsError], ...]
 
@@ -71,7 +71,14 @@ class Route:
     """The answer is a list."""
     secret: bool = False
     """A successful answer contains a secret, so no cache may store it."""
+    other: tuple[type[Request], type[Body]] | None = None
+    """Another body that the call takes, and the answer to it."""
     responses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def schemas(self) -> tuple[type[Body], ...]:
+        """The schemas of its bodies and answers."""
+        return tuple(kind for kind in (self.body, self.answer, *(self.other or ())) if kind)
 
     @property
     def is_in_profile(self) -> bool:
@@ -265,9 +272,11 @@ ROUTES: Final = (
                "The plaintext.", encapsulation_bodies.OpenHpkeRequest, DecryptedData,
                (e.DecryptionFailed,), secret=True),
 
-    _operation("/jws/sign", operations.sign_jws, "signJws", "sign", "jose", "The JWS.",
-               jose_bodies.SignJwsRequest, jose_bodies.JwsSignature,
-               (e.RuleViolated, e.UnsupportedOption, e.ProviderUnavailable)),
+    Route("POST", "/jws/sign", operations.sign_jws, "signJws", "sign", "jose",
+          "The JWS, or the signature over a signing input.", jose_bodies.JwsSignature,
+          jose_bodies.SignJwsRequest, _CALL,
+          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.ProviderUnavailable),
+          other=(jose_bodies.SignSigningInputRequest, Signature)),
     _operation("/jws/verify", operations.verify_jws, "verifyJws", "verify", "jose",
                "Whether the JWS is valid, with its header and payload.",
                jose_bodies.VerifyJwsRequest, jose_bodies.JwsVerification,
@@ -301,9 +310,11 @@ ROUTES: Final = (
           (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.InvalidCertificate,
            e.ProviderUnavailable)),
 
-    _operation("/cose/sign", operations.sign_cose, "signCose", "sign", "cose", "The message.",
-               cose_bodies.SignCoseRequest, cose_bodies.CoseMessage,
-               (e.RuleViolated, e.UnsupportedOption, e.InvalidCose, e.ProviderUnavailable)),
+    Route("POST", "/cose/sign", operations.sign_cose, "signCose", "sign", "cose",
+          "The message, or the signature over a Sig_structure.", cose_bodies.CoseMessage,
+          cose_bodies.SignCoseRequest, _CALL,
+          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.InvalidCose, e.ProviderUnavailable),
+          other=(cose_bodies.SignSigStructureRequest, Signature)),
     _operation("/cose/verify", operations.verify_cose, "verifyCose", "verify", "cose",
                "Whether the message is valid, with its header parameters and payload.",
                cose_bodies.VerifyCoseRequest, cose_bodies.CoseVerification,

@@ -9,7 +9,7 @@ import cbor2
 import pytest
 from aiohttp import ClientSession, TCPConnector
 from calls import ok
-from encoded import b64
+from encoded import b64, part, raw
 from joserfc.jwk import ECKey
 from uses import PEER
 
@@ -21,6 +21,8 @@ DATA = b64(b"hello")
 JWS = {"payload": CLAIMS, "header": {"typ": "b"}}
 CSR = {"subject": "CN=a"}
 AWS = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentService.Sign"}
+NAMES = {"p256": "ES256", "rsa2048": "RS256"}
+NUMBERS = {"p256": -7, "rsa2048": -257}
 ALGORITHMS = {"p256": "ECDSA_SHA_256", "rsa2048": "RSASSA_PKCS1_V1_5_SHA_256"}
 # What the log says of the ports of doors.
 TITLES = {"AWS KMS": "aws", "Vault Transit": "vault", "EUDIPLO's HTTP KMS": "eudiplo"}
@@ -38,12 +40,16 @@ OF_P256 = {
     "derive": ("rest", "/derive", {"peer": PEER}),
     "eudiplo": ("eudiplo", "/keys/k/sign", {"data": DATA, "alg": "ES256"}),
 }
+# The header of a signing input names the algorithm of the key, so `call` makes it.
+INPUT = {"input": ("rest", "/jws/sign", {"signing_input": "b"})}
+STRUCTURE = {"structure": ("rest", "/cose/sign", {"sig_structure": "b"})}
 MESSAGES = {
+    **INPUT,
     "jws": ("rest", "/jws/sign", JWS),
     "jws object": ("rest", "/jws/sign", {**JWS, "serialization": "general"}),
     "attestation": ("rest", "/key-attestation", {"keys": ["SELF"], "expires_in": 3600}),
 }
-COSE = {"cose": ("rest", "/cose/sign", {"payload": CWT, "typ": "b"})}
+COSE = {"cose": ("rest", "/cose/sign", {"payload": CWT, "typ": "b"}), **STRUCTURE}
 DETACHED = {"detached": ("rest", "/jws/sign", {**JWS, "detached": True})}
 SD_JWT = {"sd-jwt": ("rest", "/jws/sign", {**JWS, "payload": DISCLOSING})}
 ENVELOPES = {**MESSAGES, **COSE, **DETACHED, **SD_JWT}
@@ -56,6 +62,19 @@ ALL = {**RAW, **OF_P256, **ENVELOPES, **X509}
 EVERY_RAW = {**RAW, **OF_P256}
 ALLOWED = {"typ": ["b", "key-attestation+jwt"], "max_lifetime": 7200}
 BY_CLAIMS = {**MESSAGES, **COSE, **SD_JWT}
+
+
+def signing_input(alg):
+    header = {"alg": NAMES[alg], "typ": "b"}
+    return f"{part(header)}.{CLAIMS.rstrip('=')}"
+
+
+def sig_structure(alg):
+    protected = cbor2.dumps({1: NUMBERS[alg], 16: "b"})
+    return b64(cbor2.dumps(["Signature1", protected, b"", raw(CWT)]))
+
+
+INPUTS = {"signing_input": signing_input, "sig_structure": sig_structure}
 
 # By rule: the algorithm of the key, its rules, and the calls that the rule refuses. Keys of JWS
 # refuse raw calls and detached payloads besides. A key with a rate is used once before.
@@ -90,7 +109,8 @@ async def outcomes(urls, rule, times):
             headers = {"Content-Type": "application/json"}
             if door == "rest":
                 keys = {"keys": [kid]} if "keys" in body else {}
-                body = {**body, **keys, "kid": kid}
+                made = {name: make(alg) for name, make in INPUTS.items() if name in body}
+                body = {**body, **keys, **made, "kid": kid}
             elif door == "aws":
                 headers, body = AWS, {**body, "SigningAlgorithm": ALGORITHMS[alg]}
             sent = json.dumps(body)

@@ -12,7 +12,7 @@ from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall
 from minikms.http.presence import presence
 from minikms.http.problems import problem
-from minikms.keys.cose.operations import CoseHeader, SignCose, VerifyCose
+from minikms.keys.cose.operations import CoseHeader, SignCose, SignSigStructure, VerifyCose
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.keys.encryption import (
     Decapsulate,
@@ -31,7 +31,7 @@ from minikms.keys.encryption import (
     Wrap,
 )
 from minikms.keys.jose.jwe_decryption import DecryptJwe
-from minikms.keys.jose.jws import SignJws, VerifyJws
+from minikms.keys.jose.jws import SignJws, SignSigningInput, VerifyJws
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.keys.signing import (
     ComputeMac,
@@ -44,9 +44,20 @@ from minikms.keys.signing import (
 )
 from minikms.keys.x509.requests import MakeCsr
 from minikms.web.messages import load, service
+from minikms.web.schemas import cose_bodies, jose_bodies, operation_bodies
 from minikms.web.schemas.base import Body as BodySchema
-from minikms.web.schemas.base import Request
+from minikms.web.schemas.base import Either, Request
 from minikms.web.state import SERVICE
+
+_SIGNATURE = operation_bodies.Signature()
+_JWS_REQUEST = Either(
+    jose_bodies.SignJwsRequest(), jose_bodies.SignSigningInputRequest(), "signing_input"
+)
+_JWS = jose_bodies.JwsSignature()
+_COSE_REQUEST = Either(
+    cose_bodies.SignCoseRequest(), cose_bodies.SignSigStructureRequest(), "sig_structure"
+)
+_COSE = cose_bodies.CoseMessage()
 
 Body: TypeAlias = dict[str, Any]
 # Makes an operation from a body that its schema loaded.
@@ -218,11 +229,17 @@ def open_hpke(body: Body) -> OpenHpke:
     return OpenHpke(body["sealed"], body["options"])
 
 
-def sign_jws(body: Body) -> SignJws:
+async def sign_jws(call: GatedCall) -> Answer:
     """Sign a payload as JWS."""
+    body = load(call, _JWS_REQUEST)
+    perform = service(call).perform
+    if "signing_input" in body:
+        signing = SignSigningInput(body["signing_input"], body["disclosures"])
+        return _SIGNATURE.encode(await perform(call.profile, body["by"], signing))
     names = ("payload", "header", "alg", "detached", "kid_header")
     options = (body[name] for name in ("certificate_header", "serialization", "disclosures"))
-    return SignJws(*(body[name] for name in names), *options)
+    made = SignJws(*(body[name] for name in names), *options)
+    return _JWS.encode({"jws": await perform(call.profile, body["by"], made)})
 
 
 def verify_jws(body: Body) -> VerifyJws:
@@ -230,12 +247,18 @@ def verify_jws(body: Body) -> VerifyJws:
     return VerifyJws(body["jws"], body["payload"])
 
 
-def sign_cose(body: Body) -> SignCose:
+async def sign_cose(call: GatedCall) -> Answer:
     """Sign a payload as COSE_Sign1."""
+    body = load(call, _COSE_REQUEST)
+    perform = service(call).perform
+    if "sig_structure" in body:
+        signing = SignSigStructure(body["sig_structure"])
+        return _SIGNATURE.encode(await perform(call.profile, body["by"], signing))
     names = ("protected", "unprotected", "content_type", "typ", "kid_header", "certificate_header")
     header = CoseHeader(*(body[name] for name in names))
     options = (body[name] for name in ("alg", "external_aad", "detached", "tagged"))
-    return SignCose(body["payload"], header, *options)
+    made = SignCose(body["payload"], header, *options)
+    return _COSE.encode({"cose": await perform(call.profile, body["by"], made)})
 
 
 def verify_cose(body: Body) -> VerifyCose:

@@ -154,6 +154,21 @@ class Request(Body):
             raise ValidationError(f"Give at least one of: {', '.join(self.any_of)}.")
 
 
+class Either:
+    """A body of one of two schemas: of the second if it has the field `member`."""
+
+    def __init__(self, first: Request, second: Request, member: str) -> None:
+        self._first = first
+        self._second = second
+        self._member = member
+        self.max_size = first.max_size
+
+    def parse(self, document: Any) -> dict[str, Any]:
+        """Load a body; raises ValidationFailed."""
+        is_second = isinstance(document, dict) and self._member in document
+        return (self._second if is_second else self._first).parse(document)
+
+
 class ByKey(Request):
     """A key, named by either `kid` or `alias`; loads into `by`."""
 

@@ -41,6 +41,15 @@ class SignCoseRequest(ByKey):
     tagged = Flag("Tag the message (18; COSE_Mac0: 17); true by default.", load_default=True)
 
 
+class SignSigStructureRequest(ByKey):
+    """The bytes to sign of a COSE_Sign1, as a library has made them."""
+
+    sig_structure = Base64Url(
+        "The Sig_structure (RFC 9052 section 4.4); of a MAC key, the MAC_structure (section 6.3).",
+        required=True,
+    )
+
+
 class CoseMessage(Body):
     """A COSE message."""
 

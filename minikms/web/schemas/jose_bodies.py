@@ -46,6 +46,16 @@ def _certificate_header() -> Text:
     )
 
 
+def _disclosures() -> BoundedList:
+    return BoundedList(
+        Text(),
+        0,
+        MAX_DISCLOSURES,
+        description="Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them.",
+        load_default=(),
+    )
+
+
 class SignJwsRequest(ByKey):
     """A payload to sign as JWS."""
 
@@ -75,18 +85,22 @@ class SignJwsRequest(ByKey):
         load_default="compact",
         validate=validate.OneOf(get_args(jws_forms.Serialization)),
     )
-    disclosures = BoundedList(
-        Text(),
-        0,
-        MAX_DISCLOSURES,
-        description="Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them.",
-        load_default=(),
-    )
+    disclosures = _disclosures()
 
     @validates_schema
     def _no_two_certificates(self, data: Mapping[str, Any], **_: Any) -> None:
         if data["certificate_header"] in data["header"]:
             raise ValidationError("certificate_header has this member of the header.", "header")
+
+
+class SignSigningInputRequest(ByKey):
+    """The header and the payload of a JWS, as a library has made them, to sign as they are."""
+
+    signing_input = Text(
+        "The JWS Signing Input (RFC 7515 section 5.1): header and payload, encoded, with a dot.",
+        required=True,
+    )
+    disclosures = _disclosures()
 
 
 class JwsSignature(Body):

@@ -9,15 +9,24 @@ from minikms.web.openapi import read_examples
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.base import Body
 
-KINDS = {kind for route in ROUTES for kind in (route.body, route.answer) if kind}
+KINDS = {kind for route in ROUTES for kind in route.schemas}
 SCHEMAS = {kind.__name__: kind() for kind in KINDS}
 EXAMPLES = read_examples()
-REQUESTS = {
-    route.body.__name__: list(EXAMPLES[route.name]["requests"].values())
+
+
+def schema_of(route, body):
+    """The name of the schema of an example: the other one of its call if that has its fields."""
+    is_other = route.other and body.keys() <= set(SCHEMAS[route.other[0].__name__].fields)
+    return (route.other[0] if is_other else route.body).__name__
+
+
+BODIES = [
+    (schema_of(route, body), body)
     for route in ROUTES
     if route.body
-}
-BODIES = [(name, body) for name, bodies in REQUESTS.items() for body in bodies]
+    for body in EXAMPLES[route.name]["requests"].values()
+]
+REQUESTS = {name: [body for other, body in BODIES if other == name] for name, _ in BODIES}
 
 VALUES = st.one_of(
     st.none(),
