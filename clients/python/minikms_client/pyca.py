@@ -1,9 +1,13 @@
 """Private keys of pyca/cryptography that sign through the service, for libraries that accept them.
 
+A key whose rules forbid raw signatures signs what libraries make for a JWS or a COSE_Sign1, by
+`sign_signing_input` and `sign_sig_structure`, and nothing else.
+
 It needs the extra `pyca`. `private_key(kms, alias="signer")` is a key for pyca's X.509 builders,
 PyJWT and others. It only signs: other methods that need the private key raise UnsupportedAlgorithm.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
@@ -20,6 +24,10 @@ from minikms_client.wire import decode
 
 PrivateKey: TypeAlias = "EcPrivateKey | RsaPrivateKey | Ed25519PrivateKey | Ed448PrivateKey"
 SelfT = TypeVar("SelfT", bound="_Remote")
+
+# Bytes that libraries sign for a JWS (RFC 7515 section 5.1) and a COSE_Sign1 (RFC 9052, 4.4).
+_SIGNING_INPUT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_SIG_STRUCTURE: Final = b"\x84\x6aSignature1"
 
 _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
     "P-256": ec.SECP256R1(),
@@ -72,6 +80,22 @@ class _Remote:
     def _member(self, name: str) -> bytes:
         return decode((self._key.jwk or {})[name])
 
+    def _sign(self, message: bytes, **options: Any) -> bytes:
+        """Sign a message, with options of the client's `sign`; raises RuleViolated."""
+        if (self._key.rules or {}).get("raw") is False and not options.get("prehashed"):
+            made = None
+            if _SIGNING_INPUT.fullmatch(message):
+                made = self._kms.sign_signing_input(message.decode(), kid=self.kid)
+            elif message.startswith(_SIG_STRUCTURE):
+                made = self._kms.sign_sig_structure(message, kid=self.kid)
+            if made is not None:
+                return self._form(made.sig)
+        return self._kms.sign(message, kid=self.kid, **options).sig
+
+    def _form(self, signature: bytes) -> bytes:
+        """The signature of JOSE and COSE in the form of pyca/cryptography."""
+        return signature
+
     def private_bytes(self, *_: object, **__: object) -> NoReturn:
         raise _stays()
 
@@ -108,9 +132,14 @@ class EcPrivateKey(_Remote, ec.EllipticCurvePrivateKey):
         message, wanted = bytes(data), signature_algorithm.algorithm
         with _checked("this hash on this curve"):
             prehashed = isinstance(wanted, utils.Prehashed)
-            made = self._kms.sign(message, kid=self.kid, encoding="der", prehashed=prehashed)
-            self.public_key().verify(made.sig, message, signature_algorithm)
-        return made.sig
+            made = self._sign(message, encoding="der", prehashed=prehashed)
+            self.public_key().verify(made, message, signature_algorithm)
+        return made
+
+    def _form(self, signature: bytes) -> bytes:
+        half = len(signature) // 2
+        r, s = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
+        return utils.encode_dss_signature(r, s)
 
     def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
         """Raise UnsupportedAlgorithm: call `derive` of the client."""
@@ -148,9 +177,9 @@ class RsaPrivateKey(_Remote, rsa.RSAPrivateKey):
         alg = f"{scheme}{algorithm.digest_size * 8}"
         with _checked("this padding"):
             prehashed = isinstance(algorithm, utils.Prehashed)
-            made = self._kms.sign(message, kid=self.kid, alg=alg, prehashed=prehashed)
-            self.public_key().verify(made.sig, message, padding, algorithm)
-        return made.sig
+            made = self._sign(message, alg=alg, prehashed=prehashed)
+            self.public_key().verify(made, message, padding, algorithm)
+        return made
 
     def decrypt(self, ciphertext: bytes, padding: asymmetric_padding.AsymmetricPadding) -> bytes:
         """Raise UnsupportedAlgorithm: call `decrypt` of the client."""
@@ -166,7 +195,7 @@ class Ed25519PrivateKey(_Remote, ed25519.Ed25519PrivateKey):
 
     def sign(self, data: Any) -> bytes:
         """The signature."""
-        return self._kms.sign(bytes(data), kid=self.kid).sig
+        return self._sign(bytes(data))
 
 
 class Ed448PrivateKey(_Remote, ed448.Ed448PrivateKey):
@@ -178,7 +207,7 @@ class Ed448PrivateKey(_Remote, ed448.Ed448PrivateKey):
 
     def sign(self, data: Any) -> bytes:
         """The signature."""
-        return self._kms.sign(bytes(data), kid=self.kid).sig
+        return self._sign(bytes(data))
 
 
 _KINDS: Final[Mapping[str, Callable[[sync.Client, Key], PrivateKey]]] = {

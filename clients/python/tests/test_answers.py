@@ -104,6 +104,8 @@ CALLS = {
     "verify_mac": lambda kms: kms.verify_mac(b"", b"", kid="a"),
     "random": lambda kms: kms.random(1),
     "sign_jws": lambda kms: kms.sign_jws(b"", kid="a"),
+    "sign_signing_input": lambda kms: kms.sign_signing_input("", kid="a"),
+    "sign_sig_structure": lambda kms: kms.sign_sig_structure(b"", kid="a"),
     "verify_jws": lambda kms: kms.verify_jws("", kid="a"),
     "attest_keys": lambda kms: kms.attest_keys([], kid="a"),
     "sign_cose": lambda kms: kms.sign_cose(b"", kid="a"),

@@ -14,11 +14,11 @@ import trustme
 from click.testing import CliRunner
 from commands import COMMANDS, environment
 
-from minikms_client import Client, RuleViolated
+from minikms_client import Client, InvalidCose, RuleViolated
 from minikms_client.cli.main import mkms
 from minikms_client.cli.session import Session
 from minikms_client.pytest_plugin import serve
-from minikms_client.wire import decode
+from minikms_client.wire import decode, encode
 
 
 def test_from_nothing_to_a_signature(shell, minikms):
@@ -161,6 +161,33 @@ def test_disclosures_are_shown_to_the_rules(command, minikms):
     assert minikms.verify_jws(made, alias="issuer").valid
     with pytest.raises(RuleViolated):
         minikms.sign_jws(payload.encode(), alias="issuer", disclosures=[])
+
+
+RULES = {"jws": {"claims": {"iss": ["https://issuer.example"]}}, "cose": True}
+CLAIMS = b'{"iss":"https://issuer.example"}'
+
+
+def test_a_signing_input_of_a_library_is_signed(command, minikms):
+    minikms.generate_key("p256", alias="issuer", rules=RULES)
+    header = encode(b'{"alg":"ES256"}')
+    asked = f"{header}.{encode(CLAIMS)}"
+    made = command(f"mkms jws sign-input issuer {asked}")
+    assert minikms.verify_jws(f"{asked}.{made.rstrip('=')}", alias="issuer").payload == CLAIMS
+    shown = json.loads(command(f"mkms --json jws sign-input issuer {asked}"))
+    assert shown["alg"] == "ES256"
+    with pytest.raises(RuleViolated):
+        minikms.sign_signing_input(asked.replace(encode(CLAIMS), "e30"), alias="issuer")
+
+
+def test_a_sig_structure_of_a_library_is_signed(command, minikms, tmp_path):
+    minikms.generate_key("p256", alias="issuer")
+    asked = bytes.fromhex("846a5369676e61747572653143a10126404568656c6c6f")
+    (tmp_path / "structure.cbor").write_bytes(asked)
+    made = decode(command("mkms cose sign-structure issuer --file structure.cbor"))
+    cose = bytes.fromhex("8443a10126a04568656c6c6f5840") + made
+    assert minikms.verify_cose(cose, alias="issuer").payload == b"hello"
+    with pytest.raises(InvalidCose):
+        minikms.sign_sig_structure(asked[1:], alias="issuer")
 
 
 def test_a_cose_message_is_signed_and_verified(command, minikms, tmp_path):

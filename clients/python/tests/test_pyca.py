@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from minikms_client import AliasNotFound
+from minikms_client import AliasNotFound, RuleViolated
 from minikms_client.pyca import private_key
 
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signer")])
@@ -117,3 +117,28 @@ def test_keys_that_pyca_has_no_class_for(minikms):
         private_key(minikms, alias="nobody")
     with pytest.raises(TypeError):
         private_key(minikms)
+
+
+RULES = {"jws": {"claims": {"iss": ["https://issuer.example"]}}, "cose": True}
+
+
+@pytest.mark.parametrize("alg", JOSE)
+def test_a_key_with_rules_signs_what_a_library_makes_for_a_jws(minikms, alg):
+    minikms.generate_key(alg, alias="signer", rules=RULES)
+    key = private_key(minikms, alias="signer")
+    for name in JOSE[alg]:
+        token = jwt.encode({"iss": "https://issuer.example"}, key, name)
+        assert jwt.decode(token, key.public_key(), [name])
+        with pytest.raises(RuleViolated):
+            jwt.encode({"iss": "https://evil.example"}, key, name)
+    with pytest.raises(RuleViolated):
+        x509.CertificateSigningRequestBuilder(NAME).sign(key, HASHES[alg])
+
+
+def test_a_key_with_rules_signs_what_a_library_makes_for_a_cose_message(minikms):
+    minikms.generate_key("p256", alias="signer", rules={"raw": False})
+    key = private_key(minikms, alias="signer")
+    structure = bytes.fromhex("846a5369676e61747572653143a10126404568656c6c6f")
+    key.public_key().verify(
+        key.sign(structure, ec.ECDSA(hashes.SHA256())), structure, ec.ECDSA(hashes.SHA256())
+    )

@@ -1,7 +1,7 @@
 """COSE: messages with one signature or MAC."""
 
 from minikms_client._sync.transport import Transport
-from minikms_client.models import CoseVerification
+from minikms_client.models import CoseVerification, Signature
 from minikms_client.wire import Call, Jwk, decode, encode, encode_optional, named, present
 
 
@@ -46,6 +46,17 @@ class Cose(Transport):
             tagged=tagged,
         )
         return self._read(Call("POST", "/cose/sign", body), lambda data: decode(data["cose"]))
+
+    def sign_sig_structure(
+        self, sig_structure: bytes, *, kid: str | None = None, alias: str | None = None
+    ) -> Signature:
+        """Sign the Sig_structure of a COSE_Sign1 that a library has made (RFC 9052 section 4.4).
+
+        The `alg` of its protected header must be one of the key's, and the rules of the key hold,
+        as in `sign_cose`. Raises InvalidCose for other bytes.
+        """
+        body = named(kid, alias) | present(sig_structure=encode(sig_structure))
+        return self._read(Call("POST", "/cose/sign", body), Signature.from_json)
 
     def verify_cose(
         self,

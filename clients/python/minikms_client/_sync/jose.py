@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
 
 from minikms_client._sync.transport import Transport
-from minikms_client.models import DecryptedJwe, JwkSet, JwsVerification
+from minikms_client.models import DecryptedJwe, JwkSet, JwsVerification, Signature
 from minikms_client.shapes import each, members, text
 from minikms_client.wire import Call, Jwk, encode, encode_optional, named, present
 
@@ -78,6 +78,25 @@ class Jose(Transport):
         )
         read = text if serialization in (None, "compact") else members
         return self._read(Call("POST", "/jws/sign", body), lambda data: read(data["jws"]))
+
+    def sign_signing_input(
+        self,
+        signing_input: str,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        disclosures: Iterable[str] | None = None,
+    ) -> Signature:
+        """Sign the JWS Signing Input that a library has made (RFC 7515 section 5.1).
+
+        It is the encoded header, a dot, and the encoded payload. The `alg` of its header must be
+        one of the key's, and the rules of the key hold, as in `sign_jws`.
+        """
+        body = named(kid, alias) | present(
+            signing_input=signing_input,
+            disclosures=None if disclosures is None else list(disclosures),
+        )
+        return self._read(Call("POST", "/jws/sign", body), Signature.from_json)
 
     def verify_jws(
         self,

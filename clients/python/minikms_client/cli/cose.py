@@ -9,7 +9,7 @@ import click
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.data import encoded, message, takes_data, takes_output, write_bytes
-from minikms_client.cli.operations import say_valid
+from minikms_client.cli.operations import say_signature, say_valid
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.wire import encode
 
@@ -70,6 +70,22 @@ def sign_cose(
         write_bytes(signed, output)
     else:
         session.show({"cose": encode(signed)}, encode(signed))
+
+
+@cose.command(
+    "sign-structure",
+    examples="mkms cose sign-structure signer hGpTaWduYXR1cmUxQ6EBJkBFaGVsbG8",
+)
+@click.argument("name", shell_complete=completion.keys)
+@click.argument("text", metavar="SIG_STRUCTURE", required=False)
+@click.option(
+    "--file", type=click.Path(dir_okay=False, path_type=Path), help="Read the bytes from a file."
+)
+@pass_session
+def sign_structure(session: Session, name: str, text: str | None, file: Path | None) -> None:
+    """Print the signature over a Sig_structure by the key NAME, in base64url."""
+    call = partial(session.client.sign_sig_structure, encoded(text, file))
+    say_signature(session, session.by_name(name, call))
 
 
 @cose.command(

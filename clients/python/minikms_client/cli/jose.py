@@ -10,7 +10,7 @@ import click
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.data import from_json, message, takes_data
-from minikms_client.cli.operations import say_valid
+from minikms_client.cli.operations import say_signature, say_valid
 from minikms_client.cli.session import Session, pass_session
 
 
@@ -70,6 +70,28 @@ def sign_jws(
     call = partial(session.client.sign_jws, message(data, file), **options)
     signed = session.by_name(name, call)
     session.show({"jws": signed}, signed if isinstance(signed, str) else json.dumps(signed))
+
+
+@jws.command(
+    "sign-input",
+    examples="mkms jws sign-input signer eyJhbGciOiJFUzI1NiJ9.aGVsbG8",
+)
+@click.argument("name", shell_complete=completion.keys)
+@click.argument("signing_input", metavar="HEADER.PAYLOAD")
+@click.option(
+    "--disclosure",
+    "disclosures",
+    multiple=True,
+    help="A disclosure of an SD-JWT, for a key whose rules want them shown; repeatable.",
+)
+@pass_session
+def sign_input(
+    session: Session, name: str, signing_input: str, disclosures: tuple[str, ...]
+) -> None:
+    """Print the signature over a JWS Signing Input by the key NAME, in base64url."""
+    sign = session.client.sign_signing_input
+    call = partial(sign, signing_input, disclosures=disclosures or None)
+    say_signature(session, session.by_name(name, call))
 
 
 @jws.command(

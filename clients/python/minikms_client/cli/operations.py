@@ -22,6 +22,7 @@ from minikms_client.cli.data import (
 )
 from minikms_client.cli.exits import NOT_VALID
 from minikms_client.cli.session import Session, pass_session
+from minikms_client.models import Signature
 
 _signature_options = (
     click.option(
@@ -52,6 +53,14 @@ def say_valid(session: Session, answer: object, is_valid: bool) -> None:
         sys.exit(NOT_VALID)
 
 
+def say_signature(session: Session, signature: Signature, output: Path | None = None) -> None:
+    """Print a signature in base64url, or write its bytes to a file."""
+    if session.is_json and output is None:
+        session.show(signature, "")
+    else:
+        write_bytes(signature.sig, output)
+
+
 @click.command(
     cls=Command,
     examples="mkms sign signer hello\n"
@@ -73,11 +82,7 @@ def sign(
 ) -> None:
     """Sign DATA with the key NAME, a kid or an alias; print the signature in base64url."""
     call = partial(session.client.sign, message(data, file), **options)
-    signature = session.by_name(name, call)
-    if session.is_json and output is None:
-        session.show(signature, "")
-    else:
-        write_bytes(signature.sig, output)
+    say_signature(session, session.by_name(name, call), output)
 
 
 @click.command(
