@@ -1,0 +1,145 @@
+// Writes src/openapi.ts, src/operations.ts and src/methods.ts from the OpenAPI document: npm run generate [FILE]
+// Without a file, it starts the service: `minikms` of the PATH, or the command that MINIKMS_COMMAND names.
+import { spawn } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+import openapiTS, { astToString } from 'openapi-typescript'
+import ts from 'typescript'
+
+import { DECLARED, METHODS } from './methods.js'
+
+const HEAD = '// Made by `npm run generate` from the OpenAPI document of the service. Do not edit.\n\n'
+// A plugin may bring names that are not in the document.
+const OPEN = ['#/components/schemas/AlgorithmName', '#/components/schemas/JoseName']
+
+/** The text of each file, by its name in src/. */
+export async function generated(document) {
+  const tree = await openapiTS(document, { transform, defaultNonNullable: false })
+  const operations = operationsOf(document)
+  return {
+    'openapi.ts': `${HEAD}import type { Bytes, Jwk } from './types.js'\n\n${astToString(tree)}`,
+    'operations.ts': table(operations),
+    'methods.ts': methods(operations),
+  }
+}
+
+function transform(schema, { path }) {
+  const { factory } = ts
+  const named = (name) => factory.createTypeReferenceNode(name)
+  if (schema['x-bytes'] && schema.nullable) {
+    return factory.createUnionTypeNode([named('Bytes'), factory.createLiteralTypeNode(factory.createNull())])
+  }
+  if (schema['x-bytes']) return named('Bytes')
+  if (path === '#/components/schemas/Jwk') return named('Jwk')
+  if (OPEN.includes(path)) {
+    const names = schema.enum.map((name) => factory.createLiteralTypeNode(factory.createStringLiteral(name)))
+    return factory.createUnionTypeNode([...names, named('(string & {})')])
+  }
+  return undefined
+}
+
+function operationsOf(document) {
+  return Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods)
+      .filter(([, operation]) => operation.operationId)
+      .map(([method, { operationId: id, summary, parameters = [], requestBody, responses }]) => {
+        if (METHODS[id] === undefined) throw new Error(`scripts/methods.js has no ${id}.`)
+        const [, changes, positional, result = ''] = /^(!? ?)([^>]*?) ?(?:> (.+))?$/.exec(METHODS[id])
+        const body = requestBody?.content['application/json'].schema
+        const answer = responses['200'].content['application/json'].schema
+        return {
+          ...{ id, summary, path, body, positional, result, method: method.toUpperCase() + changes.trim() },
+          takesJwk: requestBody && parts(document, body).some(({ properties }) => properties?.jwk && !properties.kid),
+          hasQuery: parameters.some((parameter) => resolve(document, parameter).in === 'query'),
+          bytesOfBody: bytes(document, body),
+          bytesOfAnswer: bytes(document, answer),
+        }
+      })
+  )
+}
+
+/** What calls need while they run. */
+function table(operations) {
+  const rows = operations.map(({ id, method, path, positional, bytesOfBody, bytesOfAnswer, result }) => {
+    const call = [method, path, ...positional.split(' ').map((name) => (bytesOfBody.includes(name) ? `${name}*` : name))]
+    const others = bytesOfBody.filter((name) => !positional.split(' ').includes(name))
+    const row = [call.join(' ').trim(), others.join(' '), bytesOfAnswer.join(' '), result].join('|').replace(/\|+$/, '')
+    return `  ${id}: '${row}',\n`
+  })
+  return (
+    `${HEAD}import type { operations as Documented } from './openapi.js'\n\n` +
+    '/**\n * Of each operation, separated by |: the method, with ! if two calls may do more than one; the path; what its method takes in its\n' +
+    ' * order, with * if it is bytes (@ names the key); other members of the body that are bytes; the ones of the answer; the member\n' +
+    ' * of the answer that its method returns.\n */\n' +
+    `export const operations: Record<keyof Documented, string> = {\n${rows.join('')}}\n`
+  )
+}
+
+/** The declarations of methods. */
+function methods(operations) {
+  const declarations = operations
+    .filter(({ id }) => !DECLARED.includes(id))
+    .map(({ id, summary, path, positional, body, takesJwk, hasQuery, result }) => {
+      const names = positional ? positional.split(' ') : []
+      const source = body ? 'Body' : 'Query'
+      const given = names.map((name) => {
+        if (name === '@') return path.includes('{kid}') ? 'key: Kid' : `key: ${takesJwk ? 'KeyOrJwk' : 'KeyName'}`
+        return `${name === 'key' ? 'secret' : name}: ${path.includes(`{${name}}`) ? 'string' : `Member<${source}<'${id}'>, '${name}'>`}`
+      })
+      const taken = names.flatMap((name) => (name === '@' ? ['kid', 'alias', 'jwk'] : [name])).map((name) => `'${name}'`)
+      const options = body || hasQuery ? `Options<${source}<'${id}'>, ${taken.join(' | ') || 'never'}>` : 'CallOptions'
+      const answer = result ? `Member<Answer<'${id}'>, '${result}'>` : `Answer<'${id}'>`
+      return `  /** ${summary} */\n  ${id}(${[...given, `o?: ${options}`].join(', ')}): Promise<${answer}>\n`
+    })
+  return (
+    `${HEAD}import type { Answer, Body, CallOptions, KeyName, KeyOrJwk, Kid, Member, Options, Query } from './transport.js'\n\n` +
+    `/** Methods of the client that take what a call is about, then the key, then options. */\nexport interface Methods {\n${declarations.join('\n')}}\n`
+  )
+}
+
+/** The names of the members of a schema that are bytes; `items.sig` is the member `sig` of each item in the list `items`. */
+function bytes(document, schema) {
+  const names = parts(document, schema).flatMap(({ properties = {} }) =>
+    Object.entries(properties).flatMap(([name, member]) => {
+      if (member['x-bytes']) return [name]
+      if (member.type !== 'array') return []
+      return bytes(document, member.items).map((each) => `${name}.${each}`)
+    })
+  )
+  return [...new Set(names)]
+}
+
+/** A schema and the ones of which it is one. */
+function parts(document, schema) {
+  const found = resolve(document, schema) ?? {}
+  return [found, ...(found.oneOf ?? []).flatMap((part) => parts(document, part))]
+}
+
+function resolve(document, node) {
+  const [, , kind, name] = node?.$ref?.split('/') ?? []
+  return name ? document.components[kind][name] : node
+}
+
+/** The document of a service that is started for it. */
+async function served() {
+  const command = process.env.MINIKMS_COMMAND ?? 'minikms'
+  const service = spawn(command, ['serve', '--port', '0'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  try {
+    for await (const line of createInterface({ input: service.stderr })) {
+      const url = /listening on (http:\/\/[^\s,]+)/.exec(line)?.[1]
+      if (url) return await (await fetch(`${url}/openapi.json`)).json()
+    }
+    throw new Error(`${command} did not start.`)
+  } finally {
+    service.kill()
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const document = process.argv[2] ? JSON.parse(await readFile(process.argv[2], 'utf8')) : await served()
+  for (const [name, text] of Object.entries(await generated(document))) {
+    await writeFile(new URL(`../src/${name}`, import.meta.url), text)
+  }
+}

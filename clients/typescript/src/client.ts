@@ -1,0 +1,137 @@
+import { InvalidSetting } from './errors.js'
+import { type KeyOptions, RemoteKey } from './key.js'
+import type { Methods } from './methods.js'
+import { operations } from './operations.js'
+import {
+  type Answer,
+  type Body,
+  type CallOptions,
+  described,
+  type KeyName,
+  type Member,
+  type Operation,
+  type Options,
+  type Query,
+  type RequestOptions,
+  type Schemas,
+  Transport,
+} from './transport.js'
+
+/** A key of the service. */
+export type Key = Answer<'generateKey'>
+
+/** A signature. */
+export type Signature = Answer<'sign'>
+
+type JwsOptions = Options<Extract<Body<'signJws'>, { payload: unknown }>, 'payload' | 'kid' | 'alias'>
+type CoseOptions = Options<Extract<Body<'signCose'>, { payload: unknown }>, 'payload' | 'kid' | 'alias'>
+
+/**
+ * A client of Mini KMS, with a method for each operation of its API.
+ *
+ * What a call is about comes first, then the key, then options, whose members have the names of the API.
+ */
+export class Minikms extends Transport {
+  /** A client for another profile. */
+  forProfile(profile: string): Minikms {
+    return new Minikms({ ...this.settings(), profile })
+  }
+
+  /**
+   * The key with this kid or alias. It stays the same key if the alias moves to another one. With `jwk`, no call is made, so a
+   * token with the scope `sign` alone is enough.
+   */
+  async key(name: KeyName | string, { jwk, alg, signal }: KeyOptions = {}): Promise<RemoteKey> {
+    const { kid, alias } = typeof name === 'string' ? { alias: name } : name
+    if (jwk) {
+      const { publicFacts } = await import('./public.js')
+      return new RemoteKey(this, { ...(await publicFacts(jwk)), ...(kid && { kid }), alias, alg })
+    }
+    const found = await this.getKey(kid ? { kid } : { alias: alias! }, { signal })
+    if (!found.jwk) throw new InvalidSetting('The key has no public key.')
+    return new RemoteKey(this, { ...found, jwk: found.jwk, alias, alg })
+  }
+
+  /** Import a `jwk`, or for an `alg` a `secret`, a `seed` or a `wrapped` secret. */
+  importKey(key: Body<'importKey'>, o: Partial<Options<Body<'importKey'>, 'jwk' | 'alg'>> = {}): Promise<Key> {
+    return this.call('importKey', { ...o, ...key })
+  }
+
+  getKey(key: KeyName, o?: CallOptions): Promise<Answer<'getKey'>> {
+    return this.call(key.kid ? 'getKey' : 'findKey', { ...o, ...key })
+  }
+
+  /** Delete a key, at once or `after` a time such as `30d`. */
+  deleteKey(key: KeyName, o?: Options<Query<'deleteKey'>, never>): Promise<Answer<'deleteKey'>> {
+    return this.call(key.kid ? 'deleteKey' : 'deleteKeyByAlias', { ...o, ...key })
+  }
+
+  /** Make a JWS: a text, or with `serialization` "flattened" or "general" an object. */
+  async signJws<O extends JwsOptions = JwsOptions>(
+    payload: Uint8Array | string,
+    key: KeyName,
+    o?: O
+  ): Promise<O extends { serialization: 'flattened' | 'general' } ? Record<string, unknown> : string> {
+    return ((await this.call('signJws', { payload, ...o, ...key })) as any).jws
+  }
+
+  /** Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. */
+  signSigningInput(signingInput: string, key: KeyName, o?: { disclosures?: string[] | undefined } & CallOptions): Promise<Signature> {
+    return this.call('signJws', { signing_input: signingInput, ...o, ...key }) as Promise<any>
+  }
+
+  /** Make a COSE_Sign1, or by a MAC key a COSE_Mac0. */
+  async signCose(payload: Uint8Array | string, key: KeyName, o?: CoseOptions): Promise<Uint8Array> {
+    return ((await this.call('signCose', { payload, ...o, ...key })) as any).cose
+  }
+
+  /** Sign a Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
+  signSigStructure(sigStructure: Uint8Array, key: KeyName, o?: CallOptions): Promise<Signature> {
+    return this.call('signCose', { sig_structure: sigStructure, ...o, ...key }) as Promise<any>
+  }
+
+  /** A page of the audit log, newest first; `auditEvents` has all of it. */
+  listAuditEvents({ profile = this.profile, ...query }: Query<'listAuditEvents'> = {}, o?: CallOptions): Promise<Answer<'listAuditEvents'>> {
+    return this.request('listAuditEvents', { ...o, query: { profile, ...query } })
+  }
+
+  /** Yield every key of a listing, page by page. */
+  keys(query?: Omit<Query<'listKeys'>, 'after'>, o?: CallOptions): AsyncGenerator<Key, void> {
+    return this.#pages('listKeys', { limit: 1000, ...query }, o)
+  }
+
+  /** Yield every event of the audit log, newest first, page by page. */
+  auditEvents(query?: Omit<Query<'listAuditEvents'>, 'after'>, o?: CallOptions): AsyncGenerator<Answer<'listAuditEvents'>[number], void> {
+    return this.#pages('listAuditEvents', { profile: this.profile, ...query }, o)
+  }
+
+  async *#pages<O extends 'listKeys' | 'listAuditEvents'>(operation: O, query: object, o?: CallOptions) {
+    for (let after: string | null | undefined; after !== null; ) {
+      const { answer, headers } = await this.send(operation, { ...o, query: { ...query, after } as any })
+      yield* answer as Answer<O>[number][]
+      const next = /<(.*?)>/.exec(headers.get('Link') ?? '')
+      after = next && new URL(next[1]!, this.url).searchParams.get('after')
+    }
+  }
+
+  /** Call an operation with its members in one object: parameters of the path, of the query or the body, and call options. */
+  protected call<O extends Operation>(operation: O, members: object): Promise<Answer<O>> {
+    const { method, path } = described(operation)
+    const { signal, timeout, profile, requestId, ...rest } = members as Record<string, any>
+    delete rest[/{(\w+)}/.exec(path)?.[1] ?? '']
+    const place = method.startsWith('P') ? 'body' : 'query'
+    return this.request(operation, { signal, timeout, profile, requestId, path: members, [place]: rest } as RequestOptions<O>)
+  }
+}
+
+export interface Minikms extends Methods {}
+
+for (const operation of Object.keys(operations) as Operation[]) {
+  const { positional, result } = described(operation)
+  Minikms.prototype[operation] ??= async function (this: Minikms, ...given: any[]) {
+    const members = { ...given[positional.length] }
+    positional.forEach((name, at) => Object.assign(members, name === '@' ? given[at] : { [name]: given[at] }))
+    const answer: any = await this.call(operation, members)
+    return result ? answer[result] : answer
+  } as any
+}

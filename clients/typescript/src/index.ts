@@ -1,0 +1,6 @@
+export * from './client.js'
+export * from './errors.js'
+export { type KeyOptions, RemoteKey, type SignOptions } from './key.js'
+export type { Settings, TokenSource } from './settings.js'
+export type { Answer, Body, CallOptions, KeyName, KeyOrJwk, Kid, Operation, Path, Query, RequestOptions, Schemas } from './transport.js'
+export type { Input, Jwk, Output } from './types.js'

@@ -1,0 +1,72 @@
+import type { Key, Minikms } from './client.js'
+import type { Schemas } from './transport.js'
+import type { Jwk } from './types.js'
+
+export interface KeyOptions {
+  /** The public key, so that no call is made for it. */
+  jwk?: Jwk
+  /** The JOSE name of signatures, by default the first one of the key's algorithm. */
+  alg?: string
+  signal?: AbortSignal
+}
+
+/** What a RemoteKey is made of. */
+export interface KeyFacts {
+  kid: string
+  alias?: string | undefined
+  jwk: Jwk
+  multikey?: string | null | undefined
+  did?: string | null | undefined
+  alg?: string | undefined
+  rules?: Key['rules']
+}
+
+export interface SignOptions {
+  /** One of the key's JOSE names. */
+  alg?: string | undefined
+  /** `raw`, or for ECDSA `der`. */
+  encoding?: Schemas['SignatureEncoding']
+  /** Whether the bytes are a digest. */
+  prehashed?: boolean
+  signal?: AbortSignal
+}
+
+/** A key pair whose private key is in the service. */
+export class RemoteKey {
+  /** The thumbprint of the public key (RFC 7638). */
+  declare readonly kid: string
+  /** The alias by which it was found, if it was. */
+  declare readonly alias: string | undefined
+  declare readonly publicJwk: Jwk
+  /** The public key as W3C Multikey; null if it has none. */
+  declare readonly multikey: string | null
+  /** The key as did:key; null if it has none. */
+  declare readonly did: string | null
+  /** The JOSE name of its signatures. */
+  declare readonly alg: string
+  /** The rules of the key, if it was looked up and has some. */
+  declare readonly rules: Key['rules']
+  declare readonly kms: Minikms
+
+  constructor(kms: Minikms, { kid, alias, jwk, multikey, did, alg, rules }: KeyFacts) {
+    this.kms = kms
+    this.kid = kid
+    this.alias = alias
+    this.publicJwk = jwk
+    this.multikey = multikey ?? null
+    this.did = did ?? null
+    this.alg = alg ?? jwk.alg ?? ALGS[jwk.crv ?? jwk.kty] ?? ''
+    this.rules = rules
+  }
+
+  /** Sign bytes as they are. */
+  async sign(data: Uint8Array | string, { alg = this.alg, ...options }: SignOptions = {}): Promise<Uint8Array> {
+    return (await this.kms.sign(data, { kid: this.kid }, { ...options, alg: alg || undefined })).sig
+  }
+}
+
+// The first JOSE name of each algorithm.
+const ALGS: Record<string, string> = {
+  ...{ 'P-256': 'ES256', 'P-384': 'ES384', 'P-521': 'ES512', secp256k1: 'ES256K' },
+  ...{ Ed25519: 'EdDSA', Ed448: 'Ed448', RSA: 'RS256' },
+}

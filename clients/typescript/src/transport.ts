@@ -1,0 +1,212 @@
+import { decode, encode } from './bytes.js'
+import { InvalidSetting, type MinikmsError, problemOf, UnexpectedAnswer, Unreachable } from './errors.js'
+import type { components, operations as Documented } from './openapi.js'
+import { operations } from './operations.js'
+import { afterFailure, afterProblem, isRepeatable, type Retries } from './retries.js'
+import { checkedUrl, headerValue, type Settings, type TokenSource, variable } from './settings.js'
+import type { Input, Jwk, Output } from './types.js'
+
+/** The schemas of the OpenAPI document. */
+export type Schemas = components['schemas']
+
+/** The name of an operation, as the OpenAPI document has it. */
+export type Operation = keyof Documented
+
+type Json<T> = T extends { content: { 'application/json': infer Content } } ? Content : never
+type Parameters<O extends Operation, Place extends string> = Documented[O]['parameters'] extends { [P in Place]?: infer T } ? NonNullable<T> : never
+
+/** The body of an operation, with bytes as Uint8Array or string. */
+export type Body<O extends Operation> = Documented[O] extends { requestBody: infer T } ? Input<Json<T>> : never
+
+/** The parameters of an operation in its query. */
+export type Query<O extends Operation> = Parameters<O, 'query'>
+
+/** The parameters of an operation in its path. */
+export type Path<O extends Operation> = Parameters<O, 'path'>
+
+/** The answer of an operation, with bytes as Uint8Array. */
+export type Answer<O extends Operation> = Output<Json<Documented[O]['responses'][200]>>
+
+/** The member of a type, or of one in a union. */
+export type Member<T, Name extends string> = T extends { [N in Name]: infer Value } ? Value : never
+
+/** What a method takes last: the members that are not positional, and what each call takes. */
+export type Options<T, Positional extends string> = (T extends unknown ? Omit<T, Positional> : never) & CallOptions
+
+/** Names a key by its kid, as calls need it that have the kid in their path. */
+export type Kid = { kid: string }
+
+/** Names a key: by its kid, or by an alias. */
+export type KeyName = { kid: string; alias?: undefined } | { alias: string; kid?: undefined }
+
+/** Names a key, or is a public key itself. */
+export type KeyOrJwk = KeyName | { jwk: Jwk }
+
+/** What each call takes. */
+export interface CallOptions {
+  signal?: AbortSignal | undefined
+  /** The time limit of each attempt in milliseconds. */
+  timeout?: number | undefined
+  profile?: string | undefined
+  /** The id of the call in the log of the service. */
+  requestId?: string | undefined
+}
+
+export interface RequestOptions<O extends Operation> extends CallOptions {
+  body?: Body<O>
+  path?: Path<O>
+  query?: Query<O>
+}
+
+// The most bytes of an answer, decompressed.
+const LARGEST = 64 * 1024 * 1024
+
+/** Calls and answers over HTTP. */
+export class Transport {
+  /** The URL of the service. */
+  readonly url: string
+  /** The profile of the calls; undefined is the default of the service. */
+  readonly profile: string | undefined
+  readonly #token: TokenSource | undefined
+  readonly #timeout: number
+  readonly #retries: Retries
+  readonly #fetch: typeof fetch
+  protected readonly settings: () => Settings
+
+  constructor(settings: Settings = {}) {
+    this.url = checkedUrl(settings.url ?? variable('MINIKMS_URL') ?? 'http://127.0.0.1:8080')
+    this.profile = settings.profile ?? variable('MINIKMS_PROFILE')
+    this.#token = settings.token ?? variable('MINIKMS_TOKEN')
+    this.#timeout = settings.timeout ?? 30_000
+    this.#retries = { attempts: settings.retries ?? 4, longest: settings.longestWait ?? 10_000 }
+    this.#fetch = settings.fetch ?? ((...call) => fetch(...call))
+    this.settings = () => ({ ...settings, url: this.url, token: this.#token ?? '' })
+  }
+
+  /** Call an operation; throws ProblemError, Unreachable, UnexpectedAnswer, InvalidSetting, or the reason of `signal`. */
+  async request<O extends Operation>(operation: O, options: RequestOptions<O> = {}): Promise<Answer<O>> {
+    return (await this.send(operation, options)).answer
+  }
+
+  /** Call an operation as `request` does; return the headers of the answer, too. */
+  protected async send<O extends Operation>(operation: O, options: RequestOptions<O>): Promise<{ answer: Answer<O>; headers: Headers }> {
+    const { method, path, sent, received, changes } = described(operation)
+    const body = options.body && JSON.stringify(converted(options.body, sent, encode))
+    const repeatable = !changes || isRepeatable(operation, options.body)
+    for (let attempt = 0; ; attempt++) {
+      let error: MinikmsError
+      let wait: number | undefined
+      const tried = await this.#attempt(method, filled(path, options.path) + queryOf(options.query), body, options)
+      if (tried.response) {
+        const { ok, status, headers } = tried.response
+        try {
+          const json = JSON.parse(tried.text)
+          if (ok && json instanceof Object) return { answer: converted(json, received, decode) as Answer<O>, headers }
+          wait = afterProblem(this.#retries, attempt, repeatable, (error = problemOf(json, headers)))
+        } catch {
+          throw new UnexpectedAnswer(status)
+        }
+      } else {
+        wait = afterFailure(this.#retries, attempt, repeatable, tried.code)
+        error = new Unreachable(`${this.url} does not answer: ${tried.reason}.`)
+      }
+      if (wait === undefined) throw error
+      await sleep(wait, options.signal)
+    }
+  }
+
+  /** Make one attempt; return the response with its text, or the reason why there is none. */
+  async #attempt(method: string, path: string, body: string | undefined, options: CallOptions) {
+    const { profile = this.profile, requestId, signal } = options
+    const token = typeof this.#token === 'function' ? await this.#token() : this.#token
+    const headers: Record<string, string> = { Accept: 'application/json' }
+    const set = (name: string, value: string | undefined, before = '') => {
+      if (value) headers[name] = before + headerValue(name, value)
+    }
+    set('Content-Type', body && 'application/json')
+    set('Authorization', token, 'Bearer ')
+    set('X-Profile', profile)
+    set('X-Request-Id', requestId)
+    const timeout = AbortSignal.timeout(options.timeout ?? this.#timeout)
+    try {
+      const response = await this.#fetch(this.url + path, {
+        method,
+        headers,
+        body: body ?? null,
+        redirect: 'manual',
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      })
+      return { response, text: await textOf(response) }
+    } catch (error: any) {
+      signal?.throwIfAborted()
+      if (error instanceof UnexpectedAnswer) throw error
+      // Without a `cause`: the error of another `fetch` may have the request, and with it the token.
+      const { code, message } = error.cause ?? error
+      const reason = timeout.aborted ? 'the time limit passed' : `${code ?? message}`
+      return { code, reason: token ? reason.replaceAll(token, '…') : reason }
+    }
+  }
+}
+
+/** Read the row of an operation in the table. */
+export function described(operation: Operation) {
+  const [call, others, received, result] = operations[operation].split('|')
+  const [method, path, ...taken] = call!.split(' ') as [string, string, ...string[]]
+  const names = (text?: string) => (text ? text.split(' ') : [])
+  return {
+    ...{ path, result, received: names(received), method: method.replace('!', ''), changes: method.endsWith('!') },
+    positional: taken.map((name) => name.replace('*', '')),
+    sent: [...taken.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1)), ...names(others)],
+  }
+}
+
+/** Fill the parameters of a path in; throws InvalidSetting for a name that would change the path. */
+function filled(path: string, parameters: Record<string, string> = {}): string {
+  return path.replace(/{(\w+)}/g, (_, name: string) => {
+    const value = parameters[name]
+    if (!value || /^\.\.?$/.test(value)) throw new InvalidSetting(`The call needs a ${name}.`)
+    return encodeURIComponent(value)
+  })
+}
+
+function queryOf(query: object = {}): string {
+  const pairs = Object.entries(query).flatMap(([name, value]) => [value ?? []].flat().map((each) => [name, `${each}`]))
+  return pairs.length ? `?${new URLSearchParams(pairs)}` : ''
+}
+
+/** Convert the named members of JSON; `items.sig` is the member `sig` of each item in the list `items`. */
+function converted(json: any, names: string[], convert: (value: any) => unknown): unknown {
+  if (!names.length) return json
+  const result = { ...json }
+  for (const name of names) {
+    const [member, inner] = name.split('.') as [string, string?]
+    const value = result[member]
+    if (value != null) result[member] = inner ? value.map((item: unknown) => converted(item, [inner], convert)) : convert(value)
+  }
+  return result
+}
+
+/** Read the text of an answer; throws UnexpectedAnswer if it is too large, and reads no more of it. */
+async function textOf(response: Response): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  let size = 0
+  for await (const part of (response.body ?? []) as any) {
+    size += part.length
+    if (size > LARGEST) throw new UnexpectedAnswer(response.status)
+    text += decoder.decode(part, { stream: true })
+  }
+  return text + decoder.decode()
+}
+
+function sleep(time: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', stop)
+      signal?.aborted ? reject(signal.reason) : resolve()
+    }
+    const timer = setTimeout(stop, time)
+    signal?.addEventListener('abort', stop)
+  })
+}

@@ -1,0 +1,47 @@
+declare const marker: unique symbol
+
+/** Bytes in the OpenAPI document, which JSON has as base64url; `Input` and `Output` say what a program has. */
+export interface Bytes {
+  readonly [marker]: true
+}
+
+/** A type of the document as a program gives it: bytes as Uint8Array, or as a string, which is sent in UTF-8. */
+export type Input<T> = Mapped<T, Uint8Array | string>
+
+/** A type of the document as a program gets it: bytes as Uint8Array. */
+export type Output<T> = Mapped<T, Uint8Array>
+
+type Mapped<T, B> = T extends Bytes
+  ? B
+  : T extends (infer Item)[]
+    ? Mapped<Item, B>[]
+    : T extends object
+      ? { [Name in keyof T]: Mapped<T[Name], B> }
+      : T
+
+/** A JSON Web Key (RFC 7517). */
+export interface Jwk {
+  kty: string
+  kid?: string
+  alg?: string
+  use?: string
+  key_ops?: string[]
+  crv?: string
+  x?: string
+  y?: string
+  n?: string
+  e?: string
+  pub?: string
+  priv?: string
+  d?: string
+  p?: string
+  q?: string
+  dp?: string
+  dq?: string
+  qi?: string
+  k?: string
+  x5c?: string[]
+  x5t?: string
+  'x5t#S256'?: string
+  x5u?: string
+}
