@@ -17,6 +17,8 @@ import {
   Transport,
 } from './transport.js'
 
+export type { KeyName } from './transport.js'
+
 /** A key of the service. */
 export type Key = Answer<'generateKey'>
 

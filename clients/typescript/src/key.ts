@@ -1,3 +1,4 @@
+import { encode } from './bytes.js'
 import type { Key, Minikms } from './client.js'
 import type { Schemas } from './transport.js'
 import type { Jwk } from './types.js'
@@ -62,6 +63,16 @@ export class RemoteKey {
   /** Sign bytes as they are. */
   async sign(data: Uint8Array | string, { alg = this.alg, ...options }: SignOptions = {}): Promise<Uint8Array> {
     return (await this.kms.sign(data, { kid: this.kid }, { ...options, alg: alg || undefined })).sig
+  }
+
+  /** Sign the JWS Signing Input that a library has made; return the signature as base64url. The rules of the key hold for it. */
+  async signJws(signingInput: string, options?: { disclosures?: string[] | undefined; signal?: AbortSignal }): Promise<string> {
+    return encode((await this.kms.signSigningInput(signingInput, { kid: this.kid }, options)).sig)
+  }
+
+  /** Sign the Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
+  async signCose(sigStructure: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array> {
+    return (await this.kms.signSigStructure(sigStructure, { kid: this.kid }, options)).sig
   }
 }
 

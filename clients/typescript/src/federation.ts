@@ -1,0 +1,29 @@
+import { signCompact } from './jose.js'
+import type { RemoteKey } from './key.js'
+
+/**
+ * What an entity of OpenID Federation signs by: the `kid` of its headers, its public `jwk` for its JWK Set, and `sign`. The kid is
+ * by default the thumbprint of the key, or with `by` "alias" the alias by which it was found.
+ */
+export function federationSigner(key: RemoteKey, { by = 'kid', kid = (by === 'alias' && key.alias) || key.kid }: { kid?: string; by?: 'kid' | 'alias' } = {}) {
+  return {
+    kid,
+    alg: key.alg,
+    jwk: { ...key.publicJwk, kid, alg: key.alg, use: 'sig' as const },
+    /** Sign a statement: `typ` is such as `entity-statement+jwt`. */
+    sign: (typ: string, claims: object): Promise<string> => signCompact(key, { typ, kid }, claims),
+    /** The `signJwtCallback` of `@openid-federation/core`. */
+    signJwtCallback: federationSignCallback({ [kid]: key }),
+  }
+}
+
+/** The `signJwtCallback` of `@openid-federation/core`, for keys by the kid that the entity's JWK Set gives them. */
+export function federationSignCallback(
+  keys: Record<string, RemoteKey>
+): (options: { toBeSigned: Uint8Array; jwk: { kid?: string | undefined } }) => Promise<Uint8Array> {
+  return async ({ toBeSigned, jwk }) => {
+    const key = Object.hasOwn(keys, jwk.kid ?? '') ? keys[jwk.kid!] : undefined
+    if (!key) throw new TypeError(`There is no key with the kid ${jwk.kid}.`)
+    return (await key.kms.signSigningInput(new TextDecoder().decode(toBeSigned), { kid: key.kid })).sig
+  }
+}

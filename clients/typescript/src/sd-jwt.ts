@@ -1,0 +1,59 @@
+import { decode, encode } from './bytes.js'
+import { hash } from './hashes.js'
+import type { RemoteKey } from './key.js'
+
+/** Hash as SD-JWTs do: sha-256, sha-384 or sha-512. */
+export const hasher = (data: string | ArrayBuffer, alg: string): Promise<Uint8Array> => hash(data, alg)
+
+/** Make a salt of `length` random bytes. */
+export const saltGenerator = (length: number): string => encode(crypto.getRandomValues(new Uint8Array(length)))
+
+/** A signer of SD-JWTs, key binding JWTs and status lists. */
+export function sdJwtSigner(key: RemoteKey): (data: string) => Promise<string> {
+  return (data) => key.signJws(data)
+}
+
+/**
+ * The part of a configuration of `@sd-jwt/core` that issues. If the rules of the key want disclosures shown, the signer shows the
+ * ones that the hasher has seen; `show` says so if the key was made with `jwk`, whose rules are not known.
+ */
+export function sdJwtIssuer(key: RemoteKey, { show = key.rules?.jws?.disclosures === 'shown' }: { show?: boolean } = {}) {
+  const seen = new Map<string, string>()
+  return {
+    signer: (data: string) => key.signJws(data, show ? { disclosures: shown(data, seen) } : {}),
+    signAlg: key.alg,
+    hashAlg: 'sha-256' as const,
+    saltGenerator,
+    hasher: async (data: string | ArrayBuffer, alg: string) => {
+      const digest = await hash(data, alg)
+      if (show && typeof data === 'string') {
+        seen.set(encode(digest), data)
+        // What was hashed and never signed goes.
+        if (seen.size > 10_000) seen.delete(seen.keys().next().value!)
+      }
+      return digest
+    },
+  }
+}
+
+/** The part of a configuration of `@sd-jwt/core` that presents with key binding. */
+export function sdJwtHolder(key: RemoteKey) {
+  return { kbSigner: sdJwtSigner(key), kbSignAlg: key.alg, hasher, hashAlg: 'sha-256' as const, saltGenerator }
+}
+
+/** Take the disclosures of a payload, and of its disclosures, out of the ones that were seen. */
+function shown(signingInput: string, seen: Map<string, string>): string[] {
+  const found: string[] = []
+  const visit = (value: unknown): void => {
+    const disclosure = typeof value === 'string' ? seen.get(value) : undefined
+    if (disclosure !== undefined) {
+      seen.delete(value as string)
+      found.push(disclosure)
+      visit(JSON.parse(text(disclosure)))
+    } else if (typeof value === 'object' && value) Object.values(value).forEach(visit)
+  }
+  visit(JSON.parse(text(signingInput.split('.')[1]!)))
+  return found
+}
+
+const text = (encoded: string) => new TextDecoder().decode(decode(encoded))

@@ -1,0 +1,88 @@
+import { InvalidSetting } from './errors.js'
+import { decode } from './bytes.js'
+import type { RemoteKey } from './key.js'
+
+/** A signature by secp256k1 with the smaller s, and the parity by which the public key is recovered from it. */
+export interface RecoverableSignature {
+  r: Uint8Array
+  s: Uint8Array
+  recovery: number
+}
+
+type Point = readonly [bigint, bigint] | undefined
+
+// SEC 2 section 2.4.1
+const P = 2n ** 256n - 2n ** 32n - 977n
+const N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n
+const G: Point = [
+  0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798n,
+  0x483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8n,
+]
+
+/** Sign a digest of 32 bytes. The service signs; what is computed here is public. */
+export async function signRecoverable(key: RemoteKey, digest: Uint8Array): Promise<RecoverableSignature> {
+  const { crv, x, y } = key.publicJwk
+  if (crv !== 'secp256k1') throw new InvalidSetting('The key is not one of secp256k1.')
+  const signature = await key.sign(digest, { alg: 'ES256K', prehashed: true })
+  const r = number(signature.subarray(0, 32))
+  let s = number(signature.subarray(32))
+  const w = inverse(s, N)
+  const public_: Point = [number(decode(x!)), number(decode(y!))]
+  // The point of the nonce, as a verifier computes it (SEC 1 section 4.1.4).
+  const [nonceX, nonceY] = add(times(mod(number(digest) * w, N), G), times(mod(r * w, N), public_))!
+  let recovery = Number(nonceY & 1n) + (nonceX === r ? 0 : 2)
+  if (s > N / 2n) {
+    s = N - s
+    recovery ^= 1
+  }
+  return { r: bytes(r), s: bytes(s), recovery }
+}
+
+function add(a: Point, b: Point): Point {
+  if (!a || !b) return a ?? b
+  if (a[0] === b[0] && a[1] !== b[1]) return undefined
+  const slope = a[0] === b[0] ? 3n * a[0] * a[0] * inverse(2n * a[1], P) : (b[1] - a[1]) * inverse(b[0] - a[0], P)
+  const x = mod(slope * slope - a[0] - b[0], P)
+  return [x, mod(slope * (a[0] - x) - a[1], P)]
+}
+
+function times(scalar: bigint, point: Point): Point {
+  let sum: Point
+  for (let rest = scalar, power = point; rest > 0n; rest >>= 1n, power = add(power, power)) {
+    if (rest & 1n) sum = add(sum, power)
+  }
+  return sum
+}
+
+function mod(value: bigint, modulus: bigint): bigint {
+  const rest = value % modulus
+  return rest < 0n ? rest + modulus : rest
+}
+
+/** The inverse by Euclid's algorithm. */
+function inverse(value: bigint, modulus: bigint): bigint {
+  let [a, b, x, y] = [mod(value, modulus), modulus, 1n, 0n]
+  while (a > 1n) {
+    const quotient = b / a
+    ;[a, b, x, y] = [b % a, a, y - quotient * x, x]
+  }
+  return mod(x, modulus)
+}
+
+function number(data: Uint8Array): bigint {
+  return BigInt(`0x${hex(data)}`)
+}
+
+function bytes(value: bigint): Uint8Array {
+  return Uint8Array.from(value.toString(16).padStart(64, '0').match(/../g)!, (pair) => parseInt(pair, 16))
+}
+
+/** Encode as hexadecimal. */
+export function hex(data: Uint8Array): string {
+  return Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** The public point without compression (SEC 1 section 2.3.3). */
+export function uncompressed(key: RemoteKey): Uint8Array {
+  return Uint8Array.of(4, ...decode(key.publicJwk.x!), ...decode(key.publicJwk.y!))
+}

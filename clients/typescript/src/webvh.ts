@@ -1,0 +1,46 @@
+import { InvalidSetting } from './errors.js'
+import type { Minikms } from './client.js'
+import { sha256 } from './hashes.js'
+import type { RemoteKey } from './key.js'
+import { encode } from './bytes.js'
+import { base58 } from './public.js'
+
+/** A signer of did:webvh logs for `didwebvh-ts`, by an Ed25519 key (eddsa-jcs-2022). */
+export function webvhSigner(key: RemoteKey) {
+  const { multikey } = key
+  if (!multikey) throw new InvalidSetting('The key has no Multikey.')
+  return {
+    getVerificationMethodId: () => `did:key:${multikey}#${multikey}`,
+    sign: async ({ document, proof }: { document: unknown; proof: object }): Promise<{ proofValue: string }> => ({
+      proofValue: `z${base58(await key.sign(await eddsaJcs2022Input(document, proof)))}`,
+    }),
+  }
+}
+
+/** A verifier of Ed25519 signatures for `didwebvh-ts`; the service verifies. */
+export function webvhVerifier(kms: Minikms) {
+  return {
+    verify: (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): Promise<boolean> =>
+      kms.verify(message, signature, { jwk: { kty: 'OKP', crv: 'Ed25519', x: encode(publicKey) } }),
+  }
+}
+
+/** What the parameter `nextKeyHashes` of a log has for a key (did:webvh 1.0, pre-rotation). */
+export async function nextKeyHash(key: RemoteKey): Promise<string> {
+  const digest = await sha256(key.multikey!)
+  return base58(Uint8Array.of(0x12, digest.length, ...digest))
+}
+
+/** The bytes that eddsa-jcs-2022 signs (Data Integrity EdDSA Cryptosuites 1.0 section 3.3). */
+export async function eddsaJcs2022Input(document: unknown, proof: object): Promise<Uint8Array> {
+  return Uint8Array.of(...(await sha256(canonical(proof))), ...(await sha256(canonical(document))))
+}
+
+/** Write canonical JSON (RFC 8785). */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item ?? null)).join()}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.entries(value).filter(([, member]) => member !== undefined)
+  // RFC 8785 sorts by UTF-16 code units, as JavaScript compares.
+  return `{${members.sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join()}}`
+}
