@@ -63,16 +63,17 @@ function operationsOf(document) {
 /** What calls need while they run. */
 function table(operations) {
   const rows = operations.map(({ id, method, path, positional, bytesOfBody, bytesOfAnswer, result }) => {
-    const call = [method, path, ...positional.split(' ').map((name) => (bytesOfBody.includes(name) ? `${name}*` : name))]
-    const others = bytesOfBody.filter((name) => !positional.split(' ').includes(name))
-    const row = [call.join(' ').trim(), others.join(' '), bytesOfAnswer.join(' '), result].join('|').replace(/\|+$/, '')
+    const names = positional.split(' ')
+    const call = [method.replace('POST', ''), path, ...names.map((name) => (bytesOfBody.includes(name) ? `${name}*` : name))]
+    const others = bytesOfBody.filter((name) => !names.includes(name))
+    const row = [call.join(' ').trim(), result, bytesOfAnswer.join(' '), others.join(' ')].join('|').replace(/\|+$/, '')
     return `  ${id}: '${row}',\n`
   })
   return (
     `${HEAD}import type { operations as Documented } from './openapi.js'\n\n` +
-    '/**\n * Of each operation, separated by |: the method, with ! if two calls may do more than one; the path; what its method takes in its\n' +
-    ' * order, with * if it is bytes (@ names the key); other members of the body that are bytes; the ones of the answer; the member\n' +
-    ' * of the answer that its method returns.\n */\n' +
+    '/**\n * Of each operation, separated by |: the method, if it is not POST, with ! if two calls may do more than one, the path, and what its\n' +
+    ' * method takes in its order, with * if it is bytes (@ names the key); the member of the answer that its method returns; the members\n' +
+    ' * of the answer that are bytes; other members of the body that are bytes.\n */\n' +
     `export const operations: Record<keyof Documented, string> = {\n${rows.join('')}}\n`
   )
 }

@@ -12,7 +12,6 @@ import {
   type Operation,
   type Options,
   type Query,
-  type RequestOptions,
   type Schemas,
   Transport,
 } from './transport.js'
@@ -49,7 +48,7 @@ export class Minikms extends Transport {
       const { publicFacts } = await import('./public.js')
       return new RemoteKey(this, { ...(await publicFacts(jwk)), ...(kid && { kid }), alias, alg })
     }
-    const found = await this.getKey(kid ? { kid } : { alias: alias! }, { signal })
+    const found = await this.getKey({ kid, alias } as KeyName, { signal })
     if (!found.jwk) throw new InvalidSetting('The key has no public key.')
     return new RemoteKey(this, { ...found, jwk: found.jwk, alias, alg })
   }
@@ -60,12 +59,12 @@ export class Minikms extends Transport {
   }
 
   getKey(key: KeyName, o?: CallOptions): Promise<Answer<'getKey'>> {
-    return this.call(key.kid ? 'getKey' : 'findKey', { ...o, ...key })
+    return this.call(key.alias === undefined ? 'getKey' : 'findKey', { ...o, ...key })
   }
 
   /** Delete a key, at once or `after` a time such as `30d`. */
   deleteKey(key: KeyName, o?: Options<Query<'deleteKey'>, never>): Promise<Answer<'deleteKey'>> {
-    return this.call(key.kid ? 'deleteKey' : 'deleteKeyByAlias', { ...o, ...key })
+    return this.call(key.alias === undefined ? 'deleteKey' : 'deleteKeyByAlias', { ...o, ...key })
   }
 
   /** Make a JWS: a text, or with `serialization` "flattened" or "general" an object. */
@@ -121,8 +120,7 @@ export class Minikms extends Transport {
     const { method, path } = described(operation)
     const { signal, timeout, profile, requestId, ...rest } = members as Record<string, any>
     delete rest[/{(\w+)}/.exec(path)?.[1] ?? '']
-    const place = method.startsWith('P') ? 'body' : 'query'
-    return this.request(operation, { signal, timeout, profile, requestId, path: members, [place]: rest } as RequestOptions<O>)
+    return this.request(operation, { ...members, path: members, [method.startsWith('P') ? 'body' : 'query']: rest } as any)
   }
 }
 

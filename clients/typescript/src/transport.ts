@@ -120,13 +120,10 @@ export class Transport {
     const { profile = this.profile, requestId, signal } = options
     const token = typeof this.#token === 'function' ? await this.#token() : this.#token
     const headers: Record<string, string> = { Accept: 'application/json' }
-    const set = (name: string, value: string | undefined, before = '') => {
-      if (value) headers[name] = before + headerValue(name, value)
-    }
-    set('Content-Type', body && 'application/json')
-    set('Authorization', token, 'Bearer ')
-    set('X-Profile', profile)
-    set('X-Request-Id', requestId)
+    if (body) headers['Content-Type'] = 'application/json'
+    if (token) headers.Authorization = `Bearer ${headerValue('token', token)}`
+    if (profile) headers['X-Profile'] = headerValue('profile', profile)
+    if (requestId) headers['X-Request-Id'] = headerValue('requestId', requestId)
     const timeout = AbortSignal.timeout(options.timeout ?? this.#timeout)
     try {
       const response = await this.#fetch(this.url + path, {
@@ -150,13 +147,14 @@ export class Transport {
 
 /** Read the row of an operation in the table. */
 export function described(operation: Operation) {
-  const [call, others, received, result] = operations[operation].split('|')
-  const [method, path, ...taken] = call!.split(' ') as [string, string, ...string[]]
+  const [call, result, received, others] = operations[operation].split('|')
+  const [, method, changes, path, taken] = /^([A-Z]*)(!?) ?(\S+) ?(.*)/.exec(call!) as unknown as [string, string, string, string, string]
   const names = (text?: string) => (text ? text.split(' ') : [])
   return {
-    ...{ path, result, received: names(received), method: method.replace('!', ''), changes: method.endsWith('!') },
-    positional: taken.map((name) => name.replace('*', '')),
-    sent: [...taken.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1)), ...names(others)],
+    ...{ path, result, changes, method: method || 'POST' },
+    positional: names(taken.replaceAll('*', '')),
+    received: names(received),
+    sent: [...(taken.match(/\w+(?=\*)/g) ?? []), ...names(others)],
   }
 }
 

@@ -19,8 +19,8 @@ type Mapped<T, B> = T extends Bytes
       ? { [Name in keyof T]: Mapped<T[Name], B> }
       : T
 
-/** A JSON Web Key (RFC 7517). */
-export interface Jwk {
+/** A JSON Web Key (RFC 7517). It is no interface, so that it fits the types of libraries with other members. */
+export type Jwk = {
   kty: string
   kid?: string
   alg?: string

@@ -1,0 +1,298 @@
+import { createServer, type Server } from 'node:http'
+import { inspect } from 'node:util'
+
+import {
+  AliasExists,
+  InvalidSetting,
+  isProblem,
+  KeyNotFound,
+  Minikms,
+  NotFound,
+  RuleViolated,
+  UnexpectedAnswer,
+  Unreachable,
+} from '@minikms/client'
+import { afterEach, describe, expect, test } from 'vitest'
+
+import { kms, newKey } from './kms.js'
+
+const SECRET = 'mk_secret-of-the-caller'
+const hello = new TextEncoder().encode('hello')
+
+describe('calls', () => {
+  test('a string is signed as its UTF-8, and answers have bytes', async () => {
+    const { kid } = await kms.generateKey('p256')
+    const { sig, alg } = await kms.sign('hellö', { kid })
+    expect(sig).toBeInstanceOf(Uint8Array)
+    expect(alg).toBe('ES256')
+    expect(await kms.verify(new TextEncoder().encode('hellö'), sig, { kid })).toBe(true)
+    expect(await kms.verify('hello', sig, { kid })).toBe(false)
+  })
+
+  test('bytes in lists are bytes, too', async () => {
+    const { kid } = await kms.generateKey('ed25519')
+    const results = await kms.signBatch([{ data: 'a' }, { data: 'b' }], { kid })
+    const items = results.map(({ sig }, at) => ({ data: 'ab'[at]!, sig: sig! }))
+    expect(await kms.verifyBatch(items, { kid })).toEqual([{ valid: true }, { valid: true }])
+  })
+
+  test('a call takes a key by kid, by alias, and where the API allows it as a JWK', async () => {
+    const alias = `did:example:${crypto.randomUUID()}#key`
+    const { kid, jwk } = await kms.generateKey('p256', { alias })
+    const { sig } = await kms.sign(hello, { alias })
+    for (const key of [{ kid }, { alias }, { jwk: jwk! }]) expect(await kms.verify(hello, sig, key)).toBe(true)
+    expect((await kms.getKey({ alias })).kid).toBe(kid)
+    expect((await kms.getKey({ kid })).aliases).toEqual([alias])
+    expect(await kms.associateAlias(`${alias}-2`, { kid })).toEqual({ alias: `${alias}-2`, kid })
+    await kms.dissociateAlias(`${alias}-2`, { kid })
+    await kms.updateKey({ kid }, { labels: { team: 'a' } })
+    expect((await kms.listKeys({ label: ['team:a'], alias })).map((key) => key.kid)).toEqual([kid])
+    expect((await kms.deleteKey({ alias }, { after: '1d' })).deletes).toBeDefined()
+    await kms.restoreKey({ kid })
+    expect((await kms.deleteKey({ kid })).message).toBe('Key deleted')
+  })
+
+  test('methods return what a call is for', async () => {
+    const { kid } = await kms.generateKey('a256gcm')
+    const { ciphertext, nonce, tag } = await kms.encrypt('text', { kid }, { aad: 'a' })
+    expect(new TextDecoder().decode(await kms.decrypt(ciphertext, { kid }, { nonce, tag, aad: 'a' }))).toBe('text')
+    expect((await kms.random(33)).length).toBe(33)
+    const hs = await kms.generateKey('hs256')
+    expect(await kms.verifyMac('x', await kms.mac('x', { kid: hs.kid }), { kid: hs.kid })).toBe(true)
+    const signer = { kid: (await kms.generateKey('p256')).kid }
+    expect((await kms.verifyJws(await kms.signJws('{}', signer), signer)).payload).toEqual(new TextEncoder().encode('{}'))
+    expect(await kms.signJws('{}', signer, { serialization: 'flattened' })).toHaveProperty('signature')
+    expect((await kms.verifyCose(await kms.signCose('x', signer), signer)).valid).toBe(true)
+    expect(await kms.makeCsr('CN=test', signer)).toMatch(/^-----BEGIN CERTIFICATE REQUEST/)
+    expect(await kms.readyz()).toBe('ready')
+    expect((await kms.importKey({ jwk: { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' } })).kty).toBe('OKP')
+  })
+
+  test('keys and auditEvents yield all pages', async () => {
+    const name = `pages-${crypto.randomUUID()}`
+    await kms.createProfile(name)
+    const own = kms.forProfile(name)
+    expect(own.profile).toBe(name)
+    const made = await own.generateKeys('ed25519', 5)
+    const found = []
+    for await (const { kid } of own.keys({ limit: 2 })) found.push(kid)
+    expect(found.sort()).toEqual(made.map(({ kid }) => kid).sort())
+    expect(await kms.deleteProfile(name)).toBe(true)
+    expect(await kms.deleteProfile(name)).toBe(false)
+  })
+
+  test('a key keeps its kid when its alias moves', async () => {
+    const alias = `moving-${crypto.randomUUID()}`
+    await kms.generateKey('p256', { alias })
+    const key = await kms.key(alias)
+    await kms.rotateKey({ kid: key.kid })
+    expect((await kms.key({ alias })).kid).not.toBe(key.kid)
+    await expect(key.sign('x')).rejects.toSatisfy((error) => isProblem(error, 'key-not-usable'))
+  })
+
+  test.each(['p256', 'p384', 'p521', 'k256', 'ed25519', 'ed448', 'x25519', 'rsa2048', 'mldsa44'])(
+    'a %s key of a JWK is the key of the service, without a call',
+    async (alg) => {
+      const { kid, jwk, multikey, did } = await kms.generateKey(alg)
+      const offline = new Minikms({ fetch: () => Promise.reject(new Error('There must be no call.')) })
+      const key = await offline.key('any', { jwk: jwk! })
+      expect(key.kid).toBe(kid)
+      expect(key.publicJwk).toEqual(jwk)
+      if (!['rsa2048', 'mldsa44'].includes(alg)) expect([key.multikey, key.did]).toEqual([multikey, did])
+    }
+  )
+
+  test('the alg of a key is the first JOSE name of its algorithm', async () => {
+    for (const { name, jose_algs, operations } of await kms.listAlgorithms()) {
+      if (!operations.includes('sign') || !jose_algs.length || name.startsWith('rsa')) continue
+      expect((await newKey(name)).alg).toBe(jose_algs[0])
+    }
+  })
+})
+
+describe('errors', () => {
+  test('a problem is an error of its class, with its members', async () => {
+    const error = await kms.getKey({ kid: 'none' }, { requestId: 'abc-123' }).catch((error) => error)
+    expect(error).toBeInstanceOf(KeyNotFound)
+    expect(error).toBeInstanceOf(NotFound)
+    expect(error).toMatchObject({ slug: 'key-not-found', status: 404, title: expect.any(String), errors: [] })
+    expect(error.requestId).toContain('abc-123')
+    expect(isProblem(error)).toBe(true)
+    expect(isProblem(error, 'alias-not-found', 'key-not-found')).toBe(true)
+    expect(isProblem(error, 'alias-not-found')).toBe(false)
+    expect(isProblem(new Error(), 'key-not-found')).toBe(false)
+  })
+
+  test('a fault of the body has its pointer', async () => {
+    const error = await kms.random(0).catch((error) => error)
+    expect(error.errors).toEqual([{ pointer: '#/length', detail: expect.any(String) }])
+  })
+
+  test('a name that would change the path is refused', async () => {
+    for (const kid of ['..', '.', '']) {
+      await expect(kms.getKey({ kid })).rejects.toThrow(InvalidSetting)
+      await expect(kms.rotateKey({ kid })).rejects.toThrow(InvalidSetting)
+    }
+    await expect(kms.getKey({ kid: 'a/../b' })).rejects.toMatchObject({ slug: 'validation-failed', errors: [{ pointer: '#/kid' }] })
+  })
+
+  test('an unusable setting is refused, and not shown', async () => {
+    for (const url of ['ftp://a', 'nonsense', `http://user:${SECRET}@a`]) {
+      expect(() => new Minikms({ url })).toThrow(InvalidSetting)
+      expect(inspect(catching(() => new Minikms({ url })))).not.toContain(SECRET)
+    }
+    const error = await new Minikms({ token: `${SECRET}\n` }).healthz().catch((error) => error)
+    expect(error).toBeInstanceOf(InvalidSetting)
+    expect(inspect(error)).not.toContain(SECRET)
+  })
+
+  test('no error and no client shows the token', async () => {
+    const options = { token: SECRET, retries: 0 }
+    const careless = () => Promise.reject(Object.assign(new Error(`failed with ${SECRET}`), { config: { token: SECRET } }))
+    const clients = [
+      new Minikms({ ...options, url: 'http://127.0.0.1:9' }),
+      new Minikms({ ...options, fetch: careless }),
+      new Minikms({ ...options, token: async () => SECRET, timeout: 1, fetch: (_, init) => stalled(init!.signal!) }),
+    ]
+    for (const client of clients) {
+      const error = await client.healthz().catch((error) => error)
+      expect(error).toBeInstanceOf(Unreachable)
+      expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(SECRET)
+      expect(inspect(client, { depth: 9, showHidden: true })).not.toContain(SECRET)
+      expect(JSON.stringify(client)).not.toContain(SECRET)
+    }
+  })
+})
+
+describe('answers of a server that is not Mini KMS', () => {
+  let server: Server | undefined
+  afterEach(() => void server?.close())
+
+  /** Answer each call in turn; return a client and the calls. */
+  async function serving(...answers: { status?: number; headers?: Record<string, string>; body?: string | (() => Iterable<Buffer>) }[]) {
+    const calls: { method: string; url: string; token: string | undefined }[] = []
+    server = createServer(async (request, response) => {
+      calls.push({ method: request.method!, url: request.url!, token: request.headers.authorization })
+      const { status = 200, headers = {}, body = '' } = answers[Math.min(calls.length, answers.length) - 1]!
+      response.writeHead(status, headers)
+      if (typeof body === 'string') return void response.end(body)
+      for (const part of body()) {
+        if (!response.write(part)) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve))
+        if (response.destroyed) return
+      }
+      response.end()
+    })
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    return { calls, client: new Minikms({ url: `http://127.0.0.1:${port}/`, token: SECRET, longestWait: 1_500 }) }
+  }
+
+  const busy = (slug: string, headers = {}) => ({
+    status: slug === 'over-rate' ? 429 : 503,
+    headers,
+    body: JSON.stringify({ type: `urn:minikms:problem:${slug}`, status: slug === 'over-rate' ? 429 : 503, title: 'T', detail: 'D' }),
+  })
+  const alive = { body: '{"status": "alive"}' }
+
+  test('a redirection is refused, and the token goes nowhere else', async () => {
+    const { calls, client } = await serving({ status: 302, headers: { Location: '/elsewhere' } })
+    await expect(client.healthz()).rejects.toThrow(UnexpectedAnswer)
+    expect(calls.length).toBe(1)
+  })
+
+  test.each([{ body: '<html>' }, { body: '"text"' }, { body: 'null' }, { status: 404, body: '{"type": "about:blank"}' }, { status: 204 }])(
+    'an answer %j is not one of Mini KMS',
+    async (answer) => {
+      const { client } = await serving(answer)
+      const error = await client.healthz().catch((error) => error)
+      expect(error).toBeInstanceOf(UnexpectedAnswer)
+      expect(error.status).toBe(answer.status ?? 200)
+    }
+  )
+
+  test('an answer over 64 MiB is refused while it is read', async () => {
+    let sent = 0
+    const part = Buffer.alloc(1024 * 1024, 'x')
+    const { client } = await serving({
+      *body() {
+        for (; sent < 500; sent++) yield part
+      },
+    })
+    await expect(client.healthz()).rejects.toThrow(UnexpectedAnswer)
+    expect(sent).toBeLessThan(200)
+  })
+
+  test('a refused call is repeated, also one that makes a key', async () => {
+    const { calls, client } = await serving(busy('too-busy'), busy('too-busy'), { body: '{"kid": "a"}' })
+    expect(await client.generateKey('p256')).toEqual({ kid: 'a' })
+    expect(calls.map(({ url }) => url)).toEqual(['/key/generate', '/key/generate', '/key/generate'])
+  })
+
+  test('a call that may have made a key is not repeated', async () => {
+    const { calls, client } = await serving(busy('store-unavailable'))
+    await expect(client.generateKey('p256')).rejects.toThrow('D')
+    expect(calls.length).toBe(1)
+    await expect(client.generateKey('p256', { alias: 'a', alias_taken: 'refuse' })).rejects.toThrow('D')
+    expect(calls.length).toBe(6)
+  })
+
+  test('a pause that is longer than the longest one is not made', async () => {
+    const { calls, client } = await serving(busy('over-rate', { 'Retry-After': '2' }))
+    const error = await client.healthz().catch((error) => error)
+    expect(error).toMatchObject({ slug: 'over-rate', retryAfter: 2 })
+    expect(calls.length).toBe(1)
+  })
+
+  test('a pause ends when its signal aborts', async () => {
+    const { calls, client } = await serving(busy('over-rate', { 'Retry-After': '1' }))
+    const controller = new AbortController()
+    const call = client.healthz({ signal: controller.signal })
+    while (calls.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    controller.abort(new Error('enough'))
+    await expect(call).rejects.toThrow('enough')
+  })
+
+  test('a token of a function is asked for with each attempt', async () => {
+    const { calls, client } = await serving(busy('too-busy'), alive)
+    let count = 0
+    const other = new Minikms({ url: client.url, token: async () => `t${++count}` })
+    expect(await other.healthz()).toBe('alive')
+    expect(calls.map(({ token }) => token)).toEqual(['Bearer t1', 'Bearer t2'])
+    await new Minikms({ url: client.url, token: '' }).healthz()
+    expect(calls.at(-1)!.token).toBeUndefined()
+  })
+})
+
+test('a call without a connection is repeated', async () => {
+  let count = 0
+  const client = new Minikms({
+    fetch: (...call) => {
+      if (count++ === 0) throw Object.assign(new TypeError('fetch failed'), { cause: Object.assign(new Error(), { code: 'ECONNREFUSED' }) })
+      return fetch(...call)
+    },
+  })
+  const alias = `once-${crypto.randomUUID()}`
+  await client.generateKey('p256', { alias })
+  expect(count).toBe(2)
+  await expect(client.generateKey('p256', { alias, alias_taken: 'refuse' })).rejects.toThrow(AliasExists)
+})
+
+test('a key with rules signs a signing input under its rules', async () => {
+  const key = await newKey('p256', { rules: 'openid4vci-proof' })
+  const input = (typ: string) => `${Buffer.from(JSON.stringify({ alg: 'ES256', typ })).toString('base64url')}.e30`
+  expect(await key.signJws(input('openid4vci-proof+jwt'))).toHaveLength(86)
+  await expect(key.signJws(input('JWT'))).rejects.toThrow(RuleViolated)
+  await expect(key.sign('x')).rejects.toThrow(RuleViolated)
+})
+
+function catching(call: () => unknown): unknown {
+  try {
+    return call()
+  } catch (error) {
+    return error
+  }
+}
+
+function stalled(signal: AbortSignal): Promise<Response> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+}
