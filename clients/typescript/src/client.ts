@@ -54,17 +54,17 @@ export class Minikms extends Transport {
   }
 
   /** Import a `jwk`, or for an `alg` a `secret`, a `seed` or a `wrapped` secret. */
-  importKey(key: Body<'importKey'>, o: Partial<Options<Body<'importKey'>, 'jwk' | 'alg'>> = {}): Promise<Key> {
-    return this.call('importKey', { ...o, ...key })
+  importKey(key: Body<'importKey'>, o?: Partial<Options<Body<'importKey'>, 'jwk' | 'alg'>>): Promise<Key> {
+    return this.call('importKey', key, o)
   }
 
   getKey(key: KeyName, o?: CallOptions): Promise<Answer<'getKey'>> {
-    return this.call(key.alias === undefined ? 'getKey' : 'findKey', { ...o, ...key })
+    return this.call(key.alias === undefined ? 'getKey' : 'findKey', key, o)
   }
 
   /** Delete a key, at once or `after` a time such as `30d`. */
   deleteKey(key: KeyName, o?: Options<Query<'deleteKey'>, never>): Promise<Answer<'deleteKey'>> {
-    return this.call(key.alias === undefined ? 'deleteKey' : 'deleteKeyByAlias', { ...o, ...key })
+    return this.call(key.alias === undefined ? 'deleteKey' : 'deleteKeyByAlias', key, o)
   }
 
   /** Make a JWS: a text, or with `serialization` "flattened" or "general" an object. */
@@ -73,22 +73,22 @@ export class Minikms extends Transport {
     key: KeyName,
     o?: O
   ): Promise<O extends { serialization: 'flattened' | 'general' } ? Record<string, unknown> : string> {
-    return ((await this.call('signJws', { payload, ...o, ...key })) as any).jws
+    return ((await this.call('signJws', { payload, ...key }, o)) as any).jws
   }
 
   /** Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. */
   signSigningInput(signingInput: string, key: KeyName, o?: { disclosures?: string[] | undefined } & CallOptions): Promise<Signature> {
-    return this.call('signJws', { signing_input: signingInput, ...o, ...key }) as Promise<any>
+    return this.call('signJws', { signing_input: signingInput, ...key }, o) as Promise<any>
   }
 
   /** Make a COSE_Sign1, or by a MAC key a COSE_Mac0. */
   async signCose(payload: Uint8Array | string, key: KeyName, o?: CoseOptions): Promise<Uint8Array> {
-    return ((await this.call('signCose', { payload, ...o, ...key })) as any).cose
+    return ((await this.call('signCose', { payload, ...key }, o)) as any).cose
   }
 
   /** Sign a Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
   signSigStructure(sigStructure: Uint8Array, key: KeyName, o?: CallOptions): Promise<Signature> {
-    return this.call('signCose', { sig_structure: sigStructure, ...o, ...key }) as Promise<any>
+    return this.call('signCose', { sig_structure: sigStructure, ...key }, o) as Promise<any>
   }
 
   /** A page of the audit log, newest first; `auditEvents` has all of it. */
@@ -115,12 +115,15 @@ export class Minikms extends Transport {
     }
   }
 
-  /** Call an operation with its members in one object: parameters of the path, of the query or the body, and call options. */
-  protected call<O extends Operation>(operation: O, members: object): Promise<Answer<O>> {
+  /** Call an operation with its members, and with options of the operation and of every call. */
+  protected call<O extends Operation>(operation: O, members: object, o: CallOptions = {}): Promise<Answer<O>> {
     const { method, path } = described(operation)
-    const { signal, timeout, profile, requestId, ...rest } = members as Record<string, any>
-    delete rest[/{(\w+)}/.exec(path)?.[1] ?? '']
-    return this.request(operation, { ...members, path: members, [method.startsWith('P') ? 'body' : 'query']: rest } as any)
+    // `profile` among the members is the kind of a certificate, and among the options the profile of the call.
+    const { signal, timeout, profile, requestId, ...rest } = o
+    const given: Record<string, any> = { ...rest, ...members }
+    const parameters = { ...given }
+    delete given[/{(\w+)}/.exec(path)?.[1] ?? '']
+    return this.request(operation, { ...o, path: parameters, [method.startsWith('P') ? 'body' : 'query']: given } as any)
   }
 }
 
@@ -129,9 +132,8 @@ export interface Minikms extends Methods {}
 for (const operation of Object.keys(operations) as Operation[]) {
   const { positional, result } = described(operation)
   Minikms.prototype[operation] ??= async function (this: Minikms, ...given: any[]) {
-    const members = { ...given[positional.length] }
-    positional.forEach((name, at) => Object.assign(members, name === '@' ? given[at] : { [name]: given[at] }))
-    const answer: any = await this.call(operation, members)
+    const members = positional.map((name, at) => (name === '@' ? given[at] : { [name]: given[at] }))
+    const answer: any = await this.call(operation, Object.assign({}, ...members), given[positional.length])
     return result ? answer[result] : answer
   } as any
 }

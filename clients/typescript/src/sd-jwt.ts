@@ -15,7 +15,7 @@ export function sdJwtSigner(key: RemoteKey): (data: string) => Promise<string> {
 
 /**
  * The part of a configuration of `@sd-jwt/core` that issues. If the rules of the key want disclosures shown, the signer shows the
- * ones that the hasher has seen; `show` says so if the key was made with `jwk`, whose rules are not known.
+ * ones that its hasher has seen, so keep both; `show` says so if the key was made with `jwk`, whose rules are not known.
  */
 export function sdJwtIssuer(key: RemoteKey, { show = key.rules?.jws?.disclosures === 'shown' }: { show?: boolean } = {}) {
   const seen = new Map<string, string>()

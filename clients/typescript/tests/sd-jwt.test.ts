@@ -1,0 +1,95 @@
+import { StatusList, createHeaderAndPayload, getListFromStatusListJWT } from '@sd-jwt/jwt-status-list'
+import { SDJwtVcInstance } from '@sd-jwt/sd-jwt-vc'
+import * as jose from 'jose'
+import { describe, expect, test } from 'vitest'
+
+import type { RemoteKey } from '@minikms/client'
+import { hasher, sdJwtHolder, sdJwtIssuer, sdJwtSigner } from '@minikms/client/sd-jwt'
+
+import { HOUR, inSeconds, newKey, refusal } from './kms.js'
+
+const ISSUER = 'https://issuer.example'
+const VCT = 'https://issuer.example/pid'
+
+const RULES = {
+  jws: {
+    typ: ['dc+sd-jwt'],
+    claims: { iss: [ISSUER], vct: [VCT] },
+    max_lifetime: 2 * HOUR,
+    disclosures: 'shown' as const,
+  },
+}
+
+/** A verifier by jose, which is not the library that signs. */
+function verifier(key: RemoteKey) {
+  return async (data: string, sig: string) => {
+    await jose.compactVerify(`${data}.${sig}`, await jose.importJWK(key.publicJwk, key.alg))
+    return true
+  }
+}
+
+function claims(holder: RemoteKey) {
+  return {
+    ...{ iss: ISSUER, vct: VCT, exp: inSeconds(HOUR), cnf: { jwk: holder.publicJwk } },
+    ...{ given_name: 'Erika', address: { street: 'Heidestr. 17', city: 'Köln' }, nationalities: ['DE', 'FR'] },
+  }
+}
+
+const frame = { _sd: ['given_name' as const, 'address' as const, 'nationalities' as const], address: { _sd: ['street' as const] } }
+
+describe('an SD-JWT VC', () => {
+  test('is issued under rules that want disclosures shown, presented with key binding, and verified', async () => {
+    const [issuer, holder] = [await newKey('p256', { rules: RULES }), await newKey('p256')]
+    const instance = new SDJwtVcInstance({ ...sdJwtHolder(holder), ...sdJwtIssuer(issuer) })
+    const credential = await instance.issue(claims(holder), frame)
+    const presentation = await instance.present(credential, { given_name: true, address: { street: true } } as object, {
+      kb: { payload: { iat: inSeconds(0), aud: 'https://verifier.example', nonce: 'n-1' } },
+    })
+    const checking = new SDJwtVcInstance({ hasher, verifier: verifier(issuer), kbVerifier: verifier(holder) })
+    const { payload, kb } = await checking.verify(presentation, { keyBindingNonce: 'n-1' })
+    expect(payload).toMatchObject({ iss: ISSUER, given_name: 'Erika', address: { street: 'Heidestr. 17', city: 'Köln' } })
+    expect(payload).not.toHaveProperty('nationalities')
+    expect(kb!.payload.aud).toBe('https://verifier.example')
+  })
+
+  test('is refused with one claim changed', async () => {
+    const [issuer, holder] = [await newKey('p256', { rules: RULES }), await newKey('p256')]
+    const instance = new SDJwtVcInstance(sdJwtIssuer(issuer))
+    const changed = (change: object) => refusal(instance.issue({ ...claims(holder), ...change }, frame))
+    expect(await changed({ iss: 'https://evil.example' })).toMatch(/^rule-violated: .*jws.claims.iss/)
+    expect(await changed({ vct: 'urn:other' })).toMatch(/^rule-violated: .*jws.claims.vct/)
+    expect(await changed({ exp: inSeconds(3 * HOUR) })).toMatch(/^rule-violated: .*max_lifetime/)
+  })
+
+  test('whose disclosures are not shown is refused', async () => {
+    const [issuer, holder] = [await newKey('p256', { rules: RULES }), await newKey('p256')]
+    const instance = new SDJwtVcInstance(sdJwtIssuer(issuer, { show: false }))
+    expect(await refusal(instance.issue(claims(holder), frame))).toMatch(/^rule-violated: .*jws.disclosures/)
+  })
+
+  test('is issued by one issuer many times at once', async () => {
+    const [issuer, holder] = [await newKey('ed25519', { rules: RULES }), await newKey('p256')]
+    const instance = new SDJwtVcInstance(sdJwtIssuer(issuer))
+    const issued = await Promise.all(Array.from({ length: 20 }, () => instance.issue(claims(holder), frame)))
+    const checking = new SDJwtVcInstance({ hasher, verifier: verifier(issuer) })
+    for (const credential of issued) expect((await checking.verify(credential)).payload.iss).toBe(ISSUER)
+  })
+})
+
+test('a status list is signed under its rules, and refused as another type', async () => {
+  const key = await newKey('p256', { rules: 'status-list' })
+  const list = new StatusList([0, 1, 0, 1], 1)
+  const { header, payload } = createHeaderAndPayload(
+    list,
+    { iss: ISSUER, sub: 'https://issuer.example/status/1', iat: inSeconds(0) },
+    { alg: 'ES256', typ: 'statuslist+jwt' }
+  )
+  const sign = async (header: object) => {
+    const input = [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+    return `${input}.${await sdJwtSigner(key)(input)}`
+  }
+  const jwt = await sign(header)
+  await jose.jwtVerify(jwt, await jose.importJWK(key.publicJwk, 'ES256'))
+  expect(getListFromStatusListJWT(jwt).getStatus(3)).toBe(1)
+  expect(await refusal(sign({ ...header, typ: 'JWT' }))).toMatch(/^rule-violated: .*jws.typ/)
+})
