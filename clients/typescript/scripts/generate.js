@@ -16,7 +16,7 @@ const OPEN = ['#/components/schemas/AlgorithmName', '#/components/schemas/JoseNa
 
 /** The text of each file, by its name in src/. */
 export async function generated(document) {
-  const tree = await openapiTS(document, { transform, defaultNonNullable: false })
+  const tree = await openapiTS(document, { transform, defaultNonNullable: false, emptyObjectsUnknown: true })
   const operations = operationsOf(document)
   return {
     'openapi.ts': `${HEAD}import type { Bytes, Jwk } from './types.js'\n\n${astToString(tree)}`,

@@ -2,14 +2,16 @@ import { signCompact } from './jose.js'
 import type { RemoteKey } from './key.js'
 
 /**
- * What an entity of OpenID Federation signs by: the `kid` of its headers, its public `jwk` for its JWK Set, and `sign`. The kid is
- * by default the thumbprint of the key, or with `by` "alias" the alias by which it was found.
+ * What an entity of OpenID Federation signs by: the `header` of its statements, its public `jwk` for its JWK Set, and `sign`. The kid
+ * is by default the thumbprint of the key, or with `by` "alias" the alias by which it was found.
  */
 export function federationSigner(key: RemoteKey, { by = 'kid', kid = (by === 'alias' && key.alias) || key.kid }: { kid?: string; by?: 'kid' | 'alias' } = {}) {
   return {
     kid,
     alg: key.alg,
     jwk: { ...key.publicJwk, kid, alg: key.alg, use: 'sig' as const },
+    /** The header of an entity configuration or statement. */
+    header: { typ: 'entity-statement+jwt' as const, alg: key.alg, kid },
     /** Sign a statement: `typ` is such as `entity-statement+jwt`. */
     sign: (typ: string, claims: object): Promise<string> => signCompact(key, { typ, kid }, claims),
     /** The `signJwtCallback` of `@openid-federation/core`. */

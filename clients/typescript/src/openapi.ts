@@ -7614,7 +7614,7 @@ export interface operations {
                      *       "paths": {}
                      *     }
                      */
-                    "application/json": Record<string, never>;
+                    "application/json": Record<string, unknown>;
                 };
             };
             /** @description Others: 421 `misdirected-request`; 500 `internal-error`; 503 `too-busy`. */

@@ -1,5 +1,5 @@
-import { InvalidSetting } from './errors.js'
 import { decode } from './bytes.js'
+import { InvalidSetting } from './errors.js'
 import type { RemoteKey } from './key.js'
 
 /** A signature by secp256k1 with the smaller s, and the parity by which the public key is recovered from it. */
@@ -21,13 +21,12 @@ const G: Point = [
 
 /** Sign a digest of 32 bytes. The service signs; what is computed here is public. */
 export async function signRecoverable(key: RemoteKey, digest: Uint8Array): Promise<RecoverableSignature> {
-  const { crv, x, y } = key.publicJwk
-  if (crv !== 'secp256k1') throw new InvalidSetting('The key is not one of secp256k1.')
+  const [x, y] = coordinates(key)
   const signature = await key.sign(digest, { alg: 'ES256K', prehashed: true })
   const r = number(signature.subarray(0, 32))
   let s = number(signature.subarray(32))
   const w = inverse(s, N)
-  const public_: Point = [number(decode(x!)), number(decode(y!))]
+  const public_: Point = [number(x), number(y)]
   // The point of the nonce, as a verifier computes it (SEC 1 section 4.1.4).
   const [nonceX, nonceY] = add(times(mod(number(digest) * w, N), G), times(mod(r * w, N), public_))!
   let recovery = Number(nonceY & 1n) + (nonceX === r ? 0 : 2)
@@ -84,5 +83,11 @@ export function hex(data: Uint8Array): string {
 
 /** The public point without compression (SEC 1 section 2.3.3). */
 export function uncompressed(key: RemoteKey): Uint8Array {
-  return Uint8Array.of(4, ...decode(key.publicJwk.x!), ...decode(key.publicJwk.y!))
+  const [x, y] = coordinates(key)
+  return Uint8Array.of(4, ...x, ...y)
+}
+
+function coordinates({ publicJwk: { crv, x, y } }: RemoteKey): [Uint8Array, Uint8Array] {
+  if (crv !== 'secp256k1') throw new InvalidSetting('The key is not one of secp256k1.')
+  return [decode(x!), decode(y!)]
 }

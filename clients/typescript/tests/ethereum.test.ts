@@ -1,0 +1,123 @@
+import { createJWT, verifyJWT } from 'did-jwt'
+import * as ethers from 'ethers'
+import * as viem from 'viem'
+import { expect, test } from 'vitest'
+
+import { didJwtSigner } from '@minikms/client/did-jwt'
+import { MinikmsSigner } from '@minikms/client/ethers'
+import { MinikmsKeyManagementSystem } from '@minikms/client/veramo'
+import { viemAccount } from '@minikms/client/viem'
+
+import { kms, newKey, refusal } from './kms.js'
+
+const TYPES = { Mail: [{ name: 'to', type: 'address' }, { name: 'contents', type: 'string' }] }
+const DOMAIN = { name: 'Mail', version: '1', chainId: 1, verifyingContract: '0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC' } as const
+const MAIL = { to: '0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB', contents: 'Hello' } as const
+const TRANSACTION = {
+  ...{ chainId: 1, nonce: 7, to: MAIL.to, value: 1_000_000n, gas: 21_000n },
+  ...{ maxFeePerGas: 2_000_000_000n, maxPriorityFeePerGas: 1n, type: 'eip1559' as const },
+}
+
+test('ethers verifies what an account of viem signs', async () => {
+  const account = viemAccount(await newKey('k256'))
+  for (let count = 0; count < 8; count++) {
+    const message = `hello ${count}`
+    expect(ethers.verifyMessage(message, await account.signMessage({ message }))).toBe(account.address)
+  }
+  const typed = await account.signTypedData({ domain: DOMAIN, types: TYPES, primaryType: 'Mail', message: MAIL })
+  expect(ethers.verifyTypedData(DOMAIN, TYPES, MAIL, typed)).toBe(account.address)
+  const { gas, ...legacy } = { chainId: 1, nonce: 1, to: MAIL.to, value: 1n, gas: 21_000n, gasPrice: 1n, type: 'legacy' as const }
+  for (const transaction of [TRANSACTION, { ...legacy, gas }]) {
+    const sent = ethers.Transaction.from(await account.signTransaction(transaction as typeof TRANSACTION))
+    expect(sent.from).toBe(account.address)
+    expect(sent.value).toBe(transaction.value)
+  }
+})
+
+test('viem verifies what a signer of ethers signs', async () => {
+  const signer = new MinikmsSigner(await newKey('k256'))
+  const address = (await signer.getAddress()) as viem.Address
+  expect(await viem.verifyMessage({ address, message: 'hello', signature: (await signer.signMessage('hello')) as viem.Hex })).toBe(true)
+  const signature = (await signer.signTypedData(DOMAIN, TYPES, MAIL)) as viem.Hex
+  expect(await viem.verifyTypedData({ address, domain: DOMAIN, types: TYPES, primaryType: 'Mail', message: MAIL, signature })).toBe(true)
+  const { gas, type, ...fields } = TRANSACTION
+  const serialized = await signer.signTransaction({ ...fields, gasLimit: gas, type: 2, from: address })
+  expect(await viem.recoverTransactionAddress({ serializedTransaction: serialized as `0x02${string}` })).toBe(address)
+  await expect(signer.signTransaction({ ...fields, from: MAIL.to })).rejects.toThrow('another address')
+  expect(signer.connect(null).address).toBe(address)
+})
+
+test('a key of another curve has no account', async () => {
+  const key = await newKey('p256')
+  expect(() => viemAccount(key)).toThrow('secp256k1')
+  expect(() => new MinikmsSigner(key)).toThrow('secp256k1')
+})
+
+/** A resolver of one DID, whose document has the key. */
+function resolver(method: object) {
+  const id = 'did:example:issuer'
+  const verificationMethod = [{ id: `${id}#key`, controller: id, ...method }]
+  const didDocument = { id, verificationMethod, assertionMethod: [`${id}#key`], authentication: [`${id}#key`] }
+  return { resolve: async () => ({ didResolutionMetadata: {}, didDocument, didDocumentMetadata: {} }) } as any
+}
+
+test.each([
+  ['k256', 'ES256K'],
+  ['p256', 'ES256'],
+  ['ed25519', 'EdDSA'],
+])('did-jwt verifies what a %s key with rules signs, and one claim changed is refused', async (algorithm, alg) => {
+  const issuer = 'did:example:issuer'
+  const key = await newKey(algorithm, { rules: { jws: { typ: ['JWT'], claims: { iss: [issuer] } } } })
+  const signer = didJwtSigner(key)
+  const jwt = await createJWT({ sub: 'did:example:holder' }, { issuer, signer }, { alg })
+  const verified = await verifyJWT(jwt, { resolver: resolver({ type: 'JsonWebKey2020', publicKeyJwk: key.publicJwk }) })
+  expect(verified.payload.sub).toBe('did:example:holder')
+  expect(await refusal(createJWT({}, { issuer: 'did:example:evil', signer }, { alg }))).toMatch(/^rule-violated: .*jws.claims.iss/)
+})
+
+test('did-jwt recovers the key of ES256K-R', async () => {
+  const key = await newKey('k256')
+  const signer = didJwtSigner(key, { recoverable: true })
+  const { address } = viemAccount(key)
+  for (let count = 0; count < 8; count++) {
+    const jwt = await createJWT({ count }, { issuer: 'did:example:issuer', signer }, { alg: 'ES256K-R' })
+    const method = { type: 'EcdsaSecp256k1RecoveryMethod2020', blockchainAccountId: `eip155:1:${address}` }
+    expect((await verifyJWT(jwt, { resolver: resolver(method) })).payload.count).toBe(count)
+  }
+})
+
+test('Veramo keeps its keys here: makes, lists, imports, signs, agrees and deletes', async () => {
+  const name = `veramo-${crypto.randomUUID()}`
+  await kms.createProfile(name)
+  const veramo = new MinikmsKeyManagementSystem(kms.forProfile(name), { keccak256: (data) => viem.keccak256(data, 'bytes') })
+  const input = (alg: string) => Buffer.from(`${Buffer.from(JSON.stringify({ alg })).toString('base64url')}.e30`)
+  for (const [type, alg] of [['Ed25519', 'EdDSA'], ['Secp256k1', 'ES256K'], ['Secp256r1', 'ES256']] as const) {
+    const { kid, publicKeyHex, meta } = await veramo.createKey({ type })
+    expect(meta.algorithms).toContain(alg)
+    for (const data of [input(alg), Buffer.from('other bytes')]) {
+      const sig = Buffer.from(await veramo.sign({ keyRef: { kid }, algorithm: alg, data }), 'base64url')
+      expect(await kms.forProfile(name).verify(data, sig, { kid })).toBe(true)
+    }
+    if (type === 'Secp256k1') {
+      const address = viem.getAddress(ethers.computeAddress(`0x${publicKeyHex}`))
+      const signature = await veramo.sign({ keyRef: { kid }, algorithm: 'eth_signMessage', data: Buffer.from('hello') })
+      expect(ethers.verifyMessage('hello', signature)).toBe(address)
+      const raw = await veramo.sign({ keyRef: { kid }, algorithm: 'eth_rawSign', data: Buffer.alloc(32, 1) })
+      expect(ethers.recoverAddress(Buffer.alloc(32, 1), raw)).toBe(address)
+      expect(Buffer.from(await veramo.sign({ keyRef: { kid }, algorithm: 'ES256K-R', data: input(alg) }), 'base64url')).toHaveLength(65)
+    }
+  }
+  const [one, two] = [await veramo.createKey({ type: 'X25519', kid: 'one' }), await veramo.createKey({ type: 'X25519', kid: 'two' })]
+  const secret = (mine: typeof one, theirs: typeof one) => veramo.sharedSecret({ myKeyRef: mine, theirKey: theirs })
+  expect(await secret(one, two)).toBe(await secret(two, one))
+  const pair = ethers.Wallet.createRandom()
+  const imported = await veramo.importKey({ type: 'Secp256k1', privateKeyHex: pair.privateKey.slice(2), kid: 'imported' })
+  expect(`0x${imported.publicKeyHex}`).toBe(pair.signingKey.publicKey)
+  const listed = await veramo.listKeys()
+  expect(listed.length).toBe(6)
+  expect(listed).toContainEqual(imported)
+  expect(await veramo.deleteKey({ kid: 'imported' })).toBe(true)
+  expect(await veramo.deleteKey({ kid: 'imported' })).toBe(false)
+  await expect(veramo.createKey({ type: 'Bls12381G1' })).rejects.toThrow('Bls12381G1')
+  await kms.deleteProfile(name)
+})

@@ -1,0 +1,59 @@
+import { createEntityConfiguration, createEntityStatement } from '@openid-federation/core'
+import * as jose from 'jose'
+import { expect, test } from 'vitest'
+
+import { federationSignCallback, federationSigner } from '@minikms/client/federation'
+
+import { HOUR, inSeconds, newKey, refusal } from './kms.js'
+
+const ENTITY = 'https://entity.example'
+const RULES = {
+  jws: { typ: ['entity-statement+jwt'], claims: { iss: [ENTITY] }, max_lifetime: HOUR },
+}
+
+function claims(jwk: object) {
+  return { iss: ENTITY, sub: ENTITY, iat: inSeconds(0), exp: inSeconds(600), jwks: { keys: [jwk] } }
+}
+
+test('an entity configuration is signed under rules, and jose verifies it', async () => {
+  const signer = federationSigner(await newKey('p256', { rules: RULES }))
+  const sign = (change: object) =>
+    createEntityConfiguration({
+      header: signer.header,
+      claims: { ...claims(signer.jwk), ...change } as any,
+      signJwtCallback: signer.signJwtCallback,
+    })
+  const jwt = await sign({})
+  const { payload, protectedHeader } = await jose.jwtVerify(jwt, await jose.importJWK(signer.jwk, 'ES256'))
+  expect(payload.iss).toBe(ENTITY)
+  expect(protectedHeader).toMatchObject({ kid: signer.kid, typ: 'entity-statement+jwt' })
+  expect(await refusal(sign({ iss: 'https://evil.example', sub: 'https://evil.example' }))).toMatch(/^rule-violated: .*jws.claims.iss/)
+  expect(await refusal(sign({ exp: inSeconds(2 * HOUR) }))).toMatch(/^rule-violated: .*max_lifetime/)
+})
+
+test('a statement about a subordinate is signed by the key of its kid', async () => {
+  const [one, two] = [await newKey('p256'), await newKey('ed25519')]
+  const signJwtCallback = federationSignCallback({ one, two })
+  const jwt = await createEntityStatement({
+    header: { typ: 'entity-statement+jwt', kid: 'two', alg: 'EdDSA' } as any,
+    jwk: { ...two.publicJwk, kid: 'two' } as any,
+    claims: { ...claims({ ...one.publicJwk, kid: 'one' }), sub: 'https://leaf.example' } as any,
+    signJwtCallback,
+  })
+  await jose.jwtVerify(jwt, await jose.importJWK(two.publicJwk, 'EdDSA'))
+  await expect(signJwtCallback({ toBeSigned: new Uint8Array(), jwk: { kid: 'toString' } })).rejects.toThrow('There is no key')
+})
+
+test('a kid is the thumbprint, the alias, or a given one; sign makes a trust mark', async () => {
+  const key = await newKey('p256')
+  expect(federationSigner(key).kid).toBe(key.kid)
+  expect(federationSigner(key, { kid: 'k' }).jwk).toMatchObject({ kid: 'k', alg: 'ES256', use: 'sig' })
+  const { kms } = await import('./kms.js')
+  const alias = `fed-${crypto.randomUUID()}`
+  await kms.associateAlias(alias, { kid: key.kid })
+  const signer = federationSigner(await kms.key(alias), { by: 'alias' })
+  expect(signer.kid).toBe(alias)
+  const jwt = await signer.sign('trust-mark+jwt', { iss: ENTITY, sub: 'https://leaf.example', iat: inSeconds(0) })
+  const { protectedHeader } = await jose.jwtVerify(jwt, await jose.importJWK(signer.jwk, 'ES256'))
+  expect(protectedHeader).toEqual({ alg: 'ES256', typ: 'trust-mark+jwt', kid: alias })
+})

@@ -1,0 +1,2 @@
+// These libraries have no types.
+declare module '@digitalbazaar/*'

@@ -1,0 +1,60 @@
+import 'reflect-metadata'
+
+import { X509Certificate } from 'node:crypto'
+
+import * as x509 from '@peculiar/x509'
+import { expect, test } from 'vitest'
+
+import { c2paCallback } from '@minikms/client/c2pa'
+import { remoteCrypto, remoteKeyPair } from '@minikms/client/webcrypto'
+
+import { kms, newKey, refusal } from './kms.js'
+
+test.each([
+  ['p256', { name: 'ECDSA', hash: 'SHA-256' }],
+  ['p384', { name: 'ECDSA', hash: 'SHA-384' }],
+  ['rsa2048', { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }],
+  ['ed25519', { name: 'Ed25519' }],
+])('Web Crypto verifies what a %s key signs, and Node the certificate', async (alg, algorithm) => {
+  const before = crypto.subtle.sign
+  const [crypto_, keys] = [remoteCrypto(), await remoteKeyPair(await newKey(alg))]
+  const data = new TextEncoder().encode('hello')
+  const signature = await crypto_.subtle.sign(algorithm, keys.privateKey, data)
+  expect(await crypto.subtle.verify(algorithm, keys.publicKey, signature, data)).toBe(true)
+  expect(crypto.subtle.sign).toBe(before)
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned(
+    { name: 'CN=Example', keys, signingAlgorithm: algorithm, notAfter: new Date(Date.now() + 86_400_000) },
+    crypto_
+  )
+  const read = new X509Certificate(certificate.toString('pem'))
+  expect(read.verify(read.publicKey)).toBe(true)
+})
+
+test('a key of the platform signs as before, and a hash that JOSE does not give to a curve is refused', async () => {
+  const crypto_ = remoteCrypto()
+  const local = await crypto_.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify'])
+  const signature = await crypto_.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, local.privateKey, new Uint8Array(1))
+  expect(await crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, local.publicKey, signature, new Uint8Array(1))).toBe(true)
+  const { privateKey } = await remoteKeyPair(await newKey('p256'))
+  await expect(crypto_.subtle.sign({ name: 'ECDSA', hash: 'SHA-512' }, privateKey, new Uint8Array(1))).rejects.toThrow('SHA-256')
+  expect(crypto_.getRandomValues(new Uint8Array(4))).toHaveLength(4)
+})
+
+test('RSA-PSS is signed with the alg of the key', async () => {
+  const { kid } = await newKey('rsa2048')
+  const keys = await remoteKeyPair(await kms.key({ kid }, { alg: 'PS256' }), 'SHA-256')
+  const algorithm = { name: 'RSA-PSS', saltLength: 32 }
+  const signature = await remoteCrypto().subtle.sign(algorithm, keys.privateKey, new Uint8Array(3))
+  expect(await crypto.subtle.verify(algorithm, keys.publicKey, signature, new Uint8Array(3))).toBe(true)
+})
+
+test('c2paCallback signs the Sig_structure of a claim, and nothing else', async () => {
+  const key = await newKey('p256')
+  // ["Signature1", << {1: -7} >>, h'', h'0102'] in CBOR.
+  const protectedHeader = Buffer.from('43a10126', 'hex')
+  const structure = Buffer.concat([Buffer.from('846a', 'hex'), Buffer.from('Signature1'), protectedHeader, Buffer.from('40420102', 'hex')])
+  const signature = await c2paCallback(key)(structure)
+  const { publicKey } = await remoteKeyPair(key)
+  expect(await crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, publicKey, new Uint8Array(signature), structure)).toBe(true)
+  expect(await refusal(c2paCallback(key)(Buffer.from('text')))).toMatch(/^(validation-failed|invalid-cose)/)
+})
