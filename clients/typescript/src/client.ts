@@ -59,12 +59,12 @@ export class Minikms extends Transport {
   }
 
   getKey(key: KeyName, o?: CallOptions): Promise<Answer<'getKey'>> {
-    return this.call(key.alias === undefined ? 'getKey' : 'findKey', key, o)
+    return this.call(key.kid === undefined ? 'findKey' : 'getKey', named(key), o)
   }
 
   /** Delete a key, at once or `after` a time such as `30d`. */
   deleteKey(key: KeyName, o?: Options<Query<'deleteKey'>, never>): Promise<Answer<'deleteKey'>> {
-    return this.call(key.alias === undefined ? 'deleteKey' : 'deleteKeyByAlias', key, o)
+    return this.call(key.kid === undefined ? 'deleteKeyByAlias' : 'deleteKey', named(key), o)
   }
 
   /** Make a JWS: a text, or with `serialization` "flattened" or "general" an object. */
@@ -73,22 +73,22 @@ export class Minikms extends Transport {
     key: KeyName,
     o?: O
   ): Promise<O extends { serialization: 'flattened' | 'general' } ? Record<string, unknown> : string> {
-    return ((await this.call('signJws', { payload, ...key }, o)) as any).jws
+    return ((await this.call('signJws', { payload, ...named(key) }, o)) as any).jws
   }
 
   /** Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. */
   signSigningInput(signingInput: string, key: KeyName, o?: { disclosures?: string[] | undefined } & CallOptions): Promise<Signature> {
-    return this.call('signJws', { signing_input: signingInput, ...key }, o) as Promise<any>
+    return this.call('signJws', { signing_input: signingInput, ...named(key) }, o) as Promise<any>
   }
 
   /** Make a COSE_Sign1, or by a MAC key a COSE_Mac0. */
   async signCose(payload: Uint8Array | string, key: KeyName, o?: CoseOptions): Promise<Uint8Array> {
-    return ((await this.call('signCose', { payload, ...key }, o)) as any).cose
+    return ((await this.call('signCose', { payload, ...named(key) }, o)) as any).cose
   }
 
   /** Sign a Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
   signSigStructure(sigStructure: Uint8Array, key: KeyName, o?: CallOptions): Promise<Signature> {
-    return this.call('signCose', { sig_structure: sigStructure, ...key }, o) as Promise<any>
+    return this.call('signCose', { sig_structure: sigStructure, ...named(key) }, o) as Promise<any>
   }
 
   /** A page of the audit log, newest first; `auditEvents` has all of it. */
@@ -129,10 +129,15 @@ export class Minikms extends Transport {
 
 export interface Minikms extends Methods {}
 
+/** Take the name of a key: a key of the service has other members, too. */
+function named({ kid, alias, jwk }: { kid?: string | undefined; alias?: string | undefined; jwk?: unknown }) {
+  return kid !== undefined ? { kid } : alias !== undefined ? { alias } : { jwk }
+}
+
 for (const operation of Object.keys(operations) as Operation[]) {
   const { positional, result } = described(operation)
   Minikms.prototype[operation] ??= async function (this: Minikms, ...given: any[]) {
-    const members = positional.map((name, at) => (name === '@' ? given[at] : { [name]: given[at] }))
+    const members = positional.map((name, at) => (name === '@' ? named(given[at]) : { [name]: given[at] }))
     const answer: any = await this.call(operation, Object.assign({}, ...members), given[positional.length])
     return result ? answer[result] : answer
   } as any

@@ -37,7 +37,7 @@ export type Options<T, Positional extends string> = (T extends unknown ? Omit<T,
 export type Kid = { kid: string }
 
 /** Names a key: by its kid, or by an alias. */
-export type KeyName = { kid: string; alias?: undefined } | { alias: string; kid?: undefined }
+export type KeyName = { kid: string; alias?: string | undefined } | { alias: string; kid?: undefined }
 
 /** Names a key, or is a public key itself. */
 export type KeyOrJwk = KeyName | { jwk: Jwk }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { inspect } from 'node:util'
 
@@ -41,6 +42,8 @@ describe('calls', () => {
     const { kid, jwk } = await kms.generateKey('p256', { alias })
     const { sig } = await kms.sign(hello, { alias })
     for (const key of [{ kid }, { alias }, { jwk: jwk! }]) expect(await kms.verify(hello, sig, key)).toBe(true)
+    expect(await kms.verify(hello, sig, await kms.getKey({ kid }))).toBe(true)
+    expect(await kms.verify(hello, sig, await kms.key(alias))).toBe(true)
     expect((await kms.getKey({ alias })).kid).toBe(kid)
     expect((await kms.getKey({ kid })).aliases).toEqual([alias])
     expect(await kms.associateAlias(`${alias}-2`, { kid })).toEqual({ alias: `${alias}-2`, kid })
@@ -175,9 +178,10 @@ describe('answers of a server that is not Mini KMS', () => {
       calls.push({ method: request.method!, url: request.url!, token: request.headers.authorization })
       const { status = 200, headers = {}, body = '' } = answers[Math.min(calls.length, answers.length) - 1]!
       response.writeHead(status, headers)
+      const closed = once(response, 'close')
       if (typeof body === 'string') return void response.end(body)
       for (const part of body()) {
-        if (!response.write(part)) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve))
+        if (!response.write(part)) await Promise.race([once(response, 'drain'), closed])
         if (response.destroyed) return
       }
       response.end()
