@@ -23,6 +23,8 @@ PLACES = (
     ("integrations/acapy/pyproject.toml", '"minikms-client=={}"'),
     ("integrations/pkcs11/pyproject.toml", '\nversion = "{}"'),
     ("integrations/pkcs11/pyproject.toml", '"minikms-server=={}"'),
+    ("clients/typescript/package.json", '"version": "{}"'),
+    ("clients/typescript/README.md", "minikms-client-{}.tgz"),
     ("integrations/credo/package.json", '"version": "{}"'),
     ("integrations/credo/README.md", "minikms-credo-{}.tgz"),
     ("deploy/helm/minikms/Chart.yaml", "\nversion: {}\n"),

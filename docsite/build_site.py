@@ -30,6 +30,7 @@ _BESIDE: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "reporting.md",
     "clients/python/README.md": "client-python.md",
+    "clients/typescript/README.md": "client-typescript.md",
     "integrations/acapy/README.md": "client-acapy.md",
     "integrations/credo/README.md": "client-credo.md",
     "integrations/pkcs11/README.md": "provider-pkcs11.md",

@@ -93,5 +93,6 @@ def test_packages_have_one_version():
         assert project["version"] == version
         needed = [Requirement(line) for line in project["dependencies"]]
         assert {str(one.specifier) for one in needed if "minikms" in one.name} <= {f"=={version}"}
-    package = json.loads((ROOT / "integrations/credo/package.json").read_text("utf-8"))
-    assert package["version"] == version
+    for folder in ("clients/typescript", "integrations/credo"):
+        package = json.loads((ROOT / folder / "package.json").read_text("utf-8"))
+        assert package["version"] == version
