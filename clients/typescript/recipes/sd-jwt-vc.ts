@@ -21,7 +21,11 @@ const [issuer, statusKey, holder] = [await kms.key('issuer'), await kms.key('sta
 // A status list, whose entry 3 is the credential.
 const uri = 'https://issuer.example/status/1'
 const now = Math.floor(Date.now() / 1000)
-const list = createHeaderAndPayload(new StatusList([0, 0, 0, 0], 1), { iss, sub: uri, iat: now }, { alg: 'ES256', typ: 'statuslist+jwt' })
+const list = createHeaderAndPayload(
+  new StatusList([0, 0, 0, 0], 1),
+  { iss, sub: uri, iat: now },
+  { alg: 'ES256', typ: 'statuslist+jwt' }
+)
 const statusList = await signCompact(statusKey, list.header, list.payload)
 
 // The issuer signs, and the holder presents one claim, bound to the verifier's nonce.
@@ -30,12 +34,17 @@ const claims = { iss, vct, exp: now + 86400, cnf: { jwk: holder.publicJwk }, giv
 const status = { status_list: { idx: 3, uri } }
 const credential = await issuing.issue({ ...claims, status }, { _sd: ['given_name', 'family_name'] })
 const presenting = new SDJwtVcInstance(sdJwtHolder(holder))
-const presentation = await presenting.present<{ given_name: string }>(credential, { given_name: true }, {
-  kb: { payload: { iat: now, aud: 'https://verifier.example', nonce: 'n-0S6_WzA2Mj' } },
-})
+const presentation = await presenting.present<{ given_name: string }>(
+  credential,
+  { given_name: true },
+  {
+    kb: { payload: { iat: now, aud: 'https://verifier.example', nonce: 'n-0S6_WzA2Mj' } },
+  }
+)
 
 // A verifier with another library for signatures.
-const verifier = (jwk: object) => async (data: string, sig: string) => !!(await compactVerify(`${data}.${sig}`, await importJWK(jwk as JWK, 'ES256')))
+const verifier = (jwk: object) => async (data: string, sig: string) =>
+  !!(await compactVerify(`${data}.${sig}`, await importJWK(jwk as JWK, 'ES256')))
 const verifying = new SDJwtVcInstance({
   hasher,
   verifier: verifier(issuer.publicJwk),

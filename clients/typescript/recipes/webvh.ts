@@ -5,7 +5,7 @@ import { nextKeyHash, webvhSigner, webvhVerifier } from '@minikms/client/webvh'
 
 const kms = new Minikms()
 const verifier = webvhVerifier(kms)
-const alias = 'did:web:issuer.example#update'
+const alias = 'issuer-update'
 
 // The log announces the next key by its hash, so make the next key first.
 const { kid: first } = await kms.generateKey('ed25519', { alias })

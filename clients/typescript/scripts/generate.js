@@ -71,9 +71,9 @@ function table(operations) {
   })
   return (
     `${HEAD}import type { operations as Documented } from './openapi.js'\n\n` +
-    '/**\n * Of each operation, separated by |: the method, if it is not POST, with ! if two calls may do more than one, the path, and what its\n' +
-    ' * method takes in its order, with * if it is bytes (@ names the key); the member of the answer that its method returns; the members\n' +
-    ' * of the answer that are bytes; other members of the body that are bytes.\n */\n' +
+    '/**\n * Of each operation, separated by |: the method, if it is not POST, with ! if two calls may do more than one, the path, and\n' +
+    ' * what its method takes in its order, with * if it is bytes (@ names the key); the member of the answer that its method returns;\n' +
+    ' * the members of the answer that are bytes; other members of the body that are bytes.\n */\n' +
     `export const operations: Record<keyof Documented, string> = {\n${rows.join('')}}\n`
   )
 }
@@ -87,16 +87,21 @@ function methods(operations) {
       const source = body ? 'Body' : 'Query'
       const given = names.map((name) => {
         if (name === '@') return path.includes('{kid}') ? 'key: Kid' : `key: ${takesJwk ? 'KeyOrJwk' : 'KeyName'}`
-        return `${name === 'key' ? 'secret' : name}: ${path.includes(`{${name}}`) ? 'string' : `Member<${source}<'${id}'>, '${name}'>`}`
+        const type = path.includes(`{${name}}`) ? 'string' : `Member<${source}<'${id}'>, '${name}'>`
+        return `${name === 'key' ? 'secret' : name}: ${type}`
       })
       const taken = names.flatMap((name) => (name === '@' ? ['kid', 'alias', 'jwk'] : [name])).map((name) => `'${name}'`)
       const options = body || hasQuery ? `Options<${source}<'${id}'>, ${taken.join(' | ') || 'never'}>` : 'CallOptions'
       const answer = result ? `Member<Answer<'${id}'>, '${result}'>` : `Answer<'${id}'>`
-      return `  /** ${summary} */\n  ${id}(${[...given, `o?: ${options}`].join(', ')}): Promise<${answer}>\n`
+      given.push(`o?: ${options}`)
+      const oneLine = `  ${id}(${given.join(', ')}): Promise<${answer}>\n`
+      const lines = `  ${id}(\n    ${given.join(',\n    ')}\n  ): Promise<${answer}>\n`
+      return `  /** ${summary} */\n${oneLine.length > 130 ? lines : oneLine}`
     })
   return (
     `${HEAD}import type { Answer, Body, CallOptions, KeyName, KeyOrJwk, Kid, Member, Options, Query } from './transport.js'\n\n` +
-    `/** Methods of the client that take what a call is about, then the key, then options. */\nexport interface Methods {\n${declarations.join('\n')}}\n`
+    '/** Methods of the client that take what a call is about, then the key, then options. */\n' +
+    `export interface Methods {\n${declarations.join('\n')}}\n`
   )
 }
 

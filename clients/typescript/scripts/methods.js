@@ -1,6 +1,6 @@
 // What each method takes in its order: members of the body or the query, parameters of the path, and @, which names the key.
-// Behind > is the member of the answer that it returns, if it does not return all of it. With !, a call may do more if it is sent
-// twice, so it is repeated only if it was refused or not sent; src/retries.ts knows when this holds for generateKey and importKey.
+// Behind > is the member of the answer that it returns, if it does not return all of it. With !, a call may do more if it is
+// sent twice, so it is repeated only if it was refused or not sent; src/retries.ts has the exceptions.
 export const METHODS = {
   generateKey: '! alg',
   generateKeys: '! alg count > keys',

@@ -77,7 +77,11 @@ export class Minikms extends Transport {
   }
 
   /** Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. */
-  signSigningInput(signingInput: string, key: KeyName, o?: { disclosures?: string[] | undefined } & CallOptions): Promise<Signature> {
+  signSigningInput(
+    signingInput: string,
+    key: KeyName,
+    o?: { disclosures?: string[] | undefined } & CallOptions
+  ): Promise<Signature> {
     return this.call('signJws', { signing_input: signingInput, ...named(key) }, o) as Promise<any>
   }
 
@@ -92,7 +96,10 @@ export class Minikms extends Transport {
   }
 
   /** A page of the audit log, newest first; `auditEvents` has all of it. */
-  listAuditEvents({ profile = this.profile, ...query }: Query<'listAuditEvents'> = {}, o?: CallOptions): Promise<Answer<'listAuditEvents'>> {
+  listAuditEvents(
+    { profile = this.profile, ...query }: Query<'listAuditEvents'> = {},
+    o?: CallOptions
+  ): Promise<Answer<'listAuditEvents'>> {
     return this.request('listAuditEvents', { ...o, query: { profile, ...query } })
   }
 
@@ -102,7 +109,10 @@ export class Minikms extends Transport {
   }
 
   /** Yield every event of the audit log, newest first, page by page. */
-  auditEvents(query?: Omit<Query<'listAuditEvents'>, 'after'>, o?: CallOptions): AsyncGenerator<Answer<'listAuditEvents'>[number], void> {
+  auditEvents(
+    query?: Omit<Query<'listAuditEvents'>, 'after'>,
+    o?: CallOptions
+  ): AsyncGenerator<Answer<'listAuditEvents'>[number], void> {
     return this.#pages('listAuditEvents', { profile: this.profile, ...query }, o)
   }
 

@@ -16,7 +16,13 @@ export function multikeyDocument(
   { id = methodOf(key), controller = id.split('#')[0]! }: { id?: string; controller?: string } = {}
 ) {
   if (!key.multikey) throw new InvalidSetting('The key has no Multikey.')
-  return { '@context': 'https://w3id.org/security/multikey/v1', id, type: 'Multikey', controller, publicKeyMultibase: key.multikey }
+  return {
+    '@context': 'https://w3id.org/security/multikey/v1',
+    id,
+    type: 'Multikey',
+    controller,
+    publicKeyMultibase: key.multikey,
+  }
 }
 
 function methodOf({ did, multikey }: RemoteKey): string {

@@ -3,28 +3,24 @@ import type { components } from './openapi.js'
 const PREFIX = 'urn:minikms:problem:'
 
 /** The slugs of the problems that the service answers. */
-export type Slug =
-  components['schemas']['ProblemType'] extends `${typeof PREFIX}${infer Name}` ? Name : never
+export type Slug = components['schemas']['ProblemType'] extends `${typeof PREFIX}${infer Name}` ? Name : never
 
 /** The base of all errors of this package. None shows a token. */
 export class MinikmsError extends Error {
-  override name = 'MinikmsError'
+  constructor(message: string) {
+    super(message)
+    this.name = new.target.name
+  }
 }
 
 /** A URL, profile, token or name is unusable. */
-export class InvalidSetting extends MinikmsError {
-  override name = 'InvalidSetting'
-}
+export class InvalidSetting extends MinikmsError {}
 
 /** No answer came: the service cannot be reached, or the time limit passed. */
-export class Unreachable extends MinikmsError {
-  override name = 'Unreachable'
-}
+export class Unreachable extends MinikmsError {}
 
 /** An answer that is not from Mini KMS but perhaps from a proxy, or a redirection, or one that is too large. */
 export class UnexpectedAnswer extends MinikmsError {
-  override name = 'UnexpectedAnswer'
-
   constructor(readonly status: number) {
     super(`The answer ${status} is not from Mini KMS.`)
   }
@@ -60,7 +56,6 @@ export class ProblemError extends MinikmsError implements Problem {
   constructor(problem: Problem) {
     super([problem.detail, ...problem.errors.map(({ pointer, detail }) => `${pointer}: ${detail}`)].join(' '))
     Object.assign(this, problem)
-    this.name = `ProblemError ${problem.slug}`
   }
 }
 
@@ -270,12 +265,10 @@ export function isProblem<S extends Slug = Slug>(error: unknown, ...slugs: S[]):
 export function problemOf(json: components['schemas']['Problem'], headers: Headers): ProblemError {
   const [, slug] = json.type.split(PREFIX) as [string, Slug]
   if (!slug) throw new TypeError('The problem is not from Mini KMS.')
-  const { type, errors = [], ...problem } = json
+  const { status, title, detail, errors = [], outcome } = json
   const after = headers.get('Retry-After') ?? ''
-  return new (BY_SLUG[slug] ?? BY_STATUS[json.status] ?? ProblemError)({
-    ...problem,
-    slug,
-    errors,
+  return new (BY_SLUG[slug] ?? BY_STATUS[status] ?? ProblemError)({
+    ...{ slug, status, title, detail, errors, outcome },
     requestId: headers.get('X-Request-Id') ?? undefined,
     retryAfter: /^\d+$/.test(after) ? +after : undefined,
   })

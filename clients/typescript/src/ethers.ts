@@ -46,7 +46,8 @@ export class MinikmsSigner extends AbstractSigner {
       to: to ? resolveAddress(to, this.provider) : undefined,
       from: from ? resolveAddress(from, this.provider) : undefined,
     })
-    if (resolved.from && getAddress(resolved.from) !== this.address) throw new TypeError('The transaction is from another address.')
+    if (resolved.from && getAddress(resolved.from) !== this.address)
+      throw new TypeError('The transaction is from another address.')
     delete resolved.from
     const transaction = Transaction.from(resolved as TransactionLike)
     transaction.signature = await this.#sign(transaction.unsignedHash)
@@ -57,7 +58,11 @@ export class MinikmsSigner extends AbstractSigner {
     return (await this.#sign(hashMessage(message))).serialized
   }
 
-  async signTypedData(domain: TypedDataDomain, types: Record<string, TypedDataField[]>, value: Record<string, any>): Promise<string> {
+  async signTypedData(
+    domain: TypedDataDomain,
+    types: Record<string, TypedDataField[]>,
+    value: Record<string, any>
+  ): Promise<string> {
     const names = async (name: string) => resolveAddress(name, this.provider)
     const resolved = await TypedDataEncoder.resolveNames(domain, types, value, names)
     return (await this.#sign(TypedDataEncoder.hash(resolved.domain, types, resolved.value))).serialized

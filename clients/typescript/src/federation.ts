@@ -2,10 +2,13 @@ import { signCompact } from './jose.js'
 import type { RemoteKey } from './key.js'
 
 /**
- * What an entity of OpenID Federation signs by: the `header` of its statements, its public `jwk` for its JWK Set, and `sign`. The kid
- * is by default the thumbprint of the key, or with `by` "alias" the alias by which it was found.
+ * What an entity of OpenID Federation signs by: the `header` of its statements, its public `jwk` for its JWK Set, and `sign`. The
+ * kid is by default the thumbprint of the key, or with `by` "alias" the alias by which it was found.
  */
-export function federationSigner(key: RemoteKey, { by = 'kid', kid = (by === 'alias' && key.alias) || key.kid }: { kid?: string; by?: 'kid' | 'alias' } = {}) {
+export function federationSigner(
+  key: RemoteKey,
+  { by = 'kid', kid = (by === 'alias' && key.alias) || key.kid }: { kid?: string; by?: 'kid' | 'alias' } = {}
+) {
   return {
     kid,
     alg: key.alg,

@@ -1,4 +1,4 @@
-import { bytesOf, encode } from './bytes.js'
+import { encode } from './bytes.js'
 import type { RemoteKey } from './key.js'
 
 export { thumbprint } from './public.js'
@@ -6,7 +6,8 @@ export { thumbprint } from './public.js'
 /** Sign a compact JWS; the rules of the key hold for it. `alg` is by default the key's, and an object is a payload in JSON. */
 export async function signCompact(key: RemoteKey, header: object, payload: Uint8Array | string | object): Promise<string> {
   const isBytes = typeof payload === 'string' || payload instanceof Uint8Array
-  const input = `${encode(JSON.stringify({ alg: key.alg, ...header }))}.${encode(isBytes ? bytesOf(payload) : JSON.stringify(payload))}`
+  const protectedHeader = encode(JSON.stringify({ alg: key.alg, ...header }))
+  const input = `${protectedHeader}.${encode(isBytes ? payload : JSON.stringify(payload))}`
   return `${input}.${await key.signJws(input)}`
 }
 

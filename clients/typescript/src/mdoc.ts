@@ -19,5 +19,7 @@ export function mdocSign(
 /** The certificates of a key in DER, its own first, as x5chain has them. */
 export async function certificates(key: RemoteKey): Promise<Uint8Array[]> {
   const { certificates = [] } = await key.kms.getKey({ kid: key.kid })
-  return certificates.map((pem) => Uint8Array.from(atob(pem.replace(/-----.*-----|\s/g, '')), (character) => character.charCodeAt(0)))
+  return certificates.map((pem) =>
+    Uint8Array.from(atob(pem.replace(/-----.*-----|\s/g, '')), (character) => character.charCodeAt(0))
+  )
 }

@@ -1,5 +1,6 @@
 import { decode } from './bytes.js'
 import type { KeyName, Minikms } from './client.js'
+import { jwkOfDid } from './did-key.js'
 import { isProblem } from './errors.js'
 import { hash } from './hashes.js'
 import { signCompact } from './jose.js'
@@ -51,7 +52,10 @@ export function openid4vcCallbacks(kms: Minikms, { keyOf, by = 'kid' }: Openid4v
   }
 
   return {
-    async signJwt(signer: JwtSigner, { header, payload }: { header: object; payload: object }): Promise<{ jwt: string; signerJwk: Jwk }> {
+    async signJwt(
+      signer: JwtSigner,
+      { header, payload }: { header: object; payload: object }
+    ): Promise<{ jwt: string; signerJwk: Jwk }> {
       const key = await keyFor(signer)
       return { jwt: await signCompact(key, header, payload), signerJwk: key.publicJwk }
     },
@@ -86,11 +90,21 @@ export function openid4vcCallbacks(kms: Minikms, { keyOf, by = 'kid' }: Openid4v
     },
 
     async encryptJwe(
-      { publicJwk, alg, enc, apu, apv, kid = publicJwk.kid }: { publicJwk: LooseJwk; alg: string; enc: string; apu?: string; apv?: string; kid?: string },
+      {
+        publicJwk,
+        alg,
+        enc,
+        apu,
+        apv,
+        kid = publicJwk.kid,
+      }: { publicJwk: LooseJwk; alg: string; enc: string; apu?: string; apv?: string; kid?: string },
       data: string
     ): Promise<{ jwe: string; encryptionJwk: any }> {
       const header = Object.fromEntries(Object.entries({ kid, apu, apv }).filter(([, value]) => value !== undefined))
-      const jwe = await kms.encryptJwe(data, enc as any, [{ alg: alg as any, jwk: publicJwk }], { header, serialization: 'compact' })
+      const jwe = await kms.encryptJwe(data, enc as any, [{ alg: alg as any, jwk: publicJwk }], {
+        header,
+        serialization: 'compact',
+      })
       return { jwe: jwe as string, encryptionJwk: publicJwk }
     },
 
@@ -100,15 +114,16 @@ export function openid4vcCallbacks(kms: Minikms, { keyOf, by = 'kid' }: Openid4v
   }
 }
 
-/** The public key that a signer brings: as a JWK, in its certificate, or as did:jwk. */
+/** The public key that a signer brings: as a JWK, in its certificate, or in its DID. */
 async function publicKeyOf({ publicJwk, x5c, didUrl }: JwtSigner): Promise<Jwk | undefined> {
   if (publicJwk) return publicJwk
   if (x5c) {
     const { X509Certificate } = await import('node:crypto')
-    return new X509Certificate(`-----BEGIN CERTIFICATE-----\n${x5c[0]}\n-----END CERTIFICATE-----`).publicKey.export({ format: 'jwk' }) as Jwk
+    return new X509Certificate(`-----BEGIN CERTIFICATE-----\n${x5c[0]}\n-----END CERTIFICATE-----`).publicKey.export({
+      format: 'jwk',
+    }) as Jwk
   }
-  const inDid = /^did:jwk:([\w-]+)/.exec(didUrl ?? '')?.[1]
-  return inDid ? json(inDid) : undefined
+  return didUrl ? jwkOfDid(didUrl) : undefined
 }
 
 async function unlessMissing(key: Promise<RemoteKey>): Promise<RemoteKey | undefined> {

@@ -28,12 +28,14 @@ export async function publicFacts(jwk: Jwk): Promise<KeyFacts> {
 
 /** The thumbprint of a public key (RFC 7638), which is the kid of the key in the service. */
 export async function thumbprint(jwk: { kty?: string | undefined }): Promise<string> {
-  const members = { EC: ['crv', 'kty', 'x', 'y'], OKP: ['crv', 'kty', 'x'], RSA: ['e', 'kty', 'n'], AKP: ['alg', 'kty', 'pub'] }[jwk.kty ?? '']
+  const members = { EC: ['crv', 'kty', 'x', 'y'], OKP: ['crv', 'kty', 'x'], RSA: ['e', 'kty', 'n'], AKP: ['alg', 'kty', 'pub'] }[
+    jwk.kty ?? ''
+  ]
   if (!members) throw new InvalidSetting('The JWK is not a public key.')
   return encode(new Uint8Array(await crypto.subtle.digest('SHA-256', bytesOf(JSON.stringify(jwk, members)))))
 }
 
-const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
+export const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 
 /** Encode as base58btc. */
 export function base58(bytes: Uint8Array): string {

@@ -1,5 +1,6 @@
 import { decode } from './bytes.js'
 import { InvalidSetting } from './errors.js'
+import { toBytes, toNumber } from './hex.js'
 import type { RemoteKey } from './key.js'
 
 /** A signature by secp256k1 with the smaller s, and the parity by which the public key is recovered from it. */
@@ -23,18 +24,18 @@ const G: Point = [
 export async function signRecoverable(key: RemoteKey, digest: Uint8Array): Promise<RecoverableSignature> {
   const [x, y] = coordinates(key)
   const signature = await key.sign(digest, { alg: 'ES256K', prehashed: true })
-  const r = number(signature.subarray(0, 32))
-  let s = number(signature.subarray(32))
+  const r = toNumber(signature.subarray(0, 32))
+  let s = toNumber(signature.subarray(32))
   const w = inverse(s, N)
-  const public_: Point = [number(x), number(y)]
+  const public_: Point = [toNumber(x), toNumber(y)]
   // The point of the nonce, as a verifier computes it (SEC 1 section 4.1.4).
-  const [nonceX, nonceY] = add(times(mod(number(digest) * w, N), G), times(mod(r * w, N), public_))!
+  const [nonceX, nonceY] = add(times(mod(toNumber(digest) * w, N), G), times(mod(r * w, N), public_))!
   let recovery = Number(nonceY & 1n) + (nonceX === r ? 0 : 2)
   if (s > N / 2n) {
     s = N - s
     recovery ^= 1
   }
-  return { r: bytes(r), s: bytes(s), recovery }
+  return { r: toBytes(r, 32), s: toBytes(s, 32), recovery }
 }
 
 function add(a: Point, b: Point): Point {
@@ -66,19 +67,6 @@ function inverse(value: bigint, modulus: bigint): bigint {
     ;[a, b, x, y] = [b % a, a, y - quotient * x, x]
   }
   return mod(x, modulus)
-}
-
-function number(data: Uint8Array): bigint {
-  return BigInt(`0x${hex(data)}`)
-}
-
-function bytes(value: bigint): Uint8Array {
-  return Uint8Array.from(value.toString(16).padStart(64, '0').match(/../g)!, (pair) => parseInt(pair, 16))
-}
-
-/** Encode as hexadecimal. */
-export function hex(data: Uint8Array): string {
-  return Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** The public point without compression (SEC 1 section 2.3.3). */

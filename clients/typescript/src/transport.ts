@@ -13,7 +13,9 @@ export type Schemas = components['schemas']
 export type Operation = keyof Documented
 
 type Json<T> = T extends { content: { 'application/json': infer Content } } ? Content : never
-type Parameters<O extends Operation, Place extends string> = Documented[O]['parameters'] extends { [P in Place]?: infer T } ? NonNullable<T> : never
+type Parameters<O extends Operation, Place extends string> = Documented[O]['parameters'] extends { [P in Place]?: infer T }
+  ? NonNullable<T>
+  : never
 
 /** The body of an operation, with bytes as Uint8Array or string. */
 export type Body<O extends Operation> = Documented[O] extends { requestBody: infer T } ? Input<Json<T>> : never
@@ -89,7 +91,10 @@ export class Transport {
   }
 
   /** Call an operation as `request` does; return the headers of the answer, too. */
-  protected async send<O extends Operation>(operation: O, options: RequestOptions<O>): Promise<{ answer: Answer<O>; headers: Headers }> {
+  protected async send<O extends Operation>(
+    operation: O,
+    options: RequestOptions<O>
+  ): Promise<{ answer: Answer<O>; headers: Headers }> {
     const { method, path, sent, received, changes } = described(operation)
     const body = options.body && JSON.stringify(converted(options.body, sent, encode))
     const repeatable = !changes || isRepeatable(operation, options.body)
@@ -148,7 +153,13 @@ export class Transport {
 /** Read the row of an operation in the table. */
 export function described(operation: Operation) {
   const [call, result, received, others] = operations[operation].split('|')
-  const [, method, changes, path, taken] = /^([A-Z]*)(!?) ?(\S+) ?(.*)/.exec(call!) as unknown as [string, string, string, string, string]
+  const [, method, changes, path, taken] = /^([A-Z]*)(!?) ?(\S+) ?(.*)/.exec(call!) as unknown as [
+    string,
+    string,
+    string,
+    string,
+    string,
+  ]
   const names = (text?: string) => (text ? text.split(' ') : [])
   return {
     ...{ path, result, changes, method: method || 'POST' },

@@ -2,8 +2,9 @@ import { bytesOf, decode, encode } from './bytes.js'
 import type { Key, KeyName, Minikms } from './client.js'
 import { InvalidSetting, isProblem } from './errors.js'
 import { sha256 } from './hashes.js'
+import { fromHex, hex } from './hex.js'
 import { RemoteKey } from './key.js'
-import { hex, signRecoverable } from './secp256k1.js'
+import { signRecoverable } from './secp256k1.js'
 
 /** What Veramo knows of a key. */
 export interface ManagedKey {
@@ -24,15 +25,18 @@ const TYPES: Record<string, { alg: string; algorithms: string[] }> = {
 }
 
 /**
- * A key management system of Veramo, in place of `@veramo/kms-local`. The kid of a key is its kid in the service, or the alias that
- * it was given. `keccak256` is only for `eth_signMessage`.
+ * A key management system of Veramo, in place of `@veramo/kms-local`. The kid of a key is its kid in the service, or the alias
+ * that it was given. `keccak256` is only for `eth_signMessage`.
  */
 export class MinikmsKeyManagementSystem {
   readonly name: string
   readonly #kms: Minikms
   readonly #keccak256: ((data: Uint8Array) => Uint8Array) | undefined
 
-  constructor(kms: Minikms, { name = 'minikms', keccak256 }: { name?: string; keccak256?: (data: Uint8Array) => Uint8Array } = {}) {
+  constructor(
+    kms: Minikms,
+    { name = 'minikms', keccak256 }: { name?: string; keccak256?: (data: Uint8Array) => Uint8Array } = {}
+  ) {
     this.#kms = kms
     this.name = name
     this.#keccak256 = keccak256
@@ -71,7 +75,16 @@ export class MinikmsKeyManagementSystem {
   }
 
   /** Sign; a JWS Signing Input is signed under the rules of the key. */
-  async sign({ keyRef, algorithm, data }: { keyRef: KeyRef; algorithm?: string; data: Uint8Array; [name: string]: any }): Promise<string> {
+  async sign({
+    keyRef,
+    algorithm,
+    data,
+  }: {
+    keyRef: KeyRef
+    algorithm?: string
+    data: Uint8Array
+    [name: string]: any
+  }): Promise<string> {
     const key = await this.#kms.key(named(keyRef.kid))
     const alg = algorithm ?? key.alg
     if (alg === 'ES256K-R') {
@@ -87,9 +100,17 @@ export class MinikmsKeyManagementSystem {
     return input === undefined ? encode(await key.sign(data, { alg })) : key.signJws(input)
   }
 
-  async sharedSecret({ myKeyRef, theirKey }: { myKeyRef: KeyRef; theirKey: { publicKeyHex: string; type: string } }): Promise<string> {
+  async sharedSecret({
+    myKeyRef,
+    theirKey,
+  }: {
+    myKeyRef: KeyRef
+    theirKey: { publicKeyHex: string; type: string }
+  }): Promise<string> {
     if (theirKey.type !== 'X25519') throw new InvalidSetting('A shared secret needs keys of X25519.')
-    return hex(await this.#kms.derive({ kty: 'OKP', crv: 'X25519', x: encode(fromHex(theirKey.publicKeyHex)) }, named(myKeyRef.kid)))
+    return hex(
+      await this.#kms.derive({ kty: 'OKP', crv: 'X25519', x: encode(fromHex(theirKey.publicKeyHex)) }, named(myKeyRef.kid))
+    )
   }
 
   /** @deprecated As Veramo says: use `sign`. */
@@ -139,8 +160,4 @@ function signingInput(data: Uint8Array, alg: string): string | undefined {
 async function ethereum(key: RemoteKey, digest: Uint8Array): Promise<string> {
   const { r, s, recovery } = await signRecoverable(key, digest)
   return `0x${hex(r)}${hex(s)}${(27 + recovery).toString(16)}`
-}
-
-function fromHex(text: string): Uint8Array {
-  return Uint8Array.from(text.replace(/^0x/, '').match(/../g) ?? [], (pair) => parseInt(pair, 16))
 }

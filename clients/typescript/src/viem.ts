@@ -11,6 +11,7 @@ import {
 } from 'viem'
 import { publicKeyToAddress, toAccount } from 'viem/accounts'
 
+import { fromHex } from './hex.js'
 import type { RemoteKey } from './key.js'
 import { signRecoverable, uncompressed } from './secp256k1.js'
 
@@ -18,7 +19,7 @@ import { signRecoverable, uncompressed } from './secp256k1.js'
 export function viemAccount(key: RemoteKey): LocalAccount {
   const publicKey = toHex(uncompressed(key))
   const sign = async (hash: Hex): Promise<Hex> => {
-    const { r, s, recovery } = await signRecoverable(key, Uint8Array.from(hash.slice(2).match(/../g)!, (pair) => parseInt(pair, 16)))
+    const { r, s, recovery } = await signRecoverable(key, fromHex(hash))
     return serializeSignature({ r: toHex(r), s: toHex(s), yParity: recovery })
   }
   const account = toAccount({

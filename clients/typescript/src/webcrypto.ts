@@ -24,7 +24,11 @@ export async function remoteKeyPair(key: RemoteKey, hash = 'SHA-256'): Promise<C
 
 /** A Crypto that signs by keys of `remoteKeyPair`, and leaves all else to another one. It patches nothing. */
 export function remoteCrypto(base: Crypto = globalThis.crypto): Crypto {
-  const sign = async (algorithm: AlgorithmIdentifier | EcdsaParams | RsaPssParams, key: CryptoKey, data: BufferSource): Promise<ArrayBuffer> => {
+  const sign = async (
+    algorithm: AlgorithmIdentifier | EcdsaParams | RsaPssParams,
+    key: CryptoKey,
+    data: BufferSource
+  ): Promise<ArrayBuffer> => {
     const found = remote.get(key)
     if (!found) return base.subtle.sign(algorithm, key, data)
     const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data)

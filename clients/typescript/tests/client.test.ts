@@ -68,7 +68,9 @@ describe('calls', () => {
     expect((await kms.verifyCose(await kms.signCose('x', signer), signer)).valid).toBe(true)
     expect(await kms.makeCsr('CN=test', signer)).toMatch(/^-----BEGIN CERTIFICATE REQUEST/)
     expect(await kms.readyz()).toBe('ready')
-    expect((await kms.importKey({ jwk: { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' } })).kty).toBe('OKP')
+    expect(
+      (await kms.importKey({ jwk: { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' } })).kty
+    ).toBe('OKP')
   })
 
   test('keys and auditEvents yield all pages', async () => {
@@ -136,7 +138,10 @@ describe('errors', () => {
       await expect(kms.getKey({ kid })).rejects.toThrow(InvalidSetting)
       await expect(kms.rotateKey({ kid })).rejects.toThrow(InvalidSetting)
     }
-    await expect(kms.getKey({ kid: 'a/../b' })).rejects.toMatchObject({ slug: 'validation-failed', errors: [{ pointer: '#/kid' }] })
+    await expect(kms.getKey({ kid: 'a/../b' })).rejects.toMatchObject({
+      slug: 'validation-failed',
+      errors: [{ pointer: '#/kid' }],
+    })
   })
 
   test('an unusable setting is refused, and not shown', async () => {
@@ -172,7 +177,9 @@ describe('answers of a server that is not Mini KMS', () => {
   afterEach(() => void server?.close())
 
   /** Answer each call in turn; return a client and the calls. */
-  async function serving(...answers: { status?: number; headers?: Record<string, string>; body?: string | (() => Iterable<Buffer>) }[]) {
+  async function serving(
+    ...answers: { status?: number; headers?: Record<string, string>; body?: string | (() => Iterable<Buffer>) }[]
+  ) {
     const calls: { method: string; url: string; token: string | undefined }[] = []
     server = createServer(async (request, response) => {
       calls.push({ method: request.method!, url: request.url!, token: request.headers.authorization })
@@ -194,7 +201,12 @@ describe('answers of a server that is not Mini KMS', () => {
   const busy = (slug: string, headers = {}) => ({
     status: slug === 'over-rate' ? 429 : 503,
     headers,
-    body: JSON.stringify({ type: `urn:minikms:problem:${slug}`, status: slug === 'over-rate' ? 429 : 503, title: 'T', detail: 'D' }),
+    body: JSON.stringify({
+      type: `urn:minikms:problem:${slug}`,
+      status: slug === 'over-rate' ? 429 : 503,
+      title: 'T',
+      detail: 'D',
+    }),
   })
   const alive = { body: '{"status": "alive"}' }
 
@@ -204,15 +216,18 @@ describe('answers of a server that is not Mini KMS', () => {
     expect(calls.length).toBe(1)
   })
 
-  test.each([{ body: '<html>' }, { body: '"text"' }, { body: 'null' }, { status: 404, body: '{"type": "about:blank"}' }, { status: 204 }])(
-    'an answer %j is not one of Mini KMS',
-    async (answer) => {
-      const { client } = await serving(answer)
-      const error = await client.healthz().catch((error) => error)
-      expect(error).toBeInstanceOf(UnexpectedAnswer)
-      expect(error.status).toBe(answer.status ?? 200)
-    }
-  )
+  test.each([
+    { body: '<html>' },
+    { body: '"text"' },
+    { body: 'null' },
+    { status: 404, body: '{"type": "about:blank"}' },
+    { status: 204 },
+  ])('an answer %j is not one of Mini KMS', async (answer) => {
+    const { client } = await serving(answer)
+    const error = await client.healthz().catch((error) => error)
+    expect(error).toBeInstanceOf(UnexpectedAnswer)
+    expect(error.status).toBe(answer.status ?? 200)
+  })
 
   test('an answer over 64 MiB is refused while it is read', async () => {
     let sent = 0
@@ -271,7 +286,8 @@ test('a call without a connection is repeated', async () => {
   let count = 0
   const client = new Minikms({
     fetch: (...call) => {
-      if (count++ === 0) throw Object.assign(new TypeError('fetch failed'), { cause: Object.assign(new Error(), { code: 'ECONNREFUSED' }) })
+      if (count++ === 0)
+        throw Object.assign(new TypeError('fetch failed'), { cause: Object.assign(new Error(), { code: 'ECONNREFUSED' }) })
       return fetch(...call)
     },
   })

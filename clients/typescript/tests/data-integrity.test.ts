@@ -47,6 +47,8 @@ test.each([
 
 test('the document of a Multikey is read by the library of Digital Bazaar', async () => {
   const key = await newKey('p256')
-  const read = await EcdsaMultikey.from(multikeyDocument(key, { id: 'https://example.com/#k', controller: 'https://example.com/' }))
+  const read = await EcdsaMultikey.from(
+    multikeyDocument(key, { id: 'https://example.com/#k', controller: 'https://example.com/' })
+  )
   expect(await read.verifier().verify({ data: new Uint8Array([1]), signature: await key.sign(new Uint8Array([1])) })).toBe(true)
 })

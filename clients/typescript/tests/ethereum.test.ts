@@ -10,8 +10,18 @@ import { viemAccount } from '@minikms/client/viem'
 
 import { kms, newKey, refusal } from './kms.js'
 
-const TYPES = { Mail: [{ name: 'to', type: 'address' }, { name: 'contents', type: 'string' }] }
-const DOMAIN = { name: 'Mail', version: '1', chainId: 1, verifyingContract: '0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC' } as const
+const TYPES = {
+  Mail: [
+    { name: 'to', type: 'address' },
+    { name: 'contents', type: 'string' },
+  ],
+}
+const DOMAIN = {
+  name: 'Mail',
+  version: '1',
+  chainId: 1,
+  verifyingContract: '0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC',
+} as const
 const MAIL = { to: '0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB', contents: 'Hello' } as const
 const TRANSACTION = {
   ...{ chainId: 1, nonce: 7, to: MAIL.to, value: 1_000_000n, gas: 21_000n },
@@ -37,9 +47,13 @@ test('ethers verifies what an account of viem signs', async () => {
 test('viem verifies what a signer of ethers signs', async () => {
   const signer = new MinikmsSigner(await newKey('k256'))
   const address = (await signer.getAddress()) as viem.Address
-  expect(await viem.verifyMessage({ address, message: 'hello', signature: (await signer.signMessage('hello')) as viem.Hex })).toBe(true)
+  expect(
+    await viem.verifyMessage({ address, message: 'hello', signature: (await signer.signMessage('hello')) as viem.Hex })
+  ).toBe(true)
   const signature = (await signer.signTypedData(DOMAIN, TYPES, MAIL)) as viem.Hex
-  expect(await viem.verifyTypedData({ address, domain: DOMAIN, types: TYPES, primaryType: 'Mail', message: MAIL, signature })).toBe(true)
+  expect(
+    await viem.verifyTypedData({ address, domain: DOMAIN, types: TYPES, primaryType: 'Mail', message: MAIL, signature })
+  ).toBe(true)
   const { gas, type, ...fields } = TRANSACTION
   const serialized = await signer.signTransaction({ ...fields, gasLimit: gas, type: 2, from: address })
   expect(await viem.recoverTransactionAddress({ serializedTransaction: serialized as `0x02${string}` })).toBe(address)
@@ -72,7 +86,9 @@ test.each([
   const jwt = await createJWT({ sub: 'did:example:holder' }, { issuer, signer }, { alg })
   const verified = await verifyJWT(jwt, { resolver: resolver({ type: 'JsonWebKey2020', publicKeyJwk: key.publicJwk }) })
   expect(verified.payload.sub).toBe('did:example:holder')
-  expect(await refusal(createJWT({}, { issuer: 'did:example:evil', signer }, { alg }))).toMatch(/^rule-violated: .*jws.claims.iss/)
+  expect(await refusal(createJWT({}, { issuer: 'did:example:evil', signer }, { alg }))).toMatch(
+    /^rule-violated: .*jws.claims.iss/
+  )
 })
 
 test('did-jwt recovers the key of ES256K-R', async () => {
@@ -91,7 +107,11 @@ test('Veramo keeps its keys here: makes, lists, imports, signs, agrees and delet
   await kms.createProfile(name)
   const veramo = new MinikmsKeyManagementSystem(kms.forProfile(name), { keccak256: (data) => viem.keccak256(data, 'bytes') })
   const input = (alg: string) => Buffer.from(`${Buffer.from(JSON.stringify({ alg })).toString('base64url')}.e30`)
-  for (const [type, alg] of [['Ed25519', 'EdDSA'], ['Secp256k1', 'ES256K'], ['Secp256r1', 'ES256']] as const) {
+  for (const [type, alg] of [
+    ['Ed25519', 'EdDSA'],
+    ['Secp256k1', 'ES256K'],
+    ['Secp256r1', 'ES256'],
+  ] as const) {
     const { kid, publicKeyHex, meta } = await veramo.createKey({ type })
     expect(meta.algorithms).toContain(alg)
     for (const data of [input(alg), Buffer.from('other bytes')]) {
@@ -104,10 +124,15 @@ test('Veramo keeps its keys here: makes, lists, imports, signs, agrees and delet
       expect(ethers.verifyMessage('hello', signature)).toBe(address)
       const raw = await veramo.sign({ keyRef: { kid }, algorithm: 'eth_rawSign', data: Buffer.alloc(32, 1) })
       expect(ethers.recoverAddress(Buffer.alloc(32, 1), raw)).toBe(address)
-      expect(Buffer.from(await veramo.sign({ keyRef: { kid }, algorithm: 'ES256K-R', data: input(alg) }), 'base64url')).toHaveLength(65)
+      expect(
+        Buffer.from(await veramo.sign({ keyRef: { kid }, algorithm: 'ES256K-R', data: input(alg) }), 'base64url')
+      ).toHaveLength(65)
     }
   }
-  const [one, two] = [await veramo.createKey({ type: 'X25519', kid: 'one' }), await veramo.createKey({ type: 'X25519', kid: 'two' })]
+  const [one, two] = [
+    await veramo.createKey({ type: 'X25519', kid: 'one' }),
+    await veramo.createKey({ type: 'X25519', kid: 'two' }),
+  ]
   const secret = (mine: typeof one, theirs: typeof one) => veramo.sharedSecret({ myKeyRef: mine, theirKey: theirs })
   expect(await secret(one, two)).toBe(await secret(two, one))
   const pair = ethers.Wallet.createRandom()

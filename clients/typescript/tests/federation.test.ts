@@ -27,7 +27,9 @@ test('an entity configuration is signed under rules, and jose verifies it', asyn
   const { payload, protectedHeader } = await jose.jwtVerify(jwt, await jose.importJWK(signer.jwk, 'ES256'))
   expect(payload.iss).toBe(ENTITY)
   expect(protectedHeader).toMatchObject({ kid: signer.kid, typ: 'entity-statement+jwt' })
-  expect(await refusal(sign({ iss: 'https://evil.example', sub: 'https://evil.example' }))).toMatch(/^rule-violated: .*jws.claims.iss/)
+  expect(await refusal(sign({ iss: 'https://evil.example', sub: 'https://evil.example' }))).toMatch(
+    /^rule-violated: .*jws.claims.iss/
+  )
   expect(await refusal(sign({ exp: inSeconds(2 * HOUR) }))).toMatch(/^rule-violated: .*max_lifetime/)
 })
 

@@ -42,7 +42,8 @@ test('every slug has a class of its own name, below the class of its status', as
 
 test('a slug of a later service has the class of its status', async () => {
   const { problemOf } = await import('../src/errors.js')
-  const later = (status: number) => problemOf({ type: 'urn:minikms:problem:new-one', status, title: 'T', detail: 'D' } as any, new Headers())
+  const later = (status: number) =>
+    problemOf({ type: 'urn:minikms:problem:new-one', status, title: 'T', detail: 'D' } as any, new Headers())
   expect(later(404)).toBeInstanceOf(everything.NotFound)
   expect(later(418).constructor).toBe(ProblemError)
 })

@@ -47,7 +47,11 @@ test('the rules of a key hold, and a token with the scope sign is enough', async
   const claims = { iss: issuer, exp: inSeconds(600) }
   const jwt = await signCompact(key, { typ: 'JWT' }, claims)
   expect((await jose.jwtVerify(jwt, await jose.importJWK(jwk!, 'ES256'))).payload).toEqual(claims)
-  expect(await refusal(signCompact(key, { typ: 'JWT' }, { ...claims, iss: 'https://evil.example' }))).toMatch(/^rule-violated: .*jws.claims.iss/)
+  expect(await refusal(signCompact(key, { typ: 'JWT' }, { ...claims, iss: 'https://evil.example' }))).toMatch(
+    /^rule-violated: .*jws.claims.iss/
+  )
   expect(await refusal(signCompact(key, { typ: 'other' }, claims))).toMatch(/^rule-violated: .*jws.typ/)
-  expect(await refusal(signCompact(key, { typ: 'JWT' }, { ...claims, exp: inSeconds(2 * HOUR) }))).toMatch(/^rule-violated: .*max_lifetime/)
+  expect(await refusal(signCompact(key, { typ: 'JWT' }, { ...claims, exp: inSeconds(2 * HOUR) }))).toMatch(
+    /^rule-violated: .*max_lifetime/
+  )
 })

@@ -39,17 +39,27 @@ function context(sign: ReturnType<typeof mdocSign>): any {
 /** A document signer with its certificate, and the certificate of its IACA. */
 async function documentSigner(rules?: Parameters<typeof kms.generateKey>[1]) {
   const iaca = await newKey('p384')
-  const root = await kms.issueCertificate('iaca', 3650, { kid: iaca.kid }, {
-    subject: 'CN=Example IACA,ST=DE-BE,C=DE',
-    issuer_alternative_names: ['URI:https://iaca.example'],
-    crl: 'https://iaca.example/crl',
-  })
+  const root = await kms.issueCertificate(
+    'iaca',
+    3650,
+    { kid: iaca.kid },
+    {
+      subject: 'CN=Example IACA,ST=DE-BE,C=DE',
+      issuer_alternative_names: ['URI:https://iaca.example'],
+      crl: 'https://iaca.example/crl',
+    }
+  )
   await kms.setCertificates([root], { kid: iaca.kid })
   const signer = await newKey('p256', rules)
-  const pem = await kms.issueCertificate('document-signer', 90, { kid: iaca.kid }, {
-    key: signer.kid,
-    subject: 'CN=Example Signer,ST=DE-BE,C=DE',
-  })
+  const pem = await kms.issueCertificate(
+    'document-signer',
+    90,
+    { kid: iaca.kid },
+    {
+      key: signer.kid,
+      subject: 'CN=Example Signer,ST=DE-BE,C=DE',
+    }
+  )
   await kms.setCertificates([pem, root], { kid: signer.kid })
   return { signer, root }
 }
@@ -76,7 +86,9 @@ test('an mDL of an IACA and a document signer with rules is presented, and @auth
   )
   const deviceRequest = DeviceRequest.create({
     docRequests: [
-      DocRequest.create({ itemsRequest: ItemsRequest.create({ docType: DOC_TYPE, namespaces: { [NAMESPACE]: { given_name: true } } }) }),
+      DocRequest.create({
+        itemsRequest: ItemsRequest.create({ docType: DOC_TYPE, namespaces: { [NAMESPACE]: { given_name: true } } }),
+      }),
     ],
   })
   const response = await Holder.createDeviceResponseForDeviceRequest(

@@ -6,7 +6,9 @@ import { expect, test } from 'vitest'
 
 import { openid4vcCallbacks } from '@minikms/client/openid4vc'
 
-import { HOUR, inSeconds, kms, newKey, refusal } from './kms.js'
+import { jwkOfDid } from '../src/did-key.js'
+import { base58 } from '../src/public.js'
+import { HOUR, kms, newKey, refusal } from './kms.js'
 
 const callbacks = { ...openid4vcCallbacks(kms), clientAuthentication: clientAuthenticationAnonymous() }
 const ISSUER = 'https://issuer.example'
@@ -20,7 +22,11 @@ const pid = {
 
 const metadata: any = {
   originalDraftVersion: 'V1',
-  credentialIssuer: { credential_issuer: ISSUER, credential_endpoint: `${ISSUER}/credential`, credential_configurations_supported: { pid } },
+  credentialIssuer: {
+    credential_issuer: ISSUER,
+    credential_endpoint: `${ISSUER}/credential`,
+    credential_configurations_supported: { pid },
+  },
   authorizationServers: [],
 }
 
@@ -75,7 +81,10 @@ test('a response is encrypted and decrypted, also with apu and apv; jose reads i
   const key = await newKey('p256')
   const recipient = { method: 'jwk' as const, publicJwk: { ...key.publicJwk, kid: key.kid }, alg: 'ECDH-ES', enc: 'A256GCM' }
   const apu = Buffer.from('wallet').toString('base64url')
-  const { jwe } = await callbacks.encryptJwe({ ...recipient, apu, apv: Buffer.from('nonce').toString('base64url') }, '{"vp_token": 1}')
+  const { jwe } = await callbacks.encryptJwe(
+    { ...recipient, apu, apv: Buffer.from('nonce').toString('base64url') },
+    '{"vp_token": 1}'
+  )
   expect(jose.decodeProtectedHeader(jwe)).toMatchObject({ apu, kid: key.kid })
   expect(await callbacks.decryptJwe(jwe)).toMatchObject({ decrypted: true, payload: '{"vp_token": 1}' })
   expect(await callbacks.decryptJwe(jwe, { jwk: key.publicJwk })).toMatchObject({ decrypted: true })
@@ -99,6 +108,7 @@ test('a signer is found by kid, alias, certificate, did:jwk and by keyOf', async
     [{ method: 'federation', alg: 'ES256', kid: alias }, { by: 'alias' }],
     [{ method: 'x5c', alg: 'ES256', x5c }],
     [{ method: 'did', alg: 'ES256', didUrl: `${did}#0` }],
+    [{ method: 'did', alg: 'ES256', didUrl: `${key.did}#${key.multikey}` }],
     [{ method: 'custom', alg: 'ES256' }, { keyOf: () => ({ alias }) }],
     [{ method: 'custom', alg: 'ES256' }, { keyOf: async () => key }],
   ]
@@ -110,10 +120,28 @@ test('a signer is found by kid, alias, certificate, did:jwk and by keyOf', async
     expect(await verifyJwt(signer, { compact: signed.jwt })).toMatchObject({ verified: true })
     expect(await verifyJwt(signer, { compact: `${signed.jwt.slice(0, -4)}AAAA` })).toMatchObject({ verified: false })
   }
-  expect(await callbacks.verifyJwt({ method: 'did', alg: 'ES256', didUrl: 'did:web:unknown#1' }, { compact: 'a.b.c' })).toEqual({ verified: false })
+  expect(await callbacks.verifyJwt({ method: 'did', alg: 'ES256', didUrl: 'did:web:unknown#1' }, { compact: 'a.b.c' })).toEqual({
+    verified: false,
+  })
+})
+
+test.each(['p256', 'p384', 'k256', 'ed25519'])('a did:key of a %s key has its public key', async (alg) => {
+  for (let count = 0; count < 6; count++) {
+    const { did, publicJwk } = await newKey(alg)
+    expect(jwkOfDid(`${did}#key`)).toEqual(publicJwk)
+  }
+})
+
+test('another DID, and a did:key without a point, has none', () => {
+  expect(jwkOfDid('did:web:example.com')).toBeUndefined()
+  expect(jwkOfDid('did:key:z6LSto1ZTJPo5MLbcRYy1FcBJseVmJGsok3Ww53NjQzaMHZP')).toBeUndefined()
+  const multikey = `z${base58(Uint8Array.of(0x80, 0x24, 2, ...new Uint8Array(31), 1))}`
+  expect(() => jwkOfDid(`did:key:${multikey}`)).toThrow(RangeError)
 })
 
 test('hash and generateRandom are those of the platform', async () => {
-  expect(Buffer.from(await callbacks.hash(new TextEncoder().encode('abc'), HashAlgorithm.Sha256)).toString('hex')).toMatch(/^ba7816bf/)
+  expect(Buffer.from(await callbacks.hash(new TextEncoder().encode('abc'), HashAlgorithm.Sha256)).toString('hex')).toMatch(
+    /^ba7816bf/
+  )
   expect(callbacks.generateRandom(16)).toHaveLength(16)
 })

@@ -28,22 +28,46 @@ test('the package installs nothing else', async () => {
 })
 
 test.each(subpaths.filter((name) => !['./viem', './ethers'].includes(name)))('%s is imported in a fresh folder', async (name) => {
-  const { stdout } = await run('node', ['-p', `import('@minikms/client${name.slice(1)}').then((module) => Object.keys(module).length > 0).then(console.log), 1`], { cwd: folder })
+  const { stdout } = await run(
+    'node',
+    ['-p', `import('@minikms/client${name.slice(1)}').then((module) => Object.keys(module).length > 0).then(console.log), 1`],
+    { cwd: folder }
+  )
   expect(stdout).toContain('true')
 })
 
 test('viem and ethers are imported where they are installed, and each subpath has types under nodenext and bundler', async () => {
   const wanted = ['viem', 'ethers', '@types/node', 'typescript']
-  await run('npm', ['install', '--no-audit', '--no-fund', '--no-save', '--ignore-scripts', ...(await Promise.all(wanted.map(exact)))], { cwd: folder })
-  for (const name of ['viem', 'ethers']) await run('node', ['-e', `await import('@minikms/client/${name}')`, '--input-type=module'], { cwd: folder })
-  const imports = subpaths.map((name, at) => `import * as m${at} from '@minikms/client${name.slice(1)}'\nexport const k${at}: object = m${at}\n`)
+  await run(
+    'npm',
+    ['install', '--no-audit', '--no-fund', '--no-save', '--ignore-scripts', ...(await Promise.all(wanted.map(exact)))],
+    { cwd: folder }
+  )
+  for (const name of ['viem', 'ethers'])
+    await run('node', ['-e', `await import('@minikms/client/${name}')`, '--input-type=module'], { cwd: folder })
+  const imports = subpaths.map(
+    (name, at) => `import * as m${at} from '@minikms/client${name.slice(1)}'\nexport const k${at}: object = m${at}\n`
+  )
   await writeFile(join(folder, 'types.ts'), imports.join(''))
   for (const module of ['nodenext', 'esnext']) {
     const resolution = module === 'esnext' ? 'bundler' : 'nodenext'
-    const options = ['--noEmit', '--strict', '--target', 'es2022', '--module', module, '--moduleResolution', resolution, '--types', 'node']
-    await run(join(folder, 'node_modules/.bin/tsc'), [...options, '--skipLibCheck', 'types.ts'], { cwd: folder }).catch(({ stdout }) => {
-      throw new Error(stdout)
-    })
+    const options = [
+      '--noEmit',
+      '--strict',
+      '--target',
+      'es2022',
+      '--module',
+      module,
+      '--moduleResolution',
+      resolution,
+      '--types',
+      'node',
+    ]
+    await run(join(folder, 'node_modules/.bin/tsc'), [...options, '--skipLibCheck', 'types.ts'], { cwd: folder }).catch(
+      ({ stdout }) => {
+        throw new Error(stdout)
+      }
+    )
   }
 }, 300_000)
 

@@ -35,7 +35,10 @@ function claims(holder: RemoteKey) {
   }
 }
 
-const frame = { _sd: ['given_name' as const, 'address' as const, 'nationalities' as const], address: { _sd: ['street' as const] } }
+const frame = {
+  _sd: ['given_name' as const, 'address' as const, 'nationalities' as const],
+  address: { _sd: ['street' as const] },
+}
 
 describe('an SD-JWT VC', () => {
   test('is issued under rules that want disclosures shown, presented with key binding, and verified', async () => {

@@ -51,7 +51,9 @@ async function run(body: string): Promise<{ code: number; output: string }> {
     stdin: { contents: body, resolveDir: fileURLToPath(new URL('../src', import.meta.url)) },
     ...{ bundle: true, write: false, format: 'esm', platform: 'node', target: 'node20' },
   })
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', outputFiles[0]!.text], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', outputFiles[0]!.text], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let output = ''
   child.stdout.on('data', (data) => (output += data))
   const [code] = await once(child, 'close')

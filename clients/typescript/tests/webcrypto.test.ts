@@ -52,9 +52,16 @@ test('c2paCallback signs the Sig_structure of a claim, and nothing else', async 
   const key = await newKey('p256')
   // ["Signature1", << {1: -7} >>, h'', h'0102'] in CBOR.
   const protectedHeader = Buffer.from('43a10126', 'hex')
-  const structure = Buffer.concat([Buffer.from('846a', 'hex'), Buffer.from('Signature1'), protectedHeader, Buffer.from('40420102', 'hex')])
+  const structure = Buffer.concat([
+    Buffer.from('846a', 'hex'),
+    Buffer.from('Signature1'),
+    protectedHeader,
+    Buffer.from('40420102', 'hex'),
+  ])
   const signature = await c2paCallback(key)(structure)
   const { publicKey } = await remoteKeyPair(key)
-  expect(await crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, publicKey, new Uint8Array(signature), structure)).toBe(true)
+  expect(await crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, publicKey, new Uint8Array(signature), structure)).toBe(
+    true
+  )
   expect(await refusal(c2paCallback(key)(Buffer.from('text')))).toMatch(/^(validation-failed|invalid-cose)/)
 })

@@ -58,7 +58,13 @@ test('a key that the log did not announce is refused', async () => {
     verificationMethods: [{ type: 'Multikey', publicKeyMultibase: first.multikey!, purpose: 'assertionMethod' }],
   })
   await expect(
-    updateDID({ log, signer: webvhSigner(other), verifier, updateKeys: [other.multikey!], nextKeyHashes: [await nextKeyHash(second)] })
+    updateDID({
+      log,
+      signer: webvhSigner(other),
+      verifier,
+      updateKeys: [other.multikey!],
+      nextKeyHashes: [await nextKeyHash(second)],
+    })
   ).rejects.toThrow()
 })
 
@@ -68,8 +74,10 @@ test('the bytes to sign and the hash of a key are those of didwebvh-ts', async (
   const document = { b: ['ä', { z: 1e21, a: null }], a: '\u2028', '\u{1f600}': 0.1, '\ufb33': true } as any
   const proof: any = { type: 'DataIntegrityProof', cryptosuite: 'eddsa-jcs-2022', created: '2026-01-01T00:00:00Z' }
   expect(await eddsaJcs2022Input(document, proof)).toEqual(new Uint8Array(await prepareDataForSigning(document, proof)))
-  const ofTheRfc = { peach: 'This sorting order', 'péché': 'is wrong', 'pêche': 'but', sin: 'X' }
+  const ofTheRfc = { peach: 'This sorting order', péché: 'is wrong', pêche: 'but', sin: 'X' }
   expect((await eddsaJcs2022Input(ofTheRfc, {})).subarray(32)).toEqual(
-    new Uint8Array(createHash('sha256').update('{"peach":"This sorting order","péché":"is wrong","pêche":"but","sin":"X"}').digest())
+    new Uint8Array(
+      createHash('sha256').update('{"peach":"This sorting order","péché":"is wrong","pêche":"but","sin":"X"}').digest()
+    )
   )
 })

@@ -24,7 +24,7 @@ export interface StartedMinikms {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Start a service on a free port of 127.0.0.1, with keys in memory and without tokens; ignore variables that begin with MINIKMS_. */
+/** Start a service on a free port of 127.0.0.1, with keys in memory and without tokens; its MINIKMS_ variables are not the caller's. */
 export async function startMinikms({ command, args = [], timeout = 60_000 }: StartOptions = {}): Promise<StartedMinikms> {
   const given = command ?? process.env.MINIKMS_COMMAND?.trim().split(/\s+/)
   const commands = given ? [given] : [['minikms'], ['uvx', '--from', 'minikms-server', 'minikms']]
@@ -33,7 +33,10 @@ export async function startMinikms({ command, args = [], timeout = 60_000 }: Sta
     service = await spawned(program!, [...before, 'serve', '--port', '0', '--shutdown-grace', '0', ...args])
     if (service) break
   }
-  if (!service) throw new Error(`There is no command ${commands.map(([program]) => program).join(' or ')}: install Mini KMS, or set MINIKMS_COMMAND.`)
+  if (!service)
+    throw new Error(
+      `There is no command ${commands.map(([program]) => program).join(' or ')}: install Mini KMS, or set MINIKMS_COMMAND.`
+    )
   const kill = () => service.kill('SIGKILL')
   process.once('exit', kill)
   const stop = async () => {
@@ -50,7 +53,13 @@ export async function startMinikms({ command, args = [], timeout = 60_000 }: Sta
     await stop()
     throw error
   })
-  return { url, pid: service.pid!, client: (profile = '') => new Minikms({ url, token: '', profile }), stop, [Symbol.asyncDispose]: stop }
+  return {
+    url,
+    pid: service.pid!,
+    client: (profile = '') => new Minikms({ url, token: '', profile }),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
 }
 
 /** Start a command; undefined if there is none of its name. */
