@@ -1,5 +1,8 @@
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { inspect } from 'node:util'
 
 import {
@@ -13,6 +16,7 @@ import {
   UnexpectedAnswer,
   Unreachable,
 } from '@minikms/client'
+import { startMinikms } from '@minikms/client/testing'
 import { afterEach, describe, expect, test } from 'vitest'
 
 import { kms, newKey } from './kms.js'
@@ -73,7 +77,7 @@ describe('calls', () => {
     ).toBe('OKP')
   })
 
-  test('keys and auditEvents yield all pages', async () => {
+  test('keys yields all pages', async () => {
     const name = `pages-${crypto.randomUUID()}`
     await kms.createProfile(name)
     const own = kms.forProfile(name)
@@ -84,6 +88,19 @@ describe('calls', () => {
     expect(found.sort()).toEqual(made.map(({ kid }) => kid).sort())
     expect(await kms.deleteProfile(name)).toBe(true)
     expect(await kms.deleteProfile(name)).toBe(false)
+  })
+
+  test('auditEvents yields the events of the profile, page by page', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'minikms-audit-'))
+    await using service = await startMinikms({ args: ['--audit-log', join(folder, 'audit.log')] })
+    const client = service.client('default')
+    const { kid } = await client.generateKey('p256')
+    for (let count = 0; count < 4; count++) await client.sign('x', { kid })
+    const found = []
+    for await (const { operation } of client.auditEvents({ kid, limit: 2 })) found.push(operation)
+    expect(found).toEqual(['sign', 'sign', 'sign', 'sign', 'generateKey'])
+    expect(await client.listAuditEvents({ kid, limit: 1 })).toHaveLength(1)
+    await rm(folder, { recursive: true })
   })
 
   test('a key keeps its kid when its alias moves', async () => {

@@ -15,7 +15,7 @@ test.each(recipes.filter((name) => !name.includes('.test.')))('the recipe %s pri
   const log = vi.spyOn(console, 'log').mockImplementation((...values) => void printed.push(values.join(' ')))
   await import(/* @vite-ignore */ `../recipes/${name}`)
   log.mockRestore()
-  const expected = [...(await file(`recipes/${name}`)).matchAll(/^console\.log.*\/\/ (.*)$/gm)].map(([, text]) => text)
+  const expected = [...(await file(`recipes/${name}`)).matchAll(/^ *console\.log.*\/\/ (.*)$/gm)].map(([, text]) => text)
   expect(expected.length).toBeGreaterThan(0)
   expect(printed).toEqual(expected)
 })

@@ -28,6 +28,11 @@ test.each([
   )
   const read = new X509Certificate(certificate.toString('pem'))
   expect(read.verify(read.publicKey)).toBe(true)
+  const request = await x509.Pkcs10CertificateRequestGenerator.create(
+    { name: 'CN=Example', keys, signingAlgorithm: algorithm },
+    crypto_
+  )
+  expect(await request.verify(crypto)).toBe(true)
 })
 
 test('a key of the platform signs as before, and a hash that JOSE does not give to a curve is refused', async () => {
