@@ -33,11 +33,6 @@ type CoseOptions = Options<Extract<Body<'signCose'>, { payload: unknown }>, 'pay
  * What a call is about comes first, then the key, then options, whose members have the names of the API.
  */
 export class Minikms extends Transport {
-  /** A client for another profile. */
-  forProfile(profile: string): Minikms {
-    return new Minikms({ ...this.settings(), profile })
-  }
-
   /**
    * The key with this kid or alias. It stays the same key if the alias moves to another one. With `jwk`, no call is made, so a
    * token with the scope `sign` alone is enough.

@@ -5,9 +5,8 @@ export { thumbprint } from './public.js'
 
 /** Sign a compact JWS; the rules of the key hold for it. `alg` is by default the key's, and an object is a payload in JSON. */
 export async function signCompact(key: RemoteKey, header: object, payload: Uint8Array | string | object): Promise<string> {
-  const isBytes = typeof payload === 'string' || payload instanceof Uint8Array
   const protectedHeader = encode(JSON.stringify({ alg: key.alg, ...header }))
-  const input = `${protectedHeader}.${encode(isBytes ? payload : JSON.stringify(payload))}`
+  const input = `${protectedHeader}.${encode(isData(payload) ? payload : JSON.stringify(payload))}`
   return `${input}.${await key.signJws(input)}`
 }
 
@@ -18,4 +17,8 @@ export async function compactDecrypt(
 ): Promise<{ plaintext: Uint8Array; protectedHeader: Record<string, unknown> }> {
   const { plaintext, header } = await key.kms.decryptJwe(jwe, { kid: key.kid })
   return { plaintext, protectedHeader: header }
+}
+
+function isData(payload: Uint8Array | string | object): payload is Uint8Array | string {
+  return typeof payload === 'string' || ArrayBuffer.isView(payload)
 }

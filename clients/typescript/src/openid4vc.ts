@@ -27,7 +27,10 @@ export interface Openid4vcOptions {
   by?: 'kid' | 'alias'
 }
 
-/** The callbacks of `@openid4vc/oauth2`, `openid4vci` and `openid4vp`. */
+/**
+ * The callbacks of `@openid4vc/oauth2`, `openid4vci` and `openid4vp`. `verifyJwt` checks signatures alone: whether to trust the
+ * certificate, the DID or the key of a signer is for you to check.
+ */
 export function openid4vcCallbacks(kms: Minikms, { keyOf, by = 'kid' }: Openid4vcOptions = {}) {
   const byKid = new Map<string, RemoteKey>()
 

@@ -1,11 +1,8 @@
 import type { ProblemError } from './errors.js'
 import type { Operation } from './transport.js'
 
-/** Which calls are repeated, and after which pauses. Times are in milliseconds. */
-export interface Retries {
-  attempts: number
-  longest: number
-}
+/** How often a call is repeated, and the longest pause before it in milliseconds. */
+type Retries = { retries: number; longestWait: number }
 
 // The service answers these problems before it has done any part of the call.
 const REFUSED = ['too-busy', 'too-many-attempts']
@@ -24,19 +21,19 @@ export function isRepeatable(operation: Operation, body: any): boolean {
 }
 
 /** The pause before a call that was answered with a problem is repeated; undefined to give up. */
-export function afterProblem(retries: Retries, attempt: number, repeatable: boolean, problem: ProblemError): number | undefined {
+export function afterProblem(settings: Retries, attempt: number, repeatable: boolean, problem: ProblemError): number | undefined {
   const may = [429, 503].includes(problem.status) && (repeatable || REFUSED.includes(problem.slug))
-  return may ? pause(retries, attempt, problem.retryAfter) : undefined
+  return may ? pause(settings, attempt, problem.retryAfter) : undefined
 }
 
 /** The pause before a call without an answer is repeated; undefined to give up. */
-export function afterFailure(retries: Retries, attempt: number, repeatable: boolean, code: unknown): number | undefined {
-  return repeatable || UNCONNECTED.includes(String(code)) ? pause(retries, attempt) : undefined
+export function afterFailure(settings: Retries, attempt: number, repeatable: boolean, code: unknown): number | undefined {
+  return repeatable || UNCONNECTED.includes(String(code)) ? pause(settings, attempt) : undefined
 }
 
-function pause({ attempts, longest }: Retries, attempt: number, retryAfter?: number): number | undefined {
-  if (attempt >= attempts) return undefined
+function pause({ retries, longestWait }: Retries, attempt: number, retryAfter?: number): number | undefined {
+  if (attempt >= retries) return undefined
   // Callers who were refused together should not come back together.
   const wait = (retryAfter ?? 0.1 * 2 ** attempt) * 1000 * (1 + 0.2 * Math.random())
-  return wait <= longest ? wait : undefined
+  return wait <= longestWait ? wait : undefined
 }

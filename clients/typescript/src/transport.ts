@@ -2,8 +2,8 @@ import { decode, encode } from './bytes.js'
 import { InvalidSetting, type MinikmsError, problemOf, UnexpectedAnswer, Unreachable } from './errors.js'
 import type { components, operations as Documented } from './openapi.js'
 import { operations } from './operations.js'
-import { afterFailure, afterProblem, isRepeatable, type Retries } from './retries.js'
-import { checkedUrl, headerValue, type Settings, type TokenSource, variable } from './settings.js'
+import { afterFailure, afterProblem, isRepeatable } from './retries.js'
+import { checkedUrl, headerValue, type Settings, variable } from './settings.js'
 import type { Input, Jwk, Output } from './types.js'
 
 /** The schemas of the OpenAPI document. */
@@ -69,20 +69,24 @@ export class Transport {
   readonly url: string
   /** The profile of the calls; undefined is the default of the service. */
   readonly profile: string | undefined
-  readonly #token: TokenSource | undefined
-  readonly #timeout: number
-  readonly #retries: Retries
-  readonly #fetch: typeof fetch
-  protected readonly settings: () => Settings
+  readonly #settings: Required<Omit<Settings, 'profile'>>
 
   constructor(settings: Settings = {}) {
     this.url = checkedUrl(settings.url ?? variable('MINIKMS_URL') ?? 'http://127.0.0.1:8080')
     this.profile = settings.profile ?? variable('MINIKMS_PROFILE')
-    this.#token = settings.token ?? variable('MINIKMS_TOKEN')
-    this.#timeout = settings.timeout ?? 30_000
-    this.#retries = { attempts: settings.retries ?? 4, longest: settings.longestWait ?? 10_000 }
-    this.#fetch = settings.fetch ?? ((...call) => fetch(...call))
-    this.settings = () => ({ ...settings, url: this.url, token: this.#token ?? '' })
+    this.#settings = {
+      url: this.url,
+      token: settings.token ?? variable('MINIKMS_TOKEN') ?? '',
+      timeout: settings.timeout ?? 30_000,
+      retries: settings.retries ?? 4,
+      longestWait: settings.longestWait ?? 10_000,
+      fetch: settings.fetch ?? ((...call) => fetch(...call)),
+    }
+  }
+
+  /** A client for another profile. */
+  forProfile(profile: string): this {
+    return new (this.constructor as new (settings: Settings) => this)({ ...this.#settings, profile })
   }
 
   /** Call an operation; throws ProblemError, Unreachable, UnexpectedAnswer, InvalidSetting, or the reason of `signal`. */
@@ -107,12 +111,12 @@ export class Transport {
         try {
           const json = JSON.parse(tried.text)
           if (ok && json instanceof Object) return { answer: converted(json, received, decode) as Answer<O>, headers }
-          wait = afterProblem(this.#retries, attempt, repeatable, (error = problemOf(json, headers)))
+          wait = afterProblem(this.#settings, attempt, repeatable, (error = problemOf(json, headers)))
         } catch {
           throw new UnexpectedAnswer(status)
         }
       } else {
-        wait = afterFailure(this.#retries, attempt, repeatable, tried.code)
+        wait = afterFailure(this.#settings, attempt, repeatable, tried.code)
         error = new Unreachable(`${this.url} does not answer: ${tried.reason}.`)
       }
       if (wait === undefined) throw error
@@ -123,15 +127,16 @@ export class Transport {
   /** Make one attempt; return the response with its text, or the reason why there is none. */
   async #attempt(method: string, path: string, body: string | undefined, options: CallOptions) {
     const { profile = this.profile, requestId, signal } = options
-    const token = typeof this.#token === 'function' ? await this.#token() : this.#token
+    const { fetch, token: source, timeout: limit } = this.#settings
+    const token = typeof source === 'function' ? await source() : source
     const headers: Record<string, string> = { Accept: 'application/json' }
     if (body) headers['Content-Type'] = 'application/json'
     if (token) headers.Authorization = `Bearer ${headerValue('token', token)}`
     if (profile) headers['X-Profile'] = headerValue('profile', profile)
     if (requestId) headers['X-Request-Id'] = headerValue('requestId', requestId)
-    const timeout = AbortSignal.timeout(options.timeout ?? this.#timeout)
+    const timeout = AbortSignal.timeout(options.timeout ?? limit)
     try {
-      const response = await this.#fetch(this.url + path, {
+      const response = await fetch(this.url + path, {
         method,
         headers,
         body: body ?? null,

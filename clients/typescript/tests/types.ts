@@ -2,7 +2,7 @@
 import type { SDJwtInstance } from '@sd-jwt/core'
 import type { SDJwtVcInstance } from '@sd-jwt/sd-jwt-vc'
 import type { Hasher, SaltGenerator, SDJWTConfig, Signer as SdJwtSigner } from '@sd-jwt/types'
-import type { CallbackSignerInterface } from '@contentauth/c2pa-node'
+import type { CallbackSigner } from '@contentauth/c2pa-node'
 import type { SignCallback } from '@openid-federation/core'
 import { type CallbackContext, clientAuthenticationAnonymous } from '@openid4vc/oauth2'
 import type { Openid4vciIssuer } from '@openid4vc/openid4vci'
@@ -49,9 +49,8 @@ export const federation: SignCallback[] = [federationSignCallback({ kid: key }),
 export const viem: LocalAccount = viemAccount(key)
 export const ethers: EthersSigner = new MinikmsSigner(key)
 export const veramo: AbstractKeyManagementSystem = new MinikmsKeyManagementSystem(kms)
-export const c2pa: (data: Buffer) => Promise<Buffer> = c2paCallback(key)
+export const c2pa: Parameters<typeof CallbackSigner.newSigner>[1] = c2paCallback(key)
 export const webCrypto: [Crypto, Promise<CryptoKeyPair>] = [remoteCrypto(), remoteKeyPair(key)]
 export const jose: Promise<CompactDecryptResult> = compactDecrypt('', key) as Promise<CompactDecryptResult>
 export const joseJwk: JWK = key.publicJwk
 export const jwk: Jwk = joseJwk as Jwk
-export type C2paSigner = CallbackSignerInterface
