@@ -16,6 +16,7 @@ const subpaths = Object.keys(exports).filter((name) => name !== './package.json'
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'minikms-client-'))
+  await run('npm', ['run', 'build'], { cwd: root })
   await run('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: root })
   await writeFile(join(folder, 'package.json'), '{"type": "module", "private": true}')
   await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', `./minikms-client-${version}.tgz`], { cwd: folder })
