@@ -12,5 +12,12 @@ export default defineConfig({
       { find: /^@minikms\/client\/(.*)$/, replacement: `${source}/$1.ts` },
     ],
   },
-  test: { globalSetup: './src/testing/vitest.ts', testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 2 },
+  test: {
+    globalSetup: './src/testing/vitest.ts',
+    // With NODE_ENV `test`, which vitest sets, didwebvh-ts writes its logs to files.
+    env: { NODE_ENV: 'development' },
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2,
+  },
 })
