@@ -1115,11 +1115,11 @@ export interface components {
             /** @description JOSE names of its signatures, key agreements and encryptions. */
             jose_algs: string[];
             operations: string[];
-            /** @description Operations that a key has only if they were named for it. */
+            /** @description Operations that a key has only if they were requested for it. */
             opt_in: string[];
-            /** @description Package that brings it. */
+            /** @description Package that provides it. */
             source: string;
-            /** @description Providers that have keys of it; left out if there are none. */
+            /** @description Providers that support it; absent if there are none. */
             providers?: string[];
         };
         /** @enum {string} */
@@ -1154,15 +1154,15 @@ export interface components {
             audience?: string | null;
             /** @description Seconds until it expires; 300 by default. */
             expires_in?: number;
-            /** @description The certificate of the key in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
             certificate_header?: components["schemas"]["CertificateHeader"];
-            /** @description Claim of the caller: resistance of the key storage (OpenID4VCI 1.0). */
+            /** @description Caller's claim: resistance of the key storage (OpenID4VCI 1.0). */
             key_storage?: string[] | null;
-            /** @description Claim of the caller: resistance of the user authentication. */
+            /** @description Caller's claim: resistance of the user authentication. */
             user_authentication?: string[] | null;
-            /** @description Claim of the caller: URL of the certification of the key storage. */
+            /** @description Caller's claim: URL of the certification of the key storage. */
             certification?: string | null;
-            /** @description Attest imported keys too, of which others may have a copy; false by default. */
+            /** @description Also attest imported keys, of which copies may exist elsewhere; false by default. */
             allow_imported?: boolean;
         };
         /** @description Keys to attest, the key that signs, and claims about them. */
@@ -1177,15 +1177,15 @@ export interface components {
             audience?: string | null;
             /** @description Seconds until it expires; 300 by default. */
             expires_in?: number;
-            /** @description The certificate of the key in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
             certificate_header?: components["schemas"]["CertificateHeader"];
-            /** @description Claim of the caller: resistance of the key storage (OpenID4VCI 1.0). */
+            /** @description Caller's claim: resistance of the key storage (OpenID4VCI 1.0). */
             key_storage?: string[] | null;
-            /** @description Claim of the caller: resistance of the user authentication. */
+            /** @description Caller's claim: resistance of the user authentication. */
             user_authentication?: string[] | null;
-            /** @description Claim of the caller: URL of the certification of the key storage. */
+            /** @description Caller's claim: URL of the certification of the key storage. */
             certification?: string | null;
-            /** @description Attest imported keys too, of which others may have a copy; false by default. */
+            /** @description Also attest imported keys, of which copies may exist elsewhere; false by default. */
             allow_imported?: boolean;
         };
         /** @description A key attestation. */
@@ -1193,7 +1193,7 @@ export interface components {
             /** @description The attestation, a compact JWS. */
             jwt: string;
         };
-        /** @description A call, as the audit log has it. */
+        /** @description A call in the audit log. */
         AuditEvent: {
             /**
              * Format: date-time
@@ -1206,7 +1206,7 @@ export interface components {
             who: string;
             /** @description Address of the caller. */
             address: string;
-            /** @description Subject of the caller's certificate. */
+            /** @description Subject of the caller's TLS certificate. */
             subject: string | null;
             /** @description Profile of the call. */
             profile: string | null;
@@ -1216,22 +1216,22 @@ export interface components {
             alg: string | null;
             /** @description Id of a token that was made or revoked. */
             token: string | null;
-            /** @description Operation, as the document names it. */
+            /** @description operationId of the call. */
             operation: string;
             /** @description `success`, or the slug of the problem. */
             outcome: string;
-            /** @description Alias by which a refused call asked for its key. */
+            /** @description Alias by which a refused call requested its key. */
             alias?: string;
-            /** @description Key that replaced the key of the call, in a rotation. */
+            /** @description Key that replaced the key of the call in a rotation. */
             new_kid?: string;
             certificate?: components["schemas"]["IssuedIdentity"];
-            /** @description Rule of the key or the profile that refused the call, or an item of its batch. */
+            /** @description Rule of the key or the profile that refused the call or an item of its batch. */
             rule?: string;
             /** @description Provider that the call used. */
             provider?: string;
             /** @description Identifier of the object that was destroyed at its provider, hexadecimal. */
             object_id?: string;
-            /** @description Id of the profile, which an earlier profile of its name does not have. */
+            /** @description Id of the profile; it tells the profile from earlier ones with its name. */
             profile_id?: string;
             /** @description True if the caller of a refused call may use the profile. */
             admitted?: boolean;
@@ -1338,7 +1338,7 @@ export interface components {
         BoxRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
-            /** @description The recipient's public JWK: of X25519, or of Ed25519, which is converted. */
+            /** @description The recipient's public JWK: X25519, or Ed25519, which is converted. */
             to: components["schemas"]["Jwk"];
             /** @description The plaintext. Base64url: taken padded or not, given padded. */
             plaintext: Bytes;
@@ -1347,7 +1347,7 @@ export interface components {
         BoxRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
-            /** @description The recipient's public JWK: of X25519, or of Ed25519, which is converted. */
+            /** @description The recipient's public JWK: X25519, or Ed25519, which is converted. */
             to: components["schemas"]["Jwk"];
             /** @description The plaintext. Base64url: taken padded or not, given padded. */
             plaintext: Bytes;
@@ -1361,13 +1361,13 @@ export interface components {
             /** @description The request in PEM (RFC 2986). */
             csr: string;
         };
-        /** @description A change of a profile; members that are left out stay as they are. */
+        /** @description A change of a profile; omitted members stay unchanged. */
         ChangeProfile: {
-            /** @description Whether callers get the JWK Set without a token. */
+            /** @description Whether the JWK Set is readable without a token. */
             jwks?: components["schemas"]["JwksAccess"];
             /** @description Largest number of keys. Null for no bound. */
             max_keys?: number | null;
-            /** @description Least time until a deletion takes effect, in seconds. Null for no bound. */
+            /** @description Shortest delay of a deletion, in seconds. Null for no bound. */
             min_deletion_delay?: number | null;
             /** @description Largest rate of calls. Null for no bound. */
             calls_per_second?: number | null;
@@ -1380,7 +1380,7 @@ export interface components {
         CoseKidHeader: "alias" | "kid" | "none";
         /** @description A COSE message. */
         CoseMessage: {
-            /** @description The COSE_Sign1, or of a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
+            /** @description The COSE_Sign1; for a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
             cose: Bytes;
         };
         /** @description The result of a verification; the payload is null if the message is not valid. */
@@ -1393,18 +1393,18 @@ export interface components {
             /** @description The unprotected header parameters, as a CBOR map. Base64url: taken padded or not, given padded. */
             unprotected: Bytes;
         };
-        /** @description A profile to make. */
+        /** @description A profile to create. */
         CreateProfile: {
             /** @description Name of the profile. */
             name: string;
         };
-        /** @description A token to make. */
+        /** @description A token to create. */
         CreateToken: {
             /** @description Name of its holder in the audit log. */
             name: string;
             /** @description Calls that the token permits. */
             scopes: components["schemas"]["Scope"][];
-            /** @description Profiles that the token is for; all of its maker's by default. */
+            /** @description Profiles of the token; by default all profiles of the caller. */
             profiles?: string[] | null;
             /**
              * Format: date-time
@@ -1412,24 +1412,24 @@ export interface components {
              */
             expires?: string | null;
         };
-        /** @description A subject that asks for a certificate. */
+        /** @description The subject of a certificate request. */
         CsrRequest: components["schemas"]["CsrRequestWithKid"] | components["schemas"]["CsrRequestWithAlias"];
-        /** @description A subject that asks for a certificate. */
+        /** @description The subject of a certificate request. */
         CsrRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
-            /** @description The subject as RFC 4514 writes names, such as CN=example,O=Example,C=DE. */
+            /** @description The subject as an RFC 4514 string, such as CN=example,O=Example,C=DE. */
             subject: string;
             /** @description Other names of the subject. Each begins with DNS:, URI:, email: or IP:. */
             alternative_names?: string[];
             /** @description JOSE name of the signature; the key's first one by default. */
             alg?: components["schemas"]["JoseName"] | null;
         };
-        /** @description A subject that asks for a certificate. */
+        /** @description The subject of a certificate request. */
         CsrRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
-            /** @description The subject as RFC 4514 writes names, such as CN=example,O=Example,C=DE. */
+            /** @description The subject as an RFC 4514 string, such as CN=example,O=Example,C=DE. */
             subject: string;
             /** @description Other names of the subject. Each begins with DNS:, URI:, email: or IP:. */
             alternative_names?: string[];
@@ -1463,7 +1463,7 @@ export interface components {
         DecryptJweRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
-            /** @description The JWE, in any of its forms (RFC 7516). */
+            /** @description The JWE, in any serialization (RFC 7516). */
             jwe: string | {
                 [key: string]: unknown;
             };
@@ -1474,7 +1474,7 @@ export interface components {
         DecryptJweRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
-            /** @description The JWE, in any of its forms (RFC 7516). */
+            /** @description The JWE, in any serialization (RFC 7516). */
             jwe: string | {
                 [key: string]: unknown;
             };
@@ -1514,16 +1514,16 @@ export interface components {
             /** @description The plaintext. Base64url: taken padded or not, given padded. */
             plaintext: Bytes;
         };
-        /** @description The plaintext of a JWE, and the header that its recipient sees. */
+        /** @description The plaintext of a JWE, and the header that the recipient sees. */
         DecryptedJwe: {
             /** @description The plaintext. Base64url: taken padded or not, given padded. */
             plaintext: Bytes;
-            /** @description The JOSE header: its parts joined. */
+            /** @description The JOSE header: the union of its parts. */
             header: {
                 [key: string]: unknown;
             };
         };
-        /** @description A deletion that is done or scheduled. */
+        /** @description A deletion, done or scheduled. */
         Deletion: {
             /** @enum {string} */
             message: "Key deleted" | "Key deletion scheduled";
@@ -1531,7 +1531,7 @@ export interface components {
             kid: string;
             /**
              * Format: date-time
-             * @description Time at which the key is deleted; only if that is scheduled.
+             * @description Time at which the key is deleted, if that is scheduled.
              */
             deletes?: string;
         };
@@ -1576,9 +1576,9 @@ export interface components {
             header?: {
                 [key: string]: unknown;
             } | null;
-            /** @description Data that is authenticated but not encrypted; not with compact. Base64url: taken padded or not, given padded. */
+            /** @description Data that is authenticated but not encrypted; not in the compact form. Base64url: taken padded or not, given padded. */
             aad?: Bytes;
-            /** @description Form; compact by default, general with aad or several recipients. */
+            /** @description Serialization; compact by default, general with aad or several recipients. */
             serialization?: components["schemas"]["JweSerialization"] | null;
         };
         /** @description Bytes to encrypt. */
@@ -1621,7 +1621,7 @@ export interface components {
         };
         /** @description A JWE. */
         EncryptedJwe: {
-            /** @description The JWE: a text if it is compact, else an object. */
+            /** @description The JWE: a string if compact, else an object. */
             jwe: string | {
                 [key: string]: unknown;
             };
@@ -1643,7 +1643,7 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
-            /** @description Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by default the service does. */
+            /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
             alias?: string;
@@ -1669,7 +1669,7 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
-            /** @description Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by default the service does. */
+            /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Name or alias of an algorithm, see GET /algorithms. */
             alg: components["schemas"]["AlgorithmName"];
@@ -1683,7 +1683,7 @@ export interface components {
         /** @description The state of the service. */
         Health: {
             status: string;
-            /** @description Providers that do not answer; left out if all of them answer. */
+            /** @description Providers that do not answer; absent if all answer. */
             away?: string[];
         };
         /** @enum {string} */
@@ -1718,7 +1718,7 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
-            /** @description Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by default the service does. */
+            /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
             alias?: string;
@@ -1748,7 +1748,7 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
-            /** @description Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by default the service does. */
+            /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
             alias?: string;
@@ -1778,7 +1778,7 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
-            /** @description Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by default the service does. */
+            /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
             alias?: string;
@@ -1786,7 +1786,7 @@ export interface components {
             alias_taken?: components["schemas"]["AliasTaken"];
             /** @description Name or alias of an algorithm, see GET /algorithms. */
             alg: components["schemas"]["AlgorithmName"];
-            /** @description The seed, which the algorithm's specification expands; it is not hashed first. Base64url: taken padded or not, given padded. */
+            /** @description The seed, expanded as the algorithm's specification says; it is not hashed first. Base64url: taken padded or not, given padded. */
             seed: Bytes;
             /** @description If the profile has the key: refuse the call (the default), or keep the key unchanged, and add the alias. */
             if_exists?: components["schemas"]["IfExists"];
@@ -1808,7 +1808,7 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
-            /** @description Provider that makes and keeps the private key, such as an HSM, see GET /algorithms; by default the service does. */
+            /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
             alias?: string;
@@ -1829,17 +1829,17 @@ export interface components {
         IssueCertificateRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
-            /** @description The kind of certificate: its extensions and its bounds. */
+            /** @description The kind of certificate, which decides its extensions and bounds. */
             profile: components["schemas"]["CertificateProfile"];
-            /** @description The subject as RFC 4514 writes names, such as CN=example,O=Example,C=DE. */
+            /** @description The subject as an RFC 4514 string, such as CN=example,O=Example,C=DE. */
             subject?: string;
-            /** @description Other names of the subject, by default those of csr. Each begins with DNS:, URI:, email: or IP:. */
+            /** @description Other names of the subject; by default the names in csr. Each begins with DNS:, URI:, email: or IP:. */
             alternative_names?: string[];
             /** @description The request of the subject, in PEM (RFC 2986). */
             csr?: string;
-            /** @description The subject's key, if it is in the same profile: its kid or alias. */
+            /** @description Kid or alias of the subject's key, if it is in the same profile. */
             key?: string;
-            /** @description Days that it is valid; it begins five minutes before the call. */
+            /** @description Days of validity, which begins five minutes before the call. */
             days: number;
             /** @description Names by which the issuer can be reached. Each begins with DNS:, URI:, email: or IP:. */
             issuer_alternative_names?: string[];
@@ -1850,17 +1850,17 @@ export interface components {
         IssueCertificateRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
-            /** @description The kind of certificate: its extensions and its bounds. */
+            /** @description The kind of certificate, which decides its extensions and bounds. */
             profile: components["schemas"]["CertificateProfile"];
-            /** @description The subject as RFC 4514 writes names, such as CN=example,O=Example,C=DE. */
+            /** @description The subject as an RFC 4514 string, such as CN=example,O=Example,C=DE. */
             subject?: string;
-            /** @description Other names of the subject, by default those of csr. Each begins with DNS:, URI:, email: or IP:. */
+            /** @description Other names of the subject; by default the names in csr. Each begins with DNS:, URI:, email: or IP:. */
             alternative_names?: string[];
             /** @description The request of the subject, in PEM (RFC 2986). */
             csr?: string;
-            /** @description The subject's key, if it is in the same profile: its kid or alias. */
+            /** @description Kid or alias of the subject's key, if it is in the same profile. */
             key?: string;
-            /** @description Days that it is valid; it begins five minutes before the call. */
+            /** @description Days of validity, which begins five minutes before the call. */
             days: number;
             /** @description Names by which the issuer can be reached. Each begins with DNS:, URI:, email: or IP:. */
             issuer_alternative_names?: string[];
@@ -1887,9 +1887,9 @@ export interface components {
         JweAlg: "dir" | "A128KW" | "A192KW" | "A256KW" | "ECDH-ES" | "ECDH-ES+A128KW" | "ECDH-ES+A192KW" | "ECDH-ES+A256KW" | "ECDH-1PU" | "ECDH-1PU+A128KW" | "ECDH-1PU+A192KW" | "ECDH-1PU+A256KW" | "RSA-OAEP-256";
         /** @enum {string} */
         JweEnc: "A128GCM" | "A192GCM" | "A256GCM" | "A128CBC-HS256" | "A192CBC-HS384" | "A256CBC-HS512" | "C20P" | "XC20P";
-        /** @description A recipient of a JWE: a key, and the algorithm that manages the content's key. */
+        /** @description A recipient of a JWE: a key, and its key management algorithm. */
         JweRecipientRequest: components["schemas"]["JweRecipientRequestWithKid"] | components["schemas"]["JweRecipientRequestWithAlias"] | components["schemas"]["JweRecipientRequestWithJwk"];
-        /** @description A recipient of a JWE: a key, and the algorithm that manages the content's key. */
+        /** @description A recipient of a JWE: a key, and its key management algorithm. */
         JweRecipientRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
@@ -1900,7 +1900,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
         };
-        /** @description A recipient of a JWE: a key, and the algorithm that manages the content's key. */
+        /** @description A recipient of a JWE: a key, and its key management algorithm. */
         JweRecipientRequestWithJwk: {
             /** @description A public JWK (RFC 7517). */
             jwk: components["schemas"]["Jwk"];
@@ -1911,7 +1911,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
         };
-        /** @description A recipient of a JWE: a key, and the algorithm that manages the content's key. */
+        /** @description A recipient of a JWE: a key, and its key management algorithm. */
         JweRecipientRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
@@ -1948,7 +1948,7 @@ export interface components {
         JwsSerialization: "compact" | "flattened" | "general";
         /** @description A JWS. */
         JwsSignature: {
-            /** @description The JWS: a text if it is compact, else an object. */
+            /** @description The JWS: a string if compact, else an object. */
             jws: string | {
                 [key: string]: unknown;
             };
@@ -1962,7 +1962,7 @@ export interface components {
             /** @description The payload. Base64url: taken padded or not, given padded. */
             payload: Bytes | null;
         };
-        /** @description A key; a form that its algorithm does not have is null. */
+        /** @description A key; a form that its algorithm lacks is null. */
         Key: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
@@ -1984,11 +1984,11 @@ export interface components {
             /** @description Permitted operations. */
             operations: string[];
             exportable: boolean;
-            /** @description true if its private part or secret was imported; otherwise left out. */
+            /** @description true if its private part or secret was imported; otherwise absent. */
             imported?: boolean;
-            /** @description Provider that has the private key; left out if the service has it. */
+            /** @description Provider that has the private key; absent if the service has it. */
             provider?: string;
-            /** @description false if the algorithm is not installed, so that the key cannot be used; otherwise left out. */
+            /** @description false if the algorithm is not installed, so that the key cannot be used; otherwise absent. */
             installed?: boolean;
             /** @description enabled, disabled, or verify-only: it only verifies and decrypts. */
             state: components["schemas"]["KeyState"];
@@ -2006,21 +2006,21 @@ export interface components {
             deletes: string | null;
             /**
              * Format: date-time
-             * @description Time of its last use, true to five minutes; null if none is known.
+             * @description Time of its last use, accurate to five minutes; null if unknown.
              */
             last_used: string | null;
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
             /**
              * Format: date-time
-             * @description Time of its next scheduled rotation; left out if there is none.
+             * @description Time of its next scheduled rotation; absent if there is none.
              */
             rotates?: string;
-            /** @description Its certificate and the chain above it, in DER as base64; left out if it has none. */
+            /** @description Its certificate and the chain above it, in DER as base64; absent if it has none. */
             certificates?: string[];
-            /** @description SHA-256 thumbprint of its certificate (RFC 7515); left out if it has none. */
+            /** @description SHA-256 thumbprint of its certificate (RFC 7515); absent if it has none. */
             "x5t#S256"?: string;
-            /** @description Its rules; left out if it has none. */
+            /** @description Its rules; absent if it has none. */
             rules?: components["schemas"]["KeyRules"];
         };
         /** @enum {string} */
@@ -2041,7 +2041,7 @@ export interface components {
         };
         /** @enum {string} */
         KeyState: "enabled" | "disabled" | "verify-only";
-        /** @description A key, with its COSE_Key and the keys before it; a form that it does not have is null. */
+        /** @description A key, with its COSE_Key and its predecessors; a form that it lacks is null. */
         KeyWithCose: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
@@ -2063,11 +2063,11 @@ export interface components {
             /** @description Permitted operations. */
             operations: string[];
             exportable: boolean;
-            /** @description true if its private part or secret was imported; otherwise left out. */
+            /** @description true if its private part or secret was imported; otherwise absent. */
             imported?: boolean;
-            /** @description Provider that has the private key; left out if the service has it. */
+            /** @description Provider that has the private key; absent if the service has it. */
             provider?: string;
-            /** @description false if the algorithm is not installed, so that the key cannot be used; otherwise left out. */
+            /** @description false if the algorithm is not installed, so that the key cannot be used; otherwise absent. */
             installed?: boolean;
             /** @description enabled, disabled, or verify-only: it only verifies and decrypts. */
             state: components["schemas"]["KeyState"];
@@ -2085,25 +2085,25 @@ export interface components {
             deletes: string | null;
             /**
              * Format: date-time
-             * @description Time of its last use, true to five minutes; null if none is known.
+             * @description Time of its last use, accurate to five minutes; null if unknown.
              */
             last_used: string | null;
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
             /**
              * Format: date-time
-             * @description Time of its next scheduled rotation; left out if there is none.
+             * @description Time of its next scheduled rotation; absent if there is none.
              */
             rotates?: string;
-            /** @description Its certificate and the chain above it, in DER as base64; left out if it has none. */
+            /** @description Its certificate and the chain above it, in DER as base64; absent if it has none. */
             certificates?: string[];
-            /** @description SHA-256 thumbprint of its certificate (RFC 7515); left out if it has none. */
+            /** @description SHA-256 thumbprint of its certificate (RFC 7515); absent if it has none. */
             "x5t#S256"?: string;
-            /** @description Its rules; left out if it has none. */
+            /** @description Its rules; absent if it has none. */
             rules?: components["schemas"]["KeyRules"];
             /** @description Public key as COSE_Key (RFC 9052). Base64url: taken padded or not, given padded. */
             cose_key: Bytes | null;
-            /** @description Keys that rotations replaced by it, newest first; left out if there are none. */
+            /** @description Its predecessors, which rotations replaced, newest first; absent if there are none. */
             predecessors?: string[];
         };
         /** @enum {string} */
@@ -2115,13 +2115,13 @@ export interface components {
         ListedSettings: {
             /** @description Largest number of keys. Null for no bound. */
             max_keys?: number | null;
-            /** @description Least time until a deletion takes effect, in seconds. Null for no bound. */
+            /** @description Shortest delay of a deletion, in seconds. Null for no bound. */
             min_deletion_delay?: number | null;
             /** @description Largest rate of calls. Null for no bound. */
             calls_per_second?: number | null;
             /** @description Whether callers need the scope keys:delete to delete keys. */
             delete_scope?: boolean;
-            /** @description Whether callers get the JWK Set without a token. */
+            /** @description Whether the JWK Set is readable without a token. */
             jwks: components["schemas"]["JwksAccess"];
         };
         /** @description Bytes to authenticate. */
@@ -2146,7 +2146,7 @@ export interface components {
         OpenBoxRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
-            /** @description The sender's public JWK: of X25519, or of Ed25519, which is converted. */
+            /** @description The sender's public JWK: X25519, or Ed25519, which is converted. */
             from: components["schemas"]["Jwk"];
             /** @description The tag, then the ciphertext. Base64url: taken padded or not, given padded. */
             ciphertext: Bytes;
@@ -2157,18 +2157,18 @@ export interface components {
         OpenBoxRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
-            /** @description The sender's public JWK: of X25519, or of Ed25519, which is converted. */
+            /** @description The sender's public JWK: X25519, or Ed25519, which is converted. */
             from: components["schemas"]["Jwk"];
             /** @description The tag, then the ciphertext. Base64url: taken padded or not, given padded. */
             ciphertext: Bytes;
             /** @description The nonce. Base64url: taken padded or not, given padded. */
             nonce: Bytes;
         };
-        /** @description A message to decrypt, with the options that it was encrypted under. */
+        /** @description A message to decrypt, with the options that it was encrypted with. */
         OpenHpkeRequest: components["schemas"]["OpenHpkeRequestWithKid"] | components["schemas"]["OpenHpkeRequestWithAlias"];
-        /** @description A message to decrypt, with the options that it was encrypted under. */
+        /** @description A message to decrypt, with the options that it was encrypted with. */
         OpenHpkeRequestWithAlias: {
-            /** @description Context that both sides know; it is bound to the message. Base64url: taken padded or not, given padded. */
+            /** @description Context that both sides know and the message is bound to. Base64url: taken padded or not, given padded. */
             info?: Bytes;
             /** @description Key derivation function; HKDF-SHA256 by default. */
             kdf?: components["schemas"]["HpkeKdf"];
@@ -2181,9 +2181,9 @@ export interface components {
             /** @description The ciphertext, then its tag. Base64url: taken padded or not, given padded. */
             ciphertext: Bytes;
         };
-        /** @description A message to decrypt, with the options that it was encrypted under. */
+        /** @description A message to decrypt, with the options that it was encrypted with. */
         OpenHpkeRequestWithKid: {
-            /** @description Context that both sides know; it is bound to the message. Base64url: taken padded or not, given padded. */
+            /** @description Context that both sides know and the message is bound to. Base64url: taken padded or not, given padded. */
             info?: Bytes;
             /** @description Key derivation function; HKDF-SHA256 by default. */
             kdf?: components["schemas"]["HpkeKdf"];
@@ -2214,12 +2214,12 @@ export interface components {
         };
         /** @description The caller's own token, or JWT. */
         OwnToken: {
-            /** @description Id of the token; null for a JWT, the operator's token, and without tokens. */
+            /** @description Id of the token; null for a JWT, the operator's token, and if callers need no token. */
             id: string | null;
             /** @description Name of the caller in the audit log; null if callers need no token. */
             name: string | null;
             scopes: components["schemas"]["Scope"][];
-            /** @description Profiles that it is for; null for all. */
+            /** @description Profiles of the token; null for all. */
             profiles: string[] | null;
             /**
              * Format: date-time
@@ -2231,7 +2231,7 @@ export interface components {
         PackAnswer: {
             packed: components["schemas"]["PackedMessage"];
         };
-        /** @description A message to pack; the sender or the first recipient is loaded into `by`. */
+        /** @description A message to pack; the sender, or else the first recipient, is loaded into `by`. */
         PackRequest: {
             to: string[];
             /** @description Kid or alias of the sender's key; the sender is anonymous without it. */
@@ -2239,7 +2239,7 @@ export interface components {
             /** @description The message. Base64url: taken padded or not, given padded. */
             message: Bytes;
         };
-        /** @description An encrypted message, as agents send it. */
+        /** @description An encrypted message, as agents exchange it. */
         PackedMessage: {
             /** @description The header in base64url, with alg and the recipients. */
             protected: string;
@@ -2264,7 +2264,7 @@ export interface components {
             detail: string;
             errors?: components["schemas"]["ProblemDetail"][];
             /**
-             * @description `unknown` if the change may have been made; absent if nothing was changed.
+             * @description `unknown` if the change may have been applied; absent if nothing was changed.
              * @enum {string}
              */
             outcome?: "unknown";
@@ -2281,7 +2281,7 @@ export interface components {
         Profile: {
             /** @description Largest number of keys. Null for no bound. */
             max_keys?: number | null;
-            /** @description Least time until a deletion takes effect, in seconds. Null for no bound. */
+            /** @description Shortest delay of a deletion, in seconds. Null for no bound. */
             min_deletion_delay?: number | null;
             /** @description Largest rate of calls. Null for no bound. */
             calls_per_second?: number | null;
@@ -2289,10 +2289,10 @@ export interface components {
             delete_scope?: boolean;
             /** @description Name of the profile. */
             name: string;
-            /** @description Whether callers get the JWK Set without a token. */
+            /** @description Whether the JWK Set is readable without a token. */
             jwks: components["schemas"]["JwksAccess"];
         };
-        /** @description A profile that was made. */
+        /** @description A created profile. */
         ProfileCreated: {
             /** @description Name of the profile. */
             name: string;
@@ -2302,10 +2302,10 @@ export interface components {
         ProfileDeleted: {
             success: boolean;
         };
-        /** @description Names of profiles, and the settings of those that have some or whose JWK Set is public. */
+        /** @description Names of profiles, and the settings of profiles that have some or a public JWK Set. */
         ProfileNames: {
             profiles: string[];
-            /** @description The settings of the profiles that have some, or whose JWK Set is public, by name. */
+            /** @description Settings by profile name, of profiles that have some or a public JWK Set. */
             settings: {
                 [key: string]: components["schemas"]["ListedSettings"];
             };
@@ -2326,14 +2326,14 @@ export interface components {
         Scope: "keys:read" | "keys:write" | "keys:export" | "keys:delete" | "sign" | "verify" | "encrypt" | "decrypt" | "wrap" | "derive" | "mac" | "random" | "profiles" | "audit" | "admin";
         /** @description Bytes to encrypt to a recipient, without a sender. */
         SealBoxRequest: {
-            /** @description The recipient's public JWK: of X25519, or of Ed25519, which is converted. */
+            /** @description The recipient's public JWK: X25519, or Ed25519, which is converted. */
             to: components["schemas"]["Jwk"];
             /** @description The plaintext. Base64url: taken padded or not, given padded. */
             plaintext: Bytes;
         };
         /** @description Bytes to encrypt to a recipient. */
         SealHpkeRequest: {
-            /** @description Context that both sides know; it is bound to the message. Base64url: taken padded or not, given padded. */
+            /** @description Context that both sides know and the message is bound to. Base64url: taken padded or not, given padded. */
             info?: Bytes;
             /** @description Key derivation function; HKDF-SHA256 by default. */
             kdf?: components["schemas"]["HpkeKdf"];
@@ -2369,7 +2369,7 @@ export interface components {
             payload: Bytes;
             /** @description JOSE name of the signature; the key's first one by default. */
             alg?: components["schemas"]["JoseName"] | null;
-            /** @description Leave the payload out of the message; false by default. */
+            /** @description Omit the payload from the message; false by default. */
             detached?: boolean;
             /** @description Data that is signed, and not in the message; empty by default. Base64url: taken padded or not, given padded. */
             external_aad?: Bytes;
@@ -2383,9 +2383,9 @@ export interface components {
             unprotected?: Bytes | null;
             /** @description The kid (4) in the unprotected header: the key's own (the default), the alias that names the key, or none. */
             kid_header?: components["schemas"]["CoseKidHeader"];
-            /** @description The certificate of the key in the unprotected header: none (the default), its chain without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34). */
+            /** @description The key's certificate in the unprotected header: none (the default), its chain without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34). */
             certificate_header?: components["schemas"]["CoseCertificateHeader"];
-            /** @description Tag the message (18; a COSE_Mac0 17); true by default. */
+            /** @description Tag the message (18; COSE_Mac0: 17); true by default. */
             tagged?: boolean;
         };
         /** @description A payload to sign as COSE_Sign1. */
@@ -2396,7 +2396,7 @@ export interface components {
             payload: Bytes;
             /** @description JOSE name of the signature; the key's first one by default. */
             alg?: components["schemas"]["JoseName"] | null;
-            /** @description Leave the payload out of the message; false by default. */
+            /** @description Omit the payload from the message; false by default. */
             detached?: boolean;
             /** @description Data that is signed, and not in the message; empty by default. Base64url: taken padded or not, given padded. */
             external_aad?: Bytes;
@@ -2410,9 +2410,9 @@ export interface components {
             unprotected?: Bytes | null;
             /** @description The kid (4) in the unprotected header: the key's own (the default), the alias that names the key, or none. */
             kid_header?: components["schemas"]["CoseKidHeader"];
-            /** @description The certificate of the key in the unprotected header: none (the default), its chain without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34). */
+            /** @description The key's certificate in the unprotected header: none (the default), its chain without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34). */
             certificate_header?: components["schemas"]["CoseCertificateHeader"];
-            /** @description Tag the message (18; a COSE_Mac0 17); true by default. */
+            /** @description Tag the message (18; COSE_Mac0: 17); true by default. */
             tagged?: boolean;
         };
         /** @description A payload to sign as JWS. */
@@ -2429,15 +2429,15 @@ export interface components {
             };
             /** @description JOSE name of the signature; the key's first one by default. */
             alg?: components["schemas"]["JoseName"] | null;
-            /** @description Leave the payload out of the JWS, and sign it unencoded (RFC 7797); false by default. */
+            /** @description Omit the payload from the JWS, and sign it unencoded (RFC 7797); false by default. */
             detached?: boolean;
             /** @description The kid in the header, if an alias names the key: the alias (the default), the key's own kid, which a rotation does not move to another key, or none, even if the call names the key by its kid. */
             kid_header?: components["schemas"]["KidHeader"];
-            /** @description The certificate of the key in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
             certificate_header?: components["schemas"]["CertificateHeader"];
-            /** @description Form; compact by default (RFC 7515 section 7). */
+            /** @description Serialization (RFC 7515 section 7); compact by default. */
             serialization?: components["schemas"]["JwsSerialization"];
-            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules want them shown. */
+            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them. */
             disclosures?: string[];
         };
         /** @description A payload to sign as JWS. */
@@ -2452,15 +2452,15 @@ export interface components {
             };
             /** @description JOSE name of the signature; the key's first one by default. */
             alg?: components["schemas"]["JoseName"] | null;
-            /** @description Leave the payload out of the JWS, and sign it unencoded (RFC 7797); false by default. */
+            /** @description Omit the payload from the JWS, and sign it unencoded (RFC 7797); false by default. */
             detached?: boolean;
             /** @description The kid in the header, if an alias names the key: the alias (the default), the key's own kid, which a rotation does not move to another key, or none, even if the call names the key by its kid. */
             kid_header?: components["schemas"]["KidHeader"];
-            /** @description The certificate of the key in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
             certificate_header?: components["schemas"]["CertificateHeader"];
-            /** @description Form; compact by default (RFC 7515 section 7). */
+            /** @description Serialization (RFC 7515 section 7); compact by default. */
             serialization?: components["schemas"]["JwsSerialization"];
-            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules want them shown. */
+            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them. */
             disclosures?: string[];
         };
         /** @description Bytes to sign. */
@@ -2521,7 +2521,7 @@ export interface components {
             alias: string;
             /** @description The JWS Signing Input (RFC 7515 section 5.1): header and payload, encoded, with a dot. */
             signing_input: string;
-            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules want them shown. */
+            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them. */
             disclosures?: string[];
         };
         /** @description The header and the payload of a JWS, as a library has made them, to sign as they are. */
@@ -2530,14 +2530,14 @@ export interface components {
             kid: string;
             /** @description The JWS Signing Input (RFC 7515 section 5.1): header and payload, encoded, with a dot. */
             signing_input: string;
-            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules want them shown. */
+            /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them. */
             disclosures?: string[];
         };
-        /** @description A signature, with its key and its JOSE name, null if it has none. */
+        /** @description A signature, with its key and its JOSE name. */
         Signature: {
             /** @description The signature. Base64url: taken padded or not, given padded. */
             sig: Bytes;
-            /** @description JOSE name of the signature. */
+            /** @description JOSE name of the signature; null if it has none. */
             alg: string | null;
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
@@ -2551,7 +2551,7 @@ export interface components {
             name: string;
             /** @description Calls that the token permits. */
             scopes: components["schemas"]["Scope"][];
-            /** @description Profiles that the token is for; all of its maker's by default. */
+            /** @description Profiles of the token; by default all profiles of the caller. */
             profiles: string[] | null;
             /** Format: date-time */
             created: string;
@@ -2559,13 +2559,13 @@ export interface components {
             expires: string | null;
             /**
              * Format: date-time
-             * @description Time of its last use, true to five minutes; null if none is known.
+             * @description Time of its last use, accurate to five minutes; null if unknown.
              */
             last_used: string | null;
         };
-        /** @description A new token; no other answer shows its secret. */
+        /** @description A new token; only this answer contains its secret. */
         TokenCreated: {
-            /** @description The token, as its holder sends it. */
+            /** @description The token that its holder sends. */
             token: string;
             record: components["schemas"]["Token"];
         };
@@ -2611,7 +2611,7 @@ export interface components {
             /** @description The secret bytes. Base64url: taken padded or not, given padded. */
             key: Bytes;
         };
-        /** @description Changes of a key; members that are left out stay as they are. */
+        /** @description Changes of a key; omitted members stay unchanged. */
         UpdateKey: {
             /** @description enabled, disabled, or verify-only: it only verifies and decrypts. */
             state?: components["schemas"]["KeyState"];
@@ -2637,7 +2637,7 @@ export interface components {
         VerifyCoseRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
-            /** @description The COSE_Sign1, or for a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
+            /** @description The COSE_Sign1; for a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
             cose: Bytes;
             /** @description The payload of a detached message. Base64url: taken padded or not, given padded. */
             payload?: Bytes | null;
@@ -2648,7 +2648,7 @@ export interface components {
         VerifyCoseRequestWithJwk: {
             /** @description A public JWK (RFC 7517). */
             jwk: components["schemas"]["Jwk"];
-            /** @description The COSE_Sign1, or for a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
+            /** @description The COSE_Sign1; for a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
             cose: Bytes;
             /** @description The payload of a detached message. Base64url: taken padded or not, given padded. */
             payload?: Bytes | null;
@@ -2659,7 +2659,7 @@ export interface components {
         VerifyCoseRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
-            /** @description The COSE_Sign1, or for a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
+            /** @description The COSE_Sign1; for a MAC key the COSE_Mac0. Base64url: taken padded or not, given padded. */
             cose: Bytes;
             /** @description The payload of a detached message. Base64url: taken padded or not, given padded. */
             payload?: Bytes | null;
@@ -2672,7 +2672,7 @@ export interface components {
         VerifyJwsRequestWithAlias: {
             /** @description Another name of a key, such as a DID URL. */
             alias: string;
-            /** @description The JWS, in any of its forms (RFC 7515). */
+            /** @description The JWS, in any serialization (RFC 7515). */
             jws: string | {
                 [key: string]: unknown;
             };
@@ -2683,7 +2683,7 @@ export interface components {
         VerifyJwsRequestWithJwk: {
             /** @description A public JWK (RFC 7517). */
             jwk: components["schemas"]["Jwk"];
-            /** @description The JWS, in any of its forms (RFC 7515). */
+            /** @description The JWS, in any serialization (RFC 7515). */
             jws: string | {
                 [key: string]: unknown;
             };
@@ -2694,7 +2694,7 @@ export interface components {
         VerifyJwsRequestWithKid: {
             /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
             kid: string;
-            /** @description The JWS, in any of its forms (RFC 7515). */
+            /** @description The JWS, in any serialization (RFC 7515). */
             jws: string | {
                 [key: string]: unknown;
             };
@@ -2797,7 +2797,7 @@ export interface components {
     };
     responses: never;
     parameters: {
-        /** @description The profile; "default" if it is left out. */
+        /** @description The profile; "default" if omitted. */
         Profile: string;
         /**
          * @description The alias.
@@ -2806,13 +2806,13 @@ export interface components {
         Alias: string;
         /** @description Largest number of keys; 100 by default. */
         Limit: number;
-        /** @description The cursor in the Link header of the page before. */
+        /** @description The cursor from the Link header of the previous page. */
         After: string;
         /** @description Only keys of this algorithm. */
         AlgFilter: components["schemas"]["AlgorithmName"];
         /** @description Only the key with this alias. */
         AliasFilter: string;
-        /** @description Only keys with this label; with all of them, if it is repeated. */
+        /** @description Only keys with this label; if repeated, with all of the labels. */
         LabelFilter: string[];
         /** @description Only keys that were not used for this time, up to 365 days. */
         UnusedFilter: string;
@@ -2826,22 +2826,22 @@ export interface components {
          * @example did:example:123#assertion
          */
         BoundAlias: string;
-        /** @description Time until the deletion, up to 365 days; by default the key is deleted now. */
+        /** @description Delay of the deletion, up to 365 days; by default the key is deleted now. */
         DeleteAfter: string;
         /**
          * @description The alias.
          * @example did:example:123#old
          */
         DeletedAlias: string;
-        /** @description The profile; by default the one in the header. */
+        /** @description The profile; by default the profile in the header. */
         ProfileQuery: string;
-        /** @description Only keys of this JWK type, or of any of them, if it is repeated. */
+        /** @description Only keys of this JWK type; if repeated, of any of the types. */
         KtyFilter: string[];
-        /** @description Only keys used for this JOSE name, or for any of them, if it is repeated. */
+        /** @description Only keys for this JOSE algorithm; if repeated, for any of the algorithms. */
         JoseFilter: string[];
         /** @description Only keys for signatures (sig), or for encryption (enc). */
         UseFilter: string[];
-        /** @description The ETag of the set that the caller has, or several. */
+        /** @description The ETag of the caller's cached set, or several ETags. */
         IfNoneMatch: string;
         /**
          * @description The profile.
@@ -2850,7 +2850,7 @@ export interface components {
         ProfileName: string;
         /** @description Largest number of tokens; 100 by default. */
         TokensLimit: number;
-        /** @description The cursor in the Link header of the page before. */
+        /** @description The cursor from the Link header of the previous page. */
         TokensAfter: string;
         /**
          * @description The token's id.
@@ -2859,9 +2859,9 @@ export interface components {
         Token: string;
         /** @description Only events of this key. */
         AuditKid: string;
-        /** @description Only events of the keys that this alias names or has named, in one profile: the one in `profile`, or in the header X-Profile. Also needs the scope `keys:read`. */
+        /** @description Only events of keys that this alias names or has named in one profile: the one in `profile`, or in the header X-Profile. Also needs the scope `keys:read`. */
         AuditAlias: string;
-        /** @description Only events of callers of this name. */
+        /** @description Only events of callers with this name. */
         AuditWho: string;
         /** @description Only events of this operation, such as sign or aws:Sign. */
         AuditOperation: string;
@@ -2875,7 +2875,7 @@ export interface components {
         AuditUntil: string;
         /** @description Largest number of events; 100 by default. */
         AuditLimit: number;
-        /** @description The cursor in the Link header of the page before. */
+        /** @description The cursor from the Link header of the previous page. */
         AuditAfter: string;
     };
     requestBodies: never;
@@ -2895,7 +2895,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -2983,7 +2983,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -3088,7 +3088,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -3193,7 +3193,7 @@ export interface operations {
                 alias: components["parameters"]["Alias"];
             };
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -3289,11 +3289,11 @@ export interface operations {
                  * @example did:example:123#old
                  */
                 alias: components["parameters"]["DeletedAlias"];
-                /** @description Time until the deletion, up to 365 days; by default the key is deleted now. */
+                /** @description Delay of the deletion, up to 365 days; by default the key is deleted now. */
                 after?: components["parameters"]["DeleteAfter"];
             };
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -3345,19 +3345,19 @@ export interface operations {
             query?: {
                 /** @description Largest number of keys; 100 by default. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The cursor in the Link header of the page before. */
+                /** @description The cursor from the Link header of the previous page. */
                 after?: components["parameters"]["After"];
                 /** @description Only keys of this algorithm. */
                 alg?: components["parameters"]["AlgFilter"];
                 /** @description Only the key with this alias. */
                 alias?: components["parameters"]["AliasFilter"];
-                /** @description Only keys with this label; with all of them, if it is repeated. */
+                /** @description Only keys with this label; if repeated, with all of the labels. */
                 label?: components["parameters"]["LabelFilter"];
                 /** @description Only keys that were not used for this time, up to 365 days. */
                 unused?: components["parameters"]["UnusedFilter"];
             };
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -3466,7 +3466,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -3566,7 +3566,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -3658,7 +3658,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -3737,7 +3737,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -3824,7 +3824,7 @@ export interface operations {
                 alias: components["parameters"]["BoundAlias"];
             };
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -3881,7 +3881,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -3991,7 +3991,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -4085,7 +4085,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -4187,11 +4187,11 @@ export interface operations {
     deleteKey: {
         parameters: {
             query?: {
-                /** @description Time until the deletion, up to 365 days; by default the key is deleted now. */
+                /** @description Delay of the deletion, up to 365 days; by default the key is deleted now. */
                 after?: components["parameters"]["DeleteAfter"];
             };
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -4248,7 +4248,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path: {
@@ -4361,7 +4361,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4447,7 +4447,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4521,7 +4521,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4612,7 +4612,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4690,7 +4690,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4766,7 +4766,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4841,7 +4841,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4915,7 +4915,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -4990,7 +4990,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5075,7 +5075,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5159,7 +5159,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5274,7 +5274,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5359,7 +5359,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5434,7 +5434,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5508,7 +5508,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5583,7 +5583,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5672,7 +5672,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5750,7 +5750,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5826,7 +5826,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5911,7 +5911,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -5986,7 +5986,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6061,7 +6061,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6145,7 +6145,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6223,7 +6223,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6307,7 +6307,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6391,7 +6391,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6474,19 +6474,19 @@ export interface operations {
     jwks: {
         parameters: {
             query?: {
-                /** @description The profile; by default the one in the header. */
+                /** @description The profile; by default the profile in the header. */
                 profile?: components["parameters"]["ProfileQuery"];
-                /** @description Only keys of this JWK type, or of any of them, if it is repeated. */
+                /** @description Only keys of this JWK type; if repeated, of any of the types. */
                 kty?: components["parameters"]["KtyFilter"];
-                /** @description Only keys used for this JOSE name, or for any of them, if it is repeated. */
+                /** @description Only keys for this JOSE algorithm; if repeated, for any of the algorithms. */
                 alg?: components["parameters"]["JoseFilter"];
                 /** @description Only keys for signatures (sig), or for encryption (enc). */
                 use?: components["parameters"]["UseFilter"];
             };
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
-                /** @description The ETag of the set that the caller has, or several. */
+                /** @description The ETag of the caller's cached set, or several ETags. */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
             };
             path?: never;
@@ -6551,7 +6551,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6635,7 +6635,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6719,7 +6719,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -6803,7 +6803,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The profile; "default" if it is left out. */
+                /** @description The profile; "default" if omitted. */
                 "X-Profile"?: components["parameters"]["Profile"];
             };
             path?: never;
@@ -7109,7 +7109,7 @@ export interface operations {
             query?: {
                 /** @description Largest number of tokens; 100 by default. */
                 limit?: components["parameters"]["TokensLimit"];
-                /** @description The cursor in the Link header of the page before. */
+                /** @description The cursor from the Link header of the previous page. */
                 after?: components["parameters"]["TokensAfter"];
             };
             header?: never;
@@ -7246,7 +7246,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The facts of the caller's token. */
+            /** @description The permissions of the caller's token. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
@@ -7353,9 +7353,9 @@ export interface operations {
             query?: {
                 /** @description Only events of this key. */
                 kid?: components["parameters"]["AuditKid"];
-                /** @description Only events of the keys that this alias names or has named, in one profile: the one in `profile`, or in the header X-Profile. Also needs the scope `keys:read`. */
+                /** @description Only events of keys that this alias names or has named in one profile: the one in `profile`, or in the header X-Profile. Also needs the scope `keys:read`. */
                 alias?: components["parameters"]["AuditAlias"];
-                /** @description Only events of callers of this name. */
+                /** @description Only events of callers with this name. */
                 who?: components["parameters"]["AuditWho"];
                 /** @description Only events of this operation, such as sign or aws:Sign. */
                 operation?: components["parameters"]["AuditOperation"];
@@ -7369,7 +7369,7 @@ export interface operations {
                 until?: components["parameters"]["AuditUntil"];
                 /** @description Largest number of events; 100 by default. */
                 limit?: components["parameters"]["AuditLimit"];
-                /** @description The cursor in the Link header of the page before. */
+                /** @description The cursor from the Link header of the previous page. */
                 after?: components["parameters"]["AuditAfter"];
             };
             header?: never;
