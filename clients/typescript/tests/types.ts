@@ -15,7 +15,7 @@ import type { Signer as EthersSigner } from 'ethers'
 import type { CompactDecryptResult, JWK } from 'jose'
 import type { LocalAccount } from 'viem'
 
-import type { Jwk, Minikms, RemoteKey } from '@minikms/client'
+import { type Answer, isProblem, type Jwk, type Minikms, type RemoteKey } from '@minikms/client'
 import { c2paCallback } from '@minikms/client/c2pa'
 import { didJwtSigner } from '@minikms/client/did-jwt'
 import { MinikmsSigner } from '@minikms/client/ethers'
@@ -54,3 +54,26 @@ export const webCrypto: [Crypto, Promise<CryptoKeyPair>] = [remoteCrypto(), remo
 export const jose: Promise<CompactDecryptResult> = compactDecrypt('', key) as Promise<CompactDecryptResult>
 export const joseJwk: JWK = key.publicJwk
 export const jwk: Jwk = joseJwk as Jwk
+
+/** What must not compile. */
+export async function misuse(error: unknown): Promise<unknown[]> {
+  // @ts-expect-error: there is no such slug
+  isProblem(error, 'no-such-slug')
+  // @ts-expect-error: a key has a name
+  await kms.sign('data', {})
+  // @ts-expect-error: no key is named by a public key here
+  await kms.sign('data', { jwk: key.publicJwk })
+  // @ts-expect-error: there is no such option
+  await kms.sign('data', key, { algorithm: 'ES256' })
+  // @ts-expect-error: a path has a kid
+  await kms.rotateKey({ alias: 'a' })
+  // @ts-expect-error: no operation has this name
+  await kms.request('nothing')
+  const { sig, alg }: { sig: Uint8Array; alg: string | null } = await kms.sign('data', { alias: 'a' }, { encoding: 'der' })
+  const isValid: boolean = await kms.verify('data', sig, { jwk: key.publicJwk }, { alg: 'RS256', signal: AbortSignal.timeout(1) })
+  const text: string = await kms.signJws('{}', key, { header: { typ: 'JWT' } })
+  const object: Record<string, unknown> = await kms.signJws('{}', key, { serialization: 'general' })
+  const bytes: Uint8Array = await kms.signCose('data', key)
+  const answer: Answer<'random'> = await kms.request('random', { body: { length: 3 } })
+  return [sig, alg, isValid, text, object, bytes, answer.bytes.length]
+}
