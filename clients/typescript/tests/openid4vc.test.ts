@@ -1,5 +1,11 @@
 import * as jose from 'jose'
-import { HashAlgorithm, clientAuthenticationAnonymous, createJarAuthorizationRequest } from '@openid4vc/oauth2'
+import {
+  clientAuthenticationAnonymous,
+  createClientAttestationJwt,
+  createJarAuthorizationRequest,
+  HashAlgorithm,
+  verifyClientAttestationJwt,
+} from '@openid4vc/oauth2'
 import { Openid4vciClient, Openid4vciIssuer } from '@openid4vc/openid4vci'
 import { Openid4vpVerifier } from '@openid4vc/openid4vp'
 import { expect, test } from 'vitest'
@@ -75,6 +81,21 @@ test('an authorization request of OpenID4VP is signed under rules, and refused w
   await jose.jwtVerify(authorizationRequestJwt, await jose.importJWK(key.publicJwk, 'ES256'))
   expect(await refusal(sign({ client_id: 'x509_san_dns:evil.example' }))).toMatch(/^rule-violated: .*client_id/)
   expect(new Openid4vpVerifier({ callbacks })).toBeDefined()
+})
+
+test('a client attestation is signed by its provider, and verified', async () => {
+  const [provider, instance] = [
+    await newKey('p256', { rules: { jws: { typ: ['oauth-client-attestation+jwt'] } } }),
+    await newKey('p256'),
+  ]
+  const signer = { method: 'jwk' as const, alg: 'ES256', publicJwk: provider.publicJwk }
+  const clientAttestationJwt = await createClientAttestationJwt({
+    ...{ callbacks, signer, issuer: ISSUER, clientId: 'wallet', expiresAt: new Date(Date.now() + 60_000) },
+    confirmation: { jwk: instance.publicJwk },
+  })
+  const { payload } = await verifyClientAttestationJwt({ clientAttestationJwt, callbacks })
+  expect(payload.cnf.jwk).toMatchObject({ x: instance.publicJwk.x })
+  await jose.jwtVerify(clientAttestationJwt, await jose.importJWK(provider.publicJwk, 'ES256'))
 })
 
 test('a response is encrypted and decrypted, also with apu and apv; jose reads it, too', async () => {

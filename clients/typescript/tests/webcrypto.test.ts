@@ -33,6 +33,13 @@ test.each([
     crypto_
   )
   expect(await request.verify(crypto)).toBe(true)
+  const crl = {
+    issuer: 'CN=Example',
+    entries: [{ serialNumber: '0a' }],
+    signingAlgorithm: algorithm,
+    signingKey: keys.privateKey,
+  }
+  expect(await (await x509.X509CrlGenerator.create(crl, crypto_)).verify({ publicKey: keys.publicKey }, crypto)).toBe(true)
 })
 
 test('a key of the platform signs as before, and a hash that JOSE does not give to a curve is refused', async () => {

@@ -1,6 +1,14 @@
 import { createHash, verify } from 'node:crypto'
 
-import { createDID, deriveNextKeyHash, prepareDataForSigning, resolveDIDFromLog, updateDID } from 'didwebvh-ts'
+import {
+  createDID,
+  deriveNextKeyHash,
+  multibaseDecode,
+  prepareDataForSigning,
+  resolveDIDFromLog,
+  signWitnessProofEntry,
+  updateDID,
+} from 'didwebvh-ts'
 import { expect, test } from 'vitest'
 
 import { eddsaJcs2022Input, nextKeyHash, webvhSigner, webvhVerifier } from '@minikms/client/webvh'
@@ -45,6 +53,20 @@ test.each([
   const forged = structuredClone(changed.log)
   forged[1]!.proof![0]!.proofValue = forged[0]!.proof![0]!.proofValue
   await expect(resolveDIDFromLog(forged, { verifier })).rejects.toThrow('failed verification')
+})
+
+test('a witness signs a version of a log', async () => {
+  const witness = await newKey('ed25519')
+  const { versionId, proof } = await signWitnessProofEntry({
+    versionId: '1-QmVersion',
+    witnesses: [{ id: witness.did! }],
+    witnessSignersByDid: { [witness.did!]: webvhSigner(witness) },
+  })
+  const { proofValue, ...template } = proof[0]!
+  const input = await eddsaJcs2022Input({ versionId }, JSON.parse(JSON.stringify(template)))
+  const signature = multibaseDecode(proofValue).bytes
+  const key = { kty: 'OKP', crv: 'Ed25519', x: witness.publicJwk.x! }
+  expect(verify(null, input, { key, format: 'jwk' }, signature)).toBe(true)
 })
 
 test('a key that the log did not announce is refused', async () => {
