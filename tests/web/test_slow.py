@@ -4,7 +4,9 @@ import threading
 from functools import wraps
 from importlib.metadata import EntryPoint
 
+import cbor2
 import pytest
+from encoded import b64, part
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.mlkem import MlKem768
@@ -127,6 +129,10 @@ async def sign_all(post, key):
     await post("/csr", {**by, "subject": "CN=a"})
     await post("/certificate", {**by, "profile": "self-signed", "subject": "CN=a", "days": 1})
     await post("/cose/sign", {**by, "payload": DATA})
+    await post("/jws/sign", {**by, "signing_input": f"{part({'alg': 'EdDSA'})}.{part(b'hello')}"})
+    protected = cbor2.dumps({1: -8})
+    structure = cbor2.dumps(["Signature1", protected, b"", b"hello"])
+    await post("/cose/sign", {**by, "sig_structure": b64(structure)})
     other = (await post("/key/generate", {"alg": "ed25519"}))["kid"]
     await post("/key-attestation", {**by, "keys": [other]})
 
