@@ -389,7 +389,7 @@ def test_a_file_without_a_key_is_refused(command, tmp_path, content):
 
 def test_help_says_that_json_lists_are_lines(command):
     shown = " ".join(command("mkms --help").split())
-    assert "--json Print complete answers as JSON: an object, or of a list each item on a" in shown
+    assert "--json Print complete answers as JSON: an object, or for a list each item on a" in shown
     lines = command("mkms algorithms --json").splitlines()
     assert len(lines) > 20
     assert all(isinstance(json.loads(line), dict) for line in lines)
