@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from minikms.cli.main import main
 from minikms.config import ENV_PREFIX, HEADINGS, OPTIONS
 
+ROOT = Path(__file__).parents[2]
 FLAGS = [field for field in OPTIONS if field.metadata["flag"]]
 
 
@@ -106,3 +108,13 @@ def test_commands_stand_in_the_order_of_use():
     lines = shown()[1]["Commands"]
     names = re.findall(r"^  (\w+)", "\n".join(lines), re.MULTILINE)
     assert names == ["serve", "store", "token", "audit", "algorithms", "completion"]
+
+
+@COMMANDS
+def test_a_document_names_the_command(words, command):
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    name = " ".join(("minikms", *words))
+    named = re.compile(rf"{name}(?![\w-])")
+    assert isinstance(command, click.Group) or any(
+        named.search(" ".join(page.read_text("utf-8").split())) for page in pages
+    )

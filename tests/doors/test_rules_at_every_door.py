@@ -4,6 +4,8 @@ import json
 import re
 import threading
 import time
+from dataclasses import fields
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -12,6 +14,12 @@ from calls import ok
 from encoded import b64, part, raw
 from joserfc.jwk import ECKey
 from uses import PEER
+
+from minikms.rules import JwsRules, Rules
+from minikms.web.schemas.rule_bodies import JwsRules as DescribedRules
+from minikms.web.schemas.rule_bodies import KeyRules
+
+ROOT = Path(__file__).parents[2]
 
 EXP = int(time.time()) + 3600
 CLAIMS = b64(json.dumps({"iss": "b", "exp": EXP}).encode())
@@ -117,7 +125,7 @@ async def outcomes(urls, rule, times):
             async with session.post(urls[door] + path, data=sent, headers=headers) as answer:
                 text = await answer.text()
                 if found := re.search(r"The (?:rule|rate) ([\w.]+)", text):
-                    assert answer.status >= 400 or "batch_results" in text
+                    assert answer.status >= 400 or "results" in text
                     return found[1]
                 return "" if answer.status == 200 else text
 
@@ -127,6 +135,17 @@ async def outcomes(urls, rule, times):
         expected |= dict.fromkeys(refused, rule)
         found = {name: {await call(*calls[name]) for _ in range(times)} for name in calls}
     return {name: {expected[name]} for name in calls}, found
+
+
+def test_each_rule_is_tried_described_and_documented():
+    own = {each.name for each in fields(Rules)} - {"jws"}
+    names = own | {f"jws.{each.name}" for each in fields(JwsRules)}
+    assert {re.sub(r"(jws\.claims)\..*", r"\1", rule) for rule in RULES} - {"jws.detached"} == names
+    described = {*KeyRules().fields} - {"jws"} | {f"jws.{name}" for name in DescribedRules().fields}
+    assert described == names
+    table = (ROOT / "docs/rules.md").read_text("utf-8").partition("\n## The rules\n")[2]
+    rows = re.findall(r"^\| (`[^|]*) \|", table.partition("\n## ")[0], re.MULTILINE)
+    assert set(re.findall(r"`([^`]+)`", " ".join(rows))) == names | {"jws"}
 
 
 @pytest.mark.each_store
