@@ -1,14 +1,19 @@
-"""Times of the last use of keys, for answers that describe a key."""
+"""Describes keys: their records, with the times of their last use."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
 
-from minikms.keys.operations import KeyOperations
+from minikms.errors import AliasNotFound, KeyNotFound
+from minikms.keys.cached_keys import CachedKey
+from minikms.keys.operations import KeyOperations, keep_in_cache
 from minikms.records import SECOND, KeyRecord, KeyRef
 from minikms.store.keys.use_times import groups_of
 
+_PAGE: Final = 1000
 
-class LastUseOperations(KeyOperations):
-    """Describes keys with the time of their last use."""
+
+class DescribedKeys(KeyOperations):
+    """Finds and lists the records of keys."""
 
     async def describe(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key with the time of its last use, as `with_last_uses` gives it.
@@ -18,6 +23,82 @@ class LastUseOperations(KeyOperations):
         record = await self.get(profile, ref)
         await self.with_last_uses(profile, [record])
         return record
+
+    async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
+        """The record of each kid, from the cache if it is there; None for a missing key."""
+        found: dict[str, KeyRecord] = {}
+        missing = []
+        for kid in kids:
+            cached = self.cache.get((profile, kid, None))
+            if cached is not None:
+                found[kid] = cached.record
+            else:
+                missing.append(kid)
+        if missing:
+            pending = self.cache.start_fill()
+            for record in await self._store.records(profile, missing):
+                if record is not None:
+                    keep_in_cache(pending, profile, CachedKey(record))
+                    found[record.kid] = record
+        return [self._shown(found[kid]) if kid in found else None for kid in kids]
+
+    async def list_keys(
+        self,
+        profile: str,
+        *,
+        limit: int,
+        after: str = "",
+        alg: str | None = None,
+        alias: str | None = None,
+        labels: Sequence[tuple[str, str]] = (),
+    ) -> tuple[list[KeyRecord], bool]:
+        """Up to `limit` keys in order of creation, and whether there are more.
+
+        `after` is the `seq` of the last key of the page before. `alg`, `alias` and `labels` filter.
+        """
+        name = None if alg is None else self._registry.get(alg).name
+        if alias is None:
+            page, more = await self._store.page(
+                profile, limit=limit, after=after, alg=name, labels=labels
+            )
+            records = [self._shown(record) for record in page]
+            await self.with_last_uses(profile, records)
+            return records, more
+        try:
+            record = await self._store.record(profile, KeyRef(alias=alias))
+        except (AliasNotFound, KeyNotFound):
+            return [], False
+        fits = record.seq > after and record.fits(name, labels)
+        return [await self._described(profile, record)] if fits else [], False
+
+    async def pages(
+        self,
+        profile: str,
+        *,
+        after: str = "",
+        alg: str | None = None,
+        alias: str | None = None,
+        labels: Sequence[tuple[str, str]] = (),
+    ) -> AsyncIterator[list[KeyRecord]]:
+        """All keys that `list_keys` finds, page after page; a yielded page is not kept."""
+        more = True
+
+        async def next_page() -> list[KeyRecord]:
+            nonlocal after, more
+            page, more = await self.list_keys(
+                profile, limit=_PAGE, after=after, alg=alg, alias=alias, labels=labels
+            )
+            after = page[-1].seq if page else after
+            return page
+
+        while more:
+            yield await next_page()
+
+    async def _described(self, profile: str, record: KeyRecord) -> KeyRecord:
+        """A record as answers show it, with the time of its last use."""
+        shown = self._shown(record)
+        await self.with_last_uses(profile, [shown])
+        return shown
 
     async def with_last_uses(self, profile: str, records: Iterable[KeyRecord]) -> None:
         """Set `last_used` and `noted_since` of records, true to some minutes."""

@@ -1,11 +1,12 @@
 """Performs operations: finds the key, in the cache or the store, and runs the work."""
 
 import asyncio
+import copy
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeAlias, TypedDict, TypeVar
 
 from minikms.errors import (
     AliasNotFound,
@@ -13,14 +14,12 @@ from minikms.errors import (
     KeyNotUsable,
     KmsError,
     NotExportable,
-    ProviderUnavailable,
     UnsupportedOperation,
 )
-from minikms.events import set_key, set_rule
+from minikms.events import set_key
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.key_rates import KeyRates
 from minikms.keys.operation import (
-    BatchOperation,
     ByRecord,
     KeyUser,
     Operation,
@@ -83,7 +82,12 @@ class KeyOperations:
     Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that cannot, or may not, do
     this, KeyNotUsable if its state excludes it, RuleViolated if its rules do, OverRate if it was
     used as often as they allow, InvalidKey for a malformed JWK, and the errors of the operation.
+
+    `reserved_aliases` are prefixes of aliases that other protocols own: no call gives, moves or
+    removes such an alias, or deletes a key by it.
     """
+
+    reserved_aliases: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -105,6 +109,14 @@ class KeyOperations:
         self._rates = KeyRates(rates or RateTable(), store)
         self._last_uses = LastUses(store.database)
         self.uses = NotedUses(self._last_uses.write)
+
+    def owning(self, prefixes: Collection[str]) -> Self:
+        """The same keys for a protocol that owns the aliases with these prefixes."""
+        other = copy.copy(self)
+        other.reserved_aliases = tuple(
+            prefix for prefix in self.reserved_aliases if prefix not in prefixes
+        )
+        return other
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key; raises KeyNotFound or AliasNotFound."""
@@ -140,60 +152,6 @@ class KeyOperations:
                     return other
         name_in_event(key)
         return result
-
-    async def perform_batch(
-        self,
-        profile: str,
-        by: By,
-        batch: BatchOperation[Any, ItemT, ResultT],
-        items: Sequence[ItemT | KmsError],
-        check: Callable[[], None] = lambda: None,
-    ) -> list[ResultT | KmsError]:
-        """The result or the error of each item, in order; the threads for batches compute them.
-
-        Raises TooBusy. `check` is called now and then, and raises if the caller is gone.
-        """
-        key = await self._key(profile, by, batch)
-        if key.rules is not None:
-            number = sum(not isinstance(item, KmsError) for item in items)
-            await self._rates.count(profile, key, number)
-        results = await self._run_batch(profile, key, batch, items, check)
-        if key.rules is not None:
-            _note_rule(results)
-        left = _not_final(results, batch)
-        if key.alias is None or not left:
-            return results
-        for kid in await self._versions.predecessors(profile, key.kid, key.alias):
-            older = await self._predecessor(profile, kid, batch)
-            if older is not None:
-                again = [items[place] for place in left]
-                others = await self._run_batch(profile, older, batch, again, check)
-                for place, other in zip(left, others, strict=True):
-                    results[place] = other
-                left = _not_final(results, batch)
-                if not left:
-                    return results
-        name_in_event(key)
-        return results
-
-    def stop_batches(self) -> None:
-        """Refuse every batch under way, after its present slice at the latest."""
-        self.batches.stop()
-        for provider in self.providers:
-            provider.stop_batches()
-
-    async def _run_batch(
-        self,
-        profile: str,
-        key: UsableKey[Any],
-        batch: BatchOperation[Any, ItemT, ResultT],
-        items: Sequence[ItemT | KmsError],
-        check: Callable[[], None],
-    ) -> list[ResultT | KmsError]:
-        bound, slow = batch.bind(key), is_slow(key.algorithm, key.use.operation)
-        call, provider = _tried(bound), self._provider_of(key)
-        batches = self.batches if provider is None else provider.batches
-        return await batches.run(profile, items, call, check, slow=slow)
 
     def _provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
         """The provider that performs the operation; None for the service itself."""
@@ -280,6 +238,11 @@ class KeyOperations:
             number += 1
             await asyncio.sleep(0)  # lets calls go on
         return ReadAhead(number, before)
+
+    async def drop_stale(self) -> None:
+        """Drop entries of the caches that are no longer valid."""
+        await self.cache.drop_stale()
+        await self._versions.drop_stale()
 
     def lasts(self, profile: str) -> bool:
         """Tell whether keys of a profile that are read from now on stay in the cache."""
@@ -383,52 +346,3 @@ def name_in_event(key: UsableKey[Any]) -> None:
     """Name the key of the call in its event, after other keys were read."""
     if key.record is not None:
         set_key(key.record.kid, key.record.alg)
-
-
-def _not_final(
-    results: Sequence[ResultT | KmsError], batch: BatchOperation[Any, ItemT, ResultT]
-) -> list[int]:
-    """The places of results that a key before a rotation may change."""
-    return [
-        place
-        for place, result in enumerate(results)
-        if not (isinstance(result, KmsError) or batch.is_final(result))
-    ]
-
-
-def _note_rule(results: Sequence[object]) -> None:
-    """Name the first rule that refused an item of a batch in the event of the call."""
-    for result in results:
-        if isinstance(result, KmsError) and result.rule is not None:
-            set_rule(result.rule)
-            return
-
-
-def _tried(
-    call: Callable[[Sequence[ItemT]], list[ResultT]],
-) -> Callable[[Sequence[ItemT | KmsError]], Sequence[ResultT | KmsError]]:
-    """Wrap `call`: if an item is an error, or causes one, its result is that error."""
-
-    def one(item: ItemT | KmsError) -> ResultT | KmsError:
-        if isinstance(item, KmsError):
-            return item
-        try:
-            [result] = call([item])
-        except ProviderUnavailable:
-            raise  # the other items would wait for it as well
-        except KmsError as exc:
-            return exc
-        return result
-
-    def tried(items: Sequence[ItemT | KmsError]) -> Sequence[ResultT | KmsError]:
-        right = [item for item in items if not isinstance(item, KmsError)]
-        if len(right) == len(items):
-            try:
-                return call(right)
-            except ProviderUnavailable:
-                raise
-            except KmsError:
-                pass  # one of the items causes it
-        return [one(item) for item in items]
-
-    return tried

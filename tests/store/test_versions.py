@@ -16,7 +16,7 @@ from minikms.errors import (
     TooLargeRecord,
     ValidationFailed,
 )
-from minikms.keys import service
+from minikms.keys import rotation
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
@@ -536,7 +536,7 @@ async def test_a_slow_rotation_makes_the_key_for_the_policy_of_the_key_that_it_r
     """The alias moves to a key with another policy while its successor is made."""
     await calls.make("n", alg="p256")
     other = (await calls.generate("p256", KeyPolicy(exportable=True))).kid
-    monkeypatch.setattr(service, "is_slow_to_make", lambda *_: True)
+    monkeypatch.setattr(rotation, "is_slow_to_make", lambda *_: True)
     in_turn, made = calls.service._maker.in_turn, []
 
     async def moving(*args):

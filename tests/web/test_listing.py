@@ -188,7 +188,7 @@ async def test_lines_of_a_profile_that_is_not_there(client):
 
 @pytest.mark.each_store
 async def test_lines_over_several_pages_that_break_off(client, generate, monkeypatch):
-    monkeypatch.setattr("minikms.keys.service._PAGE", 4)
+    monkeypatch.setattr("minikms.keys.described_keys._PAGE", 4)
     await asyncio.gather(*(generate(profile="default") for _ in range(10)))
     async with client.get("/keys", headers=NDJSON) as response:
         assert len((await response.text()).splitlines()) == 10

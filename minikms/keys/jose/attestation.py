@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import orjson
 
-from minikms.errors import NotAttestable
+from minikms.errors import AliasNotFound, KeyNotFound, NotAttestable
+from minikms.events import keep_key
 from minikms.keys.jose.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws
 from minikms.keys.jose.jws_forms import compact
 from minikms.keys.operation import Envelope, UsableKey, Use
+from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Signer
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 
@@ -67,6 +69,44 @@ class SignAttestation(Envelope[SignerOrMac, str]):
         kid: KidHeader = "none" if self.certificate == "x5c" else "kid"
         jws = SignJws(self.payload, {"typ": _TYP}, kid=kid, certificate=self.certificate)
         return compact(*jws.sign(key), detached=False)
+
+
+class AttestationCalls(KeyOperations):
+    """Makes attestations of keys."""
+
+    async def attest(
+        self,
+        profile: str,
+        by: KeyRef,
+        attestation: Attestation,
+        certificate: CertificateHeader = "none",
+    ) -> str:
+        """A JWT by the key `by` about other keys of the profile, which the event also names.
+
+        `certificate` names the header member that has the certificate of `by`.
+
+        Raises NotAttestable, and the errors of the signing key as `perform` does.
+        """
+        operation = SignAttestation(certificate)
+        await self._key(profile, by, operation)  # its errors come first
+        records: dict[str, KeyRecord] = {}
+        for place, each in enumerate(attestation.keys):
+            record = await self._key_to_attest(profile, each, place)
+            require_attestable(record, place, allow_imported=attestation.allow_imported)
+            if record.kid not in records:
+                records[record.kid] = record
+                keep_key()
+        operation.payload = attestation.payload(list(records.values()))
+        return await self.perform(profile, by, operation)
+
+    async def _key_to_attest(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:
+        """The record of a key to attest; raises NotAttestable if there is none."""
+        for ref in key.refs if isinstance(key, AnyKey) else (key,):
+            try:
+                return await self.get(profile, ref)
+            except (KeyNotFound, AliasNotFound):
+                pass
+        raise not_attestable(place, "The profile has no such key.")
 
 
 def require_attestable(record: KeyRecord, place: int, *, allow_imported: bool) -> None:

@@ -239,7 +239,7 @@ def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
     return dict(made)
 
 
-class JweOperations(KeyOperations):
+class JweCalls(KeyOperations):
     """Performs operations, and makes JWEs.
 
     The audit event of the call names all its keys of the store: first the sender's or, without a

@@ -15,7 +15,7 @@ from vault_calls.judge import public_of
 
 from minikms.doors import DoorCall
 from minikms.doors.vault import keys, transfer
-from minikms.keys import service
+from minikms.keys import described_keys
 from minikms.web.state import SERVICE, STORE
 
 # Type, body besides, alg here, encrypts, signs, derives, name of a version.
@@ -727,7 +727,7 @@ async def test_a_listing_is_bounded_and_continues_after_the_last_name(vault, mon
     for place in range(20):
         await make(vault, names[7 * place % 20])
     monkeypatch.setattr(keys, bound, {"MAX_NAMES": 6, "MAX_NAME_BYTES": 12}[bound])
-    monkeypatch.setattr(service, "_PAGE", 3)
+    monkeypatch.setattr(described_keys, "_PAGE", 3)
     listed, path = [], "transit/keys?list=true"
     while len(listed) < len(names):
         after = f"&after={listed[-1]}" if listed else ""
@@ -744,7 +744,7 @@ async def test_a_listing_is_bounded_and_continues_after_the_last_name(vault, mon
 async def test_a_listing_ends_when_its_caller_is_gone(vault, monkeypatch):
     for name in "abcdef":
         await make(vault, name)
-    monkeypatch.setattr(service, "_PAGE", 2)
+    monkeypatch.setattr(described_keys, "_PAGE", 2)
     checked = []
 
     def presence(self):

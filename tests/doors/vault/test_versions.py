@@ -11,7 +11,7 @@ from doors.vault.conftest import Vault
 from waiting import waiting_for
 
 from minikms.doors.vault.description import records_of
-from minikms.keys.versions import VersionOperations
+from minikms.keys.aliases import Aliases
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyRef
 from minikms.versions import KeyVersions
@@ -341,7 +341,7 @@ def stale(monkeypatch):
 
     async def run(vault):
         await vault.data("GET", "transit/keys/k")
-        find = VersionOperations.versions
+        find = Aliases.versions
         kept = []
 
         async def versions(self, profile, name, **options):
@@ -349,9 +349,9 @@ def stale(monkeypatch):
                 kept.append(await find(self, profile, name))
             return await find(self, profile, name, **options) if any(options.values()) else kept[0]
 
-        monkeypatch.setattr(VersionOperations, "versions", versions)
+        monkeypatch.setattr(Aliases, "versions", versions)
         await vault.data("GET", "transit/keys/k")
-        return lambda: monkeypatch.setattr(VersionOperations, "versions", find)
+        return lambda: monkeypatch.setattr(Aliases, "versions", find)
 
     return run
 

@@ -1,0 +1,57 @@
+"""Gives keys aliases, and finds and changes the versions of an alias."""
+
+from collections.abc import Callable, Sequence
+
+from minikms.keys.operations import KeyOperations
+from minikms.records import AliasBinding, KeyRecord, require_own_aliases
+from minikms.store.keys.key_store import CheckVersions
+from minikms.versions import KeyVersions
+
+
+class Aliases(KeyOperations):
+    """Gives keys aliases, and finds and changes the versions of an alias."""
+
+    async def associate(
+        self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
+    ) -> None:
+        """Bind `alias` to this key alone.
+
+        Raises AliasExists, TooManyAliases and TooLargeRecord, and by "update" AliasNotFound.
+        """
+        require_own_aliases(self.reserved_aliases, alias)
+        await self._store.bind_alias(profile, kid, alias, binding)
+
+    async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
+        """Remove `alias` from this key, or from the key that has it if `kid` is None."""
+        require_own_aliases(self.reserved_aliases, alias)
+        await self._store.unbind_alias(profile, kid, alias)
+
+    async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
+        """The versions of an alias, read from the store if `fresh`; raises AliasNotFound."""
+        return await self._versions.get(profile, name, fresh=fresh)
+
+    async def predecessors(self, profile: str, kid: str, alias: str) -> Sequence[str]:
+        """The keys that rotations replaced by a key, newest first, while they had the alias."""
+        return await self._versions.predecessors(profile, kid, alias)
+
+    async def change_versions(
+        self,
+        profile: str,
+        name: str,
+        change: Callable[[KeyRecord, KeyVersions], KeyVersions],
+        *,
+        may_delete: bool = False,
+    ) -> KeyVersions:
+        """Store the versions of an alias that `change` makes of them; raises AliasNotFound.
+
+        Raises Forbidden if it leaves out versions, and the caller may not delete keys.
+        """
+        require_own_aliases(self.reserved_aliases, name)
+        return await self._store.change_versions(profile, name, change, may_delete=may_delete)
+
+    async def delete_name(
+        self, profile: str, name: str, check: CheckVersions, *, may_delete: bool = False
+    ) -> KeyRecord:
+        """Remove an alias with the keys of its versions; raises AliasNotFound and Forbidden."""
+        require_own_aliases(self.reserved_aliases, name)
+        return await self._store.remove_name(profile, name, check, may_delete=may_delete)

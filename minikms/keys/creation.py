@@ -1,0 +1,204 @@
+"""Creates keys: generates, imports and stores them."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias, Unpack
+
+from minikms.encodings import PRIVATE_MEMBERS
+from minikms.errors import UnsupportedOption
+from minikms.events import keep_key, set_key
+from minikms.keys.described_keys import DescribedKeys
+from minikms.keys.encryption import Unwrap
+from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker
+from minikms.keys.operations import KeySettings
+from minikms.keys.providers.objects import ObjectMaker
+from minikms.plugin.protocol import (
+    JwkImporter,
+    KeyAlgorithm,
+    SecretImporter,
+    SeedImporter,
+    Stored,
+)
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource, require_own_aliases
+from minikms.store.keys.key_store import CheckVersions, KeyStore
+
+# Makes the record and the material of a key.
+MakeKey: TypeAlias = Callable[[], tuple[KeyRecord, Stored]]
+
+
+class Creation(DescribedKeys):
+    """Makes keys, reads keys that exist elsewhere, and stores them."""
+
+    def __init__(
+        self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
+    ) -> None:
+        super().__init__(registry, store, **settings)
+        self._maker = KeyMaker()
+        self.objects = ObjectMaker(store)
+
+    async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
+        """Make a key and store it.
+
+        Raises UnsupportedAlgorithm, UnsupportedOption, AliasExists, TooManyKeys, TooLargeRecord,
+        TooBusy and ProviderUnavailable.
+        """
+        require_own_aliases(self.reserved_aliases, *policy.aliases)
+        algorithm = self._registry.get(alg)
+        insert = partial(
+            self._store.insert,
+            profile,
+            aliases=policy.aliases,
+            binding=policy.alias_taken,
+            is_unique=True,
+            kept=policy.keep_versions,
+        )
+        if policy.provider is not None:
+            making = self._making_at_provider(profile, algorithm, policy)
+            async with making as [(record, material)]:
+                set_key(record.kid, record.alg)
+                return await insert(record, material)
+        make = maker(algorithm, policy, algorithm.generate)
+        record, material = await self._maker.in_turn(profile, algorithm, "generate", make)
+        set_key(record.kid, record.alg)
+        return await insert(record, material)
+
+    async def generate_batch(
+        self,
+        profile: str,
+        alg: str,
+        count: int,
+        policy: KeyPolicy,
+        check: Callable[[], None] = lambda: None,
+    ) -> list[KeyRecord]:
+        """Make `count` keys in threads of batches, and store all or none of them.
+
+        Raises UnsupportedAlgorithm, UnsupportedOperation, UnsupportedOption, TooManyKeys,
+        TooLargeRecord, TooBusy and ProviderUnavailable. `check` is called now and then, and raises
+        if the caller is gone.
+        """
+        policy.require_bounded(count)
+        algorithm = self._registry.get(alg)
+        if policy.provider is not None:
+            making = self._making_at_provider(profile, algorithm, policy, count, check)
+            async with making as keys:
+                return await self._store.insert_all(profile, keys)
+        make = maker(algorithm, policy, algorithm.generate)
+
+        def make_some(places: Sequence[int]) -> list[tuple[KeyRecord, Stored]]:
+            return [make() for _ in places]
+
+        slow = is_slow_to_make(algorithm, "generate")
+        made = await self.batches.run(profile, range(count), make_some, check, slow=slow)
+        return await self._store.insert_all(profile, made)
+
+    @asynccontextmanager
+    async def _making_at_provider(
+        self,
+        profile: str,
+        algorithm: KeyAlgorithm[Any],
+        policy: KeyPolicy,
+        count: int = 1,
+        check: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[list[tuple[KeyRecord, Stored]]]:
+        """Make `count` keys at the provider of the policy, which the block stores.
+
+        If the block fails, they are destroyed. Raises UnsupportedOption, TooBusy and
+        ProviderUnavailable.
+        """
+        provider = self.providers.asked(policy.provider or "")
+        if policy.exportable:
+            raise UnsupportedOption("A key of a provider cannot be exported.")
+        bound = self._registry.bound(provider.name, algorithm)
+        provider.require(algorithm.name)
+        maker(bound, policy, bound.generate)  # its errors come first
+
+        def make_some(some: Sequence[MakeKey]) -> list[tuple[KeyRecord, Stored]]:
+            return [make() for make in some]
+
+        async with self.objects.making(profile, provider, count) as being_made:
+            makers = [
+                maker(bound, policy, partial(being_made.make, bound.make, key_id))
+                for key_id in being_made.key_ids
+            ]
+            if count == 1:
+                yield [await provider.run(makers[0], making=True)]
+            else:
+                yield await provider.making.run(profile, makers, make_some, check, slow=True)
+
+    async def generate_pair(self, profile: str, alg: str) -> KeyPair:
+        """Make a key pair that is not stored; raises like `generate`, and UnsupportedOperation."""
+        return await self._maker.make_pair(profile, self._registry.get(alg))
+
+    async def import_key(
+        self,
+        profile: str,
+        source: KeySource,
+        policy: KeyPolicy,
+        *,
+        keep: bool = False,
+        check: CheckVersions | None = None,
+    ) -> KeyRecord:
+        """Store the key of `source`; with `keep`, an existing key gets the alias, and is returned.
+
+        With `check`, it is the next version of its one alias, or AliasNotFound is raised. `check`
+        is called with the newest record and the versions first, and may raise.
+        Raises as `read_key` does, DecryptionFailed, KeyExists, AliasExists and TooManyKeys.
+        """
+        require_own_aliases(self.reserved_aliases, *policy.aliases)
+        if source.wrapped is not None:
+            self._registry.get(source.alg or "").require(SecretImporter)
+            by = KeyRef(kid=source.unwrap_kid)
+            secret = await self.perform(profile, by, Unwrap(source.wrapped))
+            keep_key()
+            source = replace(source, secret=secret)
+        record, material = await self.read_key(profile, source, policy)
+        set_key(record.kid, record.alg)
+        stored = await self._store.insert(
+            profile,
+            record,
+            material,
+            policy.aliases,
+            binding=policy.alias_taken if check is None else "update",
+            keep=keep,
+            check=check,
+            kept=policy.keep_versions,
+        )
+        return await self._described(profile, stored) if keep else self._shown(stored)
+
+    async def read_key(
+        self, profile: str, source: KeySource, policy: KeyPolicy
+    ) -> tuple[KeyRecord, Stored]:
+        """The record and the material of the key of `source`, which is not stored yet.
+
+        Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, TooLargeRecord and TooBusy.
+        """
+        if policy.provider is not None:
+            raise UnsupportedOption("A provider takes no imported key: it makes its keys itself.")
+        jwk, named = source.jwk or {}, source.alg
+        algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
+        if source.secret is not None:
+            operation = "import-secret"
+            create = partial(algorithm.require(SecretImporter).import_secret, source.secret)
+        elif source.seed is not None:
+            operation = "import-seed"
+            create = partial(algorithm.require(SeedImporter).import_seed, source.seed)
+        elif PRIVATE_MEMBERS.isdisjoint(jwk):
+            return await self._maker.make_public(algorithm, policy, jwk)
+        else:
+            operation = "import-jwk"
+            create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
+        make = maker(algorithm, policy, create)
+        record, material = await self._maker.in_turn(profile, algorithm, operation, make)
+        return replace(record, imported=True), material
+
+    async def add_missing(
+        self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
+    ) -> KeyRecord:
+        """Store a key that `read_key` gave; raises KeyExists.
+
+        An alias that names another key stays with it. It may be one that a protocol owns.
+        """
+        return await self._store.insert(profile, record, material, aliases, binding="leave")

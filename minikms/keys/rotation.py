@@ -1,0 +1,169 @@
+"""Replaces keys by new ones, on request or when their rotation is due."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+from minikms.errors import (
+    KeyNotUsable,
+    KmsError,
+    ProfileNotFound,
+    StoreUnavailable,
+    UnsupportedOperation,
+)
+from minikms.events import CURRENT, AuditEvent, AuditSink
+from minikms.keys.creation import Creation
+from minikms.keys.making import is_slow_to_make, maker
+from minikms.plugin.protocol import Stored
+from minikms.records import SECOND, KeyPolicy, KeyRecord, KeyRef, require_own_aliases
+from minikms.store.keys.key_store import CheckVersions, no_check_of_versions
+from minikms.store.keys.rotation import NotDueError, NotRotatableError, Successor
+
+LOGGER = logging.getLogger(__name__)
+
+# Nanoseconds until a sweep looks again at a key that is due for rotation and cannot be rotated.
+_POSTPONED: Final = 3600 * SECOND
+
+
+class Rotation(Creation):
+    """Replaces keys by new ones, on request or when their rotation is due."""
+
+    async def rotate(self, profile: str, kid: str, *, keep_schedule: bool = False) -> KeyRecord:
+        """Replace a key by a new one, which is returned; the old key becomes `verify-only`.
+
+        The period of a key with `rotate_every` begins again, unless `keep_schedule`.
+
+        Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyKeys,
+        TooManyAliases, TooLargeRecord, and UnsupportedOperation for a public key alone.
+        """
+        return await self._rotate(profile, KeyRef(kid=kid), keep_schedule=keep_schedule)
+
+    async def rotate_name(
+        self, profile: str, name: str, check: CheckVersions | None = None
+    ) -> KeyRecord:
+        """Replace the key of an alias as `rotate` does, but leave it enabled.
+
+        `check` is called with its record and its versions first, and may raise. Raises
+        AliasNotFound, and otherwise as `rotate` does.
+        """
+        require_own_aliases(self.reserved_aliases, name)
+        return await self._rotate(profile, KeyRef(alias=name), check or no_check_of_versions)
+
+    async def _rotate(
+        self,
+        profile: str,
+        ref: KeyRef,
+        check: CheckVersions | None = None,
+        *,
+        keep_schedule: bool = False,
+    ) -> KeyRecord:
+        async def store(successor: Successor) -> KeyRecord:
+            def scheduled(old: KeyRecord) -> tuple[KeyRecord, Stored]:
+                record, material = successor(old)
+                return replace(record, rotates=old.rotates), material
+
+            make = scheduled if keep_schedule else successor
+            return await self._store.rotate(profile, ref, make, check)
+
+        return await self._replace(profile, ref, store)
+
+    async def _replace(
+        self, profile: str, ref: KeyRef, store: Callable[[Successor], Awaitable[KeyRecord]]
+    ) -> KeyRecord:
+        """Call `store` with the function that makes the successor of the key."""
+        found: KeyRecord | None = None  # the key for which a slow one is made
+        while True:
+            try:
+                async with self._making_successor(profile, found) as make:
+                    return await store(make)
+            except _SlowToMake:
+                found = await self._store.record(profile, ref)
+
+    @asynccontextmanager
+    async def _making_successor(
+        self, profile: str, found: KeyRecord | None
+    ) -> AsyncIterator[Successor]:
+        """The function that makes the successor of a key for the block, which stores it.
+
+        If it is slow to make, it is made now, for the key that was `found`; if the alias has moved
+        to another kind of key meanwhile, the function raises _SlowToMake.
+        """
+
+        def successor(old: KeyRecord) -> tuple[KeyRecord, Stored]:
+            require_rotatable(old)
+            if made is not None:
+                if made_for == (old.alg, _policy_of(old)):
+                    return made
+                raise _SlowToMake
+            algorithm = self._registry.of(old)
+            if is_slow_to_make(algorithm, "generate"):
+                raise _SlowToMake
+            return maker(algorithm, _policy_of(old), algorithm.generate)()
+
+        made: tuple[KeyRecord, Stored] | None = None
+        made_for: tuple[str, KeyPolicy] | None = None
+        async with AsyncExitStack() as stack:
+            if found is not None:
+                algorithm, policy = self._registry.of(found), _policy_of(found)
+                made_for = found.alg, policy
+                if policy.provider is not None:
+                    making = self._making_at_provider(profile, algorithm, policy)
+                    [made] = await stack.enter_async_context(making)
+                elif is_slow_to_make(algorithm, "generate"):
+                    make = maker(algorithm, policy, algorithm.generate)
+                    made = await self._maker.in_turn(profile, algorithm, "generate", make)
+            yield successor
+
+    async def _rotate_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
+        """Rotate a key if it is still due, or try again later."""
+
+        async def store(successor: Successor) -> KeyRecord:
+            return await self._store.rotate_due(profile, kid, successor)
+
+        outer = CURRENT.set(AuditEvent("rotateKey", sink, profile=profile, kid=kid))
+        try:
+            await self._replace(profile, KeyRef(kid=kid), store)
+            return
+        except NotDueError:
+            return  # another process has rotated it
+        except (StoreUnavailable, ProfileNotFound):
+            raise
+        except NotRotatableError:
+            pass
+        except KmsError as exc:  # such as too many versions
+            why = exc.detail or exc.title
+            LOGGER.warning("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
+        except Exception as exc:  # the text of an algorithm's may hold a secret
+            why = type(exc).__name__
+            LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
+        finally:
+            CURRENT.reset(outer)
+        await self._store.postpone_rotation(profile, kid, time.time_ns() + _POSTPONED)
+
+
+class _SlowToMake(Exception):
+    """A key takes too long to be made while a transaction waits."""
+
+
+def _policy_of(record: KeyRecord) -> KeyPolicy:
+    """The policy of a key's successor, which has its aliases and labels besides."""
+    return KeyPolicy(
+        exportable=record.exportable,
+        operations=record.operations,
+        rules=record.rules,
+        provider=record.provider,
+    )
+
+
+def require_rotatable(record: KeyRecord) -> None:
+    """Raise if a key cannot be replaced by another; an expired key can."""
+    if record.material == "none":
+        raise UnsupportedOperation("A public key alone is replaced by importing another.")
+    record.require_understood()
+    if record.replaced:
+        raise KeyNotUsable("A rotation has replaced the key already.")
+    if record.state != "enabled" or record.deletes is not None:
+        raise record.not_usable(time.time_ns())
