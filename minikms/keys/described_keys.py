@@ -7,7 +7,6 @@ from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operations import KeyOperations, keep_in_cache
 from minikms.records import SECOND, KeyRecord, KeyRef
-from minikms.store.keys.use_times import groups_of
 
 _PAGE: Final = 1000
 
@@ -111,11 +110,3 @@ class DescribedKeys(KeyOperations):
             # An earlier time is another key's, whose profile was removed and made again.
             used = last // SECOND >= record.created // SECOND
             record.set_last_use(max(last, record.created) if used else None, since)
-
-    async def places_to_read(self, profile: str) -> list[range]:
-        """The places of all keys, some hundreds at a time: the last used first, then the newest.
-
-        Raises ProfileNotFound and StoreUnavailable.
-        """
-        last = await self._store.last_place(profile)
-        return list(dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)]))

@@ -2,11 +2,10 @@
 
 import asyncio
 import copy
-import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, Self, TypeAlias, TypedDict, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypedDict, TypeVar
 
 from minikms.errors import (
     AliasNotFound,
@@ -40,8 +39,6 @@ from minikms.store.keys.entries import KEY
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.keys.last_use import LastUses
 
-LOGGER = logging.getLogger(__name__)
-
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
@@ -53,14 +50,6 @@ _FEW: Final = 2
 
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
 _NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
-
-
-class ReadAhead(NamedTuple):
-    """The number of keys that were cached, the place before them, and whether the cache is full."""
-
-    keys: int
-    before: int
-    is_full: bool = False
 
 
 class KeySettings(TypedDict, total=False):
@@ -213,40 +202,10 @@ class KeyOperations:
             keep_in_cache(pending, profile, found)
         return found
 
-    async def read_ahead(self, profile: str, end: int) -> ReadAhead:
-        """Cache some keys up to the place `end` in the order of creation.
-
-        No other key is evicted. Raises ProfileNotFound and StoreUnavailable.
-        """
-        pending = self.cache.start_fill()
-        keys, before = await self._store.read_back(profile, end)
-        number = 0
-        for record, stored in keys:
-            if (profile, record.kid, None) in self.cache or not self._registry.has(record):
-                continue
-            found = CachedKey(record)
-            if record.material != "none":
-                try:
-                    found.key = self._registry.of(record).unpack(stored)
-                except Exception as exc:  # of an algorithm: its text may contain the key
-                    what = type(exc).__name__
-                    LOGGER.error("the key %s cannot be opened: %s", record.kid, what)
-                    continue
-            if not self.cache.has_room(found):
-                return ReadAhead(number, before, is_full=True)
-            keep_in_cache(pending, profile, found)
-            number += 1
-            await asyncio.sleep(0)  # lets calls go on
-        return ReadAhead(number, before)
-
     async def drop_stale(self) -> None:
         """Drop entries of the caches that are no longer valid."""
         await self.cache.drop_stale()
         await self._versions.drop_stale()
-
-    def lasts(self, profile: str) -> bool:
-        """Tell whether keys of a profile that are read from now on stay in the cache."""
-        return self.cache.keeps((PROFILE, profile))
 
     def _shown(self, record: KeyRecord) -> KeyRecord:
         """A record as callers see it, marked if its algorithm is not installed."""

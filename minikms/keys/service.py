@@ -17,6 +17,7 @@ from minikms.keys.jose.jwe_encryption import JweCalls
 from minikms.keys.key_certificates import KeyCertificates
 from minikms.keys.operations import KeySettings
 from minikms.keys.profiles import Profiles
+from minikms.keys.reading_ahead import ReadingAhead
 from minikms.keys.rotation import Rotation
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.askar.errors import UndecryptableError
@@ -26,7 +27,14 @@ LOGGER = logging.getLogger(__name__)
 
 
 class KeyService(
-    Rotation, KeyCertificates, Aliases, Profiles, BatchCalls, JweCalls, AttestationCalls
+    Rotation,
+    KeyCertificates,
+    Aliases,
+    Profiles,
+    BatchCalls,
+    ReadingAhead,
+    JweCalls,
+    AttestationCalls,
 ):
     """Creates, finds, changes and deletes the keys of tenants, and performs operations with them.
 

@@ -5,18 +5,17 @@ after a limited time, so that only its own keys feel it.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from minikms.background import in_background
 from minikms.errors import KeyNotUsable, ProviderFault, ProviderUnavailable, UnsupportedOption
 from minikms.events import set_provider
+from minikms.keys.providers.faults import Fault
 from minikms.keys.providers.threads import THREADS, Call, ProviderThreads
 from minikms.keys.threads import Batches
 from minikms.plugin.provider import Provider, ProviderSigner, ProviderStatus
@@ -40,50 +39,11 @@ _CLOSING: Final = 2.0
 _ELSEWHERE: Final = "It failed in another process, and is not tried again before a restart."
 
 
-class Fault:
-    """A mark that a provider must not be tried again, which the processes of a service share.
-
-    Wrong PINs lock a token, so of several processes only one may try. A provider's own lock, as
-    minikms_pkcs11 has one, stops other services and commands, but ends with its process. The mark
-    also stops a worker that replaces a killed one. It is the byte at `place` in the file with the
-    descriptor `file`; -1 stands for a single process.
-    """
-
-    def __init__(self, file: int, place: int) -> None:
-        self._file = file
-        self._place = place
-        self._is_set = False
-
-    def is_set(self) -> bool:
-        """Tell whether the mark is set."""
-        if not self._is_set and self._file >= 0:
-            self._is_set = os.pread(self._file, 1, self._place) == b"\1"
-        return self._is_set
-
-    def set(self) -> None:
-        """Set the mark, for all processes."""
-        self._is_set = True
-        if self._file >= 0:
-            os.pwrite(self._file, b"\1", self._place)
-
-    @contextmanager
-    def in_turn(self) -> Iterator[None]:
-        """Wait until no other process is in such a block."""
-        if self._file < 0:
-            yield
-            return
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, self._place)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._place)
-
-
 class RunningProvider:
     """A provider in this process: opened in the background, and called in threads of its own."""
 
     def __init__(
-        self, name: str, provider: Provider, known: Collection[str], limit: float, fault: "Fault"
+        self, name: str, provider: Provider, known: Collection[str], limit: float, fault: Fault
     ) -> None:
         self.name = name
         self._provider = provider
