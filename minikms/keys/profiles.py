@@ -64,6 +64,11 @@ class Profiles(KeyOperations):
         """
         return await self._jwk_sets.get(profile, wanted)
 
+    async def drop_stale(self) -> None:
+        """Drop entries of the caches that are no longer valid."""
+        await super().drop_stale()
+        await self._jwk_sets.drop_stale()
+
     async def publish(self, profile: str, *, public: bool) -> None:
         """Publish the profile's JWK Set, or show it only to callers who may read its keys."""
         await self._store.publish(profile, public=public)

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
 from minikms.errors import (
     KeyNotUsable,
+    KeyUnreadable,
     KmsError,
     ProfileNotFound,
     StoreUnavailable,
@@ -19,6 +20,7 @@ from minikms.keys.creation import Creation
 from minikms.keys.making import is_slow_to_make, maker
 from minikms.plugin.protocol import Stored
 from minikms.records import SECOND, KeyPolicy, KeyRecord, KeyRef, require_own_aliases
+from minikms.store.askar.errors import UndecryptableError
 from minikms.store.keys.key_store import CheckVersions, no_check_of_versions
 from minikms.store.keys.rotation import NotDueError, NotRotatableError, Successor
 
@@ -117,7 +119,21 @@ class Rotation(Creation):
                     made = await self._maker.in_turn(profile, algorithm, "generate", make)
             yield successor
 
-    async def _rotate_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
+    async def rotate_due(self, profiles: Iterable[str], sink: AuditSink | None) -> None:
+        """Rotate the keys of these profiles whose scheduled rotation is due.
+
+        Raises StoreUnavailable; another failure is logged, and holds up no other key or profile.
+        """
+        for profile in profiles:
+            try:
+                for kid in await self._store.due_rotations(profile):
+                    await self._rotate_if_due(profile, kid, sink)
+            except ProfileNotFound:
+                continue  # removed meanwhile
+            except (KeyUnreadable, UndecryptableError):
+                LOGGER.exception("due keys of a profile are not rotated")
+
+    async def _rotate_if_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
         """Rotate a key if it is still due, or try again later."""
 
         async def store(successor: Successor) -> KeyRecord:

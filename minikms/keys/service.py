@@ -3,11 +3,9 @@
 Its methods are in the classes that it inherits from, one for each subject.
 """
 
-import logging
 import secrets
 from typing import Unpack
 
-from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.events import AuditSink
 from minikms.keys.aliases import Aliases
 from minikms.keys.batch_calls import BatchCalls
@@ -20,10 +18,7 @@ from minikms.keys.profiles import Profiles
 from minikms.keys.reading_ahead import ReadingAhead
 from minikms.keys.rotation import Rotation
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store.askar.errors import UndecryptableError
 from minikms.store.keys.key_store import KeyStore
-
-LOGGER = logging.getLogger(__name__)
 
 
 class KeyService(
@@ -55,17 +50,9 @@ class KeyService(
         failure is logged, and does not hold up other keys or profiles.
         """
         await self.drop_stale()
-        await self._jwk_sets.drop_stale()
         profiles = await self._store.profiles()
         await self.deletions.sweep(profiles, sink)  # first: rotations may take long
-        for profile in profiles:
-            try:
-                for kid in await self._store.due_rotations(profile):
-                    await self._rotate_due(profile, kid, sink)
-            except ProfileNotFound:
-                continue  # removed meanwhile
-            except (KeyUnreadable, UndecryptableError):
-                LOGGER.exception("due keys of a profile are not rotated")
+        await self.rotate_due(profiles, sink)
 
     def random(self, length: int) -> bytes:
         """`length` bytes from the system's randomness."""
