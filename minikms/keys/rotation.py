@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from minikms.errors import (
@@ -75,49 +76,41 @@ class Rotation(Creation):
     async def _replace(
         self, profile: str, ref: KeyRef, store: Callable[[Successor], Awaitable[KeyRecord]]
     ) -> KeyRecord:
-        """Call `store` with the function that makes the successor of the key."""
-        found: KeyRecord | None = None  # the key for which a slow one is made
+        """Call `store` with the function that makes the successor of the key.
+
+        If the successor is slow to make, it is made before the transaction, and again if the key
+        has another algorithm or policy by then.
+        """
+        with suppress(_SlowToMake):
+            return await store(self._make_successor)
         while True:
-            try:
-                async with self._making_successor(profile, found) as make:
-                    return await store(make)
-            except _SlowToMake:
-                found = await self._store.record(profile, ref)
+            found = await self._store.record(profile, ref)
+            with suppress(_SlowToMake):
+                async with self._making_successor(profile, found) as successor:
+                    return await store(successor)
+
+    def _make_successor(self, old: KeyRecord) -> tuple[KeyRecord, Stored]:
+        """Make the successor of a key; raises _SlowToMake if that takes long."""
+        require_rotatable(old)
+        algorithm = self._registry.of(old)
+        if is_slow_to_make(algorithm, "generate"):
+            raise _SlowToMake
+        return maker(algorithm, _policy_of(old), algorithm.generate)()
 
     @asynccontextmanager
-    async def _making_successor(
-        self, profile: str, found: KeyRecord | None
-    ) -> AsyncIterator[Successor]:
-        """The function that makes the successor of a key for the block, which stores it.
+    async def _making_successor(self, profile: str, found: KeyRecord) -> AsyncIterator[Successor]:
+        """Make a successor for keys like `found`, which the block stores.
 
-        If it is slow to make, it is made now, for the key that was `found`; if the alias has moved
-        to another kind of key meanwhile, the function raises _SlowToMake.
+        If the block fails, an object at a provider is destroyed.
         """
-
-        def successor(old: KeyRecord) -> tuple[KeyRecord, Stored]:
-            require_rotatable(old)
-            if made is not None:
-                if made_for == (old.alg, _policy_of(old)):
-                    return made
-                raise _SlowToMake
-            algorithm = self._registry.of(old)
-            if is_slow_to_make(algorithm, "generate"):
-                raise _SlowToMake
-            return maker(algorithm, _policy_of(old), algorithm.generate)()
-
-        made: tuple[KeyRecord, Stored] | None = None
-        made_for: tuple[str, KeyPolicy] | None = None
-        async with AsyncExitStack() as stack:
-            if found is not None:
-                algorithm, policy = self._registry.of(found), _policy_of(found)
-                made_for = found.alg, policy
-                if policy.provider is not None:
-                    making = self._making_at_provider(profile, algorithm, policy)
-                    [made] = await stack.enter_async_context(making)
-                elif is_slow_to_make(algorithm, "generate"):
-                    make = maker(algorithm, policy, algorithm.generate)
-                    made = await self._maker.in_turn(profile, algorithm, "generate", make)
-            yield successor
+        algorithm, policy = self._registry.of(found), _policy_of(found)
+        if policy.provider is not None:
+            async with self._making_at_provider(profile, algorithm, policy) as [made]:
+                yield partial(_give_if_alike, made, found)
+            return
+        make = maker(algorithm, policy, algorithm.generate)
+        made = await self._maker.in_turn(profile, algorithm, "generate", make)
+        yield partial(_give_if_alike, made, found)
 
     async def rotate_due(self, profiles: Iterable[str], sink: AuditSink | None) -> None:
         """Rotate the keys of these profiles whose scheduled rotation is due.
@@ -162,6 +155,16 @@ class Rotation(Creation):
 
 class _SlowToMake(Exception):
     """A key takes too long to be made while a transaction waits."""
+
+
+def _give_if_alike(
+    made: tuple[KeyRecord, Stored], found: KeyRecord, old: KeyRecord
+) -> tuple[KeyRecord, Stored]:
+    """Return the key made for `found`; raises _SlowToMake if `old` is another kind of key."""
+    require_rotatable(old)
+    if (old.alg, _policy_of(old)) != (found.alg, _policy_of(found)):
+        raise _SlowToMake
+    return made
 
 
 def _policy_of(record: KeyRecord) -> KeyPolicy:
