@@ -1,4 +1,4 @@
-"""Gives keys aliases, and finds and changes the versions of an alias."""
+"""Binds aliases to keys, and finds, changes and removes the versions of an alias."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,14 +9,14 @@ from minikms.versions import KeyVersions
 
 
 class Aliases(KeyOperations):
-    """Gives keys aliases, and finds and changes the versions of an alias."""
+    """Binds aliases to keys, and finds, changes and removes the versions of an alias."""
 
     async def associate(
         self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
     ) -> None:
         """Bind `alias` to this key alone.
 
-        Raises AliasExists, TooManyAliases and TooLargeRecord, and by "update" AliasNotFound.
+        Raises AliasExists, TooManyAliases and TooLargeRecord; "update" raises AliasNotFound.
         """
         require_own_aliases(self.reserved_aliases, alias)
         await self._store.bind_alias(profile, kid, alias, binding)
@@ -27,11 +27,11 @@ class Aliases(KeyOperations):
         await self._store.unbind_alias(profile, kid, alias)
 
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
-        """The versions of an alias, read from the store if `fresh`; raises AliasNotFound."""
+        """Find the versions of an alias, in the store if `fresh`; raises AliasNotFound."""
         return await self._versions.get(profile, name, fresh=fresh)
 
     async def predecessors(self, profile: str, kid: str, alias: str) -> Sequence[str]:
-        """The keys that rotations replaced by a key, newest first, while they had the alias."""
+        """Find the kids before `kid` among the versions of an alias, newest first."""
         return await self._versions.predecessors(profile, kid, alias)
 
     async def change_versions(
@@ -42,9 +42,9 @@ class Aliases(KeyOperations):
         *,
         may_delete: bool = False,
     ) -> KeyVersions:
-        """Store the versions of an alias that `change` makes of them; raises AliasNotFound.
+        """Store the versions that `change` returns for an alias; raises AliasNotFound.
 
-        Raises Forbidden if it leaves out versions, and the caller may not delete keys.
+        Raises Forbidden if `change` leaves out versions and the caller may not delete keys.
         """
         require_own_aliases(self.reserved_aliases, name)
         return await self._store.change_versions(profile, name, change, may_delete=may_delete)
@@ -52,6 +52,6 @@ class Aliases(KeyOperations):
     async def delete_name(
         self, profile: str, name: str, check: CheckVersions, *, may_delete: bool = False
     ) -> KeyRecord:
-        """Remove an alias with the keys of its versions; raises AliasNotFound and Forbidden."""
+        """Remove an alias and the keys of its versions; raises AliasNotFound and Forbidden."""
         require_own_aliases(self.reserved_aliases, name)
         return await self._store.remove_name(profile, name, check, may_delete=may_delete)

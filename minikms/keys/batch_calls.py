@@ -1,4 +1,4 @@
-"""Performs an operation for many items, in the threads for batches."""
+"""Performs an operation for many items, in a pool of threads for batches."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ ResultT = TypeVar("ResultT")
 
 
 class BatchCalls(KeyOperations):
-    """Performs an operation with one key for many items, in the threads for batches."""
+    """Performs an operation with one key for many items, in a pool of threads for batches."""
 
     async def perform_batch(
         self,
@@ -24,9 +24,10 @@ class BatchCalls(KeyOperations):
         items: Sequence[ItemT | KmsError],
         check: Callable[[], None] = lambda: None,
     ) -> list[ResultT | KmsError]:
-        """The result or the error of each item, in order; the threads for batches compute them.
+        """Return the result or the error of each item, in order.
 
-        Raises TooBusy. `check` is called now and then, and raises if the caller is gone.
+        Threads for batches compute them, and call `check` before each slice; it raises if the
+        caller is gone. Raises TooBusy.
         """
         key = await self._key(profile, by, batch)
         if key.rules is not None:
@@ -52,7 +53,7 @@ class BatchCalls(KeyOperations):
         return results
 
     def stop_batches(self) -> None:
-        """Refuse every batch under way, after its present slice at the latest."""
+        """Stop every running batch with TooBusy, at the end of its current slice."""
         self.batches.stop()
         for provider in self.providers:
             provider.stop_batches()
@@ -74,7 +75,7 @@ class BatchCalls(KeyOperations):
 def _not_final(
     results: Sequence[ResultT | KmsError], batch: BatchOperation[Any, ItemT, ResultT]
 ) -> list[int]:
-    """The places of results that a key before a rotation may change."""
+    """List the positions of results that a key from before a rotation may change."""
     return [
         place
         for place, result in enumerate(results)
@@ -83,7 +84,7 @@ def _not_final(
 
 
 def _note_rule(results: Sequence[object]) -> None:
-    """Name the first rule that refused an item of a batch in the event of the call."""
+    """Record in the audit event the first rule that refused an item of a batch."""
     for result in results:
         if isinstance(result, KmsError) and result.rule is not None:
             set_rule(result.rule)
@@ -93,7 +94,7 @@ def _note_rule(results: Sequence[object]) -> None:
 def _tried(
     call: Callable[[Sequence[ItemT]], list[ResultT]],
 ) -> Callable[[Sequence[ItemT | KmsError]], Sequence[ResultT | KmsError]]:
-    """Wrap `call`: if an item is an error, or causes one, its result is that error."""
+    """Wrap `call` to return an error as the result of its item."""
 
     def one(item: ItemT | KmsError) -> ResultT | KmsError:
         if isinstance(item, KmsError):
@@ -101,7 +102,7 @@ def _tried(
         try:
             [result] = call([item])
         except ProviderUnavailable:
-            raise  # the other items would wait for it as well
+            raise  # the other items would wait for the provider as well
         except KmsError as exc:
             return exc
         return result

@@ -1,4 +1,4 @@
-"""Opened keys in the cache, and the memory that they take."""
+"""The entries of the cache of keys, and their memory."""
 
 import sys
 from dataclasses import dataclass, field
@@ -10,31 +10,30 @@ from minikms.plugin.protocol import KeyAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 
-# The profile, kid and alias by which a call finds a key: one of the last two is None.
+# The profile, kid and alias by which a call finds a key; either kid or alias is None.
 Name: TypeAlias = tuple[str, str | None, str | None]
 
-# Bytes of a key in the cache besides its texts and its opened keys: its entry there, its record,
-# and the objects in it. bench/key_memory.py compares them with the memory of a process.
+# Bytes of a cached key besides its strings and key objects: cache entry, record and their objects.
+# bench/key_memory.py compares the sum with the memory of a process.
 _EACH: Final = 900
 
-# Bytes of one more name of the entry, besides the alias itself, and of a dictionary's member.
+# Bytes of another name of the entry, besides the alias itself, and of a member of a dictionary.
 _EACH_NAME: Final = 150
 _EACH_MEMBER: Final = 64
 
-# Bytes of rules besides their texts, for about ten of these. Equal rules may be one object.
+# Bytes of rules with about ten strings, besides the strings. Equal rules may share one object.
 _EACH_RULES: Final = 1000
 
-# Bytes for each byte in JSON of members that this version does not know.
+# Bytes in memory for each JSON byte of record members that this version does not know.
 _EACH_UNKNOWN: Final = 10
 
 
 @dataclass(slots=True)
 class CachedKey:
-    """The record of a key, with its private and its public key once a call has used them.
+    """The record of a key, with its private and public key after their first use.
 
-    Each use is checked against the record again, since it may depend on the time. `period` is the
-    last one in which the key was used (keys/described_keys.py). `algorithm` is known since the
-    first use.
+    Every use is checked against the record again, since the time may matter. `period` is the last
+    period in which the key was used (`NotedUses`). The first use sets `algorithm`.
     """
 
     record: KeyRecord
@@ -44,16 +43,16 @@ class CachedKey:
     algorithm: KeyAlgorithm[Any] | None = None
 
     def names(self, profile: str) -> tuple[Name, ...]:
-        """The names by which calls find it: its kid, and its aliases.
+        """Return the names by which calls find the key: its kid and its aliases.
 
-        The record lists an alias as long as the alias names the key, so an alias is as current as
-        the record.
+        The record lists an alias as long as the alias names the key, so the aliases are current if
+        the record is.
         """
         place, record = sys.intern(profile), self.record
         return (place, record.kid, None), *[(place, None, alias) for alias in record.aliases]
 
     def weight(self, registry: AlgorithmRegistry) -> int:
-        """The bytes that it takes in the cache."""
+        """Estimate its bytes in the cache."""
         record = self.record
         names = len(record.aliases) * _EACH_NAME
         members = len(record.labels) * _EACH_MEMBER
@@ -70,7 +69,7 @@ class CachedKey:
 
 
 def _texts(record: KeyRecord) -> list[str | None]:
-    """The texts of a record that it does not share with others."""
+    """List the strings of a record that other records do not share."""
     texts = [record.kid, record.b58, record.multikey, record.did, *record.aliases]
     texts += record.certificates
     texts += (record.jwk or {}).values()

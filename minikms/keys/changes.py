@@ -17,12 +17,12 @@ class Changes(DescribedKeys):
     """Changes and deletes keys."""
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
-        """Give a key another `state`, `expires`, `labels`, `rules` or `rotate_every`.
+        """Set the `state`, `expires`, `labels`, `rules` or `rotate_every` that `changes` has.
 
-        `changes` has some of them. `rotates` is the time of the first scheduled rotation, by
-        default a period from now. Raises TooLargeRecord, RulesLoosened, UnsupportedOption for rules
-        that do not fit the key, UnsupportedOperation to rotate a public key alone, and KeyNotUsable
-        for a key that is scheduled for deletion, or shall be rotated and is not enabled.
+        With `rotate_every`, `rotates` is the time of the first scheduled rotation, by default one
+        period from now. Raises TooLargeRecord, RulesLoosened, UnsupportedOption if the rules do not
+        fit the key, UnsupportedOperation if a public key alone would be rotated, and KeyNotUsable
+        if the key is scheduled for deletion, or would be rotated and is not enabled.
         """
         others = dict(changes)
         rules: Rules | None = others.pop("rules", None)
@@ -44,9 +44,10 @@ class Changes(DescribedKeys):
     async def relabel(
         self, profile: str, kid: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
     ) -> KeyRecord:
-        """Give a key the labels that `change` makes of its labels; `change` may raise.
+        """Set the labels of a key to the result of `change`, which gets the present labels.
 
-        Raises TooLargeRecord, and KeyNotUsable for a key that is scheduled for deletion.
+        Raises TooLargeRecord, KeyNotUsable if the key is scheduled for deletion, and the errors of
+        `change`.
         """
         return await self._change(
             profile, kid, lambda record: replace(record, labels=change(record.labels))
@@ -65,10 +66,10 @@ class Changes(DescribedKeys):
         return await self._described(profile, await self._store.change(profile, kid, changed))
 
     async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
-        """Remove a key and its aliases, and give its record, which has `deletes` if it waits.
+        """Delete a key with its aliases, and return its record.
 
-        The settings of the profile may require a delay, and that the caller may delete keys, or
-        Forbidden is raised.
+        If the settings of the profile require a delay, the deletion is scheduled, and `deletes` of
+        the record is its time. Raises Forbidden if they require a caller who may delete keys.
         """
         require_own_aliases(self.reserved_aliases, ref.alias)
         return await self._store.delete(profile, ref, may_delete=may_delete)
@@ -82,10 +83,10 @@ class Changes(DescribedKeys):
         check: Check = no_check,
         may_delete: bool = False,
     ) -> KeyRecord:
-        """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then.
+        """Schedule the deletion of a key in `after` nanoseconds; nobody can use it until then.
 
-        `check` is called with its record first, and may raise. The settings of the profile apply as
-        in `delete`.
+        `check` gets the record first, and may raise. The settings of the profile apply as in
+        `delete`.
         """
         require_own_aliases(self.reserved_aliases, ref.alias)
         due = time.time_ns() + after
@@ -94,9 +95,9 @@ class Changes(DescribedKeys):
     async def restore(
         self, profile: str, kid: str, *, state: State | None = None, check: Check = no_check
     ) -> KeyRecord:
-        """Cancel the scheduled deletion of a key, which gets `state`, or keeps its own for None.
+        """Cancel the scheduled deletion of a key, and set its `state` unless that is None.
 
-        `check` is called with its record first, and may raise.
+        `check` gets the record first, and may raise.
         """
         record = await self._store.schedule(profile, KeyRef(kid), None, state=state, check=check)
         return await self._described(profile, record)

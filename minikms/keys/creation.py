@@ -30,7 +30,7 @@ MakeKey: TypeAlias = Callable[[], tuple[KeyRecord, Stored]]
 
 
 class Creation(DescribedKeys):
-    """Makes keys, reads keys that exist elsewhere, and stores them."""
+    """Generates, imports and stores keys."""
 
     def __init__(
         self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
@@ -40,7 +40,7 @@ class Creation(DescribedKeys):
         self.objects = ObjectMaker(store)
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
-        """Make a key and store it.
+        """Generate and store a key.
 
         Raises UnsupportedAlgorithm, UnsupportedOption, AliasExists, TooManyKeys, TooLargeRecord,
         TooBusy and ProviderUnavailable.
@@ -73,11 +73,11 @@ class Creation(DescribedKeys):
         policy: KeyPolicy,
         check: Callable[[], None] = lambda: None,
     ) -> list[KeyRecord]:
-        """Make `count` keys in threads of batches, and store all or none of them.
+        """Generate `count` keys in threads for batches, and store all of them or none.
 
         Raises UnsupportedAlgorithm, UnsupportedOperation, UnsupportedOption, TooManyKeys,
-        TooLargeRecord, TooBusy and ProviderUnavailable. `check` is called now and then, and raises
-        if the caller is gone.
+        TooLargeRecord, TooBusy and ProviderUnavailable. `check` is called before each slice, and
+        raises if the caller is gone.
         """
         policy.require_bounded(count)
         algorithm = self._registry.get(alg)
@@ -103,9 +103,9 @@ class Creation(DescribedKeys):
         count: int = 1,
         check: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[list[tuple[KeyRecord, Stored]]]:
-        """Make `count` keys at the provider of the policy, which the block stores.
+        """Make `count` keys at the provider that the policy names; the block stores them.
 
-        If the block fails, they are destroyed. Raises UnsupportedOption, TooBusy and
+        The keys are destroyed if the block fails. Raises UnsupportedOption, TooBusy and
         ProviderUnavailable.
         """
         provider = self.providers.asked(policy.provider or "")
@@ -113,7 +113,7 @@ class Creation(DescribedKeys):
             raise UnsupportedOption("A key of a provider cannot be exported.")
         bound = self._registry.bound(provider.name, algorithm)
         provider.require(algorithm.name)
-        maker(bound, policy, bound.generate)  # its errors come first
+        maker(bound, policy, bound.generate)  # raise its errors before an object is made
 
         def make_some(some: Sequence[MakeKey]) -> list[tuple[KeyRecord, Stored]]:
             return [make() for make in some]
@@ -129,7 +129,10 @@ class Creation(DescribedKeys):
                 yield await provider.making.run(profile, makers, make_some, check, slow=True)
 
     async def generate_pair(self, profile: str, alg: str) -> KeyPair:
-        """Make a key pair that is not stored; raises like `generate`, and UnsupportedOperation."""
+        """Make a key pair without storing it.
+
+        Raises UnsupportedAlgorithm, UnsupportedOperation and TooBusy.
+        """
         return await self._maker.make_pair(profile, self._registry.get(alg))
 
     async def import_key(
@@ -141,11 +144,12 @@ class Creation(DescribedKeys):
         keep: bool = False,
         check: CheckVersions | None = None,
     ) -> KeyRecord:
-        """Store the key of `source`; with `keep`, an existing key gets the alias, and is returned.
+        """Store the key of `source`.
 
-        With `check`, it is the next version of its one alias, or AliasNotFound is raised. `check`
-        is called with the newest record and the versions first, and may raise.
-        Raises as `read_key` does, DecryptionFailed, KeyExists, AliasExists and TooManyKeys.
+        With `keep`, a key that exists already gets the alias, and its record is returned. With
+        `check`, the key becomes the next version of its one alias, or AliasNotFound is raised.
+        `check` gets the newest record and the versions first, and may raise. Raises the errors of
+        `read_key`, DecryptionFailed, KeyExists, AliasExists and TooManyKeys.
         """
         require_own_aliases(self.reserved_aliases, *policy.aliases)
         if source.wrapped is not None:
@@ -171,7 +175,7 @@ class Creation(DescribedKeys):
     async def read_key(
         self, profile: str, source: KeySource, policy: KeyPolicy
     ) -> tuple[KeyRecord, Stored]:
-        """The record and the material of the key of `source`, which is not stored yet.
+        """Read the key of `source`, without storing it; returns its record and its material.
 
         Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, TooLargeRecord and TooBusy.
         """
@@ -197,8 +201,8 @@ class Creation(DescribedKeys):
     async def add_missing(
         self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
     ) -> KeyRecord:
-        """Store a key that `read_key` gave; raises KeyExists.
+        """Store a key that `read_key` returned; raises KeyExists.
 
-        An alias that names another key stays with it. It may be one that a protocol owns.
+        Aliases of other keys are left to them. Aliases that a protocol owns are allowed.
         """
         return await self._store.insert(profile, record, material, aliases, binding="leave")

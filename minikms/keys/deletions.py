@@ -1,7 +1,7 @@
-"""Removes keys whose deletion is due; of a key of a provider, its object at the provider first.
+"""Removes keys whose deletion is due; destroys the object of a provider's key before its record.
 
-Each step can be repeated. A process that is killed, or a provider that does not answer, leaves a
-key to the next sweep, and the key is gone for callers all the time.
+Every step can be repeated. If a process is killed or a provider does not answer, the next sweep
+continues. Callers do not see the key in the meantime.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from minikms.store.profiles.directory import RemovedProfile
 
 LOGGER = logging.getLogger(__name__)
 
-# Destroys the object with an identifier in the token with a serial number, empty for any; tells
-# whether it is gone.
+# Destroys the object with this identifier in the token with this serial number (empty for any);
+# returns whether the object is gone.
 Destroy: TypeAlias = Callable[[bytes, str], Awaitable[bool]]
 
 
-# A provider, and the serial number of a token of it.
+# A provider, and the serial number of one of its tokens.
 _Place: TypeAlias = tuple[str, str]
 
 
 @dataclass
 class _Sweep:
-    """One sweep: its sink, whether the store owns its objects, and the tokens that have failed."""
+    """A sweep: where to record events, whether the store owns its objects, tokens that failed."""
 
     sink: AuditSink | None
     owns: bool
@@ -42,9 +42,9 @@ class _Sweep:
 class DueDeletions:
     """Removes the keys of a store whose deletion is due, and erases removed profiles.
 
-    `destroy` has the function that destroys an object, by the name of its provider. Any number of
-    processes may do so at the same time. Each removal of a key is an audit event, and so is each
-    destruction of an object.
+    `destroy` maps the name of a provider to the function that destroys one of its objects. Any
+    number of processes may sweep a store at the same time. Each removal of a key and each
+    destruction of an object is an audit event.
     """
 
     def __init__(self, store: KeyStore, destroy: Mapping[str, Destroy]) -> None:
@@ -54,7 +54,7 @@ class DueDeletions:
         self._noted: dict[str | None, dict[str, _Place | None]] = {}
         self._is_noted = asyncio.Event()
         self._unknown: set[str] = set()
-        # The token of each key that waits for it, by profile and kid.
+        # By profile and kid: the token in which the object of a key could not be destroyed yet.
         self._waiting: dict[str | RemovedProfile, dict[str, _Place]] = {}
         store.on_ended(self._note)
 
@@ -67,12 +67,12 @@ class DueDeletions:
 
     @property
     def may_go_on(self) -> bool:
-        """Tell whether keys wait for a provider of the service."""
+        """Tell whether keys wait for a provider that the service has."""
         places = {place for keys in self._waiting.values() for place in keys.values()}
         return any(provider in self._destroy for provider, _ in places)
 
     async def noted(self) -> None:
-        """Return once this process has deleted a key of a provider."""
+        """Wait until this process deletes a key of a provider."""
         await self._is_noted.wait()
 
     async def sweep(self, profiles: Sequence[str], sink: AuditSink | None) -> None:
@@ -94,7 +94,7 @@ class DueDeletions:
             del self._waiting[gone]
 
     async def go_on(self, sink: AuditSink | None) -> None:
-        """Remove the keys that this process has deleted since the last sweep, or that wait."""
+        """Remove keys that this process deleted since the last sweep, and keys that wait."""
         noted = self._take_noted()
         sweep = await self._begin(sink)
         for profile, waiting in list(self._waiting.items()):
@@ -124,7 +124,7 @@ class DueDeletions:
 
     async def _sweep_profile(self, profile: str, sweep: _Sweep) -> None:
         seen: set[str] = set()
-        # Keys that are left, however many, hold up no other.
+        # Keys that cannot be removed do not hold up others, even if a page is full of them.
         while kids := set(await self._store.due(profile, besides=len(seen))) - seen:
             for kid in kids:
                 await self._remove(profile, kid, sweep)
@@ -134,7 +134,7 @@ class DueDeletions:
             del waiting[kid]
 
     async def _remove(self, profile: str, kid: str, sweep: _Sweep) -> None:
-        """Remove a key if its deletion is due, and its object is gone or stays."""
+        """Remove a key whose deletion is due, once its object is destroyed or left to others."""
         outer = CURRENT.set(AuditEvent("sweepKey", sweep.sink, profile=profile, kid=kid))
         waiting = self._waiting.setdefault(profile, {})
         try:
@@ -149,13 +149,13 @@ class DueDeletions:
                 del waiting[kid]
         except (StoreUnavailable, ProfileNotFound):
             raise
-        except Exception:  # its entries may be damaged in any way, or the audit log not writable
+        except Exception:  # its entries may be damaged, or the audit log may not be writable
             LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
         finally:
             CURRENT.reset(outer)
 
     async def _sweep_removed(self, sweep: _Sweep) -> Sequence[RemovedProfile]:
-        """Erase the removed profiles whose objects are gone or stay; gives all of them."""
+        """Erase removed profiles once their objects are gone or left; returns all of them."""
         removed = await self._directory.removed()
         for profile in removed:
             try:
@@ -181,7 +181,7 @@ class DueDeletions:
             await self._directory.erase(profile)
 
     async def _is_done(self, found: ProviderObject, sweep: _Sweep) -> bool:
-        """Destroy an object, unless the store shares it; tells whether its key can be removed."""
+        """Destroy an object unless the store shares it; returns whether to remove its key."""
         if not sweep.owns:
             LOGGER.warning(
                 "the object %s of the provider %s stays: this store shares its objects",
@@ -210,9 +210,9 @@ class DueDeletions:
     def _destruction(
         self, profile: str | None, found: ProviderObject, sweep: _Sweep
     ) -> AuditEvent | None:
-        """The event of the destruction of an object; None if it stays.
+        """Make the audit event for destroying an object; None if the object is left.
 
-        A removed profile is not named: another one may have its name now.
+        The event does not name a removed profile, since a new profile may have its name.
         """
         if not sweep.owns:
             return None

@@ -1,4 +1,4 @@
-"""Describes keys: their records, with the times of their last use."""
+"""Finds and lists the records of keys, with the times of their last use."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
@@ -12,7 +12,7 @@ _PAGE: Final = 1000
 
 
 class DescribedKeys(KeyOperations):
-    """Finds and lists the records of keys."""
+    """Finds and lists the records of keys, with the times of their last use."""
 
     async def describe(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key with the time of its last use, as `with_last_uses` gives it.
@@ -24,7 +24,7 @@ class DescribedKeys(KeyOperations):
         return record
 
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
-        """The record of each kid, from the cache if it is there; None for a missing key."""
+        """Find the record of each kid, in the cache if possible; None for a missing key."""
         found: dict[str, KeyRecord] = {}
         missing = []
         for kid in kids:
@@ -51,9 +51,10 @@ class DescribedKeys(KeyOperations):
         alias: str | None = None,
         labels: Sequence[tuple[str, str]] = (),
     ) -> tuple[list[KeyRecord], bool]:
-        """Up to `limit` keys in order of creation, and whether there are more.
+        """List up to `limit` keys in order of creation; also returns whether more follow.
 
-        `after` is the `seq` of the last key of the page before. `alg`, `alias` and `labels` filter.
+        `after` is the `seq` of the last key of the previous page. `alg`, `alias` and `labels`
+        filter the keys.
         """
         name = None if alg is None else self._registry.get(alg).name
         if alias is None:
@@ -79,7 +80,7 @@ class DescribedKeys(KeyOperations):
         alias: str | None = None,
         labels: Sequence[tuple[str, str]] = (),
     ) -> AsyncIterator[list[KeyRecord]]:
-        """All keys that `list_keys` finds, page after page; a yielded page is not kept."""
+        """Yield all keys that `list_keys` finds, page after page, and keep no page."""
         more = True
 
         async def next_page() -> list[KeyRecord]:
@@ -94,19 +95,19 @@ class DescribedKeys(KeyOperations):
             yield await next_page()
 
     async def _described(self, profile: str, record: KeyRecord) -> KeyRecord:
-        """A record as answers show it, with the time of its last use."""
+        """Prepare a record for an answer, with the time of its last use."""
         shown = self._shown(record)
         await self.with_last_uses(profile, [shown])
         return shown
 
     async def with_last_uses(self, profile: str, records: Iterable[KeyRecord]) -> None:
-        """Set `last_used` and `noted_since` of records, true to some minutes."""
+        """Set `last_used` and `noted_since` of records, accurate to a few minutes."""
         records = list(records)
         if not records:
             return
         stored = await self._last_uses.read(profile, [int(each.seq or 0) for each in records])
         for record, (since, at) in zip(records, stored, strict=True):
             last = max(at, self.uses.times.get((profile, record.seq), 0))
-            # An earlier time is another key's, whose profile was removed and made again.
+            # An earlier time belongs to a key of a removed profile with the same name.
             used = last // SECOND >= record.created // SECOND
             record.set_last_use(max(last, record.created) if used else None, since)

@@ -1,4 +1,4 @@
-"""DIDComm v1 messages (Aries RFC 0019): packed for Ed25519 keys, which act as X25519, and unpacked.
+"""Packs and unpacks DIDComm v1 messages (Aries RFC 0019), with Ed25519 keys used as X25519.
 
 An envelope is a JWE in JSON whose header has the recipients. A verkey is an Ed25519 public key in
 base58. DIDComm's connections, protocols and transport are not implemented.
@@ -22,17 +22,17 @@ from minikms.plugin.protocol import Box, Boxed
 
 AUTHCRYPT: Final = "Authcrypt"
 ANONCRYPT: Final = "Anoncrypt"
-# The name in Aries RFC 0019; the cipher is ChaCha20-Poly1305 (RFC 8439), with a 12-byte nonce.
+# Aries RFC 0019 has this name for ChaCha20-Poly1305 (RFC 8439) with a nonce of 12 bytes.
 ENC: Final = "xchacha20poly1305_ietf"
 TYP: Final = "JWM/1.0"
 
 VERKEY_PATTERN: Final = r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z"
-# The JWK of a verkey without `x` (RFC 8037 section 2).
+# The members of a verkey's JWK besides `x` (RFC 8037 section 2).
 VERKEY_TYPE: Final[Mapping[str, str]] = {"kty": "OKP", "crv": "Ed25519"}
 
 _VERKEY: Final = re.compile(VERKEY_PATTERN)
 _VERKEY_SIZE: Final = 32
-# A message for more recipients is packed in a thread.
+# The most recipients of a message that is packed on the event loop.
 _FEW: Final = 2
 _KEY_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_KEYBYTES
 _NONCE_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_NPUBBYTES
@@ -41,7 +41,7 @@ _TAG_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_ABYTES
 
 @dataclass(frozen=True, slots=True)
 class Verkey:
-    """A verkey: its text, its JWK, and the kid of its key pair."""
+    """A verkey as base58 and as a JWK, and the kid of its key pair."""
 
     text: str
     jwk: Mapping[str, str]
@@ -49,7 +49,7 @@ class Verkey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The verkey of a text; raises ValueError for any other text."""
+        """Parse a verkey in base58; raises ValueError."""
         data = base58.b58decode(text) if _VERKEY.match(text) else b""
         if len(data) != _VERKEY_SIZE:
             raise ValueError("not 32 bytes in base58")
@@ -59,7 +59,10 @@ class Verkey:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """The content key, encrypted to one key; with Authcrypt also the sealed sender, and a nonce."""
+    """The content key encrypted to one recipient; for Authcrypt also the sealed sender and a nonce.
+
+    Anoncrypt has neither.
+    """
 
     verkey: Verkey
     encrypted_key: bytes
@@ -68,7 +71,7 @@ class Recipient:
 
 
 class Envelope(NamedTuple):
-    """A message in its envelope, whose header is text."""
+    """An envelope, with its header as base64url."""
 
     protected: str
     iv: bytes
@@ -78,7 +81,7 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Protected:
-    """A header: its text, which is authenticated unchanged, and its recipients by kid."""
+    """A header as it was received, which is authenticated, and its recipients by kid."""
 
     text: str
     recipients: Mapping[str, Recipient]
@@ -86,7 +89,7 @@ class Protected:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An envelope whose header was read."""
+    """An envelope with its parsed header."""
 
     protected: Protected
     iv: bytes
@@ -95,7 +98,7 @@ class Packed:
 
 
 class Unpacked(NamedTuple):
-    """A message, the verkeys of its recipient and sender, and the kid of the key that opened it.
+    """A message with the verkeys of recipient and sender, and the kid of the recipient's key.
 
     `sender` is None for an anonymous message.
     """
@@ -108,7 +111,7 @@ class Unpacked(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class PackFrom(Operation[AnyBox, Envelope]):
-    """An envelope to all of `to` that names its sender (Authcrypt); raises InvalidKey."""
+    """Packs a message to all of `to`, with the key as its sender (Authcrypt); raises InvalidKey."""
 
     uses = (Use(Box, "box"),)
     to: Sequence[Verkey]
@@ -135,9 +138,9 @@ class PackFrom(Operation[AnyBox, Envelope]):
 
 @dataclass(slots=True, repr=False)
 class PackAnonymously(Operation[AnyBox, Envelope]):
-    """An envelope to all of `to` without a sender (Anoncrypt); raises InvalidKey.
+    """Packs a message to all of `to` without a sender (Anoncrypt); raises InvalidKey.
 
-    Its key is the JWK of the first recipient; all have the same algorithm.
+    The key of the operation is the JWK of the first recipient; all recipients have its algorithm.
     """
 
     uses = (Use(Box, "box", is_public=True),)
@@ -149,7 +152,7 @@ class PackAnonymously(Operation[AnyBox, Envelope]):
         self.is_long = len(self.to) > _FEW
 
     def load_public(self, algorithm: AnyBox, jwk: Mapping[str, Any]) -> None:
-        """Load nothing: `compute` reads all keys."""
+        """Do nothing, since `compute` loads the keys of all recipients."""
 
     def compute(self, key: UsableKey[AnyBox]) -> Envelope:
         algorithm, cek = key.algorithm, sodium.randombytes(_KEY_SIZE)
@@ -162,7 +165,7 @@ class PackAnonymously(Operation[AnyBox, Envelope]):
 
 @dataclass(slots=True, repr=False)
 class Unpack(Operation[AnyBox, Unpacked]):
-    """The message in an envelope to the key; raises DecryptionFailed."""
+    """Unpacks a message to the key; raises DecryptionFailed."""
 
     uses = (Use(Box, "box-open"),)
     packed: Packed
@@ -183,7 +186,7 @@ class Unpack(Operation[AnyBox, Unpacked]):
 
 
 def _open_from(key: UsableKey[AnyBox], sender: Verkey, recipient: Recipient) -> bytes:
-    """The content key that a sender has encrypted; raises DecryptionFailed."""
+    """Decrypt the content key from a named sender; raises DecryptionFailed."""
     try:
         peer = key.algorithm.load_box_peer(sender.jwk)
     except InvalidKey:
@@ -193,7 +196,7 @@ def _open_from(key: UsableKey[AnyBox], sender: Verkey, recipient: Recipient) -> 
 
 
 def _seal(alg: str, recipients: Sequence[Recipient], cek: bytes, message: bytes) -> Envelope:
-    """A message in its envelope, encrypted with the recipients' content key."""
+    """Encrypt a message with the content key, and put it into an envelope."""
     named = [_write_recipient(recipient) for recipient in recipients]
     header = {"enc": ENC, "typ": TYP, "alg": alg, "recipients": named}
     protected = jose_b64url(orjson.dumps(header))
@@ -204,14 +207,14 @@ def _seal(alg: str, recipients: Sequence[Recipient], cek: bytes, message: bytes)
 
 
 def _decrypt(packed: Packed, cek: bytes) -> bytes:
-    """The message of an envelope; raises DecryptionFailed."""
+    """Decrypt the message of an envelope; raises DecryptionFailed."""
     if len(packed.tag) != _TAG_SIZE:
         raise DecryptionFailed
     decrypt = sodium.crypto_aead_chacha20poly1305_ietf_decrypt
     sealed, aad = packed.ciphertext + packed.tag, packed.protected.text.encode()
     try:
         return decrypt(sealed, aad, packed.iv, cek)
-    except CryptoError:  # also for a nonce or a key of a wrong length
+    except CryptoError:  # also if a nonce or key has the wrong length
         raise DecryptionFailed from None
 
 

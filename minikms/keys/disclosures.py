@@ -1,4 +1,4 @@
-"""Compares the digests in the payload of an SD-JWT with their disclosures (RFC 9901)."""
+"""Checks the digests in the payload of an SD-JWT against its disclosures (RFC 9901)."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,7 +35,7 @@ def check_disclosures(jws: JwsRules, claims: dict[str, Any], disclosures: Sequen
 
 
 class _Shown:
-    """The disclosures of a call by their digests, each removed when its digest is found."""
+    """The disclosures of a call by digest; finding a digest removes its disclosure."""
 
     def __init__(self, digest: Callable[[bytes], Any], disclosures: Sequence[str]) -> None:
         self._left = {jose_b64url(digest(each.encode()).digest()): each for each in disclosures}
@@ -43,7 +43,7 @@ class _Shown:
             raise _refused("A disclosure is shown twice.")
 
     def check(self, claims: dict[str, Any], plain: Collection[str]) -> None:
-        """Find each disclosure once in the payload, none of which names a claim in `plain`."""
+        """Require each disclosure exactly once in the payload, and none to name one of `plain`."""
         values = self._of_object(claims, plain, own=frozenset({_SD, _SD_ALG}))
         while values:
             value = values.pop()
@@ -60,7 +60,7 @@ class _Shown:
         plain: Collection[str] = (),
         own: Collection[str] = frozenset({_SD}),
     ) -> list[Any]:
-        """The values of an object: of its members, and of its disclosures."""
+        """Collect the values of an object's members and of its disclosures."""
         if any(name not in own and is_taken_for(name, _OF_SD_JWT) for name in members):
             raise _refused("A name of SD-JWT is in another place, or in another spelling.")
         digests = members.get(_SD, [])
@@ -77,7 +77,7 @@ class _Shown:
         return values
 
     def _of_item(self, item: Any) -> Any:
-        """The value of an item of a list, which a digest may stand for."""
+        """Return the value of an array element, which may be the digest of a disclosure."""
         if not isinstance(item, dict) or _ITEM not in item:
             return item
         if len(item) != 1:
@@ -86,7 +86,7 @@ class _Shown:
         return value
 
     def _disclosed(self, digest: object, length: int) -> list[Any]:
-        """The disclosure of a digest: a salt, a name if it is a member's, and the value."""
+        """Take out the disclosure of a digest: salt, name (of a member only) and value."""
         text = self._left.pop(digest, None) if type(digest) is str else None
         if text is None:
             raise _refused("A digest is of no disclosure that is shown, or occurs twice.")

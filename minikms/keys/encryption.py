@@ -30,7 +30,7 @@ AnyHpke: TypeAlias = Hpke[Any, Any]
 
 
 class Encrypted(NamedTuple):
-    """The result of encryption; to a public key, without nonce and tag."""
+    """The result of encryption; encryption to a public key has no nonce and no tag."""
 
     ciphertext: bytes
     nonce: bytes | None = None
@@ -39,9 +39,9 @@ class Encrypted(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class Encrypt(Operation[AnyEncryption, Encrypted]):
-    """A plaintext, encrypted under a new nonce or to a public key.
+    """Encrypts a plaintext under a new nonce, or to a public key.
 
-    Raises UnsupportedOption for `aad` to a public key, and for a JWK of another `alg`.
+    Raises UnsupportedOption for `aad` with a public key, and for a JWK with another `alg`.
     """
 
     uses = (Use(Aead, "encrypt"), Use(PublicKeyEncryption, "encrypt"))
@@ -61,7 +61,7 @@ class Encrypt(Operation[AnyEncryption, Encrypted]):
 
 @dataclass(slots=True, repr=False)
 class Decrypt(Operation[AnyEncryption, bytes]):
-    """The plaintext of a ciphertext; raises DecryptionFailed.
+    """Decrypts a ciphertext; raises DecryptionFailed.
 
     Raises ValidationFailed without a nonce or tag that the algorithm needs, and UnsupportedOption
     with a nonce, tag or `aad` that it does not take.
@@ -87,9 +87,9 @@ class Decrypt(Operation[AnyEncryption, bytes]):
 
 @dataclass(slots=True, repr=False)
 class DecryptImport(Operation[PublicKeyEncryption[Any, Any], bytes]):
-    """The plaintext by a key to which imported keys are wrapped; raises DecryptionFailed.
+    """Decrypts an imported key with its wrapping key; raises DecryptionFailed.
 
-    The key may have no operations, so that nothing else decrypts with it.
+    The wrapping key needs no `operations`, so that no other call can decrypt with it.
     """
 
     uses = (Use(PublicKeyEncryption, "decrypt", by_door=True),)
@@ -101,7 +101,7 @@ class DecryptImport(Operation[PublicKeyEncryption[Any, Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class Wrap(Operation[KeyWrap[Any], bytes]):
-    """A wrapped secret; raises InvalidKey if it is too short."""
+    """Wraps a secret; raises InvalidKey if it is too short."""
 
     uses = (Use(KeyWrap, "wrap"),)
     secret: bytes
@@ -112,7 +112,7 @@ class Wrap(Operation[KeyWrap[Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class Unwrap(Operation[KeyWrap[Any], bytes]):
-    """The secret in a wrapped key; raises DecryptionFailed."""
+    """Unwraps a secret; raises DecryptionFailed."""
 
     uses = (Use(KeyWrap, "unwrap"),)
     wrapped: bytes
@@ -123,7 +123,7 @@ class Unwrap(Operation[KeyWrap[Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class Derive(Operation[KeyAgreement[Any, Any], bytes]):
-    """The raw secret shared with a peer's public JWK; raises InvalidKey."""
+    """Derives the raw secret shared with a peer's public JWK; raises InvalidKey."""
 
     uses = (Use(KeyAgreement, "derive"),)
     peer: Mapping[str, Any]
@@ -135,7 +135,7 @@ class Derive(Operation[KeyAgreement[Any, Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class Encapsulate(Operation[AnyKem, Encapsulated]):
-    """A new secret, encapsulated to a public JWK, which is the key of this operation."""
+    """Makes a secret and encapsulates it to a public JWK, the key of this operation."""
 
     uses = (Use(Kem, "decapsulate", is_public=True),)
 
@@ -145,7 +145,7 @@ class Encapsulate(Operation[AnyKem, Encapsulated]):
 
 @dataclass(slots=True, repr=False)
 class Decapsulate(Operation[AnyKem, bytes]):
-    """The secret of a ciphertext; raises DecryptionFailed if its length is wrong."""
+    """Decapsulates a secret; raises DecryptionFailed if the ciphertext has the wrong length."""
 
     uses = (Use(Kem, "decapsulate"),)
     ciphertext: bytes
@@ -156,7 +156,7 @@ class Decapsulate(Operation[AnyKem, bytes]):
 
 @dataclass(slots=True, repr=False)
 class SealHpke(Operation[AnyHpke, HpkeSealed]):
-    """A plaintext, encrypted to a public JWK, which is the key of this operation."""
+    """Encrypts a plaintext to a public JWK, the key of this operation."""
 
     uses = (Use(Hpke, "hpke-open", is_public=True),)
     plaintext: bytes
@@ -168,7 +168,7 @@ class SealHpke(Operation[AnyHpke, HpkeSealed]):
 
 @dataclass(slots=True, repr=False)
 class OpenHpke(Operation[AnyHpke, bytes]):
-    """The plaintext of a sealed message; raises DecryptionFailed."""
+    """Decrypts a sealed message; raises DecryptionFailed."""
 
     uses = (Use(Hpke, "hpke-open"),)
     sealed: HpkeSealed
@@ -180,7 +180,7 @@ class OpenHpke(Operation[AnyHpke, bytes]):
 
 @dataclass(slots=True, repr=False)
 class MakeBox(Operation[AnyBox, Boxed]):
-    """A plaintext, encrypted from a key to a peer's public JWK; raises InvalidKey."""
+    """Encrypts a plaintext from the key to a peer's public JWK; raises InvalidKey."""
 
     uses = (Use(Box, "box"),)
     to: Mapping[str, Any]
@@ -193,7 +193,7 @@ class MakeBox(Operation[AnyBox, Boxed]):
 
 @dataclass(slots=True, repr=False)
 class OpenBox(Operation[AnyBox, bytes]):
-    """The plaintext of a box from a peer's public JWK; raises InvalidKey and DecryptionFailed."""
+    """Opens a box from a peer's public JWK; raises InvalidKey and DecryptionFailed."""
 
     uses = (Use(Box, "box-open"),)
     sender: Mapping[str, Any]
@@ -206,7 +206,7 @@ class OpenBox(Operation[AnyBox, bytes]):
 
 @dataclass(slots=True, repr=False)
 class SealBox(Operation[AnyBox, bytes]):
-    """A plaintext, encrypted to a public JWK, which is the key of this operation."""
+    """Encrypts a plaintext to a public JWK, the key of this operation."""
 
     uses = (Use(Box, "box", is_public=True),)
     plaintext: bytes
@@ -220,7 +220,7 @@ class SealBox(Operation[AnyBox, bytes]):
 
 @dataclass(slots=True, repr=False)
 class OpenSealedBox(Operation[AnyBox, bytes]):
-    """The plaintext of a sealed box; raises DecryptionFailed."""
+    """Opens a sealed box; raises DecryptionFailed."""
 
     uses = (Use(Box, "box-open"),)
     ciphertext: bytes
@@ -236,6 +236,6 @@ def _refuse_aead_parts(*given: bytes | None) -> None:
 
 
 def _load_box_peer(algorithm: AnyBox, jwk: Mapping[str, Any]) -> Any:
-    """A peer's public key, from its JWK; raises InvalidKey."""
+    """Load a peer's public key from its JWK; raises InvalidKey."""
     refuse_private(jwk)
     return algorithm.load_box_peer(jwk)

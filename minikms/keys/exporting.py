@@ -1,4 +1,4 @@
-"""Export of private keys."""
+"""Exports private keys."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from minikms.plugin.protocol import JwkImporter
 
 @dataclass(slots=True, repr=False)
 class Export(Operation[JwkImporter[Any], dict[str, str]]):
-    """The private JWK (RFC 7517); raises NotExportable unless the key was made exportable."""
+    """Exports the private JWK (RFC 7517); raises NotExportable unless the key is exportable."""
 
     uses = (Use(JwkImporter, "export", if_exportable=True),)
 

@@ -1,7 +1,7 @@
-"""HMAC with any key and any hash, as protocols have it that give each key an HMAC secret.
+"""HMAC with any key and any hash, for protocols that give every key an HMAC secret.
 
-The secret of an HMAC key is the key itself. The secret of another key is derived from its private
-part, so it needs no place in the store, and lives as long as the key.
+The secret of an HMAC key is the key itself. Another key's secret is derived from its private part,
+so it is not stored, and exists as long as the key.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from minikms.plugin.hashing import HASHES
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, Mac
 
 _SIZE: Final = 32  # bytes of a derived secret
-# Stored MACs depend on it: it never changes. The name of the algorithm follows, so that equal bytes
-# of keys of two algorithms have two secrets.
+# Never change this: stored MACs depend on it. The name of the algorithm follows, so that equal
+# bytes in keys of two algorithms give different secrets.
 _INFO: Final = b"minikms hmac 1 "
 # The private member from which all others follow: RFC 7518 section 6, RFC 8037, RFC 9964.
 _SECRETS: Final = ("d", "k", "priv")
-# In RSA, several numbers `d` belong to one key, so its primes count, in either order.
+# An RSA key has several valid `d`, so its primes are used, in either order.
 _PRIMES: Final = ("p", "q")
 
 
 @dataclass(slots=True, repr=False)
 class ComputeHmac(Operation[Any, bytes]):
-    """The HMAC of a message with a hash of HASHES."""
+    """Computes the HMAC of a message with a hash from HASHES."""
 
     uses = (Use(Mac, "mac"), Use(JwkImporter, "mac", by_door=True))
     message: bytes
@@ -41,7 +41,7 @@ class ComputeHmac(Operation[Any, bytes]):
 
 @dataclass(slots=True, repr=False)
 class VerifyHmac(Operation[Any, bool]):
-    """The verification of a result of ComputeHmac."""
+    """Verifies an HMAC that ComputeHmac computed."""
 
     uses = (Use(Mac, "mac-verify"), Use(JwkImporter, "mac-verify", by_door=True))
     message: bytes
@@ -58,7 +58,7 @@ class VerifyHmac(Operation[Any, bool]):
 
 @dataclass(slots=True, repr=False)
 class ExportHmacSecret(Operation[Any, bytes]):
-    """The secret of the HMACs of a key; raises NotExportable unless the key was made exportable."""
+    """Exports the HMAC secret of a key; raises NotExportable unless the key is exportable."""
 
     uses = (Use(Mac, "export", if_exportable=True), Use(JwkImporter, "export", if_exportable=True))
 

@@ -1,4 +1,4 @@
-"""Issues certificates, and gives keys certificates."""
+"""Issues certificates, and sets and removes the certificates of keys."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from minikms.records import KeyRecord
 
 
 class KeyCertificates(Changes):
-    """Issues certificates, and gives keys certificates."""
+    """Issues certificates, and sets and removes the certificates of keys."""
 
     async def issue_certificate(self, profile: str, by: By, request: CertificateRequest) -> str:
-        """Sign a certificate in PEM with the key `by`; raises as `IssueCertificate` does.
+        """Issue a certificate in PEM with the key `by`; raises the errors of `IssueCertificate`.
 
-        The subject's key, if it is one of the service, signs a certificate request first: so it
-        must be one that may sign now.
+        If the subject's key is a key of the service, it signs a certificate request first. So it
+        must be allowed to sign now.
         """
         if request.key is not None:
             made = MakeCsr(request.subject or "", request.alternative_names)
@@ -30,18 +30,18 @@ class KeyCertificates(Changes):
         return await self.perform(profile, by, IssueCertificate(request))
 
     async def set_certificates(self, profile: str, kid: str, chain: Sequence[str]) -> KeyRecord:
-        """Give a key these certificates in PEM instead of its own.
+        """Set the certificates of a key, in PEM.
 
-        Raises InvalidCertificate, TooLargeRecord, UnsupportedOperation for a key that does not
-        sign, and KeyNotUsable for a key that is scheduled for deletion.
+        Raises InvalidCertificate, TooLargeRecord, UnsupportedOperation if the key does not sign,
+        and KeyNotUsable if it is scheduled for deletion.
         """
-        # In a thread, since some signatures take milliseconds to verify.
+        # In a thread, since verifying some signatures takes milliseconds.
         certificates = await asyncio.to_thread(read_chain, chain)
         return await self._change(profile, kid, lambda record: with_chain(record, certificates))
 
     async def remove_certificates(self, profile: str, kid: str) -> KeyRecord:
         """Remove the certificates of a key.
 
-        Raises KeyNotUsable for a key that is scheduled for deletion.
+        Raises KeyNotUsable if the key is scheduled for deletion.
         """
         return await self._change(profile, kid, lambda record: replace(record, certificates=()))

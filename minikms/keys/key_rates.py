@@ -1,4 +1,4 @@
-"""The rates of keys: `per_minute` and `per_day` of their rules."""
+"""Limits the uses of keys by the rates in their rules, `per_minute` and `per_day`."""
 
 import asyncio
 from typing import Any, Final
@@ -12,15 +12,15 @@ from minikms.store.keys.key_store import KeyStore
 PER_MINUTE: Final = "per_minute"
 PER_DAY: Final = "per_day"
 
-# An operation with the secret that tells a caller only what it knows.
+# Verifying with the secret reveals nothing to the caller, so it is not counted.
 _UNCOUNTED: Final = "mac-verify"
 
 
 class KeyRates:
-    """Counts the uses of the private parts of keys, or of secrets, whose rules have rates.
+    """Counts uses of private and secret keys whose rules have rates.
 
-    Uses in a minute are counted in the table of the service. Uses in a day are counted in the
-    store, which leases some at a time to each service.
+    The table of the service counts the uses in a minute. The store counts the uses in a day, and
+    leases some at a time to each service.
     """
 
     def __init__(self, table: RateTable, store: KeyStore) -> None:
@@ -44,7 +44,7 @@ class KeyRates:
                 raise OverRate(PER_DAY, wait)
 
     async def _take_of_day(self, profile: str, kid: str, most: int, number: int) -> int:
-        """Take uses of the lease, or lease more; the nanoseconds to wait, 0 if they are taken."""
+        """Count uses against the lease, or lease more; returns the nanoseconds to wait."""
         name = profile, kid, PER_DAY, str(most)
         lacking, wait = self._table.take_leased(name, number)
         if not lacking or wait:
@@ -54,7 +54,7 @@ class KeyRates:
         if lock is None:
             lock = self._leasing[name] = asyncio.Lock()
         async with lock:
-            while True:  # another worker may take uses of the lease meanwhile
+            while True:  # another worker may use up the lease meanwhile
                 lacking, wait = self._table.take_leased(name, number)
                 if not lacking or wait:
                     return wait

@@ -1,6 +1,6 @@
-"""Makes keys: the record and the material of a new one, a few slow ones at a time.
+"""Makes the record and the material of new keys, and limits how many slow ones are made at a time.
 
-The record has all public facts of the key, computed once.
+The record has everything public about the key, computed once.
 """
 
 import asyncio
@@ -32,24 +32,24 @@ from minikms.rules import Rules
 
 ResultT = TypeVar("ResultT")
 
-# The number of keys of a kind that are generated at a time. asyncio has four threads more than
-# there are processors, and never more than 32.
+# The most keys of a kind that are generated at a time. asyncio's pool has four threads more than
+# there are processors, at most 32.
 _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A key pair for its caller: the public JWK, and the private key as PKCS #8 (RFC 5958)."""
+    """A key pair that is not stored: its public JWK, and its private key in PKCS #8 (RFC 5958)."""
 
     jwk: Mapping[str, str]
     private: bytes = field(repr=False)
 
 
 class KeyMaker:
-    """Makes keys, and does not store them.
+    """Makes keys without storing them.
 
-    Few slow ones are made at a time, so that threads are left for the use of keys: an RSA key can
-    be a second of a processor's work. Each kind of key has a gate of its own, which profiles share
+    An RSA key can take a second of processor time. So few slow keys are made at a time, which
+    leaves threads for the use of keys. Each kind of key has its own gate, which profiles share
     fairly.
     """
 
@@ -57,7 +57,7 @@ class KeyMaker:
         self._gates: dict[tuple[str, str], FairGate] = {}
 
     async def make_pair(self, profile: str, algorithm: KeyAlgorithm[Any]) -> KeyPair:
-        """Make a key pair that is not stored; raises UnsupportedOperation and TooBusy."""
+        """Make a key pair; raises UnsupportedOperation and TooBusy."""
         pairs = algorithm.require(JwkImporter)
         if not isinstance(algorithm, KeyPairAlgorithm):
             raise UnsupportedOperation(f"A key of {algorithm.name} is not a key pair.")
@@ -79,17 +79,17 @@ class KeyMaker:
         operation: str,
         make: Callable[[], ResultT],
     ) -> ResultT:
-        """Call `make`, in turn if that is slow; raises TooBusy.
+        """Call `make`, in a thread and in turn if it is slow; raises TooBusy.
 
-        `operation` is "generate", or a way to import.
+        `operation` is "generate" or a way to import, such as "import-jwk".
         """
         if not is_slow_to_make(algorithm, operation):
             return make()
         kind = operation.partition("-")[0]
         if (algorithm.kty, kind) not in self._gates:
             refusal = partial(TooBusy, "Too many keys of this kind are being made.")
-            # Validating an imported RSA key holds the interpreter lock, which stops all else:
-            # so only one is validated at a time, followed by a pause of the same length.
+            # Validating an imported RSA key holds the interpreter lock, which stops everything
+            # else. So one key is validated at a time, followed by a pause of the same length.
             places, rest = (1, 1) if kind == "import" else (_CONCURRENT, 0)
             self._gates[algorithm.kty, kind] = FairGate(places, refusal, rest=rest)
         async with self._gates[algorithm.kty, kind].held(profile):
@@ -98,7 +98,7 @@ class KeyMaker:
     async def make_public(
         self, algorithm: KeyAlgorithm[Any], policy: KeyPolicy, jwk: Mapping[str, Any]
     ) -> tuple[KeyRecord, Stored]:
-        """The record of a public key alone, which has no material."""
+        """Make the record of a public key alone, with empty material."""
         if not isinstance(algorithm, KeyPairAlgorithm):
             raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
         policy.require_bounded()
@@ -117,18 +117,18 @@ class KeyMaker:
 
 
 def is_slow_to_make(algorithm: KeyAlgorithm[Any], operation: str) -> bool:
-    """Tell whether a key is made in a thread; "import" in `slow` means every way to import."""
+    """Tell whether to make a key in a thread; "import" in `slow` means every way to import."""
     return not algorithm.slow.isdisjoint((operation, operation.partition("-")[0]))
 
 
 def maker(
     algorithm: KeyAlgorithm[Any], policy: KeyPolicy, create: Callable[[], Any]
 ) -> Callable[[], tuple[KeyRecord, Stored]]:
-    """The function that makes the record and the material of the key from `create`.
+    """Return the function that calls `create`, and returns the record and the material of the key.
 
-    Raises UnsupportedOperation if the policy asks for an operation that such a key cannot do,
-    UnsupportedOption for rules that do not fit it, and TooManyAliases or TooLargeRecord if its
-    names, labels and rules are too large.
+    Raises UnsupportedOperation if the policy names an operation that such a key does not support,
+    UnsupportedOption if the rules do not fit the key, and TooManyAliases or TooLargeRecord if
+    aliases, labels and rules are too large.
     """
     policy.require_bounded()
     operations = allowed_operations(algorithm, policy, public_only=False)
@@ -149,9 +149,9 @@ def describe(
     policy: KeyPolicy,
     operations: tuple[str, ...],
 ) -> KeyRecord:
-    """The record of `key`, which is a public key if `material` is "none".
+    """Make the record of `key`, which is a public key if `material` is "none".
 
-    `operations` come from `allowed_operations` for the policy.
+    `allowed_operations` returns the `operations` for the policy.
     """
     jwk = public = None
     if isinstance(algorithm, KeyPairAlgorithm):
@@ -161,7 +161,7 @@ def describe(
         multibase = multikey(algorithm.multicodec, public)
     created, every = time.time_ns(), policy.rotate_every
     return KeyRecord(
-        # RFC 7638 section 7: the thumbprint of a secret would reveal something of it.
+        # The thumbprint of a secret would reveal something about it (RFC 7638 section 7).
         kid=secrets.token_urlsafe(32) if jwk is None else thumbprint(jwk),
         alg=algorithm.name,
         kty=algorithm.kty,
@@ -189,10 +189,10 @@ def describe(
 def allowed_operations(
     algorithm: KeyAlgorithm[Any], policy: KeyPolicy, *, public_only: bool
 ) -> tuple[str, ...]:
-    """The operations of a new key: named by the policy, or all that are not opt-in.
+    """Return the operations of a new key: those of the policy, by default all that are not opt-in.
 
-    Raises UnsupportedOperation for an operation that the key cannot do, and UnsupportedOption for
-    rules that do not fit it.
+    Raises UnsupportedOperation if the key does not support one of them, and UnsupportedOption if
+    the rules do not fit the key.
     """
     if policy.rules is not None:
         require_fitting(policy.rules, algorithm)
@@ -206,9 +206,9 @@ def allowed_operations(
 
 
 def require_fitting(rules: Rules, algorithm: KeyAlgorithm[Any]) -> None:
-    """Raise UnsupportedOption if rules name an algorithm that a key has no signatures of.
+    """Raise UnsupportedOption if rules name an algorithm by which the key cannot sign.
 
-    Such a key could sign nothing, and its rules could not be corrected.
+    A key with only such algorithms could never sign, and its rules could not be loosened.
     """
     can: tuple[str, ...] = ()
     if isinstance(algorithm, Signer):
@@ -225,9 +225,9 @@ class PublicJwkIsPrivate(TypeError):
 
 
 def public_jwk(algorithm: KeyPairAlgorithm[Any, Any], key: Any) -> dict[str, str]:
-    """The public JWK of a key, checked, so that no faulty algorithm reveals a private key.
+    """Return the public JWK of a key, and raise PublicJwkIsPrivate if it has a private member.
 
-    Raises PublicJwkIsPrivate.
+    So a faulty algorithm does not reveal a private key.
     """
     jwk = algorithm.public_jwk(key)
     if not PRIVATE_MEMBERS.isdisjoint(jwk):

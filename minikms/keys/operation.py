@@ -1,6 +1,6 @@
-"""The base classes of operations: their uses of a key, and their computation.
+"""The base classes of operations. An operation declares its uses of a key, and computes a result.
 
-An operation holds its arguments. `KeyOperations` (operations.py) finds its key and runs it.
+It holds its arguments. `KeyOperations` (operations.py) finds its key and runs it.
 """
 
 from abc import ABC, abstractmethod
@@ -21,13 +21,14 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(slots=True, eq=False)
 class Use:
-    """One way to use a key: a capability of its algorithm, and the name in its `operations`.
+    """One way to use a key: a capability of its algorithm, and an operation that the key allows.
 
-    If `is_public`, the public key is enough, so that a public JWK can stand in for a key. The uses
-    in the capability's `public_grants` are public by themselves. With `by_anyone` a use is public,
-    and the key's `operations` need not name it: anyone with the public key can do it elsewhere.
-    With `if_exportable`, they need not name it either, but the key must have been made exportable.
-    With `by_door`, they need not name it, but the key has a private part: only doors do it.
+    The `operations` of the key must name `operation`, except with one of the last three flags:
+    - `is_public`: the public key is enough, so a public JWK can replace the key. Uses in the
+      `public_grants` of the capability always have this flag.
+    - `by_anyone`: public, and allowed for every key, since anyone can do it with the public key.
+    - `if_exportable`: allowed for every key that was made exportable.
+    - `by_door`: allowed for every key with a private part; only doors have such operations.
     """
 
     capability: type[Capability]
@@ -48,8 +49,8 @@ class UsableKey(Generic[AlgorithmT]):
     """A key that may be used now, in one way.
 
     A caller's JWK has neither `kid` nor `record`, and may be bound to one JOSE `alg`. `alias` is
-    the one that the caller named. `material` is the private or the public key, in the form of its
-    algorithm. `rules` are the rules of the key, None if it has none.
+    the alias by which the caller named the key. `material` is the private or the public key, as an
+    object of its algorithm. `rules` is None if the key has no rules.
     """
 
     algorithm: AlgorithmT
@@ -69,13 +70,13 @@ class KeyUser(ABC):
     uses: tuple[Use, ...]
 
     def load_public(self, algorithm: Any, jwk: Mapping[str, Any]) -> Any:
-        """The material of a caller's public JWK; raises InvalidKey."""
+        """Load a caller's public JWK; raises InvalidKey."""
         return algorithm.load_public(jwk)
 
     def permit(self, key: UsableKey[Any], rules: Rules) -> None:
         """Raise RuleViolated if the rules of a key do not allow the operation.
 
-        By default, an operation that signs is raw, with an algorithm that is not known.
+        This default treats an operation that signs as a raw signature by an unknown algorithm.
         """
         if key.use.is_public:
             return
@@ -93,20 +94,20 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
 
     @abstractmethod
     def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:
-        """The result; raises the KmsError that the arguments call for."""
+        """Return the result; raises the KmsError of faulty arguments."""
 
     def is_final(self, result: ResultT) -> bool:
-        """False if a key that the alias named before a rotation may give another result."""
+        """Return False if a key from before a rotation of the alias may give another result."""
         return True
 
 
 class Envelope(Operation[AlgorithmT, ResultT]):
-    """An operation that signs a form of its own, and checks rules of the key when it does."""
+    """An operation that signs a structure such as a JWS, and checks the key's rules itself."""
 
     __slots__ = ()
 
     def permit(self, key: UsableKey[Any], rules: Rules) -> None:
-        """Leave the rules to `compute`, which knows the bytes that it signs."""
+        """Do nothing: `compute` checks the rules, since it knows the signed bytes."""
 
 
 class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
@@ -116,21 +117,21 @@ class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
 
     @abstractmethod
     def bind(self, key: UsableKey[AlgorithmT]) -> Callable[[Sequence[ItemT]], list[ResultT]]:
-        """Return the function that computes results of items; raises an error that concerns all.
+        """Return the function that computes the results of items; raises an error of all items.
 
-        The function raises the KmsError of an item, and then returns no result of the others.
+        If one item fails, the function raises its KmsError and returns no results.
         """
 
     def is_final(self, result: ResultT) -> bool:
-        """False if a key that the alias named before a rotation may give another result."""
+        """Return False if a key from before a rotation of the alias may give another result."""
         return True
 
 
 @dataclass(slots=True, repr=False)
 class ByRecord(Operation[AlgorithmT, ResultT]):
-    """An operation that depends on the record of its key, so that the key is read only once.
+    """An operation that is chosen by the record of its key, so that the key is read only once.
 
-    `choose` makes it, with the same `uses`; its errors are the errors of the call.
+    `choose` returns an operation with the same `uses`, or raises the error of the call.
     """
 
     uses: tuple[Use, ...]
@@ -140,7 +141,7 @@ class ByRecord(Operation[AlgorithmT, ResultT]):
         rules.permit_operation(key.use.operation)
 
     def chosen(self, key: UsableKey[AlgorithmT]) -> Operation[AlgorithmT, ResultT]:
-        """The operation for a key, whose rules allow it."""
+        """Return the operation for a key; raises RuleViolated."""
         if key.record is None:
             raise UnsupportedOption("A JWK has no record.")
         chosen = self.choose(key.record)
@@ -154,7 +155,7 @@ class ByRecord(Operation[AlgorithmT, ResultT]):
 
 @dataclass(slots=True, repr=False)
 class Each(BatchOperation[AlgorithmT, Operation[AlgorithmT, ResultT], ResultT]):
-    """A batch whose items are operations on one key, which have these `uses`."""
+    """A batch whose items are operations on one key; all have these `uses`."""
 
     uses: tuple[Use, ...]
 
@@ -176,6 +177,6 @@ class Each(BatchOperation[AlgorithmT, Operation[AlgorithmT, ResultT], ResultT]):
 
 
 def refuse_private(jwk: Mapping[str, Any]) -> None:
-    """Raise InvalidKey for a JWK with a private member."""
+    """Raise InvalidKey if a JWK has a private member."""
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise InvalidKey("Give the public JWK: a private member must not be sent here.")

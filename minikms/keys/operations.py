@@ -1,4 +1,7 @@
-"""Performs operations: finds the key, in the cache or the store, and runs the work."""
+"""Performs operations: finds the key in the cache or the store, checks it, and runs the operation.
+
+The path of a call stays in this one file, so that it can be read at once.
+"""
 
 import asyncio
 import copy
@@ -42,10 +45,10 @@ from minikms.store.keys.last_use import LastUses
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# The key of an operation: a reference, several references, or a caller's public JWK.
+# Names the key of an operation: one or several references, or a caller's public JWK.
 By: TypeAlias = KeyRef | AnyKey | Mapping[str, Any]
 
-# Up to this many keys are looked up one by one; more are looked up together.
+# The most keys that are looked up one by one; more are looked up together.
 _FEW: Final = 2
 
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
@@ -53,7 +56,7 @@ _NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
 
 
 class KeySettings(TypedDict, total=False):
-    """The settings of `KeyOperations`, which its subclasses pass on."""
+    """The settings of `KeyOperations`; its subclasses pass them on."""
 
     cache: Bounds
     rates: RateTable | None
@@ -63,16 +66,16 @@ class KeySettings(TypedDict, total=False):
 class KeyOperations:
     """Finds the keys of a store, and performs operations with them.
 
-    `profile` names the tenant in every call, and `by` the key; if the public key is enough, `by`
-    may be a public JWK. If `by` names several keys, the first usable one is used. A signature that
-    the key of an alias does not verify is also tried with the keys that the alias named before
-    rotations.
+    In every call, `profile` names the tenant and `by` names the key. If the public key is enough,
+    `by` may be a public JWK. If `by` names several keys, the first usable key is used. If the key
+    of an alias does not verify a signature, the keys from before its rotations are tried.
 
-    Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that cannot, or may not, do
-    this, KeyNotUsable if its state excludes it, RuleViolated if its rules do, OverRate if it was
-    used as often as they allow, InvalidKey for a malformed JWK, and the errors of the operation.
+    Raises KeyNotFound or AliasNotFound; UnsupportedOperation if the key does not support the
+    operation or does not allow it; KeyNotUsable if its state excludes it, RuleViolated if its rules
+    do, and OverRate if the rate in its rules is used up; InvalidKey for a malformed JWK; and the
+    errors of the operation.
 
-    `reserved_aliases` are prefixes of aliases that other protocols own: no call gives, moves or
+    `reserved_aliases` are prefixes of aliases that other protocols own: no call binds, moves or
     removes such an alias, or deletes a key by it.
     """
 
@@ -100,7 +103,7 @@ class KeyOperations:
         self.uses = NotedUses(self._last_uses.write)
 
     def owning(self, prefixes: Collection[str]) -> Self:
-        """The same keys for a protocol that owns the aliases with these prefixes."""
+        """Copy this object for a protocol that owns the aliases with these prefixes."""
         other = copy.copy(self)
         other.reserved_aliases = tuple(
             prefix for prefix in self.reserved_aliases if prefix not in prefixes
@@ -114,12 +117,12 @@ class KeyOperations:
         return self._shown(record)
 
     async def perform(self, profile: str, by: By, operation: Operation[Any, ResultT]) -> ResultT:
-        """The result of an operation; waits for the store, and for a thread if the work is slow."""
+        """Perform an operation; waits only for the store, and for a thread if it is slow."""
         key = self._key_at_hand(profile, by, operation)
         if key is None:
             key = await self._read_key(profile, by, operation)
         if type(operation) is ByRecord:
-            operation = operation.chosen(key)  # may refuse the call, which then does not count
+            operation = operation.chosen(key)  # before a use is counted, since it may raise
         if key.rules is not None:
             await self._rates.count(profile, key)
         algorithm = key.algorithm
@@ -143,19 +146,19 @@ class KeyOperations:
         return result
 
     def _provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
-        """The provider that performs the operation; None for the service itself."""
+        """Return the provider that performs the operation; None if the service does."""
         algorithm: object = key.algorithm
         if isinstance(algorithm, BoundSigner) and not key.use.is_public:
             return self.providers[algorithm.provider_name]
         return None
 
     async def _key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
-        """The key that `by` names, read from the store if it is not in the cache."""
+        """Find the key that `by` names, in the cache or the store."""
         key = self._key_at_hand(profile, by, user)
         return await self._read_key(profile, by, user) if key is None else key
 
     def _key_at_hand(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any] | None:
-        """The key that `by` names, if it is cached or a JWK; None if the store must be read."""
+        """Find the key that `by` names if it is cached or a JWK; None if the store must be read."""
         ref = by.refs[0] if isinstance(by, AnyKey) else by
         if not isinstance(ref, KeyRef):
             return self._of_jwk(ref, user)
@@ -167,15 +170,15 @@ class KeyOperations:
         except _NOT_THIS:
             if ref is by:
                 raise
-            return None  # another of the keys may be usable
+            return None  # another key of `by` may be usable
 
     async def _read_key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
-        """The key that `by` names, which has to be read from the store."""
+        """Read the key that `by` names from the store."""
         if isinstance(by, AnyKey):
             return await self._first(profile, by.refs, user)
         if not isinstance(by, KeyRef):
             return self._of_jwk(by, user)
-        if any(use.is_public for use in user.uses):  # then the record may be enough
+        if any(use.is_public for use in user.uses):  # the record may be enough
             found = await self._find(profile, by)
             key = self._of_cached(profile, found, by.alias, user)
             if key is not None:
@@ -194,7 +197,7 @@ class KeyOperations:
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
-        """Find a key in the cache, or read its record, without its material, from the store."""
+        """Find a key in the cache, or read its record without its material from the store."""
         found = self.cache.get((profile, ref.kid, ref.alias))
         if found is None:
             pending = self.cache.start_fill()
@@ -203,16 +206,16 @@ class KeyOperations:
         return found
 
     async def drop_stale(self) -> None:
-        """Drop entries of the caches that are no longer valid."""
+        """Drop stale entries of the caches."""
         await self.cache.drop_stale()
         await self._versions.drop_stale()
 
     def _shown(self, record: KeyRecord) -> KeyRecord:
-        """A record as callers see it, marked if its algorithm is not installed."""
+        """Prepare a record for callers: mark it if its algorithm is not installed."""
         return record if self._registry.has(record) else OrphanRecord.of(record)
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
-        """The first usable key; if no key is usable, raises the error of one of them."""
+        """Find the first usable key; if no key is usable, raises the error of one of them."""
         refused: KmsError | None = None
         kids = [ref.kid for ref in refs if ref.kid is not None]
         if len(kids) > _FEW:  # most of them belong to other recipients
@@ -227,7 +230,7 @@ class KeyOperations:
         raise refused or KeyNotFound
 
     async def _predecessor(self, profile: str, kid: str, user: KeyUser) -> UsableKey[Any] | None:
-        """A key that an alias named before; None if it is gone or not usable."""
+        """Find a key from before a rotation; None if it is deleted or not usable."""
         try:
             return await self._key(profile, KeyRef(kid=kid), user)
         except (KeyNotFound, KeyNotUsable, UnsupportedOperation):
@@ -236,7 +239,7 @@ class KeyOperations:
     def _of_cached(
         self, profile: str, found: CachedKey, alias: str | None, user: KeyUser
     ) -> UsableKey[Any] | None:
-        """Use a cached key; None if its private key is needed and is not cached."""
+        """Use a cached record; None if the private key is needed and is not cached."""
         key = self._usable(found, alias, user)
         if key.use.is_public and found.public is None:
             found.public = key.algorithm.load_public(found.record.jwk or {})
@@ -250,7 +253,7 @@ class KeyOperations:
         return key
 
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:
-        """A caller's public JWK; raises InvalidKey."""
+        """Use a caller's public JWK; raises InvalidKey."""
         refuse_private(jwk)
         algorithm: Any = self._registry.for_jwk(jwk)
         public = [use for use in user.uses if use.is_public]
@@ -262,7 +265,7 @@ class KeyOperations:
         return UsableKey(algorithm, use, alg=bound, material=user.load_public(algorithm, jwk))
 
     def _usable(self, found: CachedKey, alias: str | None, user: KeyUser) -> UsableKey[Any]:
-        """Check that a key may be used now, and name it in the event; its material is not set."""
+        """Check that a key may be used now, and name it in the event; leaves its material unset."""
         record, algorithm = found.record, found.algorithm
         set_key(record.kid, record.alg)
         if algorithm is None:
@@ -295,13 +298,13 @@ async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> Resul
 
 
 def keep_in_cache(pending: PendingEntry[CachedKey], profile: str, found: CachedKey) -> None:
-    """Cache a key that was read, unless it is scheduled for deletion."""
+    """Cache a key, unless it is scheduled for deletion."""
     record = found.record
     if record.deletes is None:
         pending.fill(found.names(profile), found, (PROFILE, profile), (KEY, record.kid))
 
 
 def name_in_event(key: UsableKey[Any]) -> None:
-    """Name the key of the call in its event, after other keys were read."""
+    """Name the key of the call in its event again, after other keys were read."""
     if key.record is not None:
         set_key(key.record.kid, key.record.alg)

@@ -1,4 +1,4 @@
-"""Creates, changes and removes profiles, and publishes their JWK Sets."""
+"""Creates, changes and removes profiles, and makes and publishes their JWK Sets."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _NAMES: Final = 100
 
 
 class Profiles(KeyOperations):
-    """Creates, changes and removes profiles, and gives their JWK Sets."""
+    """Creates, changes and removes profiles, and makes and publishes their JWK Sets."""
 
     def __init__(
         self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
@@ -29,10 +29,10 @@ class Profiles(KeyOperations):
         self._jwk_sets = JwkSets(registry, store, settings.get("cache", NOTHING))
 
     async def create_profile(self, name: str, maker: str = "") -> None:
-        """Make an empty profile; raises ProfileExists.
+        """Create an empty profile; raises ProfileExists.
 
-        `maker` is the id of the caller's stored token, empty without one. A token that was made
-        before may use the profile only if it has made it.
+        `maker` is the id of the caller's stored token, empty if it has none. Of the tokens that are
+        older than the profile, only this one may use it.
         """
         await self._store.create_profile(name, maker)
 
@@ -41,36 +41,36 @@ class Profiles(KeyOperations):
         return await self._store.remove_profile(name)
 
     async def profiles(self) -> list[str]:
-        """The names of all profiles, sorted."""
+        """List the names of all profiles, sorted."""
         return await self._store.profiles()
 
     async def tenancy(self, name: str) -> Tenancy:
-        """The id of a profile, and the time of its creation; raises ProfileNotFound."""
+        """Find the id of a profile and the time of its creation; raises ProfileNotFound."""
         return await self._store.tenancy(name)
 
     async def settings(self) -> dict[str, ProfileSettings]:
-        """The settings of all profiles, by name, sorted."""
+        """List the settings of all profiles by name, sorted."""
         return await self._store.settings()
 
     async def change_settings(self, profile: str, changes: Mapping[str, Any]) -> ProfileSettings:
-        """Change settings of a profile, and return all of them; raises ProfileNotFound."""
+        """Change settings of a profile, and return all its settings; raises ProfileNotFound."""
         return await self._store.change_settings(profile, changes)
 
     async def jwk_set(self, profile: str, wanted: JwkFilter) -> JwkSet:
-        """The `wanted` public keys of a profile for signatures and encryption, as a JWK Set.
+        """Make a JWK Set of the `wanted` keys of a profile (RFC 7517 section 5).
 
-        Each key that is not disabled has a member for its kid and one for each alias, which is the
-        `kid` of that member (RFC 7517 section 5).
+        It has the public keys for signatures and encryption that are not disabled. Each has a
+        member under its kid, and a member with the alias as `kid` for each alias.
         """
         return await self._jwk_sets.get(profile, wanted)
 
     async def drop_stale(self) -> None:
-        """Drop entries of the caches that are no longer valid."""
+        """Drop stale entries of the caches."""
         await super().drop_stale()
         await self._jwk_sets.drop_stale()
 
     async def publish(self, profile: str, *, public: bool) -> None:
-        """Publish the profile's JWK Set, or show it only to callers who may read its keys."""
+        """Publish the profile's JWK Set, or restrict it to callers who may read its keys."""
         await self._store.publish(profile, public=public)
 
     async def publishes(self, profile: str) -> bool:
@@ -78,12 +78,12 @@ class Profiles(KeyOperations):
         return await self._jwk_sets.is_public(profile)
 
     async def published(self, profiles: Iterable[str]) -> set[str]:
-        """The profiles whose JWK Set is published; without missing and unreadable ones."""
+        """Find the profiles whose JWK Set is published; skips missing and unreadable profiles."""
         found = set()
         for place, profile in enumerate(profiles, 1):
             with suppress(ProfileNotFound, KeyUnreadable):
                 if await self._jwk_sets.is_public(profile):
                     found.add(profile)
-            if place % _NAMES == 0:  # those in the cache take no turn
+            if place % _NAMES == 0:  # cached profiles do not let other calls go on
                 await asyncio.sleep(0)
         return found

@@ -1,4 +1,4 @@
-"""Reads keys into the cache before a call needs them, by their places in the order of creation."""
+"""Reads keys into the cache before a call needs them, in order of creation or last use."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 class ReadAhead(NamedTuple):
-    """The number of keys that were cached, the place before them, and whether the cache is full."""
+    """The number of cached keys, the place before the first of them, and if the cache is full."""
 
     keys: int
     before: int
@@ -24,7 +24,7 @@ class ReadingAhead(KeyOperations):
     """Reads keys into the cache before a call needs them."""
 
     async def places_to_read(self, profile: str) -> list[range]:
-        """The places of all keys, some hundreds at a time: the last used first, then the newest.
+        """List the places of all keys in groups: groups used last first, then the newest.
 
         Raises ProfileNotFound and StoreUnavailable.
         """
@@ -32,13 +32,13 @@ class ReadingAhead(KeyOperations):
         return list(dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)]))
 
     def lasts(self, profile: str) -> bool:
-        """Tell whether keys of a profile that are read from now on stay in the cache."""
+        """Tell whether the cache keeps keys of a profile that are read from now on."""
         return self.cache.keeps((PROFILE, profile))
 
     async def read_ahead(self, profile: str, end: int) -> ReadAhead:
-        """Cache some keys up to the place `end` in the order of creation.
+        """Cache some keys up to the place `end` in the order of creation, the last one first.
 
-        No other key is evicted. Raises ProfileNotFound and StoreUnavailable.
+        Evicts no other key. Raises ProfileNotFound and StoreUnavailable.
         """
         pending = self.cache.start_fill()
         keys, before = await self._store.read_back(profile, end)
@@ -50,7 +50,7 @@ class ReadingAhead(KeyOperations):
             if record.material != "none":
                 try:
                     found.key = self._registry.of(record).unpack(stored)
-                except Exception as exc:  # of an algorithm: its text may contain the key
+                except Exception as exc:  # an algorithm's message may contain the key
                     what = type(exc).__name__
                     LOGGER.error("the key %s cannot be opened: %s", record.kid, what)
                     continue
@@ -58,5 +58,5 @@ class ReadingAhead(KeyOperations):
                 return ReadAhead(number, before, is_full=True)
             keep_in_cache(pending, profile, found)
             number += 1
-            await asyncio.sleep(0)  # lets calls go on
+            await asyncio.sleep(0)  # let other calls go on
         return ReadAhead(number, before)

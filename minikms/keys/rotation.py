@@ -1,4 +1,4 @@
-"""Replaces keys by new ones, on request or when their rotation is due."""
+"""Rotates keys: replaces them by new ones, on request or when their rotation is due."""
 
 import logging
 import time
@@ -27,17 +27,18 @@ from minikms.store.keys.rotation import NotDueError, NotRotatableError, Successo
 
 LOGGER = logging.getLogger(__name__)
 
-# Nanoseconds until a sweep looks again at a key that is due for rotation and cannot be rotated.
+# Nanoseconds until a sweep tries again to rotate a due key that could not be rotated.
 _POSTPONED: Final = 3600 * SECOND
 
 
 class Rotation(Creation):
-    """Replaces keys by new ones, on request or when their rotation is due."""
+    """Rotates keys: replaces them by new ones, on request or when their rotation is due."""
 
     async def rotate(self, profile: str, kid: str, *, keep_schedule: bool = False) -> KeyRecord:
-        """Replace a key by a new one, which is returned; the old key becomes `verify-only`.
+        """Replace a key by a new one, and return the record of the new one.
 
-        The period of a key with `rotate_every` begins again, unless `keep_schedule`.
+        The old key becomes `verify-only`. If the key has `rotate_every`, a new period begins unless
+        `keep_schedule`.
 
         Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyKeys,
         TooManyAliases, TooLargeRecord, and UnsupportedOperation for a public key alone.
@@ -47,10 +48,10 @@ class Rotation(Creation):
     async def rotate_name(
         self, profile: str, name: str, check: CheckVersions | None = None
     ) -> KeyRecord:
-        """Replace the key of an alias as `rotate` does, but leave it enabled.
+        """Replace the key of an alias as `rotate` does, but leave the old key enabled.
 
-        `check` is called with its record and its versions first, and may raise. Raises
-        AliasNotFound, and otherwise as `rotate` does.
+        `check` gets the old record and the versions of the alias first, and may raise. Raises
+        AliasNotFound and the errors of `rotate`.
         """
         require_own_aliases(self.reserved_aliases, name)
         return await self._rotate(profile, KeyRef(alias=name), check or no_check_of_versions)
@@ -76,10 +77,10 @@ class Rotation(Creation):
     async def _replace(
         self, profile: str, ref: KeyRef, store: Callable[[Successor], Awaitable[KeyRecord]]
     ) -> KeyRecord:
-        """Call `store` with the function that makes the successor of the key.
+        """Call `store` with the function that returns the successor of the key.
 
-        If the successor is slow to make, it is made before the transaction, and again if the key
-        has another algorithm or policy by then.
+        `store` calls it in its transaction. A successor that is slow to make is made before the
+        transaction, and made again if another kind of key must be replaced by then.
         """
         with suppress(_SlowToMake):
             return await store(self._make_successor)
@@ -90,7 +91,7 @@ class Rotation(Creation):
                     return await store(successor)
 
     def _make_successor(self, old: KeyRecord) -> tuple[KeyRecord, Stored]:
-        """Make the successor of a key; raises _SlowToMake if that takes long."""
+        """Make the successor of a key; raises _SlowToMake if making it is slow."""
         require_rotatable(old)
         algorithm = self._registry.of(old)
         if is_slow_to_make(algorithm, "generate"):
@@ -99,9 +100,9 @@ class Rotation(Creation):
 
     @asynccontextmanager
     async def _making_successor(self, profile: str, found: KeyRecord) -> AsyncIterator[Successor]:
-        """Make a successor for keys like `found`, which the block stores.
+        """Make the successor of `found`; the block stores it.
 
-        If the block fails, an object at a provider is destroyed.
+        If the block fails, an object that was made at a provider is destroyed.
         """
         algorithm, policy = self._registry.of(found), _policy_of(found)
         if policy.provider is not None:
@@ -127,7 +128,7 @@ class Rotation(Creation):
                 LOGGER.exception("due keys of a profile are not rotated")
 
     async def _rotate_if_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
-        """Rotate a key if it is still due, or try again later."""
+        """Rotate a key if it is still due; if that fails, postpone its rotation."""
 
         async def store(successor: Successor) -> KeyRecord:
             return await self._store.rotate_due(profile, kid, successor)
@@ -145,7 +146,7 @@ class Rotation(Creation):
         except KmsError as exc:  # such as too many versions
             why = exc.detail or exc.title
             LOGGER.warning("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
-        except Exception as exc:  # the text of an algorithm's may hold a secret
+        except Exception as exc:  # an algorithm's message may contain a secret
             why = type(exc).__name__
             LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         finally:
@@ -154,13 +155,13 @@ class Rotation(Creation):
 
 
 class _SlowToMake(Exception):
-    """A key takes too long to be made while a transaction waits."""
+    """The successor must be made before the transaction, since making it is slow."""
 
 
 def _give_if_alike(
     made: tuple[KeyRecord, Stored], found: KeyRecord, old: KeyRecord
 ) -> tuple[KeyRecord, Stored]:
-    """Return the key made for `found`; raises _SlowToMake if `old` is another kind of key."""
+    """Return the successor `made` for `found`; raises _SlowToMake if `old` is another kind."""
     require_rotatable(old)
     if (old.alg, _policy_of(old)) != (found.alg, _policy_of(found)):
         raise _SlowToMake
@@ -168,7 +169,7 @@ def _give_if_alike(
 
 
 def _policy_of(record: KeyRecord) -> KeyPolicy:
-    """The policy of a key's successor, which has its aliases and labels besides."""
+    """Return the policy of a key's successor; the store copies aliases and labels."""
     return KeyPolicy(
         exportable=record.exportable,
         operations=record.operations,
@@ -178,7 +179,7 @@ def _policy_of(record: KeyRecord) -> KeyPolicy:
 
 
 def require_rotatable(record: KeyRecord) -> None:
-    """Raise if a key cannot be replaced by another; an expired key can."""
+    """Raise UnsupportedOperation or KeyNotUsable if a key cannot be rotated; expired keys can."""
     if record.material == "none":
         raise UnsupportedOperation("A public key alone is replaced by importing another.")
     record.require_understood()

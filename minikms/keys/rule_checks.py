@@ -1,7 +1,7 @@
-"""Compares the bytes that a key signs with its rules, as their verifier reads them.
+"""Checks the bytes that a key signs against its rules, as a verifier will read the bytes.
 
-A JWS is compared by its header and its JSON payload, a COSE message by its protected header and,
-if claims are bound, by its payload as a CWT (RFC 8392).
+The rules apply to the header and the JSON payload of a JWS. They apply to the protected header of a
+COSE message and, if they name claims, to its payload as a CWT (RFC 8392).
 """
 
 import time
@@ -20,9 +20,9 @@ from minikms.rules import EXP, JwsRules, Rules
 _TELLING: Final = ("alg", "typ", "b64", "crit", "zip")
 _PLAIN: Final = _TELLING[:2]
 
-# Labels of COSE headers: RFC 9596, and the claims of a CWT in a header (RFC 9597).
+# Labels of COSE header parameters: typ (RFC 9596), and CWT claims in a header (RFC 9597).
 _TYP, _HEADER_CLAIMS = 16, 15
-# Labels of the claims that a CWT and its rules have in common (RFC 8392 section 3.1).
+# Labels of claims in a CWT that rules can name (RFC 8392 section 3.1).
 _LABELS: Final[Mapping[str, int]] = {"iss": 1, "sub": 2, "aud": 3}
 _EXP_LABEL: Final = 4
 
@@ -36,7 +36,7 @@ def check_jws(
 ) -> None:
     """Raise RuleViolated unless a JWS with this header and payload fits the rules.
 
-    `disclosures` are the ones of an SD-JWT that the caller shows.
+    `disclosures` are the disclosures of an SD-JWT that the caller shows.
     """
     rules.permit_alg(alg)
     jws = rules.jws
@@ -63,7 +63,7 @@ def check_cose(
     _check_typ(jws, _value(signed, _TYP))
     if not jws.claims and jws.max_lifetime is None:
         return
-    # A verifier may read the claims there instead.
+    # A verifier may read the claims in the header instead of the payload.
     if _HEADER_CLAIMS in signed or _HEADER_CLAIMS in Map.parse(unprotected):
         raise RuleViolated("jws", "The key signs no claims in a header.")
     try:
@@ -71,7 +71,7 @@ def check_cose(
     except CborError:
         raise RuleViolated("jws", "The payload is not a map of claims in CBOR.") from None
     for name, values in jws.claims:
-        # Another claim, or one under its name, has no label that every verifier reads.
+        # A text label, and a claim without a registered label, are not read by every verifier.
         label = None if name in claims else _LABELS.get(name)
         _check_claim(name, values, None if label is None else _value(claims, label))
     _check_lifetime(jws, None if EXP in claims else _value(claims, _EXP_LABEL))
@@ -89,14 +89,14 @@ def _check_claim(name: str, values: Sequence[str], value: object) -> None:
 
 def _check_lifetime(jws: JwsRules, exp: object) -> None:
     most = jws.max_lifetime
-    # Some verifiers read a number below 0 as a huge one, without its sign or beyond 64 bits.
+    # Some verifiers read a negative number as a huge unsigned one.
     if most is not None and (type(exp) is not int or not 0 <= exp <= time.time() + most):
         fault = f"exp must be an integer from 0 on, at most {most:,} seconds from now."
         raise RuleViolated("jws.max_lifetime", fault)
 
 
 def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
-    """Check the type, and that no member makes a verifier read another type or payload."""
+    """Check the type, and refuse members that make a verifier read another type or payload."""
     for name in header:
         if name not in _PLAIN and is_taken_for(name, _TELLING):
             raise RuleViolated("jws", "The header has a member that the key does not sign.")
@@ -104,10 +104,10 @@ def _check_header(jws: JwsRules, header: Mapping[str, Any]) -> None:
 
 
 def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
-    """Raise RuleViolated for a name that some parser takes for a checked one.
+    """Raise RuleViolated for a name that some parser confuses with a checked name.
 
-    Go reads names that differ in case into one field, and keeps the last one; Swift takes all
-    normal forms of a text for one name.
+    Go ignores case and keeps the last member. Swift treats all Unicode normal forms of a name as
+    equal.
     """
     names = {name for name, _ in jws.claims} | {EXP}
     folded = {fold(name) for name in names}
@@ -129,7 +129,7 @@ def _claims_of_json(payload: bytes) -> dict[str, Any]:
 
 
 def _value(claims: Map, label: int) -> int | str | None:
-    """The integer or the text of a label; None for any other value."""
+    """Return the value of a label if it is an integer or a text; None for any other value."""
     if label not in claims:
         return None
     try:

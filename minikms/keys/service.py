@@ -33,8 +33,8 @@ class KeyService(
 ):
     """Creates, finds, changes and deletes the keys of tenants, and performs operations with them.
 
-    `profile` names the tenant. Another tenant's keys look as if they did not exist. Calls that
-    take an alias to change or delete by raise ValidationFailed if another protocol owns it.
+    `profile` names the tenant. Another tenant's keys look as if they did not exist. If another
+    protocol owns an alias, calls that would change it or delete a key by it raise ValidationFailed.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class KeyService(
         self.deletions = DueDeletions(store, {each.name: each.destroy for each in self.providers})
 
     async def sweep(self, sink: AuditSink | None = None) -> None:
-        """Remove the keys whose scheduled deletion is due, and rotate those that are due for it.
+        """Remove keys whose scheduled deletion is due, and rotate keys whose rotation is due.
 
-        Each is an audit event of its own, recorded in `sink`. Raises StoreUnavailable; another
-        failure is logged, and does not hold up other keys or profiles.
+        Each removal and each rotation is an audit event in `sink`. Raises StoreUnavailable; other
+        failures are logged, and do not hold up other keys or profiles.
         """
         await self.drop_stale()
         profiles = await self._store.profiles()
@@ -55,9 +55,9 @@ class KeyService(
         await self.rotate_due(profiles, sink)
 
     def random(self, length: int) -> bytes:
-        """`length` bytes from the system's randomness."""
+        """Return `length` random bytes from the operating system."""
         return secrets.token_bytes(length)
 
     async def ping(self) -> None:
-        """Return once the store has answered; raises StoreUnavailable."""
+        """Wait for an answer from the store; raises StoreUnavailable."""
         await self._store.ping()

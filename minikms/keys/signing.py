@@ -1,4 +1,4 @@
-"""Signatures, alone and in batches, and message authentication codes."""
+"""Signs and verifies messages, one by one and in batches, also by message authentication codes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from minikms.rules import Rules
 
 AnySigner: TypeAlias = Signer[Any, Any]
 
-# One takes half a microsecond to make; callers use few, though they may ask for many.
+# Making one takes half a microsecond, and most callers use the same few.
 _options = lru_cache(256)(SignatureOptions)
 
 _SIGN = (Use(Signer, "sign"),)
@@ -22,7 +22,7 @@ _VERIFY = (Use(Signer, "verify"),)
 class SignOptions(NamedTuple):
     """A caller's options for a signature.
 
-    `alg` is a JOSE name, by default the key's. If `prehashed`, the message is already a digest.
+    `alg` is a JOSE name, by default the first of the key. If `prehashed`, the message is a digest.
     `hash` and `salt_length` are as in SignatureOptions.
     """
 
@@ -34,7 +34,7 @@ class SignOptions(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """A signature, its JOSE name if it has one, and the kid of its key."""
+    """A signature, the JOSE name of its algorithm if there is one, and the kid of its key."""
 
     sig: bytes
     alg: str | None
@@ -43,7 +43,7 @@ class Signed(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class Sign(Operation[AnySigner, Signed]):
-    """The signature over a message; raises UnsupportedOption."""
+    """Signs a message; raises UnsupportedOption."""
 
     uses = _SIGN
     message: bytes
@@ -64,7 +64,7 @@ class Sign(Operation[AnySigner, Signed]):
 
 @dataclass(slots=True, repr=False)
 class Verify(Operation[AnySigner, bool]):
-    """The verification of a signature over a message; raises UnsupportedOption."""
+    """Verifies a signature over a message; raises UnsupportedOption."""
 
     uses = _VERIFY
     message: bytes
@@ -81,7 +81,7 @@ class Verify(Operation[AnySigner, bool]):
 
 @dataclass(slots=True, repr=False)
 class SignBatch(BatchOperation[AnySigner, bytes, bytes]):
-    """The signature over each message; raises UnsupportedOption."""
+    """Signs each message; raises UnsupportedOption."""
 
     uses = _SIGN
     options: SignOptions
@@ -97,10 +97,7 @@ class SignBatch(BatchOperation[AnySigner, bytes, bytes]):
 
 @dataclass(slots=True, repr=False)
 class VerifyBatch(BatchOperation[AnySigner, tuple[bytes, bytes], bool]):
-    """The verification of each pair of message and signature.
-
-    Raises UnsupportedOption.
-    """
+    """Verifies each pair of message and signature; raises UnsupportedOption."""
 
     uses = _VERIFY
     options: SignOptions
@@ -117,7 +114,7 @@ class VerifyBatch(BatchOperation[AnySigner, tuple[bytes, bytes], bool]):
 
 @dataclass(slots=True, repr=False)
 class ComputeMac(Operation[Mac[Any], bytes]):
-    """The authentication code of a message."""
+    """Computes the authentication code of a message."""
 
     uses = (Use(Mac, "mac"),)
     message: bytes
@@ -132,7 +129,7 @@ class ComputeMac(Operation[Mac[Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class VerifyMac(Operation[Mac[Any], bool]):
-    """The verification of an authentication code."""
+    """Verifies the authentication code of a message."""
 
     uses = (Use(Mac, "mac-verify"),)
     message: bytes
@@ -147,7 +144,7 @@ class VerifyMac(Operation[Mac[Any], bool]):
 
 @dataclass(slots=True, repr=False)
 class _Signing:
-    """An algorithm, and options that apply to it."""
+    """An algorithm with the options of a signature, checked and completed."""
 
     signer: AnySigner
     options: SignatureOptions
@@ -155,7 +152,7 @@ class _Signing:
 
     @classmethod
     def choose(cls, key: UsableKey[AnySigner], options: SignOptions) -> Self:
-        """The options as they apply to a key; raises UnsupportedOption if they do not."""
+        """Check and complete options for a key; raises UnsupportedOption."""
         signer = key.algorithm
         algs, alg = signer.signing_algs, options.alg
         if key.alg is not None:
@@ -178,12 +175,12 @@ class _Signing:
         return cls(signer, chosen, der)
 
     def sign_many(self, key: Any, messages: Sequence[bytes]) -> list[bytes]:
-        """The signatures over many messages."""
+        """Sign many messages."""
         signatures = self.signer.sign_many(key, messages, self.options)
         return [self.der.to_der(one) for one in signatures] if self.der else signatures
 
     def verify(self, public: Any, message: bytes, signature: bytes) -> bool:
-        """Tell whether a signature in the requested form is valid."""
+        """Verify a signature in the requested encoding."""
         if self.der:
             try:
                 signature = self.der.from_der(signature)
@@ -195,7 +192,7 @@ class _Signing:
 def _permit_alg(key: UsableKey[AnySigner], options: SignOptions, rules: Rules) -> None:
     """Raise RuleViolated if rules do not allow the algorithm of a signature.
 
-    With a hash of its own, a signature has no name in JOSE.
+    A signature with a chosen hash has no JOSE name.
     """
     chosen = _Signing.choose(key, options).options
     rules.permit_alg(chosen.alg if chosen.hash is None else None)

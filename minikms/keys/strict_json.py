@@ -1,28 +1,28 @@
-"""Reads JSON that every parser reads in the same way (RFC 8259, RFC 7493)."""
+"""Reads JSON, and refuses JSON that parsers read differently (RFC 8259, RFC 7493)."""
 
 import json
 from typing import Any, Final
 
 import orjson
 
-# Larger numbers lose digits in parsers that read all numbers as doubles (RFC 8259 section 6).
+# Parsers that read numbers as doubles lose digits of larger ones (RFC 8259 section 6).
 _MAX_INTEGER: Final = 2**53 - 1
 
 _SPACE: Final = b" \t\r\n"
 
 
 def read_strictly(text: bytes) -> Any:
-    """Read a text; raises ValueError for a member twice, a huge number, a depth of 255, or no JSON.
+    """Read JSON; raises ValueError for a duplicate member, a huge number, or a depth of 255.
 
-    orjson refuses numbers and depths that others may not read, and writes no member twice: so a
-    text with one differs from what it writes in more than white space.
+    orjson refuses numbers and depths that other parsers may not read. It writes no member twice, so
+    JSON with a duplicate member differs from its output in more than white space.
     """
     try:
         value = orjson.loads(text)
         written = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
         if written.translate(None, _SPACE) == text.translate(None, _SPACE):
             return value
-        # A text with other spellings, such as escapes, is read again, ten times as slowly.
+        # So does JSON with escapes, for example. It is read again, ten times as slowly.
         return _DECODER.decode(text.decode())
     except (TypeError, RecursionError):
         raise ValueError("not to be read in one way") from None

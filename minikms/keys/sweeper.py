@@ -1,4 +1,4 @@
-"""Deletes and rotates the keys that are due for it, while the service runs."""
+"""Deletes and rotates due keys while the service runs."""
 
 import asyncio
 import logging
@@ -13,18 +13,18 @@ from minikms.keys.service import KeyService
 
 LOGGER = logging.getLogger(__name__)
 
-# Seconds between two sweeps. A key cannot be seen once its deletion is due; until the sweep, its
-# material stays in the store. Scheduled rotations are as late. A key of a provider that was deleted
-# is removed at once. If its provider does not answer, it is tried again every few seconds.
+# Seconds between two sweeps. Nobody sees a key once its deletion is due, but its material stays in
+# the store until the sweep. Scheduled rotations are late by the same time. A deleted key of a
+# provider is removed at once or, if its provider does not answer, after one of the next tries.
 _PERIOD: Final = 300.0
 _AGAIN: Final = 5.0
 
 
 @asynccontextmanager
 async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
-    """Delete and rotate keys that are due, now and every few minutes, as long as the block lasts.
+    """Delete and rotate due keys, now and every few minutes, while the block runs.
 
-    Any number of processes may do so at the same time.
+    Any number of processes may sweep a store at the same time.
     """
     async with in_background(_sweep(keys, sink)):
         yield

@@ -19,14 +19,13 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
-# The number of slices that are handed out: two for each thread, so that a thread that has finished
-# the first gets the next without waiting for the event loop.
+# The number of slices that may be submitted: two for each thread, so that a thread that ends the
+# first starts the second without waiting for the event loop.
 _GIVEN: Final = 2 * _CONCURRENT
-# The time that a batch has a thread at a stretch, in seconds: enough for some items of RSA, or all
-# of Ed25519, and a hundred times the cost of handing a call to a thread.
+# Seconds of a slice, for which a batch has a thread. It is enough for some signatures by RSA, or a
+# whole batch by Ed25519, and a hundred times the cost of handing a call to a thread.
 _SLICE: Final = 0.01
-# The number of quick items that are computed between two looks at the clock, which together take
-# about a slice.
+# The number of quick items between two looks at the clock. Together they take about a slice.
 _QUICK: Final = 100
 
 # Calls a function in a thread.
@@ -36,10 +35,10 @@ InThread: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
 class Batches:
     """Runs batches in slices of time, by default in as many threads as there are processors.
 
-    After each slice the thread goes to the next batch, round robin over the profiles, and over the
-    batches of each. So the cost of a batch does not decide how long others wait.
+    After each slice, the thread goes to the next batch, round robin over profiles and over the
+    batches of a profile. So an expensive batch does not make others wait longer.
 
-    `in_thread` and `given` replace the threads, and the number of slices that are handed out.
+    `in_thread` replaces the threads; `given` is the number of slices that may be submitted.
     """
 
     def __init__(self, in_thread: InThread | None = None, given: int = _GIVEN) -> None:
@@ -82,13 +81,13 @@ class Batches:
         await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def stop(self) -> None:
-        """Refuse every batch under way, after its present slice at the latest."""
+        """Stop every running batch with TooBusy, at the end of its current slice."""
         self._stopped = True
         self._threads.shutdown(wait=False)
 
 
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
-    """Tell whether an operation with a key runs in a thread."""
+    """Tell whether an algorithm names an operation as slow, so that it runs in a thread."""
     slow = algorithm.slow
     return operation in slow or (
         isinstance(algorithm, Jwe) and algorithm.jwe_work.get(operation) in slow
@@ -102,7 +101,7 @@ async def run(
     *,
     is_long: bool = False,
 ) -> ResultT:
-    """Run `call`: in a thread if it is long, or if its algorithm calls it slow, else here."""
+    """Run `call`, in a thread if it is long or if its algorithm names the operation as slow."""
     if is_long or is_slow(algorithm, operation):
         return await asyncio.to_thread(call)
     return call()

@@ -1,4 +1,4 @@
-"""The versions of aliases, from a cache if possible."""
+"""Finds the versions of aliases, in a cache if possible."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,14 +10,14 @@ from minikms.store.keys.entries import ALIAS, alias_entry
 from minikms.store.keys.key_store import KeyStore
 from minikms.versions import KeyVersions
 
-# The most memory of cached versions. The bytes of an alias's versions, and of each version.
+# The most bytes of the cache; bytes of an entry, and of each version in it.
 _MEMORY: Final = 16 * 1024 * 1024
 _EACH: Final = 1_000
 _EACH_VERSION: Final = 200
 
 
 class VersionCache:
-    """Finds the versions of aliases in the store, and keeps them until an alias changes."""
+    """Finds the versions of aliases in the store, and caches them until an alias changes."""
 
     def __init__(self, store: KeyStore, bounds: Bounds) -> None:
         self._store = store
@@ -28,9 +28,9 @@ class VersionCache:
         )
 
     async def get(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
-        """The versions of the alias `name`, read from the store if `fresh`; raises AliasNotFound.
+        """Find the versions of an alias, in the store if `fresh`; raises AliasNotFound.
 
-        The key that it names may be due for deletion.
+        The key of the newest version may be due for deletion.
         """
         found = None if fresh else self._cache.get((profile, name))
         if found is None:
@@ -41,9 +41,9 @@ class VersionCache:
         return found
 
     async def predecessors(self, profile: str, kid: str, alias: str) -> Sequence[str]:
-        """The keys that rotations replaced by a key, newest first, while they had the alias.
+        """Find the kids before `kid` among the versions of an alias, newest first.
 
-        There are none if the key has lost the alias.
+        Returns none if the alias no longer names the key.
         """
         try:
             versions = await self.get(profile, alias)
@@ -54,5 +54,5 @@ class VersionCache:
         return versions.before(kid)
 
     async def drop_stale(self) -> None:
-        """Drop entries that are no longer valid."""
+        """Drop stale entries."""
         await self._cache.drop_stale()

@@ -1,4 +1,4 @@
-"""Reads keys into the cache after the start, so that their first use is as fast as a later one."""
+"""Fills the cache of keys after the start, so that the first use of a key is as fast as others."""
 
 import asyncio
 import logging
@@ -15,19 +15,19 @@ from minikms.store.keys.key_store import KeyStore
 
 LOGGER = logging.getLogger(__name__)
 
-# Seconds between two looks whether calls still wait for the store, and after it was unavailable.
+# Seconds until the next look if calls wait for the store, and if the store is unavailable.
 _PAUSE: Final = 0.02
 _LONG_PAUSE: Final = 1.0
 
-# Seconds to wait until keys of a profile that are read last in the cache: on PostgreSQL, until the
-# profile was checked once.
+# Seconds to wait until the cache keeps keys of a profile: on PostgreSQL, until the profile was
+# checked once.
 _PATIENCE: Final = 60.0
 
-# The number of profiles that are checked together, long before the checks are forgotten.
+# The number of profiles that are checked together; their checks stay valid until keys are read.
 _TOGETHER: Final = 100
 
-# The number of keys after which the garbage collector is told to spare them. Otherwise it would
-# search all of them again and again while more are read, for tens of milliseconds each time.
+# The number of keys after which the garbage collector is told to spare them. Otherwise it searches
+# all of them again and again while more are read, for tens of milliseconds each time.
 _SPARED: Final = 2000
 
 
@@ -35,10 +35,10 @@ _SPARED: Final = 2000
 async def warming(
     keys: KeyService, store: KeyStore, spare: Callable[[], None]
 ) -> AsyncIterator[None]:
-    """Cache keys, of each profile the last used and the newest first, until the cache is full.
+    """Cache keys until the cache is full; of each profile, the last used and the newest first.
 
-    It pauses while calls wait for a connection to the store. `spare` excludes the present objects
-    from garbage collection.
+    Reading pauses while calls wait for a connection to the store. `spare` excludes the present
+    objects from garbage collection.
     """
     async with in_background(_warm(keys, store, spare)):
         yield
@@ -72,7 +72,7 @@ async def _read_all(
         if not await _lasts(keys, name):
             LOGGER.warning("the keys of a profile are not read ahead: it could not be checked")
             continue
-        left: list[range] | None = None  # the places that are not read yet, the last ones next
+        left: list[range] | None = None  # the places to read, from the end of the list
         while left is None or left:
             if _waits(store):
                 await asyncio.sleep(_PAUSE)
@@ -88,7 +88,7 @@ async def _read_all(
             except StoreUnavailable:
                 await asyncio.sleep(_LONG_PAUSE)
                 continue
-            except Exception:  # it does not decrypt, or belongs to another name
+            except Exception:  # an entry does not decrypt, or belongs to another name
                 LOGGER.exception("the keys of a profile are not read ahead: see store verify")
                 break
             number += read.keys
@@ -103,7 +103,7 @@ async def _read_all(
 
 
 async def _lasts(keys: KeyService, profile: str) -> bool:
-    """Wait until keys of a profile last in the cache; False if they do not in time."""
+    """Wait until the cache keeps keys of a profile; False if it does not in time."""
     until = time.monotonic() + _PATIENCE
     while not (lasts := keys.lasts(profile)) and time.monotonic() < until:
         await asyncio.sleep(_PAUSE)
@@ -116,7 +116,7 @@ def _waits(store: KeyStore) -> bool:
 
 
 async def _profiles(keys: KeyService) -> list[str]:
-    """The names of all profiles, the default one first."""
+    """List the names of all profiles, the default profile first."""
     while True:
         try:
             names = await keys.profiles()

@@ -1,4 +1,4 @@
-"""Public keys as COSE_Key (RFC 9052 section 7)."""
+"""Encodes public keys as COSE_Key (RFC 9052 section 7)."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,9 @@ from minikms.plugin.curves import CURVES
 
 
 def cose_key(jwk: Mapping[str, str] | None) -> bytes | None:
-    """A public JWK as COSE_Key in its deterministic encoding; None if COSE has no such keys.
+    """Encode a public JWK as a COSE_Key, deterministically; None if COSE has no such key type.
 
-    It has the members that identify the key (RFC 9679 section 3).
+    The COSE_Key has only the members that identify the key (RFC 9679 section 3).
     """
     if jwk is None:
         return None

@@ -1,4 +1,4 @@
-"""The form of a COSE_Sign1 and a COSE_Mac0, read and written without a key (RFC 9052)."""
+"""Parses COSE_Sign1 and COSE_Mac0 and encodes their parts, without a key (RFC 9052)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from minikms.errors import InvalidCose
 # Labels of header parameters: RFC 9052 section 3.1, RFC 9596, RFC 9360 section 2.
 ALG, CRIT, _CONTENT_TYPE, _KID, _TYP, X5CHAIN, X5T = 1, 2, 3, 4, 16, 33, 34
 
-# The major types of their values.
+# Major types of the values of these parameters.
 _TYPES: Final[Mapping[int | str, tuple[int, ...]]] = {
     ALG: (UINT, NEGATIVE, TEXT),
     CRIT: (ARRAY,),
@@ -35,16 +35,16 @@ _TYPES: Final[Mapping[int | str, tuple[int, ...]]] = {
     _TYP: (UINT, TEXT),
 }
 
-# Labels that are understood if `crit` has them.
+# Labels that `crit` may name.
 _UNDERSTOOD: Final = frozenset({ALG, CRIT, _CONTENT_TYPE, _KID})
 
-# The most bytes of a header map: a chain of certificates takes some thousands.
+# The most bytes of a header map. A chain of certificates takes some thousands.
 _MAX_HEADER: Final = 65_536
 _TOO_LONG: Final = f"A header map has more than {_MAX_HEADER:,} bytes."
 
 
 class Kind(NamedTuple):
-    """A kind of message, with the first bytes of a tagged message, and of the bytes to sign."""
+    """A kind of message, with the first bytes of a tagged message and of the bytes to sign."""
 
     name: str
     tag: int
@@ -53,7 +53,7 @@ class Kind(NamedTuple):
 
 
 def _kind(name: str, context: str, tag: int) -> Kind:
-    """The kind of message with this name, context and tag."""
+    """Make the kind of message with this name, context and tag."""
     to_sign = ARRAY_OF_FOUR + head(TEXT, len(context)) + context.encode()
     return Kind(name, tag, head(TAG, tag) + ARRAY_OF_FOUR, to_sign)
 
@@ -69,7 +69,7 @@ MAC0: Final = _kind("COSE_Mac0", "MAC0", 17)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Cose:
-    """A message in parts; `protected` has the signed bytes, and `alg` is its algorithm in them."""
+    """A parsed message; `protected` has the encoded header, and `alg` is the algorithm in it."""
 
     protected: bytes
     unprotected: bytes
@@ -79,7 +79,7 @@ class Cose:
 
     @classmethod
     def parse(cls, data: bytes, kind: Kind) -> Self:
-        """The parts of a message of this kind, tagged or not; raises InvalidCose."""
+        """Parse a message of this kind, tagged or not; raises InvalidCose."""
         try:
             return cls._parse(data, kind)
         except CborError as exc:
@@ -105,7 +105,7 @@ class Cose:
         bare = bounded.data[: bounded.at]
         payload, signature = reader.byte_string_or_null(), reader.byte_string()
         reader.end()
-        # An empty map may also be no bytes (RFC 9052 section 3).
+        # An empty map may also be encoded as no bytes (RFC 9052 section 3).
         header = Map.parse(protected, depth=2) if protected else Map()
         if not header.keys().isdisjoint(unprotected):
             raise CborError("A label is in both header maps.")
@@ -116,7 +116,7 @@ class Cose:
 
 
 class SigStructure(NamedTuple):
-    """The bytes that are signed, in parts (RFC 9052 sections 4.4 and 6.3)."""
+    """The parsed bytes to sign (RFC 9052 sections 4.4 and 6.3)."""
 
     protected: bytes
     payload: bytes
@@ -124,7 +124,7 @@ class SigStructure(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes, kind: Kind) -> Self:
-        """The parts of a structure for this kind of message; raises InvalidCose.
+        """Parse a structure for this kind of message; raises InvalidCose.
 
         It must be encoded as verifiers make it again from a message.
         """
@@ -150,7 +150,7 @@ class SigStructure(NamedTuple):
 
 
 def _alg_of(header: Map) -> int | str | None:
-    """The algorithm of a protected map, None if it has none; raises CborError for a bad map."""
+    """Return the algorithm of a protected map, None without one; raises CborError for a bad map."""
     _check_types(header)
     _check_critical(header)
     return Reader(header[ALG]).label() if ALG in header else None
@@ -176,7 +176,7 @@ def _check_critical(header: Map) -> None:
 
 
 def own_map(name: str, data: bytes) -> Map:
-    """The map of a caller's parameters for the header map of this name; raises InvalidCose."""
+    """Parse a caller's parameters for the header map of this name; raises InvalidCose."""
     try:
         if len(data) > _MAX_HEADER:
             raise CborError(_TOO_LONG)
@@ -188,22 +188,22 @@ def own_map(name: str, data: bytes) -> Map:
 
 
 def to_sign(kind: Kind, protected: bytes, external_aad: bytes, payload: bytes) -> bytes:
-    """The bytes that are signed (RFC 9052 sections 4.4 and 6.3)."""
+    """Encode the bytes to sign (RFC 9052 sections 4.4 and 6.3)."""
     return kind.to_sign + b"".join(map(byte_string, (protected, external_aad, payload)))
 
 
 @lru_cache(maxsize=1024)
 def protected_map(alg: int, content_type: str | int | None, typ: str | int | None) -> bytes:
-    """The protected map of a new message, with its labels in order (RFC 8949 section 4.2.1)."""
+    """Encode the protected map of a new message, with sorted labels (RFC 8949 section 4.2.1)."""
     values = {ALG: alg, _CONTENT_TYPE: content_type, _TYP: typ}
     return cbor2.dumps({label: value for label, value in values.items() if value is not None})
 
 
 def unprotected_map(kid: str | None, certificate: bytes) -> bytes:
-    """The unprotected map of a new message; `certificate` is an entry of it, or empty.
+    """Encode the unprotected map of a new message; `certificate` is an entry of the map, or empty.
 
-    The kid is a hint and need not be protected (RFC 9052 section 3.1); the protected header of an
-    mdoc has the alg alone (ISO/IEC 18013-5 section 9.1.2.4).
+    The kid is a hint and need not be protected (RFC 9052 section 3.1). The protected header of an
+    mdoc has only the alg (ISO/IEC 18013-5 section 9.1.2.4).
     """
     named = b"" if kid is None else _KID_LABEL + byte_string(kid.encode())
     return head(MAP, bool(named) + bool(certificate)) + named + certificate

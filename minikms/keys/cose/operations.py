@@ -1,4 +1,4 @@
-"""COSE messages of one signature or authentication code: signed and verified (RFC 9052)."""
+"""Makes and verifies COSE messages with one signature or authentication code (RFC 9052)."""
 
 import base64
 import hashlib
@@ -69,7 +69,7 @@ class CoseHeader:
     certificate: CertificateHeader = "none"
 
     def encode(self, alg: int, key: UsableKey[SignerOrMac]) -> tuple[bytes, bytes]:
-        """The protected and the unprotected map; raises InvalidCose and UnsupportedOption."""
+        """Encode the protected and unprotected map; raises InvalidCose and UnsupportedOption."""
         kid = kid_in_header(key, self.kid)
         certificate = b"" if self.certificate == "none" else _certificate(key, self.certificate)
         ours = protected_map(alg, self.content_type, self.typ), unprotected_map(kid, certificate)
@@ -95,7 +95,7 @@ class CoseHeader:
 
 @dataclass(slots=True, repr=False)
 class SignCose(Envelope[SignerOrMac, bytes]):
-    """A COSE_Sign1, or by a MAC key a COSE_Mac0.
+    """Makes a COSE_Sign1 or, with a MAC key, a COSE_Mac0.
 
     `alg` is a JOSE name. A `detached` message leaves the payload out. Raises UnsupportedOption,
     InvalidCose and RuleViolated.
@@ -132,10 +132,10 @@ class SignCose(Envelope[SignerOrMac, bytes]):
 
 @dataclass(slots=True, repr=False)
 class SignSigStructure(Envelope[SignerOrMac, Signed]):
-    """The signature over a caller's Sig_structure of a COSE_Sign1 (RFC 9052 section 4.4).
+    """Signs a caller's Sig_structure of a COSE_Sign1 (RFC 9052 section 4.4).
 
-    A MAC key makes the code over a MAC_structure (section 6.3). It is signed as it came, by the
-    algorithm of its protected header, and the rules of the key hold for it. Raises InvalidCose,
+    A MAC key computes the code of a MAC_structure (section 6.3). The structure is signed unchanged,
+    by the algorithm of its protected header, if the rules of the key allow it. Raises InvalidCose,
     UnsupportedOption and RuleViolated.
     """
 
@@ -158,7 +158,7 @@ class SignSigStructure(Envelope[SignerOrMac, Signed]):
 
 @dataclass(slots=True, repr=False)
 class VerifyCose(Operation[SignerOrMac, CoseResult]):
-    """The verification of a COSE_Sign1, or by a MAC key of a COSE_Mac0.
+    """Verifies a COSE_Sign1 or, with a MAC key, a COSE_Mac0.
 
     `payload` is the payload of a detached message, else None. Raises InvalidCose and
     UnsupportedOption, and ValidationFailed if there is no payload.
@@ -208,7 +208,7 @@ def _kind_of(key: UsableKey[SignerOrMac]) -> Kind:
 
 
 def _require_number(key: UsableKey[SignerOrMac]) -> Mapping[int, str]:
-    """The COSE numbers of a key, at least one, with JOSE names; raises UnsupportedOption."""
+    """Return the COSE numbers of a key by JOSE name; raises UnsupportedOption if it has none."""
     algs = key.algorithm.cose_algs
     if not algs:  # as for some plugins
         raise UnsupportedOption("COSE has no number for the signatures of this key.")
@@ -216,7 +216,7 @@ def _require_number(key: UsableKey[SignerOrMac]) -> Mapping[int, str]:
 
 
 def _alg_of(key: UsableKey[SignerOrMac], name: str | None) -> tuple[int, str]:
-    """The COSE number and the JOSE name of a new signature; raises UnsupportedOption."""
+    """Choose the COSE number and the JOSE name of a new signature; raises UnsupportedOption."""
     algs = _require_number(key)
     for number, alg in algs.items():
         if name in (None, alg):
@@ -229,7 +229,7 @@ def _unsupported(algs: Mapping[int, str]) -> UnsupportedOption:
 
 
 def _certificate(key: UsableKey[SignerOrMac], name: CertificateHeader) -> bytes:
-    """The entry of a header map that has a key's certificate; raises UnsupportedOption."""
+    """Encode the header parameter with a key's certificate; raises UnsupportedOption."""
     record = certified(key)
     if name == "x5t":
         digest = hashlib.sha256(chain_of(record)[0]).digest()

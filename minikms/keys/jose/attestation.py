@@ -1,4 +1,4 @@
-"""Key attestations: JWTs about keys of the service (OpenID4VCI 1.0, appendix D.1)."""
+"""Makes key attestations: JWTs about keys of the service (OpenID4VCI 1.0, appendix D.1)."""
 
 import time
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ _TYP: Final = "key-attestation+jwt"
 class Attestation:
     """The claims that the caller gives an attestation; None leaves a claim out.
 
-    `keys` are the attested keys, and `expires_in` is in seconds: the attestation expires then, or
-    with the first of its keys. With `allow_imported`, they may be imported keys.
+    `keys` are the attested keys; with `allow_imported` they may be imported. The attestation
+    expires after `expires_in` seconds, or with the first of its keys.
     """
 
     keys: tuple[KeyRef | AnyKey, ...]
@@ -37,7 +37,7 @@ class Attestation:
     allow_imported: bool = False
 
     def payload(self, records: Sequence[KeyRecord]) -> bytes:
-        """The claims about these keys, as JSON."""
+        """Return the claims about these keys as JSON."""
         now = int(time.time())
         ends = [record.expires // 10**9 for record in records if record.expires is not None]
         claims: dict[str, Any] = {
@@ -55,10 +55,10 @@ class Attestation:
 
 @dataclass(slots=True, repr=False)
 class SignAttestation(Envelope[SignerOrMac, str]):
-    """An attestation as a compact JWS, by a signing key alone; `payload` has its claims.
+    """Signs the claims in `payload` as a compact JWS; the key cannot be a MAC key.
 
     The header has a certificate chain or a kid, never both (OpenID4VCI 1.0, appendix F.1). The kid
-    is the key's own: a JWK Set has another key under an alias after a rotation.
+    is never an alias, since an alias names another key after a rotation.
     """
 
     uses = (Use(Signer, "sign"),)
@@ -81,14 +81,13 @@ class AttestationCalls(KeyOperations):
         attestation: Attestation,
         certificate: CertificateHeader = "none",
     ) -> str:
-        """A JWT by the key `by` about other keys of the profile, which the event also names.
+        """Make a JWT with the key `by` about other keys of the profile.
 
-        `certificate` names the header member that has the certificate of `by`.
-
-        Raises NotAttestable, and the errors of the signing key as `perform` does.
+        The audit event names all these keys. `certificate` names the header member for the
+        certificate of `by`. Raises NotAttestable, and the errors of `perform` for the key `by`.
         """
         operation = SignAttestation(certificate)
-        await self._key(profile, by, operation)  # its errors come first
+        await self._key(profile, by, operation)  # raise its errors first
         records: dict[str, KeyRecord] = {}
         for place, each in enumerate(attestation.keys):
             record = await self._key_to_attest(profile, each, place)
@@ -100,7 +99,7 @@ class AttestationCalls(KeyOperations):
         return await self.perform(profile, by, operation)
 
     async def _key_to_attest(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:
-        """The record of a key to attest; raises NotAttestable if there is none."""
+        """Find the record of a key to attest; raises NotAttestable without one."""
         for ref in key.refs if isinstance(key, AnyKey) else (key,):
             try:
                 return await self.get(profile, ref)
@@ -110,12 +109,10 @@ class AttestationCalls(KeyOperations):
 
 
 def require_attestable(record: KeyRecord, place: int, *, allow_imported: bool) -> None:
-    """Raise NotAttestable unless the service alone has the private key, can use it, and keeps it.
+    """Raise NotAttestable unless only the service has the private key, and can use it.
 
-    With `allow_imported`, others may have it.
-
-    The error names the key by its place in the request. Raises KeyNotUsable if a member of the
-    record is critical and not known to this version.
+    With `allow_imported`, others may have it as well. The error names the key by its place in the
+    request. Raises KeyNotUsable if this version does not know a critical member of the record.
     """
     record.require_understood()
     if isinstance(record, OrphanRecord):
@@ -131,5 +128,5 @@ def require_attestable(record: KeyRecord, place: int, *, allow_imported: bool) -
 
 
 def not_attestable(place: int, fault: str) -> NotAttestable:
-    """The error for the attested key at this place."""
+    """Make the error for the key at this place of the request."""
     return NotAttestable(errors=[(f"#/keys/{place}", fault)])

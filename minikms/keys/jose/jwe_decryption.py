@@ -28,19 +28,19 @@ from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 
 FEW: Final = 4
-"""The largest number of recipients that are served on the event loop."""
+"""The most recipients of a JWE that is made or decrypted on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """The plaintext of a JWE, and the JOSE header of the recipient whose key opened it."""
+    """The plaintext of a JWE, and the JOSE header of the recipient whose key decrypted it."""
 
     plaintext: bytes = field(repr=False)
     header: dict[str, Any]
 
 
 class _Content(NamedTuple):
-    """The content of a JWE, as bytes."""
+    """The parts of a JWE that are common to all recipients, decoded."""
 
     aad: bytes
     iv: bytes
@@ -50,10 +50,10 @@ class _Content(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class DecryptJwe(Operation[Jwe, Decrypted]):
-    """The plaintext of a JWE; raises DecryptionFailed for any mismatch, without a reason.
+    """Decrypts a JWE; raises DecryptionFailed for any mismatch, without a reason.
 
     `sender` is the sender's public JWK, for ECDH-1PU. Raises ValidationFailed for a malformed JWE,
-    for a sender that the JWE does not have, and for a missing one; InvalidKey for the sender; and
+    if the sender is missing, or if the JWE has no sender; InvalidKey for the sender's JWK; and
     UnsupportedOption if the key is for another `alg` or `enc`.
     """
 
@@ -78,7 +78,7 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
             sealed = _Content(parsed.aad.encode("ascii"), *map(decode_canonical, texts))
         except ValueError:
             raise DecryptionFailed() from None
-        # By its kid or an alias; all if no recipient names the key.
+        # The recipients that name the key by kid or alias; all recipients if none does.
         names = {key.kid} if key.record is None else {key.kid, *key.record.aliases}
         named = [each for each in recipients if each.header.get("kid") in names]
         refused, others = "", False
@@ -97,7 +97,7 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
 
 
 def _fitting(recipients: Sequence[ParsedRecipient], algorithm: Jwe) -> list[ParsedRecipient]:
-    """The recipients whose `alg` fits the key, at least one; raises UnsupportedOption."""
+    """Find the recipients whose `alg` fits the key; raises UnsupportedOption without any."""
     algs = algorithm.jwe_algs
     fitting = [each for each in recipients if each.alg in algs and each.alg in ALG_MODELS]
     if not fitting:
@@ -112,10 +112,10 @@ def _fitting(recipients: Sequence[ParsedRecipient], algorithm: Jwe) -> list[Pars
 def _of_sender(
     recipients: Sequence[ParsedRecipient], sender: Mapping[str, Any] | None
 ) -> list[ParsedRecipient]:
-    """The recipients whose `alg` needs a sender if `sender` is given, or else the others.
+    """Find the recipients whose `alg` has a sender or, without `sender`, the other recipients.
 
-    Raises ValidationFailed if there are no such recipients: if a given sender were ignored, the
-    caller would take an anonymous JWE for the sender's.
+    Raises ValidationFailed without any. If a given sender were ignored, the caller would believe
+    that an anonymous JWE came from the sender.
     """
     chosen = [each for each in recipients if (each.alg in AUTHENTICATED) == (sender is not None)]
     if not chosen:
@@ -131,7 +131,7 @@ def _decrypt(
     key: UsableKey[Jwe],
     sender: AgreementKey | None,
 ) -> bytes:
-    """The plaintext for one recipient; raises what joserfc and the algorithm do."""
+    """Decrypt for one recipient; raises the errors of joserfc and of the algorithm."""
     header = recipient.header
     alg = ALG_MODELS[recipient.alg]
     enc = content(key.algorithm, key.material, header["enc"])
@@ -147,7 +147,7 @@ def _decrypt(
     except (DecodeError, DecryptionFailed):
         cek = b""
     if len(cek) * 8 != enc.cek_size:
-        # Use a random key instead, so that the time reveals nothing (RFC 7516 section 11.5).
+        # Continue with a random key, so that the time reveals nothing (RFC 7516 section 11.5).
         cek = enc.generate_cek()
     return enc.decrypt(sealed.ciphertext, sealed.tag, cek, sealed.iv, sealed.aad)
 
@@ -155,7 +155,10 @@ def _decrypt(
 def _content_key(
     alg: JWEAlgModel, enc: JWEEncModel, recipient: Recipient[Any], tag: bytes
 ) -> bytes:
-    """The content's key (RFC 7516 section 5.2, steps 6 to 12); DecodeError or DecryptionFailed."""
+    """Decrypt or agree on the content key (RFC 7516 section 5.2, steps 6 to 12).
+
+    Raises DecodeError and DecryptionFailed.
+    """
     encrypted_key = recipient.encrypted_key or b""
     if isinstance(alg, JWEKeyAgreement):
         if alg.direct_mode:

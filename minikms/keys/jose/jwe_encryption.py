@@ -38,7 +38,7 @@ _Json: TypeAlias = GeneralJSONEncryption | FlattenedJSONEncryption
 
 
 class ToRecipient(KeyUser):
-    """Use as a recipient's key: anyone may use a public one."""
+    """The use of a recipient's key; anyone may use a public key."""
 
     __slots__ = ()
     uses = (
@@ -49,7 +49,7 @@ class ToRecipient(KeyUser):
 
 
 class AsSender(KeyUser):
-    """Use as a sender's private key (ECDH-1PU)."""
+    """The use of a sender's private key (ECDH-1PU)."""
 
     __slots__ = ()
     uses = (Use(KeyAgreement, "jwe-encrypt"),)
@@ -57,7 +57,7 @@ class AsSender(KeyUser):
 
 @dataclass(frozen=True, slots=True)
 class JweRecipient:
-    """A recipient of a new JWE: its key, `alg`, and further header members."""
+    """A recipient of a new JWE: its key, its `alg`, and its other header members."""
 
     by: KeyRef | Mapping[str, Any]
     alg: str
@@ -65,7 +65,7 @@ class JweRecipient:
 
     @property
     def kid(self) -> str | None:
-        """The name of the key in the JWE: as the caller named it, or the JWK's own kid."""
+        """Return the kid for the JWE: the caller's name of the key, or the `kid` of its JWK."""
         if isinstance(self.by, KeyRef):
             return self.by.alias or self.by.kid
         kid = self.by.get("kid")
@@ -76,8 +76,8 @@ class JweRecipient:
 class EncryptJwe:
     """A JWE to make.
 
-    `header` has members of the protected header besides the service's. Without a `serialization`
-    the JWE is compact if possible, else general.
+    `header` has the caller's members of the protected header. Without `serialization`, the JWE is
+    compact if possible, else general.
     """
 
     plaintext: bytes = field(repr=False)
@@ -90,7 +90,7 @@ class EncryptJwe:
 
     @property
     def form(self) -> Serialization:
-        """The form of the JWE."""
+        """The serialization of the JWE."""
         if self.serialization is not None:
             return self.serialization
         return "general" if self.aad or len(self.recipients) > 1 else "compact"
@@ -101,7 +101,7 @@ class EncryptJwe:
         return len(self.recipients) > FEW
 
     def check(self) -> None:
-        """Raise ValidationFailed for members that contradict each other with any keys."""
+        """Raise ValidationFailed for members that contradict each other, whatever the keys are."""
         algs = [recipient.alg for recipient in self.recipients]
         faults: list[tuple[str, str]] = []
         if len(algs) > 1:
@@ -126,10 +126,10 @@ class EncryptJwe:
             raise ValidationFailed(errors=faults)
 
     def compute(self, keys: Sequence[UsableKey[Jwe]], sender: UsableKey[Any] | None) -> Serialized:
-        """The JWE for these keys, one for each recipient.
+        """Make the JWE with these keys, one for each recipient.
 
-        Raises UnsupportedOption for a key that is not for its `alg` or for `enc`, or not on the
-        curve of the sender's, and ValidationFailed for a header that joserfc refuses.
+        Raises UnsupportedOption if a key is for another `alg` or `enc` or on another curve than the
+        sender's key, and ValidationFailed for a header that joserfc refuses.
         """
         for recipient, key in zip(self.recipients, keys, strict=True):
             _require_fit(recipient.alg, self.enc, key, sender)
@@ -161,7 +161,7 @@ class EncryptJwe:
 
 
 class _Recipient(joserfc.Recipient[Any]):
-    """A recipient whose `epk` goes into the protected header if all have the same."""
+    """A recipient; its `epk` goes into the protected header if all recipients share it."""
 
     def __init__(self, obj: _Json, header: dict[str, Any], epk_goes_to: dict[str, Any]) -> None:
         super().__init__(obj, header)
@@ -172,7 +172,7 @@ class _Recipient(joserfc.Recipient[Any]):
 
 
 def _header_faults(at: str, header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The faults of header members that a caller gives."""
+    """List the faults of a caller's header members."""
     if not RESERVED.isdisjoint(header):
         yield at, f"A caller cannot set these: {', '.join(sorted(RESERVED))}."
     if too_deep(header):
@@ -201,16 +201,16 @@ def _require_fit(
         encs = ", ".join(algorithm.jose_algs)
         raise UnsupportedOption(f"A recipient's key is not for {enc}. It is for: {encs}.")
     if isinstance(algorithm, KeyAgreement) and "jwe-encrypt" in algorithm.opt_in:
-        # It does key agreement as a key of another type, which its JWK does not say.
+        # The algorithm converts the key to another type for key agreement; its JWK does not say so.
         raise UnsupportedOption(f"No JWE can be made for a {algorithm.name} key.")
     if sender is not None and sender.algorithm is not algorithm:
         raise UnsupportedOption("The sender's key and a recipient's are on different curves.")
 
 
 def _ephemeral_key(keys: Sequence[UsableKey[Jwe]]) -> AgreementKey | None:
-    """A new key for all recipients if all are on one curve.
+    """Make one ephemeral key for all recipients if their keys are on one curve.
 
-    joserfc would make one for each. DIDComm v2 has one, in the protected header.
+    joserfc would make one for each. DIDComm v2 requires one, in the protected header.
     """
     algorithm = keys[0].algorithm
     if not isinstance(algorithm, KeyAgreement) or any(
@@ -221,7 +221,7 @@ def _ephemeral_key(keys: Sequence[UsableKey[Jwe]]) -> AgreementKey | None:
 
 
 def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
-    """The object of a JSON form; raises ValidationFailed."""
+    """Make the object of a JSON serialization; raises ValidationFailed."""
     try:
         made: Any = joserfc.encrypt_json(obj, None, registry=Registry(enc))
     except InvalidEncryptionAlgorithmError:
@@ -240,14 +240,14 @@ def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
 
 
 class JweCalls(KeyOperations):
-    """Performs operations, and makes JWEs.
+    """Makes JWEs with several keys.
 
-    The audit event of the call names all its keys of the store: first the sender's or, without a
-    sender, the first recipient's.
+    The audit event of the call names all its stored keys, first the sender's key or, without a
+    sender, the first recipient's key.
     """
 
     async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Serialized:
-        """A JWE for the keys that it names; raises the errors of `EncryptJwe` and of each key."""
+        """Find the keys of a JWE and make it; raises the errors of `EncryptJwe` and of each key."""
         jwe.check()
         keys = [await self._key(profile, each.by, _TO_RECIPIENT) for each in jwe.recipients]
         sender = None

@@ -21,16 +21,16 @@ from minikms.keys.jose.jws_forms import Serialized, mistyped, too_deep
 MAX_RECIPIENTS: Final = 64
 
 
-# Characters of a part of the header. The longest one needed has DIDs of some thousand characters.
+# The most characters of a part of the header. DIDs in it have up to some thousand characters.
 MAX_HEADER: Final = 32_768
 
 
 MAX_HEADERS: Final = 65_536
-"""Bytes of all parts of the header together, each recipient's included."""
+"""The most bytes of all parts of the header together, with those of each recipient."""
 
 
 RESERVED: Final = frozenset({"alg", "enc", "epk", "iv", "tag", "p2s", "p2c", "zip", "crit"})
-"""Header members that the service sets, or refuses, so that no caller sets them."""
+"""Header members that a caller cannot set: the service sets or refuses them."""
 
 
 MEMBERS: Final[Mapping[str, type]] = {
@@ -50,23 +50,23 @@ MEMBERS: Final[Mapping[str, type]] = {
 
 
 class ParsedRecipient(NamedTuple):
-    """A recipient's JOSE header, with all its parts joined, and encrypted key."""
+    """A recipient's encrypted key, and its JOSE header, joined from its parts."""
 
     header: dict[str, Any]
     encrypted_key: str
 
     @property
     def alg(self) -> str:
-        """The `alg`, which the service may not have."""
+        """The `alg` of the recipient; the service may not have it."""
         alg: str = self.header["alg"]
         return alg
 
 
 class ParsedJwe(NamedTuple):
-    """The parts of a JWE, still in base64url, and checked as far as possible without a key.
+    """The parts of a JWE in base64url, checked as far as possible without a key.
 
     `aad` is authenticated with the content (RFC 7516 section 5.1, step 14). All headers have the
-    same `enc`, which the service has.
+    same `enc`, and the service has it.
     """
 
     aad: str
@@ -77,7 +77,7 @@ class ParsedJwe(NamedTuple):
 
 
 def parse(value: Serialized) -> ParsedJwe:
-    """The parts of a JWE in any form; raises ValidationFailed."""
+    """Parse a JWE in any serialization; raises ValidationFailed."""
     return _parse_compact(value) if isinstance(value, str) else _parse_json(value)
 
 
@@ -124,7 +124,7 @@ def _parse_json(value: Mapping[str, Any]) -> ParsedJwe:
 
 
 def _recipients(found: list[tuple[dict[str, Any], str]]) -> tuple[ParsedRecipient, ...]:
-    """The recipients of a JWE, with checked headers."""
+    """Parse the recipients of a JWE, and check their headers."""
     for header, _ in found:
         if name := mistyped(header, MEMBERS):
             raise _wrong(f"The header member {name} has a value of the wrong type.")
@@ -145,7 +145,7 @@ def _recipients(found: list[tuple[dict[str, Any], str]]) -> tuple[ParsedRecipien
 
 
 def _decode_header(text: str) -> dict[str, Any]:
-    """The protected header, in its one canonical form (RFC 7515 section 2)."""
+    """Decode the protected header from canonical base64url (RFC 7515 section 2)."""
     if len(text) > MAX_HEADER:
         raise _wrong("Its header is too long.")
     try:
@@ -158,14 +158,14 @@ def _decode_header(text: str) -> dict[str, Any]:
 
 
 def _join(header: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add members, if no other part of the header has the same one (RFC 7516 section 7.2.1)."""
+    """Add a part to a header; refuses a member that it has already (RFC 7516 section 7.2.1)."""
     if not header.keys().isdisjoint(more):
         raise _wrong("Two parts of a header have a member of the same name.")
     header.update(more)
 
 
 def _object(value: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], int]:
-    """An unprotected part of the header, and its length as JSON."""
+    """Check an unprotected part of the header; returns it and its length as JSON."""
     found = value.get(name, {})
     if not isinstance(found, Mapping):
         raise _wrong(f"Its {name} is not an object.")
@@ -186,5 +186,5 @@ def _text(value: Mapping[str, Any], name: str, default: str | None = None) -> st
 
 
 def _wrong(fault: str) -> ValidationFailed:
-    """The error of a malformed JWE, or of one that the service refuses."""
+    """Make the error for a JWE that is malformed or refused."""
     return ValidationFailed(errors=[("#/jwe", fault)])

@@ -1,7 +1,7 @@
-"""JWE algorithms, of joserfc and our own, and our keys as objects of joserfc's classes.
+"""JWE algorithms, joserfc's and our own, and adapters of our keys to joserfc's classes.
 
-joserfc has the framing of a JWE, the Concat KDF and the AES (RFC 7516, RFC 7518). A private key is
-used only by its algorithm. docs/internals/jose.md says how this differs from joserfc, and why.
+joserfc does the framing of a JWE, the Concat KDF and AES (RFC 7516, RFC 7518). Only its own
+algorithm uses a private key. docs/internals/jose.md lists the differences from joserfc.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class _ChaCha20(JWEEncModel):
 
 
 class _XChaCha20(_ChaCha20):
-    """The same with a nonce of 24 bytes (draft-amringer-jose-chacha-02 section 4.1)."""
+    """XChaCha20-Poly1305 with a nonce of 24 bytes (draft-amringer-jose-chacha-02 section 4.1)."""
 
     name, iv_size = "XC20P", 192
 
@@ -81,9 +81,9 @@ class _XChaCha20(_ChaCha20):
 
 
 class KeyContent(JWEEncModel):
-    """The content encryption of a key that is used directly (`dir`), by its algorithm.
+    """Encrypts the content with a shared key directly (`dir`), by the algorithm of the key.
 
-    The algorithm makes the nonce: the iv of the JWE is `nonce`, not the one that joserfc wrote.
+    The algorithm makes the nonce; the caller replaces joserfc's `iv` by `nonce`.
     """
 
     # The content does not have a key of its own.
@@ -107,7 +107,7 @@ class KeyContent(JWEEncModel):
 
 
 class _Direct(JWEDirectEncryption):
-    """A shared key that encrypts the content itself (RFC 7518 section 4.5), by `KeyContent`."""
+    """Uses a shared key as the content key (RFC 7518 section 4.5); `KeyContent` encrypts."""
 
     name = "dir"
 
@@ -116,7 +116,7 @@ class _Direct(JWEDirectEncryption):
 
 
 class _Wrapping(JWEKeyEncryption):
-    """The content's key encrypted by the algorithm of the recipient's key."""
+    """Encrypts the content key by the algorithm of the recipient's key."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -145,24 +145,24 @@ _ENC_MODELS: Final[tuple[JWEEncModel, ...]] = (
     _XChaCha20(),
 )
 ALG_MODELS: Final = {model.name: model for model in _ALG_MODELS}
-"""The key managements by `alg` (RFC 7518 section 4.1, draft-madden-jose-ecdh-1pu-04)."""
+"""Key management algorithms by `alg` (RFC 7518 section 4.1, draft-madden-jose-ecdh-1pu-04)."""
 ENC_MODELS: Final = {model.name: model for model in _ENC_MODELS}
-"""The content encryptions by `enc` (RFC 7518 section 5.1, draft-amringer-jose-chacha-02)."""
+"""Content encryption algorithms by `enc` (RFC 7518 section 5.1, draft-amringer-jose-chacha-02)."""
 ALGS: Final = tuple(ALG_MODELS)
 AUTHENTICATED: Final = frozenset(
     name for name, model in ALG_MODELS.items() if isinstance(model, ECDH1PUAlgModel)
 )
-"""The `alg` values of a JWE with a sender, whose key takes part."""
+"""The `alg` values that authenticate a sender by a key."""
 ENCS: Final = tuple(ENC_MODELS)
 
 
 def is_direct(alg: str) -> bool:
-    """Tell whether the content key follows from the key of the only recipient."""
+    """Tell whether the only recipient's key determines the content key."""
     return ALG_MODELS[alg].direct_mode
 
 
 class Registry(JWERegistry):
-    """The algorithms for one JWE that is made."""
+    """The registry of algorithms for making one JWE."""
 
     def __init__(self, enc: JWEEncModel) -> None:
         super().__init__(algorithms=ALGS, strict_check_header=False)
@@ -174,9 +174,9 @@ class Registry(JWERegistry):
 
 
 class AgreementKey(ECKey):
-    """A key of key agreement on any curve, private or public, which its algorithm uses.
+    """Adapts a private or public key for key agreement, on any curve, to joserfc.
 
-    It is an ECKey since joserfc accepts only its own classes.
+    It is an ECKey, since joserfc accepts only its own classes.
     """
 
     def __init__(self, algorithm: KeyAgreement[Any, Any], key: Any) -> None:
@@ -189,12 +189,12 @@ class AgreementKey(ECKey):
         return self._algorithm.crv or ""
 
     def get(self, k: str, default: Any = None) -> Any:
-        """The default: `use`, `alg` and `key_ops` are in the key's record, not here."""
+        """Return the default, since `use`, `alg` and `key_ops` are in the record of the key."""
         return default
 
-    # These are class methods in joserfc, which nevertheless calls them on a key.
+    # joserfc declares these as class methods, but calls them on a key.
     def import_key(self, value: Any, *_: Any, **__: Any) -> Self:  # type: ignore[override]
-        """The public key of a JWK such as an `epk`; raises InvalidKey."""
+        """Load a public JWK such as an `epk`; raises InvalidKey."""
         return self._like(self._algorithm.load_peer(value))
 
     def generate_key(self, *_: Any, **__: Any) -> Self:  # type: ignore[override]
@@ -211,7 +211,7 @@ class AgreementKey(ECKey):
 
 
 class DirectKey(OctKey):
-    """A secret key that `KeyContent` uses directly."""
+    """Adapts a secret key for `KeyContent` to joserfc."""
 
     def __init__(self) -> None:
         super().__init__(b"", None)
@@ -222,7 +222,7 @@ class DirectKey(OctKey):
 
 
 class WrappingKey(DirectKey):
-    """A key that encrypts the content's key, or decrypts it, by a method of its algorithm."""
+    """Adapts a key that encrypts or decrypts a content key to joserfc."""
 
     def __init__(self, transform: Callable[[bytes], bytes]) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ RecipientKey: TypeAlias = AgreementKey | DirectKey
 
 
 def key_to_encrypt(usable: UsableKey[Jwe]) -> RecipientKey:
-    """A recipient's key to make a JWE with: the public one of a pair."""
+    """Adapt a recipient's key (the public key of a pair) for making a JWE."""
     algorithm, key = usable.algorithm, usable.material
     if isinstance(algorithm, KeyAgreement):
         return AgreementKey(algorithm, algorithm.load_peer(algorithm.public_jwk(key)))
@@ -245,7 +245,7 @@ def key_to_encrypt(usable: UsableKey[Jwe]) -> RecipientKey:
 
 
 def key_to_decrypt(usable: UsableKey[Jwe]) -> RecipientKey:
-    """A recipient's key to decrypt a JWE with: the private one of a pair."""
+    """Adapt a recipient's key (the private key of a pair) for decrypting a JWE."""
     algorithm, key = usable.algorithm, usable.material
     if isinstance(algorithm, KeyAgreement):
         return AgreementKey(algorithm, key)
@@ -257,5 +257,5 @@ def key_to_decrypt(usable: UsableKey[Jwe]) -> RecipientKey:
 
 
 def content(algorithm: Jwe, key: Any, enc: str) -> JWEEncModel:
-    """The content encryption of an `enc` for a recipient's key."""
+    """Return the content encryption by `enc`, for the key of a recipient."""
     return KeyContent(algorithm, key) if isinstance(algorithm, Aead) else ENC_MODELS[enc]

@@ -1,4 +1,4 @@
-"""A JWK Set as JSON, and the part of it that a caller asks for (RFC 7517 section 5)."""
+"""Encodes a JWK Set as JSON, and filters its members (RFC 7517 section 5)."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,10 @@ import orjson
 
 
 class MemberKind(NamedTuple):
-    """The facts that members are filtered by: key type, use and JOSE names.
+    """The properties by which members are filtered: key type, use and JOSE names.
 
-    Members `on_request` are left out unless a filter is given: a library may refuse the whole set
-    for one of them.
+    Members `on_request` are left out unless a filter matches them, since a library that does not
+    know them may refuse the whole set.
     """
 
     kty: str
@@ -22,7 +22,7 @@ class MemberKind(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Consecutive members of one kind, as their bytes in the body."""
+    """The bytes of consecutive members of one kind."""
 
     kind: MemberKind
     start: int
@@ -31,7 +31,7 @@ class _Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JwkFilter:
-    """The members that a caller asks for: one of the values of each non-empty filter."""
+    """The filters of a caller. A member must match one value of each filter that is not empty."""
 
     kty: frozenset[str] = frozenset()
     use: frozenset[str] = frozenset()
@@ -49,7 +49,7 @@ class JwkFilter:
 
 
 class JwkSet(NamedTuple):
-    """A JWK Set (RFC 7517 section 5) as JSON, and its entity tag without quotation marks."""
+    """A JWK Set (RFC 7517 section 5) as JSON, with its entity tag without quotation marks."""
 
     body: bytes
     etag: str
@@ -59,7 +59,7 @@ class JwkSet(NamedTuple):
 
     @classmethod
     def of(cls, members: Iterable[tuple[MemberKind, bytes]]) -> Self:
-        """The set of these members: JSON objects of one kind, with commas between them."""
+        """Make a set of runs; each has the JSON of members of one kind, separated by commas."""
         parts, runs = [_BEGIN], []
         end = len(_BEGIN)
         for number, (kind, text) in enumerate(members):
@@ -74,14 +74,14 @@ class JwkSet(NamedTuple):
         return cls(body, hashlib.sha256(body).hexdigest()[:32], tuple(runs), kinds)
 
     def only(self, kinds: frozenset[MemberKind]) -> Self:
-        """The set of its members that are of these kinds, in their order."""
+        """Make the set of its members of these kinds, in the same order."""
         return type(self).of(
             (run.kind, self.body[run.start : run.end]) for run in self.runs if run.kind in kinds
         )
 
 
 def written(members: Iterable[Mapping[str, Any]]) -> bytes:
-    """Members as JSON, with commas between them."""
+    """Encode members as JSON, separated by commas."""
     return orjson.dumps(list(members))[1:-1]
 
 

@@ -1,4 +1,4 @@
-"""The JWK Sets of profiles, cached as they are sent (RFC 7517 section 5)."""
+"""Makes the JWK Sets of profiles, and caches their JSON (RFC 7517 section 5)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -18,8 +18,8 @@ from minikms.store.keys.key_store import KeyStore
 
 _PAGE: Final = 1000  # keys that are read at a time
 
-# The memory of each cache in a process, and the overhead of a set, in bytes. A larger whole set is
-# cached alone; parts have a cache of their own, so that they do not evict it.
+# Bytes of each cache in a process, and the overhead of a set and of a run. A whole set that is
+# larger is cached alone. Parts have a cache of their own, so that they do not evict whole sets.
 _MEMORY: Final = 32 * 1024 * 1024
 _EACH: Final = 1024
 _EACH_RUN: Final = 160
@@ -28,7 +28,7 @@ _NO_FILTER: Final = JwkFilter()
 
 
 class _Computation:
-    """A set that is being computed; `pending` is set once the computation has begun."""
+    """The computation of a set; `pending` is set when it begins."""
 
     task: "asyncio.Task[JwkSet]"
 
@@ -37,10 +37,10 @@ class _Computation:
 
 
 class JwkSets:
-    """The JWK Sets of a store's profiles: from memory if nothing has changed, else computed.
+    """Makes the JWK Sets of a store's profiles, and caches them until the profile changes.
 
-    A set never changes by time alone: an expired key stays in it, and a key leaves it as soon as
-    its deletion is scheduled. All methods raise ProfileNotFound and StoreUnavailable.
+    Time alone never changes a set: an expired key stays, and a key leaves when its deletion is
+    scheduled. All methods raise ProfileNotFound and StoreUnavailable.
     """
 
     def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
@@ -55,17 +55,17 @@ class JwkSets:
         self._computations: dict[str, _Computation] = {}
 
     async def get(self, profile: str, wanted: JwkFilter = _NO_FILTER) -> JwkSet:
-        """The wanted members of a profile's set; its entity tag changes with them alone.
+        """Find the wanted members of a profile's set; only their changes change the entity tag.
 
-        They are taken from the whole set; only whole sets are read from the store. The cache holds
-        parts by the kinds that match, of which there are few, not by the values that callers name.
+        Only whole sets are read from the store. The cache has parts by the kinds that match, not by
+        the caller's filter, since there are few kinds.
         """
         pending = self._parts.start_fill()
         whole = await self._whole(profile)
         matching = frozenset(filter(wanted.matches, whole.kinds))
         if matching == whole.kinds:
             return whole
-        # A part is of one whole set, which may be older than a change that is not known yet.
+        # Keep parts of different whole sets apart: this process may learn of a change later.
         place = profile, matching, whole.etag
         found = self._parts.get(place)
         if found is None:
@@ -74,11 +74,11 @@ class JwkSets:
         return found
 
     async def _whole(self, profile: str) -> JwkSet:
-        """A profile's set.
+        """Find or compute a profile's set.
 
-        A caller who asks while the set is being computed waits for that computation, or for the
-        next one if something has changed since it began. So a profile's set is computed once at a
-        time, and has every change that was acknowledged before the call.
+        If the set is being computed, wait for that computation or, if the profile has changed since
+        it began, for the next one. So a profile's set is computed once at a time, and has every
+        change that was acknowledged before the call.
         """
         found = self._sets.get(profile)
         if found is not None:
@@ -88,7 +88,7 @@ class JwkSets:
             current.pending is None or current.pending.is_current(*_sources(profile))
         ):
             current = self._begin(profile, current)
-        # Others wait for it, even if this caller is gone.
+        # Continue for other callers even if this one is gone.
         return await asyncio.shield(current.task)
 
     async def is_public(self, profile: str) -> bool:
@@ -101,7 +101,7 @@ class JwkSets:
         return found
 
     async def drop_stale(self) -> None:
-        """Drop changed sets, which otherwise stay in memory until the next call for them."""
+        """Drop stale sets, which otherwise stay in memory until the next call for them."""
         await self._sets.drop_stale()
         await self._parts.drop_stale()
         await self._public.drop_stale()
@@ -129,7 +129,7 @@ class JwkSets:
                 del self._computations[profile]
 
     async def _runs(self, profile: str) -> AsyncIterator[tuple[MemberKind, bytes]]:
-        """Read the members of a set from the store; consecutive ones of one kind come together."""
+        """Read a set from the store, and yield consecutive members of one kind together."""
         after, more = "", True
         while more:
             page, more = await self._store.page(profile, limit=_PAGE, after=after)
@@ -159,7 +159,7 @@ class JwkSets:
                 facts["x5t#S256"] = thumbprint
             yield MemberKind(record.kty, "sig", algs), facts
             return
-        # An opt-in key agreement uses the key as another type than its JWK has.
+        # An opt-in key agreement converts the key to another type than its JWK says.
         encrypts = isinstance(algorithm, (PublicKeyEncryption, Kem)) or (
             isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants)
         )
@@ -171,9 +171,9 @@ class JwkSets:
 
 
 def _names(record: KeyRecord) -> Iterator[dict[str, Any]]:
-    """Yield the members in which the entries of a key differ.
+    """Yield the `kid` for each member of a key, and the certificates for the first.
 
-    Its chain is in the entry of its kid alone: a thousand aliases would multiply it.
+    The certificates are in the member of the kid only, since a thousand aliases would repeat them.
     """
     if record.certificates:
         yield {"kid": record.kid, "x5c": sent_chain(record)}
@@ -184,7 +184,7 @@ def _names(record: KeyRecord) -> Iterator[dict[str, Any]]:
 
 
 def _sources(profile: str) -> tuple[tuple[str, str], ...]:
-    """The entries from which a profile's set is read, and whether it is public."""
+    """Return the store's entries on which a profile's set and its publication depend."""
     return (PROFILE, profile), (CONTENTS, profile)
 
 

@@ -1,4 +1,4 @@
-"""JSON Web Signatures, detached or not: signed and verified with a key (RFC 7515, RFC 7797)."""
+"""Makes and verifies JSON Web Signatures, detached or not (RFC 7515, RFC 7797)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,20 +26,20 @@ from minikms.rules import Rules
 SignerOrMac: TypeAlias = Signer[Any, Any] | Mac[Any]
 
 KidHeader: TypeAlias = Literal["alias", "kid", "none"]
-"""The name of a key that becomes the `kid` of a header."""
+"""Chooses the name of a key that becomes the `kid` of a header."""
 
 CertificateHeader: TypeAlias = Literal["none", "x5c", "x5t#S256"]
-"""The header member by which a JWS names the certificate of its key (RFC 7515 section 4.1)."""
+"""Chooses the header member with the certificate of the key (RFC 7515 section 4.1)."""
 
 
 RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
-"""Header members that the service sets, so that no caller does."""
+"""Header members that a caller cannot set, since the service sets them."""
 
 
-# Bytes of a payload with its disclosures whose claims are checked in a thread.
+# If a payload with its disclosures has more bytes, its claims are checked in a thread.
 _LONG: Final = 65_536
 
-# The number of signatures that are verified on the event loop.
+# The most signatures of a JWS that is verified on the event loop.
 _FEW: Final = 4
 
 
@@ -53,12 +53,12 @@ class JwsResult(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class SignJws(Envelope[SignerOrMac, Serialized]):
-    """A JWS; raises UnsupportedOption, RuleViolated, and ValidationFailed.
+    """Makes a JWS; raises UnsupportedOption, RuleViolated, and ValidationFailed.
 
-    `header` has members that the service does not set. With `kid` "alias", the header's `kid` is
-    the alias if the caller named one. `certificate` names the member that has the certificate of
-    the key, "x5c" or "x5t#S256". The header may be too long to be verified. `disclosures` are the
-    ones of an SD-JWT, for the rules of the key.
+    `header` has the caller's members. With `kid` "alias", the header's `kid` is the alias if the
+    caller named one. `certificate` names the header member for the certificate of the key, "x5c" or
+    "x5t#S256". A header that is too long to be verified is refused. `disclosures` belong to an
+    SD-JWT, and are checked by the rules of the key.
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -90,7 +90,7 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
         return {**payload, "signatures": [signed]}
 
     def sign(self, key: UsableKey[SignerOrMac]) -> tuple[str, bytes, bytes]:
-        """The protected header, the signed bytes, and the signature."""
+        """Return the protected header, the signed bytes, and the signature."""
         algs = _algs(key)
         alg = algs[0] if self.alg is None else self.alg
         if alg not in algs:
@@ -108,10 +108,10 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
 
 @dataclass(slots=True, repr=False)
 class SignSigningInput(Envelope[SignerOrMac, Signed]):
-    """The signature over the JWS Signing Input of a caller (RFC 7515 section 5.1).
+    """Signs the JWS Signing Input of a caller (RFC 7515 section 5.1).
 
-    It is signed as it came, by the algorithm of its header, and the rules of the key hold for it.
-    Raises ValidationFailed, UnsupportedOption and RuleViolated.
+    It is signed unchanged, by the algorithm of its header, if the rules of the key allow it. Raises
+    ValidationFailed, UnsupportedOption and RuleViolated.
     """
 
     uses = SignJws.uses
@@ -142,7 +142,7 @@ class SignSigningInput(Envelope[SignerOrMac, Signed]):
 
 @dataclass(slots=True, repr=False)
 class VerifyJws(Operation[SignerOrMac, JwsResult]):
-    """The verification of a JWS, by one of its signatures; raises UnsupportedOption.
+    """Verifies a JWS; one valid signature is enough. Raises UnsupportedOption.
 
     `payload` is the payload of a detached JWS, else None.
     """
@@ -169,7 +169,7 @@ class VerifyJws(Operation[SignerOrMac, JwsResult]):
 
 
 def _is_valid(parsed: "Jws", key: UsableKey[SignerOrMac], algs: Sequence[str]) -> bool:
-    """Tell whether a signature is the key's, by one of these algorithms."""
+    """Verify a signature with the key, by one of these algorithms."""
     alg, algorithm = parsed.header.get("alg"), key.algorithm
     if alg not in algs or key.alg not in (None, alg) or not parsed.understood:
         return False
@@ -180,34 +180,34 @@ def _is_valid(parsed: "Jws", key: UsableKey[SignerOrMac], algs: Sequence[str]) -
 
 
 def sign_or_mac(key: UsableKey[SignerOrMac], alg: str, message: bytes) -> bytes:
-    """The signature, or the authentication code, of a key over a message."""
+    """Sign a message, or compute its authentication code if the key is a MAC key."""
     if isinstance(key.algorithm, Signer):
         return key.algorithm.sign(key.material, message, SignatureOptions(alg))
     return key.algorithm.mac(key.material, message)
 
 
 def _algs(key: UsableKey[SignerOrMac]) -> tuple[str, ...]:
-    """The JOSE names that a JWS by a key may have, at least one; raises UnsupportedOption."""
+    """List the `alg` values for a JWS by a key; raises UnsupportedOption if there are none."""
     if not key.algorithm.jws_algs:  # as for some plugins
         raise UnsupportedOption("JOSE has no name for the signatures of this key: it makes no JWS.")
     return key.algorithm.jws_algs
 
 
 def kid_in_header(key: UsableKey[SignerOrMac], name: KidHeader) -> str | None:
-    """The `kid` of a header that names the key in this way."""
+    """Return the `kid` for a header; None to leave it out."""
     if name == "none":
         return None
     return key.kid if name == "kid" else key.alias or key.kid
 
 
 def _certificate(key: UsableKey[SignerOrMac], member: CertificateHeader) -> object:
-    """The value of a header member from a key's certificates; raises UnsupportedOption."""
+    """Return the header member with a key's certificate; raises UnsupportedOption."""
     record = certified(key)
     return sent_chain(record) if member == "x5c" else thumbprint_of(record)
 
 
 def certified(key: UsableKey[SignerOrMac]) -> KeyRecord:
-    """The record of a key that has certificates; raises UnsupportedOption."""
+    """Return the record of a key; raises UnsupportedOption if the key has no certificates."""
     if key.record is None or not key.record.certificates:
         raise UnsupportedOption("The key has no certificate.")
     return key.record

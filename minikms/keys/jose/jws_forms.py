@@ -1,4 +1,4 @@
-"""The forms of a JWS, read and written without a key (RFC 7515 sections 5 and 7, RFC 7797)."""
+"""Parses and encodes the serializations of a JWS, without a key (RFC 7515, RFC 7797)."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
@@ -13,7 +13,7 @@ Serialization: TypeAlias = Literal["compact", "flattened", "general"]
 
 
 Serialized: TypeAlias = str | dict[str, Any]
-"""A JWS or a JWE: compact, or the object of a JSON form."""
+"""A JWS or a JWE: compact, or the object of a JSON serialization."""
 
 
 MEMBERS: Final[Mapping[str, type]] = {
@@ -30,19 +30,19 @@ MEMBERS: Final[Mapping[str, type]] = {
     "crit": list,
     "b64": bool,
 }
-"""The types of the registered header members (RFC 7515 section 4.1, RFC 7797); a list has texts."""
+"""Types of registered header members (RFC 7515 section 4.1, RFC 7797); lists are of strings."""
 
 
-# Characters of a header: chains of certificates (x5c) take some thousands.
+# The most characters of a header. A chain of certificates (x5c) takes some thousands.
 _MAX_HEADER: Final = 65_536
 
 
-# The number of signatures of a JWS in the general form.
+# The most signatures of a JWS in the general serialization.
 _MAX_SIGNATURES: Final = 64
 
 
 class Jws(NamedTuple):
-    """A signature of a JWS, with its protected header and the payload."""
+    """One signature of a JWS, with its protected header and the payload."""
 
     header: dict[str, Any]
     payload: bytes
@@ -51,14 +51,14 @@ class Jws(NamedTuple):
 
     @property
     def understood(self) -> bool:
-        """True if it calls no extension critical but RFC 7797's `b64`."""
+        """True if its critical extensions are understood, which is only `b64` (RFC 7797)."""
         if "crit" not in self.header:
             return "b64" not in self.header
         return self.header["crit"] == ["b64"] and "b64" in self.header
 
     @property
     def signing_input(self) -> bytes:
-        """The bytes that were signed."""
+        """The signed bytes."""
         plain = self.header.get("b64") is False
         return signing_input(self.protected, self.payload, plain=plain)
 
@@ -85,7 +85,7 @@ class Jws(NamedTuple):
 
 
 class _Signature(NamedTuple):
-    """A signature of a JWS in its parts; the unprotected header is not signed."""
+    """The parts of a signature; the unprotected header is not signed."""
 
     protected: str
     signature: str
@@ -93,7 +93,7 @@ class _Signature(NamedTuple):
 
 
 def _parts(value: Serialized) -> tuple[str, list[_Signature]]:
-    """The payload and the signatures of a JWS in any form; raises ValueError."""
+    """Split a JWS in any serialization into payload and signatures; raises ValueError."""
     if isinstance(value, str):
         protected, payload, signature = value.split(".", 3)
         return payload, [_Signature(protected, signature, {})]
@@ -108,7 +108,7 @@ def _parts(value: Serialized) -> tuple[str, list[_Signature]]:
 
 
 def _signature(value: object) -> _Signature:
-    """A signature of a JSON form; raises ValueError."""
+    """Check a signature of a JSON serialization; raises ValueError."""
     if not isinstance(value, dict):
         raise ValueError("not an object")
     parts = value.get("protected", ""), value.get("signature", ""), value.get("header", {})
@@ -118,10 +118,10 @@ def _signature(value: object) -> _Signature:
 
 
 def read_signing_input(text: str) -> tuple[dict[str, Any], bytes]:
-    """The header and the payload of a JWS Signing Input that a caller made; raises ValueError.
+    """Read header and payload of a JWS Signing Input that a caller made; raises ValueError.
 
-    Every verifier reads the same: each part has one spelling in base64url, the header is JSON that
-    all parsers read alike, and neither an extension nor `b64` changes the payload.
+    Every verifier reads the same header and payload: the base64url is canonical, all parsers read
+    the JSON alike, and neither an extension nor `b64` changes the payload.
     """
     protected, payload = text.split(".")
     if len(protected) > _MAX_HEADER:
@@ -135,7 +135,7 @@ def read_signing_input(text: str) -> tuple[dict[str, Any], bytes]:
 
 
 def _header(protected: str, signature: str, unprotected: Mapping[str, Any]) -> dict[str, Any]:
-    """The protected header of a signature; raises ValueError."""
+    """Decode the protected header of a signature; raises ValueError."""
     if len(protected) > _MAX_HEADER:
         raise ValueError("too long")
     header = orjson.loads(decode_canonical(protected))
@@ -147,9 +147,9 @@ def _header(protected: str, signature: str, unprotected: Mapping[str, Any]) -> d
 
 
 def protected_header(alg: str, kid: str | None, extra: Mapping[str, Any], *, detached: bool) -> str:
-    """The encoded header of a new JWS; raises ValidationFailed if it is too long to be verified.
+    """Encode the header of a new JWS; raises ValidationFailed if it is too long to be verified.
 
-    A detached JWS has the form that linked-data suites use: `b64` is false, and critical.
+    As in linked-data suites, a detached JWS has a critical `b64`, which is false.
     """
     header = {"alg": alg, **extra} if kid is None else {"alg": alg, "kid": kid, **extra}
     if detached:
@@ -162,19 +162,19 @@ def protected_header(alg: str, kid: str | None, extra: Mapping[str, Any], *, det
 
 
 def signing_input(protected: str, payload: bytes, *, plain: bool) -> bytes:
-    """The bytes that are signed (RFC 7515 section 5.1, RFC 7797 section 3)."""
+    """Join the bytes to sign (RFC 7515 section 5.1, RFC 7797 section 3)."""
     body = payload if plain else jose_b64url(payload).encode("ascii")
     return protected.encode("ascii") + b"." + body
 
 
 def compact(protected: str, message: bytes, signature: bytes, *, detached: bool) -> str:
-    """The compact form of a signed message, without a detached payload."""
+    """Encode a JWS in the compact serialization; leaves a detached payload out."""
     signed = f"{protected}." if detached else message.decode("ascii")
     return f"{signed}.{jose_b64url(signature)}"
 
 
 def too_deep(header: Mapping[str, Any]) -> bool:
-    """Tell whether a header was read, but is nested too deep to be written."""
+    """Tell whether a header that was parsed is nested too deep to be encoded."""
     try:
         orjson.dumps([header])
     except TypeError:
@@ -183,7 +183,7 @@ def too_deep(header: Mapping[str, Any]) -> bool:
 
 
 def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None:
-    """The name of a header member whose value has the wrong type; None if all types are right."""
+    """Find a header member whose value has the wrong type; None if all types are right."""
     for name in header.keys() & types.keys():
         value = header[name]
         if type(value) is not types[name] or (
