@@ -234,6 +234,6 @@ def _certificate(key: UsableKey[SignerOrMac], name: CertificateHeader) -> bytes:
     if name == "x5t":
         digest = hashlib.sha256(chain_of(record)[0]).digest()
         return cbor2.dumps(X5T) + cbor2.dumps([_SHA_256, digest])
-    # A single certificate has no array (RFC 9360 section 2).
+    # A single certificate is not in an array (RFC 9360 section 2).
     first, *others = map(base64.b64decode, sent_chain(record))
     return cbor2.dumps(X5CHAIN) + cbor2.dumps([first, *others] if others else first)

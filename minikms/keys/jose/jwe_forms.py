@@ -1,7 +1,7 @@
-"""The forms of a JWE, read without a key (RFC 7516 sections 3 and 7).
+"""Parses the serializations of a JWE, without a key (RFC 7516 sections 3 and 7).
 
-A JWE is not trusted: before a key is used, its headers are bounded, and name only algorithms
-that the service has.
+Nobody has authenticated the JWE yet. So its headers are bounded, and may name only algorithms that
+the service has.
 """
 
 from collections.abc import Mapping
@@ -133,7 +133,7 @@ def _recipients(found: list[tuple[dict[str, Any], str]]) -> tuple[ParsedRecipien
                 raise _wrong(f"A header has no {name}.")
         if "zip" in header:
             raise _wrong("Compressed content (zip) is refused.")
-        if "crit" in header:  # RFC 7516 section 4.1.13: no extension is known here
+        if "crit" in header:  # the service has no extension (RFC 7516 section 4.1.13)
             raise _wrong("It calls an extension critical (crit) that is not known.")
         if header["enc"] not in ENCS:
             raise _wrong(f"The enc must be one of: {', '.join(ENCS)}.")

@@ -51,7 +51,7 @@ class _ChaCha20(JWEEncModel):
         return sealed[:-_POLY1305_TAG], sealed[-_POLY1305_TAG:]
 
     def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
-        if len(tag) != _POLY1305_TAG:  # or bytes could move between ciphertext and tag
+        if len(tag) != _POLY1305_TAG:  # else bytes could move between ciphertext and tag
             raise DecryptionFailed()
         return self._open(ciphertext + tag, cek, iv, aad)
 

@@ -11,8 +11,8 @@ import orjson
 class MemberKind(NamedTuple):
     """The properties by which members are filtered: key type, use and JOSE names.
 
-    Members `on_request` are left out unless a filter matches them, since a library that does not
-    know them may refuse the whole set.
+    Members `on_request` are left out unless the caller filters, since a library that does not know
+    them may refuse the whole set.
     """
 
     kty: str

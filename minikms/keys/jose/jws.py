@@ -73,7 +73,7 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
     is_long: bool = field(init=False, default=False)
 
     def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:
-        # A verifier that ignores `crit` decodes the unencoded payload, and reads other claims.
+        # A verifier that ignores `crit` would decode the payload, and read other claims.
         if self.detached and rules.jws is not None:
             raise RuleViolated("jws.detached", "The key signs no detached payload.")
         # Its claims take long to read.
@@ -201,7 +201,7 @@ def kid_in_header(key: UsableKey[SignerOrMac], name: KidHeader) -> str | None:
 
 
 def _certificate(key: UsableKey[SignerOrMac], member: CertificateHeader) -> object:
-    """Return the header member with a key's certificate; raises UnsupportedOption."""
+    """Return the value of a header member for a key's certificate; raises UnsupportedOption."""
     record = certified(key)
     return sent_chain(record) if member == "x5c" else thumbprint_of(record)
 

@@ -64,9 +64,9 @@ class Jws(NamedTuple):
 
     @classmethod
     def parse(cls, value: Serialized, detached: bytes | None) -> list[Self]:
-        """The signatures of a JWS in any form; none if it is not a JWS.
+        """Parse the signatures of a JWS in any serialization; returns none if it is not a JWS.
 
-        `detached` is the payload if the JWS leaves it out; a payload in it must be the same.
+        `detached` is the payload of a detached JWS. If the JWS has a payload, it must be the same.
         """
         try:
             middle, signatures = _parts(value)

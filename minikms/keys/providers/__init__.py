@@ -1,1 +1,1 @@
-"""Providers of keys, such as HSMs: opened, called in threads of their own."""
+"""Opens providers of keys, such as HSMs, and calls them in threads of their own."""

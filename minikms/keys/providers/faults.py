@@ -1,4 +1,4 @@
-"""Marks of faulty providers, which the processes of a service share."""
+"""Marks faulty providers for all processes of a service."""
 
 import fcntl
 import os
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 
 class Fault:
-    """A mark that a provider must not be tried again, which the processes of a service share.
+    """A mark, shared by the processes of a service, that forbids to open a provider again.
 
-    Wrong PINs lock a token, so of several processes only one may try. A provider's own lock, as
-    minikms_pkcs11 has one, stops other services and commands, but ends with its process. The mark
-    also stops a worker that replaces a killed one. It is the byte at `place` in the file with the
-    descriptor `file`; -1 stands for a single process.
+    Wrong PINs lock a token, so only one process may try one. A provider's own lock, such as the
+    lock of minikms_pkcs11, stops other services and commands, but ends with its process. The mark
+    also stops a worker that replaces a killed worker. It is the byte at `place` in the file with
+    the descriptor `file`, or -1 for a single process.
     """
 
     def __init__(self, file: int, place: int) -> None:
@@ -34,7 +34,7 @@ class Fault:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """Wait until no other process is in such a block."""
+        """Run the block while no other process runs such a block."""
         if self._file < 0:
             yield
             return

@@ -1,7 +1,7 @@
-"""Makes objects at providers, the key pairs of new keys, and destroys them if no key is stored.
+"""Makes objects (the key pairs of new keys) at providers; destroys them if no key is stored.
 
-A process that is killed meanwhile leaves an object over, and so may a call with an unknown outcome:
-`minikms store destroy-orphans` destroys it.
+A killed process leaves an object behind, and a call with an unknown outcome may do so.
+`minikms store destroy-orphans` destroys such objects.
 """
 
 import logging
@@ -19,10 +19,10 @@ LOGGER = logging.getLogger(__name__)
 
 
 class ObjectsBeingMade:
-    """The objects that one call makes, by their identifiers `key_ids`.
+    """The objects that one call makes; `key_ids` are their identifiers.
 
-    `late` is called, in any thread, with the identifier of an object that was made after the end of
-    the call.
+    If an object is made after the end of the call, `late` is called with its identifier, in any
+    thread.
     """
 
     def __init__(self, key_ids: list[bytes], late: Callable[[bytes], None]) -> None:
@@ -43,7 +43,7 @@ class ObjectsBeingMade:
         return key
 
     def end(self) -> dict[bytes, str]:
-        """End the call; gives the objects that it has made, each with its token."""
+        """End the call; returns the tokens of the objects that it has made, by identifier."""
         with self._lock:
             self._has_ended = True
             return self._made
@@ -58,16 +58,16 @@ class ObjectMaker:
         self._left: Counter[str] = Counter()
 
     def left(self) -> Mapping[str, int]:
-        """Count the objects that failed calls may have left over, by provider."""
+        """Count the objects that failed calls may have left behind, by provider."""
         return self._left
 
     @asynccontextmanager
     async def making(
         self, profile: str, provider: RunningProvider, count: int = 1
     ) -> AsyncIterator[ObjectsBeingMade]:
-        """Let the block make `count` objects, and store their keys.
+        """Let the block make `count` objects and store their keys.
 
-        If the block fails, the objects are destroyed, unless a key of them may be stored. Raises
+        If the block fails, the objects are destroyed, unless their keys may be stored. Raises
         StoreUnavailable.
         """
 
@@ -90,7 +90,7 @@ class ObjectMaker:
     async def _destroy(
         self, profile: str, provider: RunningProvider, made: dict[bytes, str]
     ) -> None:
-        """Destroy objects that no key has, and take them out of `made`, until one cannot be."""
+        """Destroy objects without a key and remove them from `made`; stop at the first failure."""
         try:
             for key_id, token in list(made.items()):
                 is_named = await self._is_named(profile, key_id)
@@ -98,7 +98,7 @@ class ObjectMaker:
                     return
                 del made[key_id]
         except StoreUnavailable:
-            return  # those that are left are logged
+            return  # the caller logs the objects in `made`
 
     async def _is_named(self, profile: str, key_id: bytes) -> bool:
         try:
@@ -107,7 +107,7 @@ class ObjectMaker:
             return False
 
     def _note_left(self, provider: str, key_ids: Iterable[bytes]) -> None:
-        """Count and log objects that may be left over, in any thread."""
+        """Count and log objects that may be left behind; any thread may call this."""
         for key_id in key_ids:
             with self._lock:
                 self._left[provider] += 1

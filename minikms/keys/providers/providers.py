@@ -1,7 +1,7 @@
-"""The providers of a process: opens them, and calls them in threads of their own.
+"""Opens the providers of a process, and calls them in threads of their own.
 
-A provider may be away, slow, or hang for ever. Its calls use no thread that others need, and end
-after a limited time, so that only its own keys feel it.
+A provider may be away, be slow, or hang for ever. This affects only its own keys, since its calls
+use threads of their own, and end for their callers after a time limit.
 """
 
 import asyncio
@@ -27,20 +27,21 @@ ResultT = TypeVar("ResultT")
 
 # The most threads of a provider that batches use at a time.
 _OF_BATCHES: Final = 4
-# The number of calls that wait for a thread.
+# The most calls that wait for a thread.
 _WAITING: Final = 256
-# A call that makes a key may take as many times as long as another: a device finds primes slowly.
+# The time limit of a call that makes a key, as a multiple of the others': devices find primes
+# slowly.
 _MAKING: Final = 6
-# Seconds between two looks at a provider, which is opened again if it is away.
+# Seconds between two checks of a provider; if it is away, it is opened again.
 _LOOK_EVERY: Final = 2.0
-# Seconds in which a provider is closed.
+# Seconds that closing a provider may take.
 _CLOSING: Final = 2.0
 
 _ELSEWHERE: Final = "It failed in another process, and is not tried again before a restart."
 
 
 class RunningProvider:
-    """A provider in this process: opened in the background, and called in threads of its own."""
+    """Opens a provider in the background, and calls it in threads of its own."""
 
     def __init__(
         self, name: str, provider: Provider, known: Collection[str], limit: float, fault: Fault
@@ -51,21 +52,21 @@ class RunningProvider:
         self._limit = limit
         self._fault = fault
         self._threads = ProviderThreads(f"provider {name}")
-        self._calls: dict[Call[Any], float] = {}  # each with the time until which it may run
+        self._calls: dict[Call[Any], float] = {}  # the time limit of each
         self._is_open = self._is_away = self._is_final = False
         self._trouble = "It has not been opened yet."
-        self._elsewhere: set[str] = set()  # tokens of which it was logged that they are missed
+        self._elsewhere: set[str] = set()  # tokens that were logged as missing
         self.batches = Batches(self.run, _OF_BATCHES)
         self.making = Batches(partial(self.run, making=True), _OF_BATCHES)
         self.algorithms: Collection[str] = ()
-        """The algorithms of the service that it has; empty until it is open."""
+        """The names of the service's algorithms that it supports; empty until it is open."""
         self.observe: Callable[[float], None] = lambda seconds: None
-        """Called with the seconds that each call of the provider takes."""
+        """A callback that gets the duration of each call in seconds."""
 
     async def run(self, work: Callable[[], ResultT], *, making: bool = False) -> ResultT:
-        """The result of `work`, in a thread of the provider; raises ProviderUnavailable.
+        """Call `work` in a thread of the provider, and return its result.
 
-        If it takes too long, the caller no longer waits for it, and its thread is stuck until it
+        Raises ProviderUnavailable, also after the time limit: then the thread is stuck until `work`
         returns.
         """
         set_provider(self.name)
@@ -85,26 +86,26 @@ class RunningProvider:
             return await call.outcome
         finally:
             timer.cancel()
-            del call, timer  # which have the exception, whose traceback has this frame
+            del call, timer  # they refer to the exception, and its traceback to this frame
 
     async def find(self) -> Collection[bytes]:
-        """The identifiers of its key pairs; raises ProviderUnavailable."""
+        """List the identifiers of its key pairs; raises ProviderUnavailable."""
         return await self.run(self._provider.find, making=True)
 
     async def destroy(self, key_id: bytes, token: str) -> bool:
-        """Remove a key pair from its token; tells whether it is gone. A failure is logged.
+        """Remove a key pair from its token; returns whether it is gone. A failure is logged.
 
-        It is not gone if another token than the one with this serial number is in place; an empty
-        one stands for any.
+        The key pair is not gone if the token with the serial number `token` is not in place. An
+        empty `token` stands for any token.
         """
         destroy: Callable[[], bool | None] = partial(self._provider.destroy, key_id)
         if token:
             destroy = partial(self._provider.destroy_in, token, key_id)
         try:
             is_gone = await self.run(destroy) is not False
-        except ProviderUnavailable:  # it is logged
+        except ProviderUnavailable:  # already logged
             return False
-        except Exception as exc:  # of a provider: its text may contain a secret
+        except Exception as exc:  # a provider's message may contain a secret
             what, name = key_id.hex(), type(exc).__name__
             LOGGER.error("the provider %s cannot destroy the object %s: %s", self.name, what, name)
             return False
@@ -118,12 +119,12 @@ class RunningProvider:
         return is_gone
 
     def stop_batches(self) -> None:
-        """Refuse every batch under way, after its present slice at the latest."""
+        """Stop every running batch with TooBusy, at the end of its current slice."""
         self.batches.stop()
         self.making.stop()
 
     def require(self, algorithm: str) -> None:
-        """Raise UnsupportedOption if it does not have an algorithm, ProviderUnavailable if away."""
+        """Raise UnsupportedOption without this algorithm, and ProviderUnavailable if it is away."""
         if not self._is_open:
             raise ProviderUnavailable(f"The provider {self.name} does not answer.")
         if algorithm not in self.algorithms:
@@ -132,14 +133,14 @@ class RunningProvider:
 
     @property
     def status(self) -> ProviderStatus:
-        """Its present state."""
+        """Its current state."""
         if self._fault.is_set() or not self._is_open:
             return ProviderStatus(available=False, detail=self._trouble)
         return self._provider.status()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep it open during the block, as far as it answers."""
+        """Keep the provider open during the block, and open it again whenever it was away."""
         try:
             async with in_background(self._keep_open()):
                 yield
@@ -150,7 +151,7 @@ class RunningProvider:
     async def _keep_open(self) -> None:
         while not self._fault.is_set():
             if not self.status.available:
-                # Without a limit: while one attempt hangs, another would hang as well.
+                # Without a time limit: if one attempt hangs, another would hang as well.
                 opening = self._start(self._open)
                 await asyncio.wait([opening])
                 self._opened(opening)
@@ -159,7 +160,7 @@ class RunningProvider:
             self._away(_ELSEWHERE)
 
     def _start(self, work: Callable[[], ResultT]) -> "asyncio.Future[ResultT]":
-        """Call something in a thread, without a limit; nobody has to ask for the outcome."""
+        """Call `work` in a thread, without a time limit; the outcome may be ignored."""
         call = Call(work, Call.end)
         self._threads.submit(call)
         return call.outcome
@@ -176,12 +177,12 @@ class RunningProvider:
                 raise
 
     def _opened(self, opening: "asyncio.Future[frozenset[str]]") -> None:
-        """Note the outcome of an attempt to open it."""
+        """Record the outcome of an attempt to open the provider."""
         try:
             has = opening.result()
         except ProviderUnavailable as exc:
             self._away(exc.detail, is_final=isinstance(exc, ProviderFault))
-        except Exception as exc:  # of a provider: its text may contain a secret
+        except Exception as exc:  # a provider's message may contain a secret
             self._away(f"It failed with {type(exc).__name__}.")
         else:
             self.algorithms = [name for name in self._known if name in has]
@@ -196,7 +197,7 @@ class RunningProvider:
             self.observe(time.perf_counter() - began)
 
     def _leave(self, call: "Call[Any]") -> None:
-        """End a call for its caller; its thread, if it has one, is stuck until it returns."""
+        """End a call for its caller; if it has begun, its thread is stuck until it returns."""
         call.end(None, self._away("It does not answer in time."))
         if not call.has_begun:
             del self._calls[call]
@@ -213,9 +214,9 @@ class RunningProvider:
         call.end(result, failure)
 
     def _away(self, trouble: str, *, is_final: bool = False) -> ProviderUnavailable:
-        """Log that it is away, once until it answers; returns the error for callers.
+        """Log that the provider is away, once until it answers; returns the error for callers.
 
-        A trouble that is final is logged also if it was away before, for another reason.
+        Final trouble is also logged if the provider was away before for another reason.
         """
         self._trouble = trouble
         if not self._is_away or (is_final and not self._is_final):
@@ -232,8 +233,8 @@ class RunningProvider:
 class Providers:
     """The providers of a process by name.
 
-    `limit` is the number of seconds that a call may take. `file` is the descriptor of the
-    file in which the processes of a service mark faulty ones, -1 for a single process.
+    `limit` is the time limit of a call in seconds. `file` is the descriptor of the file in which
+    the processes of a service mark faulty providers, or -1 for a single process.
     """
 
     def __init__(self, registry: AlgorithmRegistry, *, limit: float = 10, file: int = -1) -> None:
@@ -247,7 +248,7 @@ class Providers:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep them open during the block, as far as they answer."""
+        """Keep all providers open during the block, and open them again whenever they were away."""
         async with AsyncExitStack() as stack:
             for provider in self:
                 await stack.enter_async_context(provider.running())
@@ -257,14 +258,14 @@ class Providers:
         return iter(self._by_name.values())
 
     def __getitem__(self, name: str) -> RunningProvider:
-        """The provider of this name; raises KeyNotUsable if the service has none."""
+        """Find a provider by name; raises KeyNotUsable if the service does not have it."""
         found = self._by_name.get(name)
         if found is None:
             raise KeyNotUsable(f"The service has no provider {name!r}.")
         return found
 
     def asked(self, name: str) -> RunningProvider:
-        """The provider that a caller names; raises UnsupportedOption if the service has none."""
+        """Find a caller's provider; raises UnsupportedOption if the service does not have it."""
         found = self._by_name.get(name)
         if found is None:
             known = ", ".join(self._by_name) or "none"

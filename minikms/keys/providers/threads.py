@@ -1,4 +1,4 @@
-"""Threads of a provider, in which its calls are made.
+"""Makes the calls of a provider in threads.
 
 A call may never return, so the threads do not keep the process alive.
 """
@@ -18,23 +18,23 @@ ResultT = TypeVar("ResultT")
 THREADS: Final = 8
 """The number of threads of each provider."""
 
-# Seconds of a quick call. A longer one gains more by a thread of its own than a change of threads
-# costs.
+# The most seconds of a quick call. A slower call gains more from its own thread than the change of
+# threads costs.
 _QUICK: Final = 0.0003
-# The number of calls in a row of which none was quick, from which on each has a thread of its own.
-# Many: a call also takes longer if its thread has to wait for the interpreter lock.
+# After this many calls in a row without a quick one, each call has its own thread. The number is
+# large, since waiting for the interpreter lock also makes calls slower.
 _SLOW: Final = 32
-# Seconds after which a thread reports the calls that it has made, and another one goes on.
+# Seconds after which a thread reports the calls that it has made, and another thread continues.
 _TURN: Final = 0.003
-# Seconds that calls wait for the thread that makes others.
+# Seconds that calls wait for a thread that is making other calls.
 _PATIENCE: Final = 0.005
 
 
 class Call(Generic[ResultT]):
-    """A call in a thread, whose outcome is awaited on the event loop.
+    """A call in a thread; the event loop awaits its outcome.
 
-    `ended` is called on the loop with the call, its result and its failure. A call whose outcome is
-    there before it begins, such as for a caller that has left, is not made.
+    `ended` is called on the loop with the call, its result and its failure. A call that has an
+    outcome before it begins, for example because its caller has left, is not made.
     """
 
     __slots__ = ("_context", "_work", "ended", "has_begun", "outcome")
@@ -51,20 +51,20 @@ class Call(Generic[ResultT]):
         self.outcome: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
 
     def make(self) -> tuple[ResultT | None, BaseException | None]:
-        """Make it, in a thread; returns its result and its failure."""
-        # Before the outcome is read: so a call that is not made never counts as one that has not
-        # begun and has an outcome.
+        """Make the call, in a thread; returns its result and its failure."""
+        # Set before the outcome is read, so that a call with an outcome that has not begun is
+        # never made.
         self.has_begun = True
         try:
             if self.outcome.done():
                 raise asyncio.CancelledError
             return self._context.run(self._work), None
         except BaseException as exc:
-            del self  # which has the exception, whose traceback has this frame
+            del self  # it refers to the exception, and its traceback to this frame
             return None, exc
 
     def end(self, result: Any, failure: BaseException | None) -> None:
-        """Set the outcome, unless it is there."""
+        """Set the outcome, unless it is set."""
         if self.outcome.done():
             return
         if failure is None:
@@ -82,20 +82,21 @@ _Turn: TypeAlias = deque[tuple[Call[Any], Any, BaseException | None]]
 class ProviderThreads:
     """The threads of one provider, which start with the first call.
 
-    As long as calls are quick, one thread makes all that wait and reports them together: a change
-    between the event loop and a thread takes longer than the call. Other calls have a thread each.
+    While calls are quick, one thread makes all waiting calls and reports them together, since
+    changing between the event loop and a thread takes longer than a call. Slow calls have a thread
+    each.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._waiting = deque[Call[Any]]()
         self._turns = SimpleQueue[_Turn | None]()
-        self._turn: _Turn | None = None  # the last one, until it has ended or takes too long
-        self._slow = _SLOW  # calls in a row of which none was quick
+        self._turn: _Turn | None = None  # the last turn, until it ends or takes too long
+        self._slow = _SLOW  # the number of calls since the last quick one
         self._are_started = False
 
     def submit(self, call: Call[Any]) -> None:
-        """Have one of the threads make a call."""
+        """Let one of the threads make a call."""
         if not self._are_started:
             self._are_started = True
             arguments = (asyncio.get_running_loop(),)
@@ -108,18 +109,18 @@ class ProviderThreads:
             self._begin()
 
     def stop(self) -> None:
-        """End each thread once its call has returned."""
+        """Let each thread end when its call has returned."""
         for _ in range(THREADS):
             self._turns.put(None)
 
     def _begin(self) -> None:
-        """Have a thread make calls that wait."""
+        """Let a thread make waiting calls."""
         self._turn = turn = _Turn()
         self._turns.put(turn)
         asyncio.get_running_loop().call_later(_PATIENCE, self._leave, turn)
 
     def _leave(self, turn: _Turn) -> None:
-        """End what a turn has made by now, and have other threads make the calls that wait."""
+        """End the calls that a turn has made so far; let other threads make the waiting calls."""
         _end_calls(turn)
         if turn is self._turn:
             self._turn, self._slow = None, _SLOW
@@ -137,16 +138,16 @@ class ProviderThreads:
                 quickest = min(quickest, now - begun)
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._end, turn, number, quickest < _QUICK)
-            del call, turn  # what was signed does not stay in memory
+            del call, turn  # so that signed messages do not stay in memory
 
     def _next(self) -> Call[Any] | None:
         try:
             return self._waiting.popleft()
-        except IndexError:  # another thread was first
+        except IndexError:  # another thread has taken it
             return None
 
     def _end(self, turn: _Turn, number: int, is_quick: bool) -> None:
-        """End a turn in which a thread has made a number of calls, on the event loop."""
+        """End a turn, on the event loop, in which a thread has made `number` calls."""
         self._slow = 0 if is_quick else self._slow + number
         if turn is self._turn:
             self._turn = None

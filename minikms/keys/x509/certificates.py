@@ -1,4 +1,4 @@
-"""The certificates of a key: reading, checking, and the forms for JOSE and COSE (RFC 5280)."""
+"""Reads and checks the certificates of a key, and encodes them for JOSE and COSE (RFC 5280)."""
 
 import base64
 import hashlib
@@ -16,34 +16,35 @@ from minikms.errors import InvalidCertificate, TooLargeRecord, UnsupportedOperat
 from minikms.keys.x509.public_keys import public_key_of, spki
 from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES, KeyRecord
 
-# The errors of reading a caller's certificate, or later a part of it.
+# Errors of pyca/cryptography when it parses a certificate, or later a part of one.
 UNREADABLE: Final = (
     *(ValueError, TypeError, KeyError, InvalidSignature, UnsupportedAlgorithm),
     *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
 )
 
-# The most characters of all PEM texts: PEM is a third longer than DER, and may have remarks.
+# The most characters of a chain in PEM, which is a third longer than DER and may have comments.
 _MAX_TEXTS: Final = 2 * MAX_CERTIFICATE_BYTES
 
 
 def chain_of(record: KeyRecord) -> tuple[bytes, ...]:
-    """The chain of a key in DER, its own certificate first; empty if it has none."""
+    """Decode the chain of a key to DER, the key's own certificate first; empty without a chain."""
     return tuple(base64.b64decode(text) for text in record.certificates)
 
 
 def sent_chain(record: KeyRecord) -> tuple[str, ...]:
-    """The chain of a key as base64 of DER, for `x5c` and `x5chain`: without a self-signed root.
+    """Return the chain of a key for `x5c` and `x5chain`, as base64 of DER.
 
-    Verifiers have the root already (RFC 5280 section 6.1). The key's own certificate stays.
+    It leaves out a self-signed root, since verifiers have it already (RFC 5280 section 6.1), but
+    never the key's own certificate.
     """
     chain = record.certificates
     return chain[:-1] if len(chain) > 1 and _is_self_signed(chain[-1]) else chain
 
 
 def thumbprint_of(record: KeyRecord) -> str | None:
-    """The `x5t#S256` of a key's certificate (RFC 7515 section 4.1.8); None if it has none.
+    """Compute the `x5t#S256` of a key's certificate (RFC 7515 section 4.1.8).
 
-    Also None for one that is damaged, which `store verify` reports.
+    Returns None if the key has no certificate, or a damaged one, which `store verify` reports.
     """
     if not record.certificates:
         return None
@@ -55,7 +56,7 @@ def thumbprint_of(record: KeyRecord) -> str | None:
 
 
 def has_own_certificate(record: KeyRecord) -> bool:
-    """Tell whether the first certificate of a key can be read, and has its public key."""
+    """Tell whether the first certificate of a key can be parsed and has the key's public key."""
     try:
         return _is_of(record, x509.load_der_x509_certificate(chain_of(record)[0]))
     except UNREADABLE:
@@ -63,9 +64,9 @@ def has_own_certificate(record: KeyRecord) -> bool:
 
 
 def read_chain(texts: Sequence[str]) -> tuple[x509.Certificate, ...]:
-    """The chain in these PEM texts, each signed by the next.
+    """Parse a chain in PEM, and check that each certificate is signed by the next.
 
-    Raises InvalidCertificate, and TooLargeRecord before it reads more than a key may have.
+    Raises InvalidCertificate, and TooLargeRecord before it parses more than a key may have.
     """
     if len(texts) > MAX_CERTIFICATES:
         raise TooLargeRecord(f"A key has at most {MAX_CERTIFICATES} certificates.")
@@ -81,7 +82,7 @@ def read_chain(texts: Sequence[str]) -> tuple[x509.Certificate, ...]:
 
 
 def read_certificate(text: str, place: int = 0) -> x509.Certificate:
-    """The one certificate of a PEM text; raises InvalidCertificate, which names its place."""
+    """Parse a single certificate in PEM; raises InvalidCertificate, which names `place`."""
     try:
         [certificate] = x509.load_pem_x509_certificates(text.encode())
         # pyca/cryptography parses each part only when it is read.
@@ -94,7 +95,7 @@ def read_certificate(text: str, place: int = 0) -> x509.Certificate:
 
 
 def with_chain(record: KeyRecord, chain: Sequence[x509.Certificate]) -> KeyRecord:
-    """The record with this chain.
+    """Return the record with this chain.
 
     Raises InvalidCertificate for a chain of another key, UnsupportedOperation for a key that does
     not sign, and TooLargeRecord.
@@ -114,12 +115,13 @@ def _is_of(record: KeyRecord, certificate: x509.Certificate) -> bool:
     return own is not None and spki(own) == spki(certificate.public_key())
 
 
-# It verifies a signature. A certificate has at most 44 KB, so all take 6 MB.
+# Cached, since this verifies a signature. A certificate has at most 44 KB, so the cache has 6 MB.
 @lru_cache(maxsize=128)
 def _is_self_signed(text: str) -> bool:
     try:
         certificate = x509.load_der_x509_certificate(base64.b64decode(text))
-        # A self-issued one may be by another key (RFC 5280 section 3.2), as after a change of keys.
+        # After a change of keys, a self-issued certificate is signed by another key (RFC 5280
+        # section 3.2).
         certificate.verify_directly_issued_by(certificate)
     except UNREADABLE:
         return False
@@ -134,7 +136,7 @@ def _fault(place: int, predicate: str) -> InvalidCertificate:
 def extension_of(
     signed: x509.Certificate | x509.CertificateSigningRequest, kind: type[x509.ExtensionType]
 ) -> Any:
-    """The value of an extension; None if there is none."""
+    """Return the value of an extension; None if the certificate does not have it."""
     try:
         return signed.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

@@ -1,4 +1,4 @@
-"""Certificates that a key signs (RFC 5280)."""
+"""Issues certificates (RFC 5280)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ _CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
-    """A certificate that a caller asks for.
+    """A caller's request for a certificate.
 
-    `profile` is one of PROFILES. The subject's key is the key of `csr`, a request in PEM, or the
-    service's key that `key` names, or else the issuer's own. `subject` and `alternative_names`
-    replace those of `csr`.
+    `profile` is one of PROFILES. `csr` (a certificate request in PEM) has the subject's key, or
+    `key` names it; without both, it is the issuer's key. `subject` and `alternative_names` replace
+    the names in `csr`.
     """
 
     profile: str
@@ -54,11 +54,12 @@ class CertificateRequest:
 
 @dataclass(slots=True, repr=False)
 class IssueCertificate(Envelope[Signer[Any, Any], str]):
-    """A certificate in PEM, signed by the issuer's key; raises InvalidCertificate.
+    """Signs a certificate with the issuer's key, and encodes it in PEM; raises InvalidCertificate.
 
     Raises UnsupportedOption for keys that X.509 or the profile does not allow. The issuer's key
-    must have a CA certificate, whose subject becomes the issuer. Raises RuleViolated for another
-    key than the issuer's own if rules bind that to some JWSs: the other key has no such rules.
+    must have a CA certificate; the subject of the CA certificate becomes the issuer. Raises
+    RuleViolated if the issuer's rules bind it to some JWSs and the subject has another key, which
+    these rules would not bind.
     """
 
     uses = (Use(Signer, "sign"),)
@@ -104,7 +105,7 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
 
 
 def _issuers(key: SigningKey) -> tuple[x509.Certificate, ...]:
-    """The chain of an issuer's key, its CA certificate first; raises InvalidCertificate."""
+    """Parse the chain of an issuer's key, its CA certificate first; raises InvalidCertificate."""
     chain = chain_of(key.record) if key.record else ()
     if not chain:
         raise InvalidCertificate(
@@ -121,7 +122,7 @@ def _issuers(key: SigningKey) -> tuple[x509.Certificate, ...]:
 def _subject(
     request: CertificateRequest, own: Any
 ) -> tuple[x509.Name, Any, list[x509.GeneralName]]:
-    """The subject's name, public key and alternative names; `own` is the key of the issuer."""
+    """Find the subject's name, public key and alternative names; `own` is the issuer's key."""
     names = read_alternative_names(request.alternative_names, "alternative_names")
     if request.csr is None:
         return read_name(request.subject or ""), own, names
@@ -229,5 +230,5 @@ def _contacts(
 def _only(
     kinds: type | tuple[type, ...], names: Iterable[x509.GeneralName] | None
 ) -> list[x509.GeneralName]:
-    """The names of these kinds."""
+    """Select the names of these kinds."""
     return [name for name in names or () if isinstance(name, kinds)]

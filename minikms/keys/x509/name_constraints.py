@@ -1,4 +1,4 @@
-"""The names that a CA may certify (RFC 5280 section 4.2.1.10)."""
+"""Checks names against the name constraints of CAs (RFC 5280 section 4.2.1.10)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -13,9 +13,9 @@ from minikms.errors import InvalidCertificate
 def require_permitted(
     chain: Iterable[x509.Certificate], subject: x509.Name, names: Iterable[x509.GeneralName]
 ) -> None:
-    """Raise InvalidCertificate for a name outside the constraints of a certificate of the chain.
+    """Raise InvalidCertificate if a certificate of the chain does not permit a name.
 
-    `names` are the alternative names. An emailAddress of the subject counts as one.
+    `names` are the alternative names. An emailAddress in the subject is also checked.
     """
     emails = (each.value for each in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS))
     names = [*names, *(x509.RFC822Name(email) for email in emails if isinstance(email, str))]
@@ -43,10 +43,10 @@ def _is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
 
 
 def _may_be_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
-    """Tell whether a name is in an excluded subtree.
+    """Tell whether a name may be in an excluded subtree.
 
-    So is a wildcard that stands for one of its names, and a URI without a host, which RFC 5280 has
-    verifiers reject.
+    This includes a wildcard that matches a name in it, and a URI without a host, since RFC 5280
+    requires verifiers to reject the URI.
     """
     if isinstance(name, x509.DNSName) and name.value.startswith("*."):
         _, _, parent = subtree.value.lstrip(".").partition(".")
@@ -58,7 +58,7 @@ def _may_be_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
 
 
 def _is_domain(name: str, subtree: str) -> bool:
-    """Tell whether a DNS name is of a domain or below it."""
+    """Tell whether a DNS name is a domain or below it."""
     name, subtree = name.lower(), subtree.lower()
     if not subtree or subtree.startswith("."):
         return name.endswith(subtree)
@@ -66,13 +66,13 @@ def _is_domain(name: str, subtree: str) -> bool:
 
 
 def _is_host(host: str, subtree: str) -> bool:
-    """Tell whether a host is this one, or below a domain that begins with a dot."""
+    """Tell whether a host equals a constraint or, if that begins with a dot, is below it."""
     host, subtree = host.lower(), subtree.lower()
     return host.endswith(subtree) if subtree.startswith(".") else host == subtree
 
 
 def _is_email(name: str, subtree: str) -> bool:
-    """Tell whether an address is this one, or of a host or domain."""
+    """Tell whether an address equals a constraint, or has its host or domain."""
     local, _, host = name.rpartition("@")
     wanted, at, domain = subtree.rpartition("@")
     return _is_host(host, domain) and (not at or local == wanted)
@@ -84,7 +84,7 @@ def _is_uri(name: str, subtree: str) -> bool:
 
 
 def _host(uri: str) -> str:
-    """The host of a URI; empty if it has none, or an address."""
+    """Return the host of a URI; empty if it has no host, or an IP address."""
     try:
         host = (urlsplit(uri).hostname or "").rstrip(".")
     except ValueError:
@@ -93,13 +93,13 @@ def _host(uri: str) -> str:
 
 
 def _is_below(name: x509.Name, subtree: x509.Name) -> bool:
-    """Tell whether a name begins with another (RFC 5280 section 7.1)."""
+    """Tell whether a distinguished name begins with another (RFC 5280 section 7.1)."""
     above = [_comparable(rdn) for rdn in subtree.rdns]
     return [_comparable(rdn) for rdn in name.rdns[: len(above)]] == above
 
 
 def _comparable(rdn: x509.RelativeDistinguishedName) -> set[tuple[x509.ObjectIdentifier, object]]:
-    """Its attributes, without the differences of case and of spaces that do not count."""
+    """Normalize case and spaces of its attributes for comparison."""
     texts = {each: each.value for each in rdn}
     return {
         (each.oid, " ".join(text.casefold().split()) if isinstance(text, str) else text)

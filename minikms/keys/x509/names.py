@@ -1,4 +1,4 @@
-"""Names of certificates from texts: subjects and alternative names (RFC 5280 section 4.1.2.4)."""
+"""Parses and formats the subjects and alternative names of certificates (RFC 5280)."""
 
 import ipaddress
 import re
@@ -10,12 +10,12 @@ from cryptography.x509.oid import NameOID
 
 from minikms.errors import InvalidCertificate
 
-# Characters of a name, attributes of a subject, and alternative names.
+# The most characters of a name, attributes of a subject, and alternative names.
 MAX_NAME: Final = 1024
 MAX_NAMES: Final = 64
 _MAX_ATTRIBUTES: Final = 32
 
-# Attributes that people write besides those of RFC 4514.
+# Common attributes besides the attributes of RFC 4514.
 _ATTRIBUTES: Final = {
     "cn": NameOID.COMMON_NAME,
     "c": NameOID.COUNTRY_NAME,
@@ -32,7 +32,7 @@ _ATTRIBUTES: Final = {
 
 
 class _AnyCase(Mapping[str, x509.ObjectIdentifier]):
-    """The attributes, whose names have any case (RFC 4512 section 2.5)."""
+    """Attributes by name, in any case (RFC 4512 section 2.5)."""
 
     def __getitem__(self, name: str) -> x509.ObjectIdentifier:
         return _ATTRIBUTES[name.lower()]
@@ -45,7 +45,7 @@ class _AnyCase(Mapping[str, x509.ObjectIdentifier]):
 
 
 _SPELLED: Final = _AnyCase()
-# RFC 5280 appendix A: attributes that are a PrintableString, or an IA5String.
+# Attributes of type PrintableString or IA5String (RFC 5280 appendix A).
 _FORMS: Final = {
     NameOID.COUNTRY_NAME: re.compile(r"[A-Z]{2}"),
     NameOID.SERIAL_NUMBER: re.compile(r"[A-Za-z0-9 '()+,./:=?-]+"),
@@ -53,7 +53,7 @@ _FORMS: Final = {
     NameOID.DOMAIN_COMPONENT: re.compile(r"[!-~]+"),
     NameOID.EMAIL_ADDRESS: re.compile(r"[!-~]+"),
 }
-# RFC 5280 appendix A.1: characters of a value.
+# The most characters of a value (RFC 5280 appendix A.1).
 _MOST: Final = {
     **dict.fromkeys(
         (
@@ -77,7 +77,7 @@ _EMAIL: Final = re.compile(rf"[!-?A-~]+@({_LABEL}\.)*{_LABEL}")
 
 
 def read_name(text: str) -> x509.Name:
-    """The name of an RFC 4514 text, which may be empty; raises InvalidCertificate."""
+    """Parse a distinguished name (RFC 4514), which may be empty; raises InvalidCertificate."""
     if len(text) > MAX_NAME:
         raise InvalidCertificate(f"The subject has more than {MAX_NAME:,} characters.")
     try:
@@ -100,7 +100,7 @@ def read_name(text: str) -> x509.Name:
 
 
 def require_bounded_attributes(name: x509.Name) -> None:
-    """Raise InvalidCertificate for a value that is longer than RFC 5280 allows."""
+    """Raise InvalidCertificate if a value is longer than RFC 5280 allows."""
     for attribute in name:
         most = _MOST.get(attribute.oid)
         if most is not None and len(attribute.value) > most:
@@ -109,9 +109,9 @@ def require_bounded_attributes(name: x509.Name) -> None:
 
 
 def read_alternative_names(texts: Iterable[str], member: str) -> list[x509.GeneralName]:
-    """The names of texts such as DNS:example.com; raises InvalidCertificate.
+    """Parse names such as DNS:example.com; raises InvalidCertificate.
 
-    `member` is the one of the request that has them.
+    `member` is the member of the request with these names.
     """
     names = []
     for place, text in enumerate(texts):
@@ -125,7 +125,7 @@ def read_alternative_names(texts: Iterable[str], member: str) -> list[x509.Gener
 
 
 def read_uri(text: str, member: str) -> x509.UniformResourceIdentifier:
-    """The name of a URI; raises InvalidCertificate."""
+    """Parse a URI as a name; raises InvalidCertificate."""
     try:
         return _uri(text)
     except ValueError:
@@ -133,7 +133,7 @@ def read_uri(text: str, member: str) -> x509.UniformResourceIdentifier:
 
 
 def require_bounded(names: Iterable[x509.GeneralName] | None) -> None:
-    """Raise InvalidCertificate for more alternative names than a request has, or longer ones."""
+    """Raise InvalidCertificate for more or longer alternative names than the service allows."""
     texts = [name.value for name in names or ()]
     longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
     if len(texts) > MAX_NAMES or longest > MAX_NAME:
@@ -146,7 +146,7 @@ def require_bounded(names: Iterable[x509.GeneralName] | None) -> None:
 
 
 def texts_of(names: Iterable[x509.GeneralName]) -> list[str]:
-    """The texts of alternative names; raises InvalidCertificate for one of another kind."""
+    """Format alternative names; raises InvalidCertificate for a name of another kind."""
     texts = []
     for name in names:
         kind = _PREFIXES.get(type(name))
@@ -162,7 +162,7 @@ def _uri(text: str) -> x509.UniformResourceIdentifier:
 
 def _ip(text: str) -> x509.IPAddress:
     address = ipaddress.ip_address(text)
-    if "%" in text:  # an interface of this machine, which a certificate cannot name
+    if "%" in text:  # a zone, which names an interface of this machine
         raise ValueError
     return x509.IPAddress(address)
 
@@ -183,7 +183,7 @@ _PREFIXES: Final[Mapping[type, str]] = {
 
 
 def _matching(form: re.Pattern[str], text: str, most: int | None = None) -> str:
-    """The text if it has this form, and no more characters; raises ValueError."""
+    """Return a text if it matches a pattern and is short enough; raises ValueError."""
     if not form.fullmatch(text) or len(text) > (most or len(text)):
         raise ValueError
     return text
@@ -192,8 +192,8 @@ def _matching(form: re.Pattern[str], text: str, most: int | None = None) -> str:
 def subject_alternative_names(
     names: list[x509.GeneralName], subject: x509.Name
 ) -> tuple[x509.SubjectAlternativeName, bool]:
-    """The extension of alternative names, which is critical if the subject is empty.
+    """Make the extension of alternative names.
 
-    RFC 5280 section 4.1.2.6 requires this.
+    It is critical if the subject is empty (RFC 5280 section 4.1.2.6).
     """
     return x509.SubjectAlternativeName(names), not subject.rdns

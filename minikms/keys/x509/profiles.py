@@ -31,9 +31,9 @@ class CertificateProfile:
     """One kind of certificate.
 
     If `is_ca`, it is signed with its own key, otherwise with the key of a CA. `usages` are its key
-    usages. `constraints` are its basic constraints, and `purpose` is its extended key usage and
-    whether it is critical; None if it has no such extension. `most_days` bounds its life. The other
-    members are rules of ISO/IEC 18013-5.
+    usages. `constraints` are its basic constraints. `purpose` is its extended key usage, with a
+    flag if that is critical. None means that it has no such extension. `most_days` bounds its
+    lifetime. The other members are rules of ISO/IEC 18013-5.
     """
 
     is_ca: bool
@@ -49,11 +49,11 @@ class CertificateProfile:
 
     @property
     def key_usage(self) -> x509.KeyUsage:
-        """The extension of its key usages."""
+        """Make the extension of its key usages."""
         return x509.KeyUsage(**{usage: usage in self.usages for usage in _USAGES})
 
     def check_keys(self, public: Any, issuer: Any) -> None:
-        """Raise UnsupportedOption for public keys that such a certificate cannot have."""
+        """Raise UnsupportedOption if such a certificate cannot have these public keys."""
         if not self.is_iso:
             return
         if not _is_iso_curve(issuer):
@@ -62,7 +62,7 @@ class CertificateProfile:
             raise UnsupportedOption("ISO/IEC 18013-5 does not allow the type of the subject's key.")
 
     def check_issuer(self, issuer: x509.Certificate) -> None:
-        """Raise InvalidCertificate for a CA that cannot issue such a certificate."""
+        """Raise InvalidCertificate if the CA cannot issue such a certificate."""
         if not self.needs_iaca:
             return
         constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -71,7 +71,7 @@ class CertificateProfile:
             raise InvalidCertificate("ISO/IEC 18013-5 requires pathLen 0 and one C in an IACA.")
 
     def check_subject(self, subject: x509.Name, issuer: x509.Name) -> None:
-        """Raise InvalidCertificate for a subject that such a certificate cannot have."""
+        """Raise InvalidCertificate if such a certificate cannot have this subject."""
         if not subject.rdns and (self.is_ca or self.is_iso):
             raise InvalidCertificate("Such a certificate needs a subject.")
         if not self.is_iso:

@@ -1,4 +1,4 @@
-"""The public keys of JWKs as X.509 has them (RFC 5280 section 4.1.2.7)."""
+"""Converts public JWKs to keys for X.509 (RFC 5280 section 4.1.2.7)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -10,7 +10,7 @@ from minikms.encodings import b64url_decode
 from minikms.errors import UnsupportedOption
 from minikms.plugin.curves import CURVES
 
-# By `alg`: RFC 9881, RFC 9935.
+# Classes of keys by the `alg` of a JWK (RFC 9881, RFC 9935).
 _AKP: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "ML-DSA-44": mldsa.MLDSA44PublicKey.from_public_bytes,
     "ML-DSA-65": mldsa.MLDSA65PublicKey.from_public_bytes,
@@ -22,9 +22,9 @@ _ML_DSA: Final = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87P
 
 
 def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
-    """The key of pyca/cryptography of a public JWK; None if there is no form for it here.
+    """Convert a public JWK to a key of pyca/cryptography; None if that is not supported.
 
-    The JWK is one that an algorithm made, so its values are right.
+    An algorithm made the JWK, so its values are not checked.
     """
     jwk = jwk or {}
     curve, alg = CURVES.get(jwk.get("crv", "")), jwk.get("alg", "")
@@ -43,7 +43,7 @@ def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
 
 
 def is_of_strong_signer(public: Any) -> bool:
-    """Tell whether a public key has a type and a size by which keys of the service sign."""
+    """Tell whether a public key has a type and a size that signing keys of the service have."""
     if isinstance(public, rsa.RSAPublicKey):
         return 2048 <= public.key_size <= 4096 and public.public_numbers().e == 65537
     if isinstance(public, ec.EllipticCurvePublicKey):
@@ -55,15 +55,15 @@ def is_of_strong_signer(public: Any) -> bool:
 
 
 def spki(public: Any) -> bytes:
-    """The SubjectPublicKeyInfo of a public key of pyca/cryptography."""
+    """Encode a public key of pyca/cryptography as SubjectPublicKeyInfo."""
     encoded: bytes = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return encoded
 
 
 def public_pem_of(jwk: Mapping[str, str] | None) -> bytes:
-    """The SubjectPublicKeyInfo of a public JWK in PEM (RFC 7468 section 13).
+    """Encode a public JWK as SubjectPublicKeyInfo in PEM (RFC 7468 section 13).
 
-    The JWK is one that an algorithm made. Raises UnsupportedOption if it has no such form.
+    An algorithm made the JWK. Raises UnsupportedOption if its kind of key has no such encoding.
     """
     public = public_key_of(jwk)
     if public is None:

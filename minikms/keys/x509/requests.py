@@ -1,4 +1,4 @@
-"""Certificate requests that a key signs (RFC 2986)."""
+"""Makes certificate requests (RFC 2986)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from minikms.keys.x509.names import (
 from minikms.keys.x509.signing import SigningKey, sign_x509
 from minikms.plugin.protocol import Signer
 
-# The most characters and extensions of a request to copy.
+# The most characters and extensions of a request that is copied.
 _MAX_TEMPLATE: Final = 64 * 1024
 
 
@@ -29,7 +29,7 @@ _MAX_EXTENSIONS: Final = 64
 
 @dataclass(slots=True, repr=False)
 class MakeCsr(Envelope[Signer[Any, Any], str]):
-    """A certificate request in PEM; raises InvalidCertificate and UnsupportedOption."""
+    """Signs a certificate request, in PEM; raises InvalidCertificate and UnsupportedOption."""
 
     uses = (Use(Signer, "sign"),)
     subject: str
@@ -66,13 +66,13 @@ class CopyCsr(Envelope[Signer[Any, Any], str]):
                 csr = x509.load_pem_x509_csr(self.template.encode())
                 subject, extensions = csr.subject, list(csr.extensions)
                 for each in extensions:
-                    each.value.public_bytes()  # some that can be read cannot be written
+                    each.value.public_bytes()  # some extensions can be parsed but not encoded
             except UNREADABLE:
                 raise InvalidCertificate("The request cannot be read.") from None
             if len(extensions) > _MAX_EXTENSIONS:
                 raise InvalidCertificate(f"A request has at most {_MAX_EXTENSIONS} extensions.")
             require_bounded_attributes(subject)
             require_bounded(extension_of(csr, x509.SubjectAlternativeName))
-        # Added at once: `add_extension` compares each with all before it.
+        # Added together, since `add_extension` compares each with all before it.
         builder = x509.CertificateSigningRequestBuilder(subject, extensions)
         return sign_x509(builder, key, None).public_bytes(Encoding.PEM).decode()

@@ -1,7 +1,8 @@
 """Lets the X.509 builders of pyca/cryptography sign with keys of the service.
 
-A builder takes a private key of one of the library's abstract classes, and calls its `sign` and its
-`public_key`. Here these call the algorithm of the key, so that the private key stays where it is.
+A builder takes a private key of one of the library's abstract classes, and calls its `sign` and
+`public_key`. The classes here pass these calls to the algorithm of the key, so that the library
+does not get the private key.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ _NOT_ON_CURVES: Final[Mapping[str, hashes.HashAlgorithm | None]] = {
     **{"PS256": _SHA256, "PS384": _SHA384, "PS512": _SHA512},
     **{"ML-DSA-44": None, "ML-DSA-65": None, "ML-DSA-87": None},
 }
-# The private class of each public one, besides those of Edwards curves.
+# The private class for each public class, besides the classes of Edwards curves.
 _CLASSES: Final[Mapping[type, type]] = {
     ec.EllipticCurvePublicKey: ec.EllipticCurvePrivateKey,
     rsa.RSAPublicKey: rsa.RSAPrivateKey,
@@ -42,7 +43,7 @@ _CLASSES: Final[Mapping[type, type]] = {
 
 
 class Builder(Protocol[SignedT_co]):
-    """A builder of certificates, or of requests for them."""
+    """A builder of certificates or of certificate requests."""
 
     def sign(
         self,
@@ -88,7 +89,7 @@ def sign_x509(builder: Builder[SignedT], key: SigningKey, alg: str | None) -> Si
 
 
 def public_key_in_x509(key: SigningKey) -> Any:
-    """The public key of a key, for pyca/cryptography; raises UnsupportedOption."""
+    """Convert the public key of a key for pyca/cryptography; raises UnsupportedOption."""
     public = public_key_of(key.record.jwk if key.record else None)
     if public is None:
         raise _absent()
@@ -96,24 +97,24 @@ def public_key_in_x509(key: SigningKey) -> Any:
 
 
 class _Key:
-    """The two methods of a private key that a builder calls."""
+    """Implements the two methods of a private key that a builder calls."""
 
     def __init__(self, sign: Callable[[bytes], bytes], public: Any) -> None:
         self._sign = sign
         self._public = public
 
     def sign(self, data: bytes, *_: Any) -> bytes:
-        """The signature; its scheme is known already."""
+        """Sign; the arguments that choose a scheme are ignored, since `alg` has chosen it."""
         return self._sign(bytes(data))
 
     def public_key(self) -> Any:
-        """The public key."""
+        """Return the public key."""
         return self._public
 
 
 @cache
 def _class_of(kind: Any) -> Any:
-    """A class of such private keys, whose other methods raise."""
+    """Make a subclass of a private-key class; its other methods raise."""
     others = kind.__abstractmethods__ - vars(_Key).keys()
     return type(kind.__name__, (_Key, kind), dict.fromkeys(others, _refuse))
 
