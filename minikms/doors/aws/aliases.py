@@ -5,20 +5,10 @@ from itertools import islice
 from typing import Any, Final
 
 from minikms.doors import errors
-from minikms.doors.aws.body import (
-    KEY_ID,
-    OPTIONAL_KEY_ID,
-    PAGE,
-    Body,
-    Position,
-    Shape,
-    Text,
-    behind,
-    listed,
-    position,
-)
+from minikms.doors.aws.body import KEY_ID, OPTIONAL_KEY_ID, Body, Shape, Text
 from minikms.doors.aws.errors import AwsError, invalid
 from minikms.doors.aws.identity import ALIAS_PREFIX
+from minikms.doors.aws.listings import PAGE, Position, behind, listed, position
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import SYMMETRIC_DEFAULT
 

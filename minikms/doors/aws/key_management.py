@@ -8,7 +8,6 @@ from typing import Any, Final
 from minikms.doors import KeyPolicy, KeyRecord, KeyRef, errors
 from minikms.doors.aws.body import (
     BY_KEY_ID,
-    PAGE,
     Body,
     Boolean,
     Enum,
@@ -16,13 +15,11 @@ from minikms.doors.aws.body import (
     Shape,
     Text,
     Unsupported,
-    behind,
-    listed,
-    position,
     timestamp,
 )
 from minikms.doors.aws.errors import AwsError, invalid, unsupported
 from minikms.doors.aws.identity import Arns, uuid_alias
+from minikms.doors.aws.listings import PAGE, behind, listed, position
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.policies import POLICY, require_default_policy
 from minikms.doors.aws.specs import (

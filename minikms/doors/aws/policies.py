@@ -4,18 +4,9 @@ from typing import Any, Final
 
 import orjson
 
-from minikms.doors.aws.body import (
-    BY_KEY_ID,
-    KEY_ID,
-    PAGE,
-    Body,
-    Boolean,
-    Shape,
-    Text,
-    listed,
-    position,
-)
+from minikms.doors.aws.body import BY_KEY_ID, KEY_ID, Body, Boolean, Shape, Text
 from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.listings import PAGE, listed, position
 from minikms.doors.aws.operation import AwsCall, operation
 
 POLICY: Final = Text(1, 131072)

@@ -3,21 +3,10 @@
 from typing import Any, Final
 
 from minikms.doors import KeyRecord
-from minikms.doors.aws.body import (
-    BY_KEY_ID,
-    KEY_ID,
-    PAGE,
-    Body,
-    Enum,
-    Integer,
-    Position,
-    Shape,
-    listed,
-    position,
-    timestamp,
-)
+from minikms.doors.aws.body import BY_KEY_ID, KEY_ID, Body, Enum, Integer, Shape, timestamp
 from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.identity import uuid_alias
+from minikms.doors.aws.listings import PAGE, Position, listed, position
 from minikms.doors.aws.operation import AwsCall, AwsKey, material_id, operation
 from minikms.doors.aws.specs import SYMMETRIC_DEFAULT
 

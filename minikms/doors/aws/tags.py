@@ -10,20 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from minikms.doors import MAX_LABEL_VALUE, MAX_LABELS
-from minikms.doors.aws.body import (
-    BY_KEY_ID,
-    KEY_ID,
-    PAGE,
-    Body,
-    Position,
-    Several,
-    Shape,
-    Structure,
-    Text,
-    listed,
-    position,
-)
+from minikms.doors.aws.body import BY_KEY_ID, KEY_ID, Body, Several, Shape, Structure, Text
 from minikms.doors.aws.errors import AwsError, invalid
+from minikms.doors.aws.listings import PAGE, Position, listed, position
 from minikms.doors.aws.operation import AwsCall, operation
 
 MAX_TAGS: Final = 50
