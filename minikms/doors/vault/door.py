@@ -121,18 +121,33 @@ def _operations() -> "Sequence[VaultOperation]":
     """Return all operations that the modules declare."""
     from minikms.doors.vault import (
         auth,
+        backups,
         certificates,
         encryption,
+        exports,
         hashing,
+        imports,
         keys,
         macs,
         settings,
         signing,
         sys,
-        transfer,
     )
     from minikms.doors.vault.operation import VaultOperation
 
-    modules = keys, settings, signing, encryption, macs, hashing, transfer, certificates, sys, auth
+    modules = (
+        keys,
+        settings,
+        signing,
+        encryption,
+        macs,
+        hashing,
+        exports,
+        imports,
+        backups,
+        certificates,
+        sys,
+        auth,
+    )
     declared = [each for module in modules for each in vars(module).values()]
     return [each for each in declared if isinstance(each, VaultOperation)]

@@ -1,4 +1,4 @@
-"""Settings of a name: minimum versions, trimming, soft deletion, and rotation schedule."""
+"""Settings of a name: minimum versions, trimming, soft deletion, rotation; and of the engine."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +14,14 @@ from minikms.doors.vault.description import (
 )
 from minikms.doors.vault.errors import VaultError, invalid
 from minikms.doors.vault.names import NAME
-from minikms.doors.vault.operation import Answer, VaultCall, operation
+from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
 from minikms.doors.vault.rotation import period_of, schedule
 
 _FROM_1: Final = (
     "since Vault 0.3 (prior to the OpenBao fork), transit key numbering starts at 1; forcing "
     "minimum to 1"
 )
+_CACHE: Final = "The options --cache-size and --cache-memory of `minikms serve` bound the cache."
 
 
 @operation(
@@ -108,6 +109,19 @@ async def write_keys_config(call: VaultCall, body: Body) -> Answer:
     if body.boolean("disable_upsert"):
         raise invalid("a token without the scope keys:write makes no keys: this cannot be set here")
     return {"disable_upsert": False}
+
+
+@operation("readCacheConfig", "keys:read", "GET cache-config")
+async def read_cache_config(call: VaultCall, body: Body) -> Answer:
+    """Say that the option of the service bounds the cache."""
+    return VaultAnswer({"size": 0}, warnings=(_CACHE,))
+
+
+@operation("writeCacheConfig", "keys:write", "POST cache-config")
+async def write_cache_config(call: VaultCall, body: Body) -> Answer:
+    """Say that the option of the service bounds the cache."""
+    body.integer("size")
+    return VaultAnswer({"size": 0}, warnings=(_CACHE,))
 
 
 async def _change(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 from vault_calls.judge import public_of
 
-from minikms.doors.vault import description, transfer
+from minikms.doors.vault import description, exports
 
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
 CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
@@ -196,7 +196,7 @@ async def test_answers_with_certificates_are_bounded(vault, monkeypatch):
     for version, chain in chains.items():
         body = {"certificate_chain": chain, "version": version}
         await vault.data("POST", "transit/keys/k/set-certificate", body)
-    for module in (description, transfer):
+    for module in (description, exports):
         monkeypatch.setattr(module, "MAX_CHAINS", 2 * len(chains["1"]))
     status, answer = await vault.call("GET", "transit/keys/k")
     found = {version: each["certificate_chain"] for version, each in answer["data"]["keys"].items()}

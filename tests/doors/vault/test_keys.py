@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, paddin
 from vault_calls.judge import public_of
 
 from minikms.doors import DoorCall
-from minikms.doors.vault import keys, transfer
+from minikms.doors.vault import imports, keys
 from minikms.keys import described_keys
 from minikms.web.state import SERVICE, STORE
 
@@ -670,7 +670,7 @@ async def test_a_name_that_changes_while_a_version_is_read_is_checked_again(
 
     assert await vault.call("POST", "transit/keys/k/import", public()) == (204, None)
     await vault.data("POST", "transit/keys/k/config", {"deletion_allowed": True})
-    read = transfer._source
+    read = imports._source
 
     async def source(call, body, kind):
         found = await read(call, body, kind)
@@ -678,7 +678,7 @@ async def test_a_name_that_changes_while_a_version_is_read_is_checked_again(
         assert (await vault.call(method, f"transit/{path}"))[0] in (200, 204)
         return found
 
-    monkeypatch.setattr(transfer, "_source", source)
+    monkeypatch.setattr(imports, "_source", source)
     refusal = await refused(vault, "POST", "transit/keys/k/import_version", public())
     assert refusal.startswith(sentence)
     async with vault.rest.get("/keys") as response:
@@ -701,7 +701,7 @@ async def test_settings_that_change_while_a_version_is_read_are_not_lost(
 
     bodies = [private() for _ in range(3)]
     assert await vault.call("POST", "transit/keys/k/import", bodies[0]) == (204, None)
-    read = transfer._source
+    read = imports._source
 
     async def source(call, body, kind):
         found = await read(call, body, kind)
@@ -711,7 +711,7 @@ async def test_settings_that_change_while_a_version_is_read_are_not_lost(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "_source", source)
+        patch.setattr(imports, "_source", source)
         path = "transit/keys/k/import_version"
         assert await refused(vault, "POST", path, bodies[1]) == "the key k was replaced meanwhile"
     assert await vault.call("POST", path, bodies[2]) == (204, None)

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from minikms.doors.vault import transfer
+from minikms.doors.vault import imports
 
 INPUT = base64.b64encode(b"hello").decode()
 RAW = {"raw": False}
@@ -144,7 +144,7 @@ async def test_rules_that_are_set_while_a_version_is_imported_are_not_lost(
     if before is not None:
         await give(vault, imported, before)
     tighter = {"raw": False, "per_day": 5}
-    read = transfer._source
+    read = imports._source
 
     async def read_late(*args):
         found = await read(*args)
@@ -152,7 +152,7 @@ async def test_rules_that_are_set_while_a_version_is_imported_are_not_lost(
         return found
 
     with monkeypatch.context() as turn:
-        turn.setattr(transfer, "_source", read_late)
+        turn.setattr(imports, "_source", read_late)
         assert await import_version(vault) == 400
     assert (await latest(vault))["kid"] == imported
     assert await import_version(vault) == 204

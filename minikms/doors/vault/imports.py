@@ -1,107 +1,26 @@
-"""Export and import of keys, and the calls about backups and the cache."""
+"""Import of keys, wrapped to the wrapping key of a profile."""
 
-import asyncio
 from typing import Final
 
 from cryptography.hazmat.primitives import keywrap
 
 from minikms.doors import KeyPolicy, KeyRecord, KeyRef, KeySource, KeyVersions, errors, keep_key
-from minikms.doors.operations import DecryptImport, Export, ExportHmacSecret
+from minikms.doors.operations import DecryptImport
 from minikms.doors.vault import formats, names
 from minikms.doors.vault.body import Body, decoded
-from minikms.doors.vault.description import (
-    FIXED,
-    IMPORTED,
-    MAX_CHAINS,
-    UNTIL_ROTATED,
-    is_imported,
-    records_of,
-    typed,
-)
+from minikms.doors.vault.description import FIXED, IMPORTED, UNTIL_ROTATED, is_imported, typed
 from minikms.doors.vault.errors import invalid
 from minikms.doors.vault.keys import refuse_derived
-from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
+from minikms.doors.vault.operation import Answer, VaultCall, operation
 from minikms.doors.vault.rotation import period_of
 from minikms.doors.vault.types import key_types
 
 WRAPPING_KEY: Final = "vault:wrapping-key"
 """The alias of the wrapping key for imports; names in Vault cannot contain a colon."""
 
-_ENCRYPTION, _SIGNING, _HMAC, _PUBLIC, _CERTIFICATES = (
-    "encryption-key",
-    "signing-key",
-    "hmac-key",
-    "public-key",
-    "certificate-chain",
-)
-_SECRETS: Final = (_ENCRYPTION, _SIGNING, _HMAC)
 _WRAPPED: Final = 512  # the size in bytes of the AES key, encrypted to a key of 4,096 bits
 _AES_KEY: Final = 32
 _HASH: Final = "SHA256"
-
-
-@operation(
-    "exportKey", "keys:export", "GET export/{kind}/{name}", "GET export/{kind}/{name}/{version}"
-)
-async def export_key(call: VaultCall, body: Body) -> Answer:
-    """Return the private keys of the versions of a name."""
-    kind = body.text("kind")
-    if kind not in _SECRETS:
-        raise invalid(f"invalid export type: {kind}")
-    return await _export(call, body, kind)
-
-
-@operation(
-    "exportPublicKey",
-    "keys:read",
-    f"GET export/{_PUBLIC}/{{name}}",
-    f"GET export/{_PUBLIC}/{{name}}/{{version}}",
-)
-async def export_public_key(call: VaultCall, body: Body) -> Answer:
-    """Return the public keys of the versions of a name."""
-    return await _export(call, body, _PUBLIC)
-
-
-@operation(
-    "exportCertificates",
-    "keys:read",
-    f"GET export/{_CERTIFICATES}/{{name}}",
-    f"GET export/{_CERTIFICATES}/{{name}}/{{version}}",
-)
-async def export_certificates(call: VaultCall, body: Body) -> Answer:
-    """Return the certificate chains of the versions of a name."""
-    return await _export(call, body, _CERTIFICATES)
-
-
-async def _export(call: VaultCall, body: Body, kind: str) -> Answer:
-    """Return the exports of this kind for the versions of a name; raises VaultError."""
-    name, form = body.text("name"), body.text("format")
-    if form not in formats.FORMATS:
-        raise invalid(f"invalid format: {form}")
-    found, record, of_vault = await typed(call, name)
-    if not record.exportable and kind in _SECRETS:
-        raise invalid("private key material is not exportable")
-    found.require_kept()
-    if kind == _ENCRYPTION and not of_vault.encrypts:
-        raise invalid("encryption not supported for the key")
-    if kind == _SIGNING and not of_vault.signs:
-        raise invalid("signing not supported for the key")
-    if kind == _CERTIFICATES and not of_vault.signs:
-        raise invalid("certificate chain not supported for keys that do not support signing")
-    numbers = _numbers(found, body.text("version"))
-    keys, size = dict[str, str](), 0
-    async for number, each in records_of(call, found.versions, numbers):
-        size += sum(map(len, each.certificates))
-        if kind == _CERTIFICATES and size > MAX_CHAINS:
-            raise invalid(
-                f"the certificates have more than {MAX_CHAINS:,} bytes: export a single version"
-            )
-        keys[str(number)] = await _exported(call, each, kind, form)
-        keep_key()
-        await asyncio.sleep(0)  # lets other calls run
-    if not keys:
-        raise invalid("version does not exist or cannot be found")
-    return {"name": name, "type": of_vault.name, "keys": keys}
 
 
 @operation("readWrappingKey", "keys:write", "GET wrapping_key")
@@ -183,39 +102,6 @@ async def import_key_version(call: VaultCall, body: Body) -> None:
         raise missing from None
 
 
-@operation("backupKey", "keys:export", "GET backup/{name}")
-async def backup_key(call: VaultCall, body: Body) -> Answer:
-    """Refuse, and name the command for backups."""
-    await typed(call, body.text("name"))
-    raise invalid(_BACKUP)
-
-
-@operation("restoreKey", "keys:write", "POST restore", "POST restore/{name}")
-async def restore_key(call: VaultCall, body: Body) -> Answer:
-    """Refuse, and name the command to restore."""
-    raise invalid(_BACKUP)
-
-
-@operation("readCacheConfig", "keys:read", "GET cache-config")
-async def read_cache_config(call: VaultCall, body: Body) -> Answer:
-    """Say that the option of the service bounds the cache."""
-    return VaultAnswer({"size": 0}, warnings=(_CACHE,))
-
-
-@operation("writeCacheConfig", "keys:write", "POST cache-config")
-async def write_cache_config(call: VaultCall, body: Body) -> Answer:
-    """Say that the option of the service bounds the cache."""
-    body.integer("size")
-    return VaultAnswer({"size": 0}, warnings=(_CACHE,))
-
-
-_BACKUP: Final = (
-    "keys have no backup of their own here: `minikms store backup` copies a whole store, and "
-    "`minikms store restore` brings it back"
-)
-_CACHE: Final = "The options --cache-size and --cache-memory of `minikms serve` bound the cache."
-
-
 def _kept(record: KeyRecord) -> tuple[object, ...]:
     """Return the properties that the next version of a key inherits."""
     return record.alg, record.exportable, record.labels, record.rules, record.rotate_every
@@ -226,50 +112,6 @@ def _exists() -> Exception:
         "the import path cannot be used with an existing key; use import-version to rotate an "
         "existing imported key"
     )
-
-
-def _numbers(found: names.Name, version: str) -> range:
-    """Return the numbers of the versions to export; raises VaultError."""
-    versions = found.versions
-    if not version:
-        return versions.shown
-    if version == "latest":
-        return range(versions.latest, versions.latest + 1)
-    digits = version.removeprefix("v")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
-        raise invalid("invalid key version")
-    number = int(digits)
-    found.require_current(number)
-    if number < versions.min_decryption_version:
-        raise invalid("version for export is below minimum decryption version")
-    if number not in versions.shown:
-        raise invalid("version does not exist or cannot be found")
-    return range(number, number + 1)
-
-
-async def _exported(call: VaultCall, record: KeyRecord, kind: str, form: str) -> str:
-    """Return one key as a string; raises VaultError."""
-    by = KeyRef(kid=record.kid)
-    of_vault = key_types(call.registry).of(record)
-    name = record.alg if of_vault is None else of_vault.name
-    if kind == _HMAC:
-        return formats.secret_key(
-            await call.service.perform(call.profile, by, ExportHmacSecret()), form
-        )
-    if kind == _CERTIFICATES:
-        if not record.certificates:
-            raise invalid("selected key version does not have a certificate chain imported")
-        return formats.chain(record.certificates)
-    if kind == _PUBLIC:
-        if record.jwk is None:
-            raise invalid(f"unknown key type {name} for export type {kind}")
-        text = formats.public_key(record.jwk, form)
-        return text if record.jwk["kty"] == "RSA" else text.rstrip("\n")
-    jwk = await call.service.perform(call.profile, by, Export())
-    if "k" in jwk:
-        return formats.secret_key(formats.secret_of(jwk), form)
-    text = formats.private_key(jwk, form)
-    return text if jwk["kty"] == "RSA" else text.rstrip("\n")
 
 
 async def _wrapping_key(call: VaultCall) -> KeyRecord:
