@@ -12,9 +12,9 @@ from minikms.doors.protocol import (
     DoorCaller,
     DoorOption,
     DoorRoute,
-    DoorService,
     ErrorAnswer,
 )
+from minikms.doors.service import DoorService
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import (
     BadRequest,

@@ -11,16 +11,8 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import DoorConfig
-from minikms.doors.protocol import (
-    ANY_TOKEN,
-    LOGIN,
-    OPEN,
-    Door,
-    DoorAnswer,
-    DoorCall,
-    DoorRoute,
-    DoorService,
-)
+from minikms.doors.protocol import ANY_TOKEN, LOGIN, OPEN, Door, DoorAnswer, DoorCall, DoorRoute
+from minikms.doors.service import DoorService
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
 from minikms.http.body_bounds import SMALL_BODY
