@@ -31,7 +31,7 @@ from abusers import ELSEWHERE, all_at_once, answer
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import bearer, running
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.startup_errors import AccessError
 from minikms.store.askar.secret_files import read_secret, write_secret
 

@@ -7,7 +7,7 @@ from functools import partial
 from abusers import Abuse, abuser, all_at_once, answer
 from service import bearer
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 
 BATCHES = 300
 GUESSERS = 2_000

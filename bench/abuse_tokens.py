@@ -6,7 +6,7 @@ from functools import partial
 from abusers import Abuse, abuser, answer, for_seconds
 from yarl import URL
 
-from minikms.access.tokens import Token, TokenRecord
+from minikms.access.token_record import Token, TokenRecord
 from minikms.maintenance.write import StoreWriter
 from minikms.store.connections.rows import BATCH
 from minikms.store.database import Database

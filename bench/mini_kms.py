@@ -30,7 +30,7 @@ from contender import (
 )
 from service import bearer, process
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.startup_errors import AccessError
 from minikms.store.askar.secret_files import write_secret
 

@@ -20,7 +20,7 @@ import uvloop
 from aiohttp.http import StreamWriter
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.events import AuditEvent
 from minikms.http.answers import head

@@ -28,7 +28,7 @@ from service_process import Service, begin_and_answer, begin_process, end_group,
 from sqlite_files import whole
 from token_folder import TokenFolder, install
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.cli.main import main as minikms
 from minikms.config import Config
 from minikms.serve.assembly import create_service

@@ -1,24 +1,13 @@
-"""Tokens of callers: their format, and their records in the store.
+"""The tokens of callers in the store."""
 
-`mkms_ID_SECRET`: 16 hexadecimal digits that identify it, and base58check of 32 random bytes, whose
-checksum of four bytes lets secret scanners recognise it. The store keeps the SHA-256 of the
-secret, which is random and long enough to need no slow hash.
-"""
-
-import hashlib
-import hmac
 import logging
-import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final
 
-import base58
-import orjson
-
+from minikms.access.token_record import Token, TokenRecord
 from minikms.errors import (
     KeyUnreadable,
     ProfileNotFound,
@@ -54,93 +43,6 @@ _CLOSE: Final = 60 * SECOND
 
 # Records that a page reads per batch; other calls run between batches.
 _READ: Final = 64
-
-PREFIX: Final = "mkms_"
-ID_PATTERN: Final = r"^[0-9a-f]{16}\Z"
-
-_FORM: Final = re.compile(r"mkms_([0-9a-f]{16})_([1-9A-HJ-NP-Za-km-z]{36,50})\Z")
-
-
-class Token(NamedTuple):
-    """A token as its holder has it."""
-
-    id: str
-    secret: bytes
-
-    @classmethod
-    def new(cls) -> Self:
-        return cls(secrets.token_hex(8), secrets.token_bytes(32))
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Parse a token; None if `text` is not one."""
-        found = _FORM.match(text)
-        if found is None:
-            return None
-        try:
-            secret = base58.b58decode_check(found[2])
-        except ValueError:
-            return None
-        return cls(found[1], secret) if len(secret) == 32 else None
-
-    def reveal(self) -> str:
-        """Return the token as a string; show it once, to its holder alone."""
-        return f"{PREFIX}{self.id}_{base58.b58encode_check(self.secret).decode()}"
-
-    def __repr__(self) -> str:
-        return f"Token({self.id!r})"
-
-    @property
-    def hash(self) -> str:
-        """Return the SHA-256 of the secret, as stored."""
-        return hashlib.sha256(self.secret).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRecord:
-    """The stored facts of a token: the name of its holder, and its permissions.
-
-    `profiles` None means all profiles, `expires` None means never; times are in nanoseconds since
-    the epoch. `ids` has the ids of its profiles (store/profiles/tenancy.py) by name, empty if there
-    was no such profile; a token of version 0.3.0 or an earlier one has none. `seq` is its place in
-    the order of creation. `last_used` is the time of its last use, None if none is known. Both are
-    stored outside the record, and only listings read them.
-    """
-
-    id: str
-    name: str
-    hash: str = field(repr=False)
-    scopes: tuple[str, ...]
-    profiles: tuple[str, ...] | None
-    created: int
-    expires: int | None = None
-    last_used: int | None = None
-    ids: Mapping[str, str | None] = field(default_factory=dict)
-    seq: str = ""
-
-    def fits(self, token: Token) -> bool:
-        """Compare the hash of `token` with this record's, in constant time."""
-        return hmac.compare_digest(self.hash, token.hash)
-
-    @property
-    def expired(self) -> bool:
-        return self.expires is not None and self.expires <= time.time_ns()
-
-    def to_bytes(self) -> bytes:
-        members = asdict(self)
-        del members["last_used"], members["ids"], members["seq"]
-        if self.profiles is not None:  # earlier versions read only the names in this object
-            members["profiles"] = {name: self.ids.get(name) for name in self.profiles}
-        return orjson.dumps(members)
-
-    @classmethod
-    def from_bytes(cls, value: bytes) -> Self:
-        data: dict[str, Any] = orjson.loads(value)
-        data["scopes"] = tuple(data["scopes"])
-        if data["profiles"] is not None:
-            data["ids"] = data["profiles"] if isinstance(data["profiles"], dict) else {}
-            data["profiles"] = tuple(data["profiles"])
-        return cls(**data)
 
 
 class Tokens:

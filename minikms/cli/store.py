@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from minikms.access.policy import SCOPES
-from minikms.access.tokens import Token, Tokens
+from minikms.access.token_record import Token
+from minikms.access.tokens import Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of, options_of_config
 from minikms.cli.output import is_among_output, progress, tell, tell_fault

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from minikms.access.policy import SCOPES
-from minikms.access.tokens import Token, TokenRecord, Tokens
+from minikms.access.token_record import Token, TokenRecord
+from minikms.access.tokens import Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.output import echo_table
 from minikms.cli.store_options import on_a_store, open_database

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
 from minikms.access.profile_rates import ProfileRates
-from minikms.access.tokens import ID_PATTERN
+from minikms.access.token_record import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored

@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import unquote
 
-from minikms.access.tokens import PREFIX
+from minikms.access.token_record import PREFIX
 
 # A token, a JWS or a private key. A search takes time in proportion to the text.
 _SECRET: Final = re.compile(

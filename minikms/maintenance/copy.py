@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from minikms.access.tokens import TokenRecord
+from minikms.access.token_record import TokenRecord
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter

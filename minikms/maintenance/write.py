@@ -6,7 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Self
 
-from minikms.access.tokens import TokenRecord
+from minikms.access.token_record import TokenRecord
 from minikms.errors import KeyExists
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord

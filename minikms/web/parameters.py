@@ -8,7 +8,7 @@ from aiohttp import web
 from marshmallow import ValidationError, fields, validate
 
 from minikms import durations
-from minikms.access.tokens import ID_PATTERN
+from minikms.access.token_record import ID_PATTERN
 from minikms.errors import ValidationFailed
 from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall

@@ -12,7 +12,7 @@ from deployment import ROOT
 from pasted import blocks, section
 
 from minikms.access.policy import SCOPES
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 
 pytestmark = pytest.mark.process
 

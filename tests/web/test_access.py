@@ -18,7 +18,7 @@ from problems import refused
 
 from minikms.access import policy
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.errors import TooManyAttempts, Unauthenticated
 from minikms.http import gate

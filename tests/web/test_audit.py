@@ -14,7 +14,7 @@ from openapi_document import sent_in_turn
 from problems import refused, slug_of
 
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.errors import StoreUnavailable

@@ -17,7 +17,7 @@ from problems import refused
 from waiting import waiting_for
 
 from minikms.access.policy import SCOPES
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.audit import search as search_module
 from minikms.audit.searched_files import LogFiles
 from minikms.config import Config

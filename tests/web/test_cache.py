@@ -11,7 +11,7 @@ from in_process import KmsTestServer
 from problems import slug_of
 
 from minikms.access.policy import SCOPES
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.http.gate import GATE
 from minikms.serve.assembly import create_service

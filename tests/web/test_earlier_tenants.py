@@ -15,7 +15,7 @@ from calls import bearer
 from in_process import KmsTestServer
 from problems import refused
 
-from minikms.access.tokens import TokenRecord
+from minikms.access.token_record import TokenRecord
 from minikms.config import Config
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector

@@ -12,7 +12,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from encoded import raw
 from openapi_document import operations, sent_in_turn, validator
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.encodings import b58, b64url_decode, multikey, thumbprint
 from minikms.plugin.registry import AlgorithmRegistry

@@ -10,7 +10,7 @@ from calls import bearer
 from problems import slug_of
 from waiting import until
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service

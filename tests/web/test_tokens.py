@@ -9,7 +9,8 @@ from calls import bearer, ok
 from problems import refused, slug_of
 from waiting import until
 
-from minikms.access.tokens import TokenRecord, Tokens
+from minikms.access.token_record import TokenRecord
+from minikms.access.tokens import Tokens
 from minikms.config import Config
 from minikms.errors import TooManyTokens
 from minikms.http.gate import GATE

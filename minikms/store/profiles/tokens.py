@@ -3,7 +3,7 @@
 A tag names the profiles of a token, so that a call reads the tokens of its caller alone, and
 another one, as of a key, has its place in the order of creation. The record, JSON, has the ids of
 the profiles by their names (store/profiles/tenancy.py): the one of version 0.3.0 or an earlier one
-is a list of names. See also `access/tokens.py`.
+is a list of names. See also `access/token_record.py`.
 """
 
 from collections.abc import Iterable

@@ -14,7 +14,7 @@ from vault_calls import GROUPS
 from vault_calls.asking import answers, disagreements
 from vault_calls.call import get, post
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 
 pytestmark = [pytest.mark.process, needs_openbao]
 

@@ -11,7 +11,7 @@ from openbao import needs_openbao, openbao
 from service_process import services
 from vault import Vault
 
-from minikms.access.tokens import Token
+from minikms.access.token_record import Token
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120), needs_openbao]
 
