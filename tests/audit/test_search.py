@@ -11,11 +11,13 @@ from itertools import chain
 import pytest
 from audit_logs import write
 
+from minikms.audit import line_reader
 from minikms.audit import search as search_module
 from minikms.audit import searched_files as files_module
 from minikms.audit.cursor import BEGINNING, Cursor, CursorSeal
+from minikms.audit.line_reader import Clock
 from minikms.audit.query import FAILED, OwnLines, Query
-from minikms.audit.search import AuditSearch, Clock, search
+from minikms.audit.search import AuditSearch, search
 from minikms.audit.searched_files import LogFiles, MovedError, SearchedFile, read_files
 from minikms.errors import AuditUnavailable, ValidationFailed
 from minikms.startup_errors import AuditError
@@ -72,8 +74,8 @@ def pages(path, query, limit, time=1000):
 @pytest.fixture(params=[4000, 20_000, 512 * 1024])
 def block(request, monkeypatch):
     """The size of a block: of a few lines, of many, or larger than a file."""
-    monkeypatch.setattr(search_module, "BLOCK", request.param)
-    monkeypatch.setattr(search_module, "_STEP", request.param // 4)
+    monkeypatch.setattr(line_reader, "BLOCK", request.param)
+    monkeypatch.setattr(line_reader, "_STEP", request.param // 4)
 
 
 @pytest.fixture
@@ -440,7 +442,7 @@ async def test_a_file_that_cannot_be_read(path, monkeypatch, caplog):
         raise PermissionError(13, "Permission denied")
 
     file_of(path, line(1))
-    monkeypatch.setattr(search_module.os, "pread", refuse)
+    monkeypatch.setattr(line_reader.os, "pread", refuse)
     with pytest.raises(AuditUnavailable):
         await AuditSearch(str(path), KEY).page(Query(), 1, "", "")
     assert "cannot be read: Permission denied" in caplog.text

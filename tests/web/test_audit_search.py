@@ -18,6 +18,7 @@ from waiting import waiting_for
 
 from minikms.access.policy import SCOPES
 from minikms.access.token_record import Token
+from minikms.audit import line_reader
 from minikms.audit import search as search_module
 from minikms.audit.searched_files import LogFiles
 from minikms.config import Config
@@ -198,7 +199,7 @@ async def test_pages_lead_to_every_event(client, ops):
 
 async def test_a_search_without_time_answers_with_a_link(client, ops, monkeypatch):
     monkeypatch.setattr(search_module, "LONGEST_SEARCH", 0)
-    monkeypatch.setattr(search_module, "BLOCK", 1000)
+    monkeypatch.setattr(line_reader, "BLOCK", 1000)
     kid = await key_in(client, ops, "default")
     for _ in range(10):
         await client.get("/keys", headers=ops)
