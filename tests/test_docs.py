@@ -24,8 +24,8 @@ from minikms.rules import MAX_RULE_BYTES, MAX_RULE_VALUES
 from minikms.serve.assembly import create_service
 from minikms.store.keys.listing import MAX_PAGE_BYTES
 from minikms.versions import MAX_VERSIONS
-from minikms.web.openapi import error_classes
 from minikms.web.parameters import MAX_LIMIT
+from minikms.web.responses import error_classes
 from minikms.web.routes import ROUTES
 from minikms.web.schemas import didcomm_bodies
 from minikms.web.schemas.key_bodies import MAX_KEYS

@@ -10,12 +10,18 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from minikms.web.parameters import Parameter
-from minikms.web.schemas.base import Request
+from minikms.web.schemas.base import Body, Request
 
 
 def ref(kind: str, name: str) -> dict[str, Any]:
     """Make a reference to a component."""
     return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def one_of(schema: type[Body], other: type[Body] | None) -> dict[str, Any]:
+    """Make a reference to a schema, or the choice of two."""
+    first = ref("schemas", schema.__name__)
+    return first if other is None else {"oneOf": [first, ref("schemas", other.__name__)]}
 
 
 def components(

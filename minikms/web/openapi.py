@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,16 +10,18 @@ import orjson
 
 from minikms import errors
 from minikms.access.policy import ANY_TOKEN, OPEN
-from minikms.http.answers import CACHE_CONTROL, NO_STORE
+from minikms.http.answers import NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
-from minikms.http.problems import CONTENT_TYPE, TYPE_PREFIX, problem
-from minikms.keys.x509.public_keys import public_pem_of
+from minikms.http.problems import TYPE_PREFIX, problem
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.web.components import components, ref
-from minikms.web.messages import NDJSON, PEM_FILE
-from minikms.web.parameters import PROFILE_OF_CALL
+from minikms.web.components import components, one_of, ref
+from minikms.web.responses import (
+    common_problems,
+    error_classes,
+    problem_responses,
+    success_response,
+)
 from minikms.web.routes import Problems, Route
-from minikms.web.schemas.base import Body
 from minikms.web.schemas.system_bodies import Algorithm, Problem
 
 _VERSION: Final = "3.0.0"
@@ -68,21 +70,6 @@ Calls need a token: enter it under **Authorize**. Each example works unchanged, 
 the page to its end, after the examples of `POST /key/import` have been sent.
 """
 
-_BODY_PROBLEMS: Final[Problems] = (
-    errors.MalformedJson,
-    errors.BadRequest,
-    errors.RequestTimeout,
-    errors.BodyTooLarge,
-    errors.UnsupportedMediaType,
-    errors.ValidationFailed,
-)
-_TOKEN_PROBLEMS: Final[Problems] = (
-    errors.Unauthenticated,
-    errors.Forbidden,
-    errors.TooManyAttempts,
-    errors.StoreUnavailable,
-)
-_PROFILE_PROBLEMS: Final[Problems] = (errors.ProfileNotFound, errors.StoreUnavailable)
 _TOKEN_SCHEME: Final = {
     "type": "http",
     "scheme": "bearer",
@@ -102,13 +89,6 @@ _HEADERS: Final = {
         "schema": {"type": "integer"},
     },
 }
-
-
-def error_classes() -> Iterator[type[errors.KmsError]]:
-    """Return every error of the service's own API, in the order of errors.py."""
-    for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, errors.KmsError) and "slug" in vars(kind):
-            yield kind
 
 
 def read_examples() -> dict[str, Any]:
@@ -137,7 +117,7 @@ def document(
     paths: dict[str, dict[str, Any]] = {}
     problems: set[type[errors.KmsError]] = set()
     for route in routes:
-        common = _common_problems(route, guarded=guarded)
+        common = common_problems(route, guarded=guarded)
         problems.update(route.problems, common)
         operation = _operation(route, common, examples, guarded=guarded)
         paths.setdefault(_path(route), {})[route.method.lower()] = operation
@@ -175,28 +155,6 @@ def _path(route: Route) -> str:
     return re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
 
 
-def _common_problems(route: Route, *, guarded: bool) -> Problems:
-    """Return the problems that all calls of this kind share."""
-    common: list[type[errors.KmsError]] = [errors.InternalError]
-    if route.scope != OPEN:
-        common += (errors.AuditUnavailable, errors.ValidationFailed)
-        common += _TOKEN_PROBLEMS if guarded else ()
-    if not guarded:
-        common.append(errors.MisdirectedRequest)
-    if PROFILE_OF_CALL in route.parameters:
-        common += _PROFILE_PROBLEMS
-    is_counted = route.scope not in (OPEN, "profiles") and route.name != "jwks"
-    if is_counted and (guarded or route.is_in_profile):
-        common.append(errors.OverRate)
-    if route.name != "healthz":
-        common.append(errors.TooBusy)
-    if route.scope != OPEN and errors.StoreUnavailable in (*route.problems, *common):
-        common.append(errors.KeyUnreadable)
-    if route.method == "POST" or route.body is not None:  # a call without a schema refuses a body
-        common += _BODY_PROBLEMS
-    return tuple(common)
-
-
 def _operation(
     route: Route, common: Problems, examples: Mapping[str, Any], *, guarded: bool
 ) -> dict[str, Any]:
@@ -217,13 +175,13 @@ def _operation(
             title: {"summary": title, "value": request}
             for title, request in _example_of(route, "requests", examples).items()
         }
-        schema = _one_of(route.body, route.other and route.other[0])
+        schema = one_of(route.body, route.other and route.other[0])
         content = {"application/json": {"schema": schema, "examples": shown}}
         operation["requestBody"] = {"required": True, "content": content}
     responses = {
-        "200": _success(route, _example_of(route, "answer", examples)),
+        "200": success_response(route, _example_of(route, "answer", examples)),
         **{status: dict(more) for status, more in route.responses.items() if status != "200"},
-        **_problem_responses(route, common),
+        **problem_responses(route, common),
     }
     for response in responses.values():
         response["headers"] = {
@@ -238,67 +196,6 @@ def _example_of(route: Route, part: str, examples: Mapping[str, Any]) -> Any:
     if part not in example:
         raise LookupError(f"{route.name} has no {part!r} in web/examples/{route.tag}.json.")
     return example[part]
-
-
-def _one_of(schema: type[Body], other: type[Body] | None) -> dict[str, Any]:
-    """A reference to a schema, or the choice of two."""
-    first = ref("schemas", schema.__name__)
-    return first if other is None else {"oneOf": [first, ref("schemas", other.__name__)]}
-
-
-def _success(route: Route, example: Any) -> dict[str, Any]:
-    more = route.responses.get("200", {})
-    # JSON first: generators use the first media type of an answer.
-    content: dict[str, Any] = {}
-    if route.answer is not None:
-        schema = _one_of(route.answer, route.other and route.other[1])
-        content["application/json"] = {
-            "schema": {"type": "array", "items": schema} if route.many else schema
-        }
-    content.update({kind: dict(described) for kind, described in more.get("content", {}).items()})
-    content["application/json"]["example"] = example
-    if NDJSON in content:
-        lines = [orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE).decode() for one in example]
-        content[NDJSON]["example"] = "".join(lines)
-    if PEM_FILE in content:
-        content[PEM_FILE]["example"] = public_pem_of(example["jwk"]).decode()
-    headers = dict(more.get("headers", {}))
-    if route.secret:
-        headers[CACHE_CONTROL] = ref("headers", "NoStore")
-    return {**more, "description": route.success, "content": content, "headers": headers}
-
-
-def _problem_responses(route: Route, common: Problems) -> dict[str, Any]:
-    """Make a response for each status of the route's own problems, and one for all others."""
-    by_status: dict[int, list[type[errors.KmsError]]] = {}
-    for error in error_classes():
-        if error in route.problems or error in common:
-            by_status.setdefault(error.status, []).append(error)
-    responses, others = {}, {}
-    for status, group in by_status.items():
-        # Failures of the service belong to the default response, except in health checks.
-        if (status < 500 or route.scope == OPEN) and any(one in route.problems for one in group):
-            titles = "; ".join(f"`{error.slug}`: {error.title}" for error in group)
-            responses[str(status)] = _problem_response(f"{titles}.", group)
-        else:
-            others[status] = group
-    slugs = "; ".join(
-        f"{status} " + ", ".join(f"`{error.slug}`" for error in group)
-        for status, group in sorted(others.items())
-    )
-    all_others = [error for group in others.values() for error in group]
-    return {**responses, "default": _problem_response(f"Others: {slugs}.", all_others)}
-
-
-def _problem_response(description: str, group: Iterable[type[errors.KmsError]]) -> dict[str, Any]:
-    examples = {error.slug: ref("examples", error.slug) for error in group}
-    response: dict[str, Any] = {
-        "description": description,
-        "content": {CONTENT_TYPE: {"schema": ref("schemas", "Problem"), "examples": examples}},
-    }
-    if any(error.status in (429, 503) for error in group):
-        response["headers"] = {"Retry-After": ref("headers", "RetryAfter")}
-    return response
 
 
 def _publish(node: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from deployment import DEPLOY, ROOT, tool
 
-from minikms.web.openapi import error_classes
+from minikms.web.responses import error_classes
 from minikms.web.routes import ROUTES
 
 FOLDER = DEPLOY / "prometheus"

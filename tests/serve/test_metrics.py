@@ -32,7 +32,7 @@ from minikms.http.state import OBSERVER
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import metrics_listener
 from minikms.web import metrics
-from minikms.web.openapi import error_classes
+from minikms.web.responses import error_classes
 from minikms.web.routes import ROUTES
 
 GENERATE = b'{"alg":"ed25519","alias":"k"}'

@@ -11,7 +11,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 from problems import refused
 
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.web.openapi import error_classes
+from minikms.web.responses import error_classes
 from minikms.web.routes import ROUTES
 
 PROBLEM = "application/problem+json"

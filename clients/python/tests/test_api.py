@@ -8,7 +8,7 @@ import pytest
 from api_document import operations, resolve, snake
 
 import minikms_client
-from minikms.web.openapi import error_classes
+from minikms.web.responses import error_classes
 from minikms_client import AsyncClient, Client, ProblemError, models
 from minikms_client.errors import problem
 

@@ -23,7 +23,7 @@ from minikms.doors.aws.specs import (
     MESSAGE_TYPES,
     SIGNING_ALGORITHMS,
 )
-from minikms.web.openapi import error_classes
+from minikms.web.responses import error_classes
 from minikms.web.state import SERVICE
 
 MODEL = botocore.session.get_session().get_service_model("kms")
