@@ -1,19 +1,16 @@
 """The commands of stores: `minikms store …`."""
 
-import os
 import sys
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from typing import Any
 
 import click
 
-from minikms.access.policy import SCOPES
-from minikms.access.token_record import Token
-from minikms.access.tokens import Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
-from minikms.cli.options import config_of, options_of_config
+from minikms.cli.options import options_of_config
 from minikms.cli.output import is_among_output, progress, tell, tell_fault
 from minikms.cli.store_backup import backup, restore
+from minikms.cli.store_init import init
 from minikms.cli.store_objects import (
     PROVIDER,
     destroy_orphans,
@@ -24,33 +21,25 @@ from minikms.cli.store_objects import (
 )
 from minikms.cli.store_options import (
     durable,
-    generating_key,
-    key_of,
-    new_key,
     on_a_store,
     other_key,
     registry_of,
-    require_place,
     store_of,
     with_another_key,
 )
 from minikms.cli.store_seal import reseal, seal, seals, unseal
 from minikms.cli.store_upgrade import upgrade
 from minikms.config import ENV_PREFIX
-from minikms.exits import fail
 from minikms.maintenance.copy import copy as copy_store
 from minikms.maintenance.copy import count
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
-from minikms.records import DEFAULT_PROFILE
-from minikms.startup_errors import AccessError, StoreError
-from minikms.store.askar.location import StoreKey, StoreLocation, require_one_driver_environment
-from minikms.store.askar.secret_files import require_new, write_secret
+from minikms.startup_errors import StoreError
+from minikms.store.askar.location import require_one_driver_environment
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.key_store import KeyStore
 
 
 @click.group(cls=HelpGroup)
@@ -58,98 +47,7 @@ def store() -> None:
     """Create, maintain and copy the store of the keys."""
 
 
-@store.command(
-    examples=(
-        f"minikms store init --generate-key {ON_A_STORE}",
-        f"minikms store init --generate-key --admin-token-file admin.token {ON_A_STORE}",
-    )
-)
-@generating_key("store")
-@click.option(
-    "--if-missing",
-    is_flag=True,
-    help="Succeed if the store exists and this key opens it; use a key file that exists.",
-)
-@click.option(
-    "--admin-token-file",
-    envvar=f"{ENV_PREFIX}ADMIN_TOKEN_FILE",
-    show_envvar=True,
-    metavar="FILE",
-    help="New file for the first token; without it, the token is shown.",
-)
-@on_a_store
-async def init(
-    generate_key: bool, if_missing: bool, admin_token_file: str | None, **options: Any
-) -> None:
-    """Create a store and a token with every scope. An existing store stays unchanged."""
-    config = config_of(options)
-    location, key_file = durable(config.store), config.store_key_file
-    key = None
-    if generate_key:
-        require_place("store", key_file, config.store_key_method)
-    if not generate_key or (if_missing and os.path.lexists(key_file)):
-        key = key_of(config)
-    try:
-        token = await _init(location, key, key_file, admin_token_file, if_missing=if_missing)
-    except AccessError as exc:
-        why = f"{exc} Nothing was created."
-        fail(f"{why} If the store exists already: `minikms token create`.", 1)
-    if token is None:
-        click.echo(f"The store at {location} exists.")
-        return
-    click.echo(f"Made a store at {location}.")
-    if admin_token_file:
-        try:
-            write_secret(admin_token_file, token.reveal(), "token", AccessError)
-        except AccessError as exc:
-            fail(f"{exc} Make another: `minikms token create`.", 1)
-        click.echo(f"A token with every scope is in {admin_token_file}.")
-    else:
-        click.echo(f"A token with every scope, shown only once: {token.reveal()}")
-
-
-async def _init(
-    location: StoreLocation,
-    key: StoreKey | None,
-    key_file: str,
-    token_file: str | None,
-    *,
-    if_missing: bool,
-) -> Token | None:
-    """Create a store and return its first token; None if an existing store is allowed.
-
-    Without a key, one is made in the key file. Raises StoreError, and AccessError for the token's
-    file.
-    """
-    closed = ""
-    if key and if_missing:
-        try:
-            async with KeyStore.open(location, key):
-                return None
-        except StoreError as exc:
-            closed = f"{exc} "
-    if token_file:
-        try:
-            require_new(token_file, "token", AccessError)
-        except AccessError as exc:
-            raise AccessError(f"{closed}{exc}") from None
-    async with new_key(key_file, location) if key is None else nullcontext(key) as opening:
-        try:
-            async with Database.create(location, opening) as made:
-                await made.directory.create(DEFAULT_PROFILE)
-                token, _ = await Tokens(made).create("admin", SCOPES)
-                await made.finish()
-                return token
-        except StoreError as exc:
-            try:
-                async with KeyStore.open(location, opening):
-                    pass
-            except StoreError as why:
-                reasons = dict.fromkeys(map(str, (exc, why)))
-                raise (StoreError(" ".join(reasons)) if if_missing else exc) from None
-            if if_missing:
-                return None  # another process created it first
-            raise StoreError(f"{exc} `minikms token create` makes tokens for it.") from None
+store.add_command(init)
 
 
 @store.command(examples=(f"minikms store info {ON_A_STORE}",))
