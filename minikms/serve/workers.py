@@ -4,36 +4,29 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import multiprocessing
 import os
 import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from multiprocessing import resource_tracker
-from multiprocessing.context import SpawnProcess
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from minikms.config import Config
 from minikms.http.acceptor import raise_descriptor_limit
 from minikms.rates import new_table
-from minikms.serve import garbage, lifecycle, log_output, shared_memory
+from minikms.serve import lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
-from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd, receive_files, send_files
+from minikms.serve.worker_process import Worker, signal_name, spawn
 from minikms.store.askar.location import StoreLocation
 from minikms.system_calls import memory_file
 
 LOGGER = logging.getLogger("minikms")
 
-# Spawned, not forked: Askar has threads.
-_SPAWN: Final = multiprocessing.get_context("spawn")
-
 # In seconds. If a worker ends sooner than `_STABLE`, it is replaced after a growing pause.
 _STABLE: Final = 10.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
-_HEARTBEAT_EVERY: Final = 1.0
 # Workers stop by themselves; one that still runs this long after the grace period is killed.
 _KILL_AFTER: Final = lifecycle.LAST_CALLS + lifecycle.SHUTDOWN_TIMEOUT + 5.0
 # Additional time per door, since doors finish their calls one after the other.
@@ -52,19 +45,12 @@ def run(config: Config) -> NoReturn:
         sys.exit(asyncio.run(_Workers(lifecycle.with_store_key(config)).run()))
 
 
-class _Worker(NamedTuple):
-    """A worker process, and the pipe to it."""
-
-    process: SpawnProcess
-    pipe: ParentEnd
-
-
 class _Workers:
     """The worker processes by name; a replacement has the name of its predecessor."""
 
     def __init__(self, config: Config) -> None:
         self._given = self._config = config
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Worker] = {}
         self._alive: set[str] = set()
         self._ends: Counter[str] = Counter()
         self._in_haste = False
@@ -136,15 +122,12 @@ class _Workers:
     async def _start(self, name: str) -> int:
         """Start a worker and wait until it listens; return 0, or its code if it ends first."""
         try:
-            worker = _spawn(name, self._config, self._files)
+            worker = spawn(name, self._config, self._files)
         except OSError as exc:  # out of memory or descriptors, perhaps for a while
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
         self._workers[name] = worker
-        await _wait_readable(worker.pipe.fileno())
-        try:
-            worker.pipe.recv()
-        except (EOFError, ConnectionResetError):  # reset by an unread message
+        if not await worker.listens():
             return max(1, await self._end(name))
         self._alive.add(name)
         LOGGER.info("%s is process %d", name, worker.process.pid)
@@ -164,36 +147,18 @@ class _Workers:
 
     async def _end(self, name: str) -> int:
         """Wait until a worker ends; return its exit code, negative for a signal."""
-        process, pipe = self._workers[name]
-        await self._watch(name)
+        process, pipe = worker = self._workers[name]
+        await worker.wait(self._config.worker_timeout)
         process.join()
         code = process.exitcode or 0
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         LOGGER.warning("%s (process %d) ended with %s", name, process.pid, how)
-        self._ends[_signal_name(code)] += 1
+        self._ends[signal_name(code)] += 1
         self._alive.discard(name)
         del self._workers[name]
         pipe.close()
         self._forget(name)
         return code
-
-    async def _watch(self, name: str) -> None:
-        """Wait until a worker ends, and kill it if its event loop hangs.
-
-        Time is counted in requested heartbeats, so time during which this process itself was
-        suspended does not count.
-        """
-        process, pipe = self._workers[name]
-        heartbeats, silent, most = Heartbeats(pipe), 0.0, self._config.worker_timeout
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_HEARTBEAT_EVERY if most else None):
-                    return await _wait_readable(process.sentinel)
-            silent = 0.0 if heartbeats.ask() else silent + _HEARTBEAT_EVERY
-            if silent > most:
-                LOGGER.error("%s (process %d) hangs: killed", name, process.pid)
-                process.kill()
-                silent = 0.0
 
     def _pass_on_sighup(self) -> None:
         """Let every worker reload its certificates and reopen its audit log."""
@@ -211,11 +176,11 @@ class _Workers:
         await asyncio.gather(*map(self._stopped, self._workers))
 
     async def _stopped(self, name: str) -> None:
-        process, pipe = self._workers[name]
+        process, pipe = worker = self._workers[name]
         longest = self._config.shutdown_grace + _KILL_AFTER
         try:
             async with asyncio.timeout(longest + len(self._config.doors) * _OF_A_DOOR):
-                await self._watch(name)
+                await worker.wait(self._config.worker_timeout)
         except TimeoutError:
             LOGGER.error("%s (process %d) does not stop: killed", name, process.pid)
             process.kill()
@@ -265,48 +230,3 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
             store_key_method=key.method,
             auth="token" if config.needs_token else "none",  # as "auto" means for a store in memory
         )
-
-
-def _spawn(name: str, config: Config, files: tuple[int, int]) -> _Worker:
-    """Start a process, with a pipe on which it reports that it listens, and the shared files."""
-    pipe, child_end = _SPAWN.Pipe()
-    with child_end:
-        send_files(pipe, files)
-        process = _SPAWN.Process(target=_work, args=(config, child_end), name=name)
-        # A terminal sends SIGINT to all processes, and the parent handles it for the workers:
-        # workers inherit the block set here. They unblock SIGHUP once they can handle it. In Python
-        # 3.11, starting the resource tracker unblocks SIGINT, so it is started first.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
-    return _Worker(process, pipe)
-
-
-def _work(config: Config, parent: WorkerEnd) -> None:
-    """Run a worker. Only workers import the web, which takes most of a start."""
-    with garbage.growing():
-        from minikms.serve import process
-
-    rates, faults = receive_files(parent, 2)
-    process.run(dataclasses.replace(config, rate_table=rates, provider_faults=faults), parent)
-
-
-def _signal_name(code: int) -> str:
-    """Name the signal that ended a process with this exit code; `none` for no signal."""
-    try:
-        return signal.Signals(-code).name
-    except ValueError:  # the process ended by itself, or by a real-time signal
-        return "none" if code >= 0 else str(-code)
-
-
-async def _wait_readable(descriptor: int) -> None:
-    """Wait until a descriptor has data, or its other end is closed."""
-    loop, readable = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(descriptor)
