@@ -1,1 +1,1 @@
-"""HTTP below the applications: web/ and doors/ stand on it."""
+"""HTTP below the applications in web/ and doors/."""

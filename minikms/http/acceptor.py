@@ -1,7 +1,7 @@
-"""Accepts connections up to a limit, in all and for each caller.
+"""Accepts connections up to a limit in total, and up to a limit for each caller.
 
-asyncio's servers accept any number. If no descriptor is left, uvloop's servers close the
-connections that they accept, and log nothing.
+asyncio's servers accept any number of connections. If no descriptor is left, uvloop's servers close
+accepted connections without logging it.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ from minikms.addresses import network_of
 
 LOGGER = logging.getLogger("minikms")
 
-# Connections that wait to be accepted; the kernel may allow fewer (net.core.somaxconn).
+# Length of the queue of connections to accept; the kernel may cap it (net.core.somaxconn).
 _BACKLOG: Final = 1024
 _AT_ONCE: Final = 64
 
-# Bytes of a connection that the kernel keeps until they are read; Linux doubles the number. A turn
-# of the event loop reads no more than this of each of many connections, so others wait less.
+# Bytes of a connection that the kernel buffers until they are read; Linux doubles the number. It
+# also bounds the bytes that one turn of the event loop reads from a connection.
 _RECEIVE_BUFFER: Final = 32 * 1024
 
-# Unfinished handshakes: each takes some 65 KiB. A caller that means to finish needs a few round
-# trips, so it is rarely the oldest of so many.
+# Limit of unfinished handshakes, about 65 KiB each. An honest caller needs a few round trips to
+# finish, so its handshake is rarely the oldest of 512.
 _HANDSHAKES: Final = 512
 
 REASONS: Final = ("limit", "address", "descriptors")
-"""The reasons for which connections are refused, or wait to be accepted."""
+"""The reasons to refuse a connection, or to accept it later."""
 
 # In seconds.
 _REPORT_EVERY: Final = 60.0
@@ -46,7 +46,7 @@ _NONE_LEFT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the limit of descriptors of this process to its hard limit."""
+    """Raise this process's limit of descriptors to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         # The system may allow less than an infinite hard limit.
@@ -71,10 +71,10 @@ def room_for(most: int) -> int:
 class Places:
     """Counts connections, and limits their number.
 
-    `refused` counts connections that were refused or had to wait, by reason.
-    `most_of_one` is the limit of one caller: of an IPv4 address, or of a /64 of IPv6. Addresses
-    that `is_exempt` accepts have no limit. The log names `option` as the source of `most`,
-    and has the number of refused connections once a minute.
+    `refused` counts connections that were refused or had to wait, by reason. `most` is the limit in
+    total, `most_of_one` the limit of one caller: of an IPv4 address, or of a /64 of IPv6. Addresses
+    that `is_exempt` accepts have no limit of their own. Once a minute, the log has the number of
+    refused connections, and names `option` as the source of `most`.
     """
 
     def __init__(
@@ -95,9 +95,10 @@ class Places:
         self._report: asyncio.TimerHandle | None = None
 
     def take(self, address: str) -> Callable[[], None] | None:
-        """Take a place for a new connection; returns the function that gives it back, or None.
+        """Take a place for a new connection; return a function that gives it back, or None.
 
-        Calls after the first do nothing: a connection that is lost while it opens ends twice.
+        Only the first call of that function counts: a connection that is lost while it opens ends
+        twice.
         """
         if self.number >= self._most:
             self._refuse("limit", self._option)
@@ -126,7 +127,7 @@ class Places:
         return give_back
 
     def close(self) -> None:
-        """Log the connections that were refused since the last line."""
+        """Log the number of connections that were refused since the last line."""
         if self._report is not None:
             self._report.cancel()
             self._log()
@@ -138,7 +139,7 @@ class Places:
             self._log_on()
 
     def _log_on(self) -> None:
-        """Log now, and then once a minute while connections are refused."""
+        """Log now, then once a minute while connections are refused."""
         self._report = None
         if self._unreported:
             self._log()
@@ -152,11 +153,11 @@ class Places:
 
 
 class Acceptor:
-    """Accepts connections; a protocol that `make` returns serves each.
+    """Accepts connections, and serves each with a protocol that `make` returns.
 
-    The protocol calls its own `ended` once the connection is lost. A change of `tls` applies to
-    later handshakes; a connection takes its place before its handshake. If too many handshakes are
-    unfinished, the oldest ends.
+    The protocol must call its attribute `ended` once the connection is lost. A change of `tls`
+    applies to later handshakes. A connection takes its place before its handshake. If too many
+    handshakes are unfinished, the oldest is cancelled.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class Acceptor:
         self._none_left_said = -_REPORT_EVERY
 
     async def listen(self, host: str, port: int, *, shared: bool = False) -> None:
-        """Listen; `shared` lets other processes do so on the same port. Raises OSError."""
+        """Listen; `shared` lets other processes listen on the same port. Raises OSError."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
             asyncio.Protocol, host, port, reuse_port=shared, start_serving=False
@@ -195,11 +196,11 @@ class Acceptor:
 
     @property
     def address(self) -> Any:
-        """The socket address: host and port, and for IPv6 flow and scope."""
+        """Return the socket address: host and port, and for IPv6 flow and scope."""
         return self._listening[0].getsockname()
 
     async def drain(self, seconds: float) -> None:
-        """Accept the waiting connections and no more; wait up to `seconds` until all have ended."""
+        """Accept waiting connections, stop listening, and wait up to `seconds` until all end."""
         for listening in self._listening:
             for _ in range(0, _BACKLOG, _AT_ONCE):
                 if listening not in self._paused:
@@ -211,7 +212,7 @@ class Acceptor:
             await asyncio.sleep(_DRAIN_STEP)
 
     def close(self) -> None:
-        """Accept no more, and end handshakes."""
+        """Stop listening, and cancel unfinished handshakes."""
         self._stop_listening()
         for task in self._opening:
             task.cancel()
@@ -227,7 +228,7 @@ class Acceptor:
         self._listening.clear()
 
     def _accept(self, listening: socket.socket) -> None:
-        """Accept waiting connections, and close those that get no place."""
+        """Accept waiting connections, and close a connection that gets no place."""
         for _ in range(_AT_ONCE):
             try:
                 accepted, address = listening.accept()
@@ -237,7 +238,7 @@ class Acceptor:
                 if exc.errno in _NONE_LEFT:
                     self._pause(listening, exc)
                     return
-                continue  # the caller is gone already
+                continue  # the caller has already left
             give_back = self._places.take(address[0])
             if give_back is None:
                 accepted.close()
@@ -255,14 +256,14 @@ class Acceptor:
         self._opening.pop(task, None)
 
     async def _open(self, accepted: socket.socket, give_back: Callable[[], None]) -> None:
-        """Serve a connection, once its handshake is done."""
+        """Serve a connection after its handshake."""
 
         def make() -> Any:
             connection = self._make()
             connection.ended = give_back
             return connection
 
-        # On failure, its transport closes it.
+        # If this fails, the transport closes the connection.
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 make,

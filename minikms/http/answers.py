@@ -1,6 +1,6 @@
-"""The heads of answers: their common fields, and the head of a success in JSON.
+"""The heads of answers: the fields of every answer, and the head of a success in JSON.
 
-No other module names a field that all answers have.
+No other module names the fields that every answer has.
 """
 
 from collections.abc import Callable, Coroutine
@@ -18,15 +18,15 @@ from minikms.http.unread import SMALL
 CACHE_CONTROL: Final = "Cache-Control"
 NO_STORE: Final = "no-store"
 
-# Instead of aiohttp's, which has versions.
+# In place of aiohttp's value, which names versions.
 _SERVER: Final = "minikms"
 
 
 class AnswerForm(NamedTuple):
     """The form of a protocol's answers.
 
-    A success has this Content-Type; every answer has the request's id in this header; `respond`
-    makes the answer for an error.
+    `content_type` is the Content-Type of a success. Every answer has the request's id in the header
+    `request_id_header`. `respond` makes the answer for an error.
     """
 
     content_type: str
@@ -49,7 +49,7 @@ Handler: TypeAlias = Callable[[web.Request], Coroutine[Any, Any, Answer]]
 def add_common_headers(
     form: AnswerForm, request: web.BaseRequest, response: web.StreamResponse
 ) -> None:
-    """Add the request's id and the server's name to an answer whose head aiohttp writes."""
+    """Add the request's id and the server's name to an answer, if aiohttp writes its head."""
     response.headers[form.request_id_header] = request_id(request)
     response.headers["Server"] = _SERVER
 
@@ -60,7 +60,7 @@ async def prepared(
     request: web.BaseRequest,
     response: web.StreamResponse,
 ) -> None:
-    """Add the common headers, as a signal of an application (`on_response_prepare`).
+    """Add the common headers; a handler of an application's signal `on_response_prepare`.
 
     Once the service is shutting down, the answer ends its connection (RFC 9112 section 9.6).
     """
@@ -71,7 +71,7 @@ async def prepared(
 
 
 def head(body: bytes, request: web.BaseRequest, form: AnswerForm = JSON) -> bytes:
-    """The head of a success, in HTTP/1.1 and on a connection that stays open."""
+    """Make the head of a success, in HTTP/1.1, for a connection that stays open."""
     cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if isinstance(body, NotStored) else ""
     return (
         f"HTTP/1.1 200 OK\r\nContent-Type: {form.content_type}\r\n{cached}"
@@ -104,25 +104,25 @@ class BodyAnswer(web.Response):
 class JsonAnswer(BodyAnswer):
     """A success in JSON, or of another protocol by its `form`.
 
-    It has the headers of `head` and no others. aiohttp collects a head field by field, which takes
-    12 µs more: as long as everything else around a signature.
+    It has only the headers of `head`. aiohttp collects a head field by field, which takes 12 µs
+    longer: as much time as all other work around a signature.
     """
 
     def __init__(self, body: bytes, form: AnswerForm = JSON) -> None:
         super().__init__(body=body)
         self._form = form
-        # A head that is written as a whole, and its size with the body.
+        # A head that is written at once, and the size of head and body together.
         self._whole = b""
         self._size = 0
 
     @property
     def keep_alive(self) -> bool | None:
-        """Whether the connection stays open; with a whole head it does."""
+        """Tell whether the connection stays open, as it does after a whole head."""
         return True if self._whole else super().keep_alive
 
     @property
     def body_length(self) -> int:
-        """The number of bytes written, for the access log."""
+        """Return the number of written bytes, for the access log."""
         return self._size or super().body_length
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

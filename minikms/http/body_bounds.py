@@ -1,13 +1,14 @@
-"""The bounds of a body: its bytes, and the number of its JSON values."""
+"""Bounds a body in bytes and in JSON values."""
 
 from typing import Final
 
 from minikms.errors import BodyTooLarge
 
 SMALL_BODY: Final = 64 * 1024
-"""Bytes of a body, decoded, whose JSON values are not counted."""
+"""Size in bytes, decoded, up to which the JSON values of a body are not counted."""
 
-# JSON values of a larger body, as many as fit into a small one: `{}` takes 64 bytes of memory.
+# Limit of JSON values in a larger body: as many as fit into a small one. `{}` takes 64 bytes of
+# memory.
 _MAX_VALUES: Final = 20_000
 
 
@@ -18,7 +19,7 @@ def refuse_too_large(size: int, most: int) -> None:
 
 
 class BodyBound:
-    """Bounds a body that comes in parts: its bytes, and if it is large, its JSON values."""
+    """Bounds a body that arrives in parts: its bytes, and if it is large, its JSON values."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -30,7 +31,7 @@ class BodyBound:
         refuse_too_large(self._size, self._most)
         if self._most <= SMALL_BODY:
             return
-        # Or more: commas and brackets in texts count as well.
+        # This may count too many, since commas and brackets in strings count as well.
         self._values += part.count(b",") + part.count(b"[") + part.count(b"{") + 1
         if self._size > SMALL_BODY and self._values > _MAX_VALUES:
             raise BodyTooLarge(

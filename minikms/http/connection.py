@@ -1,7 +1,7 @@
 """A client's connection, with limits that aiohttp does not have.
 
-It is over 300 lines, since the limits share their counts: how many of the bytes read
-belong to a head, to a body, or to waiting requests.
+It is over 300 lines, since all limits share one count of the received bytes: bytes of a head, of a
+body, or of waiting requests.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from minikms.http.python_parser import PythonParser
 # None only if http/private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
-# All heads of waiting requests together may have this many times the size of the largest head: a
-# caller who sends many requests at once rarely sends large heads.
+# Limit of the heads of all waiting requests together, in sizes of the largest head. Callers who
+# send many requests at once rarely send large heads.
 _HEADS_WAITING: Final = 4
 
-# In bytes. Many unfinished heads of this size leave memory that is worth giving back to the system.
+# In bytes. From this size, the memory of unfinished heads is worth giving back to the system.
 _LARGE_HEAD: Final = 8192
 
 
@@ -44,10 +44,10 @@ class ConnectionLimits(NamedTuple):
 class LimitedRequestHandler(PlainRequestHandler):
     """A client's connection, with limits that aiohttp does not have.
 
-    aiohttp alone would wait as long for the rest of a head as for the next request. The bytes of a
-    head are counted as they arrive, and so are chunk extensions and trailers of a body. With
-    `list_method`, aiohttp's parser in Python takes all methods; the one in C refuses LIST. A client
-    that half-closes the connection after a request still gets the answer.
+    aiohttp alone would wait for the rest of a head as long as for the next request. The bytes of a
+    head are counted as they arrive; so are chunk extensions and trailers of a body. With
+    `list_method`, aiohttp's parser in Python accepts all methods; the parser in C refuses LIST. A
+    client that half-closes the connection after a request still gets the answer.
     """
 
     __slots__ = (
@@ -81,19 +81,19 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._give_back = give_back
         self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
-        # Bytes received of an incomplete head, or of a body since its last content: at least
-        # `_head_size`, and at most `_head_slack` more, since a head may begin within data.
+        # Bytes received of an incomplete head, or of a body since its last content. The number is
+        # between `_head_size` and `_head_size + _head_slack`, since a head may begin within data.
         self._head_size = self._head_slack = 0
-        # Bytes received while requests waited, since their heads were last measured.
+        # Bytes received while requests waited, after their heads were last measured.
         self._waiting_size = 0
-        # The body of the request that was read last. If `_last` is set, data after the end of this
-        # body is dropped.
+        # The body of the request that was received last. If `_last` is set, data after this body is
+        # dropped.
         self._incoming: StreamReader = EMPTY_PAYLOAD
         self._last = False
-        # The body of the request that was begun last.
+        # The body of the request whose answer was begun last.
         self._begun: StreamReader = EMPTY_PAYLOAD
-        # Stands for the rest of a refused request, which is read and dropped for a while, so that
-        # the client can read its answer.
+        # The rest of a refused request. It is received and dropped for a while, so that the client
+        # can read its answer.
         self._lingering: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -103,7 +103,7 @@ class LimitedRequestHandler(PlainRequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the timers and the readers."""
-        left = self.answering  # the request then waits for the garbage collector
+        left = self.answering  # the garbage collector then frees the request
         super().connection_lost(exc)
         if left or self._head_size > _LARGE_HEAD or self._lingering is not None:
             self._give_back()
@@ -114,23 +114,23 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._head_timer.cancel()
 
     def begin(self, request: web.BaseRequest) -> None:
-        """Note that a request is answered from now on."""
+        """Note that the answer to a request begins."""
         super().begin(request)
         self._begun = request.content
 
     def close(self) -> None:
-        """End the connection, after the answer that is being made."""
+        """End the connection, after the current answer if there is one."""
         self._last = True
         if not self.answering:
             super().close()
 
     def data_received(self, data: bytes) -> None:
-        """Take the rest of a body, or heads, and count their bytes."""
+        """Receive the rest of a body, or heads, and count their bytes."""
         is_head = self._incoming.is_eof()
-        if is_head and self._last:  # this also drops the rest of a refused head
+        if is_head and self._last:  # also drops the rest of a refused head
             return
         most = self._limits.max_head
-        if len(data) > most:  # so that no count is late by more than this
+        if len(data) > most:  # limits the bytes that are not counted yet
             for begin in range(0, len(data), most):
                 self.data_received(data[begin : begin + most])
             return
@@ -139,7 +139,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             return
         waiter = self._waiter
         messages: Any = self._messages
-        self._waiter = None  # so that aiohttp wakes no task; `_wake` does it if needed
+        self._waiter = None  # keeps aiohttp from waking its task; `_wake` does it if needed
         before = len(messages)
         try:
             super().data_received(data)
@@ -176,9 +176,9 @@ class LimitedRequestHandler(PlainRequestHandler):
         waiter.set_result(None)
 
     def _take_body(self, data: bytes) -> None:
-        """Take the rest of a body for its reader, who also gets any failure.
+        """Receive the rest of a body for its reader, which also gets any failure.
 
-        Once the service shuts down, aiohttp drops the rest. It queues a fault in the chunks behind
+        aiohttp drops the rest once the service shuts down, and queues a fault in the chunks behind
         the request that waits for them. In both cases the reader would wait in vain.
         """
         payload = self._incoming
@@ -189,7 +189,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._force_close = False
         try:
             super().data_received(data)
-        except ValueError:  # for a bad URL behind the body, as in `data_received`
+        except ValueError:  # for a bad URL after the body, as in `data_received`
             self._refuse(BadRequest("The request is not valid HTTP."))
             return
         finally:
@@ -214,10 +214,10 @@ class LimitedRequestHandler(PlainRequestHandler):
         if len(messages) > 1:
             self._bound_waiting(len(data))
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing
-        """Return true to keep the connection for the answers to a client that sends no more.
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's is untyped
+        """Return true to keep the connection of a half-closed client for its answers.
 
-        A vanished client looks the same. TLS cannot be closed in one direction.
+        A vanished client looks the same. TLS cannot be half-closed.
         """
         waiter = self._waiter
         rests = (waiter is not None and not waiter.done()) or self._head_timer is not None
@@ -234,7 +234,7 @@ class LimitedRequestHandler(PlainRequestHandler):
 
     @property
     def ends(self) -> bool:
-        """Whether the connection ends after the request that is being answered."""
+        """Tell whether the connection ends after the current answer."""
         return self._last and not self._messages
 
     def _decline_upgrade(self) -> None:
@@ -246,7 +246,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._last = True
 
     def _refuse(self, error: KmsError) -> None:
-        """Answer the present message with a problem, after the waiting ones, and read no more."""
+        """Answer this message with a problem, after the waiting requests, and read no more."""
         self._last = True
         self._head_size = 0
         self._incoming = EMPTY_PAYLOAD
@@ -269,7 +269,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             self.close()
 
     def _refuse_large_heads(self, first: int) -> bool:
-        """Refuse the first head from `first` on that is too large, and all heads behind it."""
+        """Refuse the first head from `first` on that is too large, and drop all after it."""
         messages = self._messages
         for place in range(first, len(messages)):
             if _size(messages[place][0]) > self._limits.max_head:
@@ -282,8 +282,8 @@ class LimitedRequestHandler(PlainRequestHandler):
     def _bound_waiting(self, size: int) -> None:
         """Count the bytes of waiting requests, and refuse a request that exceeds the limit.
 
-        All waiting bodies together have the limit of one body: aiohttp stops reading at a large
-        body, but takes any number of smaller ones.
+        All waiting bodies together have the limit of one body: aiohttp stops reading at one large
+        body, but accepts any number of smaller ones.
         """
         messages, most = self._messages, _HEADS_WAITING * self._limits.max_head
         self._waiting_size += size
@@ -302,7 +302,10 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._refuse(error)
 
     def _watch_head(self) -> None:
-        """Time a head from its first bytes, and the first head from the connection's start."""
+        """Start the timer of a head at its first bytes, and stop it when the head is complete.
+
+        The timer of the first head starts with the connection.
+        """
         if self._messages:  # the head is complete
             if self._head_timer is not None:
                 self._head_timer.cancel()
@@ -311,7 +314,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._head_timer = self.loop.call_later(self._limits.header_timeout, self._head_is_late)
 
     def _head_is_late(self) -> None:
-        """End the connection; answer first if a part of a head has arrived."""
+        """End the connection; if a part of a head has arrived, answer first."""
         self._head_timer = None
         waiter = self._waiter
         if waiter is None or waiter.done():
@@ -324,7 +327,7 @@ class LimitedRequestHandler(PlainRequestHandler):
 
 
 def _size(message: Any) -> int:
-    """The bytes of the head of a request, without its end."""
+    """Return the size in bytes of the head of a request, without its end."""
     if type(message) is _ErrInfo:
         return 0
     lines = sum(len(name) + len(value) + 4 for name, value in message.raw_headers)

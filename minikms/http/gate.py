@@ -1,4 +1,8 @@
-"""The gate that every call passes once: limits, authentication, body, profile, audit event."""
+"""The gate that every call passes once: limits, authentication, body, profile, audit event.
+
+It is over 300 lines, since `guarded` is read in one place: the path of each call, and the line of
+each refusal, which depends on how far the call has come.
+"""
 
 import asyncio
 import re
@@ -28,16 +32,16 @@ from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.records import ALIAS_PATTERN, KID_PATTERN, MAX_ALIAS
 
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
-# Returns the profile that a refused call names, or None.
+# Returns the profile that a refused request names, or None.
 AskedProfile: TypeAlias = Callable[[web.Request], str | None]
 
 _KID, _ALIAS, _TOKEN = map(re.compile, (KID_PATTERN, ALIAS_PATTERN, ID_PATTERN))
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
 
-# The caller of an open route; its handler may log another one in.
+# The caller of an open route, whose handler may log another caller in.
 _NOBODY: Final = Caller("", frozenset(), frozenset())
 
-# The scopes of anybody in a profile that publishes its public keys.
+# The scopes of an unauthenticated caller in a profile that publishes its public keys.
 _PUBLIC: Final = frozenset({"keys:read"})
 
 
@@ -46,13 +50,13 @@ class Gated(NamedTuple):
 
     `operation` is its name in the audit log and the metrics. Callers need all of `scopes`. No cache
     may keep a success of a `secret` route. `published` returns the profile that anybody may read by
-    this call, None if the caller must be authenticated. `refuse_query` raises for the query of a
-    route that takes none. Anybody may call a route that `is_open`. Only calls of a route
-    that `is_recorded` are in the audit log; if it is also open, its handler may log a caller in.
-    A call of a route that `is_of_caller` is in no profile, and counts for all of its caller's.
-    The gate reads a body of up to `most` bytes; None leaves the body unread. `refuse_type` raises
-    for a body that the route does not read, before the gate waits for it. `profile_of` returns the
-    profile that the head of a request names; None leaves it to the handler to enter one.
+    this call, None if the caller must be authenticated. `refuse_query` raises for a query that the
+    route does not accept. Anybody may call a route that `is_open`. The audit log has only calls of
+    routes that are `is_recorded`; the handler of an open one may log a caller in.
+    A call of a route that `is_of_caller` is in no profile; it counts in all profiles of its caller.
+    The gate reads a body of up to `most` bytes; with None, the body stays unread. Before the gate
+    waits for a body, `refuse_type` raises for a type that the route does not read. `profile_of`
+    returns the profile that the head of a request names; with None, the handler enters a profile.
     """
 
     operation: str
@@ -72,8 +76,8 @@ class Gated(NamedTuple):
 class GatedCall:
     """A call that has passed the gate, with its caller, body and profile.
 
-    The request does not keep the body, as it would after `request.read`: a connection at rest still
-    has its last request.
+    The body is here and not in the request, where `request.read` would leave it: an idle connection
+    keeps its last request in memory.
     """
 
     gate: "Gate"
@@ -87,7 +91,7 @@ class GatedCall:
     def enter(self, profile: str) -> str:
         """Check that the caller may use a profile, count the call, and return the profile.
 
-        The gate does it for a profile that the head names. Raises ProfileNotFound and OverRate.
+        The gate calls it if the head names the profile. Raises ProfileNotFound and OverRate.
         """
         event, found = self.event, self.caller
         self.profile = event.profile = profile
@@ -99,7 +103,7 @@ class GatedCall:
         return profile
 
     async def log_in(self, token: str) -> None:
-        """Authenticate the caller of an open route that is recorded, and enter its profile.
+        """Authenticate the caller of an open, recorded route, and enter its profile.
 
         Raises Unauthenticated, TooManyAttempts and ProfileNotFound.
         """
@@ -113,18 +117,18 @@ CallHandler: TypeAlias = Callable[[GatedCall], Coroutine[Any, Any, Answer]]
 
 
 def authorization_header(request: web.Request) -> str:
-    """The Authorization header of a request, empty if it has none."""
+    """Return the Authorization header of a request, empty if it has none."""
     return ", ".join(request.headers.getall("Authorization", ()))
 
 
 class Gate:
     """Passes each call of a route on its way in and out.
 
-    `access` authenticates callers, None if they need no token; `rates` counts the calls of
-    profiles; `sink` is the audit log, None without one, and `profile_id` gives the id of a profile
-    for its lines, as far as this process knows it. A protocol reads the profile of a request
-    by `asked_profile`, and its token, as an Authorization header (RFC 6750 section 2.1), by
-    `authorization`.
+    `access` authenticates callers; it is None if they need no token. `rates` counts the calls of
+    profiles. `sink` is the audit log, None without one; `profile_id` returns the id of a profile
+    for its lines, None if this process does not know it. Each protocol has a function that returns
+    the profile of a request, `asked_profile`, and a function that returns its token in the form of
+    an Authorization header (RFC 6750 section 2.1), `authorization`.
     """
 
     def __init__(
@@ -146,10 +150,10 @@ class Gate:
         self._authorization = authorization
 
     def guard(self, route: Gated, handler: CallHandler) -> Handler:
-        """Guard the handler of a route; a call is recorded before its answer."""
+        """Guard the handler of a route; each call is recorded before it is answered."""
         in_flight, hosts, is_open = self._in_flight, self._hosts, route.is_open
         most, profile_of = route.most, route.profile_of
-        # Operators may change a profile that is over its rate, and anybody may read a JWK Set.
+        # Over its rate, a profile can still be changed, and its JWK Set read.
         counts = route.published is None and "profiles" not in route.scopes
 
         async def guarded(request: web.Request) -> Answer:
@@ -198,7 +202,7 @@ class Gate:
             except BaseException as exc:
                 self._record_refusal(call, exc)
                 if not isinstance(exc, _ORDINARY) and is_of_an_algorithm(exc):
-                    # SystemExit, say, which would end the service.
+                    # It may be SystemExit, which would end the service.
                     raise RuntimeError("an algorithm raised it") from exc
                 raise
             if route.secret:
@@ -213,7 +217,7 @@ class Gate:
         return guarded
 
     def expecting(self, route: Gated) -> ExpectHandler:
-        """Answer `Expect: 100-continue`, which comes before the handler of a route."""
+        """Make the handler of `Expect: 100-continue` for a route, which runs before its handler."""
 
         async def expecting(request: web.Request) -> None:
             try:
@@ -227,9 +231,9 @@ class Gate:
         return expecting
 
     def page(self, handler: Handler, policy: str = "frame-ancestors 'none'") -> Handler:
-        """Guard a page for people with a Content-Security-Policy.
+        """Guard a page for browsers with a Content-Security-Policy.
 
-        By default no other page may show it in a frame.
+        By default, no other page may show it in a frame.
         """
 
         async def page(request: web.Request) -> Answer:
@@ -241,7 +245,7 @@ class Gate:
         return self.hosted(page)
 
     def hosted(self, handler: Handler) -> Handler:
-        """Guard a handler against a `Host` that is not one of this service's."""
+        """Guard a handler against requests whose `Host` is not this service."""
         if self._hosts is None:
             return handler
 
@@ -252,12 +256,12 @@ class Gate:
         return hosted
 
     def check_host(self, request: web.Request) -> None:
-        """Raise MisdirectedRequest if the `Host` of a request is not one of this service's."""
+        """Raise MisdirectedRequest if the `Host` of a request is not this service."""
         if self._hosts is not None:
             self._hosts.check(request)
 
     def counted(self, handler: Handler) -> Handler:
-        """Count the requests of a handler as in flight; raises TooBusy."""
+        """Count the requests of a handler as in flight; over the limit, they raise TooBusy."""
         in_flight = self._in_flight
 
         async def counted(request: web.Request) -> Answer:
@@ -291,7 +295,7 @@ class Gate:
         return event
 
     async def log_in(self, call: GatedCall, token: str) -> None:
-        """Authenticate the caller of an open route; raises as TokenAccess does."""
+        """Authenticate the caller of an open route; raises like TokenAccess."""
         event, access = call.event, self.access
         if access is None:
             call.caller = ANYBODY
@@ -300,9 +304,9 @@ class Gate:
             event.who = call.caller.name
 
     def _record_refusal(self, call: GatedCall, exc: BaseException) -> None:
-        """Record the failure of a call, with its caller, profile and key as far as they are known.
+        """Record the failure of a call with its caller, profile and key, if they are known.
 
-        The profile and the key are the ones that the call asks for, if they have the form of one.
+        Profile and key are the requested names, if they are well-formed.
         """
         request, event = call.request, call.event
         if isinstance(exc, KmsError):
@@ -321,7 +325,7 @@ class Gate:
             event.admitted = known.covers((event.profile or "",))
             if event.admitted:
                 _set_id(event, known)
-        finally:  # even if a function of the protocol fails
+        finally:  # also if a function of the protocol fails
             try:
                 event.record(slug_of(exc))
             except AuditUnavailable as unrecorded:
@@ -329,30 +333,30 @@ class Gate:
                 raise
 
     def _known_caller(self, request: web.Request, route: Gated) -> Caller | None:
-        """The caller whose token is in the cache, if it has the scopes; else None."""
+        """Return the caller if its token is in the cache and has the scopes; else None."""
         if self.access is None or route.published is not None:
             return None
         known = self.access.authenticate_cached(self._authorization(request))
         return known if known and known.scopes.issuperset(route.scopes) else None
 
     async def _authenticate(self, access: TokenAccess, call: GatedCall) -> Caller:
-        """The caller, if it has the scopes; raises as TokenAccess does, and Forbidden."""
+        """Return the caller if it has the scopes; raises like TokenAccess, and Forbidden."""
         request, route, event = call.request, call.route, call.event
         if route.published is not None and (profile := await route.published(request)):
             return Caller("", _PUBLIC, frozenset({profile}))
         text = self._authorization(request)
         known = await access.authenticate(text, event.address, self._aside)
-        call.caller = known  # also if it lacks a scope, for the line of its refusal
+        call.caller = known  # also if it lacks a scope: the line of the refusal names it
         event.who = known.name
         for scope in route.scopes:
             known.require(scope)
         return known
 
     async def _body_to_come(self, call: GatedCall, most: int) -> bytes:
-        """Wait for a body that has not come with its head.
+        """Wait for a body that did not arrive with its head.
 
-        The token of the caller must still be valid once the body has come: that may take long, and
-        the profile may belong to another customer by then.
+        Then authenticate the caller again: the body may take long, and the profile may belong to
+        another customer by then.
         """
         request, refuse_type = call.request, call.route.refuse_type
         if refuse_type is not None:
@@ -364,18 +368,18 @@ class Gate:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """Let an unknown caller wait without taking a known caller's place; raises TooBusy."""
+        """Do not count an unknown caller as in flight while it waits; raises TooBusy."""
         with self._in_flight.waiting():
             yield
-        self._in_flight.check()  # others have come meanwhile
+        self._in_flight.check()  # other requests may have arrived
 
 
 def _no_id(_: str) -> None:
-    """Give no id: no store is open yet."""
+    """Return no id: no store is open yet."""
 
 
 def _name(text: str | None, form: re.Pattern[str] | None = None) -> str | None:
-    """Return a name that a log may have: of its form, bounded, and not a secret."""
+    """Return a name if a log may have it: bounded, well-formed and not a secret; else None."""
     if not text or len(text) > MAX_ALIAS or (form and not form.match(text)):
         return None
     return None if is_secret(text) else text
@@ -385,18 +389,18 @@ GATE: Final = web.AppKey("gate", Gate)
 
 
 def _set_id(event: AuditEvent, known: Caller) -> None:
-    """Set the id of the profile of a call: the one that the caller's token is for, if it has one.
+    """Set the id of the profile of a call, from the caller's token if it has one.
 
-    The profile of this name may be another one by the end of the call.
+    By the end of the call, the name may belong to another profile.
     """
     if event.profile_id is None and event.profile is not None and event.id_of is not None:
         event.profile_id = known.ids.get(event.profile) or event.id_of(event.profile)
 
 
 def certificate_subject(tls: Any) -> str | None:
-    """The subject of the caller's certificate (RFC 4514), or None if it was not requested.
+    """Return the subject of the caller's certificate (RFC 4514), or None without a certificate.
 
-    It is available while the connection is open: at the beginning of a request, not at its end.
+    It is read at the beginning of a request: at its end, the connection may be closed.
     """
     certificate = tls.getpeercert(binary_form=True) if tls else None
     if certificate is None:

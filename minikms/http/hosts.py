@@ -1,7 +1,7 @@
 """Checks the `Host` of requests, so that no web page reaches a service on a loopback address.
 
-The owner of a web page's name can point that name to this service's address (DNS rebinding): a
-browser then takes the service for the page's own. It still sends the name as `Host`.
+An attacker can point the domain of a web page to this service's address (DNS rebinding). The
+browser then counts the service as part of that page's origin, but still sends the domain as `Host`.
 """
 
 import ipaddress
@@ -21,19 +21,19 @@ _FORM: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(:[0-9]{0,
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 _ANY: Final = "*"
 
-# Headers that are remembered: a caller may name any port, and anything before `.localhost`.
+# Limit of remembered headers: a caller may name any port, and anything before `.localhost`.
 _MOST: Final = 256
 
 
 class Hosts:
-    """The hosts that a service answers to: this machine by its own names, and `allowed` ones."""
+    """The hosts that requests may name: the local names of this machine, and `allowed` hosts."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = frozenset(allowed)
-        self._seen: set[str] = set()  # unchanged headers that named such a host
+        self._seen: set[str] = set()  # accepted headers, unchanged
 
     def check(self, request: web.BaseRequest) -> None:
-        """Raise MisdirectedRequest if the request names another host, or no host.
+        """Raise MisdirectedRequest if the request names another host or none.
 
         HTTP/1.0 has no `Host`, and no browser speaks it.
         """
@@ -53,7 +53,7 @@ class Hosts:
 
 
 def parse_hosts(text: str) -> Hosts | None:
-    """Parse the names of hosts besides the local ones; None if any host is allowed.
+    """Parse the allowed hosts besides the local names; None if any host is allowed.
 
     Raises AccessError.
     """
@@ -73,16 +73,16 @@ def parse_hosts(text: str) -> Hosts | None:
 
 
 def known_hosts(config: Config, address: str) -> Hosts | None:
-    """The hosts that requests to this address may name; None for any.
+    """Return the hosts that requests to this address may name; None for any.
 
-    No check if callers need a token or the address is not loopback.
+    Any host may be named if callers need a token, or if the address is not loopback.
     """
     hosts = parse_hosts(config.allowed_host)
     return None if config.needs_token or not is_loopback(address) else hosts
 
 
 def _host(header: str, *, with_port: bool = True) -> str | None:
-    """The host of a header in one spelling, None if it is malformed."""
+    """Normalize the host of a header; None if it is malformed."""
     found = _FORM.match(header)
     if found is None or (found[3] and not with_port):
         return None

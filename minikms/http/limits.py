@@ -1,4 +1,4 @@
-"""Limits of requests: how many are under way, and how long a body may take to arrive."""
+"""Limits the number of requests in flight, and the time for a body to arrive."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from minikms.http.body_bounds import refuse_too_large
 class InFlight:
     """Counts the requests in flight, and limits their number.
 
-    A request that waits for its caller does not count: slow callers take no place from others.
+    A request does not count while it waits for its caller, so slow callers do not block others.
     """
 
     def __init__(self, most: int) -> None:
@@ -21,13 +21,13 @@ class InFlight:
         self.most = most
 
     def enter(self) -> None:
-        """Count one more, until `number` is taken down again; raises TooBusy."""
+        """Count one more request; decrement `number` at its end. Raises TooBusy."""
         if self.number >= self.most:
             raise TooBusy()
         self.number += 1
 
     def check(self) -> None:
-        """Raise TooBusy over the limit."""
+        """Raise TooBusy if the number is over the limit."""
         if self.number > self.most:
             raise TooBusy()
 
@@ -42,9 +42,9 @@ class InFlight:
 
 
 async def read_body(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
-    """Wait up to `timeout` seconds for a body of up to `most` bytes; it can be read once.
+    """Wait up to `timeout` seconds for a body of up to `most` bytes, and return it.
 
-    If its head says that a body is too large, it is refused before it arrives. Raises
+    A body can be read once. If the head announces a larger one, it is refused at once. Raises
     RequestTimeout, TooBusy and BodyTooLarge.
     """
     content = request.content
@@ -58,12 +58,15 @@ async def read_body(request: web.Request, in_flight: InFlight, timeout: float, m
                     refuse_too_large(size := size + len(part), most)
     except TimeoutError:
         raise RequestTimeout() from None
-    in_flight.check()  # others have come meanwhile
+    in_flight.check()  # other requests may have arrived
     return b"".join(parts)
 
 
 async def expect(request: web.Request) -> None:
-    """Ask for the body that a caller holds back (RFC 9110 section 10.1.1); raises BodyTooLarge."""
+    """Ask for a body that the caller has not sent yet (RFC 9110 section 10.1.1).
+
+    Raises BodyTooLarge.
+    """
     refuse_too_large(request.content_length or 0, request.client_max_size)
     if request.version != HttpVersion11:
         return
@@ -71,4 +74,4 @@ async def expect(request: web.Request) -> None:
         raise web.HTTPExpectationFailed
     writer = request.writer
     await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    writer.output_size = 0  # nothing of the answer itself
+    writer.output_size = 0  # these bytes do not count as part of the answer

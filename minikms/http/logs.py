@@ -1,4 +1,4 @@
-"""The log line of a request, which has its id and never a body."""
+"""The log line of a request, with its id and without its body."""
 
 import itertools
 import logging
@@ -14,21 +14,21 @@ from minikms.http.secret_texts import is_secret, without_secrets
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
-# The audit event of a request, from the gate; the log line has its caller.
+# The audit event of a request, set by the gate; the log line names the event's caller.
 EVENT: Final = web.RequestKey("event", AuditEvent)
-# The trace of a request, if traces are sent.
+# The id of a request's trace, if traces are sent.
 TRACE_ID: Final = web.RequestKey("trace_id", str)
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
-# Unique to this process, and to a request of it: 1 µs less than a UUID.
+# Ids unique to a process and its requests, made in 1 µs less than a UUID.
 _PROCESS: Final = secrets.token_hex(10)
 _numbers: Final = itertools.count()
 
 
 def request_id(request: web.BaseRequest) -> str:
-    """The caller's `X-Request-Id` if a log line may have it, otherwise one made here."""
+    """Return the caller's `X-Request-Id` if a log line may have it, else a new id."""
     known: str | None = request.get(_REQUEST_ID)
     if known is None:
         known = request.headers.get(REQUEST_ID_HEADER)
@@ -39,16 +39,16 @@ def request_id(request: web.BaseRequest) -> str:
 
 
 class AccessLogger(AbstractAccessLogger):
-    """One line for each request: no body, no query, no header but the id, no secret in the path.
+    """Logs a line for each request, without body, query, headers except the id, and secrets.
 
-    `route` is the operationId and `who` the caller, if they are known.
+    `route` is the operationId, and `who` the caller, if they are known.
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         self.write(request, response.status, response.body_length, time)
 
     def write(self, request: web.BaseRequest, status: int, length: int, time: float) -> None:
-        """The line of a request; `length` in bytes, `time` in seconds."""
+        """Write the line of a request; `length` is in bytes, `time` in seconds."""
         facts: dict[str, Any] = {
             "request_id": request_id(request),
             "method": request.method,
@@ -65,7 +65,7 @@ class AccessLogger(AbstractAccessLogger):
         self.logger.info(
             "%s %s %d %.1f ms",
             facts["method"],
-            # The path of a door's operation may say nothing of it.
+            # The path at a door may not show the operation.
             f"{facts['path']} {route}" if route and ":" in route else facts["path"],
             facts["status"],
             facts["milliseconds"],
@@ -78,7 +78,7 @@ class AccessLogger(AbstractAccessLogger):
 
 
 class _WithTrace(logging.LoggerAdapter[logging.Logger]):
-    """Adds members to those of a line, which LoggerAdapter would replace."""
+    """Adds members to a line; LoggerAdapter alone would replace the line's own."""
 
     def process(self, msg: Any, kwargs: Any) -> Any:
         kwargs["extra"] = {**kwargs["extra"], **(self.extra or {})}
@@ -86,7 +86,7 @@ class _WithTrace(logging.LoggerAdapter[logging.Logger]):
 
 
 class TracedAccessLogger(AccessLogger):
-    """An access logger whose lines have the `trace_id` of the request."""
+    """Logs requests with the `trace_id` of each."""
 
     def write(self, request: web.BaseRequest, status: int, length: int, time: float) -> None:
         logger = self.logger
@@ -98,9 +98,9 @@ class TracedAccessLogger(AccessLogger):
 
 
 def _route(request: web.BaseRequest) -> str | None:
-    """The operationId of a request; None for one that did not parse, or has no route."""
+    """Return the operationId of a request; None if it did not parse or has no route."""
     try:
         match = getattr(request, "match_info", None)
-    except AssertionError:  # aiohttp raises it if the router was not asked
+    except AssertionError:  # aiohttp raises it if the router has not run
         return None
     return None if match is None else match.route.name

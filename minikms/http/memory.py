@@ -10,17 +10,17 @@ from typing import Any, Final, NoReturn
 
 LOGGER = logging.getLogger("minikms")
 
-# Python's text for a thread whose stack cannot be allocated (Modules/_threadmodule.c). It raises a
-# plain RuntimeError without the errno, so only the text distinguishes it.
+# Python's message if the stack of a thread cannot be allocated (Modules/_threadmodule.c). It raises
+# a plain RuntimeError without the errno, so only the message identifies it.
 _NO_THREAD: Final = "can't start new thread"
 
 
 def give_back() -> None:
-    """Make glibc return free memory between pieces in use, which it keeps (malloc_trim(3)).
+    """Make glibc return free memory that it keeps between pieces in use (malloc_trim(3)).
 
-    The garbage collector runs first: calls whose caller left wait for it, and it counts objects and
-    not their size. This takes some milliseconds for hundreds of megabytes. With another library
-    than glibc, only the garbage collector runs.
+    The garbage collector runs first: it frees the calls of callers that left, and would run late,
+    since it counts objects and not their size. This takes some milliseconds for hundreds of
+    megabytes. With another C library, only the garbage collector runs.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -29,9 +29,9 @@ def give_back() -> None:
 
 
 def end_if_exhausted(exc: BaseException | None) -> None:
-    """End the process, and its calls without an answer, if memory was exhausted.
+    """End the process, without answers to its calls, if memory was exhausted.
 
-    Otherwise it would answer 500 without knowing what the call has done.
+    It could only answer 500 without knowing whether the call had an effect.
     """
     while exc is not None:
         if (

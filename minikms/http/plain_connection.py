@@ -1,4 +1,4 @@
-"""A caller's connection, made with public names of aiohttp alone."""
+"""A client's connection, made only with public names of aiohttp."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from minikms.http.state import Observer
 
 
 class PlainRequestHandler(web.RequestHandler):
-    """A connection that answers its own errors as problems; aiohttp's text repeats the input.
+    """A connection that answers its own errors as problems; aiohttp's errors repeat the input.
 
-    It has aiohttp's limits. `form` is the form of its answers.
+    It has aiohttp's limits. `form` is the form of the answers.
     """
 
     __slots__ = ("_form", "_observer", "answering", "ended", "loop", "server")
@@ -33,7 +33,7 @@ class PlainRequestHandler(web.RequestHandler):
         super().__init__(server, loop=loop, **kwargs)
         self.server = server
         self.loop = loop
-        # True while the server makes the answer to a request, outside a batch.
+        # True while the server answers a request outside a batch.
         self.answering = False
         self._observer = observer
         self._form = form
@@ -42,21 +42,21 @@ class PlainRequestHandler(web.RequestHandler):
 
     @property
     def whole_heads(self) -> bool:
-        """Allow the head of an answer to be written as a whole (http/answers.py)."""
+        """Tell whether the head of an answer may be written at once (http/answers.py)."""
         return False
 
     @property
     def ends(self) -> bool:
-        """Whether the connection ends after the request that is being answered, as it knows."""
+        """Tell whether the connection is known to end after the current answer."""
         return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Give its place back."""
+        """Give the place of the connection back."""
         super().connection_lost(exc)
         self.ended()
 
     def begin(self, request: web.BaseRequest) -> None:
-        """Note that a request is answered from now on."""
+        """Note that the answer to a request begins."""
         self.answering = True
 
     def handle_error(
@@ -68,7 +68,7 @@ class PlainRequestHandler(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer a request that cannot be parsed, or failed outside the application."""
         if isinstance(exc, ConnectionError):
-            raise exc  # the caller is gone, which is no failure of ours
+            raise exc  # the caller has left, which is not a failure of the service
         known = logs.request_id(request)
         extra = {"request_id": known}
         if status < 500:

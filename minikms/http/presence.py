@@ -1,4 +1,4 @@
-"""The presence of a caller, checked while long work is done for it."""
+"""Checks during long work whether its caller is still connected."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ from aiohttp import web
 
 
 def presence(request: web.Request) -> Callable[[], None]:
-    """Make a check that raises ConnectionResetError once the caller of a request is gone.
+    """Make a check that raises ConnectionResetError once the caller of a request has left.
 
-    A half-closed client looks like a vanished one, and counts as one here.
+    A half-closed client counts as one that has left, since both look the same.
     """
 
     def require_present() -> None:

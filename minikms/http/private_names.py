@@ -1,4 +1,4 @@
-"""The private names of aiohttp that are used here, and why."""
+"""The private names of aiohttp that this package uses, each with the reason."""
 
 from typing import Final
 
@@ -9,34 +9,34 @@ from minikms.private_names import PrivateNames
 
 _HANDLER: Final = web_protocol.RequestHandler
 
-# Names that limits of connections need (http/connection.py).
+# Names that the limits of connections need (http/connection.py).
 CONNECTION: Final = PrivateNames(
     "aiohttp",
     (
         (
             web_protocol,
             "_ErrInfo",
-            "a fault of a request, in its place in the queue",
+            "a request that did not parse, in the queue",
         ),
-        (_HANDLER, "_messages", "the queue: requests that were read and not begun"),
-        (_HANDLER, "_waiter", "the future that the connection's task awaits at rest"),
-        (_HANDLER, "_force_close", "lets the body of a last request in"),
-        (_HANDLER, "_message_tail", "the bytes behind a request to upgrade"),
-        (_HANDLER, "_parser", "is replaced by one in Python at doors that take LIST"),
-        (http_parser, "HttpRequestParserPy", "takes LIST, which the parser in C refuses"),
+        (_HANDLER, "_messages", "the queue of requests that were received and not started"),
+        (_HANDLER, "_waiter", "the future that the connection's task awaits while idle"),
+        (_HANDLER, "_force_close", "accepts the body of the last request during a shutdown"),
+        (_HANDLER, "_message_tail", "the bytes after a request to upgrade"),
+        (_HANDLER, "_parser", "is replaced by the parser in Python at doors with LIST"),
+        (http_parser, "HttpRequestParserPy", "accepts LIST, which the parser in C refuses"),
         (RawRequestMessage, "raw_headers", "the size of a head"),
-        (RawRequestMessage, "upgrade", "the parser loses the bytes behind such a request"),
+        (RawRequestMessage, "upgrade", "the parser loses the bytes after such a request"),
         (streams.StreamReader, "total_bytes", "the bytes received of a body"),
     ),
     without="connections have no limits but aiohttp's, and requests do not start in batches;"
     " install a version that setup.cfg admits",
 )
 
-# Names that batches need besides (http/request_batches.py).
+# Further names that batches need (http/request_batches.py).
 BATCHES: Final = PrivateNames(
     "aiohttp",
     (
-        (http.HttpRequestParser, "message_consumed", "counts a request that is answered"),
+        (http.HttpRequestParser, "message_consumed", "counts answered requests"),
         (web.Request, "_match_info", "the result of the router"),
     ),
     without="requests do not start in batches, and take longer",

@@ -1,6 +1,6 @@
-"""Any failure as `application/problem+json` (RFC 9457); the one module that builds error bodies.
+"""Answers any failure as `application/problem+json` (RFC 9457); no other module makes such bodies.
 
-Another protocol has a function of its own instead of `problem_response`.
+Other protocols replace `problem_response` by their own function.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ LOGGER = logging.getLogger(__name__)
 CONTENT_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:minikms:problem:"
 
-# Characters of a name that a problem repeats.
+# Limit of the characters of a name that a problem repeats.
 _SHOWN: Final = 64
 
 
 def problem(error: errors.KmsError) -> dict[str, Any]:
-    """The problem details of `error`."""
+    """Return the problem details of `error`."""
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + error.slug,
         "title": error.title,
@@ -40,7 +40,7 @@ def problem(error: errors.KmsError) -> dict[str, Any]:
 
 
 def problem_response(error: errors.KmsError) -> web.Response:
-    """The answer that `error` makes."""
+    """Make the answer for `error`."""
     return web.Response(
         body=orjson.dumps(problem(error), option=orjson.OPT_APPEND_NEWLINE),
         status=error.status,
@@ -56,16 +56,16 @@ Respond: TypeAlias = Callable[[errors.KmsError], web.Response]
 def answer_failure(
     request: web.BaseRequest, exc: BaseException, respond: Respond = problem_response
 ) -> web.Response | None:
-    """The answer to a failure, by `respond`; None for a redirect, or if the caller is gone."""
+    """Answer a failure by `respond`; None for a redirect, or if the caller has left."""
     if isinstance(exc, errors.KmsError):
         return respond(exc)
-    if not is_of_an_algorithm(exc):  # from an algorithm, these mean something else
+    if not is_of_an_algorithm(exc):  # an algorithm may raise these for other reasons
         if isinstance(exc, web.HTTPException):
             return None if exc.status < 400 else respond(from_http(exc))
         if isinstance(exc, web.RequestPayloadError):
             return respond(errors.BadRequest("The body cannot be read to its end."))
         if isinstance(exc, ConnectionError):
-            return None  # the caller is gone, or is to be disconnected
+            return None  # the caller has left, or is to be disconnected
     known = request_id(request)
     LOGGER.error("internal error", exc_info=loggable(exc), extra={"request_id": known})
     if request.writer.output_size > 0:
@@ -74,7 +74,7 @@ def answer_failure(
 
 
 def slug_of(exc: BaseException) -> str:
-    """The outcome of a call that `exc` ended."""
+    """Return the outcome of a call that `exc` ended, for the audit log."""
     if isinstance(exc, errors.KmsError):
         return exc.slug
     if not isinstance(exc, asyncio.CancelledError) and is_of_an_algorithm(exc):
@@ -89,7 +89,7 @@ def slug_of(exc: BaseException) -> str:
 
 
 def from_http(exc: web.HTTPException) -> errors.KmsError:
-    """The error of this service that aiohttp's own `exc` stands for."""
+    """Translate an exception of aiohttp into an error of this service."""
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted(exc.allowed_methods))
         return errors.MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
@@ -99,6 +99,6 @@ def from_http(exc: web.HTTPException) -> errors.KmsError:
 
 
 def pointer(name: object, parent: str = "#") -> str:
-    """A JSON pointer (RFC 6901) to a member or a parameter, whose name is cut."""
+    """Make a JSON pointer (RFC 6901) to a member or a parameter, its name cut if long."""
     place = str(name)[:_SHOWN].replace("~", "~0").replace("/", "~1")
     return f"{parent}/{place}"

@@ -12,10 +12,11 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def forwarded_address(request: web.Request, proxies: tuple[Network, ...]) -> str:
-    """The address of the caller, as trusted `proxies` report it.
+    """Return the address of the caller, as trusted `proxies` report it.
 
-    Each proxy appends the address of its caller to `X-Forwarded-For`. So it is read from its end up
-    to the first address that is not a trusted proxy's; anyone can write what precedes that.
+    Each proxy appends the address of its caller to `X-Forwarded-For`. So the header is read from
+    the end to the first address that is not a trusted proxy's. Anyone can forge the addresses
+    before that one.
     """
     nearest = request.remote or ""
     forwarded = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
@@ -28,7 +29,7 @@ def forwarded_address(request: web.Request, proxies: tuple[Network, ...]) -> str
 
 
 def parse_proxies(text: str) -> tuple[Network, ...]:
-    """Parse addresses and networks with commas between them; raises AccessError."""
+    """Parse addresses and networks, separated by commas; raises AccessError."""
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
@@ -38,7 +39,7 @@ def parse_proxies(text: str) -> tuple[Network, ...]:
 
 
 def is_one_of(text: str, networks: Iterable[Network]) -> bool:
-    """Return true for an address in one of these networks."""
+    """Tell whether `text` is an address in one of these networks."""
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:

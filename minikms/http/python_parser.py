@@ -1,4 +1,4 @@
-"""The parser of doors that take LIST: aiohttp's in Python. The one in C refuses the method."""
+"""aiohttp's parser in Python, for doors with the method LIST, which the parser in C refuses."""
 
 import re
 from typing import Any, Final
@@ -6,19 +6,19 @@ from typing import Any, Final
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import BadStatusLine
 
-# As strict as the parser in C, but for the method (RFC 9112 section 3).
+# As strict as the parser in C, except for the method (RFC 9112 section 3).
 _REQUEST_LINE: Final = re.compile(rb"[A-Z-]+ [\x21-\x7e]+ HTTP/1\.[01]")
 
-# Bytes of a body that wait to be read, and parsed requests that wait: as in aiohttp's own parser.
+# Limits of unread bytes of a body, and of waiting requests, as in aiohttp's other parser.
 _BODY_WAITING: Final = 256 * 1024
 _REQUESTS_WAITING: Final = 32
 
-# Another class only if http/private_names.py reports it as missing.
+# `object` only if http/private_names.py reports the class as missing.
 _Base: Final[Any] = getattr(http_parser, "HttpRequestParserPy", object)
 
 
 class PythonParser(_Base):  # type: ignore[misc]  # mypy cannot see the class
-    """Parses the requests of a connection, with any method in upper case."""
+    """Parses the requests of a connection, whose methods may be any upper-case words."""
 
     def __init__(self, connection: web.RequestHandler, **kwargs: Any) -> None:
         super().__init__(
@@ -33,7 +33,7 @@ class PythonParser(_Base):  # type: ignore[misc]  # mypy cannot see the class
         )
 
     def parse_message(self, lines: list[bytes]) -> Any:
-        """Parse a head by its lines."""
+        """Parse the lines of a head."""
         if not _REQUEST_LINE.fullmatch(lines[0]):
             raise BadStatusLine("The request line is not valid.")
         return super().parse_message(lines)

@@ -1,12 +1,15 @@
-"""Starts requests in batches, and answers a request from there unless its handler waits for long.
+"""Starts the handlers of requests in batches, and sends their answers.
 
-Between a parsed request and its handler, and from there to the socket, aiohttp has a queue, two
-tasks and a router: more work than everything around a signature here. So the handler of a request
-is started as soon as it has come. If it ends without having waited for long, its answer is sent
-from here; if it waits longer or raises, aiohttp's own task for the request awaits it.
+Between a parsed request, its handler and the socket, aiohttp has a queue, two tasks and a router,
+which take longer than all work of this service around a signature. So a batch starts the handler of
+a request at once. If the handler ends soon, the batch sends its answer. If it waits for long or
+raises, aiohttp's own task for the request awaits it.
 
-The names of aiohttp that are used here are in the tables of private_names.py, and checked at the
-start.
+It is over 300 lines, since a connection and its batch change the state of the same call, and the
+way of a call through them is read in one place.
+
+Private names of aiohttp that are used here are in the tables of private_names.py, and checked at
+the start.
 """
 
 import asyncio
@@ -35,30 +38,31 @@ LOGGER = logging.getLogger(__name__)
 # None only if private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
-# Seconds that a call may wait before aiohttp's task goes on with it.
+# Seconds that a call may wait before aiohttp's task continues it.
 _PATIENCE: Final = 0.02
 
 # In seconds: a year.
 _NEVER: Final = 3.2e7
 
-# From here on, a task takes its first step when it is made.
+# From Python 3.12 on, a task can take its first step when it is made.
 _EAGER: Final = sys.version_info >= (3, 12)
 
 
 EVERY_PATH: Final = "/{path:.+}"
-"""The path of a route for all methods and for all paths but `/`."""
+"""The path of a route for all methods and all paths except `/`."""
 _EVERY_FORM: Final = "/{path}"
 
 
 class PlainRoutes:
-    """The routes of an application whose paths have no variables: the router takes longer.
+    """Finds the routes whose paths have no variables, faster than the router.
 
-    A route of EVERY_PATH has the other paths, without its variable. `handle` asks the router.
+    A route of EVERY_PATH gets all other paths, without its variable. Without one, `handle` asks the
+    router.
     """
 
     def __init__(self, app: web.Application, handle: Any) -> None:
         self._handle: Handler = handle
-        # The handler of a method and path, with the result of the router.
+        # Handlers, each with the router's result, by method and path.
         self._routes: dict[tuple[str, str], tuple[Handler, UrlMappingMatchInfo]] = {}
         self._every: tuple[Handler, UrlMappingMatchInfo] | None = None
         for route in app.router.routes():
@@ -76,7 +80,7 @@ class PlainRoutes:
                 self._routes[route.method, path] = handler, match
 
     def start(self, request: web.Request, method: str, target: str) -> Coroutine[Any, Any, Answer]:
-        """The coroutine that answers a request without `Expect`."""
+        """Return the coroutine that answers a request without `Expect`."""
         path = target.partition("?")[0]
         found = self._routes.get((method, path)) or self._routes.get(("*", path)) or self._every
         if found is None:
@@ -113,12 +117,12 @@ class BatchedRequestHandler(LimitedRequestHandler):
         keepalive_timeout: float,
         **kwargs: Any,
     ) -> None:
-        # A batch cannot set aiohttp's timer of idle connections, so this class has its own.
+        # A batch cannot set aiohttp's timer of idle connections, so this class has a timer.
         super().__init__(*args, keepalive_timeout=_NEVER, **kwargs)
         self._rest_timeout = keepalive_timeout
         self._rests_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
-        # The task of `start`, while the connection is there.
+        # The task of `start`, while the connection is open.
         self._task: asyncio.Task[Any] | None = None
         self._paused_reading = False
         self._logs = self.access_logger is not None and self.access_logger.enabled
@@ -126,18 +130,18 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._routes = routes
         self._batch = batch
         self._shutdown = shutdown
-        # The call that aiohttp's task goes on with.
+        # The call that aiohttp's task continues.
         self.started: Call | None = None
         # While it is true, the batch records the success of the call.
         self.batched = False
 
     @property
     def whole_heads(self) -> bool:
-        """False before the connection ends, and once the service is shutting down: heads say so."""
+        """Tell whether heads may be written at once: not if they announce the connection's end."""
         return not (self._last or self._shutdown.begun)
 
     async def start(self) -> None:
-        """Answer the requests that no batch answers, as aiohttp's task of the connection."""
+        """Answer requests that no batch answers; this is aiohttp's task of the connection."""
         self._task = asyncio.current_task()
         await super().start()
 
@@ -148,7 +152,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._end_rest()  # sets the timer
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End; aiohttp's task, if it was woken and has not run, could only fail."""
+        """Stop the timer; cancel aiohttp's task if it was woken but has not run, as it would fail."""
         woken = self._waiter is not None and self._waiter.done()
         task, call = self._task, self.started
         self._task = None
@@ -161,7 +165,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
                 call.task.add_done_callback(_retrieve)
 
     def _end_rest(self) -> None:
-        """Close the connection if it has rested for too long, or look again."""
+        """Close the connection if it was idle for too long; else check again later."""
         now, waiter = self.loop.time(), self._waiter
         rests = waiter is not None and not waiter.done()
         end = (self._rests_since if rests else now) + self._rest_timeout
@@ -173,25 +177,25 @@ class BatchedRequestHandler(LimitedRequestHandler):
     def log_access(
         self, request: web.BaseRequest, response: web.StreamResponse, time: float | None
     ) -> None:
-        """Log an answer that aiohttp's task has sent; the connection then rests."""
+        """Log an answer that aiohttp's task has sent; the connection is then idle."""
         super().log_access(request, response, time)
         self._rests_since = self.loop.time()
 
     def pause_reading(self) -> None:
-        """Read no more of the connection for now."""
+        """Stop reading for now."""
         self._paused_reading = True
         super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Resume reading if it was paused; called for every body that is read."""
+        """Resume reading if it was paused; aiohttp calls this for every body that is read."""
         if self._paused_reading:
             self._paused_reading = False
             super().resume_reading(resume_parser)
 
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
-        """Start the request in a batch, if it is the only one and whole.
+        """Start the request in a batch if it is complete, and no other one waits.
 
-        Meanwhile the connection does not count as at rest.
+        The connection then does not count as idle.
         """
         message: Any
         message, payload = self._messages[0]
@@ -213,7 +217,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._batch.add(self.loop, Call(self, waiter))
 
     def start_call(self, call: "Call") -> bool:
-        """Start the handler of a call; False if the caller is gone, or the connection ends."""
+        """Start the handler of a call; False if the caller has left, or the connection ends."""
         if self.transport is None or call.rests.done():
             call.rests.cancel()
             return False
@@ -239,9 +243,9 @@ class BatchedRequestHandler(LimitedRequestHandler):
             self._wake_task(call)
 
     def hand_over(self, call: "Call") -> None:
-        """Let aiohttp's task await a call that waits or failed, or send a whole response."""
+        """Let aiohttp's task await a call that waits or has failed, or send a response."""
         self.batched = False
-        if self.transport is None or call.rests.done():  # nobody waits for the answer
+        if self.transport is None or call.rests.done():  # the caller has left
             call.rests.cancel()
             call.task.add_done_callback(_retrieve)
             return
@@ -249,20 +253,20 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._wake_task(call)
 
     def send(self, call: "Call") -> None:
-        """Answer a call that was recorded, unless aiohttp's task has to."""
+        """Answer a recorded call, or hand it over if its answer is not a small body."""
         body = call.task.result()
-        # A large answer is sent as its caller reads.
+        # aiohttp's task sends a large answer as its caller reads.
         if not isinstance(body, bytes) or len(body) > SMALL or self._last or self._shutdown.begun:
             self.hand_over(call)
             return
         self.batched = False
         transport = self.transport
-        if transport is None or call.rests.done():  # the caller is gone
+        if transport is None or call.rests.done():  # the caller has left
             call.rests.cancel()
             return
-        parser: Any = self._parser  # which a connection has until it is lost
+        parser: Any = self._parser  # not None until the connection is lost
         _, payload = self._messages.popleft()
-        if payload is self._incoming:  # a connection at rest keeps no body
+        if payload is self._incoming:  # an idle connection keeps no body
             self._incoming = EMPTY_PAYLOAD
         parser.message_consumed()
         self.server.requests_count += 1
@@ -274,13 +278,13 @@ class BatchedRequestHandler(LimitedRequestHandler):
         if self._logs:
             logger: Any = self.access_logger
             logger.write(call.request, 200, len(answer), perf_counter() - call.begun)
-        if self._messages:  # came meanwhile
+        if self._messages:  # arrived meanwhile
             self._wake_task(call)
         else:
             self._waiter = call.rests
 
     def _wake_task(self, call: "Call") -> None:
-        """Wake aiohttp's task, which removes the future as soon as it runs."""
+        """Wake aiohttp's task, which removes the future when it runs."""
         self._waiter = call.rests
         call.rests.set_result(None)
 
@@ -290,20 +294,20 @@ class RequestBatch:
 
     Sockets are read, then keys sign, then the audit log is written, then answers leave. A step of
     one call leaves the processor's caches warm for the same step of the next call, and the lines
-    of the audit log are written in one piece. Without this, a call of 8 connections takes 1.14
-    times as much of the processor, and 1.3 times with an audit log (internals/request-batches.md).
-    The failure of one call does not concern the others.
+    of the audit log are written at once. Without batches, a call on 8 connections takes 1.14
+    times as much processor time, and 1.3 times with an audit log (internals/request-batches.md).
+    The failure of one call does not affect the others.
     """
 
     def __init__(self) -> None:
         self._calls: list[Call] = []
-        # The longest waiting one first.
+        # The call that has waited longest first.
         self._waiting: dict[Call, None] = {}
         # Calls that have waited, to be answered in the next turn.
         self._ended: list[Call] = []
 
     def add(self, loop: asyncio.AbstractEventLoop, call: "Call") -> None:
-        """Start a call before the loop waits for others."""
+        """Start a call in this turn of the loop, with all others."""
         if not self._calls:
             loop.call_soon(self._start, loop)
         self._calls.append(call)
@@ -321,7 +325,7 @@ class RequestBatch:
         if _EAGER:
             self._answer(started)
         else:
-            loop.call_soon(self._answer, started)  # after the first step of each
+            loop.call_soon(self._answer, started)  # after the first step of each task
 
     def _answer(self, calls: "list[Call]") -> None:
         ended = []
@@ -343,7 +347,7 @@ class RequestBatch:
             asyncio.get_running_loop().call_later(_PATIENCE, self.hand_over, perf_counter())
         try:
             record_together(events)
-        except Exception:  # each event is then recorded alone, and fails with the reason
+        except Exception:  # each event is then recorded alone, and may fail with its reason
             for call in ended:
                 call.connection.hand_over(call)
             return
@@ -356,7 +360,7 @@ class RequestBatch:
                 call.rests.cancel()
 
     def _end(self, call: "Call", task: "asyncio.Task[Answer]") -> None:
-        """Answer a call that has waited, with all others that end in this turn."""
+        """Answer a call that has waited, together with all others that end in this turn."""
         if call not in self._waiting:  # handed over
             return
         del self._waiting[call]
@@ -369,7 +373,7 @@ class RequestBatch:
         self._answer(calls)
 
     def hand_over(self, until: float = math.inf) -> None:
-        """Let aiohttp's tasks await the calls that began until then, and still wait."""
+        """Let aiohttp's tasks await the calls that still wait, if they began before `until`."""
         for call in list(self._waiting):
             if call.begun > until:
                 break
@@ -381,8 +385,8 @@ class RequestBatch:
 class Call:
     """A request that is started in a batch.
 
-    `rests` is the future that the connection's task waits for at rest. `begun` is by
-    `perf_counter`.
+    `rests` is the future that aiohttp's task awaits while the connection is idle. `begun` is a time
+    of `perf_counter`.
     """
 
     __slots__ = ("begun", "connection", "request", "rests", "task")
@@ -397,6 +401,6 @@ class Call:
 
 
 def _retrieve(task: "asyncio.Task[Answer]") -> None:
-    """Retrieve a failure that nobody waits for; the gate has recorded it."""
+    """Retrieve a failure that no task awaits; the gate has recorded it."""
     if not task.cancelled():
         task.exception()

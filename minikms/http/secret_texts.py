@@ -1,4 +1,4 @@
-"""Texts that a log must not have: secrets that a caller pasted in place of a name."""
+"""Finds secrets in strings for the log, such as a token that a caller pasted in place of a name."""
 
 import re
 from typing import Final
@@ -6,23 +6,23 @@ from urllib.parse import unquote
 
 from minikms.access.token_record import PREFIX
 
-# A token, a JWS or a private key. A search takes time in proportion to the text.
+# A token, a JWS or a private key. A search takes time in proportion to the length of the string.
 _SECRET: Final = re.compile(
     rf"{PREFIX}[0-9a-f]{{16}}|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.|-----BEGIN"
     r"|\"(?:d|k|secret|seed)\"\s*:"
 )
 
-# No shorter path has a secret. Most paths are shorter, and need no search.
+# Shorter paths contain no secret. Most paths are shorter, and are not searched.
 _SHORTEST: Final = 20
 
 
 def is_secret(text: str) -> bool:
-    """Tell whether a text has a token, a JWS or a private key."""
+    """Tell whether a string contains a token, a JWS or a private key."""
     return _SECRET.search(text) is not None
 
 
 def without_secrets(path: str) -> str:
-    """Return a path with `…` in place of each segment that has a secret."""
+    """Replace each segment of a path that contains a secret by `…`."""
     if len(path) < _SHORTEST or not is_secret(unquote(path)):
         return path
     return "/".join("…" if is_secret(unquote(each)) else each for each in path.split("/"))

@@ -1,4 +1,4 @@
-"""The server below an application; it answers failures, and HTTP that does not parse."""
+"""The server below an application, which answers failures and malformed HTTP."""
 
 import asyncio
 import logging
@@ -21,22 +21,22 @@ from minikms.http.state import GONE, Observer, Shutdown
 
 LOGGER = logging.getLogger(__name__)
 
-# In seconds, how long the rest of an unread body is taken and dropped, so that the caller comes to
-# read its answer.
+# Seconds in which the rest of an unread body is received and dropped, so that the caller reads its
+# answer.
 _LINGERING: Final = 2.0
 
-# In seconds, how soon free memory is given back to the system.
+# Seconds until free memory is given back to the system.
 _GIVE_BACK_AFTER: Final = 3.0
 
-# In bytes, the size of a body whose memory is worth giving back.
+# Size in bytes from which the memory of a body is worth giving back.
 _LARGE: Final = 64 * 1024
 
 
 def _clear_tracebacks(exc: BaseException | None) -> None:
-    """Remove the frames of a failure and its causes, and with them the bodies of callers.
+    """Remove the frames of a failure and its causes, so that the bodies of callers are freed.
 
-    Many are in a reference cycle with a frame: they would stay until the garbage collector runs,
-    which counts objects and not their size.
+    Many failures are in a reference cycle with a frame. Their bodies would stay in memory until the
+    garbage collector runs, which counts objects and not their size.
     """
     while exc is not None:
         exc.__traceback__ = None
@@ -44,11 +44,11 @@ def _clear_tracebacks(exc: BaseException | None) -> None:
 
 
 class KmsServer(web.Server):
-    """Makes a connection for each caller of an application.
+    """Makes the connections to an application.
 
-    `connections` are the arguments of each connection; `kwargs` has aiohttp's own. If they include
-    `routes`, requests start in batches. Without `routes`, connections have this service's limits,
-    and without any arguments aiohttp's limits. `form` is the form of the answers.
+    `connections` has the arguments of each connection, `kwargs` aiohttp's own. If `connections` has
+    `routes`, requests start in batches. Without `routes`, connections have this service's limits;
+    without any arguments, they have aiohttp's limits. `form` is the form of the answers.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class KmsServer(web.Server):
             observer.add(self)
 
     def _request(self, message: Any, payload: Any, protocol: Any, *rest: Any) -> web.BaseRequest:
-        """Return the request of the started call if there is one, else a new one for `message`."""
+        """Return the request of the started call, or make one for `message`."""
         call: Call | None = getattr(protocol, "started", None)
         if call is None:
             request: web.BaseRequest = self._make_request(message, payload, protocol, *rest)
@@ -82,7 +82,7 @@ class KmsServer(web.Server):
         return call.request
 
     async def _answer(self, request: Any) -> web.StreamResponse:
-        """Answer a request, by its started call if there is one, and report it to the observer."""
+        """Answer a request, with its started call if it has one, and report to the observer."""
         connection: Any = request.protocol
         connection.begin(request)
         call: Call | None = getattr(connection, "started", None)
@@ -110,7 +110,7 @@ class KmsServer(web.Server):
         return response
 
     async def _respond(self, request: web.BaseRequest, call: Call | None) -> web.StreamResponse:
-        """Return the application's answer, or the answer to its failure."""
+        """Return the application's answer, or an answer to the failure."""
         try:
             answer: Any = await (self._application(request) if call is None else call.task)
             if (event := request.get(logs.EVENT)) is not None:
@@ -125,7 +125,7 @@ class KmsServer(web.Server):
             return failure
 
     def give_back_memory(self) -> None:
-        """Give memory back to the system soon, once for many connections."""
+        """Give memory back to the system soon; one timer serves many connections."""
         if self._giving_back is None:
             self._giving_back = self.loop.call_later(_GIVE_BACK_AFTER, self._give_back)
 
@@ -134,7 +134,7 @@ class KmsServer(web.Server):
         self.loop.run_in_executor(None, memory.give_back)
 
     def hand_over(self) -> None:
-        """Let aiohttp's tasks go on with the calls that wait."""
+        """Let aiohttp's tasks continue the waiting calls."""
         self._batch.hand_over()
 
     def pre_shutdown(self) -> None:
@@ -168,7 +168,7 @@ class KmsServer(web.Server):
 class KmsRunner(web.AppRunner):
     """Runs an application on `KmsServer`, with this service's limits and access log.
 
-    `form` is the form of its answers; with `list_method`, requests may have any method, such as
+    `form` is the form of the answers. With `list_method`, requests may have any method, such as
     LIST.
     """
 
@@ -210,7 +210,7 @@ class KmsRunner(web.AppRunner):
 
     @property
     def server(self) -> web.Server | None:
-        """The server, once it is set up. aiohttp's own makes no connections."""
+        """Return the server, after `setup`; aiohttp's own server makes no connections."""
         return self._kms_server
 
     async def setup(self) -> None:
@@ -223,7 +223,7 @@ class KmsRunner(web.AppRunner):
         )
 
     async def _connections(self, inner: web.Server) -> dict[str, Any]:
-        """Return the arguments of connections, by what the installed aiohttp has."""
+        """Return the arguments of connections that the installed aiohttp supports."""
         if lost := CONNECTION.missing():
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
             return {}

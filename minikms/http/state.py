@@ -1,4 +1,4 @@
-"""State that the applications of a service share: their keys (AppKey), and two small types."""
+"""State that the applications of a service share: its AppKeys, and two small types."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -11,14 +11,14 @@ from minikms.http.limits import InFlight
 from minikms.http.logs import AccessLogger
 from minikms.http.unread import UnreadAnswers
 
-# The status of a request whose caller was gone before its answer.
+# The status of a request whose caller left before the answer.
 GONE: Final = "none"
 
 
 class Shutdown:
-    """The time between SIGTERM and the end of a service, in which it still answers.
+    """The shutdown of a service: after SIGTERM, it still answers for a while.
 
-    Once it has `begun`, each answer is the last on its connection.
+    Once the shutdown has `begun`, each answer is the last on its connection.
     """
 
     def __init__(self) -> None:
@@ -29,45 +29,45 @@ class Observer(Protocol):
     """Sees every request of a server and its outcome, for metrics."""
 
     def add(self, server: web.Server) -> None:
-        """Learn of a server, to count its connections."""
+        """Note a server, to count its connections."""
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
-        """Learn of a request that was answered, and after how many seconds."""
+        """Note an answered request, and the seconds that it took."""
 
     def unreadable(self, status: int) -> None:
-        """Learn of a request that did not parse, and was answered with this status."""
+        """Note a request that did not parse, and the status of its answer."""
 
     def watch(self, places: Places, expiry: Callable[[], float]) -> None:
-        """Learn of the places for connections, and when the certificate of the ports expires.
+        """Note the places for connections, and a function that returns the certificate's expiry.
 
-        That is in seconds since the epoch, 0 without TLS.
+        The expiry is in seconds since the epoch, 0 without TLS.
         """
 
 
 class Observers:
-    """Several observers as one, which has the access logger of the last."""
+    """Combines several observers; the access logger is the last one's."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
         self.access_logger: Any = getattr(observers[-1], "access_logger", AccessLogger)
 
     def add(self, server: web.Server) -> None:
-        """Tell all of a server."""
+        """Pass a server on to all."""
         for each in self._observers:
             each.add(server)
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
-        """Tell all of an answer."""
+        """Pass an answer on to all."""
         for each in self._observers:
             each.answered(request, status, seconds)
 
     def unreadable(self, status: int) -> None:
-        """Tell all of a request that did not parse."""
+        """Pass a request that did not parse on to all."""
         for each in self._observers:
             each.unreadable(status)
 
     def watch(self, places: Places, expiry: Callable[[], float]) -> None:
-        """Tell all of places and the certificate."""
+        """Pass places and the certificate on to all."""
         for each in self._observers:
             each.watch(places, expiry)
 
@@ -76,7 +76,7 @@ CONFIG: Final = web.AppKey("config", Config)
 IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 UNREAD: Final = web.AppKey("unread", UnreadAnswers)
-# The variables of a path, by name; missing without any.
+# The variables of a path by name; absent if it has none.
 PARAMETERS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("parameters")
-# Missing without metrics.
+# Absent without metrics.
 OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")

@@ -1,4 +1,4 @@
-"""Tries batches with the installed aiohttp: calls on a real connection, in memory."""
+"""Tries batches with the installed aiohttp: makes calls on a connection in memory."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +11,13 @@ _BODY: Final = b"{}"
 _WAITING: Final = "/waiting"
 _HANDED_OVER: Final = "/handed-over"
 _AT_ONCE: Final = "/at-once"
-# More than aiohttp lets wait: requests that are not taken out of its count end there.
+# More requests than aiohttp lets wait: it stops reading if the count of waiting ones does not fall.
 _CALLS: Final = 40
 _LONGEST: Final = 5.0  # seconds
 
 
 class _Memory(asyncio.Transport):
-    """A transport that keeps the bytes that are written."""
+    """A transport that keeps the written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,9 +35,9 @@ class _Memory(asyncio.Transport):
 
 
 async def fault(make_server: Callable[[web.Server, web.Application], Any]) -> str:
-    """Describe the fault, with the version of aiohttp; empty if all calls are answered.
+    """Describe the fault with the version of aiohttp; return "" if all calls are answered.
 
-    `make_server` makes a `KmsServer` that starts requests in batches, from one of aiohttp's.
+    `make_server` makes a `KmsServer` that starts requests in batches, from a server of aiohttp's.
     """
     app = web.Application()
 
@@ -46,7 +46,7 @@ async def fault(make_server: Callable[[web.Server, web.Application], Any]) -> st
         return _BODY
 
     async def hand_over(request: web.Request) -> Any:
-        await asyncio.sleep(0)  # until the call counts as one that waits
+        await asyncio.sleep(0)  # until the batch counts the call as waiting
         server.hand_over()
         await asyncio.sleep(0)
         return _BODY
@@ -83,7 +83,7 @@ async def fault(make_server: Callable[[web.Server, web.Application], Any]) -> st
 
 async def _call(connection: web.RequestHandler, transport: _Memory, path: str) -> None:
     """Send a call, and wait for its answer; raises ValueError for a wrong answer."""
-    await asyncio.sleep(0)  # until the connection rests
+    await asyncio.sleep(0)  # until the connection is idle
     transport.written = b""
     connection.data_received(
         f"POST {path} HTTP/1.1\r\nHost: kms\r\nContent-Length: 2\r\n\r\n".encode() + _BODY

@@ -1,4 +1,4 @@
-"""Answers that callers have not read yet: bounded in bytes, for the whole process."""
+"""Bounds the bytes of answers that callers have not read yet, for the whole process."""
 
 import asyncio
 import logging
@@ -12,17 +12,17 @@ from aiohttp import web
 
 LOGGER = logging.getLogger("minikms")
 
-# In bytes. Smaller answers are not counted: a connection has about as much anyway.
+# In bytes. Smaller answers are not counted: an idle connection takes about as much memory.
 _MOST: Final = 64 * 1024 * 1024
 SMALL: Final = 16 * 1024
 
-# In bytes, handed to a connection at a time. aiohttp waits for the caller after 64 KiB.
+# Bytes written to a connection at a time. aiohttp waits for the caller after 64 KiB.
 _PIECE: Final = 128 * 1024
 
 
 @dataclass(slots=True, eq=False)
 class _Answer:
-    """An answer that is being sent; `left` bytes remain, and none was read since `since`."""
+    """An answer that is being sent; `left` bytes remain, and none has been read since `since`."""
 
     transport: asyncio.Transport
     body: bytes
@@ -31,12 +31,12 @@ class _Answer:
 
 
 class UnreadAnswers:
-    """The large answers that are being sent, whose callers may read slowly or not at all.
+    """Sends large answers, whose callers may read slowly or not at all.
 
-    If they have more than `most` bytes together, connections are closed: first the one with the
-    largest product of bytes left and time without progress, so that a slow reader outlasts
-    callers who read nothing. A body that several answers share, such as a JWK Set, counts
-    once.
+    If these answers together have more than `most` bytes, connections are closed: first the
+    connection with the largest product of remaining bytes and time without progress, so that a
+    slow reader outlasts callers who read nothing. A body that several answers share, such as a JWK
+    Set, counts once.
     """
 
     def __init__(self, most: int = _MOST) -> None:
@@ -49,7 +49,7 @@ class UnreadAnswers:
     async def send(
         self, request: web.BaseRequest, write: Callable[[bytes], Awaitable[None]], body: bytes
     ) -> None:
-        """Write a body, or a part of one, piece by piece as the caller reads.
+        """Write a body or a part of it, piece by piece as the caller reads.
 
         Raises ConnectionError if the connection is closed meanwhile.
         """
