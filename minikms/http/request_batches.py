@@ -152,7 +152,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._end_rest()  # sets the timer
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the timer; cancel aiohttp's task if it was woken but has not run, as it would fail."""
+        """Stop the timer, and cancel aiohttp's task if it was woken but has not run."""
         woken = self._waiter is not None and self._waiter.done()
         task, call = self._task, self.started
         self._task = None
