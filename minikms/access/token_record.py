@@ -1,8 +1,8 @@
 """A token of a caller: its format, and its record.
 
-`mkms_ID_SECRET`: 16 hexadecimal digits that identify it, and base58check of 32 random bytes, whose
-checksum of four bytes lets secret scanners recognise it. The store keeps the SHA-256 of the
-secret, which is random and long enough to need no slow hash.
+The format is `mkms_ID_SECRET`: the id has 16 hexadecimal digits, and the secret is 32 random bytes
+in base58check, whose checksum lets secret scanners recognise tokens. The store keeps the SHA-256 of
+the secret, which is random and long enough to need no slow hash.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _FORM: Final = re.compile(r"mkms_([0-9a-f]{16})_([1-9A-HJ-NP-Za-km-z]{36,50})\Z"
 
 
 class Token(NamedTuple):
-    """A token as its holder has it."""
+    """A token, as its holder knows it."""
 
     id: str
     secret: bytes
@@ -63,9 +63,9 @@ class TokenRecord:
     """The stored facts of a token: the name of its holder, and its permissions.
 
     `profiles` None means all profiles, `expires` None means never; times are in nanoseconds since
-    the epoch. `ids` has the ids of its profiles (store/profiles/tenancy.py) by name, empty if there
-    was no such profile; a token of version 0.3.0 or an earlier one has none. `seq` is its place in
-    the order of creation. `last_used` is the time of its last use, None if none is known. Both are
+    the epoch. `ids` has the ids of its profiles (store/profiles/tenancy.py) by name, empty if the
+    profile did not exist; tokens of versions up to 0.3.0 have no ids. `seq` is its place in the
+    order of creation. `last_used` is the time of its last use, None if no use is known. Both are
     stored outside the record, and only listings read them.
     """
 
@@ -91,7 +91,7 @@ class TokenRecord:
     def to_bytes(self) -> bytes:
         members = asdict(self)
         del members["last_used"], members["ids"], members["seq"]
-        if self.profiles is not None:  # earlier versions read only the names in this object
+        if self.profiles is not None:  # earlier versions read only the names of this object
             members["profiles"] = {name: self.ids.get(name) for name in self.profiles}
         return orjson.dumps(members)
 

@@ -38,7 +38,7 @@ from minikms.store.profiles.tokens import count as count_tokens
 
 LOGGER = logging.getLogger(__name__)
 
-# In nanoseconds: how much earlier than the true time a stored time may be.
+# In nanoseconds. A stored time may be earlier than the true time by this much.
 _CLOSE: Final = 60 * SECOND
 
 # Records that a page reads per batch; other calls run between batches.
@@ -46,9 +46,9 @@ _READ: Final = 64
 
 
 class Tokens:
-    """The tokens of a store, kept in a profile that callers cannot reach.
+    """The tokens of a store, kept in a profile that callers cannot use.
 
-    `uses` has the uses that are not stored yet, by token id.
+    `uses` has the times of last uses that are not stored yet, by token id.
     """
 
     def __init__(self, database: Database) -> None:
@@ -58,7 +58,7 @@ class Tokens:
 
     @property
     def counters(self) -> ChangeCounters:
-        """The change counters that show when a token has been revoked."""
+        """Return the change counters, which show that a token has been revoked."""
         return self._database.counters
 
     async def create(
@@ -74,11 +74,11 @@ class Tokens:
     ) -> tuple[Token, TokenRecord]:
         """Create a token; the record does not contain its secret.
 
-        `maker` is the id of the caller's stored token, empty without one; `known` has the ids of
-        the caller's profiles: the new token is valid in these, not in profiles recreated under
-        their names. A profile may have at most `most` tokens; expired ones are removed to make
-        room. Raises Unauthenticated if the caller's token was revoked in the meantime, and
-        TooManyTokens.
+        `maker` is the id of the caller's stored token, empty without one. `known` has the ids of
+        the caller's profiles: the new token is valid in these profiles, not in profiles that were
+        recreated under their names. A profile may have at most `most` tokens; expired tokens are
+        removed to make room. Raises Unauthenticated if the caller's token was revoked meanwhile,
+        and TooManyTokens.
         """
         token = Token.new()
         now = time.time_ns()

@@ -1,4 +1,4 @@
-"""Reads a file of an audit log backwards, for the lines that a search wants.
+"""Reads a file of an audit log backwards, and finds the lines that match a search.
 
 A block is searched for the bytes of one member before its lines are parsed, so a search for a rare
 kid costs little more than reading.
@@ -15,9 +15,9 @@ from minikms.audit.chain import LONGEST, START
 from minikms.audit.query import LineFilter, Needle
 from minikms.audit.searched_files import OPEN_FLAGS, TIME, MovedError, SearchedFile, identity_of
 
-# In bytes: the size of a block, read without the interpreter's lock; and the size of a piece for an
-# expression, which holds the lock. A search of a block for plain bytes holds it for half a
-# millisecond.
+# In bytes: the size of a block, which is read without the interpreter's lock, and the size of a
+# piece that a regular expression searches while it holds the lock. A search of a block for plain
+# bytes holds the lock for half a millisecond.
 BLOCK: Final = 4 * 1024 * 1024
 _STEP: Final = 512 * 1024
 
@@ -62,7 +62,7 @@ class Clock:
 class LineReader:
     """Reads a file backwards from the offset `end`; `head` is the next matching line.
 
-    A reader that `is_begun` has its own offset in the cursor.
+    If `is_begun`, the cursor has an offset for the file.
     """
 
     def __init__(self, file: SearchedFile, wanted: LineFilter, end: int, *, is_begun: bool) -> None:
@@ -79,12 +79,12 @@ class LineReader:
 
     @property
     def time(self) -> str:
-        """The time of its head."""
+        """Return the time of `head`."""
         written: str = self.head.members["time"] if self.head else ""
         return written
 
     def take(self) -> Found:
-        """Return its head, which must exist."""
+        """Return `head`, which must exist, and remove it."""
         if self.head is None:
             raise ValueError("There is no line to take.")
         head, self.head = self.head, None
@@ -130,7 +130,7 @@ class LineReader:
             self.end = self._end_by_time(self._descriptor)
         self._start = max(0, self.end - BLOCK)
         self._block = os.pread(self._descriptor, self.end - self._start, self._start)
-        # The rest may be the beginning of a line that is being written.
+        # The last bytes may be the beginning of a line that is being written.
         end = self._block.rfind(b"\n") + 1
         begin = self._block.find(b"\n") + 1 if self._start else 0
         self._next = self._start + begin
@@ -155,7 +155,7 @@ class LineReader:
         return descriptor
 
     def _end_by_time(self, descriptor: int) -> int:
-        """Find an offset after all lines before `until`, near the last of them."""
+        """Find an offset shortly after the last line before `until`."""
         if self.file.last < self._wanted.until:
             return self.end
         low, high = 0, self.end
@@ -169,7 +169,7 @@ class LineReader:
         return min(self.end, high + 2 * LONGEST)
 
     def _rarest(self, begin: int, end: int) -> Needle:
-        """Choose the needle that the fewest lines at the end of the block contain."""
+        """Choose the needle that occurs in the fewest lines at the end of the block."""
         needles = self._wanted.needles or [START]
         if len(needles) == 1:
             return needles[0]

@@ -20,7 +20,7 @@ from minikms.fair_gate import FairGate
 
 LOGGER = logging.getLogger("minikms.audit")
 
-# The time limit of one search in seconds; the cursor continues it. Further searches wait.
+# The time limit of one search in seconds; the next page continues it. Other searches wait.
 LONGEST_SEARCH: Final = 0.7
 _PATIENCE: Final = 10.0
 
@@ -36,7 +36,7 @@ class Page(NamedTuple):
 
 
 class AuditSearch:
-    """Searches the audit log of a service: the files of all its processes, rotated ones included.
+    """Searches the audit log of a service: the files of all its processes, and rotated files.
 
     One search runs at a time, in a thread; callers take turns by name.
     """
@@ -51,7 +51,7 @@ class AuditSearch:
     async def page(
         self, query: Query, limit: int, after: str, name: str
     ) -> tuple[list[Found], str]:
-        """Search for up to `limit` lines; return them, and the next page's cursor or "".
+        """Search for up to `limit` lines; return them with the cursor of the next page or "".
 
         A slow search ends with a cursor and fewer lines, or none. Raises AuditUnavailable, TooBusy,
         and ValidationFailed for a forged cursor.
@@ -68,7 +68,9 @@ class AuditSearch:
                     f"{os.path.basename(path)}, a file of the audit log, cannot be read."
                 ) from None
             finally:
-                await asyncio.wait([thread])  # otherwise several would run when callers disconnect
+                await asyncio.wait(
+                    [thread]
+                )  # keeps searches of disconnected callers from running in parallel
         return found, self._seal.seal(following) if following else ""
 
     def _search(self, query: Query, limit: int, after: Cursor) -> Page:
@@ -128,7 +130,7 @@ def search(
 
 
 def _place(reading: Sequence[LineReader], waiting: Sequence[LineReader]) -> Cursor | None:
-    """Return the place of a search with these readers; None at its end."""
+    """Return the cursor of a search with these readers; None at its end."""
     others = [reader.file for reader in waiting if not reader.is_begun]
     begun = [*reading, *(reader for reader in waiting if reader.is_begun)]
     ends = {reader.file.identity: reader.end for reader in begun if reader.end}

@@ -1,4 +1,4 @@
-"""The plugin interface of a door: another protocol on the same keys, with a port of its own.
+"""The plugin interface of a door: another protocol for the same keys, with its own port.
 
 The help of `minikms serve` loads the installed doors, so this module imports little.
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class DoorCaller(Protocol):
-    """The caller of a door, as a handler sees it; without tokens, anybody with every scope.
+    """The caller of a door, as a handler sees it; without tokens, a caller with every scope.
 
-    `profiles` None means all profiles. `token` is the public id of its token in the store, empty
-    without one. `created` and `expires` are the times of its token in nanoseconds since the epoch,
-    None if it has none.
+    `profiles` None means all profiles. `token` is the public id of the caller's token in the store,
+    empty without a token. `created` and `expires` are times of the token in nanoseconds since the
+    epoch, None if there is none.
     """
 
     @property
@@ -42,7 +42,7 @@ class DoorCaller(Protocol):
     def expires(self) -> int | None: ...
 
     def may(self, scope: str) -> bool:
-        """Tell whether the caller has this scope; with `keys:write`, it also has `keys:delete`."""
+        """Tell whether the caller has this scope; `keys:write` includes `keys:delete`."""
 
     def require(self, scope: str) -> None:
         """Raise Forbidden unless the caller `may` make calls of this scope."""
@@ -62,7 +62,7 @@ class DoorOption(NamedTuple):
 class DoorCall:
     """A call that has passed the gate: its caller may perform this operation in this profile.
 
-    `request` is aiohttp's; its body has been read into `body`. `request_id` is the id in the log
+    `request` is aiohttp's; its body is in `body`. `request_id` is the id in the log
     and the audit log: up to 128 of `A-Za-z0-9._:/+=@-`. `parameters` are the variables of the path
     by name, if `minikms.doors.paths` found the route.
     """
@@ -76,7 +76,7 @@ class DoorCall:
     _gated: "GatedCall" = field(init=False, repr=False)
 
     def presence(self) -> Callable[[], None]:
-        """Make the `check` of a batch, which raises once the caller is gone."""
+        """Make the `check` of a batch, which raises once the caller has left."""
         # Imported here: the help of `minikms serve` loads this module without HTTP.
         from minikms.http.presence import presence
 
@@ -84,36 +84,36 @@ class DoorCall:
 
     @property
     def caller(self) -> "DoorCaller":
-        """The caller, for a scope that depends on the body."""
+        """Return the caller, to check a scope that depends on the body."""
         return self._gated.caller
 
     @property
     def may_delete(self) -> bool:
-        """True if the caller has the scope `keys:delete` itself, which a profile may require."""
+        """Tell whether the caller has the scope `keys:delete` itself; a profile may require it."""
         return DELETE_SCOPE in self.caller.scopes
 
     async def authenticate(self, token: str) -> "DoorCaller":
         """Authenticate the token in the body of a call to a LOGIN route, for the call's profile.
 
-        Raises Unauthenticated, TooManyAttempts, and ProfileNotFound if it is not for this profile.
+        Raises Unauthenticated, TooManyAttempts, and ProfileNotFound for a token of other profiles.
         """
         await self._gated.log_in(token)
         return self.caller
 
 
 class DoorAnswer(NamedTuple):
-    """An answer with a status of its own."""
+    """An answer with any status."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = MappingProxyType({})
-    """Headers of the answer; without a Content-Type, the one of the door."""
+    """Headers of the answer; the default of Content-Type is the door's."""
 
 
 ErrorAnswer = DoorAnswer
 """The answer to send for an error, including its Content-Type."""
 
-# Returns the body of a success with status 200, or an answer with another status.
+# Returns the body of a success with status 200, or a whole answer.
 Handler: TypeAlias = Callable[[DoorCall], Awaitable[bytes | DoorAnswer]]
 
 OPEN: Final = "open"
@@ -125,10 +125,10 @@ ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
 
 
 class DoorRoute(NamedTuple):
-    """An operation of a door, which the audit log and the metrics name `DOOR:OPERATION`.
+    """An operation of a door, named `DOOR:OPERATION` in the audit log and the metrics.
 
-    Callers need the scope `scope` (docs/http-api.md#scopes) and all scopes in `also`. In place of
-    a scope, OPEN, LOGIN and ANY_TOKEN need none.
+    Callers need the scope `scope` (docs/http-api.md#scopes) and all scopes in `also`. `scope` may
+    also be OPEN, LOGIN or ANY_TOKEN.
     """
 
     operation: str
@@ -138,52 +138,52 @@ class DoorRoute(NamedTuple):
 
 
 class Door(ABC):
-    """Another protocol on the same keys.
+    """Another protocol for the same keys.
 
-    Each process makes one instance, with its own options and the installed algorithms. `answer`
-    turns every KmsError into an answer: errors that the methods raise, and errors from before, such
-    as HTTP that does not parse, a body that is too large, or a caller who is not authenticated.
+    Each process makes one instance, with the door's options and the installed algorithms. `answer`
+    turns every KmsError into an answer: errors that the methods raise, and earlier errors, such as
+    malformed HTTP, a body that is too large, or a caller who is not authenticated.
     """
 
     name: ClassVar[str]
     """Lower-case letters and digits; its options begin with it: `--NAME-port`, `--NAME-host`."""
     title: ClassVar[str]
-    """Name of its protocol, for the help and the log."""
+    """Name of the protocol, for the help and the log."""
     content_type: ClassVar[str]
     """The Content-Type of a success."""
     request_id_header: ClassVar[str] = "X-Request-Id"
-    """The header of an answer that has the request's id."""
+    """The name of the header with the request's id in answers."""
     options: ClassVar[tuple[DoorOption, ...]] = ()
-    """Its own options, besides port and host."""
+    """The door's options, besides port and host."""
     max_body: ClassVar[int | None] = None
-    """Largest body that it takes, in bytes; the service's own limit also applies."""
+    """Limit of bodies in bytes; the service's own limit also applies."""
     list_method: ClassVar[bool] = False
-    """Take requests with any method, such as LIST; its port then has aiohttp's slower parser."""
+    """Accept requests with any method, such as LIST; the port then has aiohttp's slower parser."""
     alias_prefixes: ClassVar[tuple[str, ...]] = ()
-    """Prefixes of aliases that only this door may give, move and remove."""
+    """Prefixes of aliases that only this door may give to keys, move and remove."""
 
     def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
-        """Take the options of the door; raises SetupError if one cannot be used."""
+        """Make the door with its options; raises SetupError if an option is invalid."""
         self.given = options
         self.registry = registry
 
     @property
     @abstractmethod
     def routes(self) -> Sequence[DoorRoute]:
-        """Its operations."""
+        """Return the operations of the door."""
 
     @abstractmethod
     def route_of(self, request: "web.Request") -> DoorRoute:
-        """Return the route that the head of a request names; raises KmsError without one."""
+        """Return the route for the head of a request; raises KmsError if there is none."""
 
     @abstractmethod
     def token(self, request: "web.Request") -> str:
-        """Return the caller's token, or an empty text; the gate checks it."""
+        """Return the caller's token, or an empty string; the gate authenticates it."""
 
     @abstractmethod
     def profile(self, request: "web.Request") -> str:
-        """Return the profile that a request is for; raises KmsError if it names none."""
+        """Return the profile that a request names; raises KmsError if it names none."""
 
     @abstractmethod
     def answer(self, error: KmsError) -> ErrorAnswer:
-        """Return the answer to send for an error; its `detail` has no secret."""
+        """Return the answer to send for an error, whose `detail` contains no secret."""

@@ -1,4 +1,4 @@
-"""A worker process: its start, its heartbeats and its end, as its parent sees them."""
+"""A worker process: its start, and its heartbeats and its end as the parent sees them."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class Worker(NamedTuple):
 
 
 def spawn(name: str, config: Config, files: tuple[int, int]) -> Worker:
-    """Start a process, with a pipe on which it reports that it listens, and the shared files."""
+    """Start a worker with the shared files, and a pipe by which it reports that it listens."""
     pipe, child_end = _SPAWN.Pipe()
     with child_end:
         send_files(pipe, files)
@@ -75,7 +75,7 @@ def spawn(name: str, config: Config, files: tuple[int, int]) -> Worker:
 
 
 def _work(config: Config, parent: WorkerEnd) -> None:
-    """Run a worker. Only workers import the web, which takes most of a start."""
+    """Run a worker. Only workers import the web applications, which takes most of a start."""
     with garbage.growing():
         from minikms.serve import process
 

@@ -1,4 +1,4 @@
-"""Several worker processes on one port, started, replaced and stopped by a parent."""
+"""The parent of several worker processes on one port: it starts, replaces and stops them."""
 
 import asyncio
 import contextlib
@@ -217,7 +217,7 @@ class _Workers:
 
 @contextlib.asynccontextmanager
 async def _shared_store(config: Config) -> AsyncIterator[Config]:
-    """Yield the configuration of workers, which share a store in memory."""
+    """Yield the configuration of workers; they share a store in memory."""
     if StoreLocation.parse(config.store).persistent:
         yield config
         return

@@ -1,4 +1,4 @@
-"""The OpenAPI document: made from routes, schemas, parameters, errors and the registry."""
+"""Makes the OpenAPI document from routes, schemas, parameters, errors and the registry."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ from minikms.web.routes import Problems, Route
 from minikms.web.schemas.system_bodies import Algorithm, Problem
 
 _VERSION: Final = "3.0.0"
-# In the order of the page: no example needs a key that an earlier group deletes.
+# In the order of the page: an example must not need a key that an earlier group deletes.
 TAGS: Final = (
     {"name": "keys", "description": "Create, find, list, name and delete keys."},
     {"name": "operations", "description": "Use a key that stays in the service."},
@@ -44,7 +44,7 @@ TAGS: Final = (
     {"name": "system", "description": "The service itself."},
 )
 
-# A file for each group, in the order of the page.
+# The folder with a file of examples for each group.
 _EXAMPLES: Final = Path(__file__).parent / "examples"
 
 _DESCRIPTION: Final = """\
@@ -104,9 +104,9 @@ def document(
     *,
     guarded: bool,
 ) -> dict[str, Any]:
-    """Make the document; `info` is its object of this name.
+    """Make the document; `info` is its member of this name.
 
-    `guarded` says that callers need a token.
+    `guarded` means that callers need a token.
     """
     head = {"openapi": _VERSION, "info": {name: info[name] for name in ("title", "version")}}
     examples = read_examples() | {
@@ -205,7 +205,7 @@ def _publish(node: Any) -> None:
         if isinstance(pattern, str):
             node["pattern"] = pattern.replace(r"\Z", "$")
         if node.get("type") == "object" and "maxLength" in node:
-            node["maxProperties"] = node.pop("maxLength")  # apispec has one name for both
+            node["maxProperties"] = node.pop("maxLength")  # apispec writes `maxLength` for both
     children: Iterable[Any] = node.values() if isinstance(node, dict) else ()
     for child in node if isinstance(node, list) else children:
         _publish(child)

@@ -56,7 +56,7 @@ def common_problems(route: Route, *, guarded: bool) -> Problems:
         common.append(errors.TooBusy)
     if route.scope != OPEN and errors.StoreUnavailable in (*route.problems, *common):
         common.append(errors.KeyUnreadable)
-    if route.method == "POST" or route.body is not None:  # a call without a schema refuses a body
+    if route.method == "POST" or route.body is not None:  # a POST without a schema refuses a body
         common += _BODY_PROBLEMS
     return tuple(common)
 
@@ -85,7 +85,7 @@ def success_response(route: Route, example: Any) -> dict[str, Any]:
 
 
 def problem_responses(route: Route, common: Problems) -> dict[str, Any]:
-    """Make a response for each status of the route's own problems, and one for all others."""
+    """Make a response for each status of the route's own problems, and a default response."""
     by_status: dict[int, list[type[errors.KmsError]]] = {}
     for error in error_classes():
         if error in route.problems or error in common:

@@ -12,13 +12,13 @@ from minikms.doors import parse_json
 from minikms.doors.aws.errors import AwsError, invalid, unsupported
 
 _NANOSECONDS: Final = 1_000_000_000
-# The limits of an error message: characters of a wrong value, and number of faults.
+# Limits of an error message: characters of a refused value, and number of faults.
 _SHOWN: Final = 1024
 _MOST_FAULTS: Final = 10
 
 # A parsed structure: its members by AWS's names.
 Body: TypeAlias = dict[str, Any]
-# The members of a structure that are read; others are ignored.
+# The known members of a structure; others are ignored.
 Shape: TypeAlias = Mapping[str, "Member"]
 
 
@@ -30,7 +30,7 @@ class Member(ABC):
 
     @abstractmethod
     def read(self, value: Any, place: str, faults: list[str]) -> Any:
-        """Return the value for handlers, and append AWS's messages about its faults to `faults`.
+        """Return the value for handlers, and append AWS's messages about faults to `faults`.
 
         Raises AwsError with SerializationException for a value of another type.
         """
@@ -124,7 +124,7 @@ class Boolean(Member):
 
 
 class Context(Member):
-    """An encryption context: strings by name."""
+    """An encryption context: an object of strings."""
 
     def read(self, value: Any, place: str, faults: list[str]) -> dict[str, str]:
         if type(value) is not dict:

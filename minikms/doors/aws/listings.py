@@ -1,4 +1,4 @@
-"""Paged listings: AWS's markers, and the members of requests and answers of a page."""
+"""Paged listings: AWS's markers, and the members of requests and answers that page."""
 
 import binascii
 import re
@@ -11,23 +11,23 @@ from minikms.doors.aws.errors import AwsError
 _MARKER: Final = re.compile(r"([0-9]{20}):(.*)", re.DOTALL)
 
 PAGE: Final[Shape] = {"Limit": Integer(1, 1000), "Marker": Text(1, 1024, "[\u0020-\u00ff]*")}
-"""The members of every listing."""
+"""The members that the request of every listing has."""
 
 
 class Position(NamedTuple):
-    """The place where a listing continues: after `name` of the key with this `seq`, or later."""
+    """The position at which a listing continues: after `name` of the key with this `seq`."""
 
     seq: str = "0" * 20
     name: str = ""
 
     @property
     def after(self) -> str:
-        """The `seq` after which the keys of the page come."""
+        """Return the `seq` after which the page begins."""
         return f"{max(int(self.seq) - 1, 0):020d}"
 
     @property
     def marker(self) -> str:
-        """The marker that the caller sends for the next page."""
+        """Return the marker that the caller sends for the next page."""
         return base64(f"{self.seq}:{self.name}".encode())
 
 

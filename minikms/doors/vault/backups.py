@@ -1,4 +1,4 @@
-"""Backup and restore of a key, which only commands do."""
+"""Refusals of backup and restore, which only commands can do."""
 
 from typing import Final
 

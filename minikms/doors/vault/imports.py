@@ -1,4 +1,4 @@
-"""Import of keys, wrapped to the wrapping key of a profile."""
+"""Import of keys, which callers wrap with the wrapping key of a profile."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ _HASH: Final = "SHA256"
 
 @operation("readWrappingKey", "keys:write", "GET wrapping_key")
 async def read_wrapping_key(call: VaultCall, body: Body) -> Answer:
-    """Return the public key that callers wrap imported keys with; the first call makes it."""
+    """Return the public wrapping key for imports; the first call makes it."""
     record = await _wrapping_key(call)
     return {"public_key": formats.public_key(record.jwk or {})}
 
@@ -134,7 +134,7 @@ async def _source(call: VaultCall, body: Body, kind: str) -> KeySource:
     """Read the key in a body as a key of this type; raises VaultError."""
     types = key_types(call.registry).named(kind)
     of_vault = types[0]
-    alg = of_vault.alg if len(types) == 1 else None  # the JWK names it
+    alg = of_vault.alg if len(types) == 1 else None  # the JWK names the algorithm
     if "ciphertext" not in body:
         if of_vault.is_symmetric or of_vault.is_hmac:
             raise invalid("provided type does not support public_key import")

@@ -1,4 +1,4 @@
-"""Settings of a name: minimum versions, trimming, soft deletion, rotation; and of the engine."""
+"""Settings of a name (versions, soft deletion, rotation), and of the engine."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,7 +99,7 @@ async def soft_restore_key(call: VaultCall, body: Body) -> Answer | None:
 
 @operation("readKeysConfig", "keys:read", "GET config/keys")
 async def read_keys_config(call: VaultCall, body: Body) -> Answer:
-    """Report that `encrypt` makes a missing key if the caller may make keys."""
+    """Report that `encrypt` makes a missing key, if the caller may make keys."""
     return {"disable_upsert": False}
 
 
@@ -113,13 +113,13 @@ async def write_keys_config(call: VaultCall, body: Body) -> Answer:
 
 @operation("readCacheConfig", "keys:read", "GET cache-config")
 async def read_cache_config(call: VaultCall, body: Body) -> Answer:
-    """Say that the option of the service bounds the cache."""
+    """Answer 0, with a warning that options of the service bound the cache."""
     return VaultAnswer({"size": 0}, warnings=(_CACHE,))
 
 
 @operation("writeCacheConfig", "keys:write", "POST cache-config")
 async def write_cache_config(call: VaultCall, body: Body) -> Answer:
-    """Say that the option of the service bounds the cache."""
+    """Answer 0, with a warning that options of the service bound the cache."""
     body.integer("size")
     return VaultAnswer({"size": 0}, warnings=(_CACHE,))
 
