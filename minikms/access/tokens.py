@@ -145,7 +145,7 @@ class Tokens:
     ) -> tuple[list[TokenRecord], bool]:
         """List up to `limit` records in order of creation, and tell whether there are more.
 
-        Lists tokens whose profiles are all among `profiles`, or all tokens if it is None. `after`
+        Lists only tokens whose profiles are all in `profiles`; None lists all tokens. `after`
         is the `seq` of the previous page's last record. Last uses are accurate to a few minutes.
         """
         await self.place_all()

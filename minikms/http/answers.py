@@ -86,12 +86,12 @@ class BodyAnswer(web.Response):
     _request: Any = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Begin to send it."""
+        """Begin to send the answer."""
         self._request = request
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send it to its end."""
+        """Send the rest of the answer."""
         request, body = self._request, self.body
         if isinstance(body, bytes) and len(body) > SMALL and request.method != "HEAD":
             await request.app[UNREAD].send(request, self.write, body)
@@ -126,7 +126,7 @@ class JsonAnswer(BodyAnswer):
         return self._size or super().body_length
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Begin to send it."""
+        """Begin to send the answer."""
         body: Any = self.body
         if (
             request.version != HttpVersion11
@@ -145,7 +145,7 @@ class JsonAnswer(BodyAnswer):
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send it to its end."""
+        """Send the rest of the answer."""
         if not self._whole:
             await super().write_eof(data)
             return

@@ -5,7 +5,7 @@ from typing import Final
 from minikms.errors import BodyTooLarge
 
 SMALL_BODY: Final = 64 * 1024
-"""Size in bytes, decoded, up to which the JSON values of a body are not counted."""
+"""The JSON values of a body are counted only if it has more decoded bytes than this."""
 
 # Limit of JSON values in a larger body: as many as fit into a small one. `{}` takes 64 bytes of
 # memory.

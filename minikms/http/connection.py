@@ -178,8 +178,8 @@ class LimitedRequestHandler(PlainRequestHandler):
     def _take_body(self, data: bytes) -> None:
         """Receive the rest of a body for its reader, which also gets any failure.
 
-        aiohttp drops the rest once the service shuts down, and queues a fault in the chunks behind
-        the request that waits for them. In both cases the reader would wait in vain.
+        Once the service shuts down, aiohttp drops the rest. It also queues a malformed chunk as a
+        message after the request with this body. In both cases the reader would wait forever.
         """
         payload = self._incoming
         messages: Any = self._messages

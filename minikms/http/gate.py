@@ -1,7 +1,7 @@
 """The gate that every call passes once: limits, authentication, body, profile, audit event.
 
-It is over 300 lines, since `guarded` is read in one place: the path of each call, and the line of
-each refusal, which depends on how far the call has come.
+It is over 300 lines, so that the way of a call is read in one place: `guarded`, its steps, and the
+event of a refusal, whose facts depend on the steps that were done.
 """
 
 import asyncio
@@ -51,8 +51,8 @@ class Gated(NamedTuple):
     `operation` is its name in the audit log and the metrics. Callers need all of `scopes`. No cache
     may keep a success of a `secret` route. `published` returns the profile that anybody may read by
     this call, None if the caller must be authenticated. `refuse_query` raises for a query that the
-    route does not accept. Anybody may call a route that `is_open`. The audit log has only calls of
-    routes that are `is_recorded`; the handler of an open one may log a caller in.
+    route does not accept. Anybody may call a route that `is_open`. Only calls of a route that
+    `is_recorded` are in the audit log; the handler of an open, recorded route may log a caller in.
     A call of a route that `is_of_caller` is in no profile; it counts in all profiles of its caller.
     The gate reads a body of up to `most` bytes; with None, the body stays unread. Before the gate
     waits for a body, `refuse_type` raises for a type that the route does not read. `profile_of`
