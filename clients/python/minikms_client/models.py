@@ -1,6 +1,7 @@
 """The answers of the service, as frozen dataclasses.
 
-An answer may have more members than its class, since later services may add some.
+An answer may have more members than its class, since later services may add some. The file is over
+300 lines, since it has every answer.
 """
 
 import base64
