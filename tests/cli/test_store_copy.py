@@ -161,7 +161,7 @@ def test_a_copy_that_cannot_be(command, key, key_file, tmp_path, monkeypatch, op
 
 
 @ACROSS
-def test_a_copy_that_is_killed(command, begin, persistent_url, target_url, key, key_file):
+def test_a_copy_that_is_killed(command, run, begin, persistent_url, target_url, key, key_file):
     """The rest of a killed copy is not a store, and the next copy begins again."""
     asyncio.run(fill(persistent_url, key, many=260))
     copy = ["store", "copy", *options_of(persistent_url, key_file), "--to", target_url]
@@ -178,7 +178,7 @@ def test_a_copy_that_is_killed(command, begin, persistent_url, target_url, key, 
                 break
             # On a busy machine the kill may come too late: again, from nothing.
             assert asyncio.run(Store.remove(target_url))
-        assert "was never finished" in refused(command(*words, *options_of(target_url, key_file)))
+        assert "was never finished" in refused(run(*words, *options_of(target_url, key_file)))
     ended = command(*copy)
     assert (ended.returncode, ended.stdout.splitlines()[-1][:31]) == (
         0,
