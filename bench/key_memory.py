@@ -32,9 +32,8 @@ from minikms.plugin import (
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRecord
 from minikms.store.cache import DEFAULT_MEMORY, Bounds, Cache
-from minikms.store.categories import PROFILE
+from minikms.store.categories import KEY, PROFILE
 from minikms.store.connections.counters import ChangeCounters
-from minikms.store.keys.entries import KEY
 
 Use: TypeAlias = Callable[[Any, CachedKey, Stored], None]
 

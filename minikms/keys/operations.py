@@ -37,8 +37,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
-from minikms.store.categories import PROFILE
-from minikms.store.keys.entries import KEY
+from minikms.store.categories import KEY, PROFILE
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.keys.last_use import LastUses
 

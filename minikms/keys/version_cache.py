@@ -5,8 +5,8 @@ from typing import Final
 
 from minikms.errors import AliasNotFound
 from minikms.store.cache import Bounds, Cache
-from minikms.store.categories import PROFILE
-from minikms.store.keys.entries import ALIAS, alias_entry
+from minikms.store.categories import ALIAS, PROFILE
+from minikms.store.keys.entries import alias_entry
 from minikms.store.keys.key_store import KeyStore
 from minikms.versions import KeyVersions
 

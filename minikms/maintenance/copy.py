@@ -10,8 +10,8 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
+from minikms.store.categories import KEY
 from minikms.store.connections.rows import BATCH
-from minikms.store.keys.entries import KEY
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import KeyVersions
 

@@ -10,15 +10,8 @@ from minikms.maintenance.stored_key import StoredKey, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.keys.entries import (
-    ALIAS,
-    DELETION,
-    KEY,
-    ROTATION,
-    alias_entry,
-    deletion_tags,
-    tags_of,
-)
+from minikms.store.categories import ALIAS, DELETION, KEY, ROTATION
+from minikms.store.keys.entries import alias_entry, deletion_tags, tags_of
 
 # Reports a fault: the profile and the kid, empty if they do not apply, and a description.
 Report: TypeAlias = Callable[[str, str, str], None]

@@ -21,10 +21,10 @@ from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.layout import Layout, require_current
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
-from minikms.store.categories import LAST_USES
+from minikms.store.categories import ALIAS, KEY, LAST_USES
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.entries import ALIAS, KEY, find_versions, publishes
+from minikms.store.keys.entries import find_versions, publishes
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in
 from minikms.store.profiles.directory import DirectoryListing, RemovedProfile, use_tags

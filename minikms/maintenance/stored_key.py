@@ -8,14 +8,8 @@ from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sessions import Session
-from minikms.store.keys.entries import (
-    ALIAS,
-    DELETION,
-    KEY,
-    ROTATION,
-    alias_entry,
-    find_material,
-)
+from minikms.store.categories import ALIAS, DELETION, KEY, ROTATION
+from minikms.store.keys.entries import alias_entry, find_material
 from minikms.versions import KeyVersions
 
 ResultT = TypeVar("ResultT")

@@ -14,8 +14,9 @@ from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, holder_of, mate
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.askar.sessions import Entry
+from minikms.store.categories import ALIAS, DELETION, KEY, ROTATION
 from minikms.store.connections.rows import BATCH
-from minikms.store.keys.entries import ALIAS, DELETION, KEY, ROTATION, alias_entry
+from minikms.store.keys.entries import alias_entry
 from minikms.store.profiles.tokens import LAST_USE, token_tags
 
 ItemT = TypeVar("ItemT")

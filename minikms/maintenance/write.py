@@ -13,10 +13,10 @@ from minikms.records import KeyRecord
 from minikms.store.askar.errors import DuplicateError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Entry, Transaction
-from minikms.store.categories import LAST_USES, TOKENS
+from minikms.store.categories import ALIAS, LAST_USES, TOKENS
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
+from minikms.store.keys.entries import alias_entry, insert_deletion, insert_key, publish
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects
 from minikms.store.profiles.directory import use_tags

@@ -11,6 +11,22 @@ SELF: Final = "self"
 # have a counter, since cached values do not depend on it.
 SEQUENCE: Final = "minikms.sequence"
 
+# The record of a key, and its sealed material; named by the kid.
+KEY: Final = "minikms.key"
+
+# The versions of an alias (versions.py); named by `alias_entry` (store/keys/entries.py).
+ALIAS: Final = "minikms.alias"
+
+# The time of a key's scheduled deletion, and of its scheduled rotation, in a tag; named by the kid.
+DELETION: Final = "minikms.deletion"
+ROTATION: Final = "minikms.rotation"
+
+# The number of uses in a day of a key whose rules bound it; named by the kid.
+DAY_USES: Final = "minikms.uses"
+
+# Exists if everybody may read the profile's JWK Set.
+PUBLISHED: Final = "minikms.published"
+
 # In the store's own profile.
 
 # The store itself: its layout, whether it is finished, its last change of key.

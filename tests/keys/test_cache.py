@@ -27,7 +27,7 @@ from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.askar.stores import AskarError
 from minikms.store.cache import Bounds
-from minikms.store.keys.entries import KEY
+from minikms.store.categories import KEY
 from minikms.store.keys.key_store import KeyStore
 
 

@@ -23,9 +23,9 @@ from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
 from minikms.store.askar.layout import BEFORE, LAYOUT, UPGRADING
 from minikms.store.askar.location import StoreLocation
+from minikms.store.categories import ALIAS
+from minikms.store.categories import KEY as KEYS
 from minikms.store.database import Database
-from minikms.store.keys.entries import ALIAS
-from minikms.store.keys.entries import KEY as KEYS
 
 pytestmark = pytest.mark.process
 

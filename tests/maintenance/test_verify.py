@@ -21,7 +21,8 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
-from minikms.store.keys.entries import ALIAS, DELETION, alias_entry, load_record, seal, tags_of
+from minikms.store.categories import ALIAS, DELETION
+from minikms.store.keys.entries import alias_entry, load_record, seal, tags_of
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.profiles.directory import ensure_sealing_key, sealing_key
 from minikms.versions import KeyVersions

@@ -7,7 +7,7 @@ from minikms.config import Config
 from minikms.records import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.store.askar.slots import CONTENTS, slot_of
-from minikms.store.keys.entries import KEY
+from minikms.store.categories import KEY
 from minikms.web.state import SERVICE
 
 MEMORY = 100_000  # bytes: some 45 used keys of Ed25519, 3 of ML-DSA-44

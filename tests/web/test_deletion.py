@@ -14,7 +14,7 @@ from minikms.config import Config
 from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
 from minikms.records import KeyRecord, KeyRef
 from minikms.serve.assembly import create_service
-from minikms.store.keys.entries import KEY
+from minikms.store.categories import KEY
 from minikms.store.keys.key_store import KeyStore
 from minikms.web.state import SERVICE, STORE
 

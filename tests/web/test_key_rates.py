@@ -12,7 +12,7 @@ from minikms import rates
 from minikms.config import Config
 from minikms.errors import KeyNotFound
 from minikms.serve.assembly import create_service
-from minikms.store.keys.entries import USES
+from minikms.store.categories import DAY_USES
 from minikms.web.state import SERVICE, STORE
 
 DATA = "aGk"
@@ -169,7 +169,7 @@ async def test_a_key_that_another_service_has_deleted_leaves_no_uses(client, gen
     await ok(await client.delete(f"/key/{kid}"))
     with pytest.raises(KeyNotFound):
         await store.lease_uses("default", kid, 5, 1)
-    assert await store.database.run("default", lambda session: session.count(USES)) == 0
+    assert await store.database.run("default", lambda session: session.count(DAY_USES)) == 0
 
 
 async def test_a_call_over_the_rate_of_a_day_does_not_ask_the_store(client, generate, monkeypatch):

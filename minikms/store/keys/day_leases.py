@@ -8,7 +8,7 @@ import orjson
 from minikms.errors import KeyNotFound
 from minikms.rates import DAY, Window
 from minikms.store.askar.sessions import Transaction
-from minikms.store.keys.entries import KEY, USES
+from minikms.store.categories import DAY_USES, KEY
 
 # A lease has up to this part of the uses of a day more than the call needs, so that a write of the
 # store serves many calls. It ends with the service, and then its rest is lost.
@@ -22,7 +22,7 @@ async def lease_uses(session: Transaction, kid: str, most: int, needed: int) -> 
     leaves half of the rest of the day to other services.
     """
     now = time.time_ns()
-    entry = await session.fetch(USES, kid)
+    entry = await session.fetch(DAY_USES, kid)
     window = Window() if entry is None else Window(*orjson.loads(entry.value))
     window = window.at(now, DAY)
     rest = window.room(now, DAY, most) - needed
@@ -31,9 +31,9 @@ async def lease_uses(session: Transaction, kid: str, most: int, needed: int) -> 
     leased = needed + min(most // _PART, rest // 2)
     value = orjson.dumps(list(window._replace(calls=window.calls + leased)))
     if entry is not None:
-        await session.replace(USES, kid, value, cached=False)
+        await session.replace(DAY_USES, kid, value, cached=False)
     elif await session.fetch(KEY, kid) is not None:
-        await session.insert(USES, kid, value)
+        await session.insert(DAY_USES, kid, value)
     else:
         raise KeyNotFound()
     return leased, 0

@@ -33,27 +33,18 @@ from minikms.profile_settings import DELETE_SCOPE
 from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY, PUBLISHED, ROTATION
 from minikms.store.profiles.directory import ensure_sealing_key, require_profile, sealing_key
 from minikms.store.reads import AnsweredError
 from minikms.versions import KeyVersions
 
 LOGGER = logging.getLogger(__name__)
 
-# Categories. An entry's name is the kid; an alias's entry is named by `alias_entry`, and has the
-# versions of the alias (versions.py).
-KEY: Final = "minikms.key"
-ALIAS: Final = "minikms.alias"
-DELETION: Final = "minikms.deletion"
-
-# The uses of a key in a day, if its rules bound them (store/keys/day_leases.py).
-USES: Final = "minikms.uses"
-ROTATION: Final = "minikms.rotation"
-
 # The tag of a record with the identifier of its object, the key pair at a provider.
 OBJECT_TAG: Final = "object"
 
-# The entry of a profile that is public: category and name.
-_PUBLISHED, _JWKS = "minikms.published", "jwks"
+# The name of the entry of a profile whose JWK Set is public.
+_JWKS: Final = "jwks"
 
 # Aliases of this length, in bytes of UTF-8, and longer ones are hashed to name their entries.
 # PostgreSQL takes 2,704 bytes in a row of an index, which also has the category and 56 bytes that
@@ -353,8 +344,8 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
     is_counted = record.rules is not None and record.rules.per_day is not None
-    if is_counted and await session.fetch(USES, record.kid) is not None:
-        await session.remove(USES, record.kid)
+    if is_counted and await session.fetch(DAY_USES, record.kid) is not None:
+        await session.remove(DAY_USES, record.kid)
     await session.remove(KEY, record.kid)
     session.removed.add(int(record.seq or 0))
     if session.keys is not None:
@@ -430,14 +421,14 @@ async def remove_versions(
 
 async def publish(session: Transaction, *, public: bool) -> None:
     """Let everybody read the profile's public keys, or only callers who may read its keys."""
-    await session.remove_all(_PUBLISHED)
+    await session.remove_all(PUBLISHED)
     if public:
-        await session.insert(_PUBLISHED, _JWKS, b"public")
+        await session.insert(PUBLISHED, _JWKS, b"public")
 
 
 async def publishes(session: Session) -> bool:
     """Tell whether everybody may read the profile's public keys."""
-    if await session.fetch(_PUBLISHED, _JWKS) is not None:
+    if await session.fetch(PUBLISHED, _JWKS) is not None:
         return True
     await require_profile(session)
     return False

@@ -26,13 +26,11 @@ from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.askar.stores import new_raw_key
+from minikms.store.categories import ALIAS, DELETION, KEY
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.day_leases import lease_uses
 from minikms.store.keys.entries import (
-    ALIAS,
-    DELETION,
-    KEY,
     DueError,
     DueKey,
     add_alias,

@@ -15,9 +15,8 @@ from minikms.records import SECOND
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
-from minikms.store.categories import LAST_USES
+from minikms.store.categories import KEY, LAST_USES
 from minikms.store.database import Database
-from minikms.store.keys.entries import KEY
 from minikms.store.keys.use_times import (
     KEYS_TOGETHER,
     LATEST,

@@ -14,10 +14,11 @@ from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Entry, Session
+from minikms.store.categories import KEY
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.connections.rows import read_by_halves
 from minikms.store.database import Database
-from minikms.store.keys.entries import KEY, DueKey, label_tag
+from minikms.store.keys.entries import DueKey, label_tag
 from minikms.store.profiles.directory import require_profile
 
 LOGGER = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from minikms.plugin.provider import KEY_ID_SIZE, ProviderKey
 from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sessions import Session, TagFilter, Transaction
-from minikms.store.categories import STORE
+from minikms.store.categories import KEY, STORE
 from minikms.store.database import Database
-from minikms.store.keys.entries import KEY, OBJECT_TAG, load_record, unseal
+from minikms.store.keys.entries import OBJECT_TAG, load_record, unseal
 from minikms.store.profiles.directory import RemovedProfile, sealing_key
 
 LOGGER = logging.getLogger(__name__)

@@ -16,10 +16,8 @@ from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.categories import ALIAS, KEY, ROTATION
 from minikms.store.keys.entries import (
-    ALIAS,
-    KEY,
-    ROTATION,
     alias_entry,
     insert_key,
     load_record,
