@@ -144,7 +144,7 @@ async def compare(place: Place, orphans: int) -> None:
         found = await compared(StoreInspector(store.database), "hsm", provider)
         assert (found.missing, found.others, len(found.orphans)) == ([], 0, orphans), found
         assert len(provider.find()) == found.keys + orphans
-        assert await store.database.directory.removed() == []
+        assert await store.database.directory.removals.pending() == []
         for profile in await store.profiles():
             assert await store.due(profile) == []
 

@@ -73,7 +73,7 @@ async def copy(
                 yield copied
                 break
             if (removed := await target.directory.remove(profile)) is not None:
-                await target.directory.erase(removed)
+                await target.directory.removals.erase(removed)
     await _copy_tokens(source, target, ids)
     # Copied last, since it is stored before the first key of a provider.
     if ownership := await source.objects.ownership():

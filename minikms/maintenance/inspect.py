@@ -21,13 +21,14 @@ from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.layout import Layout, require_current
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
-from minikms.store.categories import ALIAS, KEY, LAST_USES
+from minikms.store.categories import ALIAS, KEY, LAST_USES, PROFILE
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.entries import find_versions, publishes
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in
-from minikms.store.profiles.directory import DirectoryListing, RemovedProfile, use_tags
+from minikms.store.profiles.entries import DirectoryListing, use_tags
+from minikms.store.profiles.removals import RemovedProfile
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import KeyVersions
 
@@ -84,7 +85,8 @@ class StoreInspector:
 
     async def directory(self) -> DirectoryListing:
         """Read all entries of the directory of profiles."""
-        return await self._database.directory.listing()
+        batches = self._database.batches(None, PROFILE)
+        return DirectoryListing.of([row async for batch in batches for row in batch])
 
     async def askar_profiles(self) -> set[str]:
         """List Askar's names of all profiles except the store's own."""

@@ -19,7 +19,7 @@ from minikms.store.database import Database
 from minikms.store.keys.entries import alias_entry, insert_deletion, insert_key, publish
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.profiles.directory import use_tags
+from minikms.store.profiles.entries import use_tags
 from minikms.store.profiles.tokens import next_seq, token_tags
 from minikms.versions import KeyVersions
 

@@ -59,7 +59,8 @@ from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.connections.counters import ChangeCounters, FileChangeCounters
 from minikms.store.connections.pool import PoolState, StorePool
 from minikms.store.connections.rows import BATCH, all_rows
-from minikms.store.profiles.directory import ProfileDirectory, StaleProfileError, require_profile
+from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.marker import StaleProfileError, require_profile
 from minikms.store.reads import Read, Reads
 from minikms.store.writes import Writes
 

@@ -25,7 +25,8 @@ from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.categories import PROFILE
 from minikms.store.connections.calls import LOST, StoreCalls
 from minikms.store.connections.counters import ChangeCounters
-from minikms.store.profiles.directory import ProfileDirectory, StaleProfileError, require_profile
+from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.marker import StaleProfileError, require_profile
 
 ResultT = TypeVar("ResultT")
 Work: TypeAlias = Callable[[Transaction], Awaitable[ResultT]]

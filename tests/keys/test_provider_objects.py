@@ -111,7 +111,7 @@ async def test_a_process_removes_the_keys_that_it_deletes(store, maker, token, d
     await deletions.noted()
     await deletions.go_on(None)
     assert token.objects == {kept}
-    assert await store.database.directory.removed() == []
+    assert await store.database.directory.removals.pending() == []
 
 
 async def test_a_call_that_fails_leaves_no_object(store, maker, token):
@@ -270,7 +270,7 @@ async def test_a_copy_destroys_nothing_until_it_owns_the_objects(
     await sweep(store, deletions, lambda events, _: lines.extend(events))
     assert token.objects == set(key_ids)
     assert await store.due(DEFAULT_PROFILE) == []
-    assert await store.database.directory.removed() == []
+    assert await store.database.directory.removals.pending() == []
     assert [each.operation for each in lines] == ["sweepKey"]
     assert f"the object {key_ids[0].hex()} of the provider hsm stays" in caplog.text
     await store.objects.set_owner(owns=True)
@@ -309,7 +309,7 @@ async def test_no_key_is_removed_before_its_destruction_is_recorded(store, maker
     await store.remove_profile("t")
     await sweep(store, deletions, record)
     assert await store.due(DEFAULT_PROFILE) == ["kid-1"]
-    assert len(await store.database.directory.removed()) == 1
+    assert len(await store.database.directory.removals.pending()) == 1
     is_full = False
     for _ in range(2):
         await sweep(store, deletions, record)
@@ -326,14 +326,14 @@ async def test_a_removed_profile_that_cannot_be_read_is_erased(
     await store.create_profile("t")
     await generate(store, maker, token, profile="t")
     await store.remove_profile("t")
-    [removed] = await store.database.directory.removed()
+    [removed] = await store.database.directory.removals.pending()
     private = replace(RECORD, jwk={"kty": "OKP", "d": "secret"}).to_bytes()
 
     async def damage(session):
         await session.insert("minikms.key", "kid-2", private, {"object": "00", "~seq": "2"})
 
-    await store.database.directory.run_removed(removed, damage, write=True)
+    await store.database.directory.removals.run(removed, damage, write=True)
     await sweep(store, deletions)
-    assert await store.database.directory.removed() == []
+    assert await store.database.directory.removals.pending() == []
     assert "a removed profile does not decrypt" in caplog.text
     assert len(token.objects) == 1

@@ -24,7 +24,7 @@ from minikms.store.askar.stores import new_raw_key
 from minikms.store.categories import ALIAS, DELETION
 from minikms.store.keys.entries import alias_entry, load_record, seal, tags_of
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.profiles.directory import ensure_sealing_key, sealing_key
+from minikms.store.profiles.marker import ensure_sealing_key, sealing_key
 from minikms.versions import KeyVersions
 
 REGISTRY = AlgorithmRegistry.from_installed()

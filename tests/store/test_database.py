@@ -30,7 +30,7 @@ from minikms.store.askar.stores import new_raw_key
 from minikms.store.categories import PROFILE
 from minikms.store.database import Database
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.removals import ProfileRemovals
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 KID = KeyRef(kid="kid-1")
@@ -201,7 +201,7 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
         async def killed(*args):
             raise KeyboardInterrupt
 
-        patch.setattr(ProfileDirectory, "_finish_removal", killed)
+        patch.setattr(ProfileRemovals, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
             await one.remove_profile("t")
     for store in stores:
@@ -212,9 +212,9 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
     with pytest.raises(KeyNotFound):
         await one.record("t", KID)
     directory = other.database.directory
-    for removed in await directory.removed():
-        await directory.erase(removed)
-    assert await directory.removed() == []
+    for removed in await directory.removals.pending():
+        await directory.removals.erase(removed)
+    assert await directory.removals.pending() == []
     assert len(await one._database._pool.store.list_profiles()) == 3
 
 

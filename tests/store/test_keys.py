@@ -17,7 +17,7 @@ from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store.keys.entries import load_record, replace_record
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.profiles import directory
+from minikms.store.profiles import making
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 
@@ -183,7 +183,7 @@ async def test_a_profile_of_an_older_process_gets_a_sealing_key_with_its_first_k
 ):
     """As an older service makes one that runs on, although the store was upgraded."""
     with monkeypatch.context() as patch:
-        patch.setattr(directory, "new_name", lambda _: secrets.token_hex(16))
+        patch.setattr(making, "new_name", lambda _: secrets.token_hex(16))
         await store.create_profile("old")
 
     async def lose(session):

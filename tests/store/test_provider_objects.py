@@ -184,16 +184,16 @@ async def test_a_removed_profile_stays_until_its_objects_are_gone(any_store):
         await store.create_profile("t")  # its name is free
         assert await store.page("t", limit=9) == ([], False)
         assert await store.profiles() == [DEFAULT_PROFILE, "t"]
-        [removed] = await directory.removed()
+        [removed] = await directory.removals.pending()
         assert removed.name == "t"
         found = await store.objects.of_removed(removed)
         assert [each.object_id for each in found] == [each.hex() for each in key_ids]
         for each in found:
             await store.objects.forget(removed, each, None)
         assert await store.objects.of_removed(removed) == []
-        await directory.erase(removed)
-        await directory.erase(removed)
-        assert await directory.removed() == []
+        await directory.removals.erase(removed)
+        await directory.removals.erase(removed)
+        assert await directory.removals.pending() == []
         assert len(await directory.askar_profiles()) == 2
         assert await store.page("t", limit=9) == ([], False)
 
@@ -210,19 +210,19 @@ async def test_an_interrupted_removal_of_a_profile_is_finished(store, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Store, "remove_profile", killed)
         await store.remove_profile("t")
-        [removed] = await directory.removed()
+        [removed] = await directory.removals.pending()
         with pytest.raises(StoreUnavailable):
-            await directory.erase(removed)
+            await directory.removals.erase(removed)
     # A process that has not learned of the removal: it would make a key that is removed unseen.
     counter = store.database.counters.values[known.slot]
     directory._known["t"] = known._replace(counter=counter)
     with pytest.raises(ProfileNotFound):
         await insert(store, kid="kid-2", profile="t")
     assert await store.profiles() == [DEFAULT_PROFILE]
-    for removed in await directory.removed():
-        await directory.erase(removed)
+    for removed in await directory.removals.pending():
+        await directory.removals.erase(removed)
     assert len(await directory.askar_profiles()) == 1
-    assert await directory.removed() == []
+    assert await directory.removals.pending() == []
 
 
 async def test_a_write_of_the_same_transaction_that_fails_stores_no_key(store):

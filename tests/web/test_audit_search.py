@@ -26,7 +26,7 @@ from minikms.http import gate
 from minikms.http.limits import read_body
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
-from minikms.store.profiles import directory
+from minikms.store.profiles import making
 from minikms.web.state import TOKENS
 
 TOKEN = Token("0123456789abcdef", bytes(32)).reveal()
@@ -578,7 +578,7 @@ async def test_lines_of_earlier_versions_are_shown_by_a_time_that_is_known(
     start, tmp_path, path, make_store, monkeypatch, is_timed
 ):
     """The rows of the time may be gone; then no such line counts."""
-    monkeypatch.setattr(directory, "new_name", lambda _: secrets.token_hex(16))
+    monkeypatch.setattr(making, "new_name", lambda _: secrets.token_hex(16))
     store = await make_store(f"sqlite://{tmp_path}/keys.db")
     config = Config(**{**store, "auth": "token"}, audit_log=str(path))
     async with TestClient(KmsTestServer(create_service(config))) as client:

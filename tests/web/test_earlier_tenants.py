@@ -24,7 +24,7 @@ from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.profiles import directory
+from minikms.store.profiles import making
 from minikms.web.state import TOKENS
 
 ALICE = {"name": "alice"}
@@ -83,7 +83,7 @@ def path(store):
 
 def as_of_0_3_0(monkeypatch):
     """Make profiles and tokens as version 0.3.0 does: no token names an id."""
-    monkeypatch.setattr(directory, "new_name", lambda _: secrets.token_hex(16))
+    monkeypatch.setattr(making, "new_name", lambda _: secrets.token_hex(16))
 
     def to_bytes(self):
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in NEWER}

@@ -19,7 +19,7 @@ from minikms.serve.assembly import create_service
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.categories import TOKENS as CATEGORY
 from minikms.store.keys.key_store import KeyStore
-from minikms.store.profiles import directory
+from minikms.store.profiles import removals
 from minikms.store.profiles.tokens import TOGETHER, UNPLACED
 from minikms.web.state import STORE, TOKENS
 
@@ -221,13 +221,13 @@ async def test_the_tokens_of_a_removed_profile_go_a_few_at_a_time(guarded, monke
         await tokens.create("t", ("sign",), ("alice",))
     _, both = await tokens.create("t", ("sign",), ("alice", "bob"))
     _, other = await tokens.create("t", ("sign",), ("bob",))
-    revoke = directory.revoke
+    revoke = removals.revoke
 
     async def watched(session, profile, some):
         await revoke(session, profile, some)
         changes.append(session.written)
 
-    monkeypatch.setattr(directory, "revoke", watched)
+    monkeypatch.setattr(removals, "revoke", watched)
     await ok(await client.delete("/profile/alice", headers=operator))
     assert changes == [TOGETHER, 4]
     assert await pages(client, operator) == [[both.id, other.id]]

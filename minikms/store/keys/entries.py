@@ -34,7 +34,7 @@ from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY, PUBLISHED, ROTATION
-from minikms.store.profiles.directory import ensure_sealing_key, require_profile, sealing_key
+from minikms.store.profiles.marker import ensure_sealing_key, require_profile, sealing_key
 from minikms.store.reads import AnsweredError
 from minikms.versions import KeyVersions
 
@@ -138,14 +138,15 @@ async def with_material(session: Transaction, record: KeyRecord, material: bytes
     """The record of a key with its material, sealed; a public key has none."""
     if record.material == "none":
         return replace(record, sealed=b"")
-    key = await ensure_sealing_key(session)
+    key = session.sealing_key or await ensure_sealing_key(session)
     return replace(record, sealed=seal(key, record.kid, material))
 
 
 async def find_material(session: Session, record: KeyRecord) -> Stored | None:
     """The material of a key, as its algorithm packed it, or None; raises UndecryptableError."""
     if record.sealed:
-        return unseal(await sealing_key(session), record.kid, record.sealed)
+        key = session.sealing_key or await sealing_key(session)
+        return unseal(key, record.kid, record.sealed)
     if record.material == "none":
         return b""
     return await session.fetch_key(record.kid)

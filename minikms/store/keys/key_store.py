@@ -67,7 +67,7 @@ from minikms.store.keys.rotation import (
     replace_due_key,
     replace_key,
 )
-from minikms.store.profiles.directory import require_profile
+from minikms.store.profiles.marker import require_profile
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.store.writes import Work
 from minikms.versions import KeyVersions
@@ -660,7 +660,7 @@ class KeyStore:
             if await self.objects.of_removed(removed):
                 self._on_ended(None, ())  # their objects first
             else:
-                await directory.erase(removed)
+                await directory.removals.erase(removed)
         except StoreUnavailable as exc:  # the profile is gone for callers
             raise StoreUnavailable(unknown=True) from exc
         return True

@@ -26,7 +26,7 @@ from minikms.store.keys.use_times import (
     places_of,
     time_at,
 )
-from minikms.store.profiles.directory import use_tags
+from minikms.store.profiles.entries import use_tags
 
 # The profile and the `seq` of a key.
 Used: TypeAlias = tuple[str, str]

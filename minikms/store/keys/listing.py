@@ -19,7 +19,7 @@ from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.connections.rows import read_by_halves
 from minikms.store.database import Database
 from minikms.store.keys.entries import DueKey, label_tag
-from minikms.store.profiles.directory import require_profile
+from minikms.store.profiles.marker import require_profile
 
 LOGGER = logging.getLogger(__name__)
 

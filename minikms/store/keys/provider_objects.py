@@ -20,7 +20,8 @@ from minikms.store.askar.sessions import Session, TagFilter, Transaction
 from minikms.store.categories import KEY, STORE
 from minikms.store.database import Database
 from minikms.store.keys.entries import OBJECT_TAG, load_record, unseal
-from minikms.store.profiles.directory import RemovedProfile, sealing_key
+from minikms.store.profiles.marker import sealing_key
+from minikms.store.profiles.removals import RemovedProfile
 
 LOGGER = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class ProviderObjects:
     async def of_removed(self, profile: RemovedProfile) -> list[ProviderObject]:
         """The objects of the keys of a removed profile; none if they do not decrypt."""
         try:
-            return await self._database.directory.run_removed(profile, objects_in)
+            return await self._database.directory.removals.run(profile, objects_in)
         except ProfileNotFound:  # it was erased, but for its entry in the directory
             return []
         except (KeyUnreadable, UndecryptableError, PrivateRecordError):
@@ -152,7 +153,7 @@ class ProviderObjects:
             if removed and destruction is not None:
                 session.events.append(destruction)
 
-        await self._database.directory.run_removed(profile, work, write=True)
+        await self._database.directory.removals.run(profile, work, write=True)
 
     # Ownership
 

@@ -27,7 +27,7 @@ from minikms.store.keys.entries import (
     set_rotation,
     versions_of,
 )
-from minikms.store.profiles.directory import require_profile
+from minikms.store.profiles.marker import require_profile
 from minikms.versions import KeyVersions
 
 # Makes the successor of a key from its record; may raise.

@@ -1,0 +1,59 @@
+"""Makes a profile: in Askar, with its marker, and then in the directory."""
+
+import time
+
+from aries_askar import AskarError
+
+from minikms.errors import AuditUnavailable, ProfileExists, StoreUnavailable
+from minikms.events import CURRENT
+from minikms.profile_settings import ProfileSettings
+from minikms.store.askar.errors import DuplicateError
+from minikms.store.askar.slots import slot_of
+from minikms.store.categories import PROFILE, SELF
+from minikms.store.connections.calls import StoreCalls
+from minikms.store.profiles.entries import directory_entry, is_removed, read_entry
+from minikms.store.profiles.marker import Marker, new_sealing_key
+from minikms.store.profiles.tenancy import Tenancy, new_name
+from minikms.store.profiles.tokens import bind_token
+
+
+async def make_profile(
+    calls: StoreCalls, name: str, settings: ProfileSettings, maker: str
+) -> bytes | None:
+    """Make a profile; return its entry instead if an earlier removal was interrupted.
+
+    `maker` is the id of the token of the call, which may use the profile. Raises ProfileExists.
+    """
+    calls.pool.require_room()  # Askar makes its profile before the transaction below
+    exists = ProfileExists(f"The profile {name!r} already exists.")
+    entry = await read_entry(calls, name)
+    if entry is not None and not is_removed(entry):
+        raise exists
+    if entry is not None:
+        return entry
+    sealing_key = new_sealing_key()
+    askar_profile, now = new_name(sealing_key), time.time_ns()
+    await calls.pool.store.create_profile(askar_profile)
+    try:
+        async with calls.pool.store.session(askar_profile) as session:
+            marker = Marker(name, sealing_key, now)
+            await session.insert(PROFILE, SELF, marker.to_bytes(), marker.tags)
+        # In the directory last: a profile is invisible before that.
+        async with calls.transaction() as transaction:
+            await calls.require_own_key(transaction)
+            await transaction.insert(PROFILE, name, directory_entry(askar_profile, settings))
+            # Tokens that were made before are not for it, which caches of tokens have to learn.
+            transaction.changed.add(slot_of(PROFILE, name))
+            profile_id = Tenancy.of(askar_profile, sealing_key, now).id
+            if (event := CURRENT.get()) is not None:
+                event.profile_id = profile_id
+            if maker and profile_id:
+                await bind_token(transaction, maker, name, profile_id)
+    except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
+        if isinstance(exc, StoreUnavailable) and exc.outcome:
+            raise  # the directory may name it
+        await calls.pool.store.remove_profile(askar_profile)
+        if isinstance(exc, DuplicateError):
+            raise exists from None
+        raise
+    return None
