@@ -19,7 +19,7 @@ async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation
     write_secret(key_file, key.secret, "key", StoreError)
     async with KeyStore.create(location, key) as store:
         for profile in profiles:
-            await store.create_profile(profile)
+            await store.directory.create(profile)
     return location, key
 
 

@@ -145,8 +145,8 @@ async def compare(place: Place, orphans: int) -> None:
         assert (found.missing, found.others, len(found.orphans)) == ([], 0, orphans), found
         assert len(provider.find()) == found.keys + orphans
         assert await store.database.directory.removals.pending() == []
-        for profile in await store.profiles():
-            assert await store.due(profile) == []
+        for profile in await store.directory.names():
+            assert await store.deletions.due(profile) == []
 
 
 def begin(work: Callable[[], Awaitable[None]], points: Points | None = None) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from minikms.records import (
 )
 from minikms.rules import MAX_RULE_BYTES, MAX_RULE_VALUES
 from minikms.serve.assembly import create_service
-from minikms.store.keys.listing import MAX_PAGE_BYTES
+from minikms.store.keys.record_queries import MAX_PAGE_BYTES
 from minikms.versions import MAX_VERSIONS
 from minikms.web.parameters import MAX_LIMIT
 from minikms.web.responses import error_classes

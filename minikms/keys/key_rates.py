@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 from minikms.errors import OverRate
 from minikms.keys.operation import UsableKey
 from minikms.rates import DAY, MINUTE, RateTable
+from minikms.store.keys.day_leases import lease_uses
 from minikms.store.keys.key_store import KeyStore
 
 PER_MINUTE: Final = "per_minute"
@@ -58,7 +59,7 @@ class KeyRates:
                 lacking, wait = self._table.take_leased(name, number)
                 if not lacking or wait:
                     return wait
-                leased, wait = await self._store.lease_uses(profile, kid, most, lacking)
+                leased, wait = await lease_uses(self._store.database, profile, kid, most, lacking)
                 if wait:
                     self._table.close_lease(name, lacking, wait)
                 else:

@@ -35,7 +35,7 @@ class VersionCache:
         found = None if fresh else self._cache.get((profile, name))
         if found is None:
             pending = self._cache.start_fill()
-            found = await self._store.versions(profile, name)
+            found = await self._store.aliases.versions(profile, name)
             sources = (PROFILE, profile), (ALIAS, alias_entry(name))
             pending.fill(((profile, name),), found, *sources)
         return found

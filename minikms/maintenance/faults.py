@@ -11,7 +11,8 @@ from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.categories import ALIAS, DELETION, KEY, ROTATION
-from minikms.store.keys.entries import alias_entry, deletion_tags, tags_of
+from minikms.store.keys.due_entries import deletion_tags
+from minikms.store.keys.entries import alias_entry, tags_of
 
 # Reports a fault: the profile and the kid, empty if they do not apply, and a description.
 Report: TypeAlias = Callable[[str, str, str], None]

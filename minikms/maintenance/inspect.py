@@ -24,10 +24,11 @@ from minikms.store.askar.sessions import Entry, KeyEntry, Session
 from minikms.store.categories import ALIAS, KEY, LAST_USES, PROFILE
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.entries import find_versions, publishes
+from minikms.store.keys.entries import find_versions
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in
 from minikms.store.profiles.entries import DirectoryListing, use_tags
+from minikms.store.profiles.publication import publishes
 from minikms.store.profiles.removals import RemovedProfile
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.versions import KeyVersions

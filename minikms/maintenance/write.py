@@ -16,10 +16,12 @@ from minikms.store.askar.sessions import Entry, Transaction
 from minikms.store.categories import ALIAS, LAST_USES, TOKENS
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.entries import alias_entry, insert_deletion, insert_key, publish
+from minikms.store.keys.due_entries import insert_deletion
+from minikms.store.keys.entries import alias_entry, insert_key
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects
 from minikms.store.profiles.entries import use_tags
+from minikms.store.profiles.publication import publish
 from minikms.store.profiles.tokens import next_seq, token_tags
 from minikms.versions import KeyVersions
 

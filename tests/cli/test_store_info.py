@@ -19,7 +19,7 @@ def test_info_counts_profiles_keys_and_algorithms(command, persistent_url, key, 
 
     async def add_one_of_another():
         async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
-            (record, *_), _ = await store.page("t", limit=1)
+            (record, *_), _ = await store.listing.page("t", limit=1)
             await store.insert("t", type(record)(**{**fields(record), "kid": "x"}), b"")
 
     def fields(record):

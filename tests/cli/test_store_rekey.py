@@ -86,7 +86,7 @@ def test_a_new_key_that_cannot_be(run, persistent_url, key, key_file, tmp_path, 
             ended = await asyncio.to_thread(
                 run, "store", "rekey", *options_of(persistent_url, key_file), *options
             )
-            await store.create_profile("u")
+            await store.directory.create("u")
             await store.remove_profile("u")
         return ended
 
@@ -135,8 +135,8 @@ async def test_a_service_that_was_open_before_a_rekey(run, persistent_url, key, 
             with pytest.raises(StoreUnavailable, match="key has changed"):
                 await call
     async with KeyStore.open(location, StoreKey((tmp_path / "new").read_text().strip())) as after:
-        assert await after.profiles() == [DEFAULT_PROFILE, "empty", "t", "z"]
-        await after.create_profile("u")
+        assert await after.directory.names() == [DEFAULT_PROFILE, "empty", "t", "z"]
+        await after.directory.create("u")
     ended = await asyncio.to_thread(run, "store", "verify", *options_of(persistent_url, new_file))
     assert (ended.returncode, "Left over" in ended.stdout) == (0, False)
 
@@ -147,16 +147,16 @@ def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
     async def make():
         async with KeyStore.create(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             for n in range(50):  # each has its own key, to be encrypted again
-                await store.create_profile(f"p{n}")
+                await store.directory.create(f"p{n}")
 
     async def opens(secret):
         try:
             async with KeyStore.open(
                 StoreLocation.parse(persistent_url), StoreKey(secret)
             ) as store:
-                names = await store.profiles()
+                names = await store.directory.names()
                 for name in names:
-                    assert await store.page(name, limit=1) == ([], False)
+                    assert await store.listing.page(name, limit=1) == ([], False)
                 return len(names) == 51
         except StoreError:
             return False

@@ -63,7 +63,7 @@ def maker(store):
 
 
 async def sweep(store, deletions, sink=None):
-    await deletions.sweep(await store.profiles(), sink)
+    await deletions.sweep(await store.directory.names(), sink)
 
 
 async def generate(
@@ -91,21 +91,21 @@ async def test_a_key_has_its_object_until_it_is_deleted(store, maker, token, del
     key_id = await generate(store, maker, token)
     await sweep(store, deletions)
     assert token.objects == {key_id}
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     for _ in range(2):
         await sweep(store, deletions)
     assert (token.objects, token.destroyed) == (set(), [key_id])
-    assert await store.due(DEFAULT_PROFILE) == []
+    assert await store.deletions.due(DEFAULT_PROFILE) == []
 
 
 async def test_a_process_removes_the_keys_that_it_deletes(store, maker, token, deletions):
     kept = await generate(store, maker, token)
     await generate(store, maker, token, kid="kid-2")
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-2"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-2"))
     await deletions.noted()
     await deletions.go_on(None)
     assert token.objects == {kept}
-    await store.create_profile("t")
+    await store.directory.create("t")
     await generate(store, maker, token, profile="t")
     await store.remove_profile("t")
     await deletions.noted()
@@ -118,7 +118,7 @@ async def test_a_call_that_fails_leaves_no_object(store, maker, token):
     kept = await generate(store, maker, token, "a")
     with pytest.raises(AliasExists):
         await generate(store, maker, token, "a", kid="kid-2")
-    await store.create_profile("t")
+    await store.directory.create("t")
     with pytest.raises(ProfileNotFound):
         await generate(store, maker, token, profile="t", after=partial(store.remove_profile, "t"))
     assert token.objects == {kept}
@@ -191,7 +191,7 @@ async def test_a_token_that_is_away_leaves_its_keys_to_the_next_sweep(
 ):
     for kid in ("kid-1", "kid-2"):
         await generate(store, maker, token, kid=kid)
-        await store.delete(DEFAULT_PROFILE, KeyRef(kid))
+        await store.deletions.delete(DEFAULT_PROFILE, KeyRef(kid))
     token.is_away = True
     await sweep(store, deletions)
     assert len(token.destroyed) == 1  # of one sweep
@@ -207,10 +207,10 @@ async def test_a_token_that_is_away_leaves_its_keys_to_the_next_sweep(
 
 
 async def test_keys_that_another_process_has_removed_do_not_wait(store, maker, token, deletions):
-    await store.create_profile("t")
+    await store.directory.create("t")
     for profile in (DEFAULT_PROFILE, "t"):
         await generate(store, maker, token, profile=profile)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     await store.remove_profile("t")
     token.is_away = True
     await sweep(store, deletions)
@@ -222,10 +222,10 @@ async def test_keys_that_another_process_has_removed_do_not_wait(store, maker, t
 
 
 async def test_keys_of_a_removed_profile_are_counted_once(store, maker, token, deletions):
-    await store.create_profile("t")
+    await store.directory.create("t")
     for number in range(3):
         await generate(store, maker, token, kid=f"kid-{number}", profile="t")
-    await store.delete("t", KeyRef("kid-0"))
+    await store.deletions.delete("t", KeyRef("kid-0"))
     token.is_away = True
     await sweep(store, deletions)
     assert deletions.waiting() == {"hsm": 1}
@@ -238,20 +238,20 @@ async def test_keys_of_a_removed_profile_are_counted_once(store, maker, token, d
 
 
 async def test_many_keys_that_wait_hold_up_no_other(store, maker, token, deletions, monkeypatch):
-    monkeypatch.setattr("minikms.store.keys.key_store._DUE", 2)
+    monkeypatch.setattr("minikms.store.keys.deletions._DUE", 2)
     for number in range(5):
         await generate(store, maker, token, kid=f"kid-{number}", provider="gone")
-        await store.delete(DEFAULT_PROFILE, KeyRef(f"kid-{number}"))
+        await store.deletions.delete(DEFAULT_PROFILE, KeyRef(f"kid-{number}"))
     await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="software"), b"")
-    await store.schedule(DEFAULT_PROFILE, KeyRef("software"), 1)
+    await store.deletions.schedule(DEFAULT_PROFILE, KeyRef("software"), 1)
     await sweep(store, deletions)
-    assert len(await store.due(DEFAULT_PROFILE, besides=9)) == 5
+    assert len(await store.deletions.due(DEFAULT_PROFILE, besides=9)) == 5
     assert deletions.waiting() == {"hsm": 0, "gone": 5}
 
 
 async def test_a_service_without_the_provider_says_so_once(store, maker, token, deletions, caplog):
     await generate(store, maker, token, provider="gone")
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     for _ in range(2):
         await sweep(store, deletions)
     assert caplog.text.count("provider gone, which the service lacks") == 1
@@ -260,21 +260,21 @@ async def test_a_service_without_the_provider_says_so_once(store, maker, token, 
 async def test_a_copy_destroys_nothing_until_it_owns_the_objects(
     store, maker, token, deletions, caplog
 ):
-    await store.create_profile("t")
+    await store.directory.create("t")
     key_ids = [await generate(store, maker, token, kid=f"kid-{n}") for n in range(2)]
     key_ids.append(await generate(store, maker, token, profile="t"))
     await store.objects.set_owner(owns=False)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-0"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-0"))
     await store.remove_profile("t")
     lines = []
     await sweep(store, deletions, lambda events, _: lines.extend(events))
     assert token.objects == set(key_ids)
-    assert await store.due(DEFAULT_PROFILE) == []
+    assert await store.deletions.due(DEFAULT_PROFILE) == []
     assert await store.database.directory.removals.pending() == []
     assert [each.operation for each in lines] == ["sweepKey"]
     assert f"the object {key_ids[0].hex()} of the provider hsm stays" in caplog.text
     await store.objects.set_owner(owns=True)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     await sweep(store, deletions)
     assert token.objects == {key_ids[0], key_ids[2]}
 
@@ -282,10 +282,10 @@ async def test_a_copy_destroys_nothing_until_it_owns_the_objects(
 async def test_an_object_waits_for_its_own_token(store, maker, token, deletions):
     for kid in ("kid-1", "kid-2"):
         await generate(store, maker, token, kid=kid)
-        await store.delete(DEFAULT_PROFILE, KeyRef(kid))
+        await store.deletions.delete(DEFAULT_PROFILE, KeyRef(kid))
     token.serial = "4712"
     await generate(store, maker, token, kid="kid-3")
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-3"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-3"))
     await sweep(store, deletions)
     assert len(token.objects) == 2  # it holds up no object of the token in place
     assert deletions.waiting() == {"hsm": 2}
@@ -302,13 +302,13 @@ async def test_no_key_is_removed_before_its_destruction_is_recorded(store, maker
             raise AuditUnavailable()
         lines.extend((each.operation, each.profile, each.kid, each.object_id) for each in events)
 
-    await store.create_profile("t")
+    await store.directory.create("t")
     key_id = await generate(store, maker, token)
     other = await generate(store, maker, token, kid="kid-2", profile="t")
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     await store.remove_profile("t")
     await sweep(store, deletions, record)
-    assert await store.due(DEFAULT_PROFILE) == ["kid-1"]
+    assert await store.deletions.due(DEFAULT_PROFILE) == ["kid-1"]
     assert len(await store.database.directory.removals.pending()) == 1
     is_full = False
     for _ in range(2):
@@ -323,7 +323,7 @@ async def test_no_key_is_removed_before_its_destruction_is_recorded(store, maker
 async def test_a_removed_profile_that_cannot_be_read_is_erased(
     store, maker, token, deletions, caplog
 ):
-    await store.create_profile("t")
+    await store.directory.create("t")
     await generate(store, maker, token, profile="t")
     await store.remove_profile("t")
     [removed] = await store.database.directory.removals.pending()

@@ -30,7 +30,7 @@ async def test_a_journal_that_was_left_beside_the_store_does_not_undo_a_restore(
     journal, kept = tmp_path / "keys.db-journal", tmp_path / "kept"
     location = StoreLocation.parse(f"sqlite://{path}")
     async with KeyStore.create(location, key) as store:
-        await store.create_profile("before")
+        await store.directory.create("before")
     with closing(sqlite3.connect(await whole(path), isolation_level=None)) as database:
         for statement in (
             "PRAGMA journal_mode = DELETE",
@@ -43,14 +43,14 @@ async def test_a_journal_that_was_left_beside_the_store_does_not_undo_a_restore(
         database.execute("ROLLBACK")
         database.execute("PRAGMA journal_mode = WAL")
     async with KeyStore.open(location, key) as store:
-        await store.create_profile("after")
+        await store.directory.create("after")
     await back_up(await whole(path), file, key)
     path.unlink()
     kept.rename(journal)
     await restore(path, file, key)
     assert not journal.exists()
     async with KeyStore.open(location, key) as store:
-        assert await store.profiles() == ["after", "before", DEFAULT_PROFILE]
+        assert await store.directory.names() == ["after", "before", DEFAULT_PROFILE]
 
 
 async def test_a_restored_backup_has_rules_and_the_uses_of_the_day(tmp_path):

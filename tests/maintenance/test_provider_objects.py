@@ -102,12 +102,12 @@ async def generate(store, token, kid="kid-1", profile=DEFAULT_PROFILE, provider=
 async def test_a_key_without_object_and_an_object_without_key(store, inspector, token):
     await generate(store, token)
     for name in "t", "u":
-        await store.create_profile(name)
+        await store.directory.create(name)
     lost = await generate(store, token, "kid-2", "t")
     token.destroy(lost)
     for number in range(2):  # their objects are to be destroyed
         deleted = await generate(store, token, f"deleted-{number}")
-        await store.delete(DEFAULT_PROFILE, KeyRef(f"deleted-{number}"))
+        await store.deletions.delete(DEFAULT_PROFILE, KeyRef(f"deleted-{number}"))
     token.destroy(deleted)
     await generate(store, token, "kid-3", "u")
     await store.remove_profile("u")
@@ -134,12 +134,12 @@ async def test_a_key_of_a_provider_with_another_name_is_no_orphan(store, inspect
 async def test_a_store_in_use(store, inspector, token, moment):
     loop = asyncio.get_running_loop()
     old = await generate(store, token, "old")
-    await store.create_profile("t")
+    await store.directory.create("t")
     await generate(store, token, "kid-2", "t")
 
     async def change():
         await generate(store, token, "new")
-        await store.delete(DEFAULT_PROFILE, KeyRef("old"))
+        await store.deletions.delete(DEFAULT_PROFILE, KeyRef("old"))
         await store.remove_profile("t")
 
     def wait_for_change():
@@ -161,7 +161,7 @@ async def test_an_object_that_somebody_destroys_meanwhile_is_no_orphan(store, in
 
 
 async def test_a_profile_that_does_not_decrypt_may_have_keys(store, inspector, token):
-    await store.create_profile("t")
+    await store.directory.create("t")
     await generate(store, token, profile="t")
     askar_profile = await store.database.directory.askar_profile("t")
     await store.database._pool.store.remove_profile(askar_profile)
@@ -198,7 +198,7 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
             return token.destroy_in(serial, key_id)
 
         deletions = DueDeletions(store, {"hsm": destroy})
-        await deletions.sweep(await store.profiles(), None)
+        await deletions.sweep(await store.directory.names(), None)
 
     for name in ("copy.db", "backup.db", "restored.db", "keys.db"):
         async with opened(tmp_path / name, key) as store:
@@ -207,7 +207,7 @@ async def test_copies_share_the_objects_until_they_own_them(location, key, tmp_p
             found = await compare(inspector, "hsm", token)
             with pytest.raises(StoreError, match="shares its objects"):
                 await require_no_doubt(inspector, "hsm", found)
-            await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+            await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
             await sweep(store)
             assert token.objects == {key_id}
             assert await store.objects.set_owner(owns=True)

@@ -80,7 +80,7 @@ async def test_a_store_with_nothing_wrong(location, key):
         await service.rotate(DEFAULT_PROFILE, public[0].kid)
         await service.update(DEFAULT_PROFILE, public[1].kid, {"state": "disabled", "expires": 1})
         await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(public[2].kid), 10**12)
-        await service._store.schedule("t", KeyRef(public[2].kid), 1)
+        await service._store.deletions.schedule("t", KeyRef(public[2].kid), 1)
         await service.delete("t", KeyRef(public[3].kid))
     keys = len(ALGORITHMS) + 1 + len(public) - 1
     tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 2)
@@ -578,7 +578,7 @@ OTHER = []
 
 
 async def swept(service, kid):
-    await service._store.schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
+    await service._store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
     await service.sweep()
 
 

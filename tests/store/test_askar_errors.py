@@ -37,7 +37,7 @@ async def main():
         await store.insert("default", RECORD, b"")
         print(await raised(store.insert("default", RECORD, b"")))
         print(await raised(store.record("default", KeyRef(kid="kid-2"))))
-        print(await raised(store.create_profile("default")))
+        print(await raised(store.directory.create("default")))
         calls = store.database._calls
         try:
             async with calls.transaction() as session:

@@ -54,12 +54,12 @@ async def test_two_services_see_each_others_writes(stores):
     with pytest.raises(KeyExists):
         await other.insert(DEFAULT_PROFILE, RECORD, b"secret")
     await other.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret")
-    await other.bind_alias(DEFAULT_PROFILE, "kid-2", "a")
+    await other.aliases.bind(DEFAULT_PROFILE, "kid-2", "a")
     assert (await one.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == "kid-2"
     assert (await one.record(DEFAULT_PROFILE, KID)).aliases == ()
-    listed, _ = await one.page(DEFAULT_PROFILE, limit=10)
+    listed, _ = await one.listing.page(DEFAULT_PROFILE, limit=10)
     assert [record.kid for record in listed] == ["kid-1", "kid-2"]
-    await one.delete(DEFAULT_PROFILE, KeyRef("kid-2"))
+    await one.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-2"))
     with pytest.raises(KeyNotFound):
         await other.record(DEFAULT_PROFILE, KeyRef(kid="kid-2"))
     with pytest.raises(AliasNotFound):
@@ -69,45 +69,45 @@ async def test_two_services_see_each_others_writes(stores):
 CALLS = {
     "record": lambda store: store.record("t", KID),
     "open": lambda store: store.open_key("t", KID, lambda _: None),
-    "page": lambda store: store.page("t", limit=1),
+    "page": lambda store: store.listing.page("t", limit=1),
     "insert": lambda store: store.insert("t", replace(RECORD, kid="kid-2"), b""),
-    "bind": lambda store: store.bind_alias("t", "kid-1", "b"),
-    "unbind": lambda store: store.unbind_alias("t", "kid-1", "a"),
+    "bind": lambda store: store.aliases.bind("t", "kid-1", "b"),
+    "unbind": lambda store: store.aliases.unbind("t", "kid-1", "a"),
     "label": lambda store: store.change("t", "kid-1", lambda r: replace(r, labels={"a": "b"})),
-    "delete": lambda store: store.delete("t", KeyRef("kid-1")),
+    "delete": lambda store: store.deletions.delete("t", KeyRef("kid-1")),
 }
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_profile_that_the_other_removed(stores, call):
     one, other = stores
-    await one.create_profile("t")
+    await one.directory.create("t")
     with pytest.raises(ProfileExists):
-        await other.create_profile("t")
+        await other.directory.create("t")
     for store, kid in ((one, "kid-1"), (other, "kid-3")):
         await store.insert("t", replace(RECORD, kid=kid), b"")
     assert await other.remove_profile("t")
     assert not await one.remove_profile("t")
     with pytest.raises(ProfileNotFound):
         await call(one)
-    assert await one.profiles() == await other.profiles() == [DEFAULT_PROFILE]
+    assert await one.directory.names() == await other.directory.names() == [DEFAULT_PROFILE]
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_profile_that_the_other_made_again(stores, call):
     one, other = stores
-    await one.create_profile("t")
+    await one.directory.create("t")
     await one.insert("t", RECORD, b"old", ["a"])
     await other.remove_profile("t")
     # In SQLite it gets the number that the old one had.
-    await other.create_profile("t")
+    await other.directory.create("t")
     await other.insert("t", RECORD, b"new", ["a"])
     await call(one)
     if call is CALLS["delete"]:
-        assert await other.page("t", limit=1) == ([], False)
+        assert await other.listing.page("t", limit=1) == ([], False)
     else:
         assert (await other.open_key("t", KID, lambda _: None))[1] == b"new"
-        assert await one.page("t", limit=5) == await other.page("t", limit=5)
+        assert await one.listing.page("t", limit=5) == await other.listing.page("t", limit=5)
 
 
 def does_not_learn(store, known):
@@ -118,18 +118,18 @@ def does_not_learn(store, known):
 
 async def test_an_entry_that_is_not_found_is_looked_for_in_the_profile_that_was_made_again(stores):
     one, other = stores
-    await one.create_profile("t")
+    await one.directory.create("t")
     await one.insert("t", RECORD, b"old")
     known = one.database.directory._known["t"]
     await other.remove_profile("t")
-    await other.create_profile("t")
+    await other.directory.create("t")
     await other.insert("t", RECORD, b"new")
     does_not_learn(one, known)
     values = one.database.counters.values  # it has not learned that the last place is another
     counters = (values[slot_of(*entry)] for entry in ((CONTENTS, "t"), (PROFILE, "t")))
     one.database._writes._sequences[known.askar_profile] = Sequence(1), *counters
     await one.database.write("t", lambda session: session.remove("minikms.key", "kid-1"))
-    assert await other.page("t", limit=1) == ([], False)
+    assert await other.listing.page("t", limit=1) == ([], False)
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["empty", "with keys"])
@@ -137,11 +137,11 @@ async def test_an_entry_that_is_not_found_is_looked_for_in_the_profile_that_was_
 async def test_a_write_goes_into_the_profile_that_was_made_again(stores, call, full):
     """Though the process has not learned of it: in SQLite, its session would be on that number."""
     one, other = stores
-    await one.create_profile("t")
+    await one.directory.create("t")
     await one.insert("t", RECORD, b"old", ["a"])
     known = one.database.directory._known["t"]
     await other.remove_profile("t")
-    await other.create_profile("t")
+    await other.directory.create("t")
     if full:
         await other.insert("t", RECORD, b"new", ["a"])
     does_not_learn(one, known)
@@ -152,14 +152,14 @@ async def test_a_write_goes_into_the_profile_that_was_made_again(stores, call, f
             await CALLS[call](one)
     assert one.database.directory.known("t") != known.askar_profile
     kids = ["kid-1"] * (full and call != "delete") + ["kid-2"] * (call == "insert")
-    listed, _ = await other.page("t", limit=5)
+    listed, _ = await other.listing.page("t", limit=5)
     assert [record.kid for record in listed] == kids
     for kid in kids:
         expected = b"new" if kid == "kid-1" else b""
         assert (await other.open_key("t", KeyRef(kid), lambda _: None))[1] == expected
     # Nothing is left in the old one, in which the other process would not find it.
     await other.insert("t", replace(RECORD, kid="kid-3"), b"")
-    listed, _ = await other.page("t", limit=5)
+    listed, _ = await other.listing.page("t", limit=5)
     places = [int(record.seq) for record in listed]
     assert places == sorted(set(places))
 
@@ -167,13 +167,13 @@ async def test_a_write_goes_into_the_profile_that_was_made_again(stores, call, f
 @pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
 async def test_the_sealing_key_of_a_removed_profile_is_forgotten(stores, again):
     one, other = stores
-    await one.create_profile("t")
+    await one.directory.create("t")
     await one.insert("t", RECORD, b"secret")
     sealing_keys, removed = one.database._calls.sealing_keys, one.database.directory.known("t")
     assert removed in sealing_keys
     await other.remove_profile("t")
     if again:
-        await other.create_profile("t")
+        await other.directory.create("t")
     with pytest.raises(KeyNotFound if again else ProfileNotFound):
         await one.open_key("t", KID, lambda _: None)
     assert removed not in sealing_keys
@@ -182,19 +182,19 @@ async def test_the_sealing_key_of_a_removed_profile_is_forgotten(stores, again):
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_profile_whose_number_another_has_now(stores, call):
     one, other = stores
-    await one.create_profile("t")
+    await one.directory.create("t")
     await one.insert("t", RECORD, b"secret", ["a"])
     await other.remove_profile("t")
-    await other.create_profile("u")
+    await other.directory.create("u")
     with pytest.raises(ProfileNotFound):
         await call(one)
-    assert await other.page("u", limit=1) == ([], False)
+    assert await other.listing.page("u", limit=1) == ([], False)
     await other.insert("u", RECORD, b"", ["a"])
 
 
 async def test_a_removal_that_was_cut_short(stores, monkeypatch):
     one, other = stores
-    await one.create_profile("t")
+    await one.directory.create("t")
     await one.insert("t", RECORD, b"secret")
     with monkeypatch.context() as patch:
 
@@ -205,10 +205,10 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             await one.remove_profile("t")
     for store in stores:
-        assert await store.profiles() == [DEFAULT_PROFILE]
+        assert await store.directory.names() == [DEFAULT_PROFILE]
         with pytest.raises(ProfileNotFound):
             await store.record("t", KID)
-    await other.create_profile("t")
+    await other.directory.create("t")
     with pytest.raises(KeyNotFound):
         await one.record("t", KID)
     directory = other.database.directory
@@ -219,7 +219,7 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
 
 
 async def test_one_profile_is_made_by_many(stores):
-    calls = [store.create_profile("t") for store in stores * 8]
+    calls = [store.directory.create("t") for store in stores * 8]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == [
         "NoneType",
@@ -247,10 +247,10 @@ async def test_a_profile_whose_line_cannot_be_written_leaves_nothing(stores):
     before = await store.database.directory.askar_profiles()
     outer = CURRENT.set(AuditEvent("createProfile", full))
     with pytest.raises(AuditUnavailable):
-        await store.create_profile("t")
+        await store.directory.create("t")
     CURRENT.reset(outer)
     assert await store.database.directory.askar_profiles() == before
-    await store.create_profile("t")
+    await store.directory.create("t")
 
 
 async def test_keys_of_both_are_counted_in_one_order(stores):
@@ -281,7 +281,7 @@ async def test_a_store_that_was_never_finished(persistent_url, key):
         async with KeyStore.open(location, key):
             pass
     async with KeyStore.create(location, key) as store:
-        assert await store.profiles() == [DEFAULT_PROFILE]
+        assert await store.directory.names() == [DEFAULT_PROFILE]
     with pytest.raises(StoreError, match="already"):
         async with KeyStore.create(location, key):
             pass
@@ -301,7 +301,10 @@ async def test_connections_that_are_not_released(stores, monkeypatch):
     connections = store.database.pool.connections
     holding = [asyncio.create_task(hold()) for _ in range(connections)]
     await asyncio.sleep(0)
-    for call in (store.page(DEFAULT_PROFILE, limit=1), store.insert(DEFAULT_PROFILE, RECORD, b"")):
+    for call in (
+        store.listing.page(DEFAULT_PROFILE, limit=1),
+        store.insert(DEFAULT_PROFILE, RECORD, b""),
+    ):
         with pytest.raises(StoreUnavailable) as caught:
             await call
         assert caught.value.headers == {"Retry-After": "1"}
@@ -367,8 +370,8 @@ async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key,
     async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
         stores, profiles, writing = (one, other), [f"p{n}" for n in range(8)], set()
         for name in profiles:
-            await one.create_profile(name)
-            await other.page(name, limit=1)  # so that none is looked up below
+            await one.directory.create(name)
+            await other.listing.page(name, limit=1)  # so that none is looked up below
 
         async def watch():
             while True:
@@ -387,7 +390,7 @@ async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key,
         watching.cancel()
         assert writing == {0, 1}
         for name in profiles:
-            assert len((await one.page(name, limit=100))[0]) == 2 * len(names)
+            assert len((await one.listing.page(name, limit=100))[0]) == 2 * len(names)
 
 
 async def test_a_look_at_a_profile_during_its_change_does_not_outlast_it(sqlite, key):
@@ -395,9 +398,9 @@ async def test_a_look_at_a_profile_during_its_change_does_not_outlast_it(sqlite,
     async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
         directory = other.database.directory
         async with one.database.counters.changing([slot_of(PROFILE, DEFAULT_PROFILE)]):
-            await other.page(DEFAULT_PROFILE, limit=1)
+            await other.listing.page(DEFAULT_PROFILE, limit=1)
             assert directory.known(DEFAULT_PROFILE) is None  # until it is changed, or for ever
-        await other.page(DEFAULT_PROFILE, limit=1)
+        await other.listing.page(DEFAULT_PROFILE, limit=1)
         assert directory.known(DEFAULT_PROFILE) is not None
 
 
@@ -415,7 +418,7 @@ async def test_a_removal_that_fails_halfway_does_not_say_that_nothing_was_change
 ):
     """A disk that is full from the second transaction on, which is hard to cause in time."""
     store = stores[0]
-    await store.create_profile("a")
+    await store.directory.create("a")
     answers = iter([None])
 
     def require_room(_):
@@ -428,5 +431,5 @@ async def test_a_removal_that_fails_halfway_does_not_say_that_nothing_was_change
             await store.remove_profile("a")
     assert caught.value.outcome == "unknown"
     assert "Nothing was changed" not in caught.value.detail
-    assert await store.profiles() == [DEFAULT_PROFILE]
-    await store.create_profile("a")
+    assert await store.directory.names() == [DEFAULT_PROFILE]
+    await store.directory.create("a")

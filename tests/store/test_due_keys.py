@@ -19,11 +19,11 @@ CALLS = {
     "record": lambda store: store.record(DEFAULT_PROFILE, KID),
     "alias": lambda store: store.record(DEFAULT_PROFILE, ALIAS),
     "open": lambda store: store.open_key(DEFAULT_PROFILE, KID, lambda _: None),
-    "page": lambda store: store.page(DEFAULT_PROFILE, limit=10),
-    "bind": lambda store: store.bind_alias(DEFAULT_PROFILE, "kid-1", "b"),
+    "page": lambda store: store.listing.page(DEFAULT_PROFILE, limit=10),
+    "bind": lambda store: store.aliases.bind(DEFAULT_PROFILE, "kid-1", "b"),
     "change": lambda store: store.change(DEFAULT_PROFILE, "kid-1", lambda record: record),
-    "delete": lambda store: store.delete(DEFAULT_PROFILE, KeyRef("kid-1")),
-    "restore": lambda store: store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None),
+    "delete": lambda store: store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1")),
+    "restore": lambda store: store.deletions.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None),
 }
 
 
@@ -61,7 +61,7 @@ async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by, back)
     async with KeyStore.create(location, key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret")
-        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
+        await store.deletions.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
         assert not await is_gone(store, CALLS["record"])
         clock(2 * HOUR)
         assert await is_gone(store, CALLS[seen_by])
@@ -72,18 +72,20 @@ async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by, back)
         clock(back)
         for name, call in CALLS.items():
             assert await is_gone(again, call), name
-        assert await other.due(DEFAULT_PROFILE) == ["kid-1"]
-        assert await other.remove_due(DEFAULT_PROFILE, "kid-1")
+        assert await other.deletions.due(DEFAULT_PROFILE) == ["kid-1"]
+        assert await other.deletions.remove_due(DEFAULT_PROFILE, "kid-1")
         await again.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
 
 
 async def test_an_unseen_overdue_key_waits_again_when_the_clock_goes_back(sqlite, key, clock):
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
-        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
+        await store.deletions.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
         clock(2 * HOUR)
         clock(0)
-        assert (await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None)).deletes is None
+        assert (
+            await store.deletions.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None)
+        ).deletes is None
 
 
 async def test_many_that_a_listing_leaves_out(sqlite, key, clock):
@@ -91,19 +93,19 @@ async def test_many_that_a_listing_leaves_out(sqlite, key, clock):
         for number in range(130):
             kid = f"{number}"
             await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=kid), b"secret")
-            await store.schedule(DEFAULT_PROFILE, KeyRef(kid), time.time_ns() + HOUR)
+            await store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid), time.time_ns() + HOUR)
         clock(2 * HOUR)
-        assert await store.page(DEFAULT_PROFILE, limit=10) == ([], False)
+        assert await store.listing.page(DEFAULT_PROFILE, limit=10) == ([], False)
         clock(0)
-        assert await store.page(DEFAULT_PROFILE, limit=10) == ([], False)
-        assert len(await store.due(DEFAULT_PROFILE)) == 130
+        assert await store.listing.page(DEFAULT_PROFILE, limit=10) == ([], False)
+        assert len(await store.deletions.due(DEFAULT_PROFILE)) == 130
 
 
 async def test_a_note_is_no_change_that_the_call_asked_for(sqlite, key, clock):
     outcomes = []
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
-        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
+        await store.deletions.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
         clock(2 * HOUR)
         outer = CURRENT.set(AuditEvent("getKey", lambda events, outcome: outcomes.append(outcome)))
         assert await is_gone(store, CALLS["record"])

@@ -86,7 +86,7 @@ async def test_a_second_name_of_a_store_in_use_is_refused(sqlite, key, tmp_path)
     async with KeyStore.open(location, key) as store:
         os.link(sqlite, other)
         for profile in ("a", "b"):
-            await store.create_profile(profile)
+            await store.directory.create(profile)
             with pytest.raises(StoreError, match="hard links"):
                 await open_store(other, key)
         with pytest.raises(StoreError, match="hard links"):
@@ -96,7 +96,7 @@ async def test_a_second_name_of_a_store_in_use_is_refused(sqlite, key, tmp_path)
         await open_store(sqlite, key)
     other.unlink()
     async with KeyStore.open(location, key) as store:
-        assert await store.profiles() == ["a", "b", DEFAULT_PROFILE]
+        assert await store.directory.names() == ["a", "b", DEFAULT_PROFILE]
 
 
 @pytest.mark.process
@@ -138,4 +138,4 @@ async def test_root_looks_after_the_store_of_another_user(sqlite, key):
         os.chown(file, NOBODY, NOBODY)
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     async with KeyStore.open(location, key) as opened:
-        assert await opened.profiles() == [DEFAULT_PROFILE]
+        assert await opened.directory.names() == [DEFAULT_PROFILE]

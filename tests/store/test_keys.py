@@ -62,10 +62,10 @@ async def inside(store, profile=DEFAULT_PROFILE):
 CALLS = [
     lambda store: store.record(DEFAULT_PROFILE, KeyRef(kid="a")),
     lambda store: store.insert(DEFAULT_PROFILE, RECORD, b"secret"),
-    lambda store: store.create_profile("a"),
+    lambda store: store.directory.create("a"),
     lambda store: store.remove_profile("a"),
     lambda store: store.ping(),
-    lambda store: store.profiles(),
+    lambda store: store.directory.names(),
 ]
 
 
@@ -169,10 +169,10 @@ async def test_a_change_of_a_record_keeps_its_material_sealed_as_it_was(store):
 
     before = await store.database.run(DEFAULT_PROFILE, sealed)
     await store.change(DEFAULT_PROFILE, RECORD.kid, lambda key: replace(key, labels={"n": "1"}))
-    await store.bind_alias(DEFAULT_PROFILE, RECORD.kid, "b")
-    await store.unbind_alias(DEFAULT_PROFILE, RECORD.kid, "a")
-    await store.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), 2**62)
-    await store.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), None)
+    await store.aliases.bind(DEFAULT_PROFILE, RECORD.kid, "b")
+    await store.aliases.unbind(DEFAULT_PROFILE, RECORD.kid, "a")
+    await store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), 2**62)
+    await store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), None)
     assert await store.database.run(DEFAULT_PROFILE, sealed) == before
     found, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(alias="b"), lambda record: record)
     assert (found.labels, found.aliases, opened) == ({"n": "1"}, ("b",), b"secret")
@@ -184,7 +184,7 @@ async def test_a_profile_of_an_older_process_gets_a_sealing_key_with_its_first_k
     """As an older service makes one that runs on, although the store was upgraded."""
     with monkeypatch.context() as patch:
         patch.setattr(making, "new_name", lambda _: secrets.token_hex(16))
-        await store.create_profile("old")
+        await store.directory.create("old")
 
     async def lose(session):
         await session.replace("minikms.profile", "self", "old")
@@ -214,25 +214,27 @@ async def test_pages_list_every_key_over_gaps(store):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"") for n in range(40)
     ]
     for record in kept[3:25] + kept[36:]:
-        await store.delete(DEFAULT_PROFILE, KeyRef(record.kid))
+        await store.deletions.delete(DEFAULT_PROFILE, KeyRef(record.kid))
     left = kept[:3] + kept[25:36]
     for limit in (1, 2, 7, 13, 14, 15, 50):
         listed, after, more = [], "", True
         while more:
-            records, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
+            records, more = await store.listing.page(DEFAULT_PROFILE, limit=limit, after=after)
             assert 0 < len(records) <= limit
             listed, after = listed + records, records[-1].seq
         assert listed == left
-    assert await store.page(DEFAULT_PROFILE, limit=1, after=left[-1].seq) == ([], False)
+    assert await store.listing.page(DEFAULT_PROFILE, limit=1, after=left[-1].seq) == ([], False)
 
 
 async def test_a_filter_that_few_keys_fit(store):
     for n in range(50):
         alg = "rare" if n % 20 == 10 else "x"
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}", alg=alg), b"")
-    records, more = await store.page(DEFAULT_PROFILE, limit=1, alg="rare")
+    records, more = await store.listing.page(DEFAULT_PROFILE, limit=1, alg="rare")
     assert ([record.kid for record in records], more) == (["10"], True)
-    records, more = await store.page(DEFAULT_PROFILE, limit=1, alg="rare", after=records[0].seq)
+    records, more = await store.listing.page(
+        DEFAULT_PROFILE, limit=1, alg="rare", after=records[0].seq
+    )
     assert ([record.kid for record in records], more) == (["30"], False)
 
 
@@ -242,12 +244,12 @@ async def test_keys_that_are_due_among_few(store):
         if n == 2:
             await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 10_000)
         if 5 < n < 27:
-            await store.schedule(DEFAULT_PROFILE, KeyRef(record.kid), 1)
+            await store.deletions.schedule(DEFAULT_PROFILE, KeyRef(record.kid), 1)
     left = ["0", "1", "2", "3", "4", "5", "27", "28", "29"]
     for limit in (1, 4, 8, 9):
         found, after, more = [], "", True
         while more:
-            records, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
+            records, more = await store.listing.page(DEFAULT_PROFILE, limit=limit, after=after)
             assert 0 < len(records) <= limit
             found += (record.kid for record in records)
             after = records[-1].seq
@@ -261,10 +263,12 @@ async def test_listings_that_wait_for_each_other(store, monkeypatch):
         await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
     async with store._listing._sparse.held("another"):  # as long as another reads
         with pytest.raises(StoreUnavailable):
-            await store.page(DEFAULT_PROFILE, limit=9)
-        records, more = await store.page(DEFAULT_PROFILE, limit=9, after=f"{30_000 - 5:020d}")
+            await store.listing.page(DEFAULT_PROFILE, limit=9)
+        records, more = await store.listing.page(
+            DEFAULT_PROFILE, limit=9, after=f"{30_000 - 5:020d}"
+        )
         assert (records, more) == ([], False)
-    records, _ = await store.page(DEFAULT_PROFILE, limit=9)
+    records, _ = await store.listing.page(DEFAULT_PROFILE, limit=9)
     assert [record.kid for record in records] == ["0", "1", "2"]
 
 
@@ -316,10 +320,10 @@ async def test_calls_that_fail_at_once_keep_their_own_error(store):
 async def test_every_call_refuses_an_unknown_profile(store):
     for call in (
         store.record("nobody", KeyRef(kid="a")),
-        store.page("nobody", limit=1),
+        store.listing.page("nobody", limit=1),
         store.insert("nobody", RECORD, b""),
-        store.bind_alias("nobody", "a", "b"),
-        store.delete("nobody", KeyRef("a")),
+        store.aliases.bind("nobody", "a", "b"),
+        store.deletions.delete("nobody", KeyRef("a")),
     ):
         with pytest.raises(ProfileNotFound):
             await call
@@ -331,5 +335,5 @@ async def test_a_name_with_nul_names_nothing(store):
         with pytest.raises((KeyNotFound, AliasNotFound)):
             await store.record(DEFAULT_PROFILE, ref)
     with pytest.raises(ValueError, match="NUL"):
-        await store.bind_alias(DEFAULT_PROFILE, "kid-1", "b\0c")
+        await store.aliases.bind(DEFAULT_PROFILE, "kid-1", "b\0c")
     assert (await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))).aliases == ("a",)

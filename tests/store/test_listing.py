@@ -47,7 +47,7 @@ async def test_pages_of_any_length_have_few_statements(store, monkeypatch):
     for limit in range(1, 2 * KEYS + 10, 4):
         found, after, more = [], "", True
         while more:
-            page, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
+            page, more = await store.listing.page(DEFAULT_PROFILE, limit=limit, after=after)
             assert len(page) <= limit
             found, after = found + page, page[-1].seq
         assert [int(record.seq) for record in found] == list(range(2, 2 * KEYS + 1, 2))
@@ -56,15 +56,15 @@ async def test_pages_of_any_length_have_few_statements(store, monkeypatch):
 
 @pytest.mark.parametrize("few", [1, 512])
 async def test_few_keys_that_match_behind_a_cursor(store, monkeypatch, few):
-    monkeypatch.setattr("minikms.store.keys.listing._FEW", few)
+    monkeypatch.setattr("minikms.store.keys.record_queries._FEW", few)
     monkeypatch.setattr("minikms.store.keys.listing._READ", 20)
     monkeypatch.setattr("minikms.store.keys.listing._RARE", 10)
-    every, _ = await store.page(DEFAULT_PROFILE, limit=KEYS)
+    every, _ = await store.listing.page(DEFAULT_PROFILE, limit=KEYS)
     rare = [every[place] for place in (3, 40, 41, 68)]
     for record in rare:
         await store.change(DEFAULT_PROFILE, record.kid, lambda old: replace(old, labels={"a": "b"}))
     for limit, after, expected in ((20, 10, rare[1:]), (20, 41, rare[3:]), (2, 10, rare[1:3])):
-        page, more = await store.page(
+        page, more = await store.listing.page(
             DEFAULT_PROFILE, limit=limit, after=every[after].seq, labels=[("a", "b")]
         )
         assert [record.kid for record in page] == [record.kid for record in expected]
@@ -76,12 +76,12 @@ async def test_listings_of_profiles_with_few_keys_take_turns_by_profile(store, m
     monkeypatch.setattr("minikms.fair_gate.MAX_WAITING", 5)
     writer, ended = StoreWriter(store.database), []
     for name in ("many", "one"):
-        await store.create_profile(name)
+        await store.directory.create(name)
         await writer.set_last_seq(name, 1_000_000)
     gate = store._listing._sparse
 
     async def pages(name):
-        assert await store.page(name, limit=1000) == ([], False)
+        assert await store.listing.page(name, limit=1000) == ([], False)
         ended.append(name)
 
     def waiting():

@@ -87,7 +87,7 @@ async def use(url, key):
     async with KeyStore.open(StoreLocation.parse(url), key) as opened:
         names = [f"p{number}" for number in range(20)]
         await asyncio.gather(*map(opened.create_profile, names))
-        assert set(names) < set(await opened.profiles())
+        assert set(names) < set(await opened.directory.names())
 
 
 async def test_a_pooler_in_session_mode_serves_without_warnings(store, postgres_server, caplog):

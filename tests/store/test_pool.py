@@ -48,7 +48,7 @@ async def test_another_program_holds_the_file(sqlite, key):
             for _ in range(location.max_connections + 1):
                 with pytest.raises(StoreUnavailable):
                     await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
-            assert await store.page(DEFAULT_PROFILE, limit=1) == ([], False)
+            assert await store.listing.page(DEFAULT_PROFILE, limit=1) == ([], False)
         for n in range(10):
             await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"secret")
     # Not before: opening a file releases the locks that this process has on it.
@@ -85,8 +85,8 @@ async def test_each_outage_of_a_file_that_cannot_be_opened_is_logged_once(
                 patched.setattr(pool, "open_store", refuse)
                 for _ in range(3):
                     with pytest.raises(StoreUnavailable):
-                        await store.profiles()
-            assert await store.profiles() == [DEFAULT_PROFILE]
+                        await store.directory.names()
+            assert await store.directory.names() == [DEFAULT_PROFILE]
     assert caplog.messages.count("it cannot be opened") == 2
 
 
@@ -136,7 +136,7 @@ async def test_a_disk_that_is_full(sqlite, key):
     kids = ended.stdout.split()
     assert len(kids) > 20
     async with KeyStore.open(location, key) as store:
-        records, _ = await store.page(DEFAULT_PROFILE, limit=1000)
+        records, _ = await store.listing.page(DEFAULT_PROFILE, limit=1000)
         assert [record.kid for record in records] == kids
         for kid in kids:
             await store.open_key(DEFAULT_PROFILE, KeyRef(alias=f"of {kid}"), lambda _: None)

@@ -58,40 +58,40 @@ def of(key_id, kid="kid-1", token="", *, is_due=True):
 async def is_gone(store, kid="kid-1"):
     with pytest.raises(KeyNotFound):
         await store.record(DEFAULT_PROFILE, KeyRef(kid))
-    return await store.due(DEFAULT_PROFILE) == [kid]
+    return await store.deletions.due(DEFAULT_PROFILE) == [kid]
 
 
 @pytest.mark.each_store
 async def test_a_deleted_key_is_gone_at_once_and_stays_until_its_object_is_gone(any_store):
     async with opened(any_store) as store:
         key_id = await insert(store, "a")
-        deleted = await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+        deleted = await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
         assert deleted.deletes is None
         assert await is_gone(store)
         with pytest.raises(AliasNotFound):
             await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))
-        assert await store.page(DEFAULT_PROFILE, limit=9) == ([], False)
-        assert not await store.remove_due(DEFAULT_PROFILE, "kid-1")
+        assert await store.listing.page(DEFAULT_PROFILE, limit=9) == ([], False)
+        assert not await store.deletions.remove_due(DEFAULT_PROFILE, "kid-1")
         found = await store.objects.due(DEFAULT_PROFILE, "kid-1")
         assert found == of(key_id)
-        assert await store.remove_due(DEFAULT_PROFILE, "kid-1", found.object_id)
-        assert await store.due(DEFAULT_PROFILE) == []
+        assert await store.deletions.remove_due(DEFAULT_PROFILE, "kid-1", found.object_id)
+        assert await store.deletions.due(DEFAULT_PROFILE) == []
         assert await store.objects.due(DEFAULT_PROFILE, "kid-1") is None
-        assert not await store.remove_due(DEFAULT_PROFILE, "kid-1", found.object_id)
+        assert not await store.deletions.remove_due(DEFAULT_PROFILE, "kid-1", found.object_id)
 
 
 async def test_a_deleted_key_stays_gone_whatever_the_clock_says(store, clock):
     await insert(store)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     clock(-time.time() - 1000)  # before 1970
     assert await is_gone(store)
     with pytest.raises(KeyNotFound):
-        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None)
+        await store.deletions.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None)
 
 
 async def test_the_alias_of_a_deleted_key_is_free(store):
     await insert(store, "a")
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     record = replace(RECORD, kid="kid-2")
     await store.insert(DEFAULT_PROFILE, record, b"", ["a"], binding="refuse")
     assert (await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == "kid-2"
@@ -99,31 +99,31 @@ async def test_the_alias_of_a_deleted_key_is_free(store):
 
 async def test_the_kid_of_a_deleted_key_is_free_once_its_object_is_gone(store):
     key_id = await insert(store)
-    await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
     with pytest.raises(KeyExists):
         await store.insert(DEFAULT_PROFILE, RECORD, b"")
-    await store.remove_due(DEFAULT_PROFILE, "kid-1", key_id.hex())
+    await store.deletions.remove_due(DEFAULT_PROFILE, "kid-1", key_id.hex())
     await store.insert(DEFAULT_PROFILE, RECORD, b"")
 
 
 async def test_deleted_keys_do_not_count(store):
-    await store.create_profile("t")
-    await store.change_settings("t", {"max_keys": 1})
+    await store.directory.create("t")
+    await store.directory.change("t", {"max_keys": 1})
     await insert(store, profile="t")
-    await store.delete("t", KeyRef("kid-1"))
+    await store.deletions.delete("t", KeyRef("kid-1"))
     await insert(store, kid="kid-2", profile="t")
 
 
 async def test_a_key_that_is_scheduled_has_a_due_object_only_then(store, clock):
     key_id = await insert(store)
     ref = KeyRef("kid-1")
-    await store.schedule(DEFAULT_PROFILE, ref, time.time_ns() + HOUR)
+    await store.deletions.schedule(DEFAULT_PROFILE, ref, time.time_ns() + HOUR)
     assert await store.objects.due(DEFAULT_PROFILE, "kid-1") is None
-    await store.schedule(DEFAULT_PROFILE, ref, None)
+    await store.deletions.schedule(DEFAULT_PROFILE, ref, None)
     clock(3601)
     assert await store.objects.due(DEFAULT_PROFILE, "kid-1") is None
-    await store.schedule(DEFAULT_PROFILE, ref, time.time_ns() + HOUR)
-    await store.delete(DEFAULT_PROFILE, ref)  # now
+    await store.deletions.schedule(DEFAULT_PROFILE, ref, time.time_ns() + HOUR)
+    await store.deletions.delete(DEFAULT_PROFILE, ref)  # now
     assert await store.objects.due(DEFAULT_PROFILE, "kid-1") == of(key_id)
 
 
@@ -132,10 +132,10 @@ async def test_deletions_are_told_by_profile_and_kid(store):
     store.on_ended(lambda profile, kids: told.append((profile, list(kids))))
     await insert(store, "a")
     await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="software"), b"")
-    await store.delete(DEFAULT_PROFILE, KeyRef("software"))
-    await store.remove_name(DEFAULT_PROFILE, "a", lambda *_: None)
-    await store.create_profile("t")
-    await store.create_profile("u")
+    await store.deletions.delete(DEFAULT_PROFILE, KeyRef("software"))
+    await store.aliases.remove(DEFAULT_PROFILE, "a", lambda *_: None)
+    await store.directory.create("t")
+    await store.directory.create("u")
     await insert(store, kid="kid-2", profile="t")
     for name in "t", "u":
         await store.remove_profile(name)
@@ -149,7 +149,7 @@ async def test_versions_that_are_trimmed_stay_until_their_objects_are_gone(store
     def successor(_):
         return record_of(new, "kid-2"), b"reference"
 
-    await store.rotate(DEFAULT_PROFILE, KeyRef(alias="a"), successor, lambda *_: None)
+    await store.rotations.rotate(DEFAULT_PROFILE, KeyRef(alias="a"), successor, lambda *_: None)
 
     def trim(_, versions):
         return versions.trimmed(2)
@@ -166,24 +166,24 @@ async def test_the_token_of_a_key_of_version_0_3_0_is_in_its_reference(store):
         (None, b"unreadable", ""),
     ):
         await store.insert(DEFAULT_PROFILE, record_of(ID, token=token), reference)
-        await store.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
+        await store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-1"))
         assert await store.objects.due(DEFAULT_PROFILE, "kid-1") == of(ID, token=found)
-        await store.remove_due(DEFAULT_PROFILE, "kid-1", ID.hex())
+        await store.deletions.remove_due(DEFAULT_PROFILE, "kid-1", ID.hex())
 
 
 @pytest.mark.each_store
 async def test_a_removed_profile_stays_until_its_objects_are_gone(any_store):
     async with opened(any_store) as store:
         directory = store.database.directory
-        await store.create_profile("t")
+        await store.directory.create("t")
         key_ids = [await insert(store, kid=f"kid-{n}", profile="t") for n in range(2)]
-        await store.delete("t", KeyRef("kid-1"))
+        await store.deletions.delete("t", KeyRef("kid-1"))
         await store.insert("t", replace(RECORD, kid="software"), b"")
         assert await store.remove_profile("t")
         assert not await store.remove_profile("t")
-        await store.create_profile("t")  # its name is free
-        assert await store.page("t", limit=9) == ([], False)
-        assert await store.profiles() == [DEFAULT_PROFILE, "t"]
+        await store.directory.create("t")  # its name is free
+        assert await store.listing.page("t", limit=9) == ([], False)
+        assert await store.directory.names() == [DEFAULT_PROFILE, "t"]
         [removed] = await directory.removals.pending()
         assert removed.name == "t"
         found = await store.objects.of_removed(removed)
@@ -195,11 +195,11 @@ async def test_a_removed_profile_stays_until_its_objects_are_gone(any_store):
         await directory.removals.erase(removed)
         assert await directory.removals.pending() == []
         assert len(await directory.askar_profiles()) == 2
-        assert await store.page("t", limit=9) == ([], False)
+        assert await store.listing.page("t", limit=9) == ([], False)
 
 
 async def test_an_interrupted_removal_of_a_profile_is_finished(store, monkeypatch):
-    await store.create_profile("t")
+    await store.directory.create("t")
     await insert(store, profile="t")
     directory = store.database.directory
     known = directory._known["t"]
@@ -218,7 +218,7 @@ async def test_an_interrupted_removal_of_a_profile_is_finished(store, monkeypatc
     directory._known["t"] = known._replace(counter=counter)
     with pytest.raises(ProfileNotFound):
         await insert(store, kid="kid-2", profile="t")
-    assert await store.profiles() == [DEFAULT_PROFILE]
+    assert await store.directory.names() == [DEFAULT_PROFILE]
     for removed in await directory.removals.pending():
         await directory.removals.erase(removed)
     assert len(await directory.askar_profiles()) == 1
@@ -252,9 +252,9 @@ async def test_keys_are_found_by_their_objects(store):
 async def test_a_change_of_a_record_keeps_the_object(store):
     key_id = await insert(store)
     await store.change(DEFAULT_PROFILE, "kid-1", lambda one: replace(one, labels={"object": "x"}))
-    await store.bind_alias(DEFAULT_PROFILE, "kid-1", "a")
+    await store.aliases.bind(DEFAULT_PROFILE, "kid-1", "a")
     assert await store.objects.is_named(DEFAULT_PROFILE, key_id)
-    await store.remove_name(DEFAULT_PROFILE, "a", lambda *_: None)
+    await store.aliases.remove(DEFAULT_PROFILE, "a", lambda *_: None)
     assert await store.objects.due(DEFAULT_PROFILE, "kid-1") == of(key_id)
 
 

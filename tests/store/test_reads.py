@@ -99,7 +99,7 @@ async def test_a_session_is_idle_for_a_moment(store):
 async def test_idle_sessions_leave_connections_to_others(store, sessions):
     connections = store.database.pool.connections
     for n in range(connections + 2):
-        await store.create_profile(f"p{n}")
+        await store.directory.create(f"p{n}")
         await fill(store, f"p{n}")
     for n in range(connections + 2):
         await read(store, KIDS[0], f"p{n}")
@@ -133,7 +133,7 @@ async def test_the_error_of_a_read_reaches_its_own_caller(store, sessions):
 
 
 async def test_a_deletion_that_is_due_is_recorded_for_one_of_them(store, sessions):
-    await store.schedule(DEFAULT_PROFILE, KeyRef(kid=KIDS[2]), 1)
+    await store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid=KIDS[2]), 1)
     results = await asyncio.gather(*(read(store, kid) for kid in KIDS), return_exceptions=True)
     assert [type(result) for result in results].count(KeyNotFound) == 1
     assert type(results[2]) is KeyNotFound
@@ -250,14 +250,14 @@ async def test_a_write_and_a_listing_get_connections_while_reads_go_on(store):
     for n in range(5):
         name = KeyRecord(f"new-{n}", "x", "oct", None, None, None, None, (), "bytes", 1)
         await store.insert(DEFAULT_PROFILE, name, b"")
-        page, _ = await store.page(DEFAULT_PROFILE, limit=100)
+        page, _ = await store.listing.page(DEFAULT_PROFILE, limit=100)
         assert len(page) == len(KIDS) + n + 1
     stop = True
     await asyncio.gather(*reading)
 
 
 async def test_a_profile_that_is_removed_while_reads_wait(store):
-    await store.create_profile("t")
+    await store.directory.create("t")
     await fill(store, "t")
 
     async def keep_reading(kid):
@@ -277,7 +277,7 @@ async def test_a_profile_that_is_made_again_while_reads_wait(store, any_store):
     """By another process, so that reads find the old one gone."""
     if store.database.pool.connections == 1:
         pytest.skip("a store in memory has one process")
-    await store.create_profile("t")
+    await store.directory.create("t")
     await fill(store, "t")
     async with opened(any_store) as other:
         hang = Hang()
@@ -290,7 +290,7 @@ async def test_a_profile_that_is_made_again_while_reads_wait(store, any_store):
         await hang.begun.wait()
         waiting += [asyncio.create_task(read(store, kid, "t")) for kid in KIDS[:3]]
         await other.remove_profile("t")
-        await other.create_profile("t")
+        await other.directory.create("t")
         await fill(other, "t")
         hang.go_on.set()
         first, *others = await asyncio.gather(*waiting, return_exceptions=True)

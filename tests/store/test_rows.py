@@ -34,7 +34,7 @@ async def test_a_byte_that_flipped(sqlite, key, caplog, flip, query):
         for limit in (5, 19, 100):
             listed, after, more = [], "", True
             while more:
-                records, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
+                records, more = await store.listing.page(DEFAULT_PROFILE, limit=limit, after=after)
                 listed, after = listed + records, records[-1].seq
             kids = [record.kid for record in listed]
             assert kids == [f"kid-{n}" for n in range(20) if n != 7]
@@ -54,7 +54,7 @@ async def test_sealed_material_that_does_not_open_is_told_and_its_key_listed(cap
         with pytest.raises(KeyUnreadable):
             await store.open_key(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), lambda _: None)
         assert f"key {RECORD.kid} does not decrypt" in caplog.text
-        [listed], _ = await store.page(DEFAULT_PROFILE, limit=2)
+        [listed], _ = await store.listing.page(DEFAULT_PROFILE, limit=2)
         assert listed.kid == RECORD.kid
 
 
@@ -72,7 +72,7 @@ async def test_a_byte_that_flipped_where_few_keys_are_left(sqlite, key, caplog, 
             for limit in (1, 2, 3, 100):
                 found, after, more = [], "", True
                 while more:
-                    records, more = await store.page(
+                    records, more = await store.listing.page(
                         DEFAULT_PROFILE, limit=limit, after=after, alg=alg
                     )
                     found += (record.kid for record in records)

@@ -26,7 +26,7 @@ async def test_a_file_that_is_not_the_one_that_was_opened(sqlite, key, replaced,
             sqlite.with_name("copy.db").rename(sqlite)
         calls = (
             lambda: store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret"),
-            lambda: store.create_profile("t"),
+            lambda: store.directory.create("t"),
             lambda: store.record(DEFAULT_PROFILE, KeyRef(kid="kid-1")),
             store.ping,  # for /readyz
         )

@@ -46,7 +46,7 @@ def insert(store, name, **options):
 
 
 async def places(store):
-    page, more = await store.page(DEFAULT_PROFILE, limit=1000)
+    page, more = await store.listing.page(DEFAULT_PROFILE, limit=1000)
     assert not more
     return [(key.kid, int(key.seq)) for key in page]
 
@@ -96,7 +96,7 @@ async def test_one_that_fails_fails_alone(store, transactions):
     await insert(store, 7)
     transactions.clear()
     calls = [insert(store, n) for n in range(20)]
-    calls.append(store.delete(DEFAULT_PROFILE, KeyRef("kid-nothing")))
+    calls.append(store.deletions.delete(DEFAULT_PROFILE, KeyRef("kid-nothing")))
     *stored, nothing = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(nothing, KeyNotFound)
     assert isinstance(stored.pop(7), KeyExists)
@@ -203,7 +203,7 @@ async def test_nothing_is_stored_without_its_line(store):
 
 
 async def test_profiles_do_not_share(store, transactions):
-    await store.create_profile("another")
+    await store.directory.create("another")
     transactions.clear()
     await asyncio.gather(
         insert(store, 1), store.insert("another", record(1), b"secret"), insert(store, 2)
@@ -216,11 +216,11 @@ async def test_the_last_places_of_so_many_profiles_are_remembered(store, monkeyp
     monkeypatch.setattr(writes, "_SEQUENCES", 2)
     names = "abcd"
     for name in names:
-        await store.create_profile(name)
+        await store.directory.create(name)
     for number in range(2):
         for name in names:
             await store.insert(name, record(number), b"secret")
     assert len(store.database._writes._sequences) <= 2
     for name in names:
-        page, _ = await store.page(name, limit=9)
+        page, _ = await store.listing.page(name, limit=9)
         assert [int(key.seq) for key in page] == [1, 2]

@@ -143,7 +143,7 @@ async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(client, profile, g
     await refused(await refuse(), 409, "alias-exists")
     await client.delete(f"/key/{kid}?after=1d")
     await refused(await refuse(), 409, "alias-exists")
-    await client.app[STORE].schedule(profile, KeyRef(kid), 1)  # due, and not removed yet
+    await client.app[STORE].deletions.schedule(profile, KeyRef(kid), 1)  # due, and not removed yet
     assert (await refuse()).status == 200
     await refused(await client.get(f"/key/{kid}"), 404, "key-not-found")
 

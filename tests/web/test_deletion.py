@@ -15,7 +15,7 @@ from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
 from minikms.records import KeyRecord, KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.categories import KEY
-from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.deletions import Deletions
 from minikms.web.state import SERVICE, STORE
 
 DATA = "aGVsbG8="
@@ -35,7 +35,7 @@ async def schedule(client, kid, after="7d"):
 
 async def let_be_due(client, kid):
     """Let the time come that a key was given; it is still kept, as nobody has swept."""
-    await client.app[SERVICE]._store.schedule("default", KeyRef(kid), time.time_ns())
+    await client.app[SERVICE]._store.deletions.schedule("default", KeyRef(kid), time.time_ns())
 
 
 async def kept(client, profile="default"):
@@ -229,7 +229,7 @@ async def test_overdue_keys_of_every_profile_are_swept(client, generate, start, 
     for profile in ("default", "other"):
         for alg in ("ed25519", "hs256", "p521"):
             key = await generate(alg, profile, alias=f"of {alg}")
-            await service._store.schedule(profile, KeyRef(key["kid"]), time.time_ns())
+            await service._store.deletions.schedule(profile, KeyRef(key["kid"]), time.time_ns())
     sweepers = [service]
     if any_store:
         sweepers.append((await start(create_service(Config(**any_store)))).app[SERVICE])
@@ -323,7 +323,7 @@ async def test_changed_before_it_is_noted_as_due(client, generate, paused, clock
     """By a machine whose clock is behind: a call that finds the key due leaves it as it is."""
     kid = (await generate())["kid"]
     await schedule(client, kid, "1h")
-    begun, go_on = paused("minikms.store.keys.key_store.KeyStore._record_due")
+    begun, go_on = paused("minikms.store.keys.deletions.Deletions.record")
     clock(2 * 3600)
     finding = asyncio.create_task(client.get(f"/key/{kid}"))
     async with waiting_for("a call that finds it due"):
@@ -377,14 +377,14 @@ async def test_a_profile_that_cannot_be_read_holds_up_no_other(
     await post("/profile", {"name": "a"})
     kid = (await post("/key/generate", {"alg": "ed25519"}))["kid"]
     await let_be_due(client, kid)
-    due = KeyStore.due
+    due = Deletions.due
 
     async def failing(self, profile, **more):
         if profile == "a":
             raise failure
         return await due(self, profile, **more)
 
-    monkeypatch.setattr(KeyStore, "due", failing)
+    monkeypatch.setattr(Deletions, "due", failing)
     await client.app[SERVICE].sweep()
     assert await kept(client) == (0, 0, 0, 0)
     is_logged = "due keys of a profile are not deleted" in caplog.text
@@ -395,12 +395,12 @@ async def test_a_profile_that_cannot_be_read_holds_up_no_other(
 async def test_a_sweep_leaves_keys_that_are_not_due(client, generate):
     kid = (await generate())["kid"]
     store = client.app[SERVICE]._store
-    assert not await store.remove_due("default", kid)
+    assert not await store.deletions.remove_due("default", kid)
     await schedule(client, kid)
-    assert not await store.remove_due("default", kid)
-    assert not await store.remove_due("default", "unknown")
+    assert not await store.deletions.remove_due("default", kid)
+    assert not await store.deletions.remove_due("default", "unknown")
     await let_be_due(client, kid)
-    assert await store.due("default") == [kid]
-    assert await store.remove_due("default", kid)
+    assert await store.deletions.due("default") == [kid]
+    assert await store.deletions.remove_due("default", kid)
     with pytest.raises(KeyNotFound):
-        await store.delete("default", KeyRef(kid))
+        await store.deletions.delete("default", KeyRef(kid))

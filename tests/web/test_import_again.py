@@ -111,7 +111,7 @@ async def test_a_key_that_is_out_of_use_stays_so(client, profile, again, all_key
     assert (key["state"], key["aliases"]) == ("disabled", ["a", "b"])
     assert key["deletes"] is not None
     # One whose deletion is due is no longer there.
-    await client.app[STORE].schedule(profile, KeyRef(kid), 1)
+    await client.app[STORE].deletions.schedule(profile, KeyRef(kid), 1)
     key = await (await again(alias="c")).json()
     assert (key["state"], key["aliases"], key["deletes"]) == ("enabled", ["c"], None)
     assert await all_keys() == [key]

@@ -12,7 +12,7 @@ from minikms.keys.jose.jwk_sets import JwkSets
 from minikms.serve.assembly import create_service
 from minikms.store.connections.notices import NotifyChangeCounters
 from minikms.store.keys.entries import load_record, replace_record
-from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.listing import KeyListing
 from minikms.web.state import SERVICE, STORE
 
 PATH = "/jwks.json?profile=alice"
@@ -36,13 +36,13 @@ def service(start, listening):
 @pytest.fixture
 def pages_read(monkeypatch):
     """The profiles of which a page was read, in order."""
-    page, read = KeyStore.page, []
+    page, read = KeyListing.page, []
 
     async def spy(self, profile, **options):
         read.append(profile)
         return await page(self, profile, **options)
 
-    monkeypatch.setattr(KeyStore, "page", spy)
+    monkeypatch.setattr(KeyListing, "page", spy)
     return read
 
 
@@ -139,7 +139,7 @@ async def test_two_profiles_that_are_asked_at_once_have_their_own_sets(
     of_alice = await generate(client)
     body = {"alg": "ed25519"}
     of_default = (await ok(await client.post("/key/generate", json=body)))["kid"]
-    page, reading, both = KeyStore.page, set(), asyncio.Event()
+    page, reading, both = KeyListing.page, set(), asyncio.Event()
 
     async def wait_for_the_other(self, profile, **options):
         reading.add(profile)
@@ -148,7 +148,7 @@ async def test_two_profiles_that_are_asked_at_once_have_their_own_sets(
         await both.wait()
         return await page(self, profile, **options)
 
-    monkeypatch.setattr(KeyStore, "page", wait_for_the_other)
+    monkeypatch.setattr(KeyListing, "page", wait_for_the_other)
     async with asyncio.timeout(60):
         found = await asyncio.gather(kids(client), kids(client, "/jwks.json"))
     assert found == [[of_alice], [of_default]]
@@ -156,7 +156,7 @@ async def test_two_profiles_that_are_asked_at_once_have_their_own_sets(
 
 @pytest.mark.each_store
 async def test_many_callers_at_once_share_one_read(service, any_store, pages_read, monkeypatch):
-    get, page, asking = JwkSets.get, KeyStore.page, []
+    get, page, asking = JwkSets.get, KeyListing.page, []
 
     async def ask(self, *args):
         asking.append(self)
@@ -167,7 +167,7 @@ async def test_many_callers_at_once_share_one_read(service, any_store, pages_rea
         return await page(self, *args, **options)
 
     monkeypatch.setattr(JwkSets, "get", ask)
-    monkeypatch.setattr(KeyStore, "page", read)
+    monkeypatch.setattr(KeyListing, "page", read)
     for size in (100, 0):
         client = await service(any_store, cache_size=size)
         kid = await generate(client)
@@ -182,7 +182,7 @@ async def test_many_callers_at_once_share_one_read(service, any_store, pages_rea
 @pytest.mark.each_store
 async def test_a_set_asked_for_after_a_change_has_the_change(service, any_store, monkeypatch):
     client = await service(any_store)
-    page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
+    page, reading, go_on = KeyListing.page, asyncio.Event(), asyncio.Event()
 
     async def slow(self, *args, **options):
         found = await page(self, *args, **options)
@@ -190,7 +190,7 @@ async def test_a_set_asked_for_after_a_change_has_the_change(service, any_store,
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(KeyStore, "page", slow)
+    monkeypatch.setattr(KeyListing, "page", slow)
     before = asyncio.create_task(kids(client))
     await reading.wait()
     kid = await generate(client)
@@ -207,14 +207,14 @@ async def test_a_caller_that_leaves_does_not_cancel_the_read_of_others(
 ):
     client = await service(any_store)
     kid = await generate(client)
-    page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
+    page, reading, go_on = KeyListing.page, asyncio.Event(), asyncio.Event()
 
     async def slow(self, *args, **options):
         reading.set()
         await go_on.wait()
         return await page(self, *args, **options)
 
-    monkeypatch.setattr(KeyStore, "page", slow)
+    monkeypatch.setattr(KeyListing, "page", slow)
     first = asyncio.create_task(client.get(PATH))
     await reading.wait()
     second = asyncio.create_task(kids(client))
@@ -358,7 +358,7 @@ async def test_a_part_is_as_new_as_the_whole(service, any_store, monkeypatch):
     """A change while the whole set is read is not missed by a part of it."""
     client = await service(any_store, cache_ttl=3600)
     await generate(client)
-    page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
+    page, reading, go_on = KeyListing.page, asyncio.Event(), asyncio.Event()
 
     async def slow(self, *args, **options):
         found = await page(self, *args, **options)
@@ -366,7 +366,7 @@ async def test_a_part_is_as_new_as_the_whole(service, any_store, monkeypatch):
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(KeyStore, "page", slow)
+    monkeypatch.setattr(KeyListing, "page", slow)
     before = asyncio.create_task(kids(client, f"{PATH}&kty=EC"))
     await reading.wait()
     kid = await generate(client, alg="p256")

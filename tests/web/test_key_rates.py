@@ -11,8 +11,10 @@ from problems import refused, slug_of
 from minikms import rates
 from minikms.config import Config
 from minikms.errors import KeyNotFound
+from minikms.keys import key_rates
 from minikms.serve.assembly import create_service
 from minikms.store.categories import DAY_USES
+from minikms.store.keys.day_leases import lease_uses
 from minikms.web.state import SERVICE, STORE
 
 DATA = "aGk"
@@ -168,7 +170,7 @@ async def test_a_key_that_another_service_has_deleted_leaves_no_uses(client, gen
     kid, store = (await generate(rules={"per_day": 5}))["kid"], client.app[STORE]
     await ok(await client.delete(f"/key/{kid}"))
     with pytest.raises(KeyNotFound):
-        await store.lease_uses("default", kid, 5, 1)
+        await lease_uses(store.database, "default", kid, 5, 1)
     assert await store.database.run("default", lambda session: session.count(DAY_USES)) == 0
 
 
@@ -176,7 +178,7 @@ async def test_a_call_over_the_rate_of_a_day_does_not_ask_the_store(client, gene
     key = await generate(rules={"per_day": 1})
     body = {"kid": key["kid"], "data": DATA}
     assert await uses(client, "/sign", 2, body) == ["", "over-rate"]
-    monkeypatch.setattr(client.app[STORE], "lease_uses", None)
+    monkeypatch.setattr(key_rates, "lease_uses", None)
     assert await uses(client, "/sign", 2, body) == ["over-rate"] * 2
 
 
@@ -195,7 +197,7 @@ async def test_a_batch_over_the_rate_of_a_day_leaves_the_rest_to_others(
     # 60, and two more to keep.
     assert await sign(one, 60, 50) == ["", "over-rate"]
     with monkeypatch.context() as patched:  # nor is the store asked for as many again
-        patched.setattr(one.app[STORE], "lease_uses", None)
+        patched.setattr(key_rates, "lease_uses", None)
         assert await sign(one, 50, 60, 2) == ["over-rate", "over-rate", ""]
     assert await sign(other, 36) == [""]
     # Of the last two, the other service keeps one.

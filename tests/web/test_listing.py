@@ -11,7 +11,7 @@ from minikms.errors import StoreUnavailable
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
-from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.listing import KeyListing
 from minikms.web.state import STORE
 
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -194,7 +194,7 @@ async def test_lines_over_several_pages_that_break_off(client, generate, monkeyp
         assert len((await response.text()).splitlines()) == 10
 
     # A store that goes away between two pages.
-    page, asked = KeyStore.page, []
+    page, asked = KeyListing.page, []
 
     async def fails_later(self, *args, **options):
         asked.append(options["after"])
@@ -202,7 +202,7 @@ async def test_lines_over_several_pages_that_break_off(client, generate, monkeyp
             raise StoreUnavailable
         return await page(self, *args, **options)
 
-    monkeypatch.setattr(KeyStore, "page", fails_later)
+    monkeypatch.setattr(KeyListing, "page", fails_later)
     async with client.get("/keys", headers=NDJSON) as response:
         assert response.status == 200
         with pytest.raises(ClientPayloadError):

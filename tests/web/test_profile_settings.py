@@ -184,7 +184,7 @@ async def test_a_key_whose_deletion_is_due_makes_room(client, alice, make):
     key = await ok(await client.post("/key/generate", json=ED25519, headers=ALICE))
     await ok(await client.delete(f"/key/{key['kid']}?after=1h", headers=ALICE))
     assert await make() == "too-many-keys"
-    await client.app[STORE].schedule("alice", KeyRef(key["kid"]), time.time_ns())
+    await client.app[STORE].deletions.schedule("alice", KeyRef(key["kid"]), time.time_ns())
     assert [await make(), await make()] == ["", "too-many-keys"]
     await client.app[SERVICE].sweep()
     assert await make() == "too-many-keys"

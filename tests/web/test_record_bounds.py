@@ -13,7 +13,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import MAX_ALIAS_BYTES, MAX_BATCH_BYTES, MAX_LABEL_BYTES, KeyPolicy
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import SeedError
-from minikms.store.keys.listing import MAX_PAGE_BYTES
+from minikms.store.keys.record_queries import MAX_PAGE_BYTES
 from minikms.web.app import create_runner
 from minikms.web.state import STORE
 

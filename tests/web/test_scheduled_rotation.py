@@ -243,7 +243,7 @@ async def test_a_period_that_is_set_during_a_sweep_is_kept(client, generate, swe
     kid = (await generate(alias="a", rotate_every=HOUR))["kid"]
     clock(HOUR + 1)
     await patch(client, kid, rotate_every=2 * HOUR)
-    await client.app[STORE].postpone_rotation("default", kid, time.time_ns() + 9 * HOUR * 10**9)
+    await client.app[STORE].rotations.postpone("default", kid, time.time_ns() + 9 * HOUR * 10**9)
     clock(3 * HOUR + 60)
     assert await sweep() == [("rotateKey", kid, "success")]
 

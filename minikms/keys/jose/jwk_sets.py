@@ -132,7 +132,7 @@ class JwkSets:
         """Read a set from the store, and yield consecutive members of one kind together."""
         after, more = "", True
         while more:
-            page, more = await self._store.page(profile, limit=_PAGE, after=after)
+            page, more = await self._store.listing.page(profile, limit=_PAGE, after=after)
             members = [
                 (kind, {**facts, **named})
                 for record in page

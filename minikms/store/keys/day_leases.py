@@ -1,26 +1,40 @@
 """The uses of a key in a day, which the store leases to services (keys/key_rates.py)."""
 
 import time
+from functools import partial
 from typing import Final
 
 import orjson
 
 from minikms.errors import KeyNotFound
+from minikms.events import CURRENT
 from minikms.rates import DAY, Window
 from minikms.store.askar.sessions import Transaction
 from minikms.store.categories import DAY_USES, KEY
+from minikms.store.database import Database
 
 # A lease has up to this part of the uses of a day more than the call needs, so that a write of the
 # store serves many calls. It ends with the service, and then its rest is lost.
 _PART: Final = 50
 
 
-async def lease_uses(session: Transaction, kid: str, most: int, needed: int) -> tuple[int, int]:
-    """Lease uses of a key that has `most` in a day: as many as are needed, and some more.
+async def lease_uses(
+    database: Database, profile: str, kid: str, most: int, needed: int
+) -> tuple[int, int]:
+    """Lease uses of a key that has `most` in a day: the `needed` ones, and some more.
 
-    The number of leased uses, or 0 and the nanoseconds until there is room for so many. A lease
-    leaves half of the rest of the day to other services.
+    Return the number of leased uses, or 0 and the nanoseconds until `needed` ones are free. A lease
+    leaves half of the rest of the day to other services. Raises KeyNotFound.
     """
+    work = partial(_lease, kid=kid, most=most, needed=needed)
+    outer = CURRENT.set(None)  # the call is recorded when it is done
+    try:
+        return await database.write(profile, work)
+    finally:
+        CURRENT.reset(outer)
+
+
+async def _lease(session: Transaction, kid: str, most: int, needed: int) -> tuple[int, int]:
     now = time.time_ns()
     entry = await session.fetch(DAY_USES, kid)
     window = Window() if entry is None else Window(*orjson.loads(entry.value))

@@ -7,34 +7,29 @@ it stays encrypted while records are listed, changed and copied in memory.
 import hashlib
 import logging
 import os
-import time
-from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from aries_askar import AskarErrorCode
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from minikms.errors import (
-    AliasExists,
     AliasNotFound,
-    Forbidden,
     KeyExists,
     KeyNotFound,
     KeyUnreadable,
     KmsError,
     TooManyKeys,
 )
-from minikms.events import set_asked, set_key_alg, set_keys
+from minikms.events import set_asked, set_key_alg
 from minikms.plugin.protocol import Stored
-from minikms.profile_settings import DELETE_SCOPE
-from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
+from minikms.records import KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sessions import Session, Transaction
-from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY, PUBLISHED, ROTATION
-from minikms.store.profiles.marker import ensure_sealing_key, require_profile, sealing_key
+from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY
+from minikms.store.keys.due_entries import due_filter, set_rotation
+from minikms.store.profiles.marker import ensure_sealing_key, sealing_key
 from minikms.store.reads import AnsweredError
 from minikms.versions import KeyVersions
 
@@ -42,9 +37,6 @@ LOGGER = logging.getLogger(__name__)
 
 # The tag of a record with the identifier of its object, the key pair at a provider.
 OBJECT_TAG: Final = "object"
-
-# The name of the entry of a profile whose JWK Set is public.
-_JWKS: Final = "jwks"
 
 # Aliases of this length, in bytes of UTF-8, and longer ones are hashed to name their entries.
 # PostgreSQL takes 2,704 bytes in a row of an index, which also has the category and 56 bytes that
@@ -80,44 +72,6 @@ def tags_of(record: KeyRecord) -> dict[str, str]:
     labels = {label_tag(name): value for name, value in record.labels.items()}
     at_provider = {} if record.object_id is None else {OBJECT_TAG: record.object_id}
     return {"~seq": record.seq, "alg": record.alg, **labels, **at_provider}
-
-
-def deletion_tags(record: KeyRecord) -> dict[str, str]:
-    """The tags by which a scheduled deletion is found; empty if no deletion is scheduled."""
-    return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
-
-
-def due_filter() -> dict[str, Any]:
-    """The filter of scheduled deletions that are due."""
-    return {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
-
-
-async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
-    """Insert the scheduled deletion of a key, if it has one, so that it is found without a scan."""
-    if record.deletes is not None:
-        await session.insert(DELETION, record.kid, b"", deletion_tags(record))
-
-
-def rotation_tags(at: int) -> dict[str, str]:
-    """The tags by which a key is found that a sweep has to look at for its rotation."""
-    return {"~at": f"{at:020d}"}
-
-
-async def set_rotation(session: Transaction, kid: str, at: int | None) -> None:
-    """Store the time at which a sweep looks at a key for its rotation, or remove it for None.
-
-    Its entry may be missing or damaged, which the record survives.
-    """
-    exists = True
-    with suppress(UndecryptableError):
-        exists = await session.fetch(ROTATION, kid) is not None
-    if at is None:
-        if exists:
-            await session.remove(ROTATION, kid)
-    elif exists:
-        await session.replace(ROTATION, kid, b"", rotation_tags(at))
-    else:
-        await session.insert(ROTATION, kid, b"", rotation_tags(at))
 
 
 def seal(key: bytes, kid: str, material: bytes) -> bytes:
@@ -237,67 +191,6 @@ async def versions_of(session: Session, record: KeyRecord) -> dict[str, KeyVersi
     return {alias: await find_versions(session, alias) for alias in record.aliases}
 
 
-async def add_alias(
-    session: Transaction,
-    record: KeyRecord,
-    alias: str,
-    binding: AliasBinding = "move",
-    *,
-    kept: bool = False,
-) -> KeyRecord:
-    """Let an alias name a key, and give the key's record, which is yet to be stored.
-
-    With "leave", an alias of another key stays there, and the record is unchanged. With `kept`, the
-    alias keeps all its versions from now on. Raises AliasExists, AliasNotFound with "update",
-    TooManyAliases and TooLargeRecord, and then has written nothing.
-    """
-    name, versions = alias_entry(alias), KeyVersions({1: record.kid}, kept=kept)
-    if binding != "update" and alias not in record.aliases:
-        named = record.with_alias(alias)
-        with suppress(DuplicateError):  # most aliases are new
-            await session.insert(ALIAS, name, versions.to_bytes())
-            return named
-    before = await find_versions(session, alias)
-    if before.latest_kid == record.kid:
-        if binding == "create":
-            raise AliasExists("The alias names this key.")
-        return record
-    if binding == "leave":
-        return record
-    holder = await load_record(session, before.latest_kid)
-    if holder is None:
-        raise KeyNotFound()
-    # The aliases of a key whose deletion is due are free.
-    if binding == "update" and holder.is_gone:
-        raise AliasNotFound()
-    if binding in ("refuse", "create") and not holder.is_gone:
-        set_asked(alias=alias)
-        raise AliasExists()
-    if holder.is_gone:
-        named = record.with_alias(alias)
-    else:
-        named = record.with_alias(alias, again=record.kid in before.kids.values())
-        versions = replace(before, kept=kept or before.kept).moved_to(record.kid)
-    await replace_record(session, holder.without_alias(alias))
-    await session.replace(ALIAS, name, versions.to_bytes())
-    return named
-
-
-async def bind_aliases(
-    session: Transaction,
-    record: KeyRecord,
-    aliases: Iterable[str],
-    binding: AliasBinding,
-) -> KeyRecord:
-    """Let aliases name a key that is stored, and give its record; otherwise as `add_alias`."""
-    named = record
-    for alias in aliases:
-        named = await add_alias(session, named, alias, binding)
-    if named is not record:
-        await replace_record(session, named)
-    return named
-
-
 async def require_room(session: Transaction, number: int = 1) -> None:
     """Raise TooManyKeys if the profile may not have `number` keys more.
 
@@ -351,88 +244,6 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     session.removed.add(int(record.seq or 0))
     if session.keys is not None:
         session.keys -= 1
-
-
-def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
-    """The earliest time at which a key may be deleted, by the profile's settings; None for now.
-
-    `may_delete` says that the caller has the scope `keys:delete`. Raises Forbidden if the profile
-    requires it.
-    """
-    settings = session.settings
-    if settings.delete_scope and not may_delete:
-        raise Forbidden(DELETE_SCOPE)
-    delay = settings.min_deletion_delay
-    return time.time_ns() + delay * 10**9 if delay else None
-
-
-async def delete_key(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
-    """Remove a key for None, or schedule its deletion, and give its record.
-
-    A key of a provider is gone for callers, but stays in the store until its object is destroyed.
-    """
-    if deletes is not None:
-        return await schedule(session, record, deletes)
-    if record.provider is None:
-        await remove_key(session, record)
-    else:
-        await schedule(session, record, 0)
-        session.ended.append(record.kid)
-    return replace(record, deletes=None)
-
-
-async def schedule(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
-    """Schedule the deletion of a key, or cancel it for None, and give its record."""
-    if record.deletes is not None:
-        await session.remove(DELETION, record.kid)
-    record = replace(record, deletes=deletes)
-    await insert_deletion(session, record)
-    await replace_record(session, record)
-    return record
-
-
-async def remove_versions(
-    session: Transaction,
-    newest: KeyRecord,
-    kids: Collection[str],
-    deletes: int | None = None,
-    *,
-    keep_name: bool = False,
-) -> None:
-    """Remove keys of versions of an alias, whose key is `newest`.
-
-    With `deletes`, their deletion is scheduled for then. A key that another alias may have among
-    its versions stays. With `keep_name`, the alias still has the versions: no count of names
-    changes, so that another call of this kind does not count down again. The event of the call
-    names all removed keys.
-    """
-    concerned = [(newest.kid, newest.alg)]
-    for kid in sorted(kids):
-        record = await load_record(session, kid)
-        if record is None:
-            continue
-        left = record.released()
-        if left.named_by == 0:
-            await delete_key(session, record if keep_name else left, deletes)
-            concerned.append((kid, record.alg))
-        elif not keep_name:
-            await replace_record(session, left)
-    set_keys(concerned)
-
-
-async def publish(session: Transaction, *, public: bool) -> None:
-    """Let everybody read the profile's public keys, or only callers who may read its keys."""
-    await session.remove_all(PUBLISHED)
-    if public:
-        await session.insert(PUBLISHED, _JWKS, b"public")
-
-
-async def publishes(session: Session) -> bool:
-    """Tell whether everybody may read the profile's public keys."""
-    if await session.fetch(PUBLISHED, _JWKS) is not None:
-        return True
-    await require_profile(session)
-    return False
 
 
 def _required(

@@ -8,23 +8,26 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeAlias
 
 from minikms.events import set_key, set_new_key
 from minikms.plugin.protocol import Stored
-from minikms.records import KeyRecord
+from minikms.records import KeyRecord, KeyRef
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import ALIAS, KEY, ROTATION
+from minikms.store.database import Database
+from minikms.store.keys.deletions import Deletions
+from minikms.store.keys.due_entries import NotDueError, due_filter, rotation_tags, set_rotation
 from minikms.store.keys.entries import (
     alias_entry,
+    find_record,
     insert_key,
     load_record,
     replace_record,
     require_room,
-    rotation_tags,
-    set_rotation,
     versions_of,
 )
 from minikms.store.profiles.marker import require_profile
@@ -33,16 +36,77 @@ from minikms.versions import KeyVersions
 # Makes the successor of a key from its record; may raise.
 Successor: TypeAlias = Callable[[KeyRecord], tuple[KeyRecord, Stored]]
 
+# Called with the record of the newest version of an alias and its versions; raises to refuse.
+CheckVersions: TypeAlias = Callable[[KeyRecord, KeyVersions], object]
+
 # The number of keys due for rotation that one call reads.
 _DUE: Final = 1000
 
 
-class NotDueError(Exception):
-    """A key is not due for rotation or removal, or not any more: another process was first."""
+def no_check_of_versions(_: KeyRecord, __: KeyVersions) -> None:
+    """Accept every record with its versions."""
 
 
 class NotRotatableError(Exception):
     """The rotation of a key is due, and has to wait for a change of the key."""
+
+
+class Rotations:
+    """Replaces keys; all methods raise ProfileNotFound and StoreUnavailable."""
+
+    def __init__(self, database: Database, deletions: Deletions) -> None:
+        self._database = database
+        self._deletions = deletions
+
+    async def rotate(
+        self,
+        profile: str,
+        ref: KeyRef,
+        successor: Successor,
+        check: CheckVersions | None = None,
+    ) -> KeyRecord:
+        """Store the `successor` of a key, and give its record.
+
+        The old key becomes `verify-only` and loses its aliases. `successor` gives the new key for
+        the record of the old one, within the transaction, and may raise. With `check`, the old key
+        stays enabled, and the alias of `ref` keeps the numbers of its versions; `check` gets these
+        before, with the record, and may raise. Raises KeyNotFound, AliasNotFound, TooManyKeys,
+        TooManyAliases and TooLargeRecord.
+        """
+        work = partial(_rotate, ref=ref, successor=successor, check=check)
+        return await self._deletions.write(profile, work)
+
+    async def due(self, profile: str) -> list[str]:
+        """The kids of up to 1,000 keys whose scheduled rotation is due."""
+        return await self._database.run(profile, due_rotations)
+
+    async def rotate_due(self, profile: str, kid: str, successor: Successor) -> KeyRecord:
+        """Store the `successor` of a key whose scheduled rotation is due; see `rotate`.
+
+        Raises NotDueError, NotRotatableError, TooManyAliases and TooLargeRecord.
+        """
+        return await self._database.write(
+            profile, lambda session: replace_due_key(session, kid, successor)
+        )
+
+    async def postpone(self, profile: str, kid: str, until: int) -> None:
+        """Leave a key out of `due` until a time in nanoseconds."""
+        await self._database.write(profile, partial(postpone, kid=kid, until=until))
+
+
+async def _rotate(
+    session: Transaction, ref: KeyRef, successor: Successor, check: CheckVersions | None
+) -> KeyRecord:
+    """Store the `successor` of a key, which stays enabled with `check`; see `Rotations.rotate`."""
+    old = await find_record(session, ref)
+    set_key(old.kid, old.alg)
+    named = await versions_of(session, old)
+    if check is not None:
+        alias = ref.alias or ""
+        check(old, named[alias])
+        named[alias] = replace(named[alias], kept=True)
+        named[alias].require_room(len(old.aliases))
+    return await replace_key(session, old, successor, named, enabled=check is not None)
 
 
 async def replace_key(
@@ -113,8 +177,7 @@ async def postpone(session: Transaction, kid: str, until: int) -> None:
 
 async def due_rotations(session: Session) -> list[str]:
     """The kids of up to a thousand keys at which a sweep has to look now."""
-    until = {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
-    rows = await session.fetch_all(ROTATION, until, _DUE)
+    rows = await session.fetch_all(ROTATION, due_filter(), _DUE)
     if not rows:
         await require_profile(session)
     return [row.name for row in rows]
