@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 from aries_askar import Key
 
+from minikms.key_requests import KeyPolicy
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.making import maker
 from minikms.plugin import (
@@ -30,7 +31,7 @@ from minikms.plugin import (
     Stored,
 )
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy, KeyRecord
+from minikms.records import KeyRecord
 from minikms.store.cache import DEFAULT_MEMORY, Bounds, Cache
 from minikms.store.categories import KEY, PROFILE
 from minikms.store.connections.counters import ChangeCounters

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from minikms.key_requests import KeyPolicy
 from minikms.keys.making import maker
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.secret_files import write_secret

@@ -6,6 +6,12 @@ from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
+# The profile of calls that do not name one.
+DEFAULT_PROFILE: Final = "default"
+
+# The names that callers may give to profiles.
+PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
+
 DELETE_SCOPE: Final = "keys:delete"
 """The scope to delete keys. `keys:write` also allows it, unless the settings require this scope."""
 

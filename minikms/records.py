@@ -1,12 +1,11 @@
 """The record of a key: everything about the key but its material."""
 
-import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 import orjson
 
@@ -16,56 +15,20 @@ from minikms.errors import (
     KeyNotFound,
     KeyNotUsable,
     TooLargeRecord,
-    TooManyAliases,
-    ValidationFailed,
+)
+from minikms.key_bounds import (
+    MAX_CERTIFICATE_BYTES,
+    SECOND,
+    bytes_of_labels,
+    require_room,
+    require_small_labels,
 )
 from minikms.rules import Rules, RulesError
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
-# If an alias already names another key: move it, or refuse the call.
-AliasTaken: TypeAlias = Literal["move", "refuse"]
-
-# How an alias is bound. Besides the callers' choices: "leave" leaves an alias with another key,
-# "create" refuses an existing alias, even of the same key, and "update" refuses a new one.
-AliasBinding: TypeAlias = AliasTaken | Literal["leave", "create", "update"]
-
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
 _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-encrypt"})
-
-# A record is read and written as a whole, so its names and labels are bounded: by their number, and
-# by their bytes in UTF-8, of all aliases or labels of a key together.
-MAX_ALIASES: Final = 1000
-MAX_ALIAS_BYTES: Final = 256 * 1024
-MAX_LABELS: Final = 64  # AWS KMS allows 50 tags, and the description is one more
-MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is a label
-MAX_LABEL_BYTES: Final = 32 * 1024
-
-# The number of certificates of a key, and the bytes of all together in DER.
-MAX_CERTIFICATES: Final = 8
-MAX_CERTIFICATE_BYTES: Final = 32 * 1024
-
-# The bytes of labels and rules of all keys that one call makes.
-MAX_BATCH_BYTES: Final = 1024 * 1024
-
-# The names of keys (a kid is a thumbprint or random) and profiles that callers may give.
-KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
-PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
-# The length is checked separately: regex engines refuse so many repetitions, or need megabytes for
-# them.
-ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
-MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
-
-# The length of a provider's name, in characters.
-MAX_PROVIDER: Final = 64
-
-# Seconds between two scheduled rotations of a key: from an hour, as in Vault, to ten years.
-MIN_ROTATE_EVERY: Final = 3600
-MAX_ROTATE_EVERY: Final = 3650 * 86_400
-SECOND: Final = 1_000_000_000
-
-# The profile of calls that do not name one.
-DEFAULT_PROFILE: Final = "default"
 
 # JWK members whose values many keys share, and the labels of a key without labels.
 _SHARED_MEMBERS: Final = frozenset({"kty", "crv", "e"})
@@ -77,109 +40,12 @@ RULED: Final = ("rules",)
 # The critical member of a record of a provider's key.
 PROVIDED: Final = ("provider",)
 
-_ALIAS: Final = re.compile(ALIAS_PATTERN)
-# A thumbprint, or random text of the same length (keys/making.py).
-_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
-
-
 # Separates a record from its sealed material in the store; in JSON, it is escaped.
 _SEPARATOR: Final = b"\0"
 
 
 class PrivateRecordError(ValueError):
     """A stored record has a private member in its public JWK."""
-
-
-def require_own_aliases(reserved: Iterable[str], *aliases: str | None) -> None:
-    """Raise ValidationFailed for an alias with a `reserved` prefix, or one that no key may have."""
-    for alias in aliases:
-        if alias is None:
-            continue
-        what = None
-        if len(alias) > MAX_ALIAS or not _ALIAS.match(alias):
-            what = f"An alias has 1 to {MAX_ALIAS:,} characters, and no control characters."
-        for prefix in reserved:
-            if alias.startswith(prefix):
-                what = f"An alias that begins with {prefix!r} belongs to another protocol."
-        if what is not None:
-            raise ValidationFailed(what, errors=[("#/alias", what)])
-
-
-class KeyRef(NamedTuple):
-    """A reference to a key, by exactly one of `kid` and `alias`."""
-
-    kid: str | None = None
-    alias: str | None = None
-
-
-class AnyKey(NamedTuple):
-    """References to keys; the first usable one is used."""
-
-    refs: tuple[KeyRef, ...]
-
-    @classmethod
-    def named(cls, text: str) -> "KeyRef | Self":
-        """Refer to the key that a string names: by its kid, or else by its alias.
-
-        Only a string that looks like a kid is looked up as one, which saves a read for most
-        aliases.
-        """
-        by_alias = KeyRef(alias=text)
-        return cls((KeyRef(kid=text), by_alias)) if _KID.match(text) else by_alias
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPolicy:
-    """The settings of a new key, from its caller.
-
-    `alias_taken` applies if an alias names another key. `operations` are the allowed operations;
-    None allows all but the opt-in ones. `exportable` allows the export of the private part.
-    `expires` is in nanoseconds since the epoch, None for never. `rules` are None for none.
-    `rotate_every` is the number of seconds between scheduled rotations, None without them. With
-    `keep_versions`, rotations leave earlier keys of new aliases enabled (versions.py).
-    `provider` is the provider that makes and keeps the key, None for the service itself.
-    """
-
-    aliases: tuple[str, ...] = ()
-    alias_taken: AliasTaken = "move"
-    labels: Mapping[str, str] = field(default_factory=dict)
-    exportable: bool = False
-    operations: tuple[str, ...] | None = None
-    expires: int | None = None
-    rules: Rules | None = None
-    rotate_every: int | None = None
-    provider: str | None = None
-    keep_versions: bool = False
-
-    def require_bounded(self, count: int = 1) -> None:
-        """Raise TooManyAliases or TooLargeRecord if it is too large for `count` keys."""
-        if self.aliases:
-            _require_room(self.aliases)
-        if not self.labels and self.rules is None:
-            return
-        size = _bytes_of_labels(self.labels)
-        _require_small(size)
-        if self.rules is not None:
-            size += self.rules.size
-        if size * count > MAX_BATCH_BYTES:
-            raise TooLargeRecord(
-                f"The labels and rules of all keys have at most {MAX_BATCH_BYTES:,} bytes together."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class KeySource:
-    """The material of an imported key: exactly one of `jwk`, `secret`, `seed` and `wrapped`.
-
-    `alg` names its algorithm, unless the JWK does; `unwrap_kid` is the key that unwraps.
-    """
-
-    alg: str | None = None
-    jwk: Mapping[str, Any] | None = field(default=None, repr=False)
-    secret: bytes | None = field(default=None, repr=False)
-    seed: bytes | None = field(default=None, repr=False)
-    wrapped: bytes | None = field(default=None, repr=False)
-    unwrap_kid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +197,8 @@ class KeyRecord:
         `scheduled` says that a scheduled rotation made the key. Raises TooManyAliases and
         TooLargeRecord: a key from an older version may have more.
         """
-        _require_room(old.aliases)
-        _require_small(_bytes_of_labels(old.labels))
+        require_room(old.aliases)
+        require_small_labels(bytes_of_labels(old.labels))
         rotates = self.rotates
         if rotates is None and old.rotate_every is not None:
             rotates = self.created + old.rotate_every * SECOND
@@ -364,7 +230,7 @@ class KeyRecord:
         `again` says that the key is already among the versions of the alias.
         """
         aliases = (*self.aliases, alias)
-        _require_room(aliases)
+        require_room(aliases)
         count = self.named_by if again or self.named_by is None else self.named_by + 1
         return replace(self, aliases=aliases, replaced=False, named_by=count)
 
@@ -383,9 +249,9 @@ class KeyRecord:
 
     def require_labels_of(self, before: "KeyRecord") -> None:
         """Raise TooLargeRecord if its labels are too large, and larger than they were before."""
-        size = _bytes_of_labels(self.labels)
-        if size > _bytes_of_labels(before.labels):
-            _require_small(size)
+        size = bytes_of_labels(self.labels)
+        if size > bytes_of_labels(before.labels):
+            require_small_labels(size)
 
     def with_certificates(self, chain: tuple[str, ...]) -> Self:
         """Return the record with this certificate chain; raises TooLargeRecord."""
@@ -516,21 +382,3 @@ class OrphanRecord(KeyRecord):
     def of(cls, record: KeyRecord) -> Self:
         """Return the same record as an orphan."""
         return cls(**{each.name: getattr(record, each.name) for each in fields(record)})
-
-
-def _require_room(aliases: Collection[str]) -> None:
-    """Raise TooManyAliases or TooLargeRecord if a key may not have these aliases."""
-    if len(aliases) > MAX_ALIASES:
-        raise TooManyAliases(f"A key has at most {MAX_ALIASES:,} aliases.")
-    if sum(len(alias.encode()) for alias in aliases) > MAX_ALIAS_BYTES:
-        raise TooLargeRecord(f"All aliases of a key have at most {MAX_ALIAS_BYTES:,} bytes.")
-
-
-def _bytes_of_labels(labels: Mapping[str, str]) -> int:
-    return sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
-
-
-def _require_small(labels: int) -> None:
-    """Raise TooLargeRecord if a key may not have labels of this size."""
-    if labels > MAX_LABEL_BYTES:
-        raise TooLargeRecord(f"All labels of a key have at most {MAX_LABEL_BYTES:,} bytes.")

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 from minikms_files import FilesProvider
 
 from minikms.errors import AliasExists
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.providers.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.provider_objects import compare as compared
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Transaction
 from minikms.store.askar.stores import new_raw_key

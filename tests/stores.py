@@ -7,9 +7,10 @@ from functools import partial
 from sqlite_files import whole, write
 
 from minikms.access.tokens import Tokens
+from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.seals.key_file import read_key
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key

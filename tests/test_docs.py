@@ -9,17 +9,17 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
-from minikms.keys.jose.jwe_forms import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
-from minikms.plugin import SignatureOptions
-from minikms.plugin.protocol import KeyPairAlgorithm, Mac, Signer
-from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import (
+from minikms.key_bounds import (
     MAX_ALIAS_BYTES,
     MAX_ALIASES,
     MAX_BATCH_BYTES,
     MAX_LABEL_BYTES,
     MAX_LABELS,
 )
+from minikms.keys.jose.jwe_forms import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
+from minikms.plugin import SignatureOptions
+from minikms.plugin.protocol import KeyPairAlgorithm, Mac, Signer
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rules import MAX_RULE_BYTES, MAX_RULE_VALUES
 from minikms.serve.assembly import create_service
 from minikms.store.keys.record_queries import MAX_PAGE_BYTES

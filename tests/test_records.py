@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import KeyExists, KeyNotFound, KeyNotUsable
-from minikms.records import KeyRecord, KeySource
+from minikms.key_requests import KeySource
+from minikms.records import KeyRecord
 from minikms.rules import Rules
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

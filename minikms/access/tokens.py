@@ -16,8 +16,8 @@ from minikms.errors import (
     Unauthenticated,
 )
 from minikms.events import CURRENT, set_token
+from minikms.key_bounds import SECOND
 from minikms.noted_uses import NotedUses
-from minikms.records import SECOND
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
 from minikms.store.categories import TOKENS

@@ -21,7 +21,7 @@ from minikms.cli.store_options import (
 )
 from minikms.config import ENV_PREFIX
 from minikms.exits import fail
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.secret_files import require_new, write_secret

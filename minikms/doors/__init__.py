@@ -25,18 +25,11 @@ from minikms.errors import (
     ValidationFailed,
 )
 from minikms.events import keep_key, set_alias
+from minikms.key_bounds import KID_PATTERN, MAX_LABEL_VALUE, MAX_LABELS, MAX_ROTATE_EVERY
+from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import (
-    DEFAULT_PROFILE,
-    KID_PATTERN,
-    MAX_LABEL_VALUE,
-    MAX_LABELS,
-    MAX_ROTATE_EVERY,
-    KeyPolicy,
-    KeyRecord,
-    KeyRef,
-    KeySource,
-)
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.rules import Rules
 from minikms.startup_errors import SetupError
 from minikms.versions import KeyVersions

@@ -25,7 +25,7 @@ from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, PARAMETERS, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
 from minikms.keys.service import KeyService
-from minikms.records import PROFILE_PATTERN
+from minikms.profile_settings import PROFILE_PATTERN
 from minikms.startup_errors import PluginError
 
 LOGGER = logging.getLogger(__name__)

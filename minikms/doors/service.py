@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from minikms.errors import KmsError
-from minikms.records import AliasBinding, KeyPolicy, KeyRecord, KeyRef, KeySource, State
+from minikms.key_requests import AliasBinding, KeyPolicy, KeyRef, KeySource
+from minikms.records import KeyRecord, State
 from minikms.versions import KeyVersions
 
 if TYPE_CHECKING:

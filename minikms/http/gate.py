@@ -29,7 +29,7 @@ from minikms.http.proxies import Network, forwarded_address
 from minikms.http.secret_texts import is_secret
 from minikms.http.state import CONFIG
 from minikms.http.tracebacks import is_of_an_algorithm
-from minikms.records import ALIAS_PATTERN, KID_PATTERN, MAX_ALIAS
+from minikms.key_bounds import ALIAS_PATTERN, KID_PATTERN, MAX_ALIAS
 
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
 # Returns the profile that a refused request names, or None.

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from minikms.key_requests import AliasBinding, require_own_aliases
 from minikms.keys.operations import KeyOperations
-from minikms.records import AliasBinding, KeyRecord, require_own_aliases
+from minikms.records import KeyRecord
 from minikms.store.keys.key_store import CheckVersions
 from minikms.versions import KeyVersions
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from minikms.key_requests import KeyRef, require_own_aliases
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.making import require_fitting
 from minikms.keys.rotation import require_rotatable
-from minikms.records import KeyRecord, KeyRef, State, require_own_aliases
+from minikms.records import KeyRecord, State
 from minikms.rules import Rules
 from minikms.store.keys.key_store import Check, no_check
 

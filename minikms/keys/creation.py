@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, Unpack
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import UnsupportedOption
 from minikms.events import keep_key, set_key
+from minikms.key_requests import KeyPolicy, KeyRef, KeySource, require_own_aliases
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.encryption import Unwrap
 from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker
@@ -22,7 +23,7 @@ from minikms.plugin.protocol import (
     Stored,
 )
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource, require_own_aliases
+from minikms.records import KeyRecord
 from minikms.store.keys.key_store import CheckVersions, KeyStore
 
 # Makes the record and the material of a key.

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 from minikms.errors import AliasNotFound, KeyNotFound
+from minikms.key_bounds import SECOND
+from minikms.key_requests import KeyRef
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operations import KeyOperations, keep_in_cache
-from minikms.records import SECOND, KeyRecord, KeyRef
+from minikms.records import KeyRecord
 
 _PAGE: Final = 1000
 

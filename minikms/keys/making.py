@@ -17,6 +17,8 @@ from joserfc.jwk import import_key
 from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.fair_gate import FairGate
+from minikms.key_bounds import SECOND
+from minikms.key_requests import KeyPolicy
 from minikms.plugin.protocol import (
     JwkImporter,
     KeyAlgorithm,
@@ -27,7 +29,7 @@ from minikms.plugin.protocol import (
 )
 from minikms.plugin.provider import ProviderKey
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
-from minikms.records import PROVIDED, RULED, SECOND, KeyPolicy, KeyRecord
+from minikms.records import PROVIDED, RULED, KeyRecord
 from minikms.rules import Rules
 
 ResultT = TypeVar("ResultT")

@@ -19,6 +19,7 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import set_key
+from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.key_rates import KeyRates
 from minikms.keys.operation import (
@@ -35,7 +36,7 @@ from minikms.noted_uses import NotedUses
 from minikms.plugin.bound import BoundSigner
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.rates import RateTable
-from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
+from minikms.records import KeyRecord, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.categories import KEY, PROFILE
 from minikms.store.keys.key_store import KeyStore

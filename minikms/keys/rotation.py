@@ -17,10 +17,12 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink
+from minikms.key_bounds import SECOND
+from minikms.key_requests import KeyPolicy, KeyRef, require_own_aliases
 from minikms.keys.creation import Creation
 from minikms.keys.making import is_slow_to_make, maker
 from minikms.plugin.protocol import Stored
-from minikms.records import SECOND, KeyPolicy, KeyRecord, KeyRef, require_own_aliases
+from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.keys.key_store import CheckVersions, no_check_of_versions
 from minikms.store.keys.rotation import NotDueError, NotRotatableError, Successor

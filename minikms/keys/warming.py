@@ -10,7 +10,7 @@ from typing import Final
 from minikms.background import in_background
 from minikms.errors import ProfileNotFound, StoreUnavailable
 from minikms.keys.service import KeyService
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.keys.key_store import KeyStore
 
 LOGGER = logging.getLogger(__name__)

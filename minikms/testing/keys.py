@@ -9,8 +9,10 @@ from cryptography.hazmat.primitives import serialization as ser
 
 from minikms.encodings import PRIVATE_MEMBERS, b64url_decode, jose_b64url, thumbprint
 from minikms.errors import InvalidKey
+from minikms.key_requests import KeyRef
 from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store.keys.key_store import KeyStore
 from minikms.testing.base import Contract, Part
 from minikms.testing.damage import damaged_jwks, flip_bit, jwks_of_another_type, material_members

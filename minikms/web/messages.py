@@ -24,7 +24,7 @@ from minikms.http.body_bounds import SMALL_BODY, BodyBound
 from minikms.http.gate import GatedCall
 from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
-from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
+from minikms.profile_settings import DEFAULT_PROFILE, PROFILE_PATTERN
 from minikms.web.schemas.base import Body, Either, Request
 from minikms.web.state import SERVICE
 

@@ -13,7 +13,7 @@ from minikms.errors import ValidationFailed
 from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall
 from minikms.http.problems import pointer
-from minikms.records import ALIAS_PATTERN
+from minikms.key_bounds import ALIAS_PATTERN
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas.base import sentence
 from minikms.web.schemas.fields import MAX_FAULTS, Converted, Timestamp

@@ -20,8 +20,8 @@ from stores import (
     write_key,
 )
 
+from minikms.key_requests import KeyPolicy
 from minikms.keys.service import KeyService
-from minikms.records import KeyPolicy
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.keys.key_store import KeyStore

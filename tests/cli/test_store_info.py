@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from stores import REGISTRY, fill, options_of
 
+from minikms.key_requests import KeyRef
 from minikms.keys.service import KeyService
-from minikms.records import DEFAULT_PROFILE, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.keys.entries import load_record, replace_record
 from minikms.store.keys.key_store import KeyStore

@@ -7,11 +7,12 @@ from click.testing import CliRunner
 from stores import options_of
 
 from minikms.cli.main import main
+from minikms.key_requests import KeyPolicy
 from minikms.keys.providers.providers import Providers
 from minikms.keys.service import KeyService
 from minikms.plugin.providers import make_providers
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.keys.key_store import KeyStore
 

@@ -10,8 +10,9 @@ import pytest
 from stores import PASSPHRASE, REGISTRY, everything, fill, options_of, refused, write_key
 
 from minikms.errors import StoreUnavailable
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.service import KeyService
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key

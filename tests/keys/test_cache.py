@@ -7,6 +7,7 @@ import pytest
 from aries_askar import AskarErrorCode, Session
 
 from minikms.errors import KeyNotUsable, StoreUnavailable
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.making import maker
 from minikms.keys.service import KeyService
@@ -23,7 +24,7 @@ from minikms.plugin.protocol import (
     Signer,
 )
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.askar.stores import AskarError
 from minikms.store.cache import Bounds

@@ -3,8 +3,8 @@
 import pytest
 
 from minikms.errors import TooLargeRecord
+from minikms.key_bounds import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
 from minikms.keys.x509.certificates import read_chain
-from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
 
 
 def test_more_certificates_than_a_key_may_have_are_not_read():

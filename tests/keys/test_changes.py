@@ -7,8 +7,8 @@ import pytest
 from minikms.config import Config
 from minikms.errors import AliasExists, AliasNotFound, KeyNotFound, KeyNotUsable
 from minikms.events import CURRENT, AuditEvent
-from minikms.records import DEFAULT_PROFILE as PROFILE
-from minikms.records import KeyPolicy, KeyRef
+from minikms.key_requests import KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE as PROFILE
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 

@@ -10,13 +10,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from minikms.encodings import b64url, b64url_decode
 from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedOperation
+from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys.exporting import Export
 from minikms.keys.hmac import ComputeHmac, VerifyHmac
 from minikms.keys.operation import Each
 from minikms.keys.service import KeyService
 from minikms.plugin import HASHES
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.keys.key_store import KeyStore
 
 MESSAGE = b"a message"

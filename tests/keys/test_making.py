@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from minikms.encodings import jose_b64url
 from minikms.errors import TooBusy, UnsupportedOperation
 from minikms.fair_gate import MAX_WAITING
+from minikms.key_requests import KeyPolicy
 from minikms.keys.making import _CONCURRENT, KeyMaker, maker
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy
 
 REGISTRY = AlgorithmRegistry.from_installed()
 RSA, ML_DSA = REGISTRY.get("rsa2048"), REGISTRY.get("mldsa44")

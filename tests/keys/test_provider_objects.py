@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 
 from minikms.errors import AliasExists, AuditUnavailable, ProfileNotFound, StoreUnavailable
+from minikms.key_requests import KeyRef
 from minikms.keys.deletions import DueDeletions
 from minikms.keys.providers.objects import ObjectMaker
 from minikms.plugin.provider import ProviderKey
-from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import PROVIDED, KeyRecord
 from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)

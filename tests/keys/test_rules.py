@@ -3,13 +3,14 @@
 import pytest
 
 from minikms.errors import RuleViolated
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.hmac import ComputeHmac, VerifyHmac
 from minikms.keys.operation import ByRecord, Each, Operation, Use
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
 from minikms.plugin.protocol import SignatureOptions, Signer
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.rules import Rules
 from minikms.store.cache import Bounds
 from minikms.store.keys.key_store import KeyStore

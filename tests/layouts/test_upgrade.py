@@ -19,7 +19,7 @@ from stores import complaints, options_of, refused, write_key
 
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys, upgrade
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
 from minikms.store.askar.layout import BEFORE, LAYOUT, UPGRADING
 from minikms.store.askar.location import StoreLocation

@@ -10,12 +10,13 @@ from sqlite_files import whole
 from stores import REGISTRY
 
 from minikms.errors import OverRate, RuleViolated
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.jose.jws import SignJws
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
 from minikms.maintenance import backup
 from minikms.maintenance.backup import back_up, restore
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.rules import Rules
 from minikms.startup_errors import StoreError
 from minikms.store.askar.files import last_backup

@@ -14,6 +14,7 @@ from minikms.errors import (
     RuleViolated,
     TooManyKeys,
 )
+from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys.exporting import Export
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions, Verify
@@ -22,7 +23,7 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.rules import Rules
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from minikms.key_requests import KeyRef
 from minikms.keys.deletions import DueDeletions
 from minikms.maintenance.backup import back_up, restore
 from minikms.maintenance.copy import copy
@@ -15,7 +16,8 @@ from minikms.maintenance.provider_objects import compare, require_no_doubt
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin import Provider, ProviderKey, ProviderStatus
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import PROVIDED, KeyRecord
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key

@@ -14,11 +14,12 @@ from issuers import ROOT, der
 from sqlite_files import whole
 
 from minikms.errors import KeyUnreadable
+from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys.service import KeyService
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.categories import ALIAS, DELETION

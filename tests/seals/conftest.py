@@ -11,7 +11,8 @@ from in_process import KmsTestServer, open_doors
 from toy_seals import Toy, install
 
 from minikms.config import Config, DoorConfig
-from minikms.records import DEFAULT_PROFILE, KeyPolicy
+from minikms.key_requests import KeyPolicy
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 

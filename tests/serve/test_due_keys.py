@@ -6,9 +6,10 @@ import json
 import pytest
 from aiohttp import ClientSession
 
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.keys.key_store import KeyStore
 

@@ -16,7 +16,8 @@ from aries_askar import AskarError, bindings
 
 from minikms.errors import KeyExists, KeyNotFound, ProfileExists
 from minikms.private_names import PrivateNames
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import KeyRecord
+from minikms.key_requests import KeyRef
 from minikms.startup_errors import StoreError
 from minikms.store.askar import errors as askar_errors
 from minikms.store.keys.key_store import KeyStore

@@ -19,7 +19,9 @@ from minikms.errors import (
     StoreUnavailable,
 )
 from minikms.events import CURRENT, AuditEvent
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.key_requests import KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.startup_errors import StoreError
 from minikms.store.askar import stores as askar
 from minikms.store.askar.files import is_open_here

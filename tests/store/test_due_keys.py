@@ -7,7 +7,9 @@ import pytest
 
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.events import CURRENT, AuditEvent
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.key_requests import KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store.askar.location import StoreLocation
 from minikms.store.keys.key_store import KeyStore
 

@@ -8,7 +8,7 @@ import pytest
 from service_process import MINIKMS
 
 from minikms.maintenance.backup import back_up
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreLocation
 from minikms.store.database import Database

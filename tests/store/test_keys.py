@@ -13,8 +13,10 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
+from minikms.key_requests import KeyRef
 from minikms.maintenance.write import StoreWriter
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store.keys.entries import load_record, replace_record
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.profiles import making

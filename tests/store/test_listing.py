@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from waiting import until
 
+from minikms.key_requests import KeyPolicy
 from minikms.keys.making import describe
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.sessions import Session
 from minikms.store.keys.key_store import KeyStore
 

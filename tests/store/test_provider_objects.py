@@ -15,8 +15,10 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
+from minikms.key_requests import KeyRef
 from minikms.plugin.provider import ProviderKey
-from minikms.records import DEFAULT_PROFILE, PROVIDED, KeyRecord, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import PROVIDED, KeyRecord
 from minikms.store.askar.location import StoreLocation
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in

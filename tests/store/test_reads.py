@@ -11,7 +11,9 @@ from waiting import until, waiting_for
 
 from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.key_requests import KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store import reads
 from minikms.store.reads import Reads
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from minikms.errors import KeyUnreadable
+from minikms.key_requests import KeyRef
 from minikms.maintenance.write import StoreWriter
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store.askar.location import StoreLocation
 from minikms.store.keys.entries import load_record, replace_record
 from minikms.store.keys.key_store import KeyStore

@@ -8,7 +8,7 @@ import pytest
 from stored import fill
 
 from minikms.maintenance.write import StoreWriter
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreLocation
 from minikms.store.categories import STORE
 from minikms.store.keys.key_store import KeyStore

@@ -8,7 +8,9 @@ import pytest
 from waiting import until
 
 from minikms.errors import StoreUnavailable
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.key_requests import KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store.askar.location import StoreLocation
 from minikms.store.cache import Bounds, Cache
 from minikms.store.keys.key_store import KeyStore

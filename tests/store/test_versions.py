@@ -16,10 +16,11 @@ from minikms.errors import (
     TooLargeRecord,
     ValidationFailed,
 )
+from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys import rotation
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.cache import Bounds

@@ -8,7 +8,9 @@ from stores import opened
 
 from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
-from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.key_requests import KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store import writes
 from minikms.store.askar.sessions import Transaction
 from minikms.store.askar.slots import CONTENTS, slot_of

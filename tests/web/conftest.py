@@ -21,11 +21,12 @@ from waiting import until, waiting_for
 
 from minikms.config import Config
 from minikms.encodings import b64url
+from minikms.key_requests import KeyPolicy
 from minikms.keys.making import describe
 from minikms.keys.service import KeyService
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE, STORE
 

@@ -5,7 +5,7 @@ import secrets
 import pytest
 from problems import refused
 
-from minikms.records import KeyRef
+from minikms.key_requests import KeyRef
 from minikms.web.state import STORE
 
 pytestmark = pytest.mark.shared_service

@@ -20,7 +20,7 @@ from minikms.encodings import b64url
 from minikms.errors import StoreUnavailable
 from minikms.http.gate import GATE
 from minikms.http.state import IN_FLIGHT
-from minikms.records import KeyRef
+from minikms.key_requests import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.askar.sessions import Transaction
 from minikms.web.parameters import KEY

@@ -20,7 +20,7 @@ from minikms.fair_gate import MAX_WAITING
 from minikms.http.state import IN_FLIGHT
 from minikms.keys.threads import _GIVEN
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 

@@ -4,7 +4,7 @@ import pytest
 from calls import ok
 
 from minikms.config import Config
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.categories import KEY

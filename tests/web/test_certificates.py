@@ -15,7 +15,7 @@ from jwcrypto.jws import JWS
 from problems import refused
 
 from minikms.encodings import b64url_decode
-from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
+from minikms.key_bounds import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
 
 pytestmark = pytest.mark.shared_service
 

@@ -6,7 +6,7 @@ import pytest
 from problems import refused
 from uses import USES
 
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.keys.entries import load_record, replace_record
 from minikms.web.state import SERVICE
 

@@ -12,7 +12,8 @@ from waiting import until, waiting_for
 
 from minikms.config import Config
 from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
-from minikms.records import KeyRecord, KeyRef
+from minikms.key_requests import KeyRef
+from minikms.records import KeyRecord
 from minikms.serve.assembly import create_service
 from minikms.store.categories import KEY
 from minikms.store.keys.deletions import Deletions

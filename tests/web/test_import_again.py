@@ -4,7 +4,7 @@ import pytest
 from algorithm_facts import named
 from problems import refused
 
-from minikms.records import KeyRef
+from minikms.key_requests import KeyRef
 from minikms.web.state import STORE
 
 pytestmark = pytest.mark.shared_service

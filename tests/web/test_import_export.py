@@ -6,7 +6,7 @@ from derived import on_stores
 from encoded import b64, part, raw
 from problems import refused
 
-from minikms.records import MAX_LABELS
+from minikms.key_bounds import MAX_LABELS
 
 pytestmark = pytest.mark.shared_service
 

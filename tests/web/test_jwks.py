@@ -7,7 +7,7 @@ from problems import refused
 from stored import fill
 
 from minikms.maintenance.write import StoreWriter
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.web.state import STORE
 
 USE = {name: "sig" if FACTS[name].signing else "enc" for name in KEY_PAIRS if FACTS[name].uses}

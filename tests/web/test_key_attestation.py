@@ -13,10 +13,11 @@ from joserfc import jwt
 from joserfc.jwk import import_key
 
 from minikms.errors import NotAttestable
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.jose.attestation import Attestation
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.keys.key_store import KeyStore
 
 # RFC 8037 appendix A.1.

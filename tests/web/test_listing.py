@@ -10,7 +10,7 @@ from problems import refused
 from minikms.errors import StoreUnavailable
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.keys.listing import KeyListing
 from minikms.web.state import STORE
 

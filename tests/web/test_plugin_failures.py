@@ -18,7 +18,7 @@ from minikms.algorithms.symmetric import A256Gcm
 from minikms.config import Config
 from minikms.encodings import b64url, jose_b64url
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import SeedError
 from minikms.store.keys.entries import load_record, replace_record

@@ -13,7 +13,7 @@ from waiting import waiting_for
 from minikms import rates
 from minikms.access.policy import OPEN, SCOPES
 from minikms.config import Config
-from minikms.records import KeyRef
+from minikms.key_requests import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.profiles.directory import ProfileDirectory
 from minikms.web.routes import ROUTES

@@ -8,9 +8,10 @@ import pytest
 from problems import refused
 
 from minikms.config import Config
+from minikms.key_bounds import MAX_ALIAS_BYTES, MAX_BATCH_BYTES, MAX_LABEL_BYTES
+from minikms.key_requests import KeyPolicy
 from minikms.keys.making import describe
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import MAX_ALIAS_BYTES, MAX_BATCH_BYTES, MAX_LABEL_BYTES, KeyPolicy
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import SeedError
 from minikms.store.keys.record_queries import MAX_PAGE_BYTES

@@ -13,10 +13,10 @@ from waiting import until, until_refused
 
 from minikms.config import Config
 from minikms.errors import KeyUnreadable
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys import warming
 from minikms.keys.making import maker
 from minikms.keys.service import KeyService
-from minikms.records import KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.askar.errors import UndecryptableError
 from minikms.web.state import SERVICE, STORE

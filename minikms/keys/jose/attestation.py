@@ -9,12 +9,13 @@ import orjson
 
 from minikms.errors import AliasNotFound, KeyNotFound, NotAttestable
 from minikms.events import keep_key
+from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.jose.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws
 from minikms.keys.jose.jws_forms import compact
 from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Signer
-from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
+from minikms.records import KeyRecord, OrphanRecord
 
 _TYP: Final = "key-attestation+jwt"
 

@@ -13,6 +13,7 @@ from joserfc.jwe import FlattenedJSONEncryption, GeneralJSONEncryption
 from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.events import keep_key
+from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.jose.jwe_decryption import FEW
 from minikms.keys.jose.jwe_forms import MEMBERS, RESERVED
 from minikms.keys.jose.jwe_models import (
@@ -29,7 +30,6 @@ from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.keys.operations import KeyOperations, name_in_event
 from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, PublicKeyEncryption
-from minikms.records import AnyKey, KeyRef
 
 # The parts of a compact JWE, in order (RFC 7516 section 7.1).
 _COMPACT: Final = ("protected", "encrypted_key", "iv", "ciphertext", "tag")

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
 from minikms.events import set_certificate
+from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.operation import Envelope, Use
 from minikms.keys.x509.certificates import UNREADABLE, chain_of, extension_of
 from minikms.keys.x509.name_constraints import require_permitted
@@ -25,7 +26,6 @@ from minikms.keys.x509.profiles import PROFILES, CertificateProfile
 from minikms.keys.x509.public_keys import is_of_strong_signer, spki
 from minikms.keys.x509.signing import SigningKey, public_key_in_x509, sign_x509
 from minikms.plugin.protocol import Signer
-from minikms.records import AnyKey, KeyRef
 
 # A certificate begins before its call, for verifiers whose clocks are behind.
 _BEFORE: Final = timedelta(minutes=5)

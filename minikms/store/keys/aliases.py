@@ -8,12 +8,14 @@ from typing import TypeAlias
 
 from minikms.errors import AliasExists, AliasNotFound, KeyNotFound
 from minikms.events import set_asked, set_key, set_keys
-from minikms.records import AliasBinding, KeyRecord, KeyRef
+from minikms.key_requests import AliasBinding, KeyRef
+from minikms.records import KeyRecord
 from minikms.store.askar.errors import DuplicateError
 from minikms.store.askar.sessions import Transaction
 from minikms.store.categories import ALIAS
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
+from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions, delete_key, time_of_deletion
 from minikms.store.keys.entries import (
     alias_entry,
@@ -24,7 +26,6 @@ from minikms.store.keys.entries import (
     load_record,
     replace_record,
 )
-from minikms.store.keys.rotation import CheckVersions
 from minikms.versions import KeyVersions
 
 # Gives the new versions of an alias for the record of the newest version and the versions.

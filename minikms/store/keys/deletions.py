@@ -1,19 +1,21 @@
 """Ends a key: at once, or at a scheduled time."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from minikms.errors import Forbidden
 from minikms.events import CURRENT, AuditEvent, set_key
+from minikms.key_requests import KeyRef
 from minikms.profile_settings import DELETE_SCOPE
-from minikms.records import KeyRecord, KeyRef, State
+from minikms.records import KeyRecord, State
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import DELETION
 from minikms.store.database import Database
+from minikms.store.keys.checks import Check, no_check
 from minikms.store.keys.due_entries import NotDueError, deletion_tags, due_filter, insert_deletion
 from minikms.store.keys.entries import (
     DueError,
@@ -33,13 +35,6 @@ _DUE: Final = 1000
 
 # The number of keys that one transaction records as due.
 _RECORDED: Final = 100
-
-# Called with the record of a key before anything is done with it; raises to refuse.
-Check: TypeAlias = Callable[[KeyRecord], object]
-
-
-def no_check(_: KeyRecord) -> None:
-    """Accept every record."""
 
 
 class Deletions:

@@ -7,6 +7,7 @@ it stays encrypted while records are listed, changed and copied in memory.
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -22,10 +23,12 @@ from minikms.errors import (
     KmsError,
     TooManyKeys,
 )
-from minikms.events import set_asked, set_key_alg
+from minikms.events import set_asked, set_key_alg, set_keys
+from minikms.key_requests import KeyRef
 from minikms.plugin.protocol import Stored
-from minikms.records import KeyRecord, KeyRef, PrivateRecordError
+from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
+from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY
 from minikms.store.keys.due_entries import due_filter, set_rotation
@@ -220,6 +223,20 @@ async def insert_key(session: Transaction, record: KeyRecord, material: Stored) 
         raise KeyExists() from None
     if session.keys is not None:
         session.keys += 1
+
+
+async def insert_keys(
+    session: Transaction, keys: Sequence[tuple[KeyRecord, Stored]]
+) -> list[KeyRecord]:
+    """Insert new keys without aliases, and return their records; each has an audit line."""
+    if session.settings.max_keys is not None:
+        await require_room(session, len(keys))
+    stored: list[KeyRecord] = []
+    for record, material in keys:
+        stored.append(replace(record, seq=seq_of(session.next_place())))
+        await insert_key(session, stored[-1], material)
+    set_keys((key.kid, key.alg) for key in stored)
+    return stored
 
 
 async def replace_record(session: Transaction, record: KeyRecord) -> None:

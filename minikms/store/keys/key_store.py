@@ -1,7 +1,4 @@
-"""Records, material and aliases of keys, profile by profile.
-
-It is over 300 lines, since every change of a key is a method of one class.
-"""
+"""Records, material and aliases of keys, profile by profile."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -17,9 +14,10 @@ from minikms.errors import (
     ProfileProtected,
     StoreUnavailable,
 )
-from minikms.events import set_keys
+from minikms.key_requests import AliasBinding, KeyRef
 from minikms.plugin.protocol import Stored
-from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.records import KeyRecord
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
@@ -28,6 +26,7 @@ from minikms.store.categories import KEY
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.aliases import Aliases, add_alias, bind_aliases
+from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions
 from minikms.store.keys.due_entries import set_rotation
 from minikms.store.keys.entries import (
@@ -37,6 +36,7 @@ from minikms.store.keys.entries import (
     find_named,
     find_record,
     insert_key,
+    insert_keys,
     load_record,
     material_of,
     replace_record,
@@ -44,11 +44,7 @@ from minikms.store.keys.entries import (
 )
 from minikms.store.keys.listing import KeyListing
 from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.keys.rotation import (
-    CheckVersions,
-    Rotations,
-)
-from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.keys.rotation import Rotations, end_schedule
 from minikms.store.profiles.publication import publish, publishes
 
 ResultT = TypeVar("ResultT")
@@ -66,6 +62,7 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.directory = database.directory
         self.deletions = Deletions(database)
         self.rotations = Rotations(database, self.deletions)
         self.aliases = Aliases(database, self.deletions)
@@ -104,11 +101,6 @@ class KeyStore:
     def database(self) -> Database:
         """The database, which also has the entries of tokens and audit logs."""
         return self._database
-
-    @property
-    def directory(self) -> ProfileDirectory:
-        """The directory of profiles, which makes and changes profiles; see `remove_profile`."""
-        return self._database.directory
 
     async def ping(self) -> None:
         """Return once the store has answered."""
@@ -171,9 +163,7 @@ class KeyStore:
                     session, stored, alias, binding, kept=kept or newest is not None
                 )
             if newest is not None and newest.rotates is not None:  # the schedule is the name's
-                left = await fetch_record(session, newest.kid)
-                await replace_record(session, left.rotating(None))
-                await set_rotation(session, left.kid, None)
+                await end_schedule(session, newest.kid)
             stored = replace(stored, seq=seq_of(session.next_place()))
             await insert_key(session, stored, material)
             return stored
@@ -192,17 +182,7 @@ class KeyStore:
 
         Raises TooManyKeys.
         """
-
-        async def work(session: Transaction) -> list[KeyRecord]:
-            if session.settings.max_keys is not None:
-                await require_room(session, len(keys))
-            stored: list[KeyRecord] = []
-            for record, material in keys:
-                stored.append(replace(record, seq=seq_of(session.next_place())))
-                await insert_key(session, stored[-1], material)
-            set_keys((key.kid, key.alg) for key in stored)
-            return stored
-
+        work = partial(insert_keys, keys=keys)
         return await self._database.write(profile, work, timeout=LONG_TIMEOUT)
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
@@ -295,15 +275,14 @@ class KeyStore:
         """
         if name == DEFAULT_PROFILE:
             raise ProfileProtected("The default profile cannot be deleted.")
-        directory = self._database.directory
-        removed = await directory.remove(name)
+        removed = await self.directory.remove(name)
         if removed is None:
             return False
         try:
             if await self.objects.of_removed(removed):
                 self._on_ended(None, ())  # their objects first
             else:
-                await directory.removals.erase(removed)
+                await self.directory.removals.erase(removed)
         except StoreUnavailable as exc:  # the profile is gone for callers
             raise StoreUnavailable(unknown=True) from exc
         return True

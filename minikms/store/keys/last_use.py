@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from minikms.errors import KeyUnreadable, ProfileNotFound, StoreUnavailable
-from minikms.records import SECOND
+from minikms.key_bounds import SECOND
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction

@@ -12,17 +12,20 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from minikms.events import set_key, set_new_key
+from minikms.key_requests import KeyRef
 from minikms.plugin.protocol import Stored
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import ALIAS, KEY, ROTATION
 from minikms.store.database import Database
+from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions
 from minikms.store.keys.due_entries import NotDueError, due_filter, rotation_tags, set_rotation
 from minikms.store.keys.entries import (
     alias_entry,
+    fetch_record,
     find_record,
     insert_key,
     load_record,
@@ -36,15 +39,8 @@ from minikms.versions import KeyVersions
 # Makes the successor of a key from its record; may raise.
 Successor: TypeAlias = Callable[[KeyRecord], tuple[KeyRecord, Stored]]
 
-# Called with the record of the newest version of an alias and its versions; raises to refuse.
-CheckVersions: TypeAlias = Callable[[KeyRecord, KeyVersions], object]
-
 # The number of keys due for rotation that one call reads.
 _DUE: Final = 1000
-
-
-def no_check_of_versions(_: KeyRecord, __: KeyVersions) -> None:
-    """Accept every record with its versions."""
 
 
 class NotRotatableError(Exception):
@@ -107,6 +103,13 @@ async def _rotate(
         named[alias] = replace(named[alias], kept=True)
         named[alias].require_room(len(old.aliases))
     return await replace_key(session, old, successor, named, enabled=check is not None)
+
+
+async def end_schedule(session: Transaction, kid: str) -> None:
+    """End the scheduled rotation of a key."""
+    record = await fetch_record(session, kid)
+    await replace_record(session, record.rotating(None))
+    await set_rotation(session, kid, None)
 
 
 async def replace_key(

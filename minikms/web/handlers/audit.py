@@ -9,7 +9,7 @@ from minikms.errors import ProfileNotFound
 from minikms.events import SUCCESS
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import GatedCall
-from minikms.records import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.web.messages import named_profile, service
 from minikms.web.parameters import DEFAULT_LIMIT
 from minikms.web.schemas.audit_bodies import AuditEvent

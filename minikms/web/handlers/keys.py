@@ -5,8 +5,9 @@ from urllib.parse import urlencode
 
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import GatedCall
+from minikms.key_requests import KeyRef
 from minikms.keys.x509.public_keys import public_pem_of
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import KeyRecord
 from minikms.web.messages import (
     NDJSON,
     PEM_FILE,

@@ -3,8 +3,8 @@
 from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
 from minikms.http.presence import presence
+from minikms.key_requests import KeyRef
 from minikms.keys.exporting import Export
-from minikms.records import KeyRef
 from minikms.web.messages import load, no_body, service
 from minikms.web.schemas import key_bodies as schemas
 

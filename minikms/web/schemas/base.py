@@ -9,7 +9,7 @@ from marshmallow.exceptions import SCHEMA
 
 from minikms.errors import ValidationFailed
 from minikms.http.problems import pointer
-from minikms.records import KeyRef
+from minikms.key_requests import KeyRef
 from minikms.web.schemas.fields import MAX_FAULTS
 from minikms.web.schemas.named_fields import alias, jwk, kid
 

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.key_requests import AnyKey
 from minikms.keys.x509.certification import CertificateRequest
 from minikms.keys.x509.names import MAX_NAME, MAX_NAMES
 from minikms.keys.x509.profiles import MAX_DAYS, PROFILES
-from minikms.records import AnyKey
 from minikms.web.schemas.base import Body, ByKey, Request
 from minikms.web.schemas.fields import BoundedList, Text, number
 from minikms.web.schemas.named_fields import alias, certificate, jose_alg

@@ -10,6 +10,8 @@ import orjson
 from marshmallow import ValidationError, post_load, validate
 
 from minikms.encodings import b64url_decode
+from minikms.key_bounds import MAX_ALIAS
+from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.didcomm import (
     ANONCRYPT,
     AUTHCRYPT,
@@ -21,7 +23,6 @@ from minikms.keys.didcomm import (
     Recipient,
     Verkey,
 )
-from minikms.records import MAX_ALIAS, AnyKey, KeyRef
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     BASE64URL_PATTERN,

@@ -6,9 +6,10 @@ from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.key_bounds import MAX_ALIAS
+from minikms.key_requests import AnyKey
 from minikms.keys.jose import jws, jws_forms
 from minikms.keys.jose.attestation import Attestation
-from minikms.records import MAX_ALIAS, AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import (
     Base64Url,

@@ -5,8 +5,7 @@ from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, fields, validate
 
-from minikms.plugin.protocol import KEY_OPERATIONS
-from minikms.records import (
+from minikms.key_bounds import (
     ALIAS_PATTERN,
     KID_PATTERN,
     MAX_ALIAS,
@@ -15,10 +14,11 @@ from minikms.records import (
     MAX_PROVIDER,
     MAX_ROTATE_EVERY,
     MIN_ROTATE_EVERY,
-    PROFILE_PATTERN,
-    AliasTaken,
-    State,
 )
+from minikms.key_requests import AliasTaken
+from minikms.plugin.protocol import KEY_OPERATIONS
+from minikms.profile_settings import PROFILE_PATTERN
+from minikms.records import State
 from minikms.web.schemas.fields import BoundedList, Described, ListOf, Object, Seconds, Text
 
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"

@@ -15,7 +15,8 @@ from botocore.validate import ParamValidator
 from in_process import KmsTestServer, open_doors
 
 from minikms.config import Config, DoorConfig
-from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
+from minikms.key_requests import KeyPolicy, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 

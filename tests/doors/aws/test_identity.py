@@ -3,7 +3,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.identity import Arns, account_of, caller
-from minikms.records import KeyRef
+from minikms.key_requests import KeyRef
 
 UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
 KID = "k" * 43

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from minikms.records import KeyRef
+from minikms.key_requests import KeyRef
 from minikms.web.state import SERVICE
 
 

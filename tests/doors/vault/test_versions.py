@@ -11,9 +11,10 @@ from doors.vault.conftest import Vault
 from waiting import waiting_for
 
 from minikms.doors.vault.description import records_of
+from minikms.key_requests import KeyRef
 from minikms.keys.aliases import Aliases
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import DEFAULT_PROFILE, KeyRef
+from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.versions import KeyVersions
 from minikms.web.state import SERVICE
 
