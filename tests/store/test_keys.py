@@ -259,11 +259,11 @@ async def test_keys_that_are_due_among_few(store):
 
 
 async def test_listings_that_wait_for_each_other(store, monkeypatch):
-    monkeypatch.setattr(store._listing._sparse, "_patience", 0.05)
+    monkeypatch.setattr(store.listing._sparse, "_patience", 0.05)
     for n in range(3):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
         await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
-    async with store._listing._sparse.held("another"):  # as long as another reads
+    async with store.listing._sparse.held("another"):  # as long as another reads
         with pytest.raises(StoreUnavailable):
             await store.listing.page(DEFAULT_PROFILE, limit=9)
         records, more = await store.listing.page(
@@ -275,7 +275,7 @@ async def test_listings_that_wait_for_each_other(store, monkeypatch):
 
 
 async def test_listings_that_wait_take_turns_by_profile(store):
-    listing, begun = store._listing, []
+    listing, begun = store.listing, []
 
     async def one(profile):
         async with listing._sparse.held(profile):

@@ -73,12 +73,12 @@ async def test_no_older_process_writes_while_a_service_has_the_file_open(sqlite,
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     with open(f"{sqlite}-lock-2") as lock:  # that of layout 3.0
         async with KeyStore.open(location, key) as command:
-            await command.create_profile("of a command")
+            await command.directory.create("of a command")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_UN)
             async with KeyStore.open(location, key, serving=True) as service:
-                await service.create_profile("of a service")
-                await command.create_profile("another")
+                await service.directory.create("of a service")
+                await command.directory.create("another")
                 with pytest.raises(BlockingIOError):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

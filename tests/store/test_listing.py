@@ -79,7 +79,7 @@ async def test_listings_of_profiles_with_few_keys_take_turns_by_profile(store, m
     for name in ("many", "one"):
         await store.directory.create(name)
         await writer.set_last_seq(name, 1_000_000)
-    gate = store._listing._sparse
+    gate = store.listing._sparse
 
     async def pages(name):
         assert await store.listing.page(name, limit=1000) == ([], False)

@@ -156,7 +156,7 @@ async def test_versions_that_are_trimmed_stay_until_their_objects_are_gone(store
     def trim(_, versions):
         return versions.trimmed(2)
 
-    await store.change_versions(DEFAULT_PROFILE, "a", trim)
+    await store.aliases.change_versions(DEFAULT_PROFILE, "a", trim)
     assert await is_gone(store)
     assert (await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == "kid-2"
 
