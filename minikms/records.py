@@ -1,4 +1,7 @@
-"""The record of a key: everything about the key but its material."""
+"""The record of a key: everything about the key but its material.
+
+It is over 300 lines, since each member, its changes and its stored form are read together.
+"""
 
 import sys
 import time

@@ -57,7 +57,8 @@ from minikms.store.categories import STORE
 from minikms.store.connections import notices
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.connections.counters import ChangeCounters, FileChangeCounters
-from minikms.store.connections.pool import PoolState, StorePool
+from minikms.store.connections.pool import StorePool
+from minikms.store.connections.pool_state import PoolState
 from minikms.store.connections.rows import BATCH, all_rows
 from minikms.store.profiles.directory import ProfileDirectory
 from minikms.store.profiles.marker import StaleProfileError, require_profile

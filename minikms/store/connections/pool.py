@@ -12,10 +12,10 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aries_askar import AskarError, AskarErrorCode, Store
 
@@ -23,12 +23,12 @@ from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.askar.errors import cause_of
 from minikms.store.askar.files import StoreFile
-from minikms.store.askar.layout import check_layout, read_layout
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.sessions import Transaction
-from minikms.store.askar.stores import close_store, no_answer, open_store
+from minikms.store.askar.stores import close_store, open_store
 from minikms.store.askar.writer_lock import WriterLock
 from minikms.store.connections.counters import ChangeCounters
+from minikms.store.connections.pool_state import PoolState
+from minikms.store.connections.second_pool import close_after, open_second
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,24 +48,6 @@ _RECONNECT_WAIT: Final = 1.5
 _MOST_OLD: Final = 5
 
 _Lock: TypeAlias = asyncio.Semaphore | WriterLock
-
-
-class PoolState(NamedTuple):
-    """The state of the connections: their number, and how many are in use.
-
-    `waiting` counts the calls without a connection, `reopened` the times the store was reopened.
-    `hanging` counts earlier pools that wait for calls that hang, `commits` the commits of this
-    process, `errors` its failed calls by cause. `is_writable` is false after a failed write.
-    """
-
-    connections: int
-    in_use: int
-    waiting: int
-    reopened: int
-    hanging: int
-    commits: int
-    errors: Mapping[str, int]
-    is_writable: bool
 
 
 class _Free:
@@ -290,7 +272,9 @@ class StorePool:
             why = f"{len(self.closing)} pools of connections wait for calls that hang"
             if len(self.closing) < _MOST_OLD:
                 try:
-                    store = await self._open_in_time()
+                    store = await open_second(
+                        self.location, self._key, self.timeout, self._close_later
+                    )
                     break
                 except StoreError as exc:
                     why = str(exc)
@@ -299,41 +283,13 @@ class StorePool:
                 LOGGER.warning("no new connections: %s", why)
                 said.add(why)
             await asyncio.sleep(_PAUSE)
-        self._close_later(_close_after(self._free.unused, self.store))
+        self._close_later(close_after(self._free.unused, self.store))
         self._free = _Free(self.location, self.writer_lock)
         self._use(store)
         self._counters.count()  # another server may answer, or calls that hung may have been done
         self._replaced_at = time.monotonic()
         self._alive.set()
         LOGGER.warning("%s answers again, on new connections", self.location)
-
-    async def _open_in_time(self) -> Store:
-        """Open a second pool on the store; also raises StoreError after a time limit."""
-        opening = asyncio.create_task(self._open_writable())
-        try:
-            await asyncio.wait({opening}, timeout=self.timeout)
-            if opening.done():
-                return opening.result()
-        finally:
-            if not opening.done():
-                self._close_later(_discard(opening))
-        raise StoreError(no_answer(self.location))
-
-    async def _open_writable(self) -> Store:
-        """Open a second pool; raises StoreError unless a transaction can be committed there."""
-        store = await open_store(self.location, self._key)
-        try:
-            await check_layout(store, self.location)
-            async with store.transaction() as opened:
-                transaction = Transaction(opened, None, [])
-                await read_layout(transaction)
-                await transaction.commit()
-        except (StoreError, AskarError) as exc:
-            await store.close()
-            if isinstance(exc, StoreError):
-                raise
-            raise StoreError(f"The store at {self.location} cannot be written.") from None
-        return store
 
     def _use(self, store: Store) -> None:
         self.store, self._healthy = store, True
@@ -343,14 +299,3 @@ class StorePool:
         """Close a store in the background: the next call of an open session there fails."""
         self.closing.add(task := asyncio.create_task(closing))
         task.add_done_callback(self.closing.discard)
-
-
-async def _close_after(unused: asyncio.Event, store: Store) -> None:
-    await unused.wait()
-    await store.close()
-
-
-async def _discard(opening: "asyncio.Task[Store]") -> None:
-    """Close a store that nobody waits for any more, once it is open."""
-    with suppress(StoreError):
-        await (await opening).close()
