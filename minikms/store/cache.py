@@ -1,4 +1,4 @@
-"""A cache of what was read from a store, valid while it has not changed there."""
+"""A cache of values read from a store, which are valid until their entries change."""
 
 import asyncio
 import math
@@ -13,10 +13,10 @@ ValueT = TypeVar("ValueT")
 
 DEFAULT_MEMORY: Final = 128 * 1024 * 1024
 
-# Entries on probation are evicted first, as long as they have more than this part of the cache.
+# Entries on probation are evicted first while they have more than this part of the cache.
 _PROBATION: Final = 0.1
 
-# The number of used entries that one new value lets stay, so that it does not wait for all of them.
+# The number of used entries that a search for room passes, so that no call waits for all of them.
 _CHANCES: Final = 100
 
 # Bytes of a value with its entry if a cache does not weigh its values.
@@ -111,7 +111,7 @@ class Cache(Generic[ValueT]):
     The newest value stays, even if it alone exceeds the memory. New entries are on probation. To
     make room, the oldest of them is evicted, or protected if it was used since it was read. So
     calls that read many values once do not evict the used ones. Protected entries have at most nine
-    tenths of the cache; at its turn, the oldest is evicted unless it was used since its last one. A
+    tenths of the cache; the oldest is evicted unless it was used since it was last the oldest. A
     value that is read again soon after its eviction is protected at once.
 
     If `counters` may miss a change, a value is valid for the `ttl` after its lease was last
@@ -168,7 +168,7 @@ class Cache(Generic[ValueT]):
         return PendingEntry(self, self._snapshot(), clocks.now())
 
     def __contains__(self, name: Hashable) -> bool:
-        """Tell whether a value has this name, even if it is no longer valid; it is no use of it."""
+        """Tell whether a value has this name, valid or not; this does not count as a use."""
         return name in self._entries
 
     def has_room(self, value: ValueT) -> bool:
@@ -177,7 +177,7 @@ class Cache(Generic[ValueT]):
         return fits and self._number < self._size
 
     def keeps(self, *sources: tuple[str, str]) -> bool:
-        """Tell whether what is read from now on stays valid while these entries do not change."""
+        """Tell whether values read from now on stay valid while these entries do not change."""
         lease = self._lease(sources)
         return lease is None or (self._ttl > 0 and lease.ask())
 
@@ -246,7 +246,7 @@ class Cache(Generic[ValueT]):
                     self._remember_evicted(entry)
 
     def _remember_evicted(self, entry: _Entry) -> None:
-        """Remember the name of an entry, until about as many others as are cached were evicted."""
+        """Remember the name of an evicted entry, as one of about as many as there are entries."""
         self._evicted.add(hash(entry.names[0]))
         if len(self._evicted) > self._number // 2:
             self._evicted_before, self._evicted = self._evicted, set()

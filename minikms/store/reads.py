@@ -1,9 +1,9 @@
-"""The way of a read of a key: it waits, is done with others in a session, and ends with them.
+"""Reads keys: reads that wait at the same time share a session, and end together.
 
-A session costs more than most reads do in it, and calls that go on together cost less than calls
-that go on one by one. So a task with a session does a few waiting reads, one after the other, and
-then wakes their callers. Between reads, its session stays open for a moment. Only reads of a few
-entries come this way, since others wait for them.
+A session costs more than most reads in it, and waking callers together costs less than waking them
+one by one. So a task with a session does a few waiting reads, one after the other, and then wakes
+their callers. Between reads, the session stays open for a moment. Use it only for reads of a few
+entries, since others wait for them.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _EACH: Final = 4
 # Seconds that a session is used. The next one is on a connection that the pool has checked again.
 _LONGEST: Final = 0.25
 
-# Seconds after which others do not wait for a read any longer: it may hang.
+# Seconds that other reads wait for a read, which may hang.
 _PATIENCE: Final = 0.5
 
 
@@ -91,7 +91,7 @@ class _Reader:
 
 @dataclass(slots=True, eq=False)
 class _Profile:
-    """The readers of one of Askar's profiles, and the reads that wait for one of them.
+    """The readers of one of Askar's profiles, and the waiting reads.
 
     `moved` is the time when a read ended, or a reader began.
     """
@@ -111,7 +111,7 @@ class _Profile:
 
 
 class Reads:
-    """Reads in profiles: those that wait at the same time have few sessions."""
+    """Runs reads in profiles, in few sessions."""
 
     def __init__(self, calls: StoreCalls) -> None:
         self._calls = calls
@@ -231,7 +231,7 @@ class Reads:
             self._expire(next(iter(self._idle)))
 
     def _leave(self, profile: _Profile, reader: _Reader) -> None:
-        """Count a reader no longer; begin another one if reads wait."""
+        """Remove a reader; begin another one if reads wait."""
         if reader not in profile.readers:
             return
         profile.readers.remove(reader)
@@ -241,7 +241,7 @@ class Reads:
             del self._profiles[profile.askar_profile]
 
     def _look(self, profile: _Profile) -> None:
-        """Look after the reads of a profile, again and again: one may hang beside others."""
+        """Refuse reads that wait or hang for too long; begin a reader beside a hanging one."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for reader in list(profile.readers):  # one may begin or leave

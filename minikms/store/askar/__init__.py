@@ -1,1 +1,1 @@
-"""Askar's stores: their location, files, schema and layout, and sessions on them."""
+"""Askar: the location, files, schema and layout of a store, and sessions on it."""

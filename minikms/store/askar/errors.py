@@ -1,4 +1,4 @@
-"""The errors of Askar's calls, each of its own kind and with its own code.
+"""Gives each failed call of Askar's an error of the right class, with its own code.
 
 The wrapper of Askar 0.5.0 reads the last error of the whole process, so that calls that fail at the
 same time get each other's errors. Its callbacks get the right code; this module makes the wrapper
@@ -30,7 +30,7 @@ PRIVATE_NAMES: Final = PrivateNames(
     " install a version that setup.cfg admits",
 )
 
-# How long a call may take that fails without touching a store, in seconds.
+# Seconds for a call that fails without touching a store.
 _TRIAL_TIMEOUT: Final = 5.0
 
 
@@ -50,7 +50,7 @@ _CODES: Final = {code.value: code for code in AskarErrorCode}
 
 
 def take_error_codes() -> bool:
-    """Make callbacks give their own errors, before the first call; False if names are missing.
+    """Make callbacks give their own errors, before the first call; False if Askar lacks a name.
 
     Each of Askar's functions keeps the callback that its first call had.
     """
@@ -101,7 +101,7 @@ _PARTS: Final = (
 
 
 def cause_of(text: str) -> str:
-    """The cause of an error, one of `CAUSES`, by its text."""
+    """Find the cause of an error, one of `CAUSES`, by its message."""
     text = text.lower()
     for cause, parts in _PARTS:
         if any(part in text for part in parts):
@@ -110,7 +110,7 @@ def cause_of(text: str) -> str:
 
 
 def last_error(exc: AskarError) -> str:
-    """The text of Askar's last error, which belongs to `exc` if no other call was made since."""
+    """The message of Askar's last error: the message of `exc` if no other call was made since."""
     library = get_library().loaded
     if "_handle_callback" in vars(library):
         return str(library.get_current_error())
@@ -128,6 +128,6 @@ def _handle(self: Any, callback_id: int, error: int, result: Any = None) -> None
 
 
 def _of_its_kind(cls: type[AskarError], code: Any = None, *args: Any) -> AskarError:
-    """A new error, of the subclass for its code."""
+    """Make an error of the subclass for its code."""
     error: AskarError = Exception.__new__(_KINDS.get(code, cls), code, *args)
     return error

@@ -1,6 +1,6 @@
 """Files that processes share: an SQLite store, the files beside it, and audit logs.
 
-A shared file has one owner, is at its path, and has room on its disk.
+Checks that a shared file has one owner, is at its path, and has room on its disk.
 """
 
 import errno
@@ -24,11 +24,11 @@ LOGGER = logging.getLogger(__name__)
 # Do not follow a link, wait for a pipe, or take a terminal that somebody has put there.
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-# The bytes of its file that SQLite locks (PENDING_BYTE in its os.h): every connection in WAL mode
-# has a shared lock on some of them for as long as it is open.
+# SQLite locks these bytes of its file (PENDING_BYTE in its os.h). An open connection in WAL mode
+# has a shared lock on some of them.
 _SQLITE_LOCKED: Final = 512, 0x40000000
 
-# A path, and the device and inode of the file that it led to.
+# A path, and the device and inode of the file at it when it was opened.
 Identified: TypeAlias = tuple[Path | str, tuple[int, int]]
 
 # Free bytes that a disk must have before writes resume after a failed one.
@@ -36,11 +36,11 @@ _ROOM: Final = 256 * 1024
 
 
 def require_one_name(store: Path) -> None:
-    """Raise StoreError if an SQLite file has another name, or is a mount of its own.
+    """Raise StoreError if an SQLite file has another name, or is mounted by itself.
 
-    By each name, SQLite and this service keep files beside the store, such as its log of committed
-    writes. So processes that use different names do not see each other's writes, and overwrite
-    them. A folder may be mounted: the files beside the store are the same there.
+    SQLite and this service keep files beside the store, such as the log of committed writes, and
+    name them after it. Processes that use different names of the store use different logs, and
+    overwrite each other's writes. A folder may be mounted, since it has all of these files.
     """
     with suppress(OSError):  # if it cannot be read, its opening says more
         if store.stat().st_nlink > 1:
@@ -52,7 +52,7 @@ def require_one_name(store: Path) -> None:
 
 
 def _is_mounted(file: Path) -> bool:
-    """Tell whether a file is a mount of its own, such as a volume of a container."""
+    """Tell whether a file is mounted by itself, as a container may do."""
     path = os.fsencode(file.resolve())
     with suppress(OSError):  # only Linux has the list, and such mounts
         for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
@@ -113,8 +113,8 @@ def first_moved(files: Iterable[Identified]) -> Path | str | None:
 def open_beside(store: Path, ending: str) -> OpenFile:
     """Open or make the file with this ending beside a store; raises StoreError.
 
-    The file has one name. Its owner is the user of this process, or the owner of the store, for
-    whom root may run commands. So others who can write in the folder can keep the service from
+    The file has one name. It belongs to the user of this process, or to the owner of the store if
+    root runs this process. So another user who can write in the folder can keep the service from
     starting, but cannot make it write to a file of their choice.
     """
     store = store.resolve()  # the store may be named by a link
@@ -137,7 +137,7 @@ def open_beside(store: Path, ending: str) -> OpenFile:
 
 
 def open_or_make(name: str, flags: int = 0) -> tuple[int, bool]:
-    """Open a file, or make it with mode 0600, and say whether it was made; raises OSError."""
+    """Open or make a file with mode 0600; tell whether it was made; raises OSError."""
     try:
         # If everybody may write to the folder, Linux refuses O_CREAT on another user's file.
         return os.open(name, _FLAGS | flags | os.O_CREAT | os.O_EXCL, 0o600), True
@@ -155,7 +155,7 @@ def why_not_owned(facts: os.stat_result, *owners: int) -> str:
 
 
 def disk_fault(folder: Path) -> str:
-    """The fault of a folder's disk as the kernel reports it, quotas included, or ""."""
+    """The kernel's error for a folder's disk, quotas included; "" if it has room."""
     try:
         with TemporaryFile(dir=folder) as probe:
             allocate(probe.fileno(), _ROOM)
@@ -207,10 +207,10 @@ class StoreFile:
     def require_in_place(self) -> None:
         """Raise StoreUnavailable if one of the files is no longer at its path.
 
-        It is called before every use of a connection, and costs a `stat` for each file. Writes to
-        the old file would be missing in the new one; and the pool opens connections by the path, so
-        that reads could see either. If a file beside the store is replaced, processes no longer
-        exclude each other, or no longer learn of changes.
+        Call it before each use of a connection; it costs a `stat` for each file. Writes to the old
+        file would be missing in the new one, and the pool opens connections by the path, so reads
+        could see either file. If a file beside the store is replaced, processes no longer exclude
+        each other, or no longer learn of changes.
         """
         moved = first_moved(self._opened)
         if moved != self._moved:
@@ -230,7 +230,7 @@ class StoreFile:
             raise StoreUnavailable(f"The key store's {self._fault}.")
 
     def has_room(self) -> bool:
-        """Tell whether the disk has room by now; after a failed write, find the reason."""
+        """Tell whether the disk has room again; call it also after a failed write."""
         before, self._fault = self._fault, disk_fault(self._path.parent)
         if self._fault and self._fault != before:
             LOGGER.error("the store's %s: %s is only read", self._fault, self._path)

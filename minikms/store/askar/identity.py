@@ -1,7 +1,8 @@
-"""The identity of a store's file, by which a store knows that it is in a copy of the file.
+"""The identity of a store's file, which a backup changes: it shows that a store is a copy.
 
 It is a number in the header of an SQLite file that applications may set (`PRAGMA user_version`), so
-that a backup needs no key to change it. A store in PostgreSQL or in memory has always the same.
+that a backup needs no key to change it. A store in PostgreSQL or in memory always has the identity
+of a new store.
 """
 
 import secrets

@@ -18,7 +18,7 @@ class Layout(NamedTuple):
     """The version of a store's contents, and of the messages between the processes that use it.
 
     `major` is raised if an older process could not read the store. `minor` is raised if an older
-    process would not tell others what they rely on, such as which entries it has changed.
+    process would not announce changes as others need it.
     """
 
     major: int
@@ -53,7 +53,7 @@ _LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statis
 
 
 async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, bytes]:
-    """The store's layout, and its note of its last change of key.
+    """Read the store's layout, and the record of its last change of key.
 
     Raises StoreError if the store is not ours, or this version cannot upgrade its layout.
     """
@@ -94,7 +94,7 @@ def require_current(layout: Layout, location: StoreLocation) -> None:
 
 
 async def begin_upgrade(store: Store, location: StoreLocation) -> None:
-    """Make every service refuse the store until it has this layout; raises StoreError."""
+    """Mark the store: services refuse it until it has this layout; raises StoreError."""
     async with _session(store, location, "written") as session:
         await session.replace(STORE, _LAYOUT, UPGRADING.stored)
 
@@ -163,7 +163,7 @@ async def read_layout(session: Session) -> None:
 
 @asynccontextmanager
 async def _session(store: Store, location: StoreLocation, use: str) -> AsyncIterator[Any]:
-    """A session on the store's own profile; raises StoreError, with `use` in its sentence."""
+    """Open a session on the store's own profile; raises StoreError, whose message has `use`."""
     try:
         async with store.session() as session:
             yield session

@@ -21,9 +21,9 @@ _DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
     "postgres": {"max_connections": 10, "connect_timeout": 2},
 }
 
-# Settings of our sessions in PostgreSQL. A transaction of a stopped process locks a profile until
-# the server ends it, and TCP alone would notice a lost client after two hours. All settings exist
-# in PostgreSQL 12 or earlier, and every role may set them.
+# Settings of our sessions in PostgreSQL. The server must end the transaction of a stopped process,
+# which locks a profile; TCP alone would notice a lost client after two hours. All settings exist in
+# PostgreSQL 12 or earlier, and every role may set them.
 SESSION_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "5s",
     "tcp_keepalives_idle": "15s",
@@ -32,7 +32,7 @@ SESSION_SETTINGS: Final = {
     "tcp_user_timeout": "30s",
 }
 
-# Options that Askar takes out of a PostgreSQL URL, for itself. With `schema` it makes no store.
+# Options of a PostgreSQL URL that Askar reads itself. With `schema` it fails to make a store.
 _ASKAR_OPTIONS: Final = {
     "connect_timeout",
     "idle_timeout",
@@ -42,7 +42,7 @@ _ASKAR_OPTIONS: Final = {
     "admin_password",
 }
 
-# The other options, by the variable in which Askar's driver reads them: see `driver_environment`.
+# The other options; Askar's driver reads them from these variables (`driver_environment`).
 _VARIABLES: Final = {
     "PGOPTIONS": "options",
     "PGSSLROOTCERT": "sslrootcert",
@@ -57,15 +57,15 @@ _SSL_MODES: Final = ("disable", "prefer", "require", "verify-full")
 
 @dataclass(frozen=True)
 class StoreLocation:
-    """A store URL that was read. Its `repr` and its text have no password.
+    """A parsed store URL. Its `repr` and `str` have no password.
 
     `uri` is for Askar, `dsn` for other clients of a PostgreSQL. `driver_environment` has the
     variables that Askar's PostgreSQL driver needs, and None for variables that must not be set.
-    Askar 0.5.0 passes the options of a URL to the driver in random order and without `&` between
-    them, so that the driver understands at most one. So `uri` has no option but `sslmode`.
+    Askar 0.5.0 passes the options of a URL to the driver in random order and without `&`: the
+    driver understands one at most. So `uri` has only the option `sslmode`.
 
-    `timeout` limits the waiting of the database itself, in seconds. `server_options` are settings
-    of a session, in the form of PostgreSQL's startup parameter `options`.
+    The database itself waits for at most `timeout` seconds. `server_options` are settings of a
+    session, in the form of PostgreSQL's startup parameter `options`.
     """
 
     backend: Backend
@@ -166,7 +166,7 @@ class StoreLocation:
 
 
 def _tls(given: Mapping[str, str]) -> dict[str, str]:
-    """The options of TLS to PostgreSQL, `sslmode` always among them; raises StoreError."""
+    """The TLS options of a PostgreSQL URL, with `sslmode` in any case; raises StoreError."""
     if given.keys() - _ASKAR_OPTIONS - set(_VARIABLES.values()) - {"sslmode"}:
         known = ", ".join(sorted({*_ASKAR_OPTIONS, *_VARIABLES.values(), "sslmode"}))
         raise StoreError(f"The options in a PostgreSQL store's URL are: {known}.")
@@ -186,15 +186,15 @@ def _tls(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _session_settings(given: Mapping[str, str], timeout: float) -> str:
-    """The startup parameter `options` of our sessions; the operator's own settings stay."""
-    # Less than a call may take, so that a server that answers does so before its caller gives up.
+    """Make the startup parameter `options` of our sessions, which keeps the operator's settings."""
+    # Shorter than the time of a call, so that the server answers before the caller gives up.
     settings = {**SESSION_SETTINGS, "lock_timeout": f"{round(timeout * 750)}ms"}
     own = [f"-c {name}={value}" for name, value in settings.items() if name not in str(given)]
     return " ".join([*own, *filter(None, [given.get("options")])])
 
 
 def require_one_driver_environment(one: StoreLocation, other: StoreLocation) -> None:
-    """Raise StoreError unless a process, which has one environment, can open both stores."""
+    """Raise StoreError if the two stores need different variables of the environment."""
     environments = one.driver_environment, other.driver_environment
     if all(environments) and environments[0] != environments[1]:
         raise StoreError(

@@ -1,4 +1,4 @@
-"""Our own connections to a store's PostgreSQL, beside Askar's: for checks, and for statistics."""
+"""Connections of our own to a store's PostgreSQL, for checks and statistics."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# Without these, the locks of a stopped process stay.
+# Settings without which the locks of a stopped process stay.
 _REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
 
 # The name in the server of the connection that each service has.
@@ -33,11 +33,11 @@ _SERVICES: Final = (
     "WHERE datname = pg_catalog.current_database() AND application_name = $1"
 )
 
-# Fewer keys are read quickly, whatever PostgreSQL's estimate is.
+# With fewer keys, reads are quick in any case.
 _LEAST: Final = 500
 
-# In seconds: for ANALYZE, which reads a sample of 30,000 rows; and for the end of a connection,
-# which a proxy may not pass on.
+# Seconds for ANALYZE, which reads a sample of 30,000 rows, and for the end of a connection, which a
+# proxy may not pass on.
 _ANALYZE_TIMEOUT: Final = 60.0
 _CLOSE_TIMEOUT: Final = 0.5
 
@@ -68,7 +68,7 @@ def installed() -> bool:
 async def connect(
     location: StoreLocation, application: str, timeout: float, *, prepared: int = 100
 ) -> "asyncpg.Connection":
-    """A connection with the settings of Askar's; `application` is its name in the server.
+    """Open a connection with the settings of Askar's; `application` is its name in the server.
 
     It keeps up to `prepared` statements.
     """
@@ -83,7 +83,7 @@ async def connect(
 
 
 class ServerError(Exception):
-    """A statement or a connection of ours failed; the text is the name of the error."""
+    """A statement or a connection of ours failed; the message is the name of the error."""
 
 
 @asynccontextmanager
@@ -109,10 +109,10 @@ async def connected(
 
 
 async def check_sessions(location: StoreLocation) -> str:
-    """Warn if the settings of sessions are not in force; returns why they cannot be checked.
+    """Warn if the settings of sessions are not in force; return why they cannot be checked.
 
-    The text is empty if they were, and without the extra `postgres`, which checks nothing. Raises
-    StoreError if a pooler gives each transaction another session.
+    The result is empty if they were checked, and without the extra `postgres`, which the check
+    needs. Raises StoreError if a pooler gives each transaction another session.
     """
     if location.backend != "postgres" or not installed():
         return ""
@@ -165,7 +165,7 @@ async def require_no_service(location: StoreLocation) -> None:
 
 
 class TableStatistics:
-    """Lets PostgreSQL analyze the tables in the background each time the number of keys doubles.
+    """Analyzes the tables in the background each time the number of a profile's keys has doubled.
 
     Without statistics it assumes that a profile has one row, and a page of a listing takes seconds.
     Its autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with the

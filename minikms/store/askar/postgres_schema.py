@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     import asyncpg
 
-# The tables as Askar's statements, which name no schema, find them, and the schemas in which these
-# find tables, functions and operators. It must not find anything itself: `SET LOCAL` comes next.
+# The tables that Askar's statements find, and the schemas in which these statements look for
+# tables, functions and operators. It names the schema of each of its own functions, since `SET
+# LOCAL` comes later.
 _RESOLVED: Final = """
 SELECT pg_catalog.to_regclass('config')::pg_catalog.oid AS config,
     pg_catalog.to_regclass('profiles')::pg_catalog.oid AS profiles,
@@ -26,7 +27,8 @@ _OWN_NAMES: Final = "SET LOCAL search_path = pg_catalog, pg_temp"
 
 _SCHEMA: Final = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = $1"
 
-# A type with an extension's functions and operators is its own, and none of Askar's arguments is.
+# The functions and operators of an extension take its own types, which Askar's arguments never
+# have.
 _FOUND: Final = r"""
 WITH ours AS (SELECT * FROM pg_class WHERE oid = ANY($1::oid[])),
 own_types AS (SELECT oid FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace),
@@ -143,7 +145,7 @@ _INDEXES: Final = {
 
 
 class _Object(NamedTuple):
-    """A table or an object that belongs to it, `of` the table with its schema."""
+    """A table, or an object that belongs to the table `of`, which is named with its schema."""
 
     kind: str
     of: str
@@ -171,7 +173,7 @@ async def differences(session: "asyncpg.Connection") -> tuple[Set[str], Set[str]
 
 
 def _made_by_askar(schema: str) -> Set[_Object]:
-    """The tables in a schema, whose name is quoted if it needs that, with all that they have."""
+    """List the tables that Askar makes in a schema, whose name is quoted, with their objects."""
     made = set[_Object]()
     for table, columns in _COLUMNS.items():
         of = f"{schema}.{table}"

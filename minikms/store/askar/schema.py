@@ -60,7 +60,7 @@ async def require_askars_schema(file: sqlite3.Connection, path: Path) -> None:
 
 
 class CheckedSchema(NamedTuple):
-    """The identity of a store, and a sentence if its schema cannot be read: nobody may use it."""
+    """The identity of a store, and why its schema cannot be read; then the store is refused."""
 
     identity: bytes = FIRST
     unreadable: str = ""

@@ -18,12 +18,12 @@ _Refusal: TypeAlias = Callable[[str], Exception]
 
 
 def read_secret(file: str, what: str, error: _Refusal) -> str:
-    """Read the line in a file; raises `error`, whose text calls the file the `what` file."""
+    """Read the line in a file; raises `error`, whose message calls it the `what` file."""
     return secret_of(read_private(file, what, error), file, what, error)
 
 
 def read_private(file: str, what: str, error: _Refusal) -> str:
-    """Read the text in a file that only its owner and group can read; raises `error`."""
+    """Read a file that only its owner and group can read; raises `error`."""
     try:
         content, mode = read_small_file(file, _MOST)
         text = content.decode()
@@ -38,7 +38,7 @@ def read_private(file: str, what: str, error: _Refusal) -> str:
 
 
 def secret_of(text: str, file: str, what: str, error: _Refusal) -> str:
-    """Return the only line of a file's text; raises `error`."""
+    """Return the only line of a file; raises `error`."""
     lines = text.splitlines()
     if len(lines) != 1 or not lines[0]:
         raise error(f"The {what} file {file} must have the {what} on one line, and nothing else.")
@@ -46,7 +46,7 @@ def secret_of(text: str, file: str, what: str, error: _Refusal) -> str:
 
 
 def require_new(file: str, what: str, error: _Refusal) -> None:
-    """Raise `error` if it is clear beforehand that the file cannot be made."""
+    """Raise `error` early if the file cannot be made."""
     folder = os.path.dirname(file) or os.curdir
     if os.path.lexists(file):
         why = errno.EEXIST
@@ -60,7 +60,7 @@ def require_new(file: str, what: str, error: _Refusal) -> None:
 
 
 def write_secret(file: str, secret: str, what: str, error: _Refusal) -> None:
-    """Write a line into a new file that only its owner can read; removes it before it raises.
+    """Write a line into a new file that only its owner can read; remove the file if that fails.
 
     It returns once the file and its name are on the disk.
     """
@@ -80,9 +80,10 @@ def write_secret(file: str, secret: str, what: str, error: _Refusal) -> None:
 
 
 def replace_secret(file: str, text: str, what: str, error: _Refusal) -> None:
-    """Replace the text in a file, which keeps its owner and mode; raises `error`.
+    """Replace the contents of a file, which keeps its owner and mode; raises `error`.
 
-    At each moment the file has either text. A killed process may leave a file `FILE-….part`.
+    At each moment the file has the old or the new contents. A killed process may leave a file
+    `FILE-….part`.
     """
     path = Path(file).resolve()  # a link to the file stays
     try:

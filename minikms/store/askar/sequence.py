@@ -1,10 +1,10 @@
-"""The entry of a profile that has the last place in its order of creation, and its last changes.
+"""The entry of a profile with the last place in the order of creation, and the last changes.
 
-It also has the number of keys if the profile may have only so many.
+It also has the number of keys if the profile has `max_keys`.
 
 On PostgreSQL, a transaction that replaces or removes entries logs the slots of their counters
-(`store/connections/counters.py`) here, under a random mark. So a process that has seen an earlier
-mark learns which entries were changed since, even if nobody could tell it.
+(`store/connections/counters.py`) here, under a random mark. So a process that knows an earlier mark
+finds which entries were changed since, even if all notices were lost.
 """
 
 import secrets
@@ -24,7 +24,7 @@ _MAX_LOG: Final = 1536
 
 
 def seq_of(place: int) -> str:
-    """A place in the order of creation, as text that sorts like the number."""
+    """Write a place in the order of creation as a string that sorts like the number."""
     return f"{place:020d}"
 
 
@@ -38,8 +38,8 @@ class Position(NamedTuple):
 class Sequence(NamedTuple):
     """The last place that was assigned, 0 before the first, and the log of the last changes.
 
-    A change in the log is the number of its slots, the slots, and its mark; the last one is newest.
-    `keys` is the number of keys, None as long as nobody has to know it.
+    A change in the log is the number of its slots, the slots, and its mark; the newest change is
+    last. `keys` is the number of keys, None if it is not counted.
     """
 
     place: int = 0
@@ -78,10 +78,10 @@ class Sequence(NamedTuple):
         return Position(self.place, self.log[-_MARK:])
 
     def changes_since(self, earlier: Position) -> set[int] | None:
-        """The slots that were changed since an earlier moment; None if that cannot be told.
+        """The slots that were changed since an earlier moment; None if the log does not show them.
 
-        Then the log is too short, or the store was restored, or the profile made again: the log
-        lacks the earlier mark, or the place has gone back.
+        The log then lacks the earlier mark, or the place has gone back: the log is too short, the
+        store was restored, or the profile made again.
         """
         if self.place < earlier.place:
             return None

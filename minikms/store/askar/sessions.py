@@ -1,6 +1,7 @@
 """A session on one profile of an Askar store, in types of our own.
 
-Other wings read through `Session` and write through `Transaction`, and see only keys of Askar's.
+Other wings read through `Session` and write through `Transaction`; of Askar's types they see only
+keys.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -39,7 +40,7 @@ class Entry(Protocol):
 
 
 class KeyEntry(Protocol):
-    """A key of Askar's in a store, with a name that no other one has; read as an `Entry` is."""
+    """A key of Askar's in a store; its name is unique. It is read as an `Entry` is."""
 
     name: str
     key: AskarKey
@@ -48,8 +49,7 @@ class KeyEntry(Protocol):
 class Session:
     """A session of Askar's. All methods raise AskarError or a subclass of it.
 
-    `sealing_key` is the key of the profile (store/profiles/directory.py), empty as long as it is
-    unknown.
+    `sealing_key` is the key of the profile (store/profiles/marker.py), empty while it is unknown.
     """
 
     def __init__(self, session: AskarSession, sealing_key: bytes = b"") -> None:
@@ -113,12 +113,12 @@ class Transaction(Session):
     An inserted entry has no slot: no cache remembers that an entry does not exist. `profile` is the
     tenant's, whose contents change with every write; None for the store's own profile. `written`
     counts the writes, and `size` their bytes. `events` are recorded before the commit. `stored` is
-    the profile's sequence as the store has it, None if it was not read, and `left` as this leaves
-    it; `place` is the last place in the order of creation that was assigned. `settings` are the
-    profile's; `keys` is the number of its keys, None as long as they are not counted. With
-    `logs_changes`, the slots are stored with the commit, for other processes. `ended` has the
-    kids of deleted keys of providers, whose objects are to be destroyed. `removed` has the places
-    of the keys that it removes.
+    the profile's sequence before the transaction, None if it was not read, and `left` the sequence
+    after it; `place` is the last place in the order of creation that was assigned. `settings` are
+    the profile's; `keys` is the number of its keys, None as long as they are not counted. With
+    `logs_changes`, the slots are stored with the commit, for other processes. `ended` has the kids
+    of deleted keys of providers, whose objects are to be destroyed. `removed` has the places of the
+    keys that it removes.
     """
 
     def __init__(
@@ -219,7 +219,7 @@ class Transaction(Session):
     async def store_sequence(self) -> bool:
         """Store the last place, if one was assigned, and log the changes.
 
-        Tells whether the number has got one more binary digit, so that it has doubled since then.
+        Return true if the place has one more binary digit than before: the number has doubled.
         """
         before = self.stored
         if before is None:
@@ -228,11 +228,11 @@ class Transaction(Session):
             before = self.stored = await self.sequence()
             self.place, self.keys = before.place, before.keys
         after = before._replace(place=self.place, keys=self.keys)
-        # New keys need no change in the log: the place shows them.
+        # New keys are not logged: the place shows them.
         changed = self.changed - {self._contents}
         if self._logs_changes and (changed or (self.changed and after == before)):
             after = after.with_change(changed)
-        # An entry without contents would look as if there were none.
+        # An empty entry would look like a missing one.
         if after not in (before, Sequence()):
             write = self._session.insert if before == Sequence() else self._replace
             await write(SEQUENCE, _LAST, after.to_bytes())

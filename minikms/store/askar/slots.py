@@ -1,7 +1,7 @@
-"""Slots: the counters of changes that an entry has, the same in every process.
+"""Slots: the places of the counters of changes, the same in every process.
 
-A slot is the place of a counter (`store/connections/counters.py`), which each change of the entry
-increments. Entries may share a slot: each of them then seems to change more often.
+Each change of an entry increments the counter in its slot (`store/connections/counters.py`).
+Entries may share a slot: each of them then seems to change more often.
 """
 
 import zlib

@@ -17,8 +17,7 @@ from minikms.store.askar.location import StoreKey, StoreLocation
 
 # SQLite's statistics of a large store (https://sqlite.org/fileformat2.html#stat1tab): for an index
 # of Askar's, the number of rows, and the numbers of rows that share a value in its first column, in
-# its first two, and so on. They tell SQLite that a profile has far more rows than one value of a
-# tag.
+# its first two, and so on. They say that a profile has far more rows than one value of a tag.
 _STATISTICS: Final = (
     ("items", "ix_items_uniq", "10000000 100000 50000 50000 1"),
     ("items_tags", "ix_items_tags_item_id", "30000000 3"),
@@ -41,7 +40,7 @@ def new_raw_key() -> str:
 
 async def check_key(key: StoreKey) -> None:
     """Raise StoreError if the key is not valid for its method."""
-    if key.method != "raw":  # any text is a passphrase, from which a key is derived in 0.7 s
+    if key.method != "raw":  # every string is a valid passphrase; deriving a key takes 0.7 s
         return
     try:
         store = await Store.provision("sqlite://:memory:", key.askar_method, key.secret)
@@ -89,7 +88,7 @@ async def until_closed(path: Path) -> None:
 
 
 async def provision_store(location: StoreLocation, key: StoreKey, profile: str) -> Store:
-    """Open the store with this key and this default profile, or make one.
+    """Open the store with this key and this default profile, or make it.
 
     Raises StoreError, and then changes nothing.
     """
@@ -136,7 +135,7 @@ def write_statistics(path: Path) -> bool:
 def _set_driver_environment(location: StoreLocation) -> None:
     """Set the variables that Askar's PostgreSQL driver reads whenever a store is opened.
 
-    They stay set: a thread that looks up a host must not read the environment while it changes.
+    They stay set: the environment must not change while a thread looks up a host.
     """
     for name, value in location.driver_environment.items():
         if os.environ.get(name) != value:
@@ -196,5 +195,5 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
 
 
 def no_answer(location: StoreLocation) -> str:
-    """The sentence on a database that cannot be reached."""
+    """The message for a database that cannot be reached."""
     return f"The database at {location} does not answer, or a proxy in front of it has no primary."

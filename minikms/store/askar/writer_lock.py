@@ -17,18 +17,18 @@ class WriterLock:
 
     SQLite's own waiting sleeps while other processes take its lock again and again, and Askar 0.5.0
     does not recover from a failed wait. The kernel releases `flock` if a process is killed. There
-    are two files: the process that waits for the first holds the second, so that the last holder of
-    the lock is not first again.
+    are two files: the next process holds the second while it waits for the first, so that the last
+    holder does not get the lock again before it.
 
-    Each layout has files of its own. A writer also shares the lock of the layout before, whose
-    processes need it exclusively.
+    Each layout has files of its own. A writer also holds a share of the lock of the layout before,
+    which older processes need exclusively.
     """
 
     def __init__(self, path: Path) -> None:
         names = ("lock", BEFORE), ("lock", LAYOUT), ("next", LAYOUT)
         self.files = [open_beside(path, _ending(*name)) for name in names]
         older, lock, self._next = (file.descriptor for file in self.files)
-        # The locks of each write, in their order, with the way in which they are held.
+        # The locks of each write, in order, and whether they are shared or exclusive.
         self._of_write = [(older, fcntl.LOCK_SH), (lock, fcntl.LOCK_EX)]
         self._closed = False
 
@@ -45,7 +45,7 @@ class WriterLock:
             fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def exclude_older(self) -> None:
-        """Keep the share of the older lock, which is held now: older processes cannot write."""
+        """Keep the share of the older lock, which is held: older processes cannot write."""
         self._of_write = self._of_write[-1:]
 
     def release(self) -> None:
@@ -67,7 +67,7 @@ def _ending(name: str, layout: Layout) -> str:
 
 
 async def _lock(file: int, how: int) -> None:
-    """Lock a file, shared or exclusively, as soon as other processes let it."""
+    """Wait for a shared or exclusive lock on a file."""
     while True:
         try:
             fcntl.flock(file, how | fcntl.LOCK_NB)

@@ -1,1 +1,1 @@
-"""Connections to a store: waited for, used within time limits, and told of changes."""
+"""Connections to a store: their pool, calls on them within time limits, notices of changes."""

@@ -1,4 +1,4 @@
-"""Calls of Askar's: each on a connection, within a time limit, in a session or a transaction."""
+"""Runs calls of Askar's: on a connection, within a time limit, in a session or a transaction."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-# In seconds, the limit of a call that concerns all keys of a profile or of the store.
+# Seconds for a call that concerns all keys of a profile or of the store.
 LONG_TIMEOUT: Final = 60.0
 
 # The codes of a connection that is lost.
@@ -32,7 +32,7 @@ LOST: Final = (AskarErrorCode.BACKEND, AskarErrorCode.BUSY)
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A call under way: whether it has sent a commit, or its caller has given up before that."""
+    """A call under way: whether it has sent a commit, or its caller gave up before."""
 
     commit_sent: bool = False
     given_up: bool = False
@@ -89,7 +89,7 @@ class StoreCalls:
             release()
 
     async def run_held(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Run a call on a connection that is held already."""
+        """Run a call on a connection that the caller holds."""
         return await self._run(call, lambda: None)
 
     async def _run(
@@ -123,7 +123,7 @@ class StoreCalls:
             raise
 
     def begin(self, call: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
-        """Begin a call of Askar's, which goes on if nobody waits for it."""
+        """Begin a call of Askar's, which goes on if its caller is cancelled."""
         self._under_way[task := asyncio.create_task(call)] = _Call()
         task.add_done_callback(self._end)
         return task

@@ -21,8 +21,8 @@ from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.slots import SLOTS
 from minikms.system_calls import allocate
 
-# A profile is in use if it has so many uses while a lease lasts: for fewer, a check costs more than
-# it saves. A call that reads a key again is two uses.
+# The number of uses during a lease by which a profile is in use: with fewer, a check costs more
+# than it saves. A call that reads a key again is two uses.
 IN_USE: Final = 3
 
 _BYTES: Final = 8 * SLOTS
@@ -44,22 +44,25 @@ class Lease:
         self._since, self._confirmed = math.inf, -math.inf
 
     def renew(self, began: float, ended: float) -> None:
-        """Confirm values by a check, whose changes are counted; only those read since the first."""
+        """Confirm the values that were read since the first check.
+
+        Call it once the changes of the check are counted.
+        """
         self._since = min(self._since, ended)
         self._confirmed = began
 
     def ask(self) -> bool:
-        """Ask for checks as if it were in use; tell whether there was one, so that values last."""
+        """Count the profile as in use; tell whether it was checked, so that its values last."""
         self.uses += IN_USE
         return self._since < math.inf
 
     def confirmed(self, read: float) -> float:
-        """The last time at which a value was known to be current, which was read from `read` on."""
+        """The last time at which a value was known to be current; reading it began at `read`."""
         return self._confirmed if self._since <= read < self._confirmed else read
 
 
 class ChangeCounters:
-    """The counters of a store that one process has open, so that it sees every change."""
+    """The counters of a store that only this process has open: it makes every change itself."""
 
     needs_ttl = False
     """True if a change may be seen late or never, so that cached values need a time limit."""
@@ -78,7 +81,7 @@ class ChangeCounters:
         return memoryview(self.values.tobytes()).cast("Q")
 
     def lease(self, sources: Iterable[tuple[str, str]]) -> Lease | None:
-        """The lease of a value that was read from these entries; None if it needs none."""
+        """The lease of a value that was read from these entries; None if values need no lease."""
         return None
 
     @asynccontextmanager
@@ -90,9 +93,10 @@ class ChangeCounters:
             self.count(slots)
 
     def note_write(self, profile: str | None, found: Sequence, left: Sequence) -> None:
-        """Count the changes by others that a write to a profile has found in its sequence.
+        """Count the changes by others that a write has found in the sequence of its profile.
 
-        `left` is the sequence with the change of the write itself, which was counted.
+        `left`
+        is the sequence after the write, whose own change was counted.
         """
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
@@ -138,7 +142,7 @@ class FileChangeCounters(ChangeCounters):
             yield
 
     async def _watch(self) -> None:
-        """Invalidate all caches once the file is not at its path: others use another one."""
+        """Invalidate all caches once the file is not at its path: others use another file."""
         while True:
             await asyncio.sleep(_WATCH_INTERVAL)
             if not self.file.is_in_place():
@@ -147,11 +151,11 @@ class FileChangeCounters(ChangeCounters):
     async def aclose(self) -> None:
         self.values.release()
         self._memory.close()
-        # For a write that goes on without its caller; its counters stay odd in the file.
+        # A write may go on without its caller; its counters stay odd in the file.
         self.values = _as_integers(bytearray(_BYTES))
 
     def repair(self) -> None:
-        """Make even the counters that killed processes left odd; needs the writer lock."""
+        """Make the odd counters of killed processes even; needs the writer lock."""
         self.count(slot for slot, value in enumerate(self.values) if value % 2)
 
     @asynccontextmanager

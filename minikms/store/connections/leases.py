@@ -1,8 +1,8 @@
-"""Leases: checks that values which were read from a profile in PostgreSQL are still current.
+"""Leases: checks that values read from a profile in PostgreSQL are still current.
 
-A notice of a change may be lost. So a process checks each profile that it uses now and then: one
-small entry tells which others were changed since the last check (`store/askar/sequence.py`). These
-are counted, and all other values of the profile were current when the check began.
+A notice of a change may be lost. So now and then a process checks each profile that it uses: one
+small entry lists the entries that were changed since the last check (`store/askar/sequence.py`).
+Their changes are counted; all other values of the profile were current when the check began.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ LOGGER = logging.getLogger(__name__)
 # Reads the entry of a profile; None is the store's own.
 Read: TypeAlias = Callable[[str | None], Awaitable[Sequence]]
 
-# In parts of the time that a lease lasts: the age at which a lease in use is renewed, the pause
-# between two looks for such leases, and the age at which an unused one is forgotten. Until then,
-# one check makes all values of an idle profile valid again.
+# Parts of the time that a lease lasts: the age at which a lease in use is renewed, the pause
+# between two searches for such leases, and the age at which an unused lease is forgotten. Until
+# then, one check makes all values of an idle profile valid again.
 _DUE: Final = 0.6
 _PAUSE: Final = 0.1
 _FORGOTTEN: Final = 60.0
@@ -38,10 +38,10 @@ _AT_ONCE: Final = 4
 
 
 class _Checked(Lease):
-    """The lease of a profile, the time of the last check, and the moment that it has shown.
+    """The lease of a profile, the time of the last check, and the position that it read.
 
-    The uses are counted from `counted` on. `failing` tells that the last check failed. `left` is
-    the sequence that a write has left since the check under way began, if there was one.
+    The uses are counted from `counted` on. `failing` says that the last check failed. `left` is the
+    sequence that a write has left since the check under way began, if there was one.
     """
 
     __slots__ = ("checked", "counted", "failing", "left", "seen")
@@ -54,7 +54,7 @@ class _Checked(Lease):
         self.failing = False
 
     def is_due(self, now: float, ttl: float) -> bool:
-        """Tell whether the lease is in use, and has to be renewed; count its uses anew at times."""
+        """Tell whether the lease is in use and due for renewal; restart an old count of uses."""
         if self.uses >= IN_USE:
             return now - self.checked > _DUE * ttl
         if self.uses and now - self.counted > ttl:
@@ -75,7 +75,7 @@ class Leases:
         self._tenants: dict[str, _Checked] = {}
 
     def of(self, profile: str | None) -> Lease:
-        """The lease of a profile, from which a value was just read; None is the store's own."""
+        """The lease of a profile from which a value was just read; None is the store's own."""
         lease = self._own if profile is None else self._tenants.get(profile)
         if lease is None:
             lease = self._tenants[str(profile)] = _Checked()
@@ -83,10 +83,10 @@ class Leases:
         return lease
 
     def note_write(self, profile: str | None, found: Sequence, left: Sequence) -> None:
-        """Count the changes by others that a write has found, so that no call after it misses them.
+        """Count the changes by others that a write has found, so that no later call misses them.
 
-        A change by others whose notice is lost may concern the same names: an alias that was moved
-        before, or a key that was deleted and imported again. `left` is what the write has left.
+        A change whose notice was lost may concern the same names: an alias that was moved before,
+        or a key that was deleted and imported again. `left` is the sequence after the write.
         """
         lease = self._own if profile is None else self._tenants.get(profile)
         if lease is not None:
@@ -96,7 +96,7 @@ class Leases:
     async def keep(self, read: Read, ttl: float) -> None:
         """Renew the leases in use before they end, `ttl` seconds after their last check."""
         pause = min(_PAUSE * ttl, _LONGEST_PAUSE)
-        # Later checks confirm profiles that are looked up after this one.
+        # Later checks confirm profiles that are looked up from now on.
         await self._check(None, self._own, read)
         while True:
             await asyncio.sleep(pause)
@@ -138,7 +138,7 @@ class Leases:
             return False
         ended, lease.failing = clocks.now(), False
         if lease.left is not None and lease.left.changes_since(current.position) is not None:
-            current = lease.left  # a write has found what came after this answer
+            current = lease.left  # a write has counted later changes than this check
         before, lease.seen = lease.seen, current.position
         if before is not None:
             self._count(profile, before, current)
@@ -147,7 +147,7 @@ class Leases:
         return True
 
     def _count(self, profile: str | None, before: Position | None, current: Sequence) -> None:
-        """Count the entries that were changed since a moment, or all that may have been."""
+        """Count the entries that were changed since a position, or all if the log lacks it."""
         changed = None if before is None else current.changes_since(before)
         if profile is None:
             self._counters.count(range(SLOTS) if changed is None else changed)

@@ -41,7 +41,7 @@ _ALL: Final = "all"
 # Characters of notices that are read at a time; more count as a change of everything.
 _MAX_READ: Final = 8_000
 
-# In seconds: the limit for sending a notice, and the pause between attempts to connect.
+# Seconds for sending a notice, and between attempts to connect.
 _SEND_TIMEOUT: Final = 1.0
 _PAUSE: Final = 0.5
 # Seconds between two tests of the connection: only its use shows that it died without a reset.
@@ -49,7 +49,7 @@ _HEARTBEAT: Final = 5.0
 
 
 class PostgresChangeCounters(ChangeCounters):
-    """The counters of a PostgreSQL store without notices: leases show changes by others."""
+    """The counters of a PostgreSQL store without notices; leases show changes by others."""
 
     needs_ttl = True
 
@@ -59,7 +59,7 @@ class PostgresChangeCounters(ChangeCounters):
 
     def lease(self, sources: Iterable[tuple[str, str]]) -> Lease:
         for category, name in sources:
-            if category == TOKENS:  # all that it was read from is in the store's own profile
+            if category == TOKENS:  # it was read from the store's own profile alone
                 break
             if category == PROFILE:
                 return self.leases.of(name)
@@ -80,7 +80,7 @@ class PostgresChangeCounters(ChangeCounters):
 class NotifyChangeCounters(PostgresChangeCounters):
     """The counters of a PostgreSQL store whose processes notify each other of changes.
 
-    One connection sends and receives; it is made when it is first needed.
+    One connection sends and receives; the first use makes it.
     """
 
     def __init__(self, location: StoreLocation) -> None:
@@ -194,7 +194,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator["asyncpg.Connection"]:
-        """The connection, for one user at a time; it is closed if its use is interrupted."""
+        """Lend the connection to one caller at a time; close it if its use is interrupted."""
         async with self._using:
             connection, is_new = self._connection, False
             if connection is None or connection.is_closed():

@@ -1,10 +1,9 @@
-"""Askar's pool of connections to a store: waited for, handed out, and opened again if broken.
+"""Lends the connections of Askar's pool, and opens a broken pool again.
 
 A pool breaks in two ways. On SQLite, a connection whose transaction failed may be useless (Askar
-0.5.0). On PostgreSQL, connections may die without a word, by a network that drops packets, or a
-proxy or a server that stands still: Askar's calls on them, which cannot be cancelled, hang for as
-long as TCP does, a quarter of an hour and more. After a restart of the server, each old connection
-fails one call.
+0.5.0). On PostgreSQL, connections may die without an error, if a network drops packets, or a proxy
+or a server stops. Askar's calls on them hang for as long as TCP does, a quarter of an hour and
+more, and cannot be cancelled. After a restart of the server, each old connection fails one call.
 """
 
 import asyncio
@@ -35,8 +34,8 @@ LOGGER = logging.getLogger(__name__)
 # Seconds that a call waits for a connection.
 ACQUIRE_TIMEOUT: Final = 2.0
 
-# Seconds between attempts to reconnect that fail, and the least between two that succeed, since
-# more connections do not help a server that is only slow.
+# Seconds between failed attempts to reconnect, and the least time between two new pools, since more
+# connections do not help a slow server.
 _PAUSE: Final = 1.0
 _LONG_PAUSE: Final = 5.0
 
@@ -78,11 +77,11 @@ class _Free:
 
 
 class StorePool:
-    """An open Askar store, which hands out its connections, and opens itself again if broken.
+    """Lends the connections of an open Askar store, and opens the store again if it is broken.
 
-    `writes_fail` says that PostgreSQL has failed to do a transaction, or to answer, and has done
-    no transaction since. `timeout`, in seconds, replaces both limits of a call (for a connection,
-    and for the database's answer), for maintenance that no caller waits for.
+    `writes_fail` says that a transaction on PostgreSQL failed, or got no answer, and that none has
+    succeeded since. `timeout`, in seconds, replaces both limits of a call (for a connection, and
+    for the database's answer), for maintenance that no caller waits for.
     """
 
     def __init__(
@@ -116,8 +115,8 @@ class StorePool:
         self._healthy = True
         self._reopen_error = ""
         self._reopening = asyncio.Lock()
-        # PostgreSQL: the task that reconnects, and an event that is cleared while no old connection
-        # is alive.
+        # PostgreSQL: the task that reconnects, and an event that is cleared while all connections
+        # are dead.
         self._reconnecting: asyncio.Task[None] | None = None
         self._replaced_at = -math.inf
         self._alive = asyncio.Event()
@@ -144,7 +143,7 @@ class StorePool:
         return self.waiting > 0 and self._free.in_use >= self.location.max_connections
 
     async def acquire(self, *, write: bool) -> Callable[[], None]:
-        """Wait for a connection, and give the function that releases it.
+        """Wait for a connection; return the function that releases it.
 
         With `write`, wait for the writer lock as well. Raises StoreUnavailable after a time limit,
         if the store's file is no longer at its path, or if the store cannot be reopened.
@@ -212,7 +211,7 @@ class StorePool:
             self._file.has_room()
 
     def on_silence(self) -> None:
-        """Make the next health check write; connect again unless that was just done."""
+        """Make the next health check write; connect again unless the pool is new."""
         self.errors["timeout"] += 1
         self.writes_fail = True
         self.is_writable = False
@@ -225,8 +224,8 @@ class StorePool:
     def on_loss(self) -> None:
         """Connect again after a connection ended: the server has ended all others with it.
 
-        A proxy may end that connection alone, each time: within a while of the last new pool, the
-        next one waits, and calls go on with the connections they have.
+        A proxy may end only that connection, again and again. So soon after a new pool, the next
+        one waits, and calls go on with the present connections.
         """
         pause = self._replaced_at + _LONG_PAUSE - time.monotonic()
         if pause <= 0:

@@ -1,4 +1,4 @@
-"""Rows of a store: batches from a cursor, and halving."""
+"""Reads rows of a store: in batches from a cursor, and by halving."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
@@ -12,11 +12,11 @@ from minikms.store.connections.calls import StoreCalls
 
 ResultT = TypeVar("ResultT")
 
-# The number of rows that are read from a cursor in one step.
+# The number of rows in a batch.
 BATCH: Final = 256
 
-# Seconds until the first of rows in order: SQLite sorts all of them with their values, which takes
-# a minute for a million keys.
+# Seconds for the first row in order: SQLite first sorts all rows with their values, which takes a
+# minute for a million keys.
 _SORTING: Final = 900.0
 
 
@@ -25,10 +25,10 @@ async def all_rows(
 ) -> AsyncGenerator[list[Entry | None], None]:
     """The present entries of a category, in batches, by default in the order of rows.
 
-    They are the result of one statement, whose cursor holds a connection until the end, so the pool
-    must have two connections. None stands for an entry that does not decrypt; a new statement
-    continues behind it, so each statement needs the same order. Without `in_order`, SQLite reads in
-    the order of its index; PostgreSQL, whose order may change, still reads in the order of rows.
+    The cursor of one statement holds a connection until the end, so the pool must have two
+    connections. None stands for an entry that does not decrypt. A new statement continues after it,
+    so each statement needs the same order. Without `in_order`, SQLite reads in the order of its
+    index; PostgreSQL, whose order may change, still reads in the order of rows.
     """
     is_sorted = in_order or calls.pool.location.backend == "postgres"
     order, patience = ("id", _SORTING) if is_sorted else (None, None)
