@@ -5,22 +5,22 @@ from typing import Final
 
 from minikms.errors import TooLargeRecord, TooManyAliases
 
-# A record is read and written as a whole, so its names and labels are bounded: by their number, and
-# by their bytes in UTF-8, of all aliases or labels of a key together.
+# A record is read and written as a whole, so the aliases and the labels of a key are bounded: their
+# number, and their bytes in UTF-8 together.
 MAX_ALIASES: Final = 1000
 MAX_ALIAS_BYTES: Final = 256 * 1024
 MAX_LABELS: Final = 64  # AWS KMS allows 50 tags, and the description is one more
 MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is a label
 MAX_LABEL_BYTES: Final = 32 * 1024
 
-# The number of certificates of a key, and the bytes of all together in DER.
+# The number of certificates of a key, and their bytes in DER together.
 MAX_CERTIFICATES: Final = 8
 MAX_CERTIFICATE_BYTES: Final = 32 * 1024
 
-# The bytes of labels and rules of all keys that one call makes.
+# The bytes of the labels and rules of all keys that one call makes.
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
-# The kids that callers may give; one that is made is a thumbprint or random.
+# The kids in requests. The service makes kids that are thumbprints or random.
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 # The length is checked separately: regex engines refuse so many repetitions, or need megabytes for
 # them.

@@ -1,4 +1,4 @@
-"""Callers' requests: references to keys, and the settings and the source of a new key."""
+"""Requests of callers: references to keys, and the settings and the source of a new key."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,12 +24,12 @@ AliasTaken: TypeAlias = Literal["move", "refuse"]
 AliasBinding: TypeAlias = AliasTaken | Literal["leave", "create", "update"]
 
 _ALIAS: Final = re.compile(ALIAS_PATTERN)
-# A thumbprint, or random text of the same length (keys/making.py).
+# A thumbprint, or a random kid of the same length (keys/making.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
 def require_own_aliases(reserved: Iterable[str], *aliases: str | None) -> None:
-    """Raise ValidationFailed for an alias with a `reserved` prefix, or one that no key may have."""
+    """Raise ValidationFailed for an alias with a `reserved` prefix, or an invalid one."""
     for alias in aliases:
         if alias is None:
             continue
@@ -90,7 +90,7 @@ class KeyPolicy:
     keep_versions: bool = False
 
     def require_bounded(self, count: int = 1) -> None:
-        """Raise TooManyAliases or TooLargeRecord if it is too large for `count` keys."""
+        """Raise TooManyAliases or TooLargeRecord if the settings are too large for `count` keys."""
         if self.aliases:
             require_room(self.aliases)
         if not self.labels and self.rules is None:

@@ -55,29 +55,29 @@ class PrivateRecordError(ValueError):
 class KeyRecord:
     """One key of one profile: everything but its material.
 
-    `jwk` is the public JWK, `b58` and `multikey` are the public key's bytes as text, `did` is its
-    did:key; None if a key has no such form, like a symmetric one. `operations` are the allowed
-    operations of its algorithm. `material` is the form of its material in the store: an Askar key,
-    bytes, or "none" for a public key alone. `sealed` are such bytes, encrypted
-    (store/keys/entries.py): the store keeps both in one entry. `seq` orders listings and is set by
-    the store.
+    `jwk` is the public JWK, `b58` and `multikey` encode the bytes of the public key, `did` is its
+    did:key; each is None if the key has no such form, as a symmetric key. `operations` are the
+    allowed operations of its algorithm. `material` is the form of its material in the store: an
+    Askar key, bytes, or "none" for a public key alone. `sealed` has these bytes, encrypted
+    (store/keys/entries.py): the store keeps record and material in one entry. `seq` orders listings
+    and is set by the store.
 
-    `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change
-    to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
-    state in effect. `aliases` are in the order in which the key, and the keys that rotations
-    replaced by it, got them. `replaced` says that a rotation has replaced the key and left it
-    enabled. `named_by` counts the aliases that have the key among their versions (versions.py), and
-    may be too high; None if it is not known. `certificates` are in DER as base64: its own
-    certificate, and the chain above it, each signed by the next. `imported` says that its private
-    part, or its secret, was imported. `rules` bound its use, None for none; they are critical.
-    `rotate_every` is the number of seconds between scheduled rotations, and `rotates` the time of
-    the next one. `scheduled` says that a scheduled rotation made the key.
-    `provider` names the provider that has the private key, None if the store has it; it is
-    critical. `object_id` is then the identifier of the key pair there, in hexadecimal, and
-    `token_serial` the serial number of its token, None if version 0.3.0 made the key.
+    `created`, `expires` and `deletes` are the times of its creation, its change to `verify-only`
+    and its deletion, in nanoseconds since the epoch. `state` is the state that was set; `state_at`
+    gives the state in effect. `aliases` are in the order in which the key, and the keys that
+    rotations replaced by it, got them. `replaced` says that a rotation has replaced the key and
+    left it enabled. `named_by` counts the aliases that have the key among their versions
+    (versions.py), and may be too high; None if it is not known. `certificates` are in DER as
+    base64: its own certificate, and the chain above it, each signed by the next. `imported` says
+    that its private part, or its secret, was imported. `rules` bound its use, None for none; they
+    are critical. `rotate_every` is the number of seconds between scheduled rotations, and `rotates`
+    the time of the next one. `scheduled` says that a scheduled rotation made the key. `provider`
+    names the provider that has the private key, None if the store has it; it is critical.
+    `object_id` is then the identifier of the key pair there, in hexadecimal, and `token_serial` the
+    serial number of its token, None if version 0.3.0 made the key.
 
-    `last_used` is the time of its last use, None if none is known since `noted_since`. The store
-    has both apart, and only records for answers have them (keys/described_keys.py).
+    `last_used` is the time of its last use, None if none is known since `noted_since`. Only records
+    for answers have both (keys/described_keys.py): the store keeps them elsewhere.
 
     `unknown` keeps members that this version does not know, None if there are none. `crit` names
     critical members: a version that does not know one of them must not use the key, as in a JWS
@@ -143,8 +143,8 @@ class KeyRecord:
         return self._is_due(time.time_ns())
 
     def _is_due(self, now: int) -> bool:
-        # 0 records that it was due once: setting the clock back, even before 1970, does not undo
-        # that.
+        # 0 records that the deletion was due once: setting the clock back, even before 1970, does
+        # not undo it.
         return self.deletes is not None and (self.deletes == 0 or self.deletes <= now)
 
     def require_same(self, other: "KeyRecord") -> None:
@@ -284,7 +284,7 @@ class KeyRecord:
         return replace(self, named_by=self.named_by and self.named_by - 1)
 
     def drop_material(self) -> Self:
-        """Drop the sealed material of a record that was just read, since callers keep records.
+        """Drop the sealed material of a new record, since callers keep records.
 
         It mutates this record: `replace` would take half as long as parsing it.
         """
@@ -294,7 +294,7 @@ class KeyRecord:
     def is_unused(self, length: int | None) -> bool:
         """Tell whether the key was unused for the last `length` nanoseconds; true for None.
 
-        The record must have its last use. False unless uses were noted during all that time.
+        The record must have its last use. False if uses were not noted during all that time.
         """
         known = max(self.last_used or 0, self.noted_since)
         return length is None or known + length <= time.time_ns()

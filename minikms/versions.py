@@ -13,7 +13,7 @@ from minikms.errors import TooLargeRecord
 MAX_VERSIONS: Final = 1000
 MIN_VERSIONS: Final = 17
 
-# The most keys before a version that are tried in its place.
+# The largest number of predecessors that are tried in place of a key.
 MAX_PREDECESSORS: Final = MIN_VERSIONS - 1
 
 
@@ -23,10 +23,10 @@ class KeyVersions:
 
     Each rotation, and each move of the alias to another key, is the next version. `kids` has the
     key of each version by number, in order and without gaps: the last one is the key that the alias
-    names now. A key may be deleted since, and may be the key of several versions. `moved` is the
-    last version that a move made, 1 if none did: rotations made those after it.
-    `min_available_version` is 0 as long as no version was dropped. `kept` says that the Vault door
-    has changed the name: a rotation or move that would drop its oldest version is refused.
+    names now. A key may have been deleted, and may have several versions. `moved` is the last
+    version that a move made, 1 if none did: rotations made those after it. `min_available_version`
+    is 0 as long as no version was dropped. `kept` says that the Vault door has changed the name: a
+    rotation or move that would drop its oldest version is refused.
     """
 
     kids: dict[int, str]
@@ -75,7 +75,7 @@ class KeyVersions:
         return range(max(self.first, self.min_decryption_version), self.latest + 1)
 
     def kid_of(self, version: int) -> str | None:
-        """The key of a version; None if there is no such version, or not any more."""
+        """The key of a version; None if there is no such version, or it was dropped."""
         return self.kids.get(version)
 
     def of_kid(self, kid: str) -> int | None:
@@ -83,7 +83,7 @@ class KeyVersions:
         return max((number for number, each in self.kids.items() if each == kid), default=None)
 
     def before(self, kid: str) -> Sequence[str]:
-        """The keys that rotations replaced by this key, newest first, while they had the alias."""
+        """The keys that rotations replaced by this key under this alias, newest first."""
         number = self.of_kid(kid)
         if number is None:
             return ()
@@ -100,11 +100,11 @@ class KeyVersions:
         return replace(self, kids={**self.kids, self.latest + 1: kid}).trimmed(first)
 
     def moved_to(self, kid: str) -> Self:
-        """These versions and the next one, as `followed_by`, which a move of the alias made."""
+        """Append the next version, as `followed_by` does, after a move of the alias."""
         return replace(self.followed_by(kid), moved=self.latest + 1)
 
     def as_of(self, kid: str) -> Self:
-        """The versions as they were when the alias last named a key; the key alone if never."""
+        """The versions when the alias last named a key; the key alone if it never did."""
         number = self.of_kid(kid)
         if number is None:
             return type(self)({1: kid})

@@ -4,7 +4,7 @@ from typing import Final
 
 # In every profile.
 
-# The entry of this name has the profile's own name, its sealing key and its time of creation.
+# The name of the entry with the profile's own name, sealing key and time of creation.
 SELF: Final = "self"
 
 # The entry with the last place in the order of creation (`store/askar/sequence.py`). It does not
@@ -29,7 +29,7 @@ PUBLISHED: Final = "minikms.published"
 
 # In the store's own profile.
 
-# The store itself: its layout, whether it is finished, its last change of key.
+# Entries about the store: its layout, whether it is finished, its last change of key.
 STORE: Final = "minikms.store"
 
 # The directory of profiles; in each profile, the category of `SELF`.
@@ -37,5 +37,6 @@ PROFILE: Final = "minikms.profile"
 
 TOKENS: Final = "minikms.token"
 
-# Times of last uses of keys. A tag has Askar's name of the profile of the keys.
+# Times of last uses of keys, of all profiles; not the uses of a day (`DAY_USES`). A tag has Askar's
+# name of the profile.
 LAST_USES: Final = "minikms.use"

@@ -1,4 +1,4 @@
-"""An Askar store as this service uses it: opened, made, read, written, rekeyed and closed.
+"""Opens, makes, reads, writes, rekeys and closes an Askar store.
 
 It is over 300 lines, since it is the one interface of the store to the wings above.
 """
@@ -223,7 +223,7 @@ class Database:
             await close_store(self._pool.store, self._location)
 
         closing = {asyncio.create_task(close()), *self._pool.closing}
-        # However long the disk takes: this process must not open an SQLite file again before.
+        # Without a limit on a file: this process must not open it again before.
         timeout = None if self._location.path else self._pool.timeout
         await asyncio.wait(closing, timeout=timeout)
         await self.counters.aclose()
@@ -251,11 +251,11 @@ class Database:
         return await self.read(profile, Session.sequence)
 
     def on_ended(self, call: Callable[[str, Iterable[str]], None]) -> None:
-        """Let `call` be called with a profile and the kids of deleted keys of providers in it."""
+        """Call `call` with a profile and the kids of its deleted keys, if they are a provider's."""
         self._calls.on_ended = call
 
     def on_removed(self, call: Callable[[str, Iterable[int]], None]) -> None:
-        """Let `call` be called with a profile and the places of keys that are removed from it."""
+        """Call `call` with a profile and the places of keys that were removed from it."""
         self._calls.on_removed = call
 
     @property
@@ -265,7 +265,7 @@ class Database:
         return state._replace(waiting=state.waiting + self._writes.waiting)
 
     async def ping(self, *, write: bool = False) -> None:
-        """Return once the store has answered; in a transaction if asked for, or the last failed."""
+        """Return once the store has answered; in a transaction if the last one failed."""
         write = write or self._pool.writes_fail
 
         async def work() -> None:
@@ -296,8 +296,8 @@ class Database:
     async def read(self, profile: str, work: Read[ResultT]) -> ResultT:
         """The result of `work`, which reads a few entries, in a session that reads share.
 
-        `work` is called again if `run` would do so, or if the session is lost; both together have
-        the time of one call. Raises ProfileNotFound.
+        `work` is called again if another process has remade the profile, or if the session is lost;
+        both calls together have the time of one. Raises ProfileNotFound.
         """
         askar_profile = self.directory.known(profile)
         if askar_profile is None:
@@ -333,7 +333,7 @@ class Database:
     async def batches(
         self, profile: str | None, category: str, *, in_order: bool = True
     ) -> AsyncGenerator[list[Entry | None], None]:
-        """The present entries of a category, in batches, by default in the order of rows.
+        """Yield the present entries of a category in batches, by default in the order of rows.
 
         If `profile` is None, the entries of the store's own profile. In a batch, None stands for an
         entry that does not decrypt.
@@ -348,10 +348,10 @@ class Database:
                 yield batch
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys that Askar holds: in one list if they are few, else in a list per algorithm.
+        """Yield all keys that Askar holds: one list if they are few, else a list per algorithm.
 
-        None stands for all keys of an algorithm if one of them does not decrypt: Askar gives all
-        of them or none.
+        None stands for all keys of an algorithm if one of them does not decrypt: Askar gives all of
+        them or none.
         """
         few = None
         with suppress(UndecryptableError):
@@ -380,7 +380,7 @@ class Database:
     # Making, upgrading and rekeying a store
 
     async def _begin(self) -> None:
-        """Note that this process is making the store, and empty it."""
+        """Mark the store as being made by this process, and empty it."""
         async with self._calls.transaction() as transaction:
             self._making = await begin_making(transaction, self._location)
         for name in await self._pool.store.list_profiles():
@@ -400,11 +400,11 @@ class Database:
         await self._calls.run(work, write=True)
 
     async def renew_statistics(self) -> None:
-        """Return once PostgreSQL has statistics of the rows by which it reads listings."""
+        """Return once PostgreSQL has new statistics, which listings need."""
         await self._calls.statistics.renew()
 
     async def finish_upgrade(self) -> None:
-        """Mark the store as upgraded, once all its contents are; raises StoreError."""
+        """Mark the store as upgraded, after all its contents; raises StoreError."""
         work = partial(finish_upgrade, self._pool.store, self._location)
         await self._calls.run(work, write=True)
 
@@ -427,7 +427,7 @@ class Database:
 
 
 async def require_unused(location: StoreLocation) -> None:
-    """Raise StoreError if another process uses a store; this one must not have its file open."""
+    """Raise StoreError if another process uses a store; this one must have closed its file."""
     if location.path is None:
         await require_no_service(location)
     elif location.path.is_file() and is_open_elsewhere(location.path):

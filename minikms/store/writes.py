@@ -1,8 +1,8 @@
-"""The way of a write: it waits in a queue, shares a transaction, and is committed.
+"""Writes to profiles: writes that wait at the same time share a transaction.
 
-A transaction costs more than most writes do in it, and the writers of a profile wait for each other
-in every database. So writes that wait at the same time are done together, in the order in which
-they came. A write that comes alone does not wait.
+A transaction costs more than most writes in it, and writers of one profile wait for each other in
+every database. So waiting writes are done together, in the order of their arrival. A write that
+comes alone does not wait.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ _UNKNOWN: Final = Sequence(), 0, 0
 class _Write:
     """A write, the event of its call, and the future that its caller waits for.
 
-    `value` is the result of `work`, until it is committed. If it is rolled back with one that
-    failed, it becomes `is_alone`: no other write joins it.
+    `value` is the result of `work` before the commit. A write that was rolled back with a failed
+    one becomes `is_alone`: no other write joins it.
     """
 
     work: Work[Any]
@@ -64,11 +64,11 @@ class _Write:
 
 
 class _RollBack(Exception):
-    """A write has failed after it had written something; its caller has the error."""
+    """A write failed after it had written something; its caller has the error."""
 
 
 class Writes:
-    """Writes in profiles: one transaction for all that wait, or one of its own for a long one."""
+    """Runs writes in profiles: waiting ones in one transaction, a long one in its own."""
 
     def __init__(
         self, calls: StoreCalls, directory: ProfileDirectory, counters: ChangeCounters
@@ -78,12 +78,13 @@ class Writes:
         self._counters = counters
         self._waiting: dict[str, deque[_Write]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # The sequences of Askar's profiles, and two counters; they are current while these are.
+        # The sequences of Askar's profiles, each with two counters; it is current until they
+        # change.
         self._sequences: dict[str, tuple[Sequence, int, int]] = {}
 
     @property
     def waiting(self) -> int:
-        """The number of writes whose transaction does not wait for a connection yet."""
+        """The number of writes that no transaction has taken yet."""
         return sum(map(len, self._waiting.values()))
 
     async def write(
@@ -221,7 +222,7 @@ class Writes:
     async def _sequence(
         self, transaction: Transaction, askar_profile: str, slots: tuple[int, int]
     ) -> Sequence:
-        """The sequence of a profile, read unless it is known to be current; then without its log.
+        """The sequence of a profile; it is read, with its log, unless this process knows it.
 
         Raises StaleProfileError if the profile no longer exists.
         """
@@ -230,8 +231,8 @@ class Writes:
         if known.place and contents == values[slots[0]] and profile == values[slots[1]]:
             return known
         sequence = await transaction.sequence()
-        # SQLite gives the number of a removed profile to the next that is made, and a session that
-        # still has it would write there. It does not find the place then.
+        # SQLite gives the number of a removed profile to the next new one, and an older session
+        # would write there. Such a session finds no place.
         if not sequence.place:
             await require_profile(transaction)
         return sequence
@@ -239,7 +240,7 @@ class Writes:
     def _remember(self, askar_profile: str, slots: tuple[int, int], sequence: Sequence) -> None:
         values = self._counters.values
         contents, profile = values[slots[0]], values[slots[1]]
-        # Not if another process may have written whose change is not counted yet.
+        # Another process may have written, and its change is not counted yet.
         if self._counters.needs_ttl or contents % 2 or profile % 2:
             return
         self._sequences.pop(askar_profile, None)

@@ -1,1 +1,1 @@
-"""Keys in a store: their entries, aliases, listing, rotation and last use."""
+"""Keys in a store: their entries, aliases, deletions, rotations, listings and last uses."""

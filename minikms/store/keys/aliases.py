@@ -144,12 +144,11 @@ async def _remove_keys(
     *,
     keep_name: bool = False,
 ) -> None:
-    """Remove keys of versions of an alias, whose key is `newest`.
+    """Remove the keys of versions of an alias that names `newest`.
 
-    With `deletes`, their deletion is scheduled for then. A key that another alias may have among
-    its versions stays. With `keep_name`, the alias still has the versions: no count of names
-    changes, so that another call of this kind does not count down again. The event of the call
-    names all removed keys.
+    With `deletes`, schedule their deletion for that time. A key that another alias may have among
+    its versions stays. With `keep_name`, the alias keeps the versions: `named_by` does not change,
+    so that a later call does not count down twice. The event of the call names all removed keys.
     """
     concerned = [(newest.kid, newest.alg)]
     for kid in sorted(kids):
@@ -173,7 +172,7 @@ async def add_alias(
     *,
     kept: bool = False,
 ) -> KeyRecord:
-    """Let an alias name a key, and give the key's record, which is yet to be stored.
+    """Let an alias name a key; return the key's record, which the caller must store.
 
     With "leave", an alias of another key stays there, and the record is unchanged. With `kept`, the
     alias keeps all its versions from now on. Raises AliasExists, AliasNotFound with "update",
@@ -217,7 +216,7 @@ async def bind_aliases(
     aliases: Iterable[str],
     binding: AliasBinding,
 ) -> KeyRecord:
-    """Let aliases name a key that is stored, and give its record; otherwise as `add_alias`."""
+    """Let aliases name a stored key, as `add_alias` does; store and return its record."""
     named = record
     for alias in aliases:
         named = await add_alias(session, named, alias, binding)

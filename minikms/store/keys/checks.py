@@ -1,4 +1,4 @@
-"""Checks of callers, which the store calls within a transaction, before it changes anything."""
+"""Checks of callers, which a transaction calls before it changes anything."""
 
 from collections.abc import Callable
 from typing import TypeAlias

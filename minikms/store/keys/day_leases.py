@@ -1,4 +1,4 @@
-"""The uses of a key in a day, which the store leases to services (keys/key_rates.py)."""
+"""Leases the uses of a key in a day to services (keys/key_rates.py)."""
 
 import time
 from functools import partial
@@ -13,8 +13,8 @@ from minikms.store.askar.sessions import Transaction
 from minikms.store.categories import DAY_USES, KEY
 from minikms.store.database import Database
 
-# A lease has up to this part of the uses of a day more than the call needs, so that a write of the
-# store serves many calls. It ends with the service, and then its rest is lost.
+# A lease has up to this part of a day's uses besides the needed ones, so that one write serves many
+# calls. The rest of a lease is lost when its service ends.
 _PART: Final = 50
 
 

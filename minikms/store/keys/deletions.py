@@ -44,7 +44,7 @@ class Deletions:
         self._database = database
 
     async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
-        """Remove a key, its material and its aliases, and give its record.
+        """Remove a key, its material and its aliases; return its record.
 
         A key of a provider is gone for callers at once, and `remove_due` removes it. If the profile
         requires a delay, the deletion is scheduled, and the record has its time. Raises KeyNotFound
@@ -70,7 +70,7 @@ class Deletions:
         check: Check = no_check,
         may_delete: bool = False,
     ) -> KeyRecord:
-        """Schedule a key's deletion for `deletes`, or cancel it for None, and give its record.
+        """Schedule a key's deletion for `deletes`, or cancel it for None; return its record.
 
         Its state becomes `state`, or stays for None. `check` is called with its record first, and
         may raise. Raises KeyNotFound and AliasNotFound. The settings of the profile apply as in
@@ -130,7 +130,7 @@ class Deletions:
     async def write(
         self, profile: str, work: Work[ResultT], timeout: float | None = None
     ) -> ResultT:
-        """The result of `Database.write`; a key whose deletion `work` finds due is recorded."""
+        """The result of `Database.write`; record a deletion that `work` finds due."""
         try:
             return await self._database.write(profile, work, timeout=timeout)
         except DueError as due:
@@ -167,7 +167,7 @@ def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
 
 
 async def delete_key(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
-    """Remove a key for None, or schedule its deletion, and give its record.
+    """Remove a key for None, or schedule its deletion; return its record.
 
     A key of a provider is gone for callers, but stays in the store until its object is destroyed.
     """
@@ -182,7 +182,7 @@ async def delete_key(session: Transaction, record: KeyRecord, deletes: int | Non
 
 
 async def schedule(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
-    """Schedule the deletion of a key, or cancel it for None, and give its record."""
+    """Schedule the deletion of a key, or cancel it for None; return its record."""
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
     record = replace(record, deletes=deletes)

@@ -11,7 +11,7 @@ from minikms.store.categories import DELETION, ROTATION
 
 
 class NotDueError(Exception):
-    """A key is not due for rotation or removal, or not any more: another process was first."""
+    """A key is not due for rotation or removal, or another process was first."""
 
 
 def deletion_tags(record: KeyRecord) -> dict[str, str]:
@@ -20,7 +20,7 @@ def deletion_tags(record: KeyRecord) -> dict[str, str]:
 
 
 def due_filter() -> dict[str, Any]:
-    """The filter of scheduled deletions that are due."""
+    """The filter of scheduled deletions, or rotations, that are due."""
     return {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
 
 
@@ -31,7 +31,7 @@ async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
 
 
 def rotation_tags(at: int) -> dict[str, str]:
-    """The tags by which a key is found that a sweep has to look at for its rotation."""
+    """The tags by which a sweep finds a key for its rotation."""
     return {"~at": f"{at:020d}"}
 
 

@@ -1,7 +1,7 @@
-"""The entries of a key in the store: its record with its material, aliases, scheduled deletion.
+"""The entry of a key, which has its record and its sealed material, and look-ups of keys.
 
-Askar encrypts all of them. Material of bytes is sealed besides, under a key of the profile, so that
-it stays encrypted while records are listed, changed and copied in memory.
+Askar encrypts the entry. Material of bytes is also sealed under a key of the profile, so that it
+stays encrypted while records are listed, changed and copied in memory.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ def alias_entry(alias: str) -> str:
 
 
 def label_tag(name: str) -> str:
-    """The tag that has a label's value.
+    """The tag with a label's value.
 
     Askar cannot read the name of a tag in which JSON escapes a character. The name of a label never
     has a colon.
@@ -92,7 +92,7 @@ def unseal(key: bytes, kid: str, sealed: bytes) -> bytes:
 
 
 async def with_material(session: Transaction, record: KeyRecord, material: bytes) -> KeyRecord:
-    """The record of a key with its material, sealed; a public key has none."""
+    """The record of a key with its sealed material; a public key has none."""
     if record.material == "none":
         return replace(record, sealed=b"")
     key = session.sealing_key or await ensure_sealing_key(session)
@@ -118,14 +118,14 @@ async def material_of(session: Session, record: KeyRecord) -> Stored | None:
 
 
 class DueKey(NamedTuple):
-    """A key whose deletion is due, and the time that it was scheduled for."""
+    """A key whose deletion is due, and the scheduled time."""
 
     kid: str
     deletes: int | None
 
 
 class DueError(AnsweredError):
-    """A key's deletion is due, but not recorded as due. Once it is recorded, `error` is raised."""
+    """A key's deletion is due, but not recorded as due. Record it, then raise `error`."""
 
     def __init__(self, record: KeyRecord, error: type[KmsError]) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersio
     Raises AliasNotFound and DueError.
     """
     versions = await find_versions(session, alias)
-    record, before = None, ""  # an alias ends with its key
+    record, before = None, ""  # no alias outlives its key
     while versions.latest_kid != before:
         record = await load_record(session, versions.latest_kid)
         if record is not None and alias in record.aliases:
@@ -195,7 +195,7 @@ async def versions_of(session: Session, record: KeyRecord) -> dict[str, KeyVersi
 
 
 async def require_room(session: Transaction, number: int = 1) -> None:
-    """Raise TooManyKeys if the profile may not have `number` keys more.
+    """Raise TooManyKeys if the profile may not have `number` more keys.
 
     Keys whose deletion is due do not count, since they exist for no caller.
     """

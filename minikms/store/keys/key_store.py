@@ -49,7 +49,7 @@ from minikms.store.profiles.publication import publish, publishes
 
 ResultT = TypeVar("ResultT")
 
-# The number of records that one call reads in a session that others wait for.
+# The largest number of records that a shared session reads for one call.
 _FEW: Final = 4
 
 
@@ -92,7 +92,7 @@ class KeyStore:
     @classmethod
     @asynccontextmanager
     async def open_memory(cls) -> AsyncIterator[Self]:
-        """Make a store in memory under a new raw key, which ends with the block."""
+        """Make a store in memory under a new raw key; it ends with the block."""
         key = StoreKey(new_raw_key())
         async with cls.create(StoreLocation.parse("memory"), key) as store:
             yield store
@@ -132,7 +132,7 @@ class KeyStore:
         check: CheckVersions | None = None,
         kept: bool = False,
     ) -> KeyRecord:
-        """Store a new key with its `aliases`, and give its record.
+        """Store a new key with its `aliases`; return its record.
 
         With `check`, it is the next version of its one alias, which must exist; `check` gets the
         newest record and the versions before, and may raise. The newest key is not rotated any
@@ -220,7 +220,7 @@ class KeyStore:
         return opened
 
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
-        """The record of each kid; None if the key does not exist or its deletion is due."""
+        """The record of each kid; None for a key that does not exist, or whose deletion is due."""
 
         async def work(session: Session) -> list[KeyRecord | None]:
             return [await load_record(session, kid) for kid in kids]
@@ -252,7 +252,7 @@ class KeyStore:
         return await self.deletions.write(profile, work)
 
     def on_ended(self, call: Callable[[str | None, Iterable[str]], None]) -> None:
-        """Let `call` be called with a profile and the kids of deleted keys of providers in it.
+        """Call `call` with a profile and the kids of its deleted keys, if they are a provider's.
 
         None stands for removed profiles that have keys of providers.
         """

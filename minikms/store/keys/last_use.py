@@ -1,7 +1,7 @@
-"""Times of the last use of keys, apart from their records, which every cache would lose otherwise.
+"""Times of last uses of keys, apart from the records: a changed record leaves all caches.
 
-They are in the store's own profile, so that one transaction writes those of many profiles, in
-entries of 256 keys each, by their places in the order of creation. No cache depends on them.
+They are in the store's own profile, so that one transaction writes the times of many profiles. An
+entry has the times of 256 keys, by their places in the order of creation. No cache depends on it.
 """
 
 import time
@@ -45,7 +45,7 @@ _FRESH: Final = 60.0
 
 
 class _Remembered(NamedTuple):
-    """The entry of a group, and when the store was asked for it; `known` if it could be read."""
+    """The entry of a group, and when it was read; `known` says that it could be read."""
 
     value: bytes = b""
     asked: float = -_FRESH
@@ -93,7 +93,7 @@ class LastUses:
         await self._remove_unused()
 
     async def _write(self, groups: Mapping[UseGroup, Mapping[int, int]]) -> list[UseGroup]:
-        """Store times, and give the groups whose entries are new."""
+        """Store times; return the groups whose entries are new."""
 
         async def work(session: Transaction) -> list[UseGroup]:
             new = []
@@ -146,7 +146,7 @@ class LastUses:
         return self._since
 
     async def read(self, profile: str, places: Sequence[int]) -> list[tuple[int, int]]:
-        """For the key at each place, the time from which on uses are noted, and its last use.
+        """Return the start of noting uses and the last use, for the key at each place.
 
         Times are in nanoseconds, 0 if unknown. They are up to a minute old, and older if the store
         does not answer. If they may lack a use, because the store does not answer or an entry is

@@ -61,13 +61,13 @@ class Rotations:
         successor: Successor,
         check: CheckVersions | None = None,
     ) -> KeyRecord:
-        """Store the `successor` of a key, and give its record.
+        """Store the `successor` of a key; return the successor's record.
 
-        The old key becomes `verify-only` and loses its aliases. `successor` gives the new key for
+        The old key becomes `verify-only` and loses its aliases. `successor` makes the new key from
         the record of the old one, within the transaction, and may raise. With `check`, the old key
-        stays enabled, and the alias of `ref` keeps the numbers of its versions; `check` gets these
-        before, with the record, and may raise. Raises KeyNotFound, AliasNotFound, TooManyKeys,
-        TooManyAliases and TooLargeRecord.
+        stays enabled, and the alias of `ref` keeps all its versions; `check` is called first, and
+        may raise. Raises KeyNotFound, AliasNotFound, TooManyKeys, TooManyAliases and
+        TooLargeRecord.
         """
         work = partial(_rotate, ref=ref, successor=successor, check=check)
         return await self._deletions.write(profile, work)
@@ -121,7 +121,7 @@ async def replace_key(
     enabled: bool,
     scheduled: bool = False,
 ) -> KeyRecord:
-    """Store the `successor` of a key, which takes its aliases, and give its record.
+    """Store the `successor` of a key, with the key's aliases; return the successor's record.
 
     The old key stays `enabled`, or becomes `verify-only`. `named` has the versions of its aliases.
     Raises TooManyKeys, TooManyAliases and TooLargeRecord.
@@ -144,7 +144,7 @@ async def replace_key(
 
 
 async def replace_due_key(session: Transaction, kid: str, successor: Successor) -> KeyRecord:
-    """Store the `successor` of a key whose scheduled rotation is due, and give its record.
+    """Store the `successor` of a key whose scheduled rotation is due; return its record.
 
     The old key stays enabled if the Vault door has changed one of its names, as by `rotate_name`.
     Raises NotDueError, and NotRotatableError for a key that has no alias, is not enabled, does not
@@ -179,7 +179,7 @@ async def postpone(session: Transaction, kid: str, until: int) -> None:
 
 
 async def due_rotations(session: Session) -> list[str]:
-    """The kids of up to a thousand keys at which a sweep has to look now."""
+    """The kids of up to 1,000 keys at which a sweep has to look now."""
     rows = await session.fetch_all(ROTATION, due_filter(), _DUE)
     if not rows:
         await require_profile(session)
@@ -187,5 +187,5 @@ async def due_rotations(session: Session) -> list[str]:
 
 
 def _is_later(tags: Mapping[str, str]) -> bool:
-    """Tell whether sweeps look at a key later, which was changed or postponed meanwhile."""
+    """Tell whether sweeps look at the key later: it was changed or postponed meanwhile."""
     return int(tags["~at"]) > time.time_ns()

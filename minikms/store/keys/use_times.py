@@ -1,10 +1,10 @@
-"""Entries of times of last uses, each of 256 keys at neighbouring places."""
+"""The form of an entry with the last uses of 256 keys at neighbouring places."""
 
 import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-# The number of keys in an entry, whose times are numbers of four bytes, in seconds.
+# The number of keys in an entry. Each time is a number of four bytes, in seconds.
 KEYS_TOGETHER: Final = 256
 _SIZE: Final = 4
 LATEST: Final = 2 ** (8 * _SIZE) - 1
@@ -32,7 +32,7 @@ def places_of(number: int) -> range:
 
 
 def groups_of(last: int) -> list[range]:
-    """All places up to `last`, by the entries that keys share, the newest first."""
+    """All places up to `last`, divided by entry, the newest first."""
     return [places_of(number) for number in range(last // KEYS_TOGETHER, -1, -1)]
 
 
@@ -48,7 +48,7 @@ def latest(value: bytes) -> int:
 
 
 def merged(value: bytes, times: Mapping[int, int]) -> bytes:
-    """An entry with later times; unchanged if none is much later."""
+    """Merge times into an entry; return it unchanged if no time is much later."""
     length = max(len(value), (max(times) + 1) * _SIZE)
     merged = bytearray(value.ljust(length, b"\0"))
     changed = False

@@ -1,1 +1,1 @@
-"""The profiles of a store, and the tokens that name them."""
+"""The profiles of a store, their making and removal, and the tokens that name them."""

@@ -1,15 +1,15 @@
 """The directory of profiles: the Askar profile of each tenant.
 
-Askar's profiles have names that look random (store/profiles/tenancy.py). In each process, Askar
-keeps the keys of profiles by name, and would go on using an old key after another process has
-removed the profile and made it again. So a name of Askar's is never used twice.
+Askar's profiles have names that look random (store/profiles/tenancy.py). Each process's Askar keeps
+the keys of profiles by name, and would use an old key after another process has remade the profile.
+So a name of Askar's is never used twice.
 """
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from aries_askar import AskarError, AskarErrorCode, Store
 
@@ -38,24 +38,21 @@ from minikms.store.profiles.marker import read_marker
 from minikms.store.profiles.removals import ProfileRemovals, RemovedProfile
 from minikms.store.profiles.tenancy import Tenancy, fits
 
-ResultT = TypeVar("ResultT")
-
-# Seconds for which a profile is known on PostgreSQL, from its last check on.
+# On PostgreSQL, seconds for which a profile is known after its last check.
 _TTL: Final = 5.0
 
-# No counter has this value; they begin at 0.
+# A value that no counter has.
 _NEVER: Final = -1
 
-# The number of names that are read from Askar's entries, 20 µs each, before other calls go on.
+# The number of names that are read, 20 µs each, before other calls go on.
 _NAMES: Final = 100
 
 
 class _Known(NamedTuple):
     """A profile as this process knows it.
 
-    `store` is the Askar store that was asked, since a reopened one reads its rows of profiles
-    again. It is current while the counter in `slot` has the value `counter`. Reading it began at
-    `read`.
+    `store` is the Askar store that was asked; a reopened one is asked again. The profile is current
+    while the counter in `slot` has the value `counter`. Reading it began at `read`.
     """
 
     store: Store
@@ -69,8 +66,8 @@ class _Known(NamedTuple):
 class ProfileDirectory:
     """Makes, removes and looks up profiles by the names that tenants use.
 
-    `settings` has the settings of the profiles that have some, as this process knows them, and
-    `calls_per_second` the ones of that name. They are current if the profile is `known`.
+    `settings` and `calls_per_second` have the settings of the profiles that have some, as this
+    process knows them. They are current if the profile is `known`.
     """
 
     def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:
@@ -89,8 +86,8 @@ class ProfileDirectory:
     ) -> None:
         """Make an empty profile; raises ProfileExists.
 
-        `maker` is the id of the token of the call, empty without one. The token may use the profile
-        if it names it, which no other token does that was made before.
+        `maker` is the id of the call's token, empty without one. If the token names the profile, it
+        may use it; other earlier tokens may not.
         """
         make = partial(make_profile, self._calls, name, settings, maker)
         while (interrupted := await self._calls.run(make, write=True)) is not None:
@@ -116,16 +113,16 @@ class ProfileDirectory:
                 return settings
 
         settings = await self._calls.run(work, write=True)
-        self._set(name, settings)  # at once, whatever reads the profile next
+        self._set(name, settings)  # for calls before the next look-up
         return settings
 
     async def remove(self, name: str) -> RemovedProfile | None:
         """Remove a profile and its tokens; None if it does not exist.
 
-        Its contents stay until `erase`, which nobody else reads. Raises KeyUnreadable if Askar's
-        profile belongs to another profile.
+        Its contents stay until `removals.erase`, but no caller reads them. Raises KeyUnreadable if
+        Askar's profile belongs to another profile.
         """
-        # A store that does not answer is reported sooner by a read than by the long limit below.
+        # First a read: it reports a store that does not answer sooner than the writes below.
         await self._calls.run(partial(self._require_removable, name))
         removed = await self._calls.run(partial(self.removals.mark, name), write=True)
         if removed is None:
@@ -176,21 +173,21 @@ class ProfileDirectory:
         return (await self._calls.run(partial(self._look_up, name))).tenancy
 
     def last_id(self, name: str) -> str | None:
-        """The id of a profile as this process knew it last, None if it did not know any."""
+        """The id of a profile as this process knew it last; None if it never did."""
         known = self._known.get(name)
         return None if known is None else known.tenancy.id
 
     async def owner(self, askar_profile: str) -> tuple[str, bool] | None:
         """The name that is stored in one of Askar's profiles; None if it cannot be read.
 
-        The second value is false if the profile is another one than its name in Askar says. Raises
+        The second value is false if the profile does not belong under its name in Askar. Raises
         KeyUnreadable if the profile's key does not decrypt.
         """
         marker = await self._calls.run(partial(read_marker, self._calls, askar_profile), write=True)
         return None if marker is None else (marker.owner, fits(askar_profile, marker.sealing_key))
 
     async def askar_profiles(self) -> set[str]:
-        """Askar's names of all its profiles but the store's own."""
+        """Askar's names of all profiles except the store's own."""
 
         async def work() -> set[str]:
             return set(await self._calls.pool.store.list_profiles()) - {SYSTEM}
@@ -210,7 +207,7 @@ class ProfileDirectory:
         return known.askar_profile
 
     def refresh(self, name: str) -> None:
-        """Look up a profile that is not `known`, unless that is under way; waits for nothing."""
+        """Begin to look up a profile that is not `known`, unless a look-up is under way."""
         if name not in self._refreshing:
             self._refreshing.add(name)
             self._calls.begin(self._refresh(name))
@@ -240,7 +237,7 @@ class ProfileDirectory:
         """Look up Askar's present name of a profile. The caller holds a connection.
 
         Raises ProfileNotFound, and KeyUnreadable if Askar's profile belongs to another one: only
-        its entry `self` binds a row of Askar's table of profiles to the profile.
+        the marker binds a row of Askar's table of profiles to the profile.
         """
         return (await self._look_up(name)).askar_profile
 
@@ -253,7 +250,7 @@ class ProfileDirectory:
             before = askar_profile
             askar_profile, settings = await self._named(name)
             if askar_profile == before:  # it was not removed and made again meanwhile
-                raise _another()
+                raise KeyUnreadable("The stored profile is another one.")
             marker = await read_marker(self._calls, askar_profile)
         known = self._known.get(name)
         if known is not None and known.askar_profile != askar_profile:
@@ -298,8 +295,4 @@ class ProfileDirectory:
         with suppress(KeyUnreadable):  # an undecryptable profile can be removed
             marker = await read_marker(self._calls, askar_name(entry))
         if marker is not None and not marker.is_of(name, askar_name(entry)):
-            raise _another()
-
-
-def _another() -> KeyUnreadable:
-    return KeyUnreadable("The stored profile is another one.")
+            raise KeyUnreadable("The stored profile is another one.")

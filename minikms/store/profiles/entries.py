@@ -1,4 +1,4 @@
-"""The entries of the store's own profile that name a profile: in the directory, and of last uses.
+"""Entries of the store's own profile that name a profile: the directory, and last uses.
 
 In the directory, the value is Askar's name of the profile, and its settings if it has some.
 """

@@ -42,7 +42,7 @@ async def make_profile(
         async with calls.transaction() as transaction:
             await calls.require_own_key(transaction)
             await transaction.insert(PROFILE, name, directory_entry(askar_profile, settings))
-            # Tokens that were made before are not for it, which caches of tokens have to learn.
+            # Cached tokens that name the profile are no longer valid for it.
             transaction.changed.add(slot_of(PROFILE, name))
             profile_id = Tenancy.of(askar_profile, sealing_key, now).id
             if (event := CURRENT.get()) is not None:
@@ -51,7 +51,7 @@ async def make_profile(
                 await bind_token(transaction, maker, name, profile_id)
     except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
         if isinstance(exc, StoreUnavailable) and exc.outcome:
-            raise  # the directory may name it
+            raise  # the directory may have the profile
         await calls.pool.store.remove_profile(askar_profile)
         if isinstance(exc, DuplicateError):
             raise exists from None

@@ -97,7 +97,7 @@ async def ensure_sealing_key(session: Transaction) -> bytes:
 
 
 def new_sealing_key() -> bytes:
-    """Make a sealing key, random."""
+    """Make a random sealing key."""
     return AESGCM.generate_key(256)
 
 

@@ -1,4 +1,4 @@
-"""The entry of a profile whose public keys everybody may read."""
+"""Publishes a profile's public keys, by an entry of the profile."""
 
 from typing import Final
 

@@ -17,7 +17,7 @@ ResultT = TypeVar("ResultT")
 
 
 class RemovedProfile(NamedTuple):
-    """A removed profile, whose contents remain: the name that it had, and Askar's name of it."""
+    """A removed profile whose contents remain: its former name, and Askar's name of it."""
 
     name: str
     askar_profile: str
@@ -45,7 +45,7 @@ class ProfileRemovals:
         self._calls = calls
 
     async def mark(self, name: str) -> tuple[bytes, bool] | None:
-        """Mark a profile as removed, unless it is; return its entry, and whether it was not."""
+        """Mark a profile as removed; return its entry, and whether this call has marked it."""
         async with self._calls.transaction() as transaction:
             entry = await transaction.fetch(PROFILE, name)
             if entry is None:
@@ -127,7 +127,7 @@ class ProfileRemovals:
             return await tokens_of(session, name)
 
     async def _revoke(self, name: str, entry: bytes, tokens: Sequence[str]) -> bool:
-        """Revoke tokens of a profile with this entry in the directory; False if it has another."""
+        """Revoke tokens of a profile; False if its entry in the directory is another one by now."""
         async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is None or now.value != entry:
@@ -136,9 +136,9 @@ class ProfileRemovals:
             return True
 
     async def _free_name(self, name: str, entry: bytes) -> None:
-        """Close a profile that is marked as removed, and give its entry another name."""
+        """Remove the marker of a removed profile, and give its entry another name."""
         try:
-            # So that a process that has not learned of the removal stores nothing there any more.
+            # A process that has not learned of the removal then stores nothing there.
             async with self._calls.transaction(askar_name(entry), name) as transaction:
                 await transaction.remove_all(SEQUENCE)
                 await transaction.remove_all(PROFILE)

@@ -1,26 +1,26 @@
 """The id of a profile, which tells it from earlier profiles of the same name.
 
-A name is used again once its profile is removed, perhaps by another tenant, and whoever can write
-to the database can put the former rows back. So a token names the ids of its profiles, and so does
-a line of the audit log. An id follows from the profile's sealing key, which only the encrypted
-marker of the profile has: former rows have another one, wherever they are put.
+The name of a removed profile may be given to another tenant, and a writer of the database can put
+the former rows back. So tokens and lines of the audit log name ids of profiles. An id is derived
+from the profile's sealing key, which only the encrypted marker has: former rows have another key,
+wherever they are put.
 """
 
 import hashlib
 from typing import Final, NamedTuple
 
-# Askar's name of a profile also follows from its sealing key, so that the directory, which has the
-# name, leads to this marker alone. Up to version 0.3.0, names were random, and shorter.
+# Askar's name of a profile is also derived from the sealing key, so that the name in the directory
+# leads to this marker alone. Up to version 0.3.0, names were random, and shorter.
 _NAME_BYTES: Final = 20
 _ID_BYTES: Final = 8
 
 
 class Tenancy(NamedTuple):
-    """One of the profiles that a name has had.
+    """One of the profiles that have had a name.
 
     `id` is None if the profile has no sealing key, which an older layout lacks. `created` is the
-    time of its creation in nanoseconds since the epoch, 0 if unknown; with `has_bound_tokens`, it
-    was made by a version whose tokens name the ids of their profiles.
+    time of its creation in nanoseconds since the epoch, 0 if unknown. `has_bound_tokens` says that
+    tokens of the version that made it name ids of profiles.
     """
 
     id: str | None
@@ -34,7 +34,7 @@ class Tenancy(NamedTuple):
         return cls(profile_id, created, _is_derived(askar_profile))
 
     def admits(self, bound: str | None, made: int) -> bool:
-        """Tell whether a token is for this profile: by the id in it, else by its time of creation.
+        """Tell whether a token is for this profile, by the token's id of it or time of creation.
 
         Only tokens of version 0.3.0 and earlier ones have no id.
         """
@@ -58,5 +58,5 @@ def _is_derived(askar_profile: str) -> bool:
 
 
 def _derived(sealing_key: bytes, use: bytes, length: int) -> str:
-    """A hash of a sealing key, which is random and has 256 bits, so that nothing tells the key."""
+    """Hash a sealing key; its 256 random bits do not follow from the hash."""
     return hashlib.blake2b(sealing_key, digest_size=length, person=b"minikms " + use).hexdigest()

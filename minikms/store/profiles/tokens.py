@@ -1,9 +1,8 @@
-"""The entries of tokens in the store's own profile, as far as they concern profiles.
+"""The entries of tokens in the store's own profile, by the profiles that they name.
 
-A tag names the profiles of a token, so that a call reads the tokens of its caller alone, and
-another one, as of a key, has its place in the order of creation. The record, JSON, has the ids of
-the profiles by their names (store/profiles/tenancy.py): the one of version 0.3.0 or an earlier one
-is a list of names. See also `access/token_record.py`.
+A tag names the profiles of a token, so that a call reads only the tokens of its caller's profiles.
+Another tag has its place in the order of creation. The record, JSON, maps names of profiles to ids
+(store/profiles/tenancy.py); up to version 0.3.0 it lists names. See also `access/token_record.py`.
 """
 
 from collections.abc import Iterable
@@ -15,19 +14,19 @@ from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, TagFilter, Transaction
 from minikms.store.categories import TOKENS
 
-# The tag of a token's entry with the time of its last use in nanoseconds. It is not in the record:
-# no cache shows it, so its change is not one that caches have to follow.
+# The tag of a token's entry with the time of its last use in nanoseconds. It is not in the record,
+# so that no cache depends on it.
 LAST_USE: Final = "used"
 
 # Unencrypted tags, which the database compares.
 _SEQ: Final = "~seq"
 _EXPIRES: Final = "~expires"
 
-# Tokens of version 0.3.0 and earlier ones, or whose last use such a version has stored since.
+# Tokens without a place: version 0.3.0 or an earlier one has written the entry.
 UNPLACED: Final[TagFilter] = {"$not": {"$exist": [_SEQ]}}
 
 # The number of tokens that one transaction changes, so that other writers do not wait long, and the
-# number that one call looks for, since the database finds all of a profile each time.
+# number that one query fetches, since each query finds all tokens of a profile.
 TOGETHER: Final = 64
 _MANY: Final = 1024
 
@@ -47,13 +46,13 @@ def token_tags(
 
 
 def of_profiles(profiles: Iterable[str]) -> TagFilter:
-    """The filter of the tokens that name one of these profiles, which are at least one."""
+    """The filter of the tokens that name one of these profiles; at least one must be given."""
     one, *others = ({"profile": name} for name in sorted(profiles))
     return {"$or": [one, *others]} if others else one  # a list is slower, even of one value
 
 
 def expired_at(moment: int) -> TagFilter:
-    """The filter of the tokens that are over at a moment in nanoseconds since the epoch."""
+    """The filter of the tokens that have expired at a moment in nanoseconds since the epoch."""
     return {_EXPIRES: {"$lte": f"{max(moment, 0):020d}"}}
 
 
@@ -76,7 +75,7 @@ async def next_seq(session: Transaction) -> str:
 
 
 async def bind_token(session: Transaction, token_id: str, profile: str, profile_id: str) -> None:
-    """Let a token that names a profile be for the one with this id."""
+    """Store the id of a profile in a token that names it."""
     entry = await session.fetch(TOKENS, token_id, for_update=True)
     if entry is None:
         return
@@ -88,12 +87,12 @@ async def bind_token(session: Transaction, token_id: str, profile: str, profile_
 
 
 async def tokens_of(session: Session, profile: str) -> list[str]:
-    """The ids of some tokens that name a profile: of all, unless they are very many."""
+    """The ids of up to `_MANY` tokens that name a profile."""
     return [entry.name for entry in await session.fetch_all(TOKENS, of_profiles([profile]), _MANY)]
 
 
 async def revoke(session: Transaction, profile: str, token_ids: Iterable[str]) -> None:
-    """Revoke tokens that are for a profile alone, and take it from tokens of several."""
+    """Revoke tokens that name only this profile; remove the profile from the others."""
     for token_id in token_ids:
         entry = await session.fetch(TOKENS, token_id, for_update=True)
         if entry is None:
