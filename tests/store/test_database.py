@@ -262,7 +262,7 @@ async def test_keys_of_both_are_counted_in_one_order(stores):
             await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=kid), b"", [f"of {kid}"])
 
     await asyncio.gather(*(make(stores[n % 2], str(n)) for n in range(6)))
-    records, more = await stores[0].page(DEFAULT_PROFILE, limit=100)
+    records, more = await stores[0].listing.page(DEFAULT_PROFILE, limit=100)
     assert ([int(record.seq) for record in records], more) == (list(range(1, 61)), False)
 
 
