@@ -1,4 +1,4 @@
-"""Records, material and aliases of keys, profile by profile."""
+"""The keys of a store, profile by profile."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -54,10 +54,10 @@ _FEW: Final = 4
 
 
 class KeyStore:
-    """Keys in an Askar store. Every method is one session, and every change one transaction.
+    """Keys in an Askar store; parts have their `aliases`, `deletions`, `rotations` and `listing`.
 
-    All raise ProfileNotFound for a profile that does not exist, StoreUnavailable if the database
-    does not answer, and KeyUnreadable for a key that does not decrypt.
+    Each method is one session, and each change one transaction. All raise ProfileNotFound,
+    StoreUnavailable, and KeyUnreadable for a key that does not decrypt.
     """
 
     def __init__(self, database: Database) -> None:

@@ -222,7 +222,7 @@ class LastUses:
 
 
 async def _read(session: Session, group: UseGroup, now: float) -> _Remembered:
-    """Read the entry of a group; it is not known if it does not decrypt."""
+    """Read the entry of a group; it is not `known` if it does not decrypt."""
     with suppress(UndecryptableError):
         entry = await session.fetch(LAST_USES, group.entry)
         return _Remembered(b"" if entry is None else entry.value, now, known=True)

@@ -27,25 +27,27 @@ from minikms.store.keys.record_queries import (
 )
 from minikms.store.profiles.marker import require_profile
 
-# The largest number of places in one query, each a parameter. It is a power of two, since each
-# length is one more statement that a connection keeps. Databases limit parameters (SQLite 32,766).
+# The largest number of places in one query; each is a parameter. It is a power of two, since a
+# connection keeps a statement for each number of parameters. Databases limit parameters (SQLite
+# 32,766).
 _RANGE: Final = 1024
 
 # The least number of places in the later queries of a page, since each query has a cost of its own.
 _LEAST: Final = 16
 
-# If fewer than one place in so many has a matching key, one query reads the rest. Records that do
-# not match, each some 20 µs of a range's work, decide this sooner than places without a key.
+# One query reads the rest if fewer than one in `_SPARSE` matches of at least `_READ` records, or of
+# at least `_RANGE` places. A record takes some 20 µs.
 _SPARSE: Final = 10
 _READ: Final = 64
 
-# If fewer than one key in so many matches, they are counted: a few are read without a bound.
+# If fewer than one key in `_RARE` matches, matching keys are counted: a few are read without a
+# bound.
 _RARE: Final = 40
 
 # The number of records that one sparse query fetches, since each may have the largest size.
 _FETCHED_SPARSE: Final = 256
 
-# Seconds that a sparse step waits for others.
+# Seconds that a sparse step waits for other ones.
 _WAIT: Final = 10.0
 
 
@@ -72,7 +74,7 @@ class _Density:
         )
 
     def length(self, missing: int) -> int:
-        """The number of places to read next, which probably have the `missing` keys."""
+        """The number of places to read next, to find the `missing` keys by the present density."""
         if not self.places:
             return min(missing, _RANGE)
         expected = missing * self.places // max(self.matches, 1)
@@ -84,9 +86,9 @@ class KeyListing:
 
     A page is read in steps, each a session of its own. If keys are dense, a step is a range of
     places. If they are sparse, since most were deleted or do not match, one step reads the whole
-    rest: its cost depends on the number of keys, not of places. One sparse step runs at a time,
-    which leaves connections for other calls, and profiles take turns. Raises StoreUnavailable if it
-    waits too long.
+    rest: its cost depends on the number of keys, not of places. One sparse step runs at a time, so
+    that other calls find connections; profiles take turns. Raises StoreUnavailable if a step waits
+    too long.
     """
 
     def __init__(self, database: Database, deletions: Deletions) -> None:
@@ -176,7 +178,7 @@ class KeyListing:
 
 
 def _fitting(found: Iterable[ReadRecord]) -> list[KeyRecord]:
-    """The first records, one at least, which together have `MAX_PAGE_BYTES` at most."""
+    """The first records with `MAX_PAGE_BYTES` together at most, but one at least."""
     fitting: list[KeyRecord] = []
     room = MAX_PAGE_BYTES
     for record, size in found:

@@ -1,8 +1,8 @@
 """Objects of providers: the key pairs of a store's keys, and their identifiers.
 
 A copy of a store has the same keys, so it shares their objects. A store destroys objects only if it
-owns them: if the entry about its objects names the file that it is in. The identifiers of all
-objects that a store makes begin alike, and in each copy otherwise.
+owns them: the entry about its objects names its file. The identifiers of all objects that a store
+makes begin with the same bytes, which differ in each copy.
 """
 
 import logging
@@ -27,7 +27,7 @@ LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-# Bytes of an identifier: the first are the same for all objects that a store makes, the others
+# Bytes of an identifier: the first are the same for all objects that a store makes, the rest is
 # random.
 _PREFIX: Final = 6
 _RANDOM: Final = KEY_ID_SIZE - _PREFIX
@@ -57,7 +57,7 @@ class ProviderObject(NamedTuple):
 
     @classmethod
     def of(cls, record: KeyRecord, token: str | None) -> Self:
-        """The object of a key of a provider, which is in a token."""
+        """The object of a provider's key, on a token."""
         provider, object_id = record.provider or "", record.object_id or ""
         return cls(record.kid, provider, object_id, token or "", record.is_gone)
 
@@ -85,7 +85,7 @@ class Ownership(NamedTuple):
         return _END.join((self.owner, self.maker, *(each.hex().encode() for each in self.prefixes)))
 
     def made_by(self, maker: bytes) -> Self:
-        """The entry once the store in a file makes objects."""
+        """The entry after the store in a file begins to make objects."""
         return self._replace(maker=maker, prefixes=(os.urandom(_PREFIX), *self.prefixes))
 
     def of_a_copy(self) -> Self:
@@ -145,7 +145,8 @@ class ProviderObjects:
     ) -> None:
         """Remove the record of an object of a removed profile.
 
-        The event of its `destruction` is recorded with that, unless another process was first.
+        The event of its `destruction` is recorded with the removal, unless another process was
+        first.
         """
 
         async def work(session: Transaction) -> None:
@@ -176,7 +177,7 @@ class ProviderObjects:
         return ownership.prefixes[:1] if ownership.maker == identity else ()
 
     async def share(self, ownership: Ownership) -> None:
-        """Note in a new copy of a store that it shares the objects with the store."""
+        """Store in a new copy that it shares the objects of the original store."""
 
         async def work(session: Transaction) -> None:
             await session.insert(STORE, _OBJECTS, ownership.of_a_copy().to_bytes())
@@ -198,7 +199,7 @@ class ProviderObjects:
         return await self._write(work)
 
     async def _own_prefix(self) -> bytes:
-        """The prefix of the objects that this store makes, which the first call notes."""
+        """The prefix of the objects that this store makes; the first call stores it."""
         identity = self._database.identity
 
         async def work(session: Transaction) -> None:
@@ -238,7 +239,7 @@ async def objects_in(session: Session) -> list[ProviderObject]:
 
 
 async def _token_of(session: Session, record: KeyRecord) -> str | None:
-    """The serial number of the token of a key's object, as far as it is known."""
+    """The serial number of the token of a key's object; None if unknown."""
     if record.token_serial is None and record.sealed:  # version 0.3.0 has made the key
         with suppress(UndecryptableError, ValueError):
             reference = unseal(await sealing_key(session), record.kid, record.sealed)

@@ -16,14 +16,14 @@ from minikms.store.profiles.marker import require_profile
 
 LOGGER = logging.getLogger(__name__)
 
-# The bytes of records of a page, unless one record has more. A step ends once it has read as many.
+# The bytes of the records of a page, unless one record has more. A step ends at this number.
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 
 # The number of records that one dense query fetches, since each may have the largest size. A page
 # of 100 is one query: in memory, SQLite reads all rows of the profile for each.
 _FETCHED: Final = 128
 
-# If fewer keys match, they are read from the first on, without a bound.
+# If fewer keys match, they are all read, without a bound.
 _FEW: Final = 256
 
 
@@ -34,14 +34,14 @@ class ReadRecord(NamedTuple):
     size: int
 
 
-# The records of a step, and the place behind which to continue, None at the end.
+# The records of a step, and the place after which to continue, None at the end.
 Step: TypeAlias = tuple[list[ReadRecord], int | None]
 
 
 async def read_dense(session: Session, *, start: int, length: int) -> Step:
     """The records at the `length` places after `start`, without damaged ones.
 
-    It stops earlier once they have `MAX_PAGE_BYTES`.
+    Stop earlier once they have `MAX_PAGE_BYTES`.
 
     Each place is a parameter of its own: for a range with two bounds, the database would collect
     all rows beyond either bound. The last place is repeated up to a power of two: every connection
@@ -95,7 +95,7 @@ async def read_rest(
     Rows of a profile are in the order of places, since both are assigned in one transaction.
     """
     while True:
-        # The database collects all rows behind a bound.
+        # With a bound, the database collects all rows after it.
         bound = [{"~seq": {"$gt": seq_of(start)}}] if start else []
         query = {"$and": [*bound, *filters]}
         try:
@@ -124,7 +124,7 @@ async def read_few(
 
 
 async def _first_place(session: Session, query: dict[str, Any], start: int) -> int:
-    """The place of the first record that a query matches, which is after `start`, by counting."""
+    """Find the place of the first match of a query after `start`, by counting."""
     low, high = start + 1, await session.last_place()
     while low < high:
         middle = (low + high) // 2
