@@ -86,7 +86,7 @@ def warnings(caplog):
 async def use(url, key):
     async with KeyStore.open(StoreLocation.parse(url), key) as opened:
         names = [f"p{number}" for number in range(20)]
-        await asyncio.gather(*map(opened.create_profile, names))
+        await asyncio.gather(*map(opened.directory.create, names))
         assert set(names) < set(await opened.directory.names())
 
 
