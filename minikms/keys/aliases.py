@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from minikms.key_requests import AliasBinding, require_own_aliases
 from minikms.keys.operations import KeyOperations
 from minikms.records import KeyRecord
-from minikms.store.keys.key_store import CheckVersions
+from minikms.store.keys.checks import CheckVersions
 from minikms.versions import KeyVersions
 
 
@@ -20,12 +20,12 @@ class Aliases(KeyOperations):
         Raises AliasExists, TooManyAliases and TooLargeRecord; "update" raises AliasNotFound.
         """
         require_own_aliases(self.reserved_aliases, alias)
-        await self._store.bind_alias(profile, kid, alias, binding)
+        await self._store.aliases.bind(profile, kid, alias, binding)
 
     async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
         """Remove `alias` from this key, or from the key that has it if `kid` is None."""
         require_own_aliases(self.reserved_aliases, alias)
-        await self._store.unbind_alias(profile, kid, alias)
+        await self._store.aliases.unbind(profile, kid, alias)
 
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
         """Find the versions of an alias, in the store if `fresh`; raises AliasNotFound."""
@@ -48,11 +48,13 @@ class Aliases(KeyOperations):
         Raises Forbidden if `change` leaves out versions and the caller may not delete keys.
         """
         require_own_aliases(self.reserved_aliases, name)
-        return await self._store.change_versions(profile, name, change, may_delete=may_delete)
+        return await self._store.aliases.change_versions(
+            profile, name, change, may_delete=may_delete
+        )
 
     async def delete_name(
         self, profile: str, name: str, check: CheckVersions, *, may_delete: bool = False
     ) -> KeyRecord:
         """Remove an alias and the keys of its versions; raises AliasNotFound and Forbidden."""
         require_own_aliases(self.reserved_aliases, name)
-        return await self._store.remove_name(profile, name, check, may_delete=may_delete)
+        return await self._store.aliases.remove(profile, name, check, may_delete=may_delete)

@@ -11,7 +11,7 @@ from minikms.keys.making import require_fitting
 from minikms.keys.rotation import require_rotatable
 from minikms.records import KeyRecord, State
 from minikms.rules import Rules
-from minikms.store.keys.key_store import Check, no_check
+from minikms.store.keys.checks import Check, no_check
 
 
 class Changes(DescribedKeys):
@@ -73,7 +73,7 @@ class Changes(DescribedKeys):
         the record is its time. Raises Forbidden if they require a caller who may delete keys.
         """
         require_own_aliases(self.reserved_aliases, ref.alias)
-        return await self._store.delete(profile, ref, may_delete=may_delete)
+        return await self._store.deletions.delete(profile, ref, may_delete=may_delete)
 
     async def schedule_deletion(
         self,
@@ -91,7 +91,9 @@ class Changes(DescribedKeys):
         """
         require_own_aliases(self.reserved_aliases, ref.alias)
         due = time.time_ns() + after
-        return await self._store.schedule(profile, ref, due, check=check, may_delete=may_delete)
+        return await self._store.deletions.schedule(
+            profile, ref, due, check=check, may_delete=may_delete
+        )
 
     async def restore(
         self, profile: str, kid: str, *, state: State | None = None, check: Check = no_check
@@ -100,5 +102,7 @@ class Changes(DescribedKeys):
 
         `check` gets the record first, and may raise.
         """
-        record = await self._store.schedule(profile, KeyRef(kid), None, state=state, check=check)
+        record = await self._store.deletions.schedule(
+            profile, KeyRef(kid), None, state=state, check=check
+        )
         return await self._described(profile, record)

@@ -24,7 +24,8 @@ from minikms.plugin.protocol import (
 )
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.keys.key_store import CheckVersions, KeyStore
+from minikms.store.keys.checks import CheckVersions
+from minikms.store.keys.key_store import KeyStore
 
 # Makes the record and the material of a key.
 MakeKey: TypeAlias = Callable[[], tuple[KeyRecord, Stored]]

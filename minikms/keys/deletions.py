@@ -17,7 +17,7 @@ from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.keys.provider_objects import ProviderObject
-from minikms.store.profiles.directory import RemovedProfile
+from minikms.store.profiles.removals import RemovedProfile
 
 LOGGER = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class DueDeletions:
     async def _sweep_profile(self, profile: str, sweep: _Sweep) -> None:
         seen: set[str] = set()
         # Keys that cannot be removed do not hold up others, even if a page is full of them.
-        while kids := set(await self._store.due(profile, besides=len(seen))) - seen:
+        while kids := set(await self._store.deletions.due(profile, besides=len(seen))) - seen:
             for kid in kids:
                 await self._remove(profile, kid, sweep)
             seen |= kids
@@ -140,12 +140,12 @@ class DueDeletions:
         try:
             found = await self._store.objects.due(profile, kid)
             if found is None:
-                await self._store.remove_due(profile, kid)
+                await self._store.deletions.remove_due(profile, kid)
                 return
             waiting[kid] = found.provider, found.token
             if await self._is_done(found, sweep):
                 destruction = self._destruction(profile, found, sweep)
-                await self._store.remove_due(profile, kid, found.object_id, destruction)
+                await self._store.deletions.remove_due(profile, kid, found.object_id, destruction)
                 del waiting[kid]
         except (StoreUnavailable, ProfileNotFound):
             raise
@@ -156,7 +156,7 @@ class DueDeletions:
 
     async def _sweep_removed(self, sweep: _Sweep) -> Sequence[RemovedProfile]:
         """Erase removed profiles once their objects are gone or left; returns all of them."""
-        removed = await self._directory.removed()
+        removed = await self._directory.removals.pending()
         for profile in removed:
             try:
                 await self._erase(profile, sweep)
@@ -178,7 +178,7 @@ class DueDeletions:
                 waiting[each.kid] = each.provider, each.token
         self._waiting[profile] = waiting
         if not waiting:
-            await self._directory.erase(profile)
+            await self._directory.removals.erase(profile)
 
     async def _is_done(self, found: ProviderObject, sweep: _Sweep) -> bool:
         """Destroy an object unless the store shares it; returns whether to remove its key."""

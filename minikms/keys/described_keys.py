@@ -60,7 +60,7 @@ class DescribedKeys(KeyOperations):
         """
         name = None if alg is None else self._registry.get(alg).name
         if alias is None:
-            page, more = await self._store.page(
+            page, more = await self._store.listing.page(
                 profile, limit=limit, after=after, alg=name, labels=labels
             )
             records = [self._shown(record) for record in page]

@@ -34,7 +34,7 @@ class Profiles(KeyOperations):
         `maker` is the id of the caller's stored token, empty if it has none. Of the tokens that are
         older than the profile, only this one may use it.
         """
-        await self._store.create_profile(name, maker)
+        await self._store.directory.create(name, maker=maker)
 
     async def remove_profile(self, name: str) -> bool:
         """Remove a profile with all its keys; False if it does not exist."""
@@ -42,19 +42,19 @@ class Profiles(KeyOperations):
 
     async def profiles(self) -> list[str]:
         """List the names of all profiles, sorted."""
-        return await self._store.profiles()
+        return await self._store.directory.names()
 
     async def tenancy(self, name: str) -> Tenancy:
         """Find the id of a profile and the time of its creation; raises ProfileNotFound."""
-        return await self._store.tenancy(name)
+        return await self._store.directory.tenancy(name)
 
     async def settings(self) -> dict[str, ProfileSettings]:
         """List the settings of all profiles by name, sorted."""
-        return await self._store.settings()
+        return await self._store.directory.all_settings()
 
     async def change_settings(self, profile: str, changes: Mapping[str, Any]) -> ProfileSettings:
         """Change settings of a profile, and return all its settings; raises ProfileNotFound."""
-        return await self._store.change_settings(profile, changes)
+        return await self._store.directory.change(profile, changes)
 
     async def jwk_set(self, profile: str, wanted: JwkFilter) -> JwkSet:
         """Make a JWK Set of the `wanted` keys of a profile (RFC 7517 section 5).

@@ -28,7 +28,7 @@ class ReadingAhead(KeyOperations):
 
         Raises ProfileNotFound and StoreUnavailable.
         """
-        last = await self._store.last_place(profile)
+        last = await self._store.listing.last_place(profile)
         return list(dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)]))
 
     def lasts(self, profile: str) -> bool:
@@ -41,7 +41,7 @@ class ReadingAhead(KeyOperations):
         Evicts no other key. Raises ProfileNotFound and StoreUnavailable.
         """
         pending = self.cache.start_fill()
-        keys, before = await self._store.read_back(profile, end)
+        keys, before = await self._store.listing.read_back(profile, end)
         number = 0
         for record, stored in keys:
             if (profile, record.kid, None) in self.cache or not self._registry.has(record):

@@ -24,8 +24,9 @@ from minikms.keys.making import is_slow_to_make, maker
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.keys.key_store import CheckVersions, no_check_of_versions
-from minikms.store.keys.rotation import NotDueError, NotRotatableError, Successor
+from minikms.store.keys.checks import CheckVersions, no_check_of_versions
+from minikms.store.keys.due_entries import NotDueError
+from minikms.store.keys.rotation import NotRotatableError, Successor
 
 LOGGER = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Rotation(Creation):
                 return replace(record, rotates=old.rotates), material
 
             make = scheduled if keep_schedule else successor
-            return await self._store.rotate(profile, ref, make, check)
+            return await self._store.rotations.rotate(profile, ref, make, check)
 
         return await self._replace(profile, ref, store)
 
@@ -122,7 +123,7 @@ class Rotation(Creation):
         """
         for profile in profiles:
             try:
-                for kid in await self._store.due_rotations(profile):
+                for kid in await self._store.rotations.due(profile):
                     await self._rotate_if_due(profile, kid, sink)
             except ProfileNotFound:
                 continue  # removed meanwhile
@@ -133,7 +134,7 @@ class Rotation(Creation):
         """Rotate a key if it is still due; if that fails, postpone its rotation."""
 
         async def store(successor: Successor) -> KeyRecord:
-            return await self._store.rotate_due(profile, kid, successor)
+            return await self._store.rotations.rotate_due(profile, kid, successor)
 
         outer = CURRENT.set(AuditEvent("rotateKey", sink, profile=profile, kid=kid))
         try:
@@ -153,7 +154,7 @@ class Rotation(Creation):
             LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         finally:
             CURRENT.reset(outer)
-        await self._store.postpone_rotation(profile, kid, time.time_ns() + _POSTPONED)
+        await self._store.rotations.postpone(profile, kid, time.time_ns() + _POSTPONED)
 
 
 class _SlowToMake(Exception):

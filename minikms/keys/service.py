@@ -50,7 +50,7 @@ class KeyService(
         failures are logged, and do not hold up other keys or profiles.
         """
         await self.drop_stale()
-        profiles = await self._store.profiles()
+        profiles = await self._store.directory.names()
         await self.deletions.sweep(profiles, sink)  # first: rotations may take long
         await self.rotate_due(profiles, sink)
 
