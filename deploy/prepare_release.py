@@ -25,6 +25,7 @@ PLACES = (
     ("integrations/pkcs11/pyproject.toml", '"minikms-server=={}"'),
     ("clients/typescript/package.json", '"version": "{}"'),
     ("clients/typescript/README.md", "minikms-client-{}.tgz"),
+    ("clients/typescript/src/openapi.ts", '"version": "{}"'),
     ("integrations/credo/package.json", '"version": "{}"'),
     ("integrations/credo/README.md", "minikms-credo-{}.tgz"),
     ("deploy/helm/minikms/Chart.yaml", "\nversion: {}\n"),

@@ -7609,7 +7609,7 @@ export interface operations {
                      *       "openapi": "3.0.0",
                      *       "info": {
                      *         "title": "Mini KMS",
-                     *         "version": "0.3.0"
+                     *         "version": "0.4.0"
                      *       },
                      *       "paths": {}
                      *     }
