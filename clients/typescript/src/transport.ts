@@ -155,8 +155,19 @@ export class Transport {
   }
 }
 
+/** An operation, as its row of the table says. */
+interface Description {
+  method: string
+  changes: string
+  path: string
+  result: string | undefined
+  positional: string[]
+  received: string[]
+  sent: string[]
+}
+
 /** Read the row of an operation in the table. */
-export function described(operation: Operation) {
+export function described(operation: Operation): Description {
   const [call, result, received, others] = operations[operation].split('|')
   const [, method, changes, path, taken] = /^([A-Z]*)(!?) ?(\S+) ?(.*)/.exec(call!) as unknown as [
     string,

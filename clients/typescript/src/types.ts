@@ -9,7 +9,10 @@ export interface Bytes {
 export type Input<T> = Mapped<T, Uint8Array | string>
 
 /** A type of the document as a program gets it: bytes as Uint8Array. */
-export type Output<T> = Mapped<T, Uint8Array>
+export type Output<T> = Mapped<T, OwnBytes>
+
+// Uint8Array<ArrayBuffer>, which TypeScript before 5.7 calls Uint8Array.
+type OwnBytes = ReturnType<typeof Uint8Array.from>
 
 type Mapped<T, B> = T extends Bytes
   ? B
