@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
+  resolve: { tsconfigPaths: true },
   test: {
     globalSetup: './tests/server.ts',
     // Credo takes two seconds to import, so one process runs all files.

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
 import { type AgentContext, Kms } from '@credo-ts/core'
+import type { Body } from '@minikms/client'
 
 import { ECDH_ES, makeContentKey, type Parties, readContentKey } from './agreement.js'
 import {
@@ -11,9 +12,9 @@ import {
   isRsa,
   nameOfType,
 } from './algorithms.js'
-import { decode, encode } from './bytes.js'
+import { decode } from './bytes.js'
 import { asError, explained, KeyCalls } from './calls.js'
-import { type Algorithm, type Key, MinikmsClient, type MinikmsClientOptions } from './client.js'
+import { type Algorithm, callMinikms, type MinikmsClientOptions } from './client.js'
 import { CONTENT_ENCRYPTIONS, decryptContent, encryptContent } from './content.js'
 import { compactJwe } from './jwe.js'
 import { assertReadable, type DecisiveJwk, publicJwk, publicMembers } from './jwk.js'
@@ -50,23 +51,22 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   readonly #didcommV1: boolean
   readonly #provider: string | undefined
 
-  private constructor(options: MinikmsOptions, client: MinikmsClient, algorithms: Algorithm[]) {
+  private constructor(options: MinikmsOptions, algorithms: Algorithm[]) {
     this.backend = options.backend ?? 'minikms'
     this.#algorithms = new Map(algorithms.map((algorithm) => [algorithm.name, algorithm]))
-    this.#calls = new KeyCalls(client, this.backend, this.#algorithms)
+    this.#calls = new KeyCalls(options, this.backend, this.#algorithms)
     this.#didcommV1 = options.didcommV1 ?? true
     this.#provider = options.provider
   }
 
   /** Makes the backend for a service, after asking it for its algorithms; throws if it lacks the provider. */
   public static async connect(options: MinikmsOptions): Promise<MinikmsKeyManagementService> {
-    const client = new MinikmsClient(options)
-    const algorithms = await client.call<Algorithm[]>(undefined, 'GET', '/algorithms')
+    const algorithms = await callMinikms(options, undefined, (kms) => kms.listAlgorithms())
     const { provider } = options
     if (provider !== undefined && !algorithms.some((algorithm) => algorithm.providers?.includes(provider))) {
       throw new Error(`Mini KMS has no provider ${provider}, or it does not answer.`)
     }
-    return new MinikmsKeyManagementService(options, client, algorithms)
+    return new MinikmsKeyManagementService(options, algorithms)
   }
 
   public isOperationSupported(_context: AgentContext, operation: Kms.KmsOperation): boolean {
@@ -107,8 +107,8 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   ): Promise<Kms.KmsCreateKeyReturn<Type>> {
     const alg = this.#require(algorithmOfType(type), nameOfType(type))
     if (!this.#makes(alg)) this.#refuse(`${nameOfType(type)} in the provider '${this.#provider}'`)
-    const body = { alg, ...this.#bound(keyId), ...this.#operations(alg), provider: this.#provider }
-    const key = await this.#calls.call<Key>(context, keyId, 'POST', '/key/generate', body)
+    const options = { ...this.#bound(keyId), ...this.#operations(alg), provider: this.#provider }
+    const key = await this.#calls.call(context, keyId, (kms) => kms.generateKey(alg, options))
     const id = keyId ?? key.kid
     return { keyId: id, publicJwk: publicJwk(key, id) } as Kms.KmsCreateKeyReturn<Type>
   }
@@ -120,10 +120,10 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     if (this.#provider !== undefined) this.#refuse(`importing a key into the provider '${this.#provider}'`)
     const alg = this.#require(this.#algorithmOfJwk(privateJwk), nameOfType(privateJwk))
     const { kid: keyId } = privateJwk
-    const body = { jwk: privateJwk, alg, ...this.#bound(keyId), ...this.#operations(alg) }
+    const options = { ...this.#bound(keyId), ...this.#operations(alg) }
     // Mini KMS refuses a key that it already has under any keyId, but Credo's error would be about this keyId.
     const key = await explained(
-      () => this.#calls.call<Key>(context, keyId, 'POST', '/key/import', body),
+      () => this.#calls.call(context, keyId, (kms) => kms.importKey({ jwk: privateJwk, alg }, options)),
       () => this.#requireFree(context, keyId)
     )
     const id = keyId ?? key.kid
@@ -133,7 +133,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   public async deleteKey(context: AgentContext, { keyId }: Kms.KmsDeleteKeyOptions): Promise<boolean> {
     try {
       const { kid } = await this.#calls.key(context, keyId)
-      await this.#calls.call(context, keyId, 'DELETE', `/key/${encodeURIComponent(kid)}`)
+      await this.#calls.call(context, keyId, (kms) => kms.deleteKey({ kid }))
       return true
     } catch (error) {
       if (error instanceof Kms.KeyManagementKeyNotFoundError) return false
@@ -146,18 +146,15 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     const assertAllowed = (jwk: DecisiveJwk) => Kms.assertAllowedSigningAlgForKey(jwk, algorithm)
     if (isMac(algorithm)) {
       const { kid } = await this.#calls.allowedKey(context, keyId, assertAllowed)
-      const body = { kid, data: encode(data) }
-      const { mac } = await this.#calls.call<{ mac: string }>(context, keyId, 'POST', '/mac', body)
-      return { signature: decode(mac) }
+      return { signature: await this.#calls.call(context, keyId, (kms) => kms.mac(data, { kid })) }
     }
     // Credo requires RSA lengths by algorithm. Mini KMS itself checks everything else.
     if (isRsa(algorithm)) await this.#calls.allowedKey(context, keyId, assertAllowed)
-    const body = { data: encode(data), alg: algorithm }
     const { sig } = await explained(
-      () => this.#calls.use<{ sig: string }>(context, keyId, '/sign', body),
+      () => this.#calls.use(context, keyId, (kms, name) => kms.sign(data, name, { alg: algorithm })),
       () => this.#calls.allowedKey(context, keyId, assertAllowed)
     )
-    return { signature: decode(sig) }
+    return { signature: sig }
   }
 
   public async verify(
@@ -169,18 +166,16 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     const { keyId } = key
     if (keyId === undefined) {
       const jwk = publicMembers(key.publicJwk)
-      const body = { jwk, data: encode(data), sig: encode(signature), alg: algorithm }
-      const { valid } = await explained(
-        () => this.#calls.call<{ valid: boolean }>(context, undefined, 'POST', '/verify', body),
+      const valid = await explained(
+        () => this.#calls.call(context, undefined, (kms) => kms.verify(data, signature, { jwk }, { alg: algorithm })),
         () => assertAllowed(key.publicJwk)
       )
       return valid ? { verified: true, publicJwk: key.publicJwk } : { verified: false }
     }
     const found = await this.#calls.allowedKey(context, keyId, assertAllowed)
-    const [path, member] = isMac(algorithm) ? ['/mac/verify', 'mac'] : ['/verify', 'sig']
-    const alg = isMac(algorithm) ? undefined : algorithm
-    const body = { kid: found.kid, data: encode(data), [member]: encode(signature), alg }
-    const { valid } = await this.#calls.call<{ valid: boolean }>(context, keyId, 'POST', path, body)
+    const valid = await this.#calls.call(context, keyId, (kms) =>
+      isMac(algorithm) ? kms.verifyMac(data, signature, found) : kms.verify(data, signature, found, { alg: algorithm })
+    )
     return valid ? { verified: true, publicJwk: publicJwk(found, keyId) } : { verified: false }
   }
 
@@ -198,20 +193,18 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     if (key.keyId !== undefined) {
       if (encryption.iv) this.#refuseIv()
       const { kid } = await this.#calls.allowedKey(context, key.keyId, (jwk) => Kms.assertAllowedEncryptionAlgForKey(jwk, enc))
-      const body = { kid, plaintext: encode(data), aad: aad && encode(aad) }
-      const sealed = await this.#calls.call<Ciphertext>(context, key.keyId, 'POST', '/encrypt', body)
-      return { encrypted: decode(sealed.ciphertext), iv: decode(sealed.nonce), tag: decode(sealed.tag) }
+      const sealed = await this.#calls.call(context, key.keyId, (kms) => kms.encrypt(data, { kid }, { aad }))
+      return { encrypted: sealed.ciphertext, iv: sealed.nonce!, tag: sealed.tag! }
     }
     const { keyAgreement } = key
     if (keyAgreement.algorithm === BOX.agreement) {
       if (encryption.iv) this.#refuseIv()
-      const body = { to: publicMembers(keyAgreement.externalPublicJwk), plaintext: encode(data) }
+      const to = publicMembers(keyAgreement.externalPublicJwk)
       if (keyAgreement.keyId === undefined) {
-        const sealed = await this.#calls.call<Ciphertext>(context, undefined, 'POST', '/box/seal', body)
-        return { encrypted: decode(sealed.ciphertext) }
+        return { encrypted: await this.#calls.call(context, undefined, (kms) => kms.sealBox(data, to)) }
       }
-      const box = await this.#calls.use<Ciphertext>(context, keyAgreement.keyId, '/box', body)
-      return { encrypted: decode(box.ciphertext), iv: decode(box.nonce) }
+      const box = await this.#calls.use(context, keyAgreement.keyId, (kms, name) => kms.makeBox(data, to, name))
+      return { encrypted: box.ciphertext, iv: box.nonce }
     }
     const secret = await this.#derive(context, keyAgreement)
     return this.#locally('Encrypting', () => {
@@ -239,16 +232,15 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     }
     if (key.keyId !== undefined) {
       const { kid } = await this.#calls.allowedKey(context, key.keyId, (jwk) => Kms.assertAllowedEncryptionAlgForKey(jwk, enc))
-      const body = { kid, ciphertext: encode(encrypted), nonce: encode(iv), tag: encode(tag), aad: aad && encode(aad) }
-      const { plaintext } = await this.#calls.call<Plaintext>(context, key.keyId, 'POST', '/decrypt', body)
-      return { data: decode(plaintext) }
+      const parts = { nonce: iv, tag, aad }
+      return { data: await this.#calls.call(context, key.keyId, (kms) => kms.decrypt(encrypted, { kid }, parts)) }
     }
     const { algorithm: alg, keyId, externalPublicJwk: epk, apu, apv } = key.keyAgreement
     const encryptedKey = 'encryptedKey' in key.keyAgreement ? key.keyAgreement.encryptedKey?.encrypted : undefined
     const jwe = compactJwe({ alg, enc, epk, apu, apv, aad, encryptedKey, iv, encrypted, tag })
     if (jwe !== undefined) {
-      const { plaintext } = await this.#calls.use<Plaintext>(context, keyId, '/jwe/decrypt', { jwe })
-      return { data: decode(plaintext) }
+      const { plaintext } = await this.#calls.use(context, keyId, (kms, name) => kms.decryptJwe(jwe, name))
+      return { data: plaintext }
     }
     const secret = await this.#derive(context, key.keyAgreement)
     const parties: Parties = { alg, enc, apu, apv }
@@ -264,21 +256,15 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     nonce: Uint8Array | undefined,
     encrypted: Uint8Array
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const ciphertext = encode(encrypted)
-    if (!from) {
-      const { plaintext } = await this.#calls.use<Plaintext>(context, keyId, '/box/seal/open', { ciphertext })
-      return decode(plaintext)
-    }
+    if (!from) return this.#calls.use(context, keyId, (kms, name) => kms.openSealedBox(encrypted, name))
     if (!nonce) throw new Kms.KeyManagementError(`The iv is missing, which ${BOX.encryption} needs.`)
-    const body = { from: publicMembers(from), ciphertext, nonce: encode(nonce) }
-    const { plaintext } = await this.#calls.use<Plaintext>(context, keyId, '/box/open', body)
-    return decode(plaintext)
+    return this.#calls.use(context, keyId, (kms, name) => kms.openBox(encrypted, nonce, publicMembers(from), name))
   }
 
   /** Agrees on the raw secret of a key and a public JWK. */
   async #derive(context: AgentContext, { keyId, algorithm, externalPublicJwk: peer }: Derivation): Promise<Uint8Array> {
-    const { secret } = await explained(
-      () => this.#calls.use<{ secret: string }>(context, keyId, '/derive', { peer: publicMembers(peer) }),
+    return explained(
+      () => this.#calls.use(context, keyId, (kms, name) => kms.derive(publicMembers(peer), name)),
       () =>
         this.#calls.allowedKey(context, keyId, (jwk) => {
           Kms.assertAllowedKeyDerivationAlgForKey(jwk, algorithm)
@@ -286,7 +272,6 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
           Kms.assertAsymmetricJwkKeyTypeMatches(jwk, peer)
         })
     )
-    return decode(secret)
   }
 
   /** Computes locally, and converts failures to Credo's errors. */
@@ -299,12 +284,12 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   }
 
   /** The fields that bind a key to the caller's keyId. */
-  #bound(keyId: string | undefined): Record<string, string> {
+  #bound(keyId: string | undefined): Pick<Body<'generateKey'>, 'alias' | 'alias_taken'> {
     return keyId === undefined ? {} : { alias: keyId, alias_taken: 'refuse' }
   }
 
   /** The operations of a new key, if they differ from the default of its algorithm. */
-  #operations(alg: string): { operations?: string[] } {
+  #operations(alg: string): Pick<Body<'generateKey'>, 'operations'> {
     const algorithm = this.#algorithms.get(alg)
     if (alg !== 'ed25519' || !this.#didcommV1 || this.#provider !== undefined || !algorithm?.opt_in.includes('box')) return {}
     return { operations: ['sign', 'verify', 'box', 'box-open'] }
@@ -366,14 +351,4 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   #refuse(what: string): never {
     throw new Kms.KeyManagementAlgorithmNotSupportedError(what, this.backend)
   }
-}
-
-interface Ciphertext {
-  ciphertext: string
-  nonce: string
-  tag: string
-}
-
-interface Plaintext {
-  plaintext: string
 }

@@ -1,28 +1,26 @@
 import { type AgentContext, Kms } from '@credo-ts/core'
+import type { Minikms } from '@minikms/client'
 
-import { type Algorithm, type Key, type KeyName, type MinikmsClient, MinikmsProblem } from './client.js'
+import { type Algorithm, callMinikms, type Key, type KeyName, type MinikmsClientOptions, MinikmsProblem } from './client.js'
 import { type DecisiveJwk, decisiveJwk } from './jwk.js'
 
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
 
 /** Calls to Mini KMS on keys that Credo names; problems become errors of Credo. */
 export class KeyCalls {
-  readonly #client: MinikmsClient
+  readonly #options: MinikmsClientOptions
   readonly #backend: string
   readonly #algorithms: ReadonlyMap<string, Algorithm>
 
-  public constructor(client: MinikmsClient, backend: string, algorithms: ReadonlyMap<string, Algorithm>) {
-    this.#client = client
+  public constructor(options: MinikmsClientOptions, backend: string, algorithms: ReadonlyMap<string, Algorithm>) {
+    this.#options = options
     this.#backend = backend
     this.#algorithms = algorithms
   }
 
   /** The key with a keyId, which is its kid or an alias. */
   public async key(context: AgentContext, keyId: string): Promise<Key> {
-    return this.#named(keyId, (name) => {
-      const path = 'kid' in name ? `/key/${name.kid}` : `/key?alias=${encodeURIComponent(name.alias)}`
-      return this.#client.call<Key>(context, 'GET', path)
-    })
+    return this.use(context, keyId, (kms, name) => kms.getKey(name))
   }
 
   /** The key with a keyId, if Credo allows the requested use. */
@@ -32,37 +30,26 @@ export class KeyCalls {
     return key
   }
 
-  /** The answer of an operation with a key. */
-  public async use<T>(context: AgentContext, keyId: string, path: string, body: Record<string, unknown>): Promise<T> {
-    return this.#named(keyId, (name) => this.#client.call<T>(context, 'POST', path, { ...name, ...body }))
-  }
-
-  /** The answer of a call whose body already names its key, if any. */
-  public async call<T>(
-    context: AgentContext,
-    keyId: string | undefined,
-    method: string,
-    path: string,
-    body?: Record<string, unknown>
-  ): Promise<T> {
-    try {
-      return await this.#client.call<T>(context, method, path, body)
-    } catch (error) {
-      throw this.#error(error, keyId)
-    }
-  }
-
   /** The result of `call` for the kid, or for the alias if no key has the kid. */
-  async #named<T>(keyId: string, call: (name: KeyName) => Promise<T>): Promise<T> {
+  public async use<T>(
+    context: AgentContext,
+    keyId: string,
+    call: (kms: Minikms, name: KeyName) => Promise<T>
+  ): Promise<T> {
     if (THUMBPRINT.test(keyId)) {
       try {
-        return await call({ kid: keyId })
+        return await callMinikms(this.#options, context, (kms) => call(kms, { kid: keyId }))
       } catch (error) {
         if (!(error instanceof MinikmsProblem && error.slug === 'key-not-found')) throw this.#error(error, keyId)
       }
     }
+    return this.call(context, keyId, (kms) => call(kms, { alias: keyId }))
+  }
+
+  /** The result of a call that already names its key, if any. */
+  public async call<T>(context: AgentContext, keyId: string | undefined, call: (kms: Minikms) => Promise<T>): Promise<T> {
     try {
-      return await call({ alias: keyId })
+      return await callMinikms(this.#options, context, call)
     } catch (error) {
       throw this.#error(error, keyId)
     }

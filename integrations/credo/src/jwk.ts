@@ -1,4 +1,5 @@
 import { Kms, ZodValidationError } from '@credo-ts/core'
+import type { Jwk } from '@minikms/client'
 
 import { encode } from './bytes.js'
 import type { Key } from './client.js'
@@ -12,8 +13,8 @@ export function publicJwk(key: Key, keyId: string): Kms.KmsJwkPublic {
 }
 
 /** A JWK reduced to its public key. */
-export function publicMembers(jwk: Kms.KmsJwkPublic): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member)))
+export function publicMembers(jwk: Kms.KmsJwkPublic): Jwk {
+  return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member))) as Jwk
 }
 
 /** Lets Credo parse a private JWK. Credo's error would contain the whole JWK; this error describes only the fault. */

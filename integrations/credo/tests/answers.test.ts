@@ -28,14 +28,17 @@ describe('an answer that Mini KMS does not give', () => {
   const answers: [string, string | Buffer, Record<string, string>][] = [
     ['300 MiB', list, {}],
     ['inflates to 300 MiB', gzipSync(list), gzip],
-    ['no gzip', '[]', gzip],
     ['null', 'null', {}],
     ['a text', '"[]"', {}],
     ['Infinity', '[Infinity]', {}],
   ]
 
   it.each(answers)('%s', async (_, body, headers) => {
-    await expect(connect(body, headers)).rejects.toThrow('is not one of Mini KMS')
+    await expect(connect(body, headers)).rejects.toMatchObject({ name: 'UnexpectedAnswer' })
+  })
+
+  it('no gzip', async () => {
+    await expect(connect('[]', gzip)).rejects.toMatchObject({ name: 'Unreachable' })
   })
 
   it('but one that a proxy has compressed is read', async () => {

@@ -149,7 +149,7 @@ describe('a token that no HTTP header takes', () => {
     const connect = () => MinikmsKeyManagementService.connect({ url, token })
     for (const call of [connect, () => perContext.getPublicKey(context, 'nobody')]) {
       const shown = inspect(await call().catch((thrown: unknown) => thrown), { depth: null, showHidden: true })
-      expect(shown).toContain('The token of Mini KMS has a character')
+      expect(shown).toContain('InvalidSetting')
       expect(shown).not.toContain(SECRET)
     }
   })
@@ -166,12 +166,12 @@ describe('a service that is not there', () => {
     const free = await listen()
     free.server.close()
     await expect(connect(free.url)).rejects.toThrow(`${free.url} does not answer: `)
-    await expect(connect('localhost:8080')).rejects.toThrow('must begin with http://')
+    await expect(connect('localhost:8080')).rejects.toMatchObject({ name: 'InvalidSetting' })
   })
 
   it.each(['<html>', '{}'])('gives another answer, %s', async (answer) => {
     const { server, url: elsewhere } = await listen((_, response) => response.writeHead(502).end(answer))
-    await expect(connect(elsewhere)).rejects.toThrow(`The answer 502 of ${elsewhere} is not one of Mini KMS.`)
+    await expect(connect(elsewhere)).rejects.toMatchObject({ name: 'UnexpectedAnswer', status: 502 })
     server.close()
   })
 

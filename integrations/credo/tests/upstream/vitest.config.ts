@@ -12,7 +12,7 @@ const REPLACED =
 
 export default defineConfig({
   root,
-  resolve: { alias: { '@credo-ts/core': here('../../node_modules/@credo-ts/core') } },
+  resolve: { tsconfigPaths: true, alias: { '@credo-ts/core': here('../../node_modules/@credo-ts/core') } },
   plugins: [
     {
       name: 'stand-in',
