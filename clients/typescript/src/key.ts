@@ -1,6 +1,7 @@
 import { encode } from './bytes.js'
-import type { Key, Minikms } from './client.js'
-import type { Schemas } from './transport.js'
+import type { Methods } from './methods.js'
+import type { KeyFacts } from './public.js'
+import type { Answer, CallOptions, KeyName, Schemas } from './transport.js'
 import type { Jwk } from './types.js'
 
 export interface KeyOptions {
@@ -11,17 +12,6 @@ export interface KeyOptions {
   signal?: AbortSignal
 }
 
-/** What a RemoteKey is made of. */
-export interface KeyFacts {
-  kid: string
-  alias?: string | undefined
-  jwk: Jwk
-  multikey?: string | null | undefined
-  did?: string | null | undefined
-  alg?: string | undefined
-  rules?: Key['rules']
-}
-
 export interface SignOptions {
   /** One of the key's JOSE names. */
   alg?: string | undefined
@@ -30,6 +20,17 @@ export interface SignOptions {
   /** Whether the bytes are a digest. */
   prehashed?: boolean
   signal?: AbortSignal
+}
+
+/** The calls that a RemoteKey makes. */
+export interface KeyCalls extends Methods {
+  getKey(key: KeyName, o?: CallOptions): Promise<Answer<'getKey'>>
+  signSigningInput(
+    signingInput: string,
+    key: KeyName,
+    o?: { disclosures?: string[] | undefined } & CallOptions
+  ): Promise<Answer<'sign'>>
+  signSigStructure(sigStructure: Uint8Array, key: KeyName, o?: CallOptions): Promise<Answer<'sign'>>
 }
 
 /** A key pair whose private key is in the service. */
@@ -46,10 +47,10 @@ export class RemoteKey {
   /** The JOSE name of its signatures. */
   declare readonly alg: string
   /** The rules of the key, if it was looked up and has some. */
-  declare readonly rules: Key['rules']
-  declare readonly kms: Minikms
+  declare readonly rules: KeyFacts['rules']
+  declare readonly kms: KeyCalls
 
-  constructor(kms: Minikms, { kid, alias, jwk, multikey, did, alg, rules }: KeyFacts) {
+  constructor(kms: KeyCalls, { kid, alias, jwk, multikey, did, alg, rules }: KeyFacts) {
     this.kms = kms
     this.kid = kid
     this.alias = alias

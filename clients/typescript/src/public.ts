@@ -1,7 +1,18 @@
 import { bytesOf, decode, encode } from './bytes.js'
 import { InvalidSetting } from './errors.js'
-import type { KeyFacts } from './key.js'
+import type { Answer } from './transport.js'
 import type { Jwk } from './types.js'
+
+/** What a RemoteKey is made of. */
+export interface KeyFacts {
+  kid: string
+  alias?: string | undefined
+  jwk: Jwk
+  multikey?: string | null | undefined
+  did?: string | null | undefined
+  alg?: string | undefined
+  rules?: Answer<'getKey'>['rules']
+}
 
 // The multicodecs, and whether did:key defines them.
 const CODES: Record<string, readonly [number[], boolean]> = {

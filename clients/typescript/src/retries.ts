@@ -1,5 +1,4 @@
 import type { ProblemError } from './errors.js'
-import type { Operation } from './transport.js'
 
 /** How often a call is repeated, and the longest pause before it in milliseconds. */
 type Retries = { retries: number; longestWait: number }
@@ -14,7 +13,7 @@ const UNCONNECTED = [
 ]
 
 /** Whether a call that makes a key makes one key also if it is sent twice. */
-export function isRepeatable(operation: Operation, body: any): boolean {
+export function isRepeatable(operation: string, body: any): boolean {
   if (operation === 'generateKey') return body.alias && body.alias_taken === 'refuse'
   // A symmetric key has a random kid, so a second import makes a second key.
   return operation === 'importKey' && body.if_exists === 'keep' && body.jwk && !('k' in body.jwk)
