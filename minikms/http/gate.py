@@ -23,10 +23,9 @@ from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotSt
 from minikms.http.body_bounds import refuse_too_large
 from minikms.http.hosts import Hosts
 from minikms.http.limits import InFlight, expect, read_body
-from minikms.http.logs import EVENT, request_id
+from minikms.http.logs import EVENT, is_secret, request_id
 from minikms.http.problems import slug_of
 from minikms.http.proxies import Network, forwarded_address
-from minikms.http.secret_texts import is_secret
 from minikms.http.state import CONFIG
 from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.key_bounds import ALIAS_PATTERN, KID_PATTERN, MAX_ALIAS

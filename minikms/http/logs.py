@@ -5,12 +5,13 @@ import logging
 import re
 import secrets
 from typing import Any, Final
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from minikms.access.token_record import PREFIX
 from minikms.events import AuditEvent
-from minikms.http.secret_texts import is_secret, without_secrets
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -21,6 +22,15 @@ TRACE_ID: Final = web.RequestKey("trace_id", str)
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+# A token, a JWS or a private key. A search takes time in proportion to the length of the string.
+_SECRET: Final = re.compile(
+    rf"{PREFIX}[0-9a-f]{{16}}|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.|-----BEGIN"
+    r"|\"(?:d|k|secret|seed)\"\s*:"
+)
+
+# Shorter paths contain no secret. Most paths are shorter, and are not searched.
+_SHORTEST: Final = 20
 
 # Ids unique to a process and its requests, made in 1 µs less than a UUID.
 _PROCESS: Final = secrets.token_hex(10)
@@ -36,6 +46,18 @@ def request_id(request: web.BaseRequest) -> str:
             known = f"{_PROCESS}{next(_numbers):012x}"
         request[_REQUEST_ID] = known
     return known
+
+
+def is_secret(text: str) -> bool:
+    """Tell whether a string contains a token, a JWS or a private key."""
+    return _SECRET.search(text) is not None
+
+
+def without_secrets(path: str) -> str:
+    """Replace each segment of a path that contains a secret by `…`."""
+    if len(path) < _SHORTEST or not is_secret(unquote(path)):
+        return path
+    return "/".join("…" if is_secret(unquote(each)) else each for each in path.split("/"))
 
 
 class AccessLogger(AbstractAccessLogger):
