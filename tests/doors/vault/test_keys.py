@@ -583,8 +583,8 @@ async def test_an_imported_key_has_its_period_in_one_transaction(
 ):
     texts = [wrapped(pkcs8(ec.generate_private_key(ec.SECP256R1()))) for _ in range(2)]
     app = vault.rest.app
-    for name in ("change", "change_versions"):
-        monkeypatch.setattr(app[STORE], name, None)
+    monkeypatch.setattr(app[STORE], "change", None)
+    monkeypatch.setattr(app[STORE].aliases, "change_versions", None)
     body = {"type": "ecdsa-p256", "auto_rotate_period": "1h", "allow_rotation": True}
     path = "transit/keys/k/import"
     assert await vault.call("POST", path, {**body, "ciphertext": texts[0]}) == (204, None)

@@ -97,8 +97,9 @@ async def test_the_other_port_shows_the_same_period(vault):
 
 
 async def test_a_key_is_made_with_its_period_in_one_transaction(vault, sweep, clock, monkeypatch):
-    for name in ("change", "change_versions"):
-        monkeypatch.setattr(vault.rest.app[STORE], name, None)
+    store = vault.rest.app[STORE]
+    monkeypatch.setattr(store, "change", None)
+    monkeypatch.setattr(store.aliases, "change_versions", None)
     for alg in ("aes256-gcm96", "ecdsa-p256"):
         await vault.data("POST", f"transit/keys/{alg}", {"auto_rotate_period": "1h", "type": alg})
         assert await read(vault, alg) == (1, HOUR)
