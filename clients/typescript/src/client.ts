@@ -30,7 +30,7 @@ type CoseOptions = Options<Extract<Body<'signCose'>, { payload: unknown }>, 'pay
 /**
  * A client of Mini KMS, with a method for each operation of its API.
  *
- * What a call is about comes first, then the key, then options, whose members have the names of the API.
+ * The data or the name that a call works on comes first, then the key, then options with the names of the API.
  */
 export class Minikms extends Transport {
   /**

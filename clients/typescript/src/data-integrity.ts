@@ -2,8 +2,8 @@ import { InvalidSetting } from './errors.js'
 import type { RemoteKey } from './key.js'
 
 /**
- * A signer for the cryptosuites of Digital Bazaar's libraries. `id` is the verification method, by default the one of did:key.
- * The signature is raw: a key whose rules forbid these cannot make it.
+ * A signer for the cryptosuites of Digital Bazaar's libraries. `id` is the verification method, by default the key's did:key URL.
+ * Signatures are raw, so a key whose rules forbid raw signatures cannot make them.
  */
 export function dataIntegritySigner(key: RemoteKey, { id = methodOf(key) }: { id?: string } = {}) {
   const { crv, kty } = key.publicJwk

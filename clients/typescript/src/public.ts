@@ -3,7 +3,7 @@ import { InvalidSetting } from './errors.js'
 import type { Answer } from './transport.js'
 import type { Jwk } from './types.js'
 
-/** What a RemoteKey is made of. */
+/** The facts from which a RemoteKey is made. */
 export interface KeyFacts {
   kid: string
   alias?: string | undefined

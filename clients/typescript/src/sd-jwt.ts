@@ -41,7 +41,7 @@ export function sdJwtHolder(key: RemoteKey) {
   return { kbSigner: sdJwtSigner(key), kbSignAlg: key.alg, hasher, hashAlg: 'sha-256' as const, saltGenerator }
 }
 
-/** Take the disclosures of a payload, and of its disclosures, out of the ones that were seen. */
+/** Remove from `seen`, and return, the disclosures whose digests are in a payload, or in its disclosures. */
 function shown(signingInput: string, seen: Map<string, string>): string[] {
   const found: string[] = []
   const visit = (value: unknown): void => {

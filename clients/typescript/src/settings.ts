@@ -25,7 +25,7 @@ export function variable(name: string): string | undefined {
   return globalThis.process?.env?.[name] || undefined
 }
 
-/** The URL without slashes at its end; throws InvalidSetting, which does not show it: it may have a password. */
+/** The URL without slashes at its end. Throws InvalidSetting without quoting the URL, which may contain a password. */
 export function checkedUrl(url: string): string {
   const { protocol, username, password } = URL.canParse(url) ? new URL(url) : ({} as URL)
   if (!/^https?:$/.test(protocol) || username || password) {
@@ -34,7 +34,7 @@ export function checkedUrl(url: string): string {
   return url.replace(/\/+$/, '')
 }
 
-/** The value of a header; throws InvalidSetting, which does not show it. The error of `fetch` would show a token. */
+/** The value of a header. Throws InvalidSetting without quoting the value; the error of `fetch` would show a token. */
 export function headerValue(name: string, value: string): string {
   if (!/^[ -~]+$/.test(value)) throw new InvalidSetting(`The ${name} must be one line of visible ASCII characters.`)
   return value

@@ -32,10 +32,10 @@ export type Answer<O extends Operation> = Output<Json<Documented[O]['responses']
 /** The member of a type, or of one in a union. */
 export type Member<T, Name extends string> = T extends { [N in Name]: infer Value } ? Value : never
 
-/** What a method takes last: the members that are not positional, and what each call takes. */
+/** The last argument of a method: the members that are not positional, and the options of every call. */
 export type Options<T, Positional extends string> = (T extends unknown ? Omit<T, Positional> : never) & CallOptions
 
-/** Names a key by its kid, as calls need it that have the kid in their path. */
+/** Names a key by its kid, for calls with the kid in their path. */
 export type Kid = { kid: string }
 
 /** Names a key: by its kid, or by an alias. */

@@ -5,8 +5,8 @@ const remote = new WeakMap<object, { key: RemoteKey; alg: string }>()
 const RSA = { RS: 'RSASSA-PKCS1-v1_5', PS: 'RSA-PSS' } as const
 
 /**
- * A key pair whose private key signs by `remoteCrypto`. `hash` is the one of an RSA key, whose alg says whether it signs with
- * RSASSA-PKCS1-v1_5 or RSA-PSS.
+ * A key pair whose private key signs by `remoteCrypto`. `hash` applies only to an RSA key; its alg selects RSASSA-PKCS1-v1_5 or
+ * RSA-PSS.
  */
 export async function remoteKeyPair(key: RemoteKey, hash = 'SHA-256'): Promise<CryptoKeyPair> {
   const { kty, crv } = key.publicJwk

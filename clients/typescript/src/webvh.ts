@@ -25,7 +25,7 @@ export function webvhVerifier(kms: Minikms) {
   }
 }
 
-/** What the parameter `nextKeyHashes` of a log has for a key (did:webvh 1.0, pre-rotation). */
+/** The entry for a key in the parameter `nextKeyHashes` of a log (did:webvh 1.0, pre-rotation). */
 export async function nextKeyHash(key: RemoteKey): Promise<string> {
   const digest = await sha256(key.multikey!)
   return base58(Uint8Array.of(0x12, digest.length, ...digest))
