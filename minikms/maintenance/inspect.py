@@ -147,7 +147,7 @@ class StoreInspector:
         return await self._database.run(profile, objects_in, timeout=LONG_TIMEOUT)
 
     async def objects_of_removed(self, entry: str, askar_profile: str) -> list[ProviderObject]:
-        """The objects of the keys of a removed profile, by its entry in the directory."""
+        """The objects of a removed profile's keys; `entry` is its entry in the directory."""
         return await self.objects.of_removed(RemovedProfile(entry, askar_profile))
 
     # Keys

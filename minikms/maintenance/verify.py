@@ -92,9 +92,10 @@ async def verify(
 async def _check_tokens(
     inspector: StoreInspector, fault: Report, note: Callable[[str], None]
 ) -> None:
-    """Check that tokens are for the present profiles of their names, and are found by their tags.
+    """Check the profile ids and the tags of tokens.
 
-    Somebody may have put back the token of an earlier profile, or the profile.
+    A token names profiles with their ids, and must not match a later profile with the same name.
+    Somebody may have restored the token of an earlier profile, or the profile.
     """
     unreadable = 0
     async for batch in inspector.tokens.all_rows():
@@ -220,7 +221,7 @@ class _ProfileCheck:
                 self._advance(len(batch))
         try:
             last = await self._inspector.last_seq(self._profile)
-            # A profile that was removed and made again has other places.
+            # If the profile was removed and made again, the places of its keys began anew.
             same = await self._inspector.askar_profile(self._profile) == askar_profile
             if same and newest > last:
                 self._report("", "its next key would take another's place in the order of creation")

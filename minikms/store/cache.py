@@ -246,7 +246,7 @@ class Cache(Generic[ValueT]):
                     self._remember_evicted(entry)
 
     def _remember_evicted(self, entry: _Entry) -> None:
-        """Remember the name of an evicted entry, as one of about as many as there are entries."""
+        """Remember the hash of an evicted name; about as many hashes are kept as entries."""
         self._evicted.add(hash(entry.names[0]))
         if len(self._evicted) > self._number // 2:
             self._evicted_before, self._evicted = self._evicted, set()

@@ -32,7 +32,7 @@ PUBLISHED: Final = "minikms.published"
 # Entries about the store: its layout, whether it is finished, its last change of key.
 STORE: Final = "minikms.store"
 
-# The directory of profiles; in each profile, the category of `SELF`.
+# The entries of profiles in the directory, and the entry `SELF` in each profile.
 PROFILE: Final = "minikms.profile"
 
 TOKENS: Final = "minikms.token"

@@ -78,8 +78,8 @@ class Writes:
         self._counters = counters
         self._waiting: dict[str, deque[_Write]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # The sequences of Askar's profiles, each with two counters; it is current until they
-        # change.
+        # The sequence of each Askar profile, with the values of two counters. The sequence is
+        # current while the counters have these values.
         self._sequences: dict[str, tuple[Sequence, int, int]] = {}
 
     @property
@@ -90,7 +90,7 @@ class Writes:
     async def write(
         self, profile: str, work: Work[ResultT], *, timeout: float | None = None
     ) -> ResultT:
-        """The result of `work`, which writes, in a transaction that it may share with others.
+        """Run `work` in a write transaction, which it may share; return its result.
 
         `work` is called again if another process has remade the profile, or if another write of its
         transaction has failed. It is not called if its caller is gone before the transaction

@@ -64,8 +64,9 @@ class StoreLocation:
     Askar 0.5.0 passes the options of a URL to the driver in random order and without `&`: the
     driver understands one at most. So `uri` has only the option `sslmode`.
 
-    The database itself waits for at most `timeout` seconds. `server_options` are settings of a
-    session, in the form of PostgreSQL's startup parameter `options`.
+    The database itself stops waiting, such as for a lock, after at most `timeout` seconds.
+    `server_options` are settings of a session, in the form of PostgreSQL's startup parameter
+    `options`.
     """
 
     backend: Backend

@@ -108,7 +108,7 @@ class ChangeCounters:
     async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:
         """Receive the changes that other processes make, until the end of the block.
 
-        `on_loss` is called if a connection to the database that only listens was ended.
+        `on_loss` is called if the database connection that only listens has ended.
         """
         yield
 

@@ -224,8 +224,8 @@ class StorePool:
     def on_loss(self) -> None:
         """Connect again after a connection ended: the server has ended all others with it.
 
-        A proxy may end only that connection, again and again. So soon after a new pool, the next
-        one waits, and calls go on with the present connections.
+        A proxy may end only that connection, again and again. So a new pool is replaced only
+        after a pause, in which calls continue on its connections.
         """
         pause = self._replaced_at + _LONG_PAUSE - time.monotonic()
         if pause <= 0:

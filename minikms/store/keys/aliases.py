@@ -67,10 +67,10 @@ class Aliases:
     async def change_versions(
         self, profile: str, alias: str, change: ChangeVersions, *, may_delete: bool = False
     ) -> KeyVersions:
-        """Store the versions of an alias that `change` makes of them, which may raise.
+        """Replace the versions of an alias by the result of `change`.
 
-        The keys of versions that it leaves out are removed, as by `remove`. Raises AliasNotFound
-        and Forbidden.
+        If `change` raises, nothing is stored. The keys of versions that it leaves out are removed,
+        as by `remove`. Raises AliasNotFound and Forbidden.
         """
         work = partial(_change_versions, alias=alias, change=change, may_delete=may_delete)
         return await self._deletions.write(profile, work, timeout=LONG_TIMEOUT)
@@ -81,8 +81,9 @@ class Aliases:
         """Remove an alias with the keys of all its versions; return the record of the newest.
 
         A key that another alias has among its versions stays, and is removed with that alias.
-        `check` is called first, and may raise. The settings of the profile apply as in
-        `Deletions.delete`; if they require a delay, the alias stays until its key is removed.
+        `check` is called before that; if it raises, nothing is removed. The settings of the profile
+        apply as in `Deletions.delete`; if they require a delay, the alias stays until its key is
+        removed.
         Raises AliasNotFound and Forbidden.
         """
         work = partial(_remove, alias=alias, check=check, may_delete=may_delete)

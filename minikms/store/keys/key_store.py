@@ -134,11 +134,12 @@ class KeyStore:
     ) -> KeyRecord:
         """Store a new key with its `aliases`; return its record.
 
-        With `check`, it is the next version of its one alias, which must exist; `check` gets the
-        newest record and the versions before, and may raise. The newest key is not rotated any
-        more. With `kept`, rotations leave earlier versions of the aliases enabled.
-        See `add_alias` for `binding`. `is_unique` says that the kid cannot exist, which saves a
-        read. With `keep`, an existing key with this kid gets the aliases, and its record is given.
+        With `check`, it is the next version of its one alias, which must exist. `check` is called
+        before the change, with the newest record and the versions; if it raises, nothing is stored.
+        The newest key is not rotated any more. With `kept`, rotations leave earlier versions of the
+        aliases enabled. See `add_alias` for `binding`. `is_unique` says that the kid cannot exist,
+        which saves a read. With `keep`, an existing key with this kid gets the aliases, and its
+        record is returned.
         Raises KeyExists, AliasExists, TooManyKeys, TooManyAliases and TooLargeRecord, and then
         stores nothing.
         """
@@ -239,7 +240,7 @@ class KeyStore:
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
     ) -> KeyRecord:
-        """Replace a key's record by the one that `change` makes of it; raises KeyNotFound."""
+        """Replace a key's record by the result of `change`; raises KeyNotFound."""
 
         async def work(session: Transaction) -> KeyRecord:
             before = await fetch_record(session, kid)

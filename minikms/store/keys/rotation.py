@@ -65,9 +65,9 @@ class Rotations:
 
         The old key becomes `verify-only` and loses its aliases. `successor` makes the new key from
         the record of the old one, within the transaction, and may raise. With `check`, the old key
-        stays enabled, and the alias of `ref` keeps all its versions; `check` is called first, and
-        may raise. Raises KeyNotFound, AliasNotFound, TooManyKeys, TooManyAliases and
-        TooLargeRecord.
+        stays enabled, and the alias of `ref` keeps all its versions; `check` is called before the
+        change; if it raises, nothing changes. Raises KeyNotFound, AliasNotFound, TooManyKeys,
+        TooManyAliases and TooLargeRecord.
         """
         work = partial(_rotate, ref=ref, successor=successor, check=check)
         return await self._deletions.write(profile, work)
