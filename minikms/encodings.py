@@ -95,8 +95,8 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
 def multikey(multicodec: int, public: bytes) -> str:
     """Encode a public key as W3C Multikey, with its multicodec.
 
-    That is base58 multibase over the code as a varint and the key (Controlled Identifiers 1.0
-    section 2.2.2).
+    The result is base58 multibase of the code as a varint, followed by the key (Controlled
+    Identifiers 1.0 section 2.2.2).
     """
     code = bytearray()
     while multicodec > 0x7F:

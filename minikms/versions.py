@@ -93,7 +93,8 @@ class KeyVersions:
     def followed_by(self, kid: str, aliases: int = 1) -> Self:
         """Append the next version, and drop the oldest ones if there are too many.
 
-        `aliases` is the number of aliases of the key. Raises TooLargeRecord if they are `kept`.
+        `aliases` is the number of aliases of the key. Raises TooLargeRecord instead of dropping
+        versions that are `kept`.
         """
         self.require_room(aliases)
         first = self.latest + 2 - most_versions(aliases)

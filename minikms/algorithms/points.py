@@ -33,7 +33,7 @@ _LOW_ORDER_448: Final = frozenset({0, 1, _P448 - 1})
 def is_ed25519_point(data: bytes) -> bool:
     """Tell whether 32 bytes are a point of edwards25519 whose order does not divide 8.
 
-    Decodes as in RFC 8032 section 5.1.3, by libsodium, which itself would also accept y + p for y.
+    Points are decoded as in RFC 8032 section 5.1.3. libsodium alone would also accept y + p for y.
     """
     if _little(data) % 2**255 >= _P25519:
         return False

@@ -86,8 +86,8 @@ class Changes(DescribedKeys):
     ) -> KeyRecord:
         """Schedule the deletion of a key in `after` nanoseconds; nobody can use it until then.
 
-        `check` gets the record first, and may raise. The settings of the profile apply as in
-        `delete`.
+        `check` is called with the record before the change; if it raises, nothing changes. The
+        settings of the profile apply as in `delete`.
         """
         require_own_aliases(self.reserved_aliases, ref.alias)
         due = time.time_ns() + after
@@ -100,7 +100,7 @@ class Changes(DescribedKeys):
     ) -> KeyRecord:
         """Cancel the scheduled deletion of a key, and set its `state` unless that is None.
 
-        `check` gets the record first, and may raise.
+        `check` is called with the record before the change; if it raises, nothing changes.
         """
         record = await self._store.deletions.schedule(
             profile, KeyRef(kid), None, state=state, check=check

@@ -150,8 +150,9 @@ class Creation(DescribedKeys):
 
         With `keep`, a key that exists already gets the alias, and its record is returned. With
         `check`, the key becomes the next version of its one alias, or AliasNotFound is raised.
-        `check` gets the newest record and the versions first, and may raise. Raises the errors of
-        `read_key`, DecryptionFailed, KeyExists, AliasExists and TooManyKeys.
+        `check` is called before the change, with the newest record and the versions; if it raises,
+        nothing is stored. Raises the errors of `read_key`, DecryptionFailed, KeyExists, AliasExists
+        and TooManyKeys.
         """
         require_own_aliases(self.reserved_aliases, *policy.aliases)
         if source.wrapped is not None:

@@ -50,9 +50,9 @@ class KeyPair:
 class KeyMaker:
     """Makes keys without storing them.
 
-    An RSA key can take a second of processor time. So few slow keys are made at a time, which
-    leaves threads for the use of keys. Each kind of key has its own gate, which profiles share
-    fairly.
+    An RSA key can take a second of processor time. So the number of slow keys that are made at a
+    time is limited, which leaves threads for the use of keys. Each kind of key has its own gate,
+    which profiles share fairly.
     """
 
     def __init__(self) -> None:

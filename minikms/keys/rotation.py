@@ -53,8 +53,8 @@ class Rotation(Creation):
     ) -> KeyRecord:
         """Replace the key of an alias as `rotate` does, but leave the old key enabled.
 
-        `check` gets the old record and the versions of the alias first, and may raise. Raises
-        AliasNotFound and the errors of `rotate`.
+        `check` is called before the change, with the old record and the versions of the alias; if
+        it raises, nothing changes. Raises AliasNotFound and the errors of `rotate`.
         """
         require_own_aliases(self.reserved_aliases, name)
         return await self._rotate(profile, KeyRef(alias=name), check or no_check_of_versions)

@@ -79,7 +79,7 @@ class AlgorithmRegistry:
     """
 
     def __init__(self, entries: Iterable[EntryPoint]) -> None:
-        """Load `entries`; raises PluginError, which names the one that cannot be used."""
+        """Load `entries`; raises PluginError, naming the entry point that cannot be used."""
         self._registered: list[Registered] = []
         self._by_name: dict[str, KeyAlgorithm[Any]] = {}
         self._by_own_name: dict[str, KeyAlgorithm[Any]] = {}
