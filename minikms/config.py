@@ -212,8 +212,8 @@ class Config:
     rate_table: int = -1
     """The descriptor of the file in which workers count rates together (rates.py); -1 for none."""
     provider_faults: int = -1
-    """That of the file in which they mark faulty providers (keys/providers/providers.py); -1
-    without one."""
+    """The descriptor of the file in which workers mark faulty providers
+    (keys/providers/providers.py); -1 for none."""
 
     @property
     def needs_token(self) -> bool:

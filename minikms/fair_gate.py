@@ -36,7 +36,8 @@ class FairGate:
     async def held(self, name: str, *, again: bool = False) -> AsyncIterator[None]:
         """Wait for a place, and hold it until the end of the block.
 
-        `again` is for a caller that gave up a place for others: it may wait even if too many do.
+        Pass `again` if the caller gave up a place for others: it may then wait even if
+        `MAX_WAITING` callers with the name are waiting.
         """
         await self._enter(name, again)
         loop = asyncio.get_running_loop()

@@ -143,7 +143,7 @@ class IssuerKeys:
         """Fetch the content of the URL; raises JwtError, which never quotes the content."""
         try:
             async with (
-                # Not decompressed, so that the limit of bytes holds for what arrives.
+                # Without decompression, the limit of bytes applies to the received bytes.
                 ClientSession(
                     connector=TCPConnector(ssl=self._tls),
                     headers={"Accept": "application/json", "Accept-Encoding": "identity"},

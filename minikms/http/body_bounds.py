@@ -7,8 +7,8 @@ from minikms.errors import BodyTooLarge
 SMALL_BODY: Final = 64 * 1024
 """The JSON values of a body are counted only if it has more decoded bytes than this."""
 
-# Limit of JSON values in a larger body: as many as fit into a small one. `{}` takes 64 bytes of
-# memory.
+# Limit of JSON values in a larger body, about the number that fits into a small one. `{}` takes
+# 64 bytes of memory.
 _MAX_VALUES: Final = 20_000
 
 

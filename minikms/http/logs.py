@@ -61,9 +61,10 @@ def without_secrets(path: str) -> str:
 
 
 class AccessLogger(AbstractAccessLogger):
-    """Logs a line for each request, without body, query, headers except the id, and secrets.
+    """Logs a line for each request, without body, query and secrets.
 
-    `route` is the operationId, and `who` the caller, if they are known.
+    Of the headers, it has only the request id. `route` is the operationId, and `who` the caller, if
+    they are known.
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:

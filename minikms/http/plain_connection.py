@@ -42,7 +42,7 @@ class PlainRequestHandler(web.RequestHandler):
 
     @property
     def whole_heads(self) -> bool:
-        """Tell whether the head of an answer may be written at once (http/answers.py)."""
+        """Tell whether the head of an answer may be written in one piece (http/answers.py)."""
         return False
 
     @property

@@ -137,7 +137,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
 
     @property
     def whole_heads(self) -> bool:
-        """Tell whether heads may be written at once: not if they announce the connection's end."""
+        """Tell whether heads may be written in one piece: False if they announce a close."""
         return not (self._last or self._shutdown.begun)
 
     async def start(self) -> None:

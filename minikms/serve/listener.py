@@ -90,7 +90,7 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # With a password, OpenSSL does not prompt for the one of an encrypted key.
+        # OpenSSL would prompt for the password of an encrypted key if none were given.
         context.load_cert_chain(cert, key or None, password="")  # nosec B106  # not a password
     except ssl.SSLError:
         files = f"{cert} and {key} do" if key else f"{cert} does"

@@ -188,7 +188,7 @@ class _Workers:
         pipe.close()
 
     def _end_grace(self) -> None:
-        """Let every worker stop without a grace period, or end the one that runs."""
+        """Let every worker stop without a grace period, or end its running grace period."""
         for _, pipe in self._workers.values():
             with contextlib.suppress(OSError):  # the worker has ended
                 pipe.send(signal.SIGINT)

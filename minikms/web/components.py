@@ -43,7 +43,7 @@ def components(
     spec = APISpec("", "", "3.0.3", plugins=[MarshmallowPlugin(name_of)])
     converter = OpenAPIConverter("3.0.3", name_of, spec)
     for kind in sorted(schemas, key=name_of):
-        if kind.__name__ not in spec.components.schemas:  # an earlier one nests it
+        if kind.__name__ not in spec.components.schemas:  # else an earlier schema nests it
             spec.components.schema(kind.__name__, schema=kind)
     made: dict[str, Any] = {}
     for name, component in spec.components.schemas.items():

@@ -205,7 +205,8 @@ def _publish(node: Any) -> None:
         if isinstance(pattern, str):
             node["pattern"] = pattern.replace(r"\Z", "$")
         if node.get("type") == "object" and "maxLength" in node:
-            node["maxProperties"] = node.pop("maxLength")  # apispec writes `maxLength` for both
+            # apispec writes `maxLength` for objects also.
+            node["maxProperties"] = node.pop("maxLength")
     children: Iterable[Any] = node.values() if isinstance(node, dict) else ()
     for child in node if isinstance(node, list) else children:
         _publish(child)

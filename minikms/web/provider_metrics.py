@@ -60,7 +60,7 @@ class ProviderMetrics:
         waiting: Mapping[str, int],
         left: Mapping[str, int],
     ) -> None:
-        """Sample the state of each provider; from the first time on, its calls are timed.
+        """Sample the state of each provider, and time its calls from the first sample on.
 
         `waiting` has the number of objects to destroy, also of providers that the service lacks,
         and `left` the number of objects that may be left over since the start.
