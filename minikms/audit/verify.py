@@ -48,7 +48,7 @@ def verify(
 
 
 def _check_links(checker: FileChecker) -> None:
-    """Check that each chain that continues another file follows the line that it names."""
+    """Check the line that a chain follows, if another file has it, by its number and its hash."""
     for chain in checker.chains.values():
         opening = chain.opening
         before = checker.chains.get(opening.follows or "")

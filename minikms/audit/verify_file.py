@@ -10,7 +10,7 @@ from typing import Final, Self
 from minikms.audit.chain import LONGEST, START, Head, Line, Opening, next_key
 from minikms.startup_errors import AuditError
 
-# A function of a place (a file, mostly with a line) and the finding there.
+# Called with a place (a file, usually with a line number) and the finding at that place.
 Report = Callable[[str, str], None]
 
 # A line number this far ahead is impossible.
