@@ -193,7 +193,7 @@ class DoorService(Protocol):
     async def predecessors(self, profile: str, kid: str, alias: str) -> Sequence[str]:
         """Find the keys with this alias that rotations replaced by the key, newest first.
 
-        They may have been deleted since. A key that has lost the alias has none.
+        They may have been deleted since. A key without the alias has no predecessors.
         """
 
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:

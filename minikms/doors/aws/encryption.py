@@ -159,10 +159,10 @@ async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
 
 
 async def _has_been(call: AwsCall, key: AwsKey, kid: str) -> bool:
-    """Tell whether a kid is the one of a key, or of a key that rotations replaced by it."""
+    """Tell whether a kid belongs to a key, or to a key that rotations replaced by it."""
     if kid == key.record.kid:
         return True
-    oldest = key.record.aliases[:1]  # the one that most of the keys had
+    oldest = key.record.aliases[:1]  # most of the replaced keys had it
     return any([kid in await call.earlier(key, alias) for alias in oldest])
 
 

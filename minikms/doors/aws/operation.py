@@ -87,7 +87,7 @@ def material_id(record: KeyRecord) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AwsCall:
-    """A call of AWS's operation `operation` that has passed the gate, as `door` has it."""
+    """A call of the AWS operation named `operation`; `door` is the same call after the gate."""
 
     operation: str
     profile: str

@@ -50,7 +50,7 @@ async def lookup_self(call: VaultCall, body: Body) -> Answer:
 async def lookup(call: VaultCall, body: Body) -> Answer:
     """Describe the token in the body, else the caller's token.
 
-    Whoever has a token may also use it, so the caller needs no other token.
+    The possession of a token already permits its use, so the caller needs no other token.
     """
     token = body.text("token")
     try:
