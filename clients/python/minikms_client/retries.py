@@ -32,7 +32,10 @@ class Retries:
         return self._wait(attempt, problem.retry_after)
 
     def after_failure(self, call: Call, error: httpx.TransportError, attempt: int) -> float | None:
-        """Return the same after a missing answer; without a connection, nothing was sent."""
+        """Return the seconds before the next attempt after a missing answer, or None.
+
+        Without a connection, nothing was sent, so any call may be repeated.
+        """
         if isinstance(error, httpx.UnsupportedProtocol):
             return None
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
