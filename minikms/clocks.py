@@ -14,5 +14,5 @@ def now() -> float:
 
 
 def now_ns() -> int:
-    """Return the same in nanoseconds."""
+    """Return the time of the same clock in nanoseconds."""
     return time.clock_gettime_ns(_CLOCK)
