@@ -245,10 +245,10 @@ assert status == 0, status
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("command", ["seal", "reseal"])
-def test_a_file_opens_whenever_its_sealing_is_killed(seal, file, key, one, two, command):
-    options = [command, "--store-key-file", file]
-    if command == "seal":
+@pytest.mark.parametrize("sealing", ["seal", "reseal"])
+def test_a_file_opens_whenever_its_sealing_is_killed(seal, file, key, one, two, sealing):
+    options = [sealing, "--store-key-file", file]
+    if sealing == "seal":
         options += ["--by", one.uri, "--by", two.uri]
     else:
         seal(one.uri, two.uri)
@@ -263,7 +263,7 @@ def test_a_file_opens_whenever_its_sealing_is_killed(seal, file, key, one, two, 
     is_sealed = [line for line in ended.stdout.splitlines() if line in ("True", "False")]
     assert len(is_sealed) > 8
     assert is_sealed == sorted(is_sealed)  # plain, then sealed
-    assert (is_sealed[0], is_sealed[-1]) == (str(command == "reseal"), "True")
+    assert (is_sealed[0], is_sealed[-1]) == (str(sealing == "reseal"), "True")
     left = [each for each in os.scandir(os.path.dirname(file)) if each.name.endswith(".part")]
     assert left
     for each in left:

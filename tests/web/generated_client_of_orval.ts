@@ -16,7 +16,9 @@ if (jwk === null) throw new Error("a key pair has a public JWK");
 const { valid } = body(await kms.verify({ jwk, data, sig }));
 console.log(valid);
 
-const { jws } = body(await kms.signJws({ kid, payload: data, alg: null }));
+const signed = body(await kms.signJws({ kid, payload: data, alg: null }));
+if (!("jws" in signed)) throw new Error("a payload is signed as a JWS");
+const { jws } = signed;
 if (!body(await kms.verifyJws({ kid, jws })).valid) throw new Error("the JWS is valid");
 
 const secret = body(await kms.generateKey({ alg: kms.AlgorithmName.a256gcm }));
