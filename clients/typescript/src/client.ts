@@ -34,8 +34,8 @@ type CoseOptions = Options<Extract<Body<'signCose'>, { payload: unknown }>, 'pay
  */
 export class Minikms extends Transport {
   /**
-   * The key with this kid or alias. It stays the same key if the alias moves to another one. With `jwk`, no call is made, so a
-   * token with the scope `sign` alone is enough.
+   * The key `{ kid }`, or the key with this alias: a string is an alias. It stays the same key if the alias moves to another one. With
+   * `jwk`, no call is made, so a token with the scope `sign` alone is enough.
    */
   async key(name: KeyName | string, { jwk, alg, signal }: KeyOptions = {}): Promise<RemoteKey> {
     const { kid, alias } = typeof name === 'string' ? { alias: name } : name

@@ -46,14 +46,25 @@ function shown(signingInput: string, seen: Map<string, string>): string[] {
   const found: string[] = []
   const visit = (value: unknown): void => {
     const disclosure = typeof value === 'string' ? seen.get(value) : undefined
-    if (disclosure !== undefined) {
+    const parts = disclosure && partsOf(disclosure)
+    if (parts) {
       seen.delete(value as string)
       found.push(disclosure)
-      visit(JSON.parse(text(disclosure)))
+      visit(parts)
     } else if (typeof value === 'object' && value) Object.values(value).forEach(visit)
   }
   visit(JSON.parse(text(signingInput.split('.')[1]!)))
   return found
+}
+
+/** The parts of a disclosure; undefined for the random bytes of a decoy digest, which libraries hash, too. */
+function partsOf(disclosure: string): unknown[] | undefined {
+  try {
+    const parts: unknown = JSON.parse(text(disclosure))
+    return Array.isArray(parts) ? parts : undefined
+  } catch {
+    return undefined
+  }
 }
 
 const text = (encoded: string) => new TextDecoder().decode(decode(encoded))

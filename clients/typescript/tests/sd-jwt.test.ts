@@ -70,6 +70,16 @@ describe('an SD-JWT VC', () => {
     expect(await refusal(instance.issue(claims(holder), frame))).toMatch(/^rule-violated: .*jws.disclosures/)
   })
 
+  test('with decoy digests is refused by rules that want disclosures shown, and else issued', async () => {
+    const [issuer, holder] = [await newKey('p256', { rules: RULES }), await newKey('p256')]
+    const decoys = { ...frame, _sd_decoy: 2 }
+    const instance = new SDJwtVcInstance(sdJwtIssuer(issuer))
+    expect(await refusal(instance.issue(claims(holder), decoys))).toMatch(/^rule-violated: .*jws.disclosures/)
+    const any = await newKey('p256', { rules: { jws: { ...RULES.jws, disclosures: 'any' } } })
+    const issued = await new SDJwtVcInstance(sdJwtIssuer(any)).issue(claims(holder), decoys)
+    expect((await new SDJwtVcInstance({ hasher, verifier: verifier(any) }).verify(issued)).payload.iss).toBe(ISSUER)
+  })
+
   test('is issued by one issuer many times at once', async () => {
     const [issuer, holder] = [await newKey('ed25519', { rules: RULES }), await newKey('p256')]
     const instance = new SDJwtVcInstance(sdJwtIssuer(issuer))

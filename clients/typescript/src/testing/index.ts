@@ -19,7 +19,7 @@ export interface StartedMinikms {
   pid: number
   /** A client of the service. The default profile is there; call `createProfile` for another one. */
   client(profile?: string): Minikms
-  /** End the service. It also ends with the process that started it. */
+  /** End the service. It also ends when the process that started it exits, but not if a signal ends that process. */
   stop(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
