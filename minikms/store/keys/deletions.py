@@ -1,7 +1,7 @@
 """Ends a key: at once, or at a scheduled time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -26,6 +26,7 @@ from minikms.store.keys.entries import (
     replace_record,
 )
 from minikms.store.profiles.marker import require_profile
+from minikms.store.reads import Read
 from minikms.store.writes import Work
 
 ResultT = TypeVar("ResultT")
@@ -131,8 +132,15 @@ class Deletions:
         self, profile: str, work: Work[ResultT], timeout: float | None = None
     ) -> ResultT:
         """The result of `Database.write`; record a deletion that `work` finds due."""
+        return await self._recorded(profile, self._database.write(profile, work, timeout=timeout))
+
+    async def read(self, profile: str, work: Read[ResultT]) -> ResultT:
+        """The result of `Database.read`; record a deletion that `work` finds due."""
+        return await self._recorded(profile, self._database.read(profile, work))
+
+    async def _recorded(self, profile: str, call: Awaitable[ResultT]) -> ResultT:
         try:
-            return await self._database.write(profile, work, timeout=timeout)
+            return await call
         except DueError as due:
             await self.record(profile, [due.key])
             raise due.error from None

@@ -1,6 +1,6 @@
 """The keys of a store, profile by profile."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -30,7 +30,6 @@ from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions
 from minikms.store.keys.due_entries import set_rotation
 from minikms.store.keys.entries import (
-    DueError,
     DueKey,
     fetch_record,
     find_named,
@@ -188,7 +187,7 @@ class KeyStore:
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
-        found = await self._read(profile, lambda session: find_record(session, ref))
+        found = await self.deletions.read(profile, lambda session: find_record(session, ref))
         return found.drop_material()
 
     async def existing(self, profile: str, kids: Sequence[str]) -> set[str]:
@@ -216,7 +215,7 @@ class KeyStore:
             record.drop_material()
             return permitted, material
 
-        opened = await self._read(profile, work)
+        opened = await self.deletions.read(profile, work)
         self.keys_opened += 1
         return opened
 
@@ -259,13 +258,6 @@ class KeyStore:
         """
         self._on_ended = call
         self._database.on_ended(call)
-
-    async def _read(self, profile: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
-        try:
-            return await self._database.read(profile, work)
-        except DueError as due:
-            await self.deletions.record(profile, [due.key])
-            raise due.error from None
 
     # Profiles
 
