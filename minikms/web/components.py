@@ -1,5 +1,6 @@
 """The document's schemas, in a form that client generators understand, and its parameters."""
 
+import copy
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,7 +48,8 @@ def components(
             spec.components.schema(kind.__name__, schema=kind)
     made: dict[str, Any] = {}
     for name, component in spec.components.schemas.items():
-        made.update(_forms(name, component, classes[name]))
+        # Lists in the metadata of fields would be shared with other documents.
+        made.update(_forms(name, copy.deepcopy(component), classes[name]))
     described = {one.component: _parameter(one, converter) for one in parameters}
     shared: dict[str, Any] = {}
     _share([made, described], enums, shared)

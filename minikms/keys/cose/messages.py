@@ -60,7 +60,7 @@ def _kind(name: str, context: str, tag: int) -> Kind:
 
 ARRAY_OF_FOUR: Final = head(ARRAY, 4)
 EMPTY_MAP: Final = head(MAP, 0)
-_KID_LABEL: Final = head(UINT, _KID)
+_WITH_KID: Final = head(MAP, 1) + head(UINT, _KID)
 
 # RFC 9052 sections 4.4 and 6.3.
 SIGN1: Final = _kind("COSE_Sign1", "Signature1", 18)
@@ -116,10 +116,11 @@ class Cose:
 
 
 class SigStructure(NamedTuple):
-    """The parsed bytes to sign (RFC 9052 sections 4.4 and 6.3)."""
+    """The parsed bytes to sign (RFC 9052 sections 4.4 and 6.3); `header` is the protected map."""
 
     protected: bytes
     payload: bytes
+    header: Map
     alg: int | str | None
 
     @classmethod
@@ -146,7 +147,7 @@ class SigStructure(NamedTuple):
         if to_sign(kind, protected, external_aad, payload) != data:
             raise CborError("A length is not encoded in the shortest form.")
         header = Map.parse(protected, depth=2) if protected else Map()
-        return cls(protected, payload, _alg_of(header))
+        return cls(protected, payload, header, _alg_of(header))
 
 
 def _alg_of(header: Map) -> int | str | None:
@@ -199,11 +200,10 @@ def protected_map(alg: int, content_type: str | int | None, typ: str | int | Non
     return cbor2.dumps({label: value for label, value in values.items() if value is not None})
 
 
-def unprotected_map(kid: str | None, certificate: bytes) -> bytes:
-    """Encode the unprotected map of a new message; `certificate` is an entry of the map, or empty.
+def unprotected_map(kid: str | None) -> bytes:
+    """Encode the unprotected map of a new message.
 
     The kid is a hint and need not be protected (RFC 9052 section 3.1). The protected header of an
     mdoc has only the alg (ISO/IEC 18013-5 section 9.1.2.4).
     """
-    named = b"" if kid is None else _KID_LABEL + byte_string(kid.encode())
-    return head(MAP, bool(named) + bool(certificate)) + named + certificate
+    return EMPTY_MAP if kid is None else _WITH_KID + byte_string(kid.encode())

@@ -1,12 +1,8 @@
 """Makes and verifies COSE messages with one signature or authentication code (RFC 9052)."""
 
-import base64
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeAlias
-
-import cbor2
+from typing import NamedTuple
 
 from minikms.cbor import (
     NULL,
@@ -14,6 +10,7 @@ from minikms.cbor import (
     byte_string,
 )
 from minikms.errors import InvalidCose, RuleViolated, UnsupportedOption, ValidationFailed
+from minikms.keys.cose.certificates import add_certificates, require_own_certificate
 from minikms.keys.cose.messages import (
     ALG,
     ARRAY_OF_FOUR,
@@ -21,8 +18,6 @@ from minikms.keys.cose.messages import (
     EMPTY_MAP,
     MAC0,
     SIGN1,
-    X5CHAIN,
-    X5T,
     Cose,
     Kind,
     SigStructure,
@@ -31,17 +26,12 @@ from minikms.keys.cose.messages import (
     to_sign,
     unprotected_map,
 )
-from minikms.keys.jose.jws import KidHeader, SignerOrMac, certified, kid_in_header, sign_or_mac
+from minikms.keys.jose.jws import KidHeader, SignerOrMac, kid_in_header, sign_or_mac
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
 from minikms.keys.rule_checks import check_cose
 from minikms.keys.signing import Signed
-from minikms.keys.x509.certificates import chain_of, sent_chain
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 from minikms.rules import Rules
-
-_SHA_256: Final = -16  # RFC 9054 section 3.1
-
-CertificateHeader: TypeAlias = Literal["none", "x5chain", "x5t"]
 
 
 class CoseResult(NamedTuple):
@@ -58,7 +48,7 @@ class CoseHeader:
     """The header parameters that the caller chooses for a new message.
 
     `protected` and `unprotected` are encoded maps, or None. `kid` chooses the value of the kid,
-    and `certificate` chooses the parameter with the key's certificate.
+    and `certificates` names the parameters with the key's certificate.
     """
 
     protected: bytes | None = None
@@ -66,16 +56,19 @@ class CoseHeader:
     content_type: str | int | None = None
     typ: str | int | None = None
     kid: KidHeader = "kid"
-    certificate: CertificateHeader = "none"
+    certificates: Sequence[str] = ()
 
     def encode(self, alg: int, key: UsableKey[SignerOrMac]) -> tuple[bytes, bytes]:
-        """Encode the protected and unprotected map; raises InvalidCose and UnsupportedOption."""
+        """Encode the protected and unprotected map.
+
+        Raises InvalidCose, UnsupportedOption and ValidationFailed.
+        """
         kid = kid_in_header(key, self.kid)
-        certificate = b"" if self.certificate == "none" else _certificate(key, self.certificate)
-        ours = protected_map(alg, self.content_type, self.typ), unprotected_map(kid, certificate)
-        if self.protected is None and self.unprotected is None:
+        ours = protected_map(alg, self.content_type, self.typ), unprotected_map(kid)
+        if self.protected is None and self.unprotected is None and not self.certificates:
             return ours
         protected, unprotected = Map.parse(ours[0]), Map.parse(ours[1])
+        add_certificates(key, self.certificates, protected, unprotected)
         taken = {ALG, CRIT, *protected, *unprotected}
         for name, our, data in (
             ("protected", protected, self.protected),
@@ -85,6 +78,7 @@ class CoseHeader:
             for label in own.keys() & taken:
                 fault = f"The service sets the label {label!r:.40}, or it occurs twice."
                 raise InvalidCose(errors=[(f"#/{name}", fault)])
+            require_own_certificate(key, own, f"#/{name}")
             taken |= own.keys()
             our.update(own)
         both = protected.encode(), unprotected.encode()
@@ -151,6 +145,7 @@ class SignSigStructure(Envelope[SignerOrMac, Signed]):
         alg = algs.get(parsed.alg)  # type: ignore[arg-type]
         if alg is None:
             raise _unsupported(algs)
+        require_own_certificate(key, parsed.header, "#/sig_structure")
         if key.rules is not None:
             check_cose(key.rules, alg, parsed.protected, EMPTY_MAP, parsed.payload)
         return Signed(sign_or_mac(key, alg, self.structure), alg, key.kid)
@@ -226,14 +221,3 @@ def _alg_of(key: UsableKey[SignerOrMac], name: str | None) -> tuple[int, str]:
 
 def _unsupported(algs: Mapping[int, str]) -> UnsupportedOption:
     return UnsupportedOption(f"This key signs for: {', '.join(dict.fromkeys(algs.values()))}.")
-
-
-def _certificate(key: UsableKey[SignerOrMac], name: CertificateHeader) -> bytes:
-    """Encode the header parameter with a key's certificate; raises UnsupportedOption."""
-    record = certified(key)
-    if name == "x5t":
-        digest = hashlib.sha256(chain_of(record)[0]).digest()
-        return cbor2.dumps(X5T) + cbor2.dumps([_SHA_256, digest])
-    # A single certificate is not in an array (RFC 9360 section 2).
-    first, *others = map(base64.b64decode, sent_chain(record))
-    return cbor2.dumps(X5CHAIN) + cbor2.dumps([first, *others] if others else first)

@@ -10,7 +10,7 @@ import orjson
 from minikms.errors import AliasNotFound, KeyNotFound, NotAttestable
 from minikms.events import keep_key
 from minikms.key_requests import AnyKey, KeyRef
-from minikms.keys.jose.jws import CertificateHeader, KidHeader, SignerOrMac, SignJws
+from minikms.keys.jose.jws import CertificateMember, KidHeader, SignerOrMac, SignJws
 from minikms.keys.jose.jws_forms import compact
 from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.keys.operations import KeyOperations
@@ -63,12 +63,12 @@ class SignAttestation(Envelope[SignerOrMac, str]):
     """
 
     uses = (Use(Signer, "sign"),)
-    certificate: CertificateHeader = "none"
+    certificates: Sequence[CertificateMember] = ()
     payload: bytes = b""
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
-        kid: KidHeader = "none" if self.certificate == "x5c" else "kid"
-        jws = SignJws(self.payload, {"typ": _TYP}, kid=kid, certificate=self.certificate)
+        kid: KidHeader = "none" if "x5c" in self.certificates else "kid"
+        jws = SignJws(self.payload, {"typ": _TYP}, kid=kid, certificates=self.certificates)
         return compact(*jws.sign(key), detached=False)
 
 
@@ -80,14 +80,14 @@ class AttestationCalls(KeyOperations):
         profile: str,
         by: KeyRef,
         attestation: Attestation,
-        certificate: CertificateHeader = "none",
+        certificates: Sequence[CertificateMember] = (),
     ) -> str:
         """Make a JWT with the key `by` about other keys of the profile.
 
-        The audit event names all these keys. `certificate` names the header member for the
+        The audit event names all these keys. `certificates` names the header members for the
         certificate of `by`. Raises NotAttestable, and the errors of `perform` for the key `by`.
         """
-        operation = SignAttestation(certificate)
+        operation = SignAttestation(certificates)
         await self._key(profile, by, operation)  # raise its errors first
         records: dict[str, KeyRecord] = {}
         for place, each in enumerate(attestation.keys):

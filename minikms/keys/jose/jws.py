@@ -28,8 +28,8 @@ SignerOrMac: TypeAlias = Signer[Any, Any] | Mac[Any]
 KidHeader: TypeAlias = Literal["alias", "kid", "none"]
 """Chooses the name of a key that becomes the `kid` of a header."""
 
-CertificateHeader: TypeAlias = Literal["none", "x5c", "x5t#S256"]
-"""Chooses the header member with the certificate of the key (RFC 7515 section 4.1)."""
+CertificateMember: TypeAlias = Literal["x5c", "x5t#S256"]
+"""A header member with the certificate of the key (RFC 7515 section 4.1)."""
 
 
 RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
@@ -56,9 +56,9 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
     """Makes a JWS; raises UnsupportedOption, RuleViolated, and ValidationFailed.
 
     `header` has the caller's members. With `kid` "alias", the header's `kid` is the alias if the
-    caller named one. `certificate` names the header member for the certificate of the key, "x5c" or
-    "x5t#S256". A header that is too long to be verified is refused. `disclosures` belong to an
-    SD-JWT, and are checked by the rules of the key.
+    caller named one. `certificates` names the header members for the certificate of the key. A
+    header that is too long to be verified, or has another key's certificate, is refused.
+    `disclosures` belong to an SD-JWT, and are checked by the rules of the key.
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -67,7 +67,7 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
     alg: str | None = None
     detached: bool = False
     kid: KidHeader = "alias"
-    certificate: CertificateHeader = "none"
+    certificates: Sequence[CertificateMember] = ()
     serialization: Serialization = "compact"
     disclosures: Sequence[str] = ()
     is_long: bool = field(init=False, default=False)
@@ -96,9 +96,10 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
         if alg not in algs:
             raise UnsupportedOption(f"This key signs for: {', '.join(algs)}.")
         kid = kid_in_header(key, self.kid)
-        header = self.header
-        if self.certificate != "none":
-            header = {**header, self.certificate: _certificate(key, self.certificate)}
+        _require_own_certificate(key, self.header, "#/header")
+        header = dict(self.header)
+        for member in self.certificates:
+            header[member] = _certificate(key, member)
         if key.rules is not None:
             check_jws(key.rules, alg, header, self.payload, self.disclosures)
         protected = protected_header(alg, kid, header, detached=self.detached)
@@ -135,6 +136,7 @@ class SignSigningInput(Envelope[SignerOrMac, Signed]):
         algs, alg = _algs(key), header.get("alg")
         if alg not in algs:
             raise UnsupportedOption(f"This key signs for: {', '.join(algs)}.")
+        _require_own_certificate(key, header, "#/signing_input")
         if key.rules is not None:
             check_jws(key.rules, alg, header, payload, self.disclosures)
         return Signed(sign_or_mac(key, alg, self.text.encode("ascii")), alg, key.kid)
@@ -200,7 +202,26 @@ def kid_in_header(key: UsableKey[SignerOrMac], name: KidHeader) -> str | None:
     return key.kid if name == "kid" else key.alias or key.kid
 
 
-def _certificate(key: UsableKey[SignerOrMac], member: CertificateHeader) -> object:
+def _require_own_certificate(
+    key: UsableKey[SignerOrMac], header: Mapping[str, Any], pointer: str
+) -> None:
+    """Raise ValidationFailed for a caller's header with a certificate other than the key's.
+
+    The alias of the key may have moved since the caller read the certificate. A key without
+    certificates signs any header.
+    """
+    record = key.record
+    if record is None or not record.certificates:
+        return
+    own = record.certificates[0]
+    if ("x5c" in header and header["x5c"][:1] != [own]) or (
+        "x5t#S256" in header and header["x5t#S256"] != thumbprint_of(record)
+    ):
+        fault = "The certificate in the header is not the one of this key."
+        raise ValidationFailed(errors=[(pointer, fault)])
+
+
+def _certificate(key: UsableKey[SignerOrMac], member: CertificateMember) -> object:
     """Return the value of a header member for a key's certificate; raises UnsupportedOption."""
     record = certified(key)
     return sent_chain(record) if member == "x5c" else thumbprint_of(record)

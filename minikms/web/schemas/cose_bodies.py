@@ -1,14 +1,15 @@
 """Bodies of COSE: each request, followed by its answer."""
 
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
-from marshmallow import validate
+from marshmallow import ValidationError, validate, validates_schema
 
-from minikms.keys.cose.operations import CertificateHeader
+from minikms.keys.cose.certificates import PARAMETERS
 from minikms.keys.jose.jws import KidHeader
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text
-from minikms.web.schemas.named_fields import jose_alg
+from minikms.web.schemas.named_fields import CertificateHeader, jose_alg
 
 
 class SignCoseRequest(ByKey):
@@ -31,14 +32,21 @@ class SignCoseRequest(ByKey):
         load_default="kid",
         validate=validate.OneOf(get_args(KidHeader)),
     )
-    certificate_header = Text(
-        "The key's certificate in the unprotected header: none (the default), its chain without a "
-        "self-signed root (x5chain, 33), or its thumbprint (x5t, 34).",
+    certificate_header = CertificateHeader(
+        "The key's certificate in the header: none (the default), its chain without a self-signed "
+        "root (x5chain, 33), its thumbprint (x5t, 34), or a list of both. Each is in the "
+        "unprotected header, or with -protected behind its name in the protected one.",
+        [*PARAMETERS],
         component="CoseCertificateHeader",
-        load_default="none",
-        validate=validate.OneOf(get_args(CertificateHeader)),
     )
     tagged = Flag("Tag the message (18; COSE_Mac0: 17); true by default.", load_default=True)
+
+    @validates_schema
+    def _each_label_once(self, data: Mapping[str, Any], **_: Any) -> None:
+        labels = [PARAMETERS[name].label for name in data["certificate_header"]]
+        if len({*labels}) != len(labels):
+            fault = "A parameter is either protected or unprotected."
+            raise ValidationError(fault, "certificate_header")
 
 
 class SignSigStructureRequest(ByKey):

@@ -21,7 +21,7 @@ from minikms.web.schemas.fields import (
     Text,
     number,
 )
-from minikms.web.schemas.named_fields import jose_alg, jwk
+from minikms.web.schemas.named_fields import CertificateHeader, jose_alg, jwk
 
 MAX_ATTESTED: Final = 100
 MAX_DISCLOSURES: Final = 1024
@@ -37,13 +37,12 @@ def _not_reserved(header: Mapping[str, Any]) -> None:
         raise ValidationError(f"The value of {name} has the wrong type.")
 
 
-def _certificate_header() -> Text:
-    return Text(
+def _certificate_header() -> CertificateHeader:
+    return CertificateHeader(
         "The key's certificate in the header: none (the default), its chain without a self-signed "
-        "root (x5c), or its thumbprint (x5t#S256).",
+        "root (x5c), its thumbprint (x5t#S256), or a list of both.",
+        get_args(jws.CertificateMember),
         component="CertificateHeader",
-        load_default="none",
-        validate=validate.OneOf(get_args(jws.CertificateHeader)),
     )
 
 
@@ -90,8 +89,8 @@ class SignJwsRequest(ByKey):
 
     @validates_schema
     def _no_two_certificates(self, data: Mapping[str, Any], **_: Any) -> None:
-        if data["certificate_header"] in data["header"]:
-            raise ValidationError("certificate_header has this member of the header.", "header")
+        if not data["header"].keys().isdisjoint(data["certificate_header"]):
+            raise ValidationError("certificate_header has a member of the header.", "header")
 
 
 class SignSigningInputRequest(ByKey):

@@ -1,6 +1,6 @@
 """Fields that several bodies or parameters have under one name, such as the alias of a key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, fields, validate
@@ -19,7 +19,15 @@ from minikms.key_requests import AliasTaken
 from minikms.plugin.protocol import KEY_OPERATIONS
 from minikms.profile_settings import PROFILE_PATTERN
 from minikms.records import State
-from minikms.web.schemas.fields import BoundedList, Described, ListOf, Object, Seconds, Text
+from minikms.web.schemas.fields import (
+    BoundedList,
+    Described,
+    ListOf,
+    Object,
+    Readable,
+    Seconds,
+    Text,
+)
 
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"
 LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]*\Z"
@@ -41,6 +49,32 @@ class Labels(Described, fields.Dict):
         if isinstance(value, Mapping) and len(value) > MAX_LABELS:
             raise ValidationError(f"At most {MAX_LABELS} labels.")
         return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+
+
+class CertificateHeader(Readable, fields.Field[Any]):
+    """Header parameters with the certificate of a key: none, a name, or a list of names.
+
+    In the document, `component` is the type of one value, and `component`Name that of an item.
+    """
+
+    write = None
+
+    def __init__(self, description: str, names: Sequence[str], component: str) -> None:
+        self._names = names
+        one = {"type": "string", "enum": ["none", *names], "x-component": component}
+        item = {"type": "string", "enum": [*names], "x-component": f"{component}Name"}
+        several = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
+        super().__init__(description, load_default=(), metadata={"oneOf": [one, several]})
+
+    def read(self, value: Any) -> Sequence[str]:
+        if value == "none":
+            return ()
+        given = [value] if type(value) is str else value
+        known = [name for name in self._names if name in given] if type(given) is list else []
+        if not known or len(known) != len(given):
+            names = ", ".join(self._names)
+            raise ValidationError(f"Must be none, one of these, or a list of them: {names}.")
+        return known
 
 
 def kid(**kwargs: Any) -> Text:
