@@ -1,7 +1,7 @@
 """The wire format: bytes as base64url, times as RFC 3339, names percent-encoded."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -53,6 +53,11 @@ def decode(text: str) -> bytes:
 def encode_optional(data: bytes | None) -> str | None:
     """Encode like `encode`; None stays None."""
     return None if data is None else encode(data)
+
+
+def one_or_several(names: str | Iterable[str] | None) -> str | list[str] | None:
+    """Return a name as it is, and several names as a list; None stays None."""
+    return names if names is None or isinstance(names, str) else list(names)
 
 
 def encode_time(time: datetime | None) -> str | None:

@@ -9,6 +9,7 @@ import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import cbor2
 import pytest
 import trustme
 from click.testing import CliRunner
@@ -244,6 +245,19 @@ def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     token = command("mkms jws sign signer hello --certificate-header x5c")
     header = minikms.verify_jws(token, alias="signer").header
     assert len(header["x5c"]) == 1
+    both = "--certificate-header x5c --certificate-header x5t#S256"
+    token = command(f"mkms jws sign signer hello {both}")
+    assert {"x5c", "x5t#S256"} <= minikms.verify_jws(token, alias="signer").header.keys()
+    token = command(f"mkms attest signer iaca {both}")
+    assert {"x5c", "x5t#S256"} <= minikms.verify_jws(token, alias="signer").header.keys()
+    both = "--certificate-header x5chain --certificate-header x5t-protected"
+    verified = minikms.verify_cose(
+        decode(command(f"mkms cose sign signer hello {both}")), alias="signer"
+    )
+    assert cbor2.loads(verified.protected).keys() == {1, 34}
+    assert cbor2.loads(verified.unprotected).keys() == {4, 33}
+    token = command("mkms jws sign signer hello --certificate-header none")
+    assert minikms.verify_jws(token, alias="signer").header.keys() == {"alg", "kid"}
     command("mkms key certificates signer root.pem", code=5)
     command("mkms key certificates signer root.pem --remove", code=2)
     command("mkms certificate iaca iaca", code=2)

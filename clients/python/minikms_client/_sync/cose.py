@@ -1,8 +1,19 @@
 """COSE: messages with one signature or MAC."""
 
+from collections.abc import Iterable
+
 from minikms_client._sync.transport import Transport
 from minikms_client.models import CoseVerification, Signature
-from minikms_client.wire import Call, Jwk, decode, encode, encode_optional, named, present
+from minikms_client.wire import (
+    Call,
+    Jwk,
+    decode,
+    encode,
+    encode_optional,
+    named,
+    one_or_several,
+    present,
+)
 
 
 class Cose(Transport):
@@ -22,7 +33,7 @@ class Cose(Transport):
         protected: bytes | None = None,
         unprotected: bytes | None = None,
         kid_header: str | None = None,
-        certificate_header: str | None = None,
+        certificate_header: str | Iterable[str] | None = None,
         tagged: bool | None = None,
     ) -> bytes:
         """Make a COSE_Sign1 (with a MAC key: COSE_Mac0) of `payload`; `detached` omits it.
@@ -30,7 +41,8 @@ class Cose(Transport):
         `alg` is a JOSE name. `protected` and `unprotected` are CBOR maps of further header
         parameters. The unprotected header names the key by its kid; if `kid_header` is "alias", by
         the alias in the call; if "none", not at all. With `certificate_header` "x5chain" it
-        contains the key's certificate chain, with "x5t" the certificate's thumbprint.
+        contains the key's certificate chain, with "x5t" the certificate's thumbprint; with
+        "x5chain-protected" or "x5t-protected" the protected header does. A list has several.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -42,7 +54,7 @@ class Cose(Transport):
             protected=encode_optional(protected),
             unprotected=encode_optional(unprotected),
             kid_header=kid_header,
-            certificate_header=certificate_header,
+            certificate_header=one_or_several(certificate_header),
             tagged=tagged,
         )
         return self._read(Call("POST", "/cose/sign", body), lambda data: decode(data["cose"]))

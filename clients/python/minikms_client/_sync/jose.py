@@ -6,7 +6,15 @@ from typing import Any, Literal, overload
 from minikms_client._sync.transport import Transport
 from minikms_client.models import DecryptedJwe, JwkSet, JwsVerification, Signature
 from minikms_client.shapes import each, members, text
-from minikms_client.wire import Call, Jwk, encode, encode_optional, named, present
+from minikms_client.wire import (
+    Call,
+    Jwk,
+    encode,
+    encode_optional,
+    named,
+    one_or_several,
+    present,
+)
 
 
 class Jose(Transport):
@@ -23,7 +31,7 @@ class Jose(Transport):
         header: Mapping[str, Any] | None = None,
         detached: bool | None = None,
         kid_header: str | None = None,
-        certificate_header: str | None = None,
+        certificate_header: str | Iterable[str] | None = None,
         serialization: Literal["compact"] | None = None,
         disclosures: Iterable[str] | None = None,
     ) -> str: ...
@@ -39,7 +47,7 @@ class Jose(Transport):
         header: Mapping[str, Any] | None = None,
         detached: bool | None = None,
         kid_header: str | None = None,
-        certificate_header: str | None = None,
+        certificate_header: str | Iterable[str] | None = None,
         serialization: Literal["flattened", "general"],
         disclosures: Iterable[str] | None = None,
     ) -> dict[str, Any]: ...
@@ -54,7 +62,7 @@ class Jose(Transport):
         header: Mapping[str, Any] | None = None,
         detached: bool | None = None,
         kid_header: str | None = None,
-        certificate_header: str | None = None,
+        certificate_header: str | Iterable[str] | None = None,
         serialization: str | None = None,
         disclosures: Iterable[str] | None = None,
     ) -> str | dict[str, Any]:
@@ -62,9 +70,9 @@ class Jose(Transport):
 
         The header names the key as the call does; if `kid_header` is "kid", always by its kid; if
         "none", not at all. With `certificate_header` "x5c" it contains the key's certificate chain,
-        with "x5t#S256" the certificate's thumbprint. The result is a compact string, or an object
-        with `serialization` "flattened" or "general". `disclosures` of an SD-JWT are for a key
-        whose rules require them.
+        with "x5t#S256" the certificate's thumbprint, with a list both. The result is a compact
+        string, or an object with `serialization` "flattened" or "general". `disclosures` of an
+        SD-JWT are for a key whose rules require them.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -72,7 +80,7 @@ class Jose(Transport):
             header=None if header is None else dict(header),
             detached=detached,
             kid_header=kid_header,
-            certificate_header=certificate_header,
+            certificate_header=one_or_several(certificate_header),
             serialization=serialization,
             disclosures=None if disclosures is None else list(disclosures),
         )
@@ -121,7 +129,7 @@ class Jose(Transport):
         nonce: str | None = None,
         audience: str | None = None,
         expires_in: int | None = None,
-        certificate_header: str | None = None,
+        certificate_header: str | Iterable[str] | None = None,
         key_storage: Iterable[str] | None = None,
         user_authentication: Iterable[str] | None = None,
         certification: str | None = None,
@@ -131,16 +139,16 @@ class Jose(Transport):
 
         It expires after `expires_in` seconds, or with the first of its keys. With
         `certificate_header` "x5c" the header has this key's certificate chain instead of its kid,
-        with "x5t#S256" the certificate's thumbprint. The last three claims are not verified by the
-        service. Raises NotAttestable for a key that is exportable or not enabled, and for an
-        imported key without `allow_imported`.
+        with "x5t#S256" the certificate's thumbprint, with a list both. The last three claims are
+        not verified by the service. Raises NotAttestable for a key that is exportable or not
+        enabled, and for an imported key without `allow_imported`.
         """
         body = named(kid, alias) | present(
             keys=list(keys),
             nonce=nonce,
             audience=audience,
             expires_in=expires_in,
-            certificate_header=certificate_header,
+            certificate_header=one_or_several(certificate_header),
             key_storage=None if key_storage is None else list(key_storage),
             user_authentication=None if user_authentication is None else list(user_authentication),
             certification=certification,

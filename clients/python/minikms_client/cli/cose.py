@@ -8,7 +8,14 @@ import click
 
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
-from minikms_client.cli.data import encoded, message, takes_data, takes_output, write_bytes
+from minikms_client.cli.data import (
+    encoded,
+    message,
+    takes_certificate_header,
+    takes_data,
+    takes_output,
+    write_bytes,
+)
 from minikms_client.cli.operations import say_signature, say_valid
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.wire import encode
@@ -39,11 +46,7 @@ def cose() -> None:
     type=click.Choice(["kid", "alias", "none"]),
     help="Name of the key in the message.",
 )
-@click.option(
-    "--certificate-header",
-    type=click.Choice(["none", "x5chain", "x5t"]),
-    help="The certificate of the key in the header.",
-)
+@takes_certificate_header("x5chain", "x5t", "x5chain-protected", "x5t-protected")
 @click.option("--untagged", is_flag=True, help="Omit the CBOR tag, as in mdocs.")
 @pass_session
 def sign_cose(
@@ -134,11 +137,7 @@ def verify_cose(
 @click.option("--key-storage", multiple=True, help="Your claim, such as iso_18045_basic.")
 @click.option("--user-authentication", multiple=True, help="Your claim, such as iso_18045_basic.")
 @click.option("--certification", help="Your claim: the URL of a certification.")
-@click.option(
-    "--certificate-header",
-    type=click.Choice(["none", "x5c", "x5t#S256"]),
-    help="The certificate of the key NAME in the header.",
-)
+@takes_certificate_header("x5c", "x5t#S256")
 @click.option("--allow-imported", is_flag=True, default=None, help="Attest imported keys, too.")
 @pass_session
 def attest(

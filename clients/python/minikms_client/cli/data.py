@@ -33,6 +33,17 @@ def takes_output(command: CommandT) -> CommandT:
     )(command)
 
 
+def takes_certificate_header(*names: str) -> Callable[[CommandT], CommandT]:
+    """Let a command read `--certificate-header`, once or several times."""
+    return click.option(
+        "--certificate-header",
+        type=click.Choice(["none", *names]),
+        multiple=True,
+        callback=lambda context, option, given: given[0] if len(given) == 1 else given or None,
+        help="The certificate of the key in the header; repeatable.",
+    )
+
+
 def message(data: str | None, file: Path | None) -> bytes:
     """Return the bytes of the argument, of a file, or of standard input."""
     if data is not None and file is not None:

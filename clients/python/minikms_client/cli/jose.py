@@ -9,7 +9,7 @@ import click
 
 from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
-from minikms_client.cli.data import from_json, message, takes_data
+from minikms_client.cli.data import from_json, message, takes_certificate_header, takes_data
 from minikms_client.cli.operations import say_signature, say_valid
 from minikms_client.cli.session import Session, pass_session
 
@@ -37,11 +37,7 @@ def jws() -> None:
     type=click.Choice(["alias", "kid", "none"]),
     help="Name of the key in the header.",
 )
-@click.option(
-    "--certificate-header",
-    type=click.Choice(["none", "x5c", "x5t#S256"]),
-    help="Certificate of the key in the header: its chain, or its thumbprint.",
-)
+@takes_certificate_header("x5c", "x5t#S256")
 @click.option(
     "--serialization",
     type=click.Choice(["compact", "flattened", "general"]),
