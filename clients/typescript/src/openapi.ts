@@ -1154,8 +1154,8 @@ export interface components {
             audience?: string | null;
             /** @description Seconds until it expires; 300 by default. */
             expires_in?: number;
-            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
-            certificate_header?: components["schemas"]["CertificateHeader"];
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), its thumbprint (x5t#S256), or a list of both. */
+            certificate_header?: components["schemas"]["CertificateHeader"] | components["schemas"]["CertificateHeaderName"][];
             /** @description Caller's claim: resistance of the key storage (OpenID4VCI 1.0). */
             key_storage?: string[] | null;
             /** @description Caller's claim: resistance of the user authentication. */
@@ -1177,8 +1177,8 @@ export interface components {
             audience?: string | null;
             /** @description Seconds until it expires; 300 by default. */
             expires_in?: number;
-            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
-            certificate_header?: components["schemas"]["CertificateHeader"];
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), its thumbprint (x5t#S256), or a list of both. */
+            certificate_header?: components["schemas"]["CertificateHeader"] | components["schemas"]["CertificateHeaderName"][];
             /** @description Caller's claim: resistance of the key storage (OpenID4VCI 1.0). */
             key_storage?: string[] | null;
             /** @description Caller's claim: resistance of the user authentication. */
@@ -1355,6 +1355,8 @@ export interface components {
         /** @enum {string} */
         CertificateHeader: "none" | "x5c" | "x5t#S256";
         /** @enum {string} */
+        CertificateHeaderName: "x5c" | "x5t#S256";
+        /** @enum {string} */
         CertificateProfile: "self-signed" | "iaca" | "document-signer" | "reader" | "client";
         /** @description A certificate request. */
         CertificateSigningRequest: {
@@ -1375,7 +1377,9 @@ export interface components {
             delete_scope?: boolean;
         };
         /** @enum {string} */
-        CoseCertificateHeader: "none" | "x5chain" | "x5t";
+        CoseCertificateHeader: "none" | "x5chain" | "x5t" | "x5chain-protected" | "x5t-protected";
+        /** @enum {string} */
+        CoseCertificateHeaderName: "x5chain" | "x5t" | "x5chain-protected" | "x5t-protected";
         /** @enum {string} */
         CoseKidHeader: "alias" | "kid" | "none";
         /** @description A COSE message. */
@@ -2383,8 +2387,8 @@ export interface components {
             unprotected?: Bytes | null;
             /** @description The kid (4) in the unprotected header: the key's own (the default), the alias that names the key, or none. */
             kid_header?: components["schemas"]["CoseKidHeader"];
-            /** @description The key's certificate in the unprotected header: none (the default), its chain without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34). */
-            certificate_header?: components["schemas"]["CoseCertificateHeader"];
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5chain, 33), its thumbprint (x5t, 34), or a list of both. Each is in the unprotected header, or with -protected behind its name in the protected one. */
+            certificate_header?: components["schemas"]["CoseCertificateHeader"] | components["schemas"]["CoseCertificateHeaderName"][];
             /** @description Tag the message (18; COSE_Mac0: 17); true by default. */
             tagged?: boolean;
         };
@@ -2410,8 +2414,8 @@ export interface components {
             unprotected?: Bytes | null;
             /** @description The kid (4) in the unprotected header: the key's own (the default), the alias that names the key, or none. */
             kid_header?: components["schemas"]["CoseKidHeader"];
-            /** @description The key's certificate in the unprotected header: none (the default), its chain without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34). */
-            certificate_header?: components["schemas"]["CoseCertificateHeader"];
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5chain, 33), its thumbprint (x5t, 34), or a list of both. Each is in the unprotected header, or with -protected behind its name in the protected one. */
+            certificate_header?: components["schemas"]["CoseCertificateHeader"] | components["schemas"]["CoseCertificateHeaderName"][];
             /** @description Tag the message (18; COSE_Mac0: 17); true by default. */
             tagged?: boolean;
         };
@@ -2433,8 +2437,8 @@ export interface components {
             detached?: boolean;
             /** @description The kid in the header, if an alias names the key: the alias (the default), the key's own kid, which a rotation does not move to another key, or none, even if the call names the key by its kid. */
             kid_header?: components["schemas"]["KidHeader"];
-            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
-            certificate_header?: components["schemas"]["CertificateHeader"];
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), its thumbprint (x5t#S256), or a list of both. */
+            certificate_header?: components["schemas"]["CertificateHeader"] | components["schemas"]["CertificateHeaderName"][];
             /** @description Serialization (RFC 7515 section 7); compact by default. */
             serialization?: components["schemas"]["JwsSerialization"];
             /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them. */
@@ -2456,8 +2460,8 @@ export interface components {
             detached?: boolean;
             /** @description The kid in the header, if an alias names the key: the alias (the default), the key's own kid, which a rotation does not move to another key, or none, even if the call names the key by its kid. */
             kid_header?: components["schemas"]["KidHeader"];
-            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), or its thumbprint (x5t#S256). */
-            certificate_header?: components["schemas"]["CertificateHeader"];
+            /** @description The key's certificate in the header: none (the default), its chain without a self-signed root (x5c), its thumbprint (x5t#S256), or a list of both. */
+            certificate_header?: components["schemas"]["CertificateHeader"] | components["schemas"]["CertificateHeaderName"][];
             /** @description Serialization (RFC 7515 section 7); compact by default. */
             serialization?: components["schemas"]["JwsSerialization"];
             /** @description Disclosures of an SD-JWT (RFC 9901), for a key whose rules require them. */
