@@ -1,5 +1,8 @@
 """mdocs that pymdoccbor issues with a key of the service."""
 
+import hashlib
+import time
+
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -38,6 +41,22 @@ def test_an_mdoc_is_issued(minikms):
     assert unprotected == {33: certificate.public_bytes(Encoding.DER)}
     device_key = cbor2.loads(cbor2.loads(mso).value)["deviceKeyInfo"]["deviceKey"]
     assert device_key == {1: 2, -1: 1, -2: b"\x01" * 32, -3: b"\x02" * 32}
+
+
+def test_an_mdoc_is_cb_ades_of_the_level_b_b(minikms):
+    """test_mdoc_document.py has another library that reads it: pymdoccbor's verifier does not."""
+    iaca(minikms)
+    certificate = signer(minikms)
+    issuer = MdocIssuer(minikms, alias="signer", cb_ades=True)
+    (document,) = issue(issuer)["documents"]
+    message = document["issuerSigned"]["issuerAuth"]
+    assert minikms.verify_cose(cbor2.dumps(message), alias="signer").valid
+    protected, unprotected, *_ = message
+    der = certificate.public_bytes(Encoding.DER)
+    header = cbor2.loads(protected)
+    assert abs(header.pop(15).pop(6) - time.time()) < 600
+    assert header == {1: -7, 34: [-16, hashlib.sha256(der).digest()]}
+    assert unprotected == {33: der}
 
 
 @pytest.mark.parametrize("alg", COSE)

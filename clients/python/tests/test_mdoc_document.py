@@ -51,14 +51,16 @@ def test_the_pasted_commands_print_the_shown_output(pasted_in):
     assert len(done.shown) == 2
 
 
-@pytest.mark.parametrize("alg", COSE)
-def test_the_verifier_reads_every_algorithm_and_trusts_only_the_iaca(minikms, pasted_in, alg):
+@pytest.mark.parametrize(("alg", "cb_ades"), [*((alg, False) for alg in COSE), ("p256", True)])
+def test_the_verifier_reads_every_algorithm_and_trusts_only_the_iaca(
+    minikms, pasted_in, alg, cb_ades
+):
     _, folder = pasted_in
     root = iaca(minikms)
     signer(minikms, alg)
     device = json.loads((folder / "device.json").read_text())
     x, y = (base64.urlsafe_b64decode(device[name] + "=") for name in "xy")
-    issuer = MdocIssuer(minikms, alias="signer")
+    issuer = MdocIssuer(minikms, alias="signer", cb_ades=cb_ades)
     device_key = {"KTY": "EC2", "CURVE": "P_256", "X": x, "Y": y}
     issuer.new({NAMESPACE: DATA}, MDL, VALIDITY, device_key)
     (folder / "mdl.cbor").write_bytes(issuer.dump())
