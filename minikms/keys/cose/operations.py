@@ -74,17 +74,17 @@ class CoseHeader:
             ("protected", protected, self.protected),
             ("unprotected", unprotected, self.unprotected),
         ):
-            own = Map() if data is None else own_map(name, data)
+            if data is None:
+                continue
+            own = own_map(name, data)
             for label in own.keys() & taken:
                 fault = f"The service sets the label {label!r:.40}, or it occurs twice."
                 raise InvalidCose(errors=[(f"#/{name}", fault)])
             require_own_certificate(key, own, f"#/{name}")
             taken |= own.keys()
             our.update(own)
-        both = protected.encode(), unprotected.encode()
-        own_map("protected", both[0])
-        own_map("unprotected", both[1])
-        return both
+            own_map(name, our.encode())  # within the bounds with our parameters, too
+        return protected.encode(), unprotected.encode()
 
 
 @dataclass(slots=True, repr=False)
