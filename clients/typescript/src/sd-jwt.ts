@@ -1,4 +1,5 @@
 import { decode, encode } from './bytes.js'
+import { InvalidSetting } from './errors.js'
 import { hash } from './hashes.js'
 import type { RemoteKey } from './key.js'
 
@@ -39,6 +40,17 @@ export function sdJwtIssuer(key: RemoteKey, { show = key.rules?.jws?.disclosures
 /** The part of a configuration of `@sd-jwt/core` that presents with key binding. */
 export function sdJwtHolder(key: RemoteKey) {
   return { kbSigner: sdJwtSigner(key), kbSignAlg: key.alg, hasher, hashAlg: 'sha-256' as const, saltGenerator }
+}
+
+/**
+ * The header members with the certificate of a key, for `{ header }` of `issue`: its chain without a self-signed root, and its
+ * thumbprint. They are read from the JWK Set of the profile. The service refuses them once the key has another certificate.
+ */
+export async function certificateHeader(key: RemoteKey): Promise<{ x5c: string[]; 'x5t#S256': string }> {
+  const { keys } = await key.kms.jwks({ kty: [key.publicJwk.kty] })
+  const { x5c, 'x5t#S256': thumbprint } = keys.find(({ kid }) => kid === key.kid) ?? {}
+  if (!x5c || !thumbprint) throw new InvalidSetting('The key has no certificate.')
+  return { x5c, 'x5t#S256': thumbprint }
 }
 
 /** Remove from `seen`, and return, the disclosures whose digests are in a payload, or in its disclosures. */

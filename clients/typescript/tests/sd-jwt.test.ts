@@ -1,12 +1,14 @@
+import { X509Certificate } from 'node:crypto'
+
 import { StatusList, createHeaderAndPayload, getListFromStatusListJWT } from '@sd-jwt/jwt-status-list'
 import { SDJwtVcInstance } from '@sd-jwt/sd-jwt-vc'
 import * as jose from 'jose'
 import { describe, expect, test } from 'vitest'
 
 import type { RemoteKey } from '@minikms/client'
-import { hasher, sdJwtHolder, sdJwtIssuer, sdJwtSigner } from '@minikms/client/sd-jwt'
+import { certificateHeader, hasher, sdJwtHolder, sdJwtIssuer, sdJwtSigner } from '@minikms/client/sd-jwt'
 
-import { HOUR, inSeconds, newKey, refusal } from './kms.js'
+import { HOUR, inSeconds, kms, newKey, refusal } from './kms.js'
 
 const ISSUER = 'https://issuer.example'
 const VCT = 'https://issuer.example/pid'
@@ -53,6 +55,30 @@ describe('an SD-JWT VC', () => {
     expect(payload).toMatchObject({ iss: ISSUER, given_name: 'Erika', address: { street: 'Heidestr. 17', city: 'Köln' } })
     expect(payload).not.toHaveProperty('nationalities')
     expect(kb!.payload.aud).toBe('https://verifier.example')
+  })
+
+  test('has the certificate of its key in the header, and no longer when the key has another one', async () => {
+    const [ca, issuer, holder] = [await newKey('p256'), await newKey('p256', { rules: RULES }), await newKey('p256')]
+    const root = await kms.issueCertificate('self-signed', 365, { kid: ca.kid }, { subject: 'CN=Example CA,C=DE' })
+    await kms.setCertificates([root], { kid: ca.kid })
+    const certify = async () => {
+      const leaf = await kms.issueCertificate('client', 90, { kid: ca.kid }, { key: issuer.kid, subject: 'CN=Issuer,C=DE' })
+      await kms.setCertificates([leaf, root], { kid: issuer.kid })
+      return new X509Certificate(leaf)
+    }
+    await expect(certificateHeader(issuer)).rejects.toThrow('no certificate')
+    const leaf = await certify()
+    const header = { iat: inSeconds(0), ...(await certificateHeader(issuer)) }
+    expect(header.x5c).toEqual([leaf.raw.toString('base64')])
+    expect(Buffer.from(header['x5t#S256'], 'base64url').toString('hex')).toBe(leaf.fingerprint256.replaceAll(':', '').toLowerCase())
+    const byService = await kms.signJws('{}', { kid: ca.kid }, { certificate_header: ['x5c', 'x5t#S256'] })
+    expect(jose.decodeProtectedHeader(byService)).toMatchObject(await certificateHeader(ca))
+    const instance = new SDJwtVcInstance({ ...sdJwtHolder(holder), ...sdJwtIssuer(issuer), verifier: verifier(issuer) })
+    const credential = await instance.issue(claims(holder), frame, { header })
+    expect((await instance.verify(credential)).header).toMatchObject({ typ: 'dc+sd-jwt', ...header })
+    await certify()
+    expect(await refusal(instance.issue(claims(holder), frame, { header }))).toMatch('validation-failed')
+    await instance.issue(claims(holder), frame, { header: await certificateHeader(issuer) })
   })
 
   test('is refused with one claim changed', async () => {
