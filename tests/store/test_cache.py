@@ -1,24 +1,28 @@
 """The cache: its bounds, the order of eviction, and validity."""
 
-import gc
 import time
 import weakref
+from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+)
 
 from minikms.errors import StoreUnavailable
 from minikms.store.askar.slots import slot_of
-from minikms.store.cache import NOTHING, Bounds, Cache
+from minikms.store.cache import Bounds, Cache
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.connections.notices import PostgresChangeCounters
 
-A, B = ("category", "a"), ("category", "b")
-
-
-class Value:
-    """A value whose end can be observed."""
+A = "category", "a"
 
 
 def remember(cache, name, value, *sources):
@@ -28,27 +32,6 @@ def remember(cache, name, value, *sources):
 def weighing(memory):
     """A cache of this memory, of texts that take as many bytes as they have letters."""
     return Cache(ChangeCounters(), Bounds(1000, memory), len)
-
-
-def there(cache, names):
-    """The cached ones of these names; they count as used."""
-    return "".join(name for name in names if cache.get(name))
-
-
-def test_a_used_value_stays_cached():
-    cache = Cache(ChangeCounters(), Bounds(2))
-    first, second = Value(), Value()
-    remember(cache, "first", first, A)
-    remember(cache, "second", second, A)
-    assert cache.get("first") is first
-    evicted = weakref.ref(second)
-    del second
-    remember(cache, "third", Value(), A)
-    gc.collect()
-    assert evicted() is None
-    assert cache.get("second") is None
-    assert cache.get("first") is first
-    assert (len(cache), cache.hits, cache.misses, cache.evictions) == (2, 2, 1, 1)
 
 
 @pytest.mark.parametrize("used", ["before", "meanwhile"])
@@ -80,70 +63,6 @@ def test_values_that_are_no_longer_used_make_room_for_others():
     assert found[-1] == 60
 
 
-def test_a_cache_of_no_size_keeps_nothing():
-    cache = Cache(ChangeCounters(), NOTHING)
-    remember(cache, "key", "value", A)
-    assert (cache.get("key"), len(cache), cache.weight) == (None, 0, 0)
-
-
-async def test_a_change_is_noticed_and_no_other():
-    counters = ChangeCounters()
-    cache = Cache(counters, Bounds(10))
-    for change, left in ((A, None), (B, "of a")):
-        remember(cache, "a", "of a", A)
-        remember(cache, "both", "of both", A, B)
-        async with counters.changing([slot_of(*change)]):
-            pass
-        assert (cache.get("a"), cache.get("both")) == (left, None)
-
-
-async def test_a_change_that_fails_is_noticed():
-    counters = ChangeCounters()
-    cache = Cache(counters, Bounds(10))
-    remember(cache, "a", "of a", A)
-    with pytest.raises(StoreUnavailable):
-        async with counters.changing([slot_of(*A)]):
-            raise StoreUnavailable()
-    assert cache.get("a") is None
-
-
-async def test_a_value_that_changes_while_it_is_read_is_not_cached():
-    counters = ChangeCounters()
-    cache = Cache(counters, Bounds(10))
-    pending = cache.start_fill()
-    async with counters.changing([slot_of(*A)]):
-        pass
-    pending.fill(("a",), "read before", A)
-    assert cache.get("a") is None
-
-
-async def test_a_value_that_was_read_before_a_change_is_none_of_those_read_after_it():
-    """Entries share the counters of a slot, of which a late reader has an earlier one."""
-    counters = ChangeCounters()
-    cache = Cache(counters, Bounds(10))
-    pending = cache.start_fill()
-    async with counters.changing([slot_of(*A)]):
-        pass
-    remember(cache, "b", "read after", A)
-    pending.fill(("a",), "read before", A)
-    assert (cache.get("a"), cache.get("b")) == (None, "read after")
-
-
-async def test_a_stale_value_is_dropped():
-    counters = ChangeCounters()
-    cache = Cache(counters, Bounds(10))
-    value = Value()
-    remember(cache, "a", value, A)
-    remember(cache, "b", "of b", B)
-    dropped = weakref.ref(value)
-    del value
-    async with counters.changing([slot_of(*A)]):
-        pass
-    await cache.drop_stale()
-    gc.collect()
-    assert (dropped(), len(cache)) == (None, 1)
-
-
 @pytest.mark.parametrize(
     ("counters", "ttl", "found"),
     [
@@ -171,54 +90,104 @@ def test_a_lease_confirms_values_that_were_read_after_the_first_check():
     assert lease.confirmed(began + 6) == began + 6
 
 
-class Weighed:
-    """A value whose weight can grow."""
+class Value:
+    """A value whose weight can grow, and whose end can be observed."""
 
     def __init__(self, weight):
         self.weight = weight
 
 
-NAMES = st.integers(0, 30)
-STEPS = st.one_of(
-    st.tuples(st.just("fill"), st.lists(NAMES, min_size=1, max_size=3)),
-    st.tuples(st.just("get"), NAMES),
-    st.tuples(st.just("grow"), NAMES),
-    st.tuples(st.just("change"), NAMES),
-)
+NAMES = st.integers(0, 15)
+SOURCES = st.integers(0, 8).map(lambda number: ("category", str(number)))
+WEIGHTS = st.integers(1, 60)
 
 
-@settings(deadline=None)
-@given(
-    steps=st.lists(st.tuples(STEPS, st.integers(1, 60)), min_size=20, max_size=120),
-    size=st.integers(1, 12),
-    memory=st.integers(1, 200),
-)
-def test_the_bounds_and_the_values_whatever_happens(steps, size, memory):
-    counters = ChangeCounters()
-    cache = Cache(counters, Bounds(size, memory), lambda value: value.weight)
-    expected = {}
-    for (step, on), weight in steps:
-        if step == "fill":
-            value = Weighed(weight)
-            cache.start_fill().fill(on, value, ("category", str(on[0])))
-            expected = {name: value for name, value in expected.items() if name not in on}
-            expected |= dict.fromkeys(on, value)
-            assert all(cache._entries[name].value is value for name in on)
-        elif step == "get":
-            assert cache.get(on) in (None, expected.get(on))
-        elif step == "grow":
-            if on in cache:
-                cache._entries[on].value.weight += weight
-            cache.weigh_again(on)
-        elif step == "change":
-            counters.count([slot_of("category", str(on))])
-            assert cache.get(on) is None or cache._entries[on].names[0] != on
-        entries = set(cache._entries.values())
-        assert cache.weight == sum(entry.value.weight for entry in entries)
-        assert len(cache) == len(entries) <= size
-        assert cache.weight <= memory or len(cache) == 1
+class CacheMachine(RuleBasedStateMachine):
+    """Reads that begin before they end, changes of what they read, and values that grow."""
+
+    reads = Bundle("reads")
+
+    @initialize(size=st.integers(0, 12), memory=st.integers(1, 200))
+    def make(self, size, memory):
+        self.counters = ChangeCounters()
+        self.size, self.memory = size, memory
+        self.cache = Cache(self.counters, Bounds(size, memory), lambda value: value.weight)
+        self.changes = Counter()  # by slot
+        self.values = weakref.WeakSet()  # all that anything still refers to
+        self.filled = {}  # by name: the last value, its sources, and the changes before its read
+
+    def is_current(self, name):
+        """Tell whether nothing has changed since the value with this name began to be read."""
+        sources, began = self.filled[name][1:]
+        return all(self.changes[slot_of(*each)] == began[slot_of(*each)] for each in sources)
+
+    @rule(target=reads)
+    def begin(self):
+        return self.cache.start_fill(), self.changes.copy()
+
+    @rule(
+        read=consumes(reads),
+        names=st.lists(NAMES, min_size=1, max_size=3),
+        sources=st.lists(SOURCES, min_size=1, max_size=2),
+        weight=WEIGHTS,
+    )
+    def end(self, read, names, sources, weight):
+        pending, began = read
+        value = Value(weight)
+        pending.fill(names, value, *sources)
+        self.values.add(value)
+        self.filled |= dict.fromkeys(names, (weakref.ref(value), sources, began))
+        assert all((name in self.cache) == (self.size > 0) for name in names)
+
+    @rule(name=NAMES)
+    def get(self, name):
+        there, hits, misses = name in self.cache, self.cache.hits, self.cache.misses
+        found = self.cache.get(name)
+        if there and self.is_current(name):
+            assert found is self.filled[name][0]()
+        else:
+            assert found is None
+        assert self.cache.hits == hits + (found is not None)
+        assert self.cache.misses == misses + (found is None)
+
+    @rule(name=NAMES, weight=WEIGHTS)
+    def grow(self, name, weight):
+        if name in self.cache:
+            self.filled[name][0]().weight += weight
+        self.cache.weigh_again(name)
+
+    @rule(source=SOURCES, is_done=st.booleans())
+    def change(self, source, is_done):
+        async def commit():
+            async with self.counters.changing([slot_of(*source)]):
+                if not is_done:
+                    raise StoreUnavailable()
+
+        with pytest.raises(StopIteration if is_done else StoreUnavailable):
+            commit().send(None)
+        self.changes[slot_of(*source)] += 1
+
+    @rule()
+    def drop_stale(self):
+        there = [name for name in self.filled if name in self.cache]
+        with pytest.raises(StopIteration):
+            self.cache.drop_stale().send(None)
+        for name in there:
+            assert (name in self.cache) == self.is_current(name)
+
+    @invariant()
+    def is_bounded(self):
+        cache, entries = self.cache, set(self.cache._entries.values())
+        assert {entry.value for entry in entries} == set(self.values)
+        assert cache.weight == sum(value.weight for value in self.values)
+        assert len(cache) == len(entries) <= self.size
+        assert cache.weight <= self.memory or len(cache) == 1
         assert {name for entry in entries for name in entry.names} == set(cache._entries)
-        assert len(cache._evicted) + len(cache._evicted_before) <= size + 2
+        assert len(cache._evicted) + len(cache._evicted_before) <= self.size + 2
+
+
+TestBoundsAndValuesWhateverHappens = CacheMachine.TestCase
+TestBoundsAndValuesWhateverHappens.settings = settings(deadline=None, stateful_step_count=80)
 
 
 async def test_a_search_for_stale_values_is_no_use_of_their_profile():
