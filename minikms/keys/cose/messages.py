@@ -96,8 +96,7 @@ class Cose:
         if (major, argument) != (ARRAY, 4):
             raise CborError("It is not an array of four items.")
         protected = reader.byte_string()
-        if len(protected) > _MAX_HEADER:
-            raise CborError(_TOO_LONG)
+        header = _protected(protected)
         start = reader.at
         bounded = Reader(data[start : start + _MAX_HEADER])
         unprotected = bounded.map(2)
@@ -105,8 +104,6 @@ class Cose:
         bare = bounded.data[: bounded.at]
         payload, signature = reader.byte_string_or_null(), reader.byte_string()
         reader.end()
-        # An empty map may also be encoded as no bytes (RFC 9052 section 3).
-        header = Map.parse(protected, depth=2) if protected else Map()
         if not header.keys().isdisjoint(unprotected):
             raise CborError("A label is in both header maps.")
         _check_types(unprotected)
@@ -142,18 +139,32 @@ class SigStructure(NamedTuple):
         reader.at = len(kind.to_sign)
         protected, external_aad, payload = (reader.byte_string() for _ in range(3))
         reader.end()
-        if len(protected) > _MAX_HEADER:
-            raise CborError(_TOO_LONG)
         if to_sign(kind, protected, external_aad, payload) != data:
             raise CborError("A length is not encoded in the shortest form.")
-        header = Map.parse(protected, depth=2) if protected else Map()
+        header = _protected(protected)
         return cls(protected, payload, header, _alg_of(header))
 
 
-def _alg_of(header: Map) -> int | str | None:
-    """Return the algorithm of a protected map, None without one; raises CborError for a bad map."""
+def _header_map(data: bytes) -> Map:
+    """Parse a header map, whose values must have the types of their labels; raises CborError."""
+    if len(data) > _MAX_HEADER:
+        raise CborError(_TOO_LONG)
+    header = Map.parse(data, depth=2)
     _check_types(header)
+    return header
+
+
+def _protected(data: bytes) -> Map:
+    """Parse a protected header, whose critical labels must be understood; raises CborError.
+
+    An empty map may also be encoded as no bytes (RFC 9052 section 3).
+    """
+    header = _header_map(data) if data else Map()
     _check_critical(header)
+    return header
+
+
+def _alg_of(header: Map) -> int | str | None:
     return Reader(header[ALG]).label() if ALG in header else None
 
 
@@ -179,13 +190,9 @@ def _check_critical(header: Map) -> None:
 def own_map(name: str, data: bytes) -> Map:
     """Parse a caller's parameters for the header map of this name; raises InvalidCose."""
     try:
-        if len(data) > _MAX_HEADER:
-            raise CborError(_TOO_LONG)
-        read = Map.parse(data, depth=2)
-        _check_types(read)
+        return _header_map(data)
     except CborError as exc:
         raise InvalidCose(errors=[(f"#/{name}", str(exc))]) from None
-    return read
 
 
 def to_sign(kind: Kind, protected: bytes, external_aad: bytes, payload: bytes) -> bytes:

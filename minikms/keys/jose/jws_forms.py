@@ -1,6 +1,6 @@
 """Parses and encodes the serializations of a JWS, without a key (RFC 7515, RFC 7797)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
@@ -70,7 +70,7 @@ class Jws(NamedTuple):
         """
         try:
             middle, signatures = _parts(value)
-            headers = [_header(*each) for each in signatures]
+            headers = [_header_of(each) for each in signatures]
             (plain,) = {header.get("b64") is False for header in headers}  # RFC 7797 section 3
             own = middle.encode("utf-8") if plain else decode_canonical(middle)
             if detached is not None and own not in (b"", detached):
@@ -124,25 +124,27 @@ def read_signing_input(text: str) -> tuple[dict[str, Any], bytes]:
     the JSON alike, and neither an extension nor `b64` changes the payload.
     """
     protected, payload = text.split(".")
-    if len(protected) > _MAX_HEADER:
-        raise ValueError("too long")
-    header = read_strictly(decode_canonical(protected))
-    if not isinstance(header, dict) or too_deep(header) or mistyped(header, MEMBERS):
-        raise ValueError("not a header")
+    header = _header(protected, read_strictly)
     if not header.keys().isdisjoint(("b64", "crit")):
         raise ValueError("an extension")
     return header, decode_canonical(payload)
 
 
-def _header(protected: str, signature: str, unprotected: Mapping[str, Any]) -> dict[str, Any]:
+def _header_of(signature: _Signature) -> dict[str, Any]:
     """Decode the protected header of a signature; raises ValueError."""
+    header = _header(signature.protected, orjson.loads)
+    if not signature.unprotected.keys().isdisjoint((*header, "alg", "b64", "crit")):
+        raise ValueError("a member that must be protected, or stands twice")
+    return header
+
+
+def _header(protected: str, read: Callable[[bytes], Any]) -> dict[str, Any]:
+    """Decode a protected header, and `read` its JSON; raises ValueError."""
     if len(protected) > _MAX_HEADER:
         raise ValueError("too long")
-    header = orjson.loads(decode_canonical(protected))
+    header = read(decode_canonical(protected))
     if not isinstance(header, dict) or too_deep(header) or mistyped(header, MEMBERS):
         raise ValueError("not a header")
-    if not unprotected.keys().isdisjoint((*header, "alg", "b64", "crit")):
-        raise ValueError("a member that must be protected, or stands twice")
     return header
 
 
