@@ -56,7 +56,7 @@ class DueDeletions:
         self._unknown: set[str] = set()
         # By profile and kid: the token in which the object of a key could not be destroyed yet.
         self._waiting: dict[str | RemovedProfile, dict[str, _Place]] = {}
-        store.on_ended(self._note)
+        store.database.on_ended(self._note)
 
     def waiting(self) -> Mapping[str, int]:
         """Count the keys whose objects could not be destroyed yet, by provider."""

@@ -250,9 +250,16 @@ class Database:
             return await self.run_own(Session.sequence)
         return await self.read(profile, Session.sequence)
 
-    def on_ended(self, call: Callable[[str, Iterable[str]], None]) -> None:
-        """Call `call` with a profile and the kids of its deleted keys, if they are a provider's."""
+    def on_ended(self, call: Callable[[str | None, Iterable[str]], None]) -> None:
+        """Call `call` with a profile and the kids of its deleted keys, if they are a provider's.
+
+        None stands for removed profiles that have keys of providers.
+        """
         self._calls.on_ended = call
+
+    def note_removed_profile(self) -> None:
+        """Tell the listener of `on_ended` that a profile with keys of providers was removed."""
+        self._calls.on_ended(None, ())
 
     def on_removed(self, call: Callable[[str, Iterable[int]], None]) -> None:
         """Call `call` with a profile and the places of keys that were removed from it."""

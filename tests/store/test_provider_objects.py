@@ -131,7 +131,7 @@ async def test_a_key_that_is_scheduled_has_a_due_object_only_then(store, clock):
 
 async def test_deletions_are_told_by_profile_and_kid(store):
     told = []
-    store.on_ended(lambda profile, kids: told.append((profile, list(kids))))
+    store.database.on_ended(lambda profile, kids: told.append((profile, list(kids))))
     await insert(store, "a")
     await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="software"), b"")
     await store.deletions.delete(DEFAULT_PROFILE, KeyRef("software"))

@@ -51,7 +51,7 @@ class StoreCalls:
         self.pool = pool
         self.rekeyed = rekeyed
         self.statistics = TableStatistics(pool.location)
-        self.on_ended: Callable[[str, Iterable[str]], None] = lambda _, __: None
+        self.on_ended: Callable[[str | None, Iterable[str]], None] = lambda _, __: None
         self.on_removed: Callable[[str, Iterable[int]], None] = lambda _, __: None
         # By Askar's name of their profile, which is never used twice.
         self.sealing_keys: dict[str, bytes] = {}

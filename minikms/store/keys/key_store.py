@@ -68,7 +68,6 @@ class KeyStore:
         self.listing = KeyListing(database, self.deletions)
         self.objects = ProviderObjects(database)
         self.keys_opened = 0
-        self._on_ended: Callable[[str | None, Iterable[str]], None] = lambda _, __: None
 
     @classmethod
     @asynccontextmanager
@@ -251,14 +250,6 @@ class KeyStore:
 
         return await self.deletions.write(profile, work)
 
-    def on_ended(self, call: Callable[[str | None, Iterable[str]], None]) -> None:
-        """Call `call` with a profile and the kids of its deleted keys, if they are a provider's.
-
-        None stands for removed profiles that have keys of providers.
-        """
-        self._on_ended = call
-        self._database.on_ended(call)
-
     # Profiles
 
     async def remove_profile(self, name: str) -> bool:
@@ -273,7 +264,7 @@ class KeyStore:
             return False
         try:
             if await self.objects.of_removed(removed):
-                self._on_ended(None, ())  # their objects first
+                self._database.note_removed_profile()  # their objects first
             else:
                 await self.directory.removals.erase(removed)
         except StoreUnavailable as exc:  # the profile is gone for callers
