@@ -1,12 +1,19 @@
-"""The memory of the key cache: its bound, and what is evicted."""
+"""Keys in the cache: found at once, bounded by their memory, and never shown."""
 
 import pytest
+from aries_askar import AskarErrorCode, Session
 from calls import ok
+from problems import slug_of
 
 from minikms.config import Config
+from minikms.key_requests import KeyPolicy, KeyRef
+from minikms.keys.cached_keys import CachedKey
+from minikms.keys.making import maker
+from minikms.keys.signing import ComputeMac, Sign, SignOptions
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.store.askar.slots import CONTENTS, slot_of
+from minikms.store.askar.stores import AskarError
 from minikms.store.categories import KEY
 from minikms.web.state import SERVICE
 
@@ -22,11 +29,12 @@ def cache(client):
     return client.app[SERVICE].cache
 
 
-async def generate(client, alg="ed25519", **body):
-    """Make a key whose counter is not the one that each write in the profile increments."""
+async def generate(client, alg="ed25519", others=(), **body):
+    """Make a key that shares its counter neither with the profile's contents nor with others."""
+    taken = {slot_of(CONTENTS, DEFAULT_PROFILE), *(slot_of(KEY, kid) for kid in others)}
     while True:
         made = await ok(await client.post("/key/generate", json={"alg": alg, **body}))
-        if slot_of(KEY, made["kid"]) != slot_of(CONTENTS, DEFAULT_PROFILE):
+        if slot_of(KEY, made["kid"]) not in taken:
             return made["kid"]
 
 
@@ -82,20 +90,15 @@ async def test_a_key_counts_its_certificates(client):
     assert before + len(stored) <= cache(client).weight <= before + 2 * len(stored)
 
 
-@pytest.mark.parametrize("scan", ["get", "sign", "list", "ndjson", "jwks", "sweep"])
+@pytest.mark.parametrize("scan", ["list", "ndjson", "jwks", "sweep"])
 async def test_a_scan_of_all_keys_evicts_no_key_in_use(client, scan):
     used = [await generate(client) for _ in range(20)]
     for _ in range(2):
         for kid in used:
             await sign(client, kid=kid)
-    others = [await generate(client) for _ in range(100)]
-    if scan == "get":
-        for kid in others:
-            await ok(await client.get(f"/key/{kid}"))
-    elif scan == "sign":
-        for kid in others:
-            await sign(client, kid=kid)
-    elif scan == "sweep":
+    for _ in range(100):
+        await generate(client)
+    if scan == "sweep":
         await client.app[SERVICE].sweep()
     else:
         path = "/jwks.json" if scan == "jwks" else "/keys?limit=1000"
@@ -110,17 +113,69 @@ async def test_a_scan_of_all_keys_evicts_no_key_in_use(client, scan):
     assert cache(client).misses == misses
 
 
-async def test_a_key_is_cached_once_by_kid_and_by_all_aliases(client):
+@pytest.mark.parametrize("by", ["kid", "alias"])
+async def test_a_key_in_memory_is_not_waited_for(client, by):
     kid = await generate(client, alias="a")
-    await ok(await client.post(f"/key/{kid}/associate", json={"alias": "b"}))
-    for ref in ({"kid": kid}, {"alias": "a"}, {"alias": "b"}):
-        await sign(client, **ref)
-    assert (len(cache(client)), cache(client).misses) == (1, 1)
+    service, ref = client.app[SERVICE], KeyRef(kid=kid) if by == "kid" else KeyRef(alias="a")
+
+    def use():
+        return service.perform(DEFAULT_PROFILE, ref, Sign(b"message", SignOptions()))
+
+    signed, record = await use(), await service.get(DEFAULT_PROFILE, ref)
+    for call in (use(), service.get(DEFAULT_PROFILE, ref)):
+        with pytest.raises(StopIteration) as ended:
+            call.send(None)  # the first step of it is the last
+        assert ended.value.value in (signed, record)
 
 
-async def test_the_number_of_keys_is_bounded_too(start, any_store):
-    client = await start(create_service(Config(**any_store, cache_size=3)))
-    kids = [await generate(client) for _ in range(5)]
+async def test_the_repr_of_a_cached_key_shows_no_secret(client):
+    service = client.app[SERVICE]
+    algorithm = service._registry.get("hs256")
+    record, material = maker(
+        algorithm, KeyPolicy(), lambda: algorithm.import_secret(b"planted" * 5)
+    )()
+    await service._store.insert(DEFAULT_PROFILE, record, material)
+    await service.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
+    (entry,) = service.cache._entries.values()
+    assert entry.value.key.secret == b"planted" * 5
+    pending = service.cache.start_fill()
+    for shown in (service.cache, entry, service.cache._entries, pending, entry.value):
+        assert "planted" not in repr(shown)
+    assert "planted" not in repr(CachedKey(record, "planted", "planted"))
+
+
+async def test_a_commit_that_did_not_say_whether_it_was_done(client, monkeypatch):
+    kid = await generate(client)
+    await sign(client, kid=kid)
+    commit = Session.commit
+
+    async def committed_unheard(session):
+        await commit(session)
+        raise AskarError(AskarErrorCode.BACKEND, "the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "commit", committed_unheard)
+        answer = await client.patch(f"/key/{kid}", json={"state": "disabled"})
+        assert await slug_of(answer) == "store-unavailable"
+    answer = await client.post("/sign", json={"kid": kid, "data": ""})
+    assert await slug_of(answer) == "key-not-usable"
+
+
+async def test_a_new_key_takes_no_other_out_of_memory(client):
+    kid = await generate(client)
+    await sign(client, kid=kid)
+    for number in range(10):
+        await generate(client, alias=str(number))
+    misses = cache(client).misses
+    await sign(client, kid=kid)
+    assert cache(client).misses == misses
+
+
+async def test_a_deleted_key_leaves_memory_with_the_next_sweep(client):
+    kids = [await generate(client)]
+    kids.append(await generate(client, others=kids))
     for kid in kids:
         await sign(client, kid=kid)
-    assert cached(client, kids) == kids[-3:]
+    await ok(await client.delete(f"/key/{kids[0]}"))
+    await client.app[SERVICE].sweep()
+    assert cached(client, kids) == kids[1:]
