@@ -35,7 +35,7 @@ def wait_until(what: str, condition: Callable[[], object], seconds: float = SECO
     while not condition():
         if time.monotonic() > end:
             pytest.fail(f"waited {seconds} s for {what}")
-        time.sleep(0.02)
+        time.sleep(0.1)  # many a condition asks a service for all its metrics
 
 
 async def until_refused(use: Callable[[], Awaitable[ClientResponse]], end: float) -> None:
