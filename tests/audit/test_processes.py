@@ -27,29 +27,29 @@ def audited(serve, options, path, *more):
 
 
 @pytest.mark.process
-def test_a_log_is_verified_with_and_without_the_store(serve, run, options, path, tmp_path):
+def test_a_log_is_verified_with_and_without_the_store(serve, command, options, path, tmp_path):
     service = audited(serve, options, path)
     assert service.status("POST", "/key/generate", GENERATE) == 200
     assert service.stop()[0] == 0
-    ended = run("audit", "verify", str(path), *options)
+    ended = command("audit", "verify", str(path), *options)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "Checked 1 files, 1 chains and 2 lines: nothing wrong.\n"
     heads = tmp_path / "heads"
-    heads.write_text(run("audit", "heads", *options).stdout)
-    key = run("audit", "key", *options).stdout.strip()
+    heads.write_text(command("audit", "heads", *options).stdout)
+    key = command("audit", "key", *options).stdout.strip()
     apart = ["--heads", str(heads), "--public-key", key]
-    ended = run("audit", "verify", str(path), *apart)
+    ended = command("audit", "verify", str(path), *apart)
     assert (ended.returncode, ended.stderr) == (0, "")
     path.write_bytes(path.read_bytes().replace(b"generateKey", b"deleteKey"))
     for given in options, apart:
-        ended = run("audit", "verify", str(path), *given)
+        ended = command("audit", "verify", str(path), *given)
         assert (ended.returncode, ended.stderr) == (1, "")
         assert ended.stdout.startswith(f"{path}:2: ")
         assert ended.stdout.endswith(": 1 wrong.\n")
 
 
 @pytest.mark.process
-def test_a_rotated_file_that_was_cut_is_found(serve, run, options, path):
+def test_a_rotated_file_that_was_cut_is_found(serve, command, options, path):
     older = path.with_suffix(".1")
     for _ in range(2):
         service = audited(serve, options, path)
@@ -57,21 +57,20 @@ def test_a_rotated_file_that_was_cut_is_found(serve, run, options, path):
         assert service.stop()[0] == 0
         if not older.exists():
             os.rename(path, older)
-    ended = run("audit", "verify", str(path), str(older), *options)
+    ended = command("audit", "verify", str(path), str(older), *options)
     assert (ended.returncode, "nothing wrong" in ended.stdout) == (0, True)
     os.truncate(older, 100)
-    ended = run("audit", "verify", str(path), str(older), *options)
+    ended = command("audit", "verify", str(path), str(older), *options)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert f"{older}: it has no whole line\n" in ended.stdout
     assert ended.stdout.endswith(": 2 wrong.\n")
-    assert run("audit", "verify", str(path), *options).returncode == 1
-    ended = run("audit", "verify", "--partial", str(path), *options)
+    assert command("audit", "verify", str(path), *options).returncode == 1
+    ended = command("audit", "verify", "--partial", str(path), *options)
     assert (ended.returncode, ended.stdout.count("Note: ")) == (0, 1)
 
 
-@pytest.mark.process
-def test_verify_names_why_it_cannot_check(run, options, path, tmp_path, capsys):
-    key = run("audit", "key", *options).stdout.strip()
+def test_verify_names_why_it_cannot_check(command, options, path, tmp_path, capsys):
+    key = command("audit", "key", *options).stdout.strip()
     path.write_bytes(b"")
     bad = tmp_path / "bad"
     bad.write_text("no head\n")
@@ -98,7 +97,7 @@ def test_verify_names_why_it_cannot_check(run, options, path, tmp_path, capsys):
 
 
 @pytest.mark.process
-def test_each_worker_has_a_file_of_its_own(serve, run, options, path):
+def test_each_worker_has_a_file_of_its_own(serve, command, options, path):
     service = audited(serve, options, path, "--workers", "2")
     files = [path.with_name(f"audit.{number}.log") for number in (1, 2)]
     service.status("POST", "/key/generate", GENERATE)
@@ -116,12 +115,12 @@ def test_each_worker_has_a_file_of_its_own(serve, run, options, path):
     lines = [json.loads(line) for file in written for line in file.read_bytes().splitlines()]
     assert sum(line["operation"] == "sign" for line in lines) == 40
     assert not path.exists()
-    ended = run("audit", "verify", *map(str, written), *options)
+    ended = command("audit", "verify", *map(str, written), *options)
     assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
 
 
 @pytest.mark.process
-def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, options, path):
+def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, command, options, path):
     service = audited(serve, options, path, "--workers", "2")
     started = "".join(service.lines)
     worker = int(started.partition("worker 1 is process ")[2].split()[0])
@@ -131,18 +130,18 @@ def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, op
     first = path.with_name("audit.1.log")
     lines = [json.loads(line) for line in first.read_bytes().splitlines()]
     assert [line["continues"] for line in lines] == [False, True]
-    ended = run("audit", "verify", str(first), *options)
+    ended = command("audit", "verify", str(first), *options)
     assert (ended.returncode, ended.stdout.count("Note: ")) == (0, 1)
 
 
 @pytest.mark.process
 @pytest.mark.timeout(120)  # 10,000 signatures
-async def test_no_line_of_ten_thousand_is_lost_to_a_kill(answering, run, make_store, tmp_path):
+async def test_no_line_of_ten_thousand_is_lost_to_a_kill(answering, command, make_store, tmp_path):
     options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     answered = []
 
-    def check():
-        ended = run("audit", "verify", str(path), **options)
+    async def check():
+        ended = await asyncio.to_thread(command, "audit", "verify", str(path), **options)
         assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
         assert ended.stdout.count("Note: ") == 1 + torn
         assert set(answered) <= done_in(path)
@@ -159,14 +158,14 @@ async def test_no_line_of_ten_thousand_is_lost_to_a_kill(answering, run, make_st
     service.end()
     assert 5000 <= len(answered) < 10_000
     torn = not path.read_bytes().endswith(b"\n")  # it may have been killed while it wrote
-    check()
+    await check()
     service, session = await answering(options, "--audit-log", str(path))
     async with session:
         await sign_until(session, answered, 10_000)
     service.process.terminate()
     service.end()
     assert len(answered) >= 10_000
-    check()
+    await check()
 
 
 async def sign_until(session, answered, most):
@@ -215,7 +214,7 @@ async def sign(session):
 
 
 @pytest.mark.process
-async def test_a_disk_that_is_full(answering, run, make_store, tmp_path):
+async def test_a_disk_that_is_full(answering, command, make_store, tmp_path):
     options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     service, session = await answering(options, "--audit-log", str(path))
     async with session:
@@ -237,14 +236,16 @@ async def test_a_disk_that_is_full(answering, run, make_store, tmp_path):
     assert done_in(path).isdisjoint(number for status, number in answers if status == 503)
     service.process.terminate()
     service.end()
-    ended = run("audit", "verify", str(path), **options)
+    ended = await asyncio.to_thread(command, "audit", "verify", str(path), **options)
     assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
 
 
 @pytest.mark.process
 @needs_root
 @pytest.mark.parametrize("beside", ["alone", "store"])
-async def test_a_log_that_is_moved_off_a_full_disk(answering, run, make_store, tmp_path, beside):
+async def test_a_log_that_is_moved_off_a_full_disk(
+    answering, command, make_store, tmp_path, beside
+):
     """As docs/operations/messages.md describes, also if the store is on that disk."""
     with small_disk(tmp_path / "disk", 2 * 1024 * 1024) as disk:
         path, aside, away = disk / "audit.log", disk / "audit.log.1", tmp_path / "audit.log.1"
@@ -272,14 +273,14 @@ async def test_a_log_that_is_moved_off_a_full_disk(answering, run, make_store, t
         assert done_in(path, away).isdisjoint(number for status, number in answers if status == 503)
         service.process.terminate()
         service.end()
-        ended = run("audit", "verify", str(path), str(away), **options)
+        ended = await asyncio.to_thread(command, "audit", "verify", str(path), str(away), **options)
         assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("take", ["rename", "remove", "replace"])
 @needs_root
-async def test_a_file_that_is_taken_away_under_load(answering, run, make_store, tmp_path, take):
+async def test_a_file_that_is_taken_away_under_load(answering, command, make_store, tmp_path, take):
     options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     away, answers, stop = tmp_path / "away.log", [], asyncio.Event()
 
@@ -322,7 +323,7 @@ async def test_a_file_that_is_taken_away_under_load(answering, run, make_store, 
     assert done_in(path, away).isdisjoint(number for status, number in answers if status == 503)
     service.process.terminate()
     service.end()
-    ended = run("audit", "verify", str(path), str(away), **options)
+    ended = await asyncio.to_thread(command, "audit", "verify", str(path), str(away), **options)
     assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
 
 

@@ -202,18 +202,16 @@ def test_values_that_are_none(option, value):
         assert f"'--{option}'" in ended.stderr.splitlines()[-1]
 
 
-@pytest.mark.interpreter
-@pytest.mark.process
 @pytest.mark.parametrize("args", [["keys"], ["serve", "--nope"], ["serve", "extra"]])
-def test_an_unknown_command_is_refused(run, args):
-    ended = run(*args)
+def test_an_unknown_command_is_refused(command, args):
+    ended = command(*args)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1].startswith("Error: ")
 
 
 @pytest.mark.process
-def test_the_table_of_algorithms(run):
-    ended = run("algorithms")
+def test_the_table_of_algorithms(run, command):
+    ended = command("algorithms")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert run("algorithms", command=MODULE).stdout == ended.stdout
     head, *rows = [line.split() for line in ended.stdout.splitlines()]
@@ -224,13 +222,12 @@ def test_the_table_of_algorithms(run):
     assert "minikms-server" in {row[-1] for row in rows}
 
 
-@pytest.mark.interpreter
-@pytest.mark.process
-def test_help_names_variables_and_version_the_layout(run):
+def test_help_names_variables_and_version_the_layout(command):
     expected = f"minikms, version {version('minikms-server')}, store layout {LAYOUT}\n"
-    assert run("--version").stdout == expected
+    assert command("--version").stdout == expected
+    shown = " ".join(command("serve", "--help").stdout.split())
     for name in ("HOST", "PORT", "WORKERS", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):
-        assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())
+        assert f"MINIKMS_{name}" in shown
 
 
 def test_commands_besides_serve_do_not_import_the_web():

@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-pytestmark = pytest.mark.process
-
 MIB = 1024 * 1024
 # Each option with what it needs besides.
 OPTIONS = {
@@ -31,6 +29,7 @@ def large(path):
     path.chmod(0o600)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_refuses_a_path_without_a_file(run, tmp_path, option):
     (tmp_path / "cert.pem").write_text("")
@@ -44,6 +43,7 @@ def test_an_option_refuses_a_path_without_a_file(run, tmp_path, option):
     assert "not a regular file" in line
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", [device, large], ids=["device", "large"])
 def test_a_path_without_a_bounded_file(run, tmp_path, make):
     """All options are read by the same function."""

@@ -1,4 +1,4 @@
-"""`minikms store init`, in a process of its own."""
+"""`minikms store init`."""
 
 import random
 import time
@@ -14,8 +14,6 @@ from minikms.store.askar.location import StoreLocation
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.keys.key_store import KeyStore
 
-pytestmark = pytest.mark.process
-
 
 def init(run, url, folder, *more, **how):
     """Make a store, its key and its first token."""
@@ -23,35 +21,37 @@ def init(run, url, folder, *more, **how):
     return run("store", "init", "--store", url, "--generate-key", *files, *more, **how)
 
 
-def test_a_failed_init_leaves_nothing_in_the_way_of_a_second(run, tmp_path):
+def test_a_failed_init_leaves_nothing_in_the_way_of_a_second(command, tmp_path):
     url, folder = f"sqlite://{tmp_path}/deep/keys.db", tmp_path / "secrets"
     folder.mkdir()
-    assert "does not exist" in refused(init(run, url, folder))
+    assert "does not exist" in refused(init(command, url, folder))
     assert [*folder.iterdir()] == []
     (tmp_path / "deep").mkdir()
     (folder / "token").write_text("mine")
-    assert "File exists" in refused(init(run, url, folder), 1)
+    assert "File exists" in refused(init(command, url, folder), 1)
     assert [*folder.iterdir()] == [folder / "token"]
     assert [*(tmp_path / "deep").iterdir()] == []
     (folder / "token").unlink()
-    assert init(run, url, folder).returncode == 0
+    assert init(command, url, folder).returncode == 0
     assert {path.name for path in folder.iterdir()} == {"store.key", "token"}
     other = tmp_path / "other"
     other.mkdir()
-    assert "There is a store" in refused(init(run, url, other))
+    assert "There is a store" in refused(init(command, url, other))
     assert [*other.iterdir()] == []
 
 
-def test_a_container_says_why_its_store_cannot_be_made(run, tmp_path):
-    ended = init(run, "sqlite:///proc/keys.db", tmp_path, "--if-missing")
+def test_a_container_says_why_its_store_cannot_be_made(command, tmp_path):
+    ended = init(command, "sqlite:///proc/keys.db", tmp_path, "--if-missing")
     assert "The directory /proc cannot be written." in refused(ended)
 
 
+@pytest.mark.process
 def test_a_database_that_is_away_leaves_no_key(run, tmp_path):
     assert "127.0.0.1:1" in refused(init(run, "postgres://u:p@127.0.0.1:1/x", tmp_path))
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.process
 def test_a_key_that_the_disk_does_not_take_is_not_left_in_part(run, tmp_path):
     limited = ["bash", "-c", 'ulimit -f 0; exec "$0" "$@"', *MINIKMS]
     ended = init(run, f"sqlite://{tmp_path}/keys.db", tmp_path, command=limited)
@@ -59,17 +59,18 @@ def test_a_key_that_the_disk_does_not_take_is_not_left_in_part(run, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_container_that_makes_its_store_at_each_start(run, persistent_url, tmp_path):
-    first, second = (init(run, persistent_url, tmp_path, "--if-missing") for _ in range(2))
+def test_a_container_that_makes_its_store_at_each_start(command, persistent_url, tmp_path):
+    first, second = (init(command, persistent_url, tmp_path, "--if-missing") for _ in range(2))
     assert (first.returncode, first.stderr) == (second.returncode, second.stderr) == (0, "")
     assert second.stdout == f"The store at {StoreLocation.parse(persistent_url)} exists.\n"
     (tmp_path / "store.key").write_text(new_raw_key())
-    assert "does not open" in refused(init(run, persistent_url, tmp_path, "--if-missing"), 1)
+    assert "does not open" in refused(init(command, persistent_url, tmp_path, "--if-missing"), 1)
     (tmp_path / "token").unlink()
-    assert "does not open" in refused(init(run, persistent_url, tmp_path, "--if-missing"))
+    assert "does not open" in refused(init(command, persistent_url, tmp_path, "--if-missing"))
 
 
-def test_an_init_that_is_killed(run, begin, persistent_url, tmp_path):
+@pytest.mark.process
+def test_an_init_that_is_killed(command, begin, persistent_url, tmp_path):
     """The same command says how to go on, or goes on by itself where it may use what is there."""
     key_file = tmp_path / "store.key"
     process = init(begin, persistent_url, tmp_path)
@@ -78,11 +79,13 @@ def test_an_init_that_is_killed(run, begin, persistent_url, tmp_path):
     time.sleep(random.uniform(0, 0.2))
     process.kill()
     process.wait(60)
-    line = refused(init(run, persistent_url, tmp_path), 1 if (tmp_path / "token").exists() else 2)
+    line = refused(
+        init(command, persistent_url, tmp_path), 1 if (tmp_path / "token").exists() else 2
+    )
     assert "--generate-key" in line or "minikms token create" in line
-    ended = init(run, persistent_url, tmp_path, "--if-missing")
+    ended = init(command, persistent_url, tmp_path, "--if-missing")
     assert (ended.returncode, ended.stderr) == (0, "")
-    made = run(
+    made = command(
         "token",
         "create",
         "--all-profiles",
@@ -93,15 +96,15 @@ def test_an_init_that_is_killed(run, begin, persistent_url, tmp_path):
         *options_of(persistent_url, str(key_file)),
     )
     assert (made.returncode, made.stderr) == (0, "")
-    again = run("store", "init", *options_of(persistent_url, str(key_file)))
+    again = command("store", "init", *options_of(persistent_url, str(key_file)))
     assert "minikms token create" in refused(again)
 
 
-def test_a_key_that_was_made_before_is_used(run, tmp_path):
+def test_a_key_that_was_made_before_is_used(command, tmp_path):
     url = f"sqlite://{tmp_path}/keys.db"
     key_file = write_key(tmp_path / "store.key", new_raw_key())
-    assert "Omit --generate-key" in refused(init(run, url, tmp_path))
-    assert run("store", "init", *options_of(url, key_file)).returncode == 0
+    assert "Omit --generate-key" in refused(init(command, url, tmp_path))
+    assert command("store", "init", *options_of(url, key_file)).returncode == 0
 
 
 async def test_the_key_of_a_store_that_opens_stays_after_a_failure(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Tokens created, listed and revoked on the command line, and used with a service."""
 
 import json
+import logging
 import re
 import stat
 import subprocess
@@ -11,8 +12,11 @@ import pytest
 from deployment import ROOT
 from pasted import blocks, section
 
-from minikms.access.policy import SCOPES
+from minikms.access.policy import SCOPES, read_admin_token
 from minikms.access.token_record import Token
+from minikms.config import Config
+from minikms.serve.lifecycle import announce
+from minikms.startup_errors import AccessError
 
 pytestmark = pytest.mark.process
 
@@ -126,13 +130,13 @@ def test_a_token_for_a_store_in_memory(tmp_path, command, run, serve):
 
 
 @pytest.mark.parametrize("content", ["", "secret", "mkms_0123456789abcdef_1111", "a\nb"])
-def test_a_file_without_a_token_stops_the_start(tmp_path, run, content):
+def test_a_file_without_a_token_stops_the_start(tmp_path, content):
     file = tmp_path / "admin.token"
     file.write_text(content)
     file.chmod(0o600)
-    refused = run("serve", "--auth", "token", "--admin-token-file", str(file))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert not content or content not in refused.stderr
+    with pytest.raises(AccessError) as refused:
+        read_admin_token(str(file))
+    assert not content or content not in str(refused.value)
 
 
 @pytest.mark.parametrize("flags", [["--scope", "everything"], ["--expires", "tomorrow"], []])
@@ -198,12 +202,23 @@ def test_a_token_whose_file_cannot_be_made_is_not_left(store, command, tmp_path)
     assert len(command("token", "list", **variables).stdout.splitlines()) == 2
 
 
-def test_an_open_address_is_warned_of_once(serve):
+@pytest.fixture
+def warnings(caplog):
+    """Announce a service with these options; gives the warnings."""
+
+    def announced(**options):
+        caplog.clear()
+        announce(Config(**options), [("127.0.0.1", 8080)])
+        return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+
+    return announced
+
+
+def test_an_open_address_is_warned_of_once(serve, warnings):
+    assert warnings() == []
     service = serve("--port", "0", HOST="0.0.0.0")
     service.read_until("everyone who reaches")
     assert "everyone who reaches" not in service.stop()[1]
-    quiet = serve("--port", "0")
-    assert "whoever" not in quiet.stop()[1]
 
 
 def test_tokens_outlive_a_copy(store, tmp_path, command, serve):
@@ -248,19 +263,11 @@ def test_a_store_in_memory_that_nobody_has_a_token_for_is_warned_of(serve, worke
     assert "".join(service.lines).count("a store in memory has none") == 1
 
 
-def test_whoever_has_a_token_is_not_warned(serve, admin, store, tmp_path):
-    _, file = admin
-    variables, _ = store
-    keys = tmp_path / "keys.json"
-    x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"  # RFC 8037 appendix A.2
-    keys.write_text(json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}))
-    jwt = ("--jwt-issuer", "i", "--jwt-audience", "a", "--jwt-jwks", str(keys))
-    for service in (
-        serve("--port", "0"),
-        serve("--port", "0", "--auth", "token", "--admin-token-file", file),
-        serve("--port", "0", "--auth", "token", *jwt),
-        serve("--port", "0", **variables),
+def test_callers_who_can_have_a_token_are_not_warned(warnings):
+    for options in (
+        {},
+        {"auth": "token", "admin_token_file": "admin.token"},
+        {"auth": "token", "jwt_issuer": "i"},
+        {"auth": "token", "store": "sqlite://keys.db"},
     ):
-        service.process.terminate()
-        service.read_until("stopping")
-        assert "a store in memory has none" not in "".join(service.lines)
+        assert warnings(**options) == []

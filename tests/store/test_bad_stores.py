@@ -8,8 +8,6 @@ from aries_askar import Store
 
 from minikms.store.askar.stores import new_raw_key
 
-pytestmark = pytest.mark.process
-
 SERVE = "serve", "--port", "0"
 OTHER_KEY = "9iPcYcVjTbrK1oTZCYPJdX6Zi9GiyQ5hQQJAhHyDaAzD"
 
@@ -28,6 +26,7 @@ def refused(run, command):
     return check
 
 
+@pytest.mark.process
 def test_a_wrong_store_key_is_refused_in_one_line(refused, persistent):
     for key, method in ((new_raw_key(), "raw"), ("passphrase", "raw"), ("passphrase", "argon2i")):
         options = {"STORE": persistent["store"], "STORE_KEY": key, "STORE_KEY_METHOD": method}
@@ -41,6 +40,7 @@ def test_a_wrong_store_key_is_refused_in_one_line(refused, persistent):
     )
 
 
+@pytest.mark.process
 async def test_a_store_of_another_program(refused, persistent_url):
     key = new_raw_key()
     store = await Store.provision(persistent_url, "raw", key, profile="wallet")
@@ -57,6 +57,7 @@ async def test_a_store_of_another_program(refused, persistent_url):
     await store.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("content", [b"", b"junk" * 1000])
 def test_a_file_that_is_no_store(refused, tmp_path, content):
     file = tmp_path / "keys.db"
@@ -67,12 +68,14 @@ def test_a_file_that_is_no_store(refused, tmp_path, content):
         assert file.read_bytes() == content
 
 
+@pytest.mark.process
 def test_a_store_that_is_not_there(refused, persistent_url, tmp_path):
     line = refused(*SERVE, STORE=persistent_url, STORE_KEY=OTHER_KEY)
     assert "minikms store init" in line
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_directory_that_is_not_there(refused, tmp_path):
     url = f"sqlite://{tmp_path}/absent/keys.db"
     for command in (SERVE, ("store", "init")):
@@ -87,6 +90,7 @@ def test_a_directory_that_cannot_be_written(refused):
     assert "directory /proc cannot be written" in line
 
 
+@pytest.mark.process
 def test_a_database_that_refuses_the_password(refused, postgres_server):
     url = postgres_server.url("postgres")
     scheme, _, rest = url.partition("://")
@@ -95,6 +99,7 @@ def test_a_database_that_refuses_the_password(refused, postgres_server):
         assert "password" in refused(*command, STORE=url, STORE_KEY=OTHER_KEY)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "192.0.2.1", "name.invalid"])
 def test_a_database_that_is_not_there(refused, host):
     url = f"postgresql://kms:secret@{host}/kms"
@@ -140,10 +145,12 @@ def test_a_key_file_that_is_none(refused, tmp_path, content, mode):
     assert str(file) in refused("store", "info", **options)
 
 
+@pytest.mark.process
 def test_a_missing_store_key_is_refused_in_one_line(refused, tmp_path):
     refused(*SERVE, STORE=f"sqlite://{tmp_path}/keys.db")
 
 
+@pytest.mark.process
 def test_a_service_reads_url_and_key_file_as_commands_do(refused, tmp_path):
     refused(*SERVE, STORE="keys.db", STORE_KEY=OTHER_KEY)
     file = tmp_path / "store.key"
