@@ -1,5 +1,6 @@
 """A database whose schema Askar did not make: no command opens, copies or restores it."""
 
+import asyncio
 import contextlib
 import logging
 import shutil
@@ -232,7 +233,7 @@ async def test_maintenance_by_sqlite_and_operators_is_accepted(location, key, ma
 
 @pytest.mark.process
 @pytest.mark.parametrize("what", ["trigger keep", "view items"])
-async def test_every_command_refuses_it(run, sqlite, key, what):
+async def test_every_command_refuses_it(run, command, sqlite, key, what):
     good, bad = sqlite.with_name("good.db"), sqlite.with_name("bad.db")
     await whole(sqlite)
     for copy in (good, bad):
@@ -241,14 +242,17 @@ async def test_every_command_refuses_it(run, sqlite, key, what):
         for statement in SQLITE[what]:
             file.execute(statement)
 
-    def sentence(*args, store):
-        return refused(run(*args, STORE=f"sqlite://{store}", STORE_KEY=key.secret))
+    async def sentence(*args, store):
+        started = run if args[0] == "serve" else command
+        options = {"STORE": f"sqlite://{store}", "STORE_KEY": key.secret}
+        return refused(await asyncio.to_thread(started, *args, **options))
 
-    for command in (("serve", "--port", "0"), ("store", "verify")):
-        assert what in sentence(*command, store=bad)
-    assert what in sentence("store", "backup", f"{bad}-backup", store=bad)
+    for args in (("serve", "--port", "0"), ("store", "verify")):
+        assert what in await sentence(*args, store=bad)
+    assert what in await sentence("store", "backup", f"{bad}-backup", store=bad)
     before = good.read_bytes()
-    assert what in sentence("store", "restore", str(bad), store=good)
+    assert what in await sentence("store", "restore", str(bad), store=good)
     assert good.read_bytes() == before
-    assert refused(run("store", "restore", str(bad), STORE=f"sqlite://{good}"))  # without the key
+    restore = "store", "restore", str(bad)
+    assert refused(await asyncio.to_thread(command, *restore, STORE=f"sqlite://{good}"))  # no key
     assert sorted(path.name for path in sqlite.parent.glob("*backup*")) == []

@@ -179,3 +179,11 @@ async def test_a_deleted_key_leaves_memory_with_the_next_sweep(client):
     await ok(await client.delete(f"/key/{kids[0]}"))
     await client.app[SERVICE].sweep()
     assert cached(client, kids) == kids[1:]
+
+
+async def test_the_number_of_keys_is_bounded_too(start):
+    client = await start(create_service(Config(cache_size=3)))
+    kids = [await generate(client) for _ in range(5)]
+    for kid in kids:
+        await sign(client, kid=kid)
+    assert cached(client, kids) == kids[-3:]
