@@ -22,6 +22,9 @@ pytestmark = [
 
 KILLS = 3
 
+# Of a caller between its turns, in seconds, while a member comes back, which takes long.
+PAUSE = 1
+
 
 @pytest.fixture
 async def cluster(make_store, answering):
@@ -41,12 +44,15 @@ async def test_leaders_that_are_killed_in_turn(cluster, run):
     ledger = Ledger()
     async with under_load(cluster.caller, ledger, keeps_on=True):
         for _ in range(KILLS):
-            await until_made(ledger, 5 * CLIENTS)  # so that callers delete keys, too
+            ledger.pause = PAUSE
             leader = await asyncio.to_thread(cluster.until_whole)
+            ledger.pause = 0
+            await until_made(ledger, 5 * CLIENTS)  # so that callers delete keys, too
             await asyncio.to_thread(leader.kill)
             await asyncio.to_thread(cluster.until_another_leads, leader)
             await until_made(ledger, CLIENTS)
             leader.start()
+        ledger.pause = PAUSE
         leader = await asyncio.to_thread(cluster.until_whole)
         await without_etcd(cluster, leader, ledger)
     await asyncio.sleep(CACHE_TTL)

@@ -100,6 +100,11 @@ class Value:
 NAMES = st.integers(0, 15)
 SOURCES = st.integers(0, 8).map(lambda number: ("category", str(number)))
 WEIGHTS = st.integers(1, 60)
+VALUES = {
+    "names": st.lists(NAMES, min_size=1, max_size=3),
+    "sources": st.lists(SOURCES, min_size=1, max_size=2),
+    "weight": WEIGHTS,
+}
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -125,13 +130,15 @@ class CacheMachine(RuleBasedStateMachine):
     def begin(self):
         return self.cache.start_fill(), self.changes.copy()
 
-    @rule(
-        read=consumes(reads),
-        names=st.lists(NAMES, min_size=1, max_size=3),
-        sources=st.lists(SOURCES, min_size=1, max_size=2),
-        weight=WEIGHTS,
-    )
+    @rule(read=consumes(reads), **VALUES)
     def end(self, read, names, sources, weight):
+        self.fill(read, names, sources, weight)
+
+    @rule(**VALUES)
+    def read_at_once(self, names, sources, weight):
+        self.fill(self.begin(), names, sources, weight)
+
+    def fill(self, read, names, sources, weight):
         pending, began = read
         value = Value(weight)
         pending.fill(names, value, *sources)
