@@ -164,7 +164,7 @@ def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
 
     asyncio.run(make())
     current = key
-    for n in range(10):
+    for n in range(6):
         other = new_raw_key()
         files = [write_key(tmp_path / f"{n}.{i}", text) for i, text in enumerate((current, other))]
         process = begin(

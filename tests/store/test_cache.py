@@ -63,6 +63,16 @@ def test_values_that_are_no_longer_used_make_room_for_others():
     assert found[-1] == 60
 
 
+def test_a_value_that_is_read_again_soon_stays_without_a_use():
+    cache = weighing(10)
+    for name in range(100):
+        remember(cache, name, "a", A)
+    remember(cache, 89, "a", A)  # evicted by the last ten
+    for name in range(200, 220):
+        remember(cache, name, "a", A)
+    assert cache.get(89) == "a"
+
+
 @pytest.mark.parametrize(
     ("counters", "ttl", "found"),
     [

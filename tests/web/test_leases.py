@@ -152,7 +152,7 @@ async def until_changed(call, changed, end):
 
 async def test_keys_in_use_are_not_read_again(without_notices, pair, monkeypatch):
     one, other = pair
-    kids = await generate(one, 100)
+    kids = await generate(one, 10)
     checks, reads = [], []
     check_one, read_from = leases.Leases._check, Database.read
 
