@@ -1,7 +1,6 @@
 """`minikms store seal`, `unseal` and `reseal`, and commands on a store whose key is sealed."""
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,8 @@ from vault import ROOT_TOKEN
 
 from minikms.seals.key_file import read_key
 from minikms.store.askar.stores import new_raw_key
+
+pytestmark = pytest.mark.usefixtures("quick_check_value")
 
 
 @pytest.fixture
@@ -198,8 +199,8 @@ def test_a_sealed_file_that_is_damaged(run, seal, file, one):
 
 
 # Kills itself at each step of a command in turn, once the seals have worked: wherever Python opens,
-# makes, changes, replaces or removes a file, and before and after each fsync. The check value of a
-# key, which is slow to compute, is quick here, and in the test.
+# makes, changes, replaces or removes a file, and before and after each fsync. Its check
+# values are as quick as the test's.
 KILLED = """
 import hashlib, os, signal, sys
 from minikms.cli import store_seal
@@ -208,7 +209,7 @@ from minikms.seals.key_file import read_key
 
 file, key, *command = sys.argv[1:]
 seal, sync, derive = store_seal.seal_key, os.fsync, hashlib.scrypt
-hashlib.scrypt = lambda *args, **costs: derive(*args, **{**costs, "n": 2})
+hashlib.scrypt = lambda secret, **costs: derive(secret, **{**costs, "n": 2})
 
 
 def kill_at(step):
@@ -249,13 +250,7 @@ assert status == 0, status
 
 @pytest.mark.kill
 @pytest.mark.parametrize("sealing", ["seal", "reseal"])
-def test_a_file_opens_whenever_its_sealing_is_killed(
-    seal, file, key, one, two, sealing, monkeypatch
-):
-    derive = hashlib.scrypt
-    monkeypatch.setattr(
-        hashlib, "scrypt", lambda *args, **costs: derive(*args, **{**costs, "n": 2})
-    )
+def test_a_file_opens_whenever_its_sealing_is_killed(seal, file, key, one, two, sealing):
     options = [sealing, "--store-key-file", file]
     if sealing == "seal":
         options += ["--by", one.uri, "--by", two.uri]

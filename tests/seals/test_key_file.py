@@ -11,6 +11,8 @@ from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey
 from minikms.store.askar.secret_files import replace_secret, write_secret
 
+pytestmark = pytest.mark.usefixtures("quick_check_value")
+
 SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
 
 

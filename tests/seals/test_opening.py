@@ -12,6 +12,8 @@ from minikms.seals.opening import faults, seal, unseal
 from minikms.seals.registry import make_seal
 from minikms.startup_errors import StoreError
 
+pytestmark = pytest.mark.usefixtures("quick_check_value")
+
 SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
 
 
