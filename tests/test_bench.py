@@ -84,7 +84,7 @@ async def test_stores_that_are_not_filled_in_time_have_no_rows(tmp_path):
 
 @pytest.mark.process
 async def test_keys_are_used_cold_and_in_turn(tmp_path, monkeypatch):
-    monkeypatch.setattr(keys_in_use, "KEYS", (1, 30))
+    monkeypatch.setattr(keys_in_use, "KEYS", (30,))
     run = Run({"sqlite-2": CONTENDERS["sqlite-2"]})
     (tmp_path / "sqlite-2").mkdir()
     await run.contenders["sqlite-2"].prepare(tmp_path / "sqlite-2")
@@ -92,7 +92,7 @@ async def test_keys_are_used_cold_and_in_turn(tmp_path, monkeypatch):
     await keys.measure(30, time.monotonic() + 60)
     assert not run.missing
     states = [(row.keys, row.state) for row in run.rows]
-    assert states == [(1, IN_USE), (30, COLD), (30, IN_USE)]
+    assert states == [(30, COLD), (30, IN_USE)]
     for row in run.rows:
         [measured] = run.measured(row, "sqlite-2")
         assert measured.rate > 1

@@ -79,7 +79,12 @@ def open_connections(process):
     return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
 
 
-@pytest.mark.parametrize("accept", [b"", NDJSON], ids=["page", "lines"])
+@pytest.mark.parametrize(
+    ("service", "accept"),
+    [("http", NDJSON), ("https", b"")],
+    indirect=["service"],
+    ids=["lines", "page over TLS"],
+)
 async def test_memory_for_unread_answers_is_bounded(service, dial, accept):
     process = psutil.Process(service.process.pid)
     before = most = process.memory_info().rss
