@@ -112,6 +112,7 @@ def test_a_service_that_waits_is_stopped_at_once(serve, store, one, two):
     assert code == -signal.SIGTERM
 
 
+@pytest.mark.usefixtures("quick_check_value")
 def test_a_configuration_waits_for_a_seal(store, key, one, two, monkeypatch):
     monkeypatch.setattr(opening, "_PAUSE", 0.01)
     one.begin("away")
@@ -126,6 +127,7 @@ def test_a_configuration_waits_for_a_seal(store, key, one, two, monkeypatch):
     assert with_store_key(config) is config
 
 
+@pytest.mark.usefixtures("quick_check_value")
 def test_a_sealed_key_without_a_store_is_refused_before_a_seal_is_asked(store, one, two):
     before = one.calls, two.calls
     with pytest.raises(StoreError):
