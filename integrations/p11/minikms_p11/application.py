@@ -1,0 +1,246 @@
+"""A program that is connected: its sessions, its logins, and its own objects."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from minikms_p11 import constants as c
+from minikms_p11.directory import Directory
+from minikms_p11.handles import Reference
+from minikms_p11.keys import Key
+from minikms_p11.objects import CertificateObject, KeyObject, SessionPublicKey, SessionSecret
+from minikms_p11.refusal import Problem, Refusal
+from minikms_p11.service import Caller
+from minikms_p11.sidecar import Sidecar
+from minikms_p11.slots import Slot
+from minikms_p11.wire import Template
+
+T = TypeVar("T")
+
+MOST_SESSIONS: Final = 1024
+_MOST_OBJECTS: Final = 1024  # of a program's own
+
+AnyObject = KeyObject | CertificateObject | SessionPublicKey | SessionSecret
+
+
+@dataclass
+class Operation:
+    """An operation of a session that C_…Init began."""
+
+    mechanism: int
+    parameter: Any
+    handle: int  # of its key, 0 for a digest
+    found: Any = None  # the object of the handle, None after a restart of the sidecar
+    # A hash, or the data of a MAC, of an operation in several parts.
+    hash: Any = None
+    data: bytearray | None = None
+
+    @property
+    def in_parts(self) -> bool:
+        return self.hash is not None or self.data is not None
+
+
+@dataclass
+class Session:
+    """A session with a slot."""
+
+    handle: int
+    slot: int
+    flags: int
+    found: list[int] | None = None  # by an active search
+    operations: dict[str, Operation] = field(default_factory=dict)  # by `sign`, `verify`, …
+
+    def operation(self, name: str) -> Operation:
+        operation = self.operations.get(name)
+        if operation is None:
+            raise Refusal(c.CKR_OPERATION_NOT_INITIALIZED)
+        return operation
+
+
+@dataclass
+class Login:
+    """A token of the service that a program uses for a slot."""
+
+    token: str | None = field(repr=False)
+    caller: Caller
+    directory: Directory
+    by_pin: bool  # by C_Login, and not by `--token-file`
+
+
+class Application:
+    """A connected program."""
+
+    def __init__(self, sidecar: Sidecar, pid: int, uid: int) -> None:
+        self.sidecar, self.pid, self.uid = sidecar, pid, uid
+        self.initialized = False
+        self.sessions: dict[int, Session] = {}
+        self.own: dict[int, tuple[int, SessionPublicKey | SessionSecret]] = {}  # with the session
+        self.temporary: dict[int, list[str]] = {}  # kids of key pairs, by the session
+        self._logins: dict[int, Login] = {}  # by slot
+
+    def slot(self, number: int) -> Slot:
+        try:
+            return self.sidecar.slots[number]
+        except IndexError:
+            raise Refusal(c.CKR_SLOT_ID_INVALID) from None
+
+    def session(self, handle: int) -> Session:
+        session = self.sessions.get(handle)
+        if session is None:
+            raise Refusal(c.CKR_SESSION_HANDLE_INVALID)
+        return session
+
+    def writable(self, handle: int) -> Session:
+        session = self.session(handle)
+        if not session.flags & c.CKF_RW_SESSION:
+            raise Refusal(c.CKR_SESSION_READ_ONLY)
+        return session
+
+    def open(self, slot: int, flags: int) -> int:
+        if len(self.sessions) >= MOST_SESSIONS:
+            raise Refusal(c.CKR_SESSION_COUNT)
+        handle = self.sidecar.handles.new()
+        self.sessions[handle] = Session(handle, slot, flags)
+        return handle
+
+    def close(self, session: Session) -> None:
+        """End a session with its objects, and the login of its slot if it was the last one."""
+        del self.sessions[session.handle]
+        self.own = {h: made for h, made in self.own.items() if made[0] != session.handle}
+        login = self._logins.get(session.slot)
+        for kid in self.temporary.pop(session.handle, ()):
+            if login is not None:
+                self.sidecar.delete_later(login.caller, login.directory, kid)
+        if not any(other.slot == session.slot for other in self.sessions.values()):
+            self.logout(session.slot)
+
+    def close_all(self) -> None:
+        for session in list(self.sessions.values()):
+            self.close(session)
+
+    def login(self, slot: int, token: str | None, *, by_pin: bool) -> Login:
+        profile = self.slot(slot).profile
+        caller = Caller(self.pid, token, profile)
+        login = Login(token, caller, self.sidecar.directory(profile, token), by_pin)
+        self._logins[slot] = login
+        return login
+
+    def is_logged_in(self, slot: int) -> bool:
+        """If the program has logged in with a PIN."""
+        login = self._logins.get(slot)
+        return login is not None and login.by_pin
+
+    def logout(self, slot: int) -> None:
+        self._logins.pop(slot, None)
+
+    def pin_tokens(self) -> dict[int, str]:
+        """The tokens of the logins by PIN, by slot."""
+        return {
+            slot: login.token
+            for slot, login in self._logins.items()
+            if login.by_pin and login.token is not None
+        }
+
+    async def access(self, session: Session) -> Login:
+        """The login for a slot; without one, the access that needs none."""
+        login = self._logins.get(session.slot)
+        if login is not None:
+            return login
+        if not await self.sidecar.needs_login():
+            return self.login(session.slot, self.sidecar.token, by_pin=False)
+        raise Refusal(c.CKR_USER_NOT_LOGGED_IN)
+
+    async def find(self, session: Session, template: Template) -> list[int]:
+        """The handles of the objects of a session's slot that fit a template."""
+        slot = self.slot(session.slot)
+        return await self._with_access(
+            session, lambda login: login.directory.find(login.caller, slot, template)
+        )
+
+    async def keys(self, session: Session) -> list[Key]:
+        """The keys that a session's slot shows."""
+        keys = await self._with_access(session, lambda login: login.directory.all(login.caller))
+        return list(filter(self.slot(session.slot).shows, keys))
+
+    async def call(self, session: Session, method: str, path: str, body: Any = None) -> Any:
+        """The service's answer to a call with the token of a session's slot."""
+        service = self.sidecar.service
+        return await self._with_access(
+            session, lambda login: service.call(login.caller, method, path, body)
+        )
+
+    async def _with_access(self, session: Session, work: Callable[[Login], Awaitable[T]]) -> T:
+        """Do something with the access to a session's slot.
+
+        A token that is not valid any more is read anew from `--token-file`, and otherwise ends
+        the login.
+        """
+        login = await self.access(session)
+        try:
+            return await work(login)
+        except Problem as problem:
+            if problem.slug != "unauthenticated":
+                raise
+            self._logins.pop(session.slot, None)
+            if login.by_pin or not self.sidecar.renewed_token(login.token):
+                raise
+        return await work(await self.access(session))
+
+    def known(self, session: Session, handle: int) -> AnyObject | None:
+        """The object of a handle if it is in memory; raises Refusal for one that is not there."""
+        if handle in self.own:
+            return self.own[handle][1]
+        login = self._logins.get(session.slot)
+        if login is None:
+            return None
+        return login.directory.known(self.slot(session.slot), handle)
+
+    async def object(self, session: Session, handle: int) -> AnyObject:
+        """The object of a handle."""
+        return self.known(session, handle) or await self.read(session, handle)
+
+    async def read(self, session: Session, handle: int) -> AnyObject:
+        """The object of a handle, one of the service as it is now."""
+        if handle in self.own:
+            return self.own[handle][1]
+        slot = self.slot(session.slot)
+        return await self._with_access(
+            session, lambda login: login.directory.read(login.caller, slot, handle)
+        )
+
+    def is_fresh(self, session: Session, kid: str) -> bool:
+        """If a key was read within the time of `--cache`."""
+        login = self._logins.get(session.slot)
+        return login is not None and login.directory.is_fresh(kid)
+
+    def keep(self, session: Session, record: Any) -> Key:
+        """Take over the key object that the service has just answered."""
+        key = Key.read(record)
+        if key is None:
+            raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+        login = self._logins.get(session.slot)
+        if login is not None:
+            login.directory.keep(key)
+        return key
+
+    def forget(self, session: Session, kid: str) -> None:
+        login = self._logins.get(session.slot)
+        if login is not None:
+            login.directory.forget(kid)
+
+    def handle_of(self, session: Session, key: Key, object_class: int) -> int:
+        reference = Reference(self.slot(session.slot).profile, key.kid, object_class)
+        return self.sidecar.handles.of(reference)
+
+    def handle_of_certificate(self, session: Session, key: Key, index: int) -> int:
+        fingerprint = CertificateObject(key, index).fingerprint.hex()
+        profile = self.slot(session.slot).profile
+        return self.sidecar.handles.of(Reference(profile, key.kid, c.CKO_CERTIFICATE, fingerprint))
+
+    def add(self, session: Session, made: SessionPublicKey | SessionSecret) -> int:
+        """Keep an object until the session ends; its handle."""
+        if len(self.own) >= _MOST_OBJECTS:
+            raise Refusal(c.CKR_DEVICE_MEMORY)
+        handle = self.sidecar.handles.new()
+        self.own[handle] = session.handle, made
+        return handle

@@ -1,0 +1,136 @@
+"""A connection: the version, and frames of messages (p11-kit/rpc-transport.c).
+
+A program sends one byte, the version of the protocol that it offers, and gets one back. Then come
+frames: three numbers of four bytes, for its number, the length of its options and the length of its
+message. An answer has the number of its request, and may overtake others.
+"""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from minikms_p11.application import Application
+from minikms_p11.dispatch import answer
+
+NEWEST_VERSION: Final = 2
+MOST_CALLS: Final = 64  # in flight
+_LARGEST_MESSAGE: Final = 1 << 20
+_LARGEST_OPTIONS: Final = 256
+_HEAD: Final = struct.Struct(">III")
+
+
+class Connection(asyncio.Protocol):
+    """The connection of a program."""
+
+    def __init__(self, application: Application, on_end: Callable[["Connection"], None]) -> None:
+        self.application = application
+        self.version: int | None = None
+        self.unread = bytearray()  # bytes that are not a whole frame yet
+        self._on_end = on_end
+        self._calls: set[asyncio.Task[None]] = set()
+        self._paused = False  # for a restart
+        self._full = False  # the program does not read its answers
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.unread += data
+        self._perform()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for call in self._calls:
+            call.cancel()
+        self.application.close_all()
+        self._on_end(self)
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._read_or_not()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._perform()
+
+    def take_over(self, version: int | None, unread: bytes) -> None:
+        """Go on where the process before stopped."""
+        self.version = version
+        self.unread[:0] = unread
+        self._perform()
+
+    async def pause(self) -> None:
+        """Begin no more calls, and wait for those in flight, and until their answers are sent."""
+        self._paused = True
+        self._read_or_not()
+        if self._calls:
+            await asyncio.wait(self._calls)
+        while self.transport.get_write_buffer_size() and not self.transport.is_closing():
+            await asyncio.sleep(0.005)
+
+    def _perform(self) -> None:
+        """Begin the calls of the whole frames that have arrived."""
+        if self.version is None and self.unread:
+            self.version = min(self.unread.pop(0), NEWEST_VERSION)
+            self.transport.write(bytes((self.version,)))
+        while self._may_begin() and len(self.unread) >= _HEAD.size:
+            number, options, length = _HEAD.unpack_from(self.unread)
+            if options > _LARGEST_OPTIONS or length > _LARGEST_MESSAGE:
+                self.transport.abort()
+                return
+            begin = _HEAD.size + options
+            if len(self.unread) < begin + length:
+                break
+            message = bytes(self.unread[begin : begin + length])
+            del self.unread[: begin + length]
+            self._call(number, message)
+        self._read_or_not()
+
+    def _call(self, number: int, message: bytes) -> None:
+        assert self.version is not None  # noqa: S101
+        result = answer(self.application, self.version, message)
+        if isinstance(result, bytes):
+            self._send(number, result)
+            return
+        call = asyncio.create_task(self._wait(number, result))
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
+
+    async def _wait(self, number: int, result: Awaitable[bytes]) -> None:
+        self._send(number, await result)
+
+    def _ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.result()
+            self._perform()
+
+    def _send(self, number: int, message: bytes) -> None:
+        self.transport.write(_HEAD.pack(number, 0, len(message)) + message)
+
+    def _may_begin(self) -> bool:
+        return not (self._paused or self._full) and len(self._calls) < MOST_CALLS
+
+    def _read_or_not(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._may_begin():
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+
+class Refused(asyncio.Protocol):
+    """The connection of a user who is not admitted.
+
+    Its first byte is read before it is closed: a program that writes to a closed socket gets
+    SIGPIPE, which ends it.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.close()

@@ -1,0 +1,198 @@
+"""The keys that a token of the service sees in a profile, for all programs with that token."""
+
+import asyncio
+import hashlib
+import re
+import time
+from typing import Final
+
+from minikms_p11 import constants as c
+from minikms_p11.handles import Handles, Reference
+from minikms_p11.jwk import thumbprint_of_template
+from minikms_p11.keys import ID_LABEL, NAME_LABEL, Key
+from minikms_p11.objects import CertificateObject, KeyObject, matches, objects_of
+from minikms_p11.refusal import Problem, Refusal
+from minikms_p11.service import Caller, Service
+from minikms_p11.slots import Slot
+from minikms_p11.wire import Template
+
+_KID: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_PAGE: Final = "1000"  # keys
+_LONGEST_NAME: Final = 4096  # characters of an alias
+
+
+class Directory:
+    """Keys of a profile, each as it was last read from the service.
+
+    A search by CKA_ID, by CKA_LABEL or by the public key asks the service for that key; any other
+    search reads all keys, at most once in `fresh` seconds.
+    """
+
+    def __init__(self, service: Service, profile: str, handles: Handles, fresh: float) -> None:
+        self._service, self._profile, self._handles = service, profile, handles
+        self._fresh = fresh
+        self._keys: dict[str, Key] = {}
+        self._read_at: dict[str, float] = {}
+        self._listed_at = -fresh
+        self._listing = asyncio.Lock()
+
+    async def find(self, caller: Caller, slot: Slot, template: Template) -> list[int]:
+        """The handles of the objects that fit the template."""
+        keys = await self._candidates(caller, template)
+        wanted = template.get(c.CKA_CLASS)
+        certificates: dict[str, int] = {}
+        handles = []
+        shown = [key for key in keys if slot.shows(key)]
+        own = {_fingerprint(key.certificates[0]) for key in shown if key.certificates}
+        for key in shown:
+            for found in objects_of(key):
+                if wanted not in (None, found.object_class) or not matches(found, template):
+                    continue
+                handle = self._handle(found)
+                if isinstance(found, CertificateObject):
+                    fingerprint = found.fingerprint.hex()
+                    # A certificate that certifies several keys is one object, and so is one that is
+                    # also the own one of a key.
+                    if fingerprint in certificates or (found.index and fingerprint in own):
+                        continue
+                    certificates[fingerprint] = handle
+                handles.append(handle)
+        return handles
+
+    def known(self, slot: Slot, handle: int) -> KeyObject | CertificateObject | None:
+        """The object of a handle, if its key is in memory."""
+        reference = self._handles.references.get(handle)
+        if reference is None or reference.profile != self._profile:
+            raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+        key = self._keys.get(reference.kid)
+        return None if key is None else _object(slot, key, reference)
+
+    async def read(self, caller: Caller, slot: Slot, handle: int) -> KeyObject | CertificateObject:
+        """The object of a handle, as the service has it now."""
+        reference = self._handles.references.get(handle)
+        if reference is None or reference.profile != self._profile:
+            raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+        key = await self._by_kid(caller, reference.kid)
+        if key is None:
+            raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+        return _object(slot, key, reference)
+
+    def is_fresh(self, kid: str) -> bool:
+        return time.monotonic() < self._read_at.get(kid, -self._fresh) + self._fresh
+
+    def keep(self, key: Key) -> None:
+        """Take a key over that the service has just answered."""
+        self._keys[key.kid] = key
+        self._read_at[key.kid] = time.monotonic()
+
+    def forget(self, kid: str) -> None:
+        """Read a key anew when it is next wanted, and the listing, too."""
+        self._keys.pop(kid, None)
+        self._listed_at = -self._fresh
+
+    async def all(self, caller: Caller) -> list[Key]:
+        """All keys, read at most once in `fresh` seconds."""
+        async with self._listing:
+            if time.monotonic() >= self._listed_at + self._fresh:
+                await self._list(caller)
+            return list(self._keys.values())
+
+    async def _candidates(self, caller: Caller, template: Template) -> list[Key]:
+        if c.CKA_ID in template and template[c.CKA_ID] != b"":
+            return await self._by_id(caller, template[c.CKA_ID])
+        if c.CKA_LABEL in template:
+            named = await self._by_name(caller, template[c.CKA_LABEL])
+            # The label of a certificate that certifies keys is its own common name.
+            if named or template.get(c.CKA_CLASS) not in (None, c.CKO_CERTIFICATE):
+                return named
+        kid = thumbprint_of_template(template)
+        if kid is not None:
+            key = await self._by_kid(caller, kid)
+            return [] if key is None else [key]
+        return await self.all(caller)
+
+    async def _by_id(self, caller: Caller, value: object) -> list[Key]:
+        if not isinstance(value, bytes):
+            return []
+        found = await self._labelled(caller, ID_LABEL, value.hex())
+        if _KID.fullmatch(value):
+            key = await self._by_kid(caller, value.decode())
+            found += [] if key is None else [key]
+        return _different(found)
+
+    async def _by_name(self, caller: Caller, value: object) -> list[Key]:
+        if not isinstance(value, bytes):
+            return []
+        try:
+            name = value.decode()
+        except UnicodeDecodeError:
+            return []
+        if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+            return []
+        found = await self._read_page(caller, {"alias": name})
+        found += await self._labelled(caller, NAME_LABEL, name)
+        if _KID.fullmatch(value):
+            key = await self._by_kid(caller, name)
+            found += [] if key is None else [key]
+        return _different(found)
+
+    async def _by_kid(self, caller: Caller, kid: str) -> Key | None:
+        try:
+            record = await self._service.call(caller, "GET", f"key/{kid}")
+        except Problem as problem:
+            if problem.slug != "key-not-found":
+                raise
+            self._keys.pop(kid, None)
+            return None
+        key = Key.read(record)
+        if key is None:
+            self._keys.pop(kid, None)
+        else:
+            self.keep(key)
+        return key
+
+    async def _labelled(self, caller: Caller, name: str, value: str) -> list[Key]:
+        return await self._read_page(caller, {"label": f"{name}:{value}"})
+
+    async def _read_page(self, caller: Caller, query: dict[str, str]) -> list[Key]:
+        records, _ = await self._service.page(caller, "keys", {**query, "limit": _PAGE})
+        found = list(filter(None, map(Key.read, records)))
+        for key in found:
+            self.keep(key)
+        return found
+
+    async def _list(self, caller: Caller) -> None:
+        began = time.monotonic()
+        keys: dict[str, Key] = {}
+        query = {"limit": _PAGE}
+        while query:
+            records, following = await self._service.page(caller, "keys", query)
+            keys.update((key.kid, key) for key in filter(None, map(Key.read, records)))
+            query = dict(following or {})
+        self._keys = keys
+        self._read_at = dict.fromkeys(keys, began)
+        self._listed_at = began
+
+    def _handle(self, found: KeyObject | CertificateObject) -> int:
+        fingerprint = found.fingerprint.hex() if isinstance(found, CertificateObject) else ""
+        return self._handles.of(
+            Reference(self._profile, found.key.kid, found.object_class, fingerprint)
+        )
+
+
+def _object(slot: Slot, key: Key, reference: Reference) -> KeyObject | CertificateObject:
+    if slot.shows(key):
+        for found in objects_of(key):
+            if found.object_class == reference.object_class and (
+                isinstance(found, KeyObject) or found.fingerprint.hex() == reference.fingerprint
+            ):
+                return found
+    raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+
+
+def _different(keys: list[Key]) -> list[Key]:
+    return list({key.kid: key for key in keys}.values())
+
+
+def _fingerprint(certificate: bytes) -> str:
+    return hashlib.sha256(certificate).hexdigest()

@@ -1,0 +1,34 @@
+"""Handles of objects and sessions: no number is given twice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The object of a key of the service that a handle names."""
+
+    profile: str
+    kid: str
+    object_class: int
+    fingerprint: str = ""  # of a certificate
+
+
+class Handles:
+    """The handles of a sidecar, for all programs: an object has the same in each."""
+
+    def __init__(self, last: int = 0, references: dict[int, Reference] | None = None) -> None:
+        self.last = last
+        self.references = references or {}
+        self._handles = {reference: handle for handle, reference in self.references.items()}
+
+    def new(self) -> int:
+        """A handle that nothing had."""
+        self.last += 1
+        return self.last
+
+    def of(self, reference: Reference) -> int:
+        handle = self._handles.get(reference)
+        if handle is None:
+            handle = self._handles[reference] = self.new()
+            self.references[handle] = reference
+        return handle

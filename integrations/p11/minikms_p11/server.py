@@ -1,0 +1,227 @@
+"""The sidecar's server: its socket, the programs that connect, and its restart by SIGHUP."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import stat
+import struct
+import sys
+from typing import Any, Final
+
+from minikms_p11 import handover
+from minikms_p11.application import Application
+from minikms_p11.connection import Connection, Refused
+from minikms_p11.handles import Handles
+from minikms_p11.sidecar import Settings, Sidecar
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 128
+_MOST_CONNECTIONS: Final = 1024
+_FIRST_INHERITED: Final = 3  # of systemd: sd_listen_fds(3)
+_CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
+# Seconds that a restart waits for hashes of operations in several parts.
+_LONGEST_WAIT: Final = 10.0
+
+
+class Server:
+    """Serves programs until SIGTERM or SIGINT, and begins again as a new process by SIGHUP."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connections: set[Connection] = set()
+        self._listener: socket.socket | None = None
+        self._sidecar: Sidecar
+        self._ended = asyncio.Event()
+        self._restart = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve; raises OSError or ValueError if it cannot begin."""
+        loop = asyncio.get_running_loop()
+        state = _inherited_state()
+        handles = Handles() if state is None else handover.handles_of(state)
+        self._sidecar = Sidecar(self._settings, handles)
+        try:
+            if self._settings.socket is None:
+                await self._serve_standard_input(state)
+            else:
+                self._listener = _listener(self._settings, state)
+            if state is not None:
+                for record in state.connections:
+                    await self._take_over(record)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._ended.set)
+            loop.add_signal_handler(signal.SIGHUP, self._restart.set)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+            await self._accept_until_ended()
+        finally:
+            for connection in list(self._connections):
+                connection.transport.abort()
+            await self._sidecar.close()
+        if self._settings.socket is not None and not os.environ.get("LISTEN_FDS"):
+            os.unlink(self._settings.socket)
+
+    async def _accept_until_ended(self) -> None:
+        accepting = asyncio.create_task(self._accept())
+        _log.info("serving %s", self._settings.socket or "standard input")
+        while True:
+            ended = asyncio.create_task(self._ended.wait())
+            restart = asyncio.create_task(self._restart.wait())
+            await asyncio.wait({ended, restart}, return_when=asyncio.FIRST_COMPLETED)
+            for waiting in (ended, restart):
+                waiting.cancel()
+            if self._ended.is_set():
+                accepting.cancel()
+                return
+            self._restart.clear()
+            if await _can_begin():
+                accepting.cancel()
+                await asyncio.wait({accepting})
+                await self._begin_again()
+
+    async def _accept(self) -> None:
+        if self._listener is None:
+            return
+        loop = asyncio.get_running_loop()
+        while True:
+            accepted, _ = await loop.sock_accept(self._listener)
+            pid, uid, _ = _CREDENTIALS.unpack(
+                accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            )
+            if uid not in self._settings.uids:
+                _log.warning("refused process %d of user %d", pid, uid)
+                await loop.connect_accepted_socket(Refused, accepted)
+            elif len(self._connections) >= _MOST_CONNECTIONS:
+                _log.warning("refused process %d: too many connections", pid)
+                await loop.connect_accepted_socket(Refused, accepted)
+            else:
+                await self._connect(accepted, Application(self._sidecar, pid, uid))
+
+    async def _connect(self, accepted: socket.socket, application: Application) -> Connection:
+        accepted.setblocking(False)
+        connection = Connection(application, self._forget)
+        self._connections.add(connection)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        return connection
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if self._settings.socket is None:
+            self._ended.set()
+
+    async def _serve_standard_input(self, state: handover.State | None) -> None:
+        if state is not None:  # it is among the connections
+            return
+        if not stat.S_ISSOCK(os.fstat(0).st_mode):
+            raise ValueError("standard input is not a socket, such as p11-kit makes: give --socket")
+        accepted = socket.socket(fileno=os.dup(0))
+        await self._connect(accepted, Application(self._sidecar, os.getppid(), os.getuid()))
+
+    async def _take_over(self, record: dict[str, Any]) -> None:
+        accepted = socket.socket(fileno=record["file"])
+        os.set_inheritable(record["file"], False)
+        connection = await self._connect(accepted, handover.restore(self._sidecar, record))
+        connection.take_over(record["version"], handover.unpacked(record["unread"]))
+
+    async def _begin_again(self) -> None:
+        """Replace this process by a new one, which keeps the programs and their state."""
+        deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT
+        while self._hashes() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        connections = list(self._connections)
+        await asyncio.gather(*(connection.pause() for connection in connections))
+        if lost := self._hashes():
+            _log.warning("%d operations in several parts have to begin again", lost)
+        connections = [it for it in self._connections if not it.transport.is_closing()]
+        memory = handover.save(self._listener, self._sidecar.handles, connections)
+        await self._sidecar.close()
+        os.set_inheritable(memory, True)
+        os.environ[handover.VARIABLE] = str(memory)
+        _log.info("beginning again with %d programs", len(connections))
+        hold_restarts()
+        os.execv(sys.executable, _command())
+
+    def _hashes(self) -> int:
+        """The operations in several parts, whose hashes cannot be handed over."""
+        return sum(
+            operation.hash is not None
+            for connection in self._connections
+            for session in connection.application.sessions.values()
+            for operation in session.operations.values()
+        )
+
+
+def hold_restarts() -> None:
+    """Keep a SIGHUP back until the server serves: it would end a process that begins."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def _command(*more: str) -> list[str]:
+    return [sys.executable, *sys.orig_argv[1:], *more]
+
+
+async def _can_begin() -> bool:
+    """If a new process could begin with these options and files: it only checks them."""
+    process = await asyncio.create_subprocess_exec(
+        *_command("--check"), stdin=asyncio.subprocess.DEVNULL
+    )
+    if await process.wait() == 0:
+        return True
+    _log.error("the sidecar goes on as it is, since a new one could not begin")
+    return False
+
+
+def _inherited_state() -> handover.State | None:
+    number = os.environ.pop(handover.VARIABLE, None)
+    if number is None:
+        return None
+    state = handover.load(int(number))
+    if state is None:
+        _log.error("the programs have to connect again: their state has another form")
+    return state
+
+
+def _listener(settings: Settings, state: handover.State | None) -> socket.socket:
+    """The listening socket: of the process before, of systemd, or a new one."""
+    assert settings.socket is not None  # noqa: S101
+    inherited = None
+    if state is not None:
+        inherited = state.listener
+    elif os.environ.get("LISTEN_PID") == str(os.getpid()):
+        inherited = _FIRST_INHERITED
+    if inherited is not None:
+        os.set_inheritable(inherited, False)
+        listener = socket.socket(fileno=inherited)
+        listener.setblocking(False)
+        return listener
+    return _new_listener(settings)
+
+
+def _new_listener(settings: Settings) -> socket.socket:
+    path = settings.socket
+    assert path is not None  # noqa: S101
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(path) == 0:
+                raise OSError(f"another process serves {path}")
+        if os.path.exists(path):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise OSError(f"{path} is not a socket")
+            os.unlink(path)
+        # Nobody else may connect before its mode is set.
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        if settings.uids != {os.getuid()}:
+            os.chmod(path, 0o666)  # SO_PEERCRED tells who may
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

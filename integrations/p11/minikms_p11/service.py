@@ -1,0 +1,102 @@
+"""Calls of the service, over HTTP."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from yarl import URL
+
+from minikms_p11.refusal import Problem
+
+_SECONDS: Final = 30.0  # for a call: making an RSA key takes seconds
+_CONNECTIONS: Final = 64
+_LARGEST_ANSWER: Final = 8 << 20  # bytes; a page of keys has at most 4 MiB
+
+
+class Caller:
+    """On whose behalf calls are made: a program, with a token of the service, in a profile."""
+
+    def __init__(self, pid: int, token: str | None, profile: str) -> None:
+        self._headers = {"X-Profile": profile, "Content-Type": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        # The audit log of the service has the request id, and so the program's pid.
+        self._request_id = f"p11:{pid}:{secrets.token_hex(4)}"
+        self._calls = 0
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the next call."""
+        self._calls += 1
+        return {**self._headers, "X-Request-Id": f"{self._request_id}:{self._calls}"}
+
+
+class Service:
+    """The service at a URL; `close` ends its connections."""
+
+    def __init__(self, url: str) -> None:
+        self._url = URL(url if url.endswith("/") else url + "/")
+        self._session = ClientSession(
+            connector=TCPConnector(limit=_CONNECTIONS),
+            cookie_jar=DummyCookieJar(),
+            timeout=ClientTimeout(total=_SECONDS),
+            auto_decompress=False,
+            skip_auto_headers=("Accept-Encoding", "User-Agent"),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def call(
+        self,
+        caller: Caller,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON of the answer; raises Problem."""
+        return (await self._answer(caller, method, path, body, query))[0]
+
+    async def page(
+        self, caller: Caller, path: str, query: Mapping[str, str]
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        """The JSON of a page, and the query of the next one; raises Problem."""
+        return await self._answer(caller, "GET", path, None, query)
+
+    async def _answer(
+        self,
+        caller: Caller,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str] | None,
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        url = self._url.join(URL(path, encoded=True))
+        if query:
+            url = url.with_query(query)
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            async with self._session.request(
+                method, url, data=data, headers=caller.headers(), allow_redirects=False
+            ) as answer:
+                content = bytearray()
+                async for part in answer.content.iter_any():
+                    content += part
+                    if len(content) > _LARGEST_ANSWER:
+                        raise Problem("answer-too-large")
+                status = answer.status
+                following = answer.links["next"]["url"] if "Link" in answer.headers else None
+        except TimeoutError:
+            raise Problem("timeout") from None
+        except ClientError:
+            raise Problem("unavailable") from None
+        try:
+            answered = json.loads(content)
+        except ValueError:
+            raise Problem("not-json") from None
+        if status != 200:
+            kind = answered.get("type") if isinstance(answered, dict) else None
+            raise Problem(str(kind).rpartition(":")[2])
+        return answered, following.query if isinstance(following, URL) else None

@@ -1,0 +1,106 @@
+"""The state that all programs share: the slots, the service, the keys and their handles."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+from minikms_p11.constants import CKR_PIN_INCORRECT
+from minikms_p11.directory import Directory
+from minikms_p11.handles import Handles
+from minikms_p11.login import Logins, Pins, check_token, read_token
+from minikms_p11.refusal import Problem, Refusal
+from minikms_p11.service import Caller, Service
+from minikms_p11.slots import Slot
+
+_log = logging.getLogger(__name__)
+
+_ASK_AGAIN: Final = 10.0  # seconds, for whether the service needs tokens
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the command."""
+
+    url: str
+    socket: str | None = None
+    slots: tuple[Slot, ...] = (Slot("minikms"),)
+    token_file: Path | None = None
+    pins: Path | None = None
+    uids: frozenset[int] = field(default_factory=lambda: frozenset({os.getuid()}))
+    allow_delete: bool = False
+    cache: float = 2.0
+
+
+class Sidecar:
+    """All that the programs of a sidecar share."""
+
+    def __init__(self, settings: Settings, handles: Handles) -> None:
+        """Read the files of the options; raises OSError or ValueError."""
+        self.settings, self.handles = settings, handles
+        self.slots = settings.slots
+        self.token = None if settings.token_file is None else read_token(settings.token_file)
+        pins = Pins(settings.pins)
+        self.service = Service(settings.url)
+        self.logins = Logins(self.service, pins)
+        # By profile and digest of the token: kept while a program has a login with them.
+        self._directories: WeakValueDictionary[tuple[str, bytes], Directory] = WeakValueDictionary()
+        self._open_until = 0.0
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._later)
+        await self.service.close()
+
+    def directory(self, profile: str, token: str | None) -> Directory:
+        """The keys that a token sees in a profile."""
+        key = profile, hashlib.sha256((token or "").encode()).digest()
+        directory = self._directories.get(key)
+        if directory is None:
+            directory = Directory(self.service, profile, self.handles, self.settings.cache)
+            self._directories[key] = directory
+        return directory
+
+    async def needs_login(self) -> bool:
+        """If programs must log in: there is no `--token-file`, and the service needs tokens."""
+        if self.token is not None or time.monotonic() < self._open_until:
+            return False
+        caller = Caller(os.getpid(), None, "default")
+        try:
+            await check_token(self.service, caller, "default")
+        except Refusal as refusal:
+            if refusal.value == CKR_PIN_INCORRECT:
+                return True
+            raise
+        self._open_until = time.monotonic() + _ASK_AGAIN
+        return False
+
+    def renewed_token(self, refused: str | None) -> bool:
+        """Read `--token-file` anew; whether it has another token than the refused one."""
+        if self.settings.token_file is None:
+            self._open_until = 0.0
+            return False
+        try:
+            self.token = read_token(self.settings.token_file)
+        except (OSError, ValueError) as error:
+            _log.error("the token file cannot be read: %s", error)
+        return self.token != refused
+
+    def delete_later(self, caller: Caller, directory: Directory, kid: str) -> None:
+        """Delete a key pair of a session that ended; if it fails, the key ends by itself."""
+
+        async def delete() -> None:
+            try:
+                await self.service.call(caller, "DELETE", f"key/{kid}")
+            except Problem as problem:
+                _log.info("session key %s stays until it ends: %s", kid, problem.slug)
+            directory.forget(kid)
+
+        task = asyncio.create_task(delete())
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
