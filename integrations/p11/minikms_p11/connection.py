@@ -8,7 +8,7 @@ message. An answer has the number of its request, and may overtake others.
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 from minikms_p11.application import Application
 from minikms_p11.dispatch import answer
@@ -34,8 +34,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.unread += data

@@ -112,15 +112,15 @@ class Directory:
         return await self.all(caller)
 
     async def _by_id(self, caller: Caller, value: object) -> list[Key]:
+        """The key with this kid, otherwise those to which programs gave this CKA_ID."""
         if not isinstance(value, bytes):
             return []
-        found = await self._labelled(caller, ID_LABEL, value.hex())
-        if _KID.fullmatch(value):
-            key = await self._by_kid(caller, value.decode())
-            found += [] if key is None else [key]
-        return _different(found)
+        if _KID.fullmatch(value) and (key := await self._by_kid(caller, value.decode())):
+            return [key]
+        return await self._read_page(caller, {"label": f"{ID_LABEL}:{value.hex()}"})
 
     async def _by_name(self, caller: Caller, value: object) -> list[Key]:
+        """The key with this alias or kid, otherwise those to which programs gave this label."""
         if not isinstance(value, bytes):
             return []
         try:
@@ -129,12 +129,12 @@ class Directory:
             return []
         if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
             return []
-        found = await self._read_page(caller, {"alias": name})
-        found += await self._labelled(caller, NAME_LABEL, name)
-        if _KID.fullmatch(value):
-            key = await self._by_kid(caller, name)
-            found += [] if key is None else [key]
-        return _different(found)
+        # The service finds an alias or a kid at once; for a label it goes through all keys.
+        if found := await self._read_page(caller, {"alias": name}):
+            return found
+        if _KID.fullmatch(value) and (key := await self._by_kid(caller, name)):
+            return [key]
+        return await self._read_page(caller, {"label": f"{NAME_LABEL}:{name}"})
 
     async def _by_kid(self, caller: Caller, kid: str) -> Key | None:
         try:
@@ -150,9 +150,6 @@ class Directory:
         else:
             self.keep(key)
         return key
-
-    async def _labelled(self, caller: Caller, name: str, value: str) -> list[Key]:
-        return await self._read_page(caller, {"label": f"{name}:{value}"})
 
     async def _read_page(self, caller: Caller, query: dict[str, str]) -> list[Key]:
         records, _ = await self._service.page(caller, "keys", {**query, "limit": _PAGE})
@@ -188,10 +185,6 @@ def _object(slot: Slot, key: Key, reference: Reference) -> KeyObject | Certifica
             ):
                 return found
     raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
-
-
-def _different(keys: list[Key]) -> list[Key]:
-    return list({key.kid: key for key in keys}.values())
 
 
 def _fingerprint(certificate: bytes) -> str:
