@@ -33,7 +33,7 @@ class Operation:
     found: Any = None  # the object of the handle, None after a restart of the sidecar
     # A hash, or the data of a MAC, of an operation in several parts.
     hash: Any = None
-    data: bytearray | None = None
+    data: bytearray | None = field(default=None, repr=False)
 
     @property
     def in_parts(self) -> bool:
@@ -207,11 +207,6 @@ class Application:
         return await self._with_access(
             session, lambda login: login.directory.read(login.caller, slot, handle)
         )
-
-    def is_fresh(self, session: Session, kid: str) -> bool:
-        """If a key was read within the time of `--cache`."""
-        login = self._logins.get(session.slot)
-        return login is not None and login.directory.is_fresh(kid)
 
     def keep(self, session: Session, record: Any) -> Key:
         """Take over the key object that the service has just answered."""

@@ -34,7 +34,7 @@ class Directory:
         self._keys: dict[str, Key] = {}
         self._read_at: dict[str, float] = {}
         self._listed_at = -fresh
-        self._listing = asyncio.Lock()
+        self._listing = asyncio.Lock()  # one at a time
 
     async def find(self, caller: Caller, slot: Slot, template: Template) -> list[int]:
         """The handles of the objects that fit the template."""
@@ -77,9 +77,6 @@ class Directory:
             raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
         return _object(slot, key, reference)
 
-    def is_fresh(self, kid: str) -> bool:
-        return time.monotonic() < self._read_at.get(kid, -self._fresh) + self._fresh
-
     def keep(self, key: Key) -> None:
         """Take a key over that the service has just answered."""
         self._keys[key.kid] = key
@@ -87,8 +84,12 @@ class Directory:
 
     def forget(self, kid: str) -> None:
         """Read a key anew when it is next wanted, and the listing, too."""
-        self._keys.pop(kid, None)
+        self._drop(kid)
         self._listed_at = -self._fresh
+
+    def _drop(self, kid: str) -> None:
+        self._keys.pop(kid, None)
+        self._read_at.pop(kid, None)
 
     async def all(self, caller: Caller) -> list[Key]:
         """All keys, read at most once in `fresh` seconds."""
@@ -117,7 +118,7 @@ class Directory:
             return []
         if _KID.fullmatch(value) and (key := await self._by_kid(caller, value.decode())):
             return [key]
-        return await self._read_page(caller, {"label": f"{ID_LABEL}:{value.hex()}"})
+        return await self._labelled(caller, ID_LABEL, value.hex())
 
     async def _by_name(self, caller: Caller, value: object) -> list[Key]:
         """The key with this alias or kid, otherwise those to which programs gave this label."""
@@ -129,12 +130,16 @@ class Directory:
             return []
         if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
             return []
-        # The service finds an alias or a kid at once; for a label it goes through all keys.
         if found := await self._read_page(caller, {"alias": name}):
             return found
         if _KID.fullmatch(value) and (key := await self._by_kid(caller, name)):
             return [key]
-        return await self._read_page(caller, {"label": f"{NAME_LABEL}:{name}"})
+        return await self._labelled(caller, NAME_LABEL, name)
+
+    async def _labelled(self, caller: Caller, name: str, value: str) -> list[Key]:
+        """Keys with a label: the service goes through all keys, as for a listing."""
+        async with self._listing:
+            return await self._read_page(caller, {"label": f"{name}:{value}"})
 
     async def _by_kid(self, caller: Caller, kid: str) -> Key | None:
         try:
@@ -142,11 +147,11 @@ class Directory:
         except Problem as problem:
             if problem.slug != "key-not-found":
                 raise
-            self._keys.pop(kid, None)
+            self._drop(kid)
             return None
         key = Key.read(record)
         if key is None:
-            self._keys.pop(kid, None)
+            self._drop(kid)
         else:
             self.keep(key)
         return key
@@ -166,9 +171,12 @@ class Directory:
             records, following = await self._service.page(caller, "keys", query)
             keys.update((key.kid, key) for key in filter(None, map(Key.read, records)))
             query = dict(following or {})
-        self._keys = keys
-        self._read_at = dict.fromkeys(keys, began)
-        self._listed_at = began
+        read_at = dict.fromkeys(keys, began)
+        for kid, key in self._keys.items():  # read, or made, meanwhile
+            if self._read_at[kid] >= began:
+                keys[kid], read_at[kid] = key, self._read_at[kid]
+        self._keys, self._read_at, self._listed_at = keys, read_at, began
+        self._handles.keep(self._profile, keys)
 
     def _handle(self, found: KeyObject | CertificateObject) -> int:
         fingerprint = found.fingerprint.hex() if isinstance(found, CertificateObject) else ""

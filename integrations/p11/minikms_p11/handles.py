@@ -1,5 +1,6 @@
 """Handles of objects and sessions: no number is given twice."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 
@@ -26,7 +27,14 @@ class Handles:
         self.last += 1
         return self.last
 
+    def keep(self, profile: str, kids: Container[str]) -> None:
+        """Drop the handles of keys of a profile that are not among these: they are deleted."""
+        for handle, reference in list(self.references.items()):
+            if reference.profile == profile and reference.kid not in kids:
+                del self.references[handle], self._handles[reference]
+
     def of(self, reference: Reference) -> int:
+        """The handle of an object."""
         handle = self._handles.get(reference)
         if handle is None:
             handle = self._handles[reference] = self.new()

@@ -5,6 +5,7 @@ It goes through a file in memory, which only the two processes have: it has the 
 
 import base64
 import json
+import logging
 import os
 import socket
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from minikms_p11.objects import SessionPublicKey, SessionSecret
 from minikms_p11.sidecar import Sidecar
 from minikms_p11.wire import OaepParameter, PssParameter
 
+_log = logging.getLogger(__name__)
+
 VARIABLE: Final = "MINIKMS_P11_STATE"  # the number of the file
 _FORM: Final = 1  # of the state: a process that does not know it begins anew
 
@@ -26,18 +29,23 @@ _PARAMETERS: Final = {"pss": PssParameter, "oaep": OaepParameter}
 
 @dataclass
 class State:
-    """The state of a sidecar: its listening socket, its handles, its connections."""
+    """The state of a sidecar: its listening socket, its slots, its handles, its connections."""
 
     listener: int | None
-    handles: dict[str, Any]
+    slots: list[list[str]] = field(default_factory=list)  # label and profile
+    handles: dict[str, Any] = field(default_factory=lambda: {"last": 0, "references": []})
     connections: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save(listener: socket.socket | None, handles: Handles, connections: list[Connection]) -> int:
-    """Write the state into a new file in memory, and let the next process inherit all its files."""
+def save(listener: socket.socket | None, sidecar: Sidecar, connections: list[Connection]) -> int:
+    """Write the state into a new file in memory, and let the next process inherit its files."""
+    handles = sidecar.handles
+    files = list(map(_file, connections))
     state = {
         "form": _FORM,
         "listener": None if listener is None else listener.fileno(),
+        "files": files,
+        "slots": [[slot.label, slot.profile] for slot in sidecar.slots],
         "handles": {
             "last": handles.last,
             "references": [
@@ -47,24 +55,26 @@ def save(listener: socket.socket | None, handles: Handles, connections: list[Con
         },
         "connections": list(map(_connection, connections)),
     }
-    if listener is not None:
-        os.set_inheritable(listener.fileno(), True)
-    for connection in connections:
-        os.set_inheritable(_file(connection), True)
-    memory = os.memfd_create("minikms-p11", 0)
+    memory = os.memfd_create("minikms-p11")
     with os.fdopen(os.dup(memory), "w") as file:
         json.dump(state, file)
+    for number in (memory, *files, *(() if listener is None else (listener.fileno(),))):
+        os.set_inheritable(number, True)
     return memory
 
 
-def load(memory: int) -> State | None:
-    """Read the state, and close its file; None if it has another form."""
+def load(memory: int) -> State:
+    """Read the state, and close its file; of a state in another form only the listening socket."""
     with os.fdopen(memory) as file:
         file.seek(0)
         state = json.load(file)
-    if state.pop("form") != _FORM:
-        return None
-    return State(**state)
+    files = state.pop("files")
+    if state.pop("form") == _FORM:
+        return State(**state)
+    _log.error("programs have to connect again: the state of the process before has another form")
+    for number in files:
+        os.close(number)
+    return State(state["listener"])
 
 
 def handles_of(state: State) -> Handles:
@@ -76,12 +86,19 @@ def handles_of(state: State) -> Handles:
     return Handles(state.handles["last"], references)
 
 
-def restore(sidecar: Sidecar, record: dict[str, Any]) -> Application:
-    """The program of a connection."""
+def restore(sidecar: Sidecar, state: State, record: dict[str, Any]) -> Application:
+    """The program of a connection, without its sessions with slots that are not there any more."""
+    now = {(slot.label, slot.profile): number for number, slot in enumerate(sidecar.slots)}
+    slots = {
+        number: now.get((label, profile)) for number, (label, profile) in enumerate(state.slots)
+    }
     application = Application(sidecar, record["pid"], record["uid"])
     application.initialized = record["initialized"]
     for handle, slot, flags, found, operations in record["sessions"]:
-        session = Session(handle, slot, flags, found)
+        number = slots.get(slot)
+        if number is None:
+            continue
+        session = Session(handle, number, flags, found)
         for name, (mechanism, parameter, key, data) in operations.items():
             session.operations[name] = Operation(
                 mechanism,
@@ -101,8 +118,9 @@ def restore(sidecar: Sidecar, record: dict[str, Any]) -> Application:
     for session, kids in record["temporary"]:
         application.temporary[session] = kids
     for slot, token in record["logins"]:
-        if slot < len(sidecar.slots):
-            application.login(slot, token, by_pin=True)
+        number = slots.get(slot)
+        if number is not None:
+            application.login(number, token, by_pin=True)
     return application
 
 

@@ -41,7 +41,7 @@ class Refusal(Exception):
 
 
 class Problem(Refusal):
-    """The service answered with a problem, whose slug this is, or did not answer (`timeout`)."""
+    """The service answered with a problem of this slug, or did not answer (`unavailable`)."""
 
     def __init__(self, slug: str) -> None:
         super().__init__(_BY_SLUG.get(slug, CKR_FUNCTION_FAILED))

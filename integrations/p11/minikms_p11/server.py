@@ -18,6 +18,8 @@ from minikms_p11.sidecar import Settings, Sidecar
 
 _log = logging.getLogger(__name__)
 
+_ACCEPT_AGAIN: Final = 1.0  # seconds
+_LAST_CALLS: Final = 10.0  # seconds, for calls in flight when the sidecar ends
 _BACKLOG: Final = 128
 _MOST_CONNECTIONS: Final = 1024
 _FIRST_INHERITED: Final = 3  # of systemd: sd_listen_fds(3)
@@ -50,7 +52,7 @@ class Server:
                 self._listener = _listener(self._settings, state)
             if state is not None:
                 for record in state.connections:
-                    await self._take_over(record)
+                    await self._take_over(state, record)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ended.set)
             loop.add_signal_handler(signal.SIGHUP, self._restart.set)
@@ -74,6 +76,9 @@ class Server:
                 waiting.cancel()
             if self._ended.is_set():
                 accepting.cancel()
+                pauses = [asyncio.create_task(it.pause()) for it in self._connections]
+                if pauses:
+                    await asyncio.wait(pauses, timeout=_LAST_CALLS)
                 return
             self._restart.clear()
             if await _can_begin():
@@ -86,7 +91,12 @@ class Server:
             return
         loop = asyncio.get_running_loop()
         while True:
-            accepted, _ = await loop.sock_accept(self._listener)
+            try:
+                accepted, _ = await loop.sock_accept(self._listener)
+            except OSError as error:  # no file descriptors
+                _log.error("no program can connect: %s", error)
+                await asyncio.sleep(_ACCEPT_AGAIN)
+                continue
             pid, uid, _ = _CREDENTIALS.unpack(
                 accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             )
@@ -119,10 +129,10 @@ class Server:
         accepted = socket.socket(fileno=os.dup(0))
         await self._connect(accepted, Application(self._sidecar, os.getppid(), os.getuid()))
 
-    async def _take_over(self, record: dict[str, Any]) -> None:
+    async def _take_over(self, state: handover.State, record: dict[str, Any]) -> None:
         accepted = socket.socket(fileno=record["file"])
         os.set_inheritable(record["file"], False)
-        connection = await self._connect(accepted, handover.restore(self._sidecar, record))
+        connection = await self._connect(accepted, handover.restore(self._sidecar, state, record))
         connection.take_over(record["version"], handover.unpacked(record["unread"]))
 
     async def _begin_again(self) -> None:
@@ -135,9 +145,8 @@ class Server:
         if lost := self._hashes():
             _log.warning("%d operations in several parts have to begin again", lost)
         connections = [it for it in self._connections if not it.transport.is_closing()]
-        memory = handover.save(self._listener, self._sidecar.handles, connections)
+        memory = handover.save(self._listener, self._sidecar, connections)
         await self._sidecar.close()
-        os.set_inheritable(memory, True)
         os.environ[handover.VARIABLE] = str(memory)
         _log.info("beginning again with %d programs", len(connections))
         hold_restarts()
@@ -175,12 +184,7 @@ async def _can_begin() -> bool:
 
 def _inherited_state() -> handover.State | None:
     number = os.environ.pop(handover.VARIABLE, None)
-    if number is None:
-        return None
-    state = handover.load(int(number))
-    if state is None:
-        _log.error("the programs have to connect again: their state has another form")
-    return state
+    return None if number is None else handover.load(int(number))
 
 
 def _listener(settings: Settings, state: handover.State | None) -> socket.socket:

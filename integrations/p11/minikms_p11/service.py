@@ -1,17 +1,29 @@
 """Calls of the service, over HTTP."""
 
 import json
+import logging
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    ServerDisconnectedError,
+    TCPConnector,
+)
 from yarl import URL
 
+from minikms_p11.constants import CKR_FUNCTION_FAILED
 from minikms_p11.refusal import Problem
+
+_log = logging.getLogger(__name__)
 
 _SECONDS: Final = 30.0  # for a call: making an RSA key takes seconds
 _CONNECTIONS: Final = 64
+_NOT_REPEATED: Final = ("key/generate",)  # calls that do more if they are done twice
 _LARGEST_ANSWER: Final = 8 << 20  # bytes; a page of keys has at most 4 MiB
 
 
@@ -37,6 +49,7 @@ class Service:
 
     def __init__(self, url: str) -> None:
         self._url = URL(url if url.endswith("/") else url + "/")
+        self._answers = True
         self._session = ClientSession(
             connector=TCPConnector(limit=_CONNECTIONS),
             cookie_jar=DummyCookieJar(),
@@ -78,25 +91,44 @@ class Service:
             url = url.with_query(query)
         data = None if body is None else json.dumps(body).encode()
         try:
-            async with self._session.request(
-                method, url, data=data, headers=caller.headers(), allow_redirects=False
-            ) as answer:
-                content = bytearray()
-                async for part in answer.content.iter_any():
-                    content += part
-                    if len(content) > _LARGEST_ANSWER:
-                        raise Problem("answer-too-large")
-                status = answer.status
-                following = answer.links["next"]["url"] if "Link" in answer.headers else None
-        except TimeoutError:
-            raise Problem("timeout") from None
-        except ClientError:
+            try:
+                status, content, following = await self._send(caller, method, url, data)
+            except ServerDisconnectedError:
+                # The service closed the connection while it was idle, or restarts.
+                if path in _NOT_REPEATED:
+                    raise
+                status, content, following = await self._send(caller, method, url, data)
+        except (TimeoutError, ClientError) as error:
+            if self._answers:
+                _log.error("the service does not answer: %s", error or type(error).__name__)
+            self._answers = False
             raise Problem("unavailable") from None
+        if not self._answers:
+            _log.info("the service answers again")
+        self._answers = True
         try:
             answered = json.loads(content)
         except ValueError:
             raise Problem("not-json") from None
         if status != 200:
             kind = answered.get("type") if isinstance(answered, dict) else None
-            raise Problem(str(kind).rpartition(":")[2])
+            problem = Problem(str(kind).rpartition(":")[2])
+            if problem.value == CKR_FUNCTION_FAILED:  # the program does not learn why
+                _log.warning("%s /%s: %s", method, path, problem.slug)
+            raise problem
         return answered, following.query if isinstance(following, URL) else None
+
+    async def _send(
+        self, caller: Caller, method: str, url: URL, data: bytes | None
+    ) -> tuple[int, bytes, object]:
+        """The status, the content and the next page's URL of an answer."""
+        async with self._session.request(
+            method, url, data=data, headers=caller.headers(), allow_redirects=False
+        ) as answer:
+            content = bytearray()
+            async for part in answer.content.iter_any():
+                content += part
+                if len(content) > _LARGEST_ANSWER:
+                    raise Problem("answer-too-large")
+            following = answer.links["next"]["url"] if "Link" in answer.headers else None
+            return answer.status, bytes(content), following

@@ -50,7 +50,8 @@ class Sidecar:
         self.logins = Logins(self.service, pins)
         # By profile and digest of the token: kept while a program has a login with them.
         self._directories: WeakValueDictionary[tuple[str, bytes], Directory] = WeakValueDictionary()
-        self._open_until = 0.0
+        self._needs_login = True
+        self._ask_at = 0.0  # whether the service needs tokens
         self._later: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -68,22 +69,24 @@ class Sidecar:
 
     async def needs_login(self) -> bool:
         """If programs must log in: there is no `--token-file`, and the service needs tokens."""
-        if self.token is not None or time.monotonic() < self._open_until:
+        if self.token is not None:
             return False
-        caller = Caller(os.getpid(), None, "default")
-        try:
-            await check_token(self.service, caller, "default")
-        except Refusal as refusal:
-            if refusal.value == CKR_PIN_INCORRECT:
-                return True
-            raise
-        self._open_until = time.monotonic() + _ASK_AGAIN
-        return False
+        if time.monotonic() >= self._ask_at:
+            caller = Caller(os.getpid(), None, "default")
+            try:
+                await check_token(self.service, caller, "default")
+                self._needs_login = False
+            except Refusal as refusal:
+                if refusal.value != CKR_PIN_INCORRECT:
+                    raise
+                self._needs_login = True
+            self._ask_at = time.monotonic() + _ASK_AGAIN
+        return self._needs_login
 
     def renewed_token(self, refused: str | None) -> bool:
         """Read `--token-file` anew; whether it has another token than the refused one."""
         if self.settings.token_file is None:
-            self._open_until = 0.0
+            self._ask_at = 0.0
             return False
         try:
             self.token = read_token(self.settings.token_file)

@@ -7,7 +7,7 @@ from minikms_p11.application import MOST_SESSIONS, Application
 from minikms_p11.functions.answers import numbers_into
 from minikms_p11.keys import unbase64
 from minikms_p11.mechanisms import mechanism_infos
-from minikms_p11.refusal import Refusal
+from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.wire import Size
 
 # CKR_GENERAL_ERROR for another one: p11-kit/rpc-message.h
@@ -62,7 +62,7 @@ def get_slot_info(application: Application, slot: int) -> tuple[Any, ...]:
 async def get_token_info(application: Application, number: int) -> tuple[Any, ...]:
     slot = application.slot(number)
     flags = c.CKF_RNG | c.CKF_TOKEN_INITIALIZED | c.CKF_USER_PIN_INITIALIZED
-    if await application.sidecar.needs_login():
+    if await _needs_login(application):
         flags |= c.CKF_LOGIN_REQUIRED
     opened = [session for session in application.sessions.values() if session.slot == number]
     writable = sum(bool(session.flags & c.CKF_RW_SESSION) for session in opened)
@@ -83,6 +83,14 @@ async def get_token_info(application: Application, number: int) -> tuple[Any, ..
         _VERSION,
         padded("", 16),  # no clock
     )
+
+
+async def _needs_login(application: Application) -> bool:
+    """If programs must log in, also if the service does not answer now."""
+    try:
+        return await application.sidecar.needs_login()
+    except Problem:
+        return True
 
 
 def get_mechanism_list(
