@@ -47,7 +47,7 @@ class _Form:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.function: Function = FUNCTIONS.get(call.name, unsupported)
-        self.request = call.request.encode()
+        self.signature = wire.sized(call.request.encode())
         self.readers = [_READERS[letter] for letter in _LETTERS.findall(call.request)]
         self.writers = [_WRITERS[letter] for letter in _LETTERS.findall(call.answer)]
         self.head = wire.u32(call.number) + wire.sized(call.answer.encode())
@@ -89,7 +89,7 @@ async def _wait(form: _Form, result: Awaitable[tuple[Any, ...]]) -> bytes:
 def _read(application: Application, version: int, message: bytes) -> tuple[_Form, list[Any]]:
     reader = Reader(message, version)
     form = _FORMS.get(reader.u32())
-    if form is None or reader.sized() != form.request:
+    if form is None or reader.take(len(form.signature)) != form.signature:
         raise Refusal(c.CKR_DEVICE_ERROR)
     if not application.initialized and form.call.name != "C_Initialize":
         raise Refusal(c.CKR_CRYPTOKI_NOT_INITIALIZED)
