@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from service_process import Service
 
 ADMIN = "mkms_504cacd0b2ddb4c3_2qCJLc6NjLDNti229Rsh9NeZrro2rM9FSRRWeg1BMgSiLxVwJc"  # a test's
@@ -66,9 +67,10 @@ class Kms:
     def revoke(self, token_id):
         self.call("DELETE", f"/tokens/{token_id}")
 
-    def events(self):
-        """The lines of the audit log."""
-        return [json.loads(line) for line in self.audit_log.read_text().splitlines()]
+    def events(self, operation):
+        """The lines of the audit log about an operation."""
+        lines = map(json.loads, self.audit_log.read_text().splitlines())
+        return [line for line in lines if line.get("operation") == operation]
 
 
 class Profile:
@@ -143,3 +145,28 @@ class HeldService:
                 pass
 
         return Handler
+
+
+def unbase64(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def public_key(key):
+    """The public key of a key object."""
+    jwk = key["jwk"]
+    if jwk["kty"] == "RSA":
+        return rsa.RSAPublicNumbers(_number(jwk["e"]), _number(jwk["n"])).public_key()
+    if jwk["kty"] == "OKP":
+        return ed25519.Ed25519PublicKey.from_public_bytes(unbase64(jwk["x"]))
+    curve = _CURVES[jwk["crv"]]()
+    return ec.EllipticCurvePublicNumbers(_number(jwk["x"]), _number(jwk["y"]), curve).public_key()
+
+
+def _number(text):
+    return int.from_bytes(unbase64(text), "big")
+
+
+_CURVES = {
+    **{"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1},
+    "secp256k1": ec.SECP256K1,
+}
