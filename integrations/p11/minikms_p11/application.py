@@ -8,6 +8,7 @@ from minikms_p11 import constants as c
 from minikms_p11.directory import Directory
 from minikms_p11.handles import Reference
 from minikms_p11.keys import Key
+from minikms_p11.mechanisms import new_hash
 from minikms_p11.objects import CertificateObject, KeyObject, SessionPublicKey, SessionSecret
 from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.service import Caller
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 MOST_SESSIONS: Final = 1024
 _MOST_OBJECTS: Final = 1024  # of a program's own
+_MOST_KEPT: Final = 65536  # bytes of parts that are kept before they are hashed
+_MOST_DATA: Final = 720_000  # bytes of a MAC in parts: a body of the service has 1 MiB, in base64
 
 AnyObject = KeyObject | CertificateObject | SessionPublicKey | SessionSecret
 
@@ -31,13 +34,35 @@ class Operation:
     parameter: Any
     handle: int  # of its key, 0 for a digest
     found: Any = None  # the object of the handle, None after a restart of the sidecar
-    # A hash, or the data of a MAC, of an operation in several parts.
-    hash: Any = None
+    # The parts of an operation in several parts, or a plaintext that waits for a buffer.
     data: bytearray | None = field(default=None, repr=False)
+    hash: Any = None  # of parts that are too long to be kept
 
     @property
     def in_parts(self) -> bool:
-        return self.hash is not None or self.data is not None
+        return self.data is not None
+
+    def add(self, part: bytes, hash_name: str) -> None:
+        """Take another part; short ones are kept, since a restart cannot hand over a hash."""
+        data = self.data = bytearray() if self.data is None else self.data
+        if len(data) + len(part) <= (_MOST_KEPT if hash_name else _MOST_DATA):
+            data += part
+            return
+        if not hash_name:
+            raise Refusal(c.CKR_DATA_LEN_RANGE)
+        if self.hash is None:
+            self.hash = new_hash(hash_name)
+        self.hash.update(data)
+        self.hash.update(part)
+        data.clear()
+
+    def digest(self, hash_name: str, last: bytes) -> bytes:
+        """The digest of all parts and a last one."""
+        whole = new_hash(hash_name) if self.hash is None else self.hash.copy()
+        whole.update(self.data or b"")
+        whole.update(last)
+        result: bytes = whole.digest()
+        return result
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from minikms_p11 import constants as c
-from minikms_p11.application import Application, Operation
+from minikms_p11.application import Application, Operation, Session
 from minikms_p11.functions.answers import fits, into
-from minikms_p11.mechanisms import DIGESTS, new_hash
+from minikms_p11.mechanisms import DIGESTS
 from minikms_p11.refusal import Refusal
 from minikms_p11.wire import Mechanism, Size
 
@@ -19,32 +19,32 @@ def digest_init(application: Application, session: int, mechanism: Mechanism | N
         raise Refusal(c.CKR_OPERATION_ACTIVE)
     if mechanism.number not in DIGESTS:
         raise Refusal(c.CKR_MECHANISM_INVALID)
-    operation = Operation(mechanism.number, None, 0)
-    operation.hash = new_hash(DIGESTS[mechanism.number])
-    opened.operations["digest"] = operation
+    opened.operations["digest"] = Operation(mechanism.number, None, 0)
     return ()
 
 
 def digest(
     application: Application, session: int, data: bytes, room: int | None
 ) -> tuple[bytes | Size]:
-    operation = application.session(session).operation("digest")
-    if fits(operation.hash.digest_size, room):
-        operation.hash.update(data)
-    return digest_final(application, session, room)
+    return _digested(application.session(session), data, room)
 
 
 def digest_update(application: Application, session: int, part: bytes) -> tuple[()]:
-    application.session(session).operation("digest").hash.update(part)
+    operation = application.session(session).operation("digest")
+    operation.add(part, DIGESTS[operation.mechanism])
     return ()
 
 
 def digest_final(application: Application, session: int, room: int | None) -> tuple[bytes | Size]:
-    opened = application.session(session)
-    operation = opened.operation("digest")
-    if fits(operation.hash.digest_size, room):
-        del opened.operations["digest"]
-    return (into(operation.hash.digest(), room),)
+    return _digested(application.session(session), b"", room)
+
+
+def _digested(session: Session, last: bytes, room: int | None) -> tuple[bytes | Size]:
+    operation = session.operation("digest")
+    value = operation.digest(DIGESTS[operation.mechanism], last)
+    if fits(len(value), room):
+        del session.operations["digest"]
+    return (into(value, room),)
 
 
 FUNCTIONS: Final[dict[str, Any]] = {

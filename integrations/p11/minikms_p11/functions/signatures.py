@@ -14,7 +14,6 @@ from minikms_p11.keys import PublicKey, base64url, unbase64
 from minikms_p11.mechanisms import (
     SIGNING,
     Signing,
-    new_hash,
     request_of,
     signature_length,
     signing,
@@ -24,8 +23,6 @@ from minikms_p11.refusal import Refusal
 from minikms_p11.verification import key_type_of
 from minikms_p11.verification import verify as verify_signature
 from minikms_p11.wire import Mechanism, Size
-
-_MOST_DATA: Final = 720_000  # bytes of a MAC in parts: a body of the service has 1 MiB, in base64
 
 _SIGNS: Final = (c.CKO_PRIVATE_KEY, c.CKO_SECRET_KEY)
 _VERIFIES: Final = (c.CKO_PUBLIC_KEY, c.CKO_SECRET_KEY)
@@ -138,27 +135,13 @@ def _key_type(found: AnyObject) -> int:
 
 
 def _update(operation: Operation, part: bytes) -> None:
-    """Take another part: into the hash, or without one into the data, up to a bound."""
-    name = SIGNING[operation.mechanism].hash
-    if name:
-        if operation.hash is None:
-            operation.hash = new_hash(name)
-        operation.hash.update(part)
-        return
-    if operation.data is None:
-        operation.data = bytearray()
-    if len(operation.data) + len(part) > _MOST_DATA:
-        raise Refusal(c.CKR_DATA_LEN_RANGE)
-    operation.data += part
+    operation.add(part, SIGNING[operation.mechanism].hash)
 
 
 def _content(operation: Operation, row: Signing, data: bytes | None) -> bytes:
     """The digest, or the data, of an operation in one part, or in those before."""
     if row.hash:
-        digest = operation.hash or new_hash(row.hash)
-        digest.update(data or b"")
-        result: bytes = digest.digest()
-        return result
+        return operation.digest(row.hash, data or b"")
     return bytes(operation.data or b"") if data is None else data
 
 
