@@ -6,17 +6,23 @@ message. An answer has the number of its request, and may overtake others.
 """
 
 import asyncio
+import logging
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from minikms_p11.application import Application
-from minikms_p11.dispatch import answer
+from minikms_p11.constants import CKR_FUNCTION_FAILED
+from minikms_p11.dispatch import answer, error
+
+_log = logging.getLogger(__name__)
 
 NEWEST_VERSION: Final = 2
 MOST_CALLS: Final = 64  # in flight
 _LARGEST_MESSAGE: Final = 1 << 20
 _LARGEST_OPTIONS: Final = 256
+_LONGEST_CALL: Final = 10.0  # seconds that a restart waits for a call, such as for an RSA key
+_LONGEST_READ: Final = 2.0  # seconds that it waits until answers are read
 _HEAD: Final = struct.Struct(">III")
 
 
@@ -61,12 +67,22 @@ class Connection(asyncio.Protocol):
         self._perform()
 
     async def pause(self) -> None:
-        """Begin no more calls, and wait for those in flight, and until their answers are sent."""
+        """Begin no more calls, and wait for those in flight, and until their answers are read.
+
+        A call that takes too long fails, and a program that does not read loses its connection.
+        """
         self._paused = True
         self._read_or_not()
         if self._calls:
-            await asyncio.wait(self._calls)
+            _, late = await asyncio.wait(self._calls, timeout=_LONGEST_CALL)
+            for call in late:
+                call.cancel()
+            await asyncio.gather(*late)
+        end = asyncio.get_running_loop().time() + _LONGEST_READ
         while self.transport.get_write_buffer_size() and not self.transport.is_closing():
+            if asyncio.get_running_loop().time() > end:
+                _log.warning("process %d does not read its answers", self.application.pid)
+                self.transport.abort()
             await asyncio.sleep(0.005)
 
     def _perform(self) -> None:
@@ -98,19 +114,25 @@ class Connection(asyncio.Protocol):
         call.add_done_callback(self._ended)
 
     async def _wait(self, number: int, result: Awaitable[bytes]) -> None:
-        self._send(number, await result)
+        try:
+            message = await result
+        except asyncio.CancelledError:  # by a restart, or the end of the connection
+            message = error(CKR_FUNCTION_FAILED)
+        self._send(number, message)
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
-        if not call.cancelled():
+        if not call.cancelled():  # before it began
             call.result()
             self._perform()
 
     def _send(self, number: int, message: bytes) -> None:
-        self.transport.write(_HEAD.pack(number, 0, len(message)) + message)
+        if not self.transport.is_closing():
+            self.transport.write(_HEAD.pack(number, 0, len(message)) + message)
 
     def _may_begin(self) -> bool:
-        return not (self._paused or self._full) and len(self._calls) < MOST_CALLS
+        may = not (self._paused or self._full or self.transport.is_closing())
+        return may and len(self._calls) < MOST_CALLS
 
     def _read_or_not(self) -> None:
         if self.transport.is_closing():

@@ -69,7 +69,7 @@ def answer(application: Application, version: int, message: bytes) -> bytes | Aw
         if isinstance(result, tuple):
             return form.answer(result)
     except Refusal as refusal:
-        return _error(refusal.value)
+        return error(refusal.value)
     except Exception:
         return _bug()
     return _wait(form, result)
@@ -79,7 +79,7 @@ async def _wait(form: _Form, result: Awaitable[tuple[Any, ...]]) -> bytes:
     try:
         return form.answer(await result)
     except Refusal as refusal:
-        return _error(refusal.value)
+        return error(refusal.value)
     except asyncio.CancelledError:
         raise
     except Exception:
@@ -98,10 +98,11 @@ def _read(application: Application, version: int, message: bytes) -> tuple[_Form
     return form, values
 
 
-def _error(value: int) -> bytes:
+def error(value: int) -> bytes:
+    """The answer that is a return value."""
     return _ERROR_HEAD + wire.u64(value)
 
 
 def _bug() -> bytes:
     _log.exception("a call failed")
-    return _error(c.CKR_GENERAL_ERROR)
+    return error(c.CKR_GENERAL_ERROR)

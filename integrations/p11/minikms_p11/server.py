@@ -19,12 +19,11 @@ from minikms_p11.sidecar import Settings, Sidecar
 _log = logging.getLogger(__name__)
 
 _ACCEPT_AGAIN: Final = 1.0  # seconds
-_LAST_CALLS: Final = 10.0  # seconds, for calls in flight when the sidecar ends
 _BACKLOG: Final = 128
 _MOST_CONNECTIONS: Final = 1024
 _FIRST_INHERITED: Final = 3  # of systemd: sd_listen_fds(3)
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
-# Seconds that a restart waits for hashes of operations in several parts.
+# Seconds that a restart waits for hashes of operations with many parts.
 _LONGEST_WAIT: Final = 10.0
 
 
@@ -76,9 +75,7 @@ class Server:
                 waiting.cancel()
             if self._ended.is_set():
                 accepting.cancel()
-                pauses = [asyncio.create_task(it.pause()) for it in self._connections]
-                if pauses:
-                    await asyncio.wait(pauses, timeout=_LAST_CALLS)
+                await self._pause()
                 return
             self._restart.clear()
             if await _can_begin():
@@ -140,10 +137,9 @@ class Server:
         deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT
         while self._hashes() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
-        connections = list(self._connections)
-        await asyncio.gather(*(connection.pause() for connection in connections))
+        await self._pause()
         if lost := self._hashes():
-            _log.warning("%d operations in several parts have to begin again", lost)
+            _log.warning("%d operations with many parts have to begin again", lost)
         connections = [it for it in self._connections if not it.transport.is_closing()]
         memory = handover.save(self._listener, self._sidecar, connections)
         await self._sidecar.close()
@@ -152,8 +148,11 @@ class Server:
         hold_restarts()
         os.execv(sys.executable, _command())
 
+    async def _pause(self) -> None:
+        await asyncio.gather(*(connection.pause() for connection in self._connections))
+
     def _hashes(self) -> int:
-        """The operations in several parts, whose hashes cannot be handed over."""
+        """The operations with many parts, whose hashes cannot be handed over."""
         return sum(
             operation.hash is not None
             for connection in self._connections
