@@ -199,9 +199,20 @@ class Program:
     """A program's connection to a sidecar, with the library initialized."""
 
     def __init__(self, path, version=1, *, offered=None, initialize=True):
-        self.socket = socket.socket(socket.AF_UNIX)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(path))
+        self._begin(connection, version, offered, initialize)
+
+    @classmethod
+    def over(cls, connection):
+        """A program over a connected socket."""
+        program = cls.__new__(cls)
+        program._begin(connection, 1, None, True)
+        return program
+
+    def _begin(self, connection, version, offered, initialize):
+        self.socket = connection
         self.socket.settimeout(30)
-        self.socket.connect(str(path))
         self.socket.sendall(bytes((version if offered is None else offered,)))
         self.version = self._read(1)[0]
         self._last = 0x0F

@@ -20,7 +20,7 @@ class Sidecar:
     def __init__(self, folder, kms, *args, command=COMMAND, **options):
         self.path, self.log_file = folder / "socket", folder / "log"
         self.programs = []
-        with self.log_file.open("ab") as log:
+        with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--url", kms.url, "--socket", str(self.path), *args],
                 stderr=log,
