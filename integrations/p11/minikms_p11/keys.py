@@ -70,6 +70,11 @@ class Key:
         return SESSION_LABEL in self.labels
 
     @property
+    def has_private_object(self) -> bool:
+        """If a pair has operations of its private key; imported public keys have none."""
+        return not self.operations.isdisjoint({"sign", "derive", "decrypt"})
+
+    @property
     def may_sign(self) -> bool:
         """If it makes signatures, or MACs, over any bytes."""
         return self.enabled and self.raw and not self.operations.isdisjoint({"sign", "mac"})

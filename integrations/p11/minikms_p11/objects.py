@@ -139,7 +139,7 @@ def objects_of(key: Key) -> Iterator[KeyObject | CertificateObject]:
     if key.algorithm.is_secret:
         yield KeyObject(key, c.CKO_SECRET_KEY)
         return
-    if not key.operations.isdisjoint({"sign", "derive", "decrypt"}):
+    if key.has_private_object:
         yield KeyObject(key, c.CKO_PRIVATE_KEY)
     yield KeyObject(key, c.CKO_PUBLIC_KEY)
     for index in range(len(key.certificates)):

@@ -49,6 +49,16 @@ def der(text):
     return x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER)
 
 
+def new_jwk():
+    """The public JWK of a new key."""
+    numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    x, y = (
+        base64.urlsafe_b64encode(value.to_bytes(32, "big")).decode().rstrip("=")
+        for value in (numbers.x, numbers.y)
+    )
+    return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+
+
 def certificate(subject, key, issuer, signer):
     """The text of a certificate."""
     names = [
@@ -258,13 +268,7 @@ class TestAttributes:
         )
 
     def test_a_public_key_alone_has_no_private_object(self, program, session, keys):
-        numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
-        x, y = (
-            base64.urlsafe_b64encode(value.to_bytes(32, "big")).decode().rstrip("=")
-            for value in (numbers.x, numbers.y)
-        )
-        jwk = {"kty": "EC", "crv": "P-256", "x": x, "y": y}
-        key = keys.call("POST", "/key/import", {"jwk": jwk})
+        key = keys.call("POST", "/key/import", {"jwk": new_jwk()})
         assert find(program, session, key) == []
         public = one(program, session, key, PUBLIC)
         assert program.get(session, public, Attribute.VERIFY) is True
@@ -731,6 +735,19 @@ class TestDeletion:
         assert program.find(session, id=key["kid"].encode()) == []
         with refused(c.CKR_OBJECT_HANDLE_INVALID):
             program.get(session, public, Attribute.ID)
+
+    def test_the_public_key_goes_with_the_private_one(self, program, session, keys):
+        """Programs that delete a pair destroy both, in any order."""
+        key = keys.generate()
+        program.call("C_DestroyObject", session, one(program, session, key, PUBLIC))
+        assert keys.key(key["kid"])
+        program.call("C_DestroyObject", session, one(program, session, key))
+        assert program.find(session, id=key["kid"].encode()) == []
+
+    def test_a_public_key_alone_is_deleted(self, program, session, keys, kms):
+        key = keys.call("POST", "/key/import", {"jwk": new_jwk()})
+        program.call("C_DestroyObject", session, one(program, session, key, PUBLIC))
+        assert kms.answer("GET", f"/key/{key['kid']}")[0] == 404
 
     def test_a_session_that_only_reads_deletes_nothing(self, program, session, keys):
         key = keys.generate()

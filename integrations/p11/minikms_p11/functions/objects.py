@@ -7,7 +7,7 @@ from minikms_p11 import constants as c
 from minikms_p11.application import AnyObject, Application, Session
 from minikms_p11.functions.certificates import create_certificate, destroy_certificate
 from minikms_p11.jwk import public_key_of_template
-from minikms_p11.keys import ID_LABEL, NAME_LABEL, Key
+from minikms_p11.keys import ID_LABEL, NAME_LABEL
 from minikms_p11.objects import CertificateObject, KeyObject, SessionPublicKey, matches
 from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.wire import Size, Template, attribute, no_attribute
@@ -154,16 +154,18 @@ async def destroy_object(application: Application, session: int, handle: int) ->
     found = await application.object(opened, handle)
     if isinstance(found, CertificateObject):
         await destroy_certificate(application, opened, found)
-    elif isinstance(found, KeyObject) and found.object_class != c.CKO_PUBLIC_KEY:
-        await _destroy_key(application, opened, found.key)
-    else:  # the public part of a key, which its private part has
-        raise Refusal(c.CKR_ACTION_PROHIBITED)
+    elif isinstance(found, KeyObject):
+        await _destroy_key(application, opened, found)
     return ()
 
 
-async def _destroy_key(application: Application, session: Session, key: Key) -> None:
+async def _destroy_key(application: Application, session: Session, found: KeyObject) -> None:
+    key = found.key
     if not (application.sidecar.settings.allow_delete or key.is_session_key):
         raise Refusal(c.CKR_ACTION_PROHIBITED)
+    # Programs that delete a key pair destroy both objects; the public one goes with the private.
+    if found.object_class == c.CKO_PUBLIC_KEY and key.has_private_object:
+        return
     await application.call(session, "DELETE", f"key/{key.kid}")
     application.forget(session, key.kid)
 
