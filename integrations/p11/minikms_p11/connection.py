@@ -23,6 +23,7 @@ _LARGEST_MESSAGE: Final = 1 << 20
 _LARGEST_OPTIONS: Final = 256
 _LONGEST_CALL: Final = 10.0  # seconds that a restart waits for a call, such as for an RSA key
 _LONGEST_READ: Final = 2.0  # seconds that it waits until answers are read
+_LONGEST_REFUSAL: Final = 2.0  # seconds that the first byte of a refused program may take
 _HEAD: Final = struct.Struct(">III")
 
 
@@ -146,12 +147,21 @@ class Connection(asyncio.Protocol):
 class Refused(asyncio.Protocol):
     """The connection of a user who is not admitted.
 
-    Its first byte is read before it is closed: a program that writes to a closed socket gets
-    SIGPIPE, which ends it.
+    Its first byte is read before it is closed, within seconds: a program that writes to a closed
+    socket gets SIGPIPE, which ends it.
     """
+
+    def __init__(self, all_refused: set["Refused"]) -> None:
+        self._all = all_refused
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._all.add(self)
+        self._end = asyncio.get_running_loop().call_later(_LONGEST_REFUSAL, transport.close)
 
     def data_received(self, data: bytes) -> None:
         self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end.cancel()
+        self._all.discard(self)

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _ACCEPT_AGAIN: Final = 1.0  # seconds
 _BACKLOG: Final = 128
 _MOST_CONNECTIONS: Final = 1024
+_MOST_REFUSED: Final = 64  # connections that wait for their first byte
 _FIRST_INHERITED: Final = 3  # of systemd: sd_listen_fds(3)
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 # Seconds that a restart waits for hashes of operations with many parts.
@@ -33,7 +34,10 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connections: set[Connection] = set()
+        self._refused: set[Refused] = set()
         self._listener: socket.socket | None = None
+        self._listening_again: asyncio.TimerHandle | None = None
+        self._accepted: set[asyncio.Task[None]] = set()  # of programs that have just connected
         self._sidecar: Sidecar
         self._ended = asyncio.Event()
         self._restart = asyncio.Event()
@@ -65,7 +69,7 @@ class Server:
             os.unlink(self._settings.socket)
 
     async def _accept_until_ended(self) -> None:
-        accepting = asyncio.create_task(self._accept())
+        self._listen()
         _log.info("serving %s", self._settings.socket or "standard input")
         while True:
             ended = asyncio.create_task(self._ended.wait())
@@ -74,37 +78,51 @@ class Server:
             for waiting in (ended, restart):
                 waiting.cancel()
             if self._ended.is_set():
-                accepting.cancel()
                 await self._pause()
                 return
             self._restart.clear()
             if await _can_begin():
-                accepting.cancel()
-                await asyncio.wait({accepting})
                 await self._begin_again()
 
-    async def _accept(self) -> None:
-        if self._listener is None:
-            return
+    def _listen(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, _ = await loop.sock_accept(self._listener)
-            except OSError as error:  # no file descriptors
-                _log.error("no program can connect: %s", error)
-                await asyncio.sleep(_ACCEPT_AGAIN)
-                continue
-            pid, uid, _ = _CREDENTIALS.unpack(
-                accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            )
-            if uid not in self._settings.uids:
-                _log.warning("refused process %d of user %d", pid, uid)
-                await loop.connect_accepted_socket(Refused, accepted)
-            elif len(self._connections) >= _MOST_CONNECTIONS:
-                _log.warning("refused process %d: too many connections", pid)
-                await loop.connect_accepted_socket(Refused, accepted)
-            else:
-                await self._connect(accepted, Application(self._sidecar, pid, uid))
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # the program is gone
+            return
+        except OSError as error:  # no file descriptors
+            _log.error("no program can connect: %s", error)
+            loop.remove_reader(listener)
+            self._listening_again = loop.call_later(_ACCEPT_AGAIN, self._listen)
+            return
+        task = loop.create_task(self._admit(accepted))
+        self._accepted.add(task)
+        task.add_done_callback(self._accepted.discard)
+
+    async def _admit(self, accepted: socket.socket) -> None:
+        pid, uid, _ = _CREDENTIALS.unpack(
+            accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        if uid not in self._settings.uids:
+            await self._refuse(accepted, f"process {pid} of user {uid}")
+        elif len(self._connections) >= _MOST_CONNECTIONS:
+            await self._refuse(accepted, f"process {pid}: too many connections")
+        else:
+            await self._connect(accepted, Application(self._sidecar, pid, uid))
+
+    async def _refuse(self, accepted: socket.socket, reason: str) -> None:
+        _log.warning("refused %s", reason)
+        if len(self._refused) >= _MOST_REFUSED:
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: Refused(self._refused), accepted
+        )
 
     async def _connect(self, accepted: socket.socket, application: Application) -> Connection:
         accepted.setblocking(False)
@@ -149,6 +167,13 @@ class Server:
         os.execv(sys.executable, _command())
 
     async def _pause(self) -> None:
+        """Accept no more programs, and stop those that are connected between two calls."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+        if self._listening_again is not None:
+            self._listening_again.cancel()
+        if self._accepted:
+            await asyncio.wait(self._accepted)
         await asyncio.gather(*(connection.pause() for connection in self._connections))
 
     def _hashes(self) -> int:

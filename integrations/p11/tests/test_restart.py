@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -308,6 +309,30 @@ class TestARestart:
         sidecar.wait_until_it_serves()
         for program in programs:
             assert program.call("C_GetInfo")
+
+    def test_no_connection_is_lost(self, sidecar):
+        """Also one that is made just when the old process stops to accept any."""
+        errors, end = [], threading.Event()
+
+        def connect():
+            while not end.is_set():
+                try:
+                    with Program(sidecar.path) as program:
+                        assert program.call("C_GetInfo")
+                except Exception as error:
+                    errors.append(error)
+
+        working = [threading.Thread(target=connect) for _ in range(8)]
+        for each in working:
+            each.start()
+        try:
+            for _ in range(4):
+                sidecar.restart()
+        finally:
+            end.set()
+            for each in working:
+                each.join()
+        assert errors == []
 
     def test_signals_in_a_row_are_one_or_several_restarts(self, sidecar, program):
         for _ in range(20):
