@@ -50,6 +50,7 @@ class _Form:
         self.signature = wire.sized(call.request.encode())
         self.readers = [_READERS[letter] for letter in _LETTERS.findall(call.request)]
         self.writers = [_WRITERS[letter] for letter in _LETTERS.findall(call.answer)]
+        self.names_key = "Mu" in call.request
         self.head = wire.u32(call.number) + wire.sized(call.answer.encode())
 
     def answer(self, values: tuple[Any, ...]) -> bytes:
@@ -63,13 +64,14 @@ _ERROR_HEAD: Final = wire.u32(ERROR.number) + wire.sized(ERROR.answer.encode())
 
 def answer(application: Application, version: int, message: bytes) -> bytes | Awaitable[bytes]:
     """The answer to a message, at once if it does not wait for the service."""
+    form = None
     try:
         form, values = _read(application, version, message)
         result = form.function(application, *values)
         if isinstance(result, tuple):
             return form.answer(result)
     except Refusal as refusal:
-        return error(refusal.value)
+        return _refused(form, refusal)
     except Exception:
         return _bug()
     return _wait(form, result)
@@ -79,7 +81,7 @@ async def _wait(form: _Form, result: Awaitable[tuple[Any, ...]]) -> bytes:
     try:
         return form.answer(await result)
     except Refusal as refusal:
-        return error(refusal.value)
+        return _refused(form, refusal)
     except asyncio.CancelledError:
         raise
     except Exception:
@@ -96,6 +98,13 @@ def _read(application: Application, version: int, message: bytes) -> tuple[_Form
     values = [read(reader) for read in form.readers]
     reader.end()
     return form, values
+
+
+def _refused(form: _Form | None, refusal: Refusal) -> bytes:
+    value = refusal.value
+    if form is not None and form.names_key and value == c.CKR_OBJECT_HANDLE_INVALID:
+        value = c.CKR_KEY_HANDLE_INVALID
+    return error(value)
 
 
 def error(value: int) -> bytes:
