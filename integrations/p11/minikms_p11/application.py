@@ -206,7 +206,8 @@ class Application:
         except Problem as problem:
             if problem.slug != "unauthenticated":
                 raise
-            self._logins.pop(session.slot, None)
+            if self._logins.get(session.slot) is login:  # and not a later one
+                del self._logins[session.slot]
             if login.by_pin or not self.sidecar.renewed_token(login.token):
                 raise
         return await work(await self.access(session))

@@ -110,13 +110,15 @@ class HeldService:
     """A service that holds the answers to calls for random bytes back until it is told."""
 
     def __init__(self):
-        self.waiting, self._lock, self._answered = 0, threading.Lock(), threading.Event()
+        self.waiting, self.status = 0, 200
+        self._lock, self._answered = threading.Lock(), threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def answer(self):
+    def answer(self, status=200):
         """Answer all calls, from now on at once."""
+        self.status = status
         self._answered.set()
 
     def close(self):
@@ -135,8 +137,17 @@ class HeldService:
                 with service._lock:
                     service.waiting += 1
                 service._answered.wait()
-                content = json.dumps({"bytes": base64.b64encode(b"x" * 16).decode()}).encode()
-                self.send_response(200)
+                body = {"bytes": base64.b64encode(b"x" * 16).decode()}
+                if service.status == 401:
+                    body = {"type": "urn:minikms:problem:unauthenticated"}
+                self.send(service.status, body)
+
+            def do_GET(self):  # tokens/self
+                self.send(200, {"profiles": None})
+
+            def send(self, status, body):
+                content = json.dumps(body).encode()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 from kms import ADMIN
 from pkcs11 import Attribute, Mechanism, ObjectClass
 from rpc import refused
+from service_process import begin_process
 from sidecars import COMMAND
+from waiting import wait_until
 
 from minikms_p11 import constants as c
 from minikms_p11.application import Login
@@ -315,6 +318,18 @@ class TestUsers:
         assert f"of user {NOBODY}" in sidecar.log
         assert sidecar.connect().call("C_GetInfo")
 
+    def test_users_who_are_refused_take_few_connections_for_seconds(self, start, slot):
+        sidecar = start(*slot, "--uid", str(NOBODY))
+        with contextlib.ExitStack() as opened:
+            for _ in range(100):
+                connection = opened.enter_context(socket.socket(socket.AF_UNIX))
+                connection.settimeout(10)
+                connection.connect(str(sidecar.path))
+            files = f"/proc/{sidecar.pid}/fd"
+            wait_until("the end of most", lambda: len(os.listdir(files)) < 90)
+            assert connection.recv(1) == b""
+            wait_until("the end of all", lambda: len(os.listdir(files)) < 25)
+
     def test_the_sidecars_own_user_is_not_admitted_if_others_are_named(self, start, slot, tmp_path):
         sidecar = start(*slot, "--uid", str(NOBODY))
         ended = subprocess.run(
@@ -394,6 +409,19 @@ class TestTheService:
         program.login(session, kms.token(profile.name)[0])
         assert signs(program, session, handle)
 
+    def test_a_refusal_of_an_earlier_token_leaves_a_later_login(self, start, held):
+        program = start(kms=held).connect()
+        session = program.open()
+        program.login(session, "earlier")
+        number = program.send("C_GenerateRandom", session, 16)
+        wait_until("its call", lambda: held.waiting == 1)
+        program.call("C_Logout", session)
+        program.login(session, "later")
+        held.answer(401)
+        with refused(c.CKR_USER_NOT_LOGGED_IN):
+            program.answer("C_GenerateRandom", number)
+        assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
+
     def test_a_rate_is_a_function_that_failed(self, sidecar, profile, token):
         profile.generate(alias="web", rules={"per_minute": 2})
         program = sidecar.connect()
@@ -409,8 +437,6 @@ class TestTheService:
         self, start, start_service, tmp_path
     ):
         options = {"STORE": f"sqlite://{tmp_path}/keys.db", "STORE_KEY_FILE": tmp_path / "key"}
-        from service_process import begin_process
-
         args = "store", "init", "--generate-key"
         made = begin_process(args, None, options, stdout=subprocess.DEVNULL)
         assert made.wait() == 0
@@ -453,8 +479,9 @@ class TestTheService:
 
         program = start(kms=Nowhere).connect()
         session = program.open()
+        assert program.call("C_GetTokenInfo", 0)[4] & c.CKF_LOGIN_REQUIRED
         with refused(c.CKR_FUNCTION_FAILED):
-            program.call("C_GetTokenInfo", 0)
+            program.find(session)
         with refused(c.CKR_FUNCTION_FAILED):
             program.login(session, "token")
 
