@@ -9,7 +9,7 @@ from typing import Final
 from minikms_p11 import constants as c
 from minikms_p11.handles import Handles, Reference
 from minikms_p11.jwk import thumbprint_of_template
-from minikms_p11.keys import ID_LABEL, NAME_LABEL, Key
+from minikms_p11.keys import ID_LABEL, LONGEST_ID, NAME, NAME_LABEL, Key
 from minikms_p11.objects import CertificateObject, KeyObject, matches, objects_of
 from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.service import Caller, Service
@@ -18,7 +18,6 @@ from minikms_p11.wire import Template
 
 _KID: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _PAGE: Final = "1000"  # keys
-_LONGEST_NAME: Final = 4096  # characters of an alias
 
 
 class Directory:
@@ -114,7 +113,7 @@ class Directory:
 
     async def _by_id(self, caller: Caller, value: object) -> list[Key]:
         """The key with this kid, otherwise those to which programs gave this CKA_ID."""
-        if not isinstance(value, bytes):
+        if not isinstance(value, bytes) or len(value) > LONGEST_ID:
             return []
         if _KID.fullmatch(value) and (key := await self._by_kid(caller, value.decode())):
             return [key]
@@ -128,7 +127,7 @@ class Directory:
             name = value.decode()
         except UnicodeDecodeError:
             return []
-        if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+        if not NAME.fullmatch(name):
             return []
         if found := await self._read_page(caller, {"alias": name}):
             return found
@@ -164,11 +163,13 @@ class Directory:
         return found
 
     async def _list(self, caller: Caller) -> None:
-        began = time.monotonic()
+        began, last = time.monotonic(), self._handles.last
+        kids: set[str] = set()  # also of keys that are not shown now
         keys: dict[str, Key] = {}
         query = {"limit": _PAGE}
         while query:
             records, following = await self._service.page(caller, "keys", query)
+            kids.update(record["kid"] for record in records)
             keys.update((key.kid, key) for key in filter(None, map(Key.read, records)))
             query = dict(following or {})
         read_at = dict.fromkeys(keys, began)
@@ -176,7 +177,7 @@ class Directory:
             if self._read_at[kid] >= began:
                 keys[kid], read_at[kid] = key, self._read_at[kid]
         self._keys, self._read_at, self._listed_at = keys, read_at, began
-        self._handles.keep(self._profile, keys)
+        self._handles.keep(self._profile, kids, last)
 
     def _handle(self, found: KeyObject | CertificateObject) -> int:
         fingerprint = found.fingerprint.hex() if isinstance(found, CertificateObject) else ""

@@ -27,10 +27,10 @@ class Handles:
         self.last += 1
         return self.last
 
-    def keep(self, profile: str, kids: Container[str]) -> None:
-        """Drop the handles of keys of a profile that are not among these: they are deleted."""
+    def keep(self, profile: str, kids: Container[str], last: int) -> None:
+        """Drop the handles up to `last` of keys of a profile that do not exist any more."""
         for handle, reference in list(self.references.items()):
-            if reference.profile == profile and reference.kid not in kids:
+            if handle <= last and reference.profile == profile and reference.kid not in kids:
                 del self.references[handle], self._handles[reference]
 
     def of(self, reference: Reference) -> int:

@@ -1,6 +1,7 @@
 """A key of the service, as PKCS#11 needs to know it."""
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,10 @@ from minikms_p11.algorithms import ALGORITHMS, CURVES_BY_NAME, Algorithm
 ID_LABEL: Final = "pkcs11.id"  # CKA_ID, in hexadecimal
 NAME_LABEL: Final = "pkcs11.label"  # CKA_LABEL
 SESSION_LABEL: Final = "pkcs11.session"  # of a key pair that is deleted with its session
+
+# What both an alias and the value of NAME_LABEL may be, and the longest CKA_ID.
+NAME: Final = re.compile(r"[^\0-\x1f\x7f-\x9f]{1,4096}")
+LONGEST_ID: Final = 4096  # bytes: the value of a label has at most 8,192 characters
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 

@@ -321,8 +321,12 @@ class TestStatesAndRules:
         for wanted in ({"id": key["kid"].encode()}, {"label": b"hidden"}, {"ec_point": point(key)}):
             assert program.find(session, **wanted) == []
         assert handle not in program.find(session)
-        with refused(c.CKR_OBJECT_HANDLE_INVALID):
+        with refused(c.CKR_KEY_HANDLE_INVALID):
             program.call("C_SignInit", session, Mechanism.ECDSA, handle)
+        with refused(c.CKR_OBJECT_HANDLE_INVALID):
+            program.get(session, handle, Attribute.ID)
+        keys.call("PATCH", f"/key/{key['kid']}", {"state": "enabled"})
+        assert len(program.sign(session, handle, Mechanism.ECDSA, b"x" * 32)) == 64
 
     def test_a_key_without_the_operation(self, program, session, keys):
         key = keys.generate(operations=["derive"])
@@ -448,7 +452,7 @@ class TestNames:
         with refused(c.CKR_SESSION_READ_ONLY):
             program.call("C_SetAttributeValue", program.open(flags=4), handle, {})
 
-    @pytest.mark.parametrize("label", [b"\xff", b"two\nlines", b"\0"])
+    @pytest.mark.parametrize("label", [b"\xff", b"two\nlines", b"\0", b"\x7f", b"x" * 4097])
     def test_a_label_that_no_key_can_have_is_not_set(self, program, session, keys, label):
         handle = one(program, session, keys.generate())
         with refused(c.CKR_ATTRIBUTE_VALUE_INVALID):
@@ -484,7 +488,11 @@ class TestSearches:
         for wanted in ({"class": PUBLIC}, {"key_type": KeyType.RSA}, {"token": False}):
             assert handle not in program.find(session, **wanted)
 
-    @pytest.mark.parametrize("kid", [b"", b"../keys", b"a/b", b"x" * 200, b"\xff\xfe", b"a?b=c"])
+    @pytest.mark.parametrize(
+        "kid",
+        [b"", b"../keys", b"a/b", b"x" * 200, b"\xff\xfe", b"a?b=c", b"x" * 900_000],
+        ids=len,
+    )
     def test_by_an_id_that_no_key_has(self, program, session, kid):
         found = program.find(session, id=kid)
         assert found == [] or kid == b""
@@ -494,9 +502,17 @@ class TestSearches:
         assert program.find(session, label=label) == []
 
     def test_an_alias_may_have_any_characters(self, program, session, keys):
-        for alias in ("did:example:123#key-1", "a b&c=d/e?f%20g+h", "日本語"):
+        names = (
+            "did:example:123#key-1",
+            "a b&c=d/e?f%20g+h",
+            "日本語",
+            "a\u00a0b\u200b",
+            "🔑" * 4096,
+        )
+        for alias in names:
             handle = one(program, session, keys.generate(alias=alias))
-            assert handle in program.find(session, label=alias.encode())
+            wanted = {"class": PRIVATE, "label": alias.encode()}
+            assert program.find(session, **wanted) == [handle]
 
     def test_more_keys_than_a_page(self, start, token_file, profile):
         """A listing has at most 1,000 keys a page."""
@@ -595,6 +611,11 @@ class TestCertificates:
         with refused(c.CKR_ATTRIBUTE_VALUE_INVALID):
             content = certificate("stranger", stranger.public_key(), "stranger", stranger)
             self.create(program, session, der(content))
+
+    def test_a_certificate_of_an_unknown_kind_of_key_is_refused(self, program, session, chain):
+        public_key_oid, unknown = bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0209")
+        with refused(c.CKR_ATTRIBUTE_VALUE_INVALID):
+            self.create(program, session, der(chain[1]).replace(public_key_oid, unknown))
 
     @pytest.mark.parametrize("content", [b"\x30\x00", b"x" * 100])
     def test_what_is_no_certificate_is_refused(self, program, session, content):

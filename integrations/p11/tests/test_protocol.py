@@ -15,6 +15,7 @@ from rpc import (
     Size,
     frame,
     head,
+    oaep,
     pss,
     refused,
     u32,
@@ -23,7 +24,9 @@ from rpc import (
 from waiting import wait_until
 
 from minikms_p11 import constants as c
+from minikms_p11.handles import Handles, Reference
 
+PRIVATE = ObjectClass.PRIVATE_KEY
 EC_PARAMS = bytes.fromhex("06082a8648ce3d030107")
 PAIR = {Attribute.EC_PARAMS: EC_PARAMS}, {Attribute.SIGN: True}
 SUPPORTED = {
@@ -358,11 +361,13 @@ class TestBounds:
 
 
 class TestCallsAtOnce:
-    def test_an_answer_overtakes_one_that_waits_for_the_service(self, program, session):
-        slow = program.send("C_GenerateRandom", session, 65536)
+    def test_an_answer_overtakes_one_that_waits_for_the_service(self, start, held, token_file):
+        program = start("--token-file", str(token_file), kms=held).connect()
+        slow = program.send("C_GenerateRandom", program.open(), 16)
         fast = program.send("C_GetInfo")
         assert program.receive()[0] == fast
-        assert len(program.answer("C_GenerateRandom", slow)) == 65536
+        held.answer()
+        assert program.answer("C_GenerateRandom", slow) == b"x" * 16
 
     def test_calls_beyond_64_wait_and_none_is_lost(self, start, held, token_file):
         """Even one that needs no service waits for its turn."""
@@ -454,6 +459,25 @@ class TestHandles:
                 program.call(name, session, handle, *values)
         with refused(c.CKR_SESSION_HANDLE_INVALID):
             program.call("C_GetSessionInfo", handle)
+
+    @pytest.mark.parametrize("call", ["C_SignInit", "C_VerifyInit", "C_DecryptInit"])
+    def test_a_handle_of_no_key_is_invalid(self, program, session, call):
+        mechanism = Mechanism.ECDSA
+        if call == "C_DecryptInit":
+            mechanism = Mechanism.RSA_PKCS_OAEP, oaep(Mechanism.SHA256, c.CKG_MGF1_SHA256)
+        with refused(c.CKR_KEY_HANDLE_INVALID):
+            program.call(call, session, mechanism, 1 << 40)
+
+    def test_the_handle_of_a_key_that_was_made_meanwhile_stays(self):
+        """A program with another token may list the keys of the profile meanwhile."""
+        handles = Handles()
+        before = [handles.of(Reference("tenant", kid, PRIVATE)) for kid in ("kept", "deleted")]
+        last = handles.last  # a listing begins
+        after = handles.of(Reference("tenant", "made", PRIVATE))
+        other = handles.of(Reference("other", "deleted", PRIVATE))
+        handles.keep("tenant", {"kept"}, last)
+        assert handles.references.keys() == {before[0], after, other}
+        assert handles.of(Reference("tenant", "deleted", PRIVATE)) > other
 
     def test_a_session_of_another_program_is_invalid(self, shared, program, session):
         with shared.connect() as other, refused(c.CKR_SESSION_HANDLE_INVALID):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from minikms_p11 import constants as c
 from minikms_p11.application import Application, Session
@@ -29,7 +29,7 @@ async def create_certificate(application: Application, session: Session, templat
     try:
         certificate = x509.load_der_x509_certificate(content)
         kid = thumbprint(certificate.public_key())
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID) from None
     handle = None
     for key in await application.keys(session):

@@ -7,12 +7,10 @@ from minikms_p11 import constants as c
 from minikms_p11.application import AnyObject, Application, Session
 from minikms_p11.functions.certificates import create_certificate, destroy_certificate
 from minikms_p11.jwk import public_key_of_template
-from minikms_p11.keys import ID_LABEL, NAME_LABEL
+from minikms_p11.keys import ID_LABEL, LONGEST_ID, NAME, NAME_LABEL
 from minikms_p11.objects import CertificateObject, KeyObject, SessionPublicKey, matches
 from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.wire import Size, Template, attribute, no_attribute
-
-_LONGEST_ID: Final = 4096  # bytes; a label's value has 8,192 characters at most
 
 
 async def find_objects_init(
@@ -118,7 +116,7 @@ def labels_of(template: Template) -> dict[str, str]:
     labels = {}
     value = template.get(c.CKA_ID)
     if isinstance(value, bytes) and value:
-        if len(value) > _LONGEST_ID:
+        if len(value) > LONGEST_ID:
             raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID)
         labels[ID_LABEL] = value.hex()
     value = template.get(c.CKA_LABEL)
@@ -127,7 +125,7 @@ def labels_of(template: Template) -> dict[str, str]:
             name = value.decode()
         except UnicodeDecodeError:
             raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID) from None
-        if not name.isprintable():
+        if not NAME.fullmatch(name):
             raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID)
         labels[NAME_LABEL] = name
     return labels
