@@ -9,14 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from minikms_p11.login import Pins, read_token
-from minikms_p11.server import Server, hold_restarts
+from minikms_p11.server import Server, hold_signals
 from minikms_p11.sidecar import Settings
 from minikms_p11.slots import Slot
 
 
 def main() -> None:
     """Serve programs; exit with 2 if the options or their files are wrong, 1 if it cannot begin."""
-    hold_restarts()
+    hold_signals()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     parser = _parser()
     arguments = parser.parse_args()

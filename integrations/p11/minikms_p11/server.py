@@ -18,6 +18,8 @@ from minikms_p11.sidecar import Settings, Sidecar
 
 _log = logging.getLogger(__name__)
 
+_SIGNALS: Final = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+_LAST_SIGNALS: Final = 0.01  # seconds, for the handlers of signals that came before
 _ACCEPT_AGAIN: Final = 1.0  # seconds
 _BACKLOG: Final = 128
 _MOST_CONNECTIONS: Final = 1024
@@ -59,7 +61,7 @@ class Server:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ended.set)
             loop.add_signal_handler(signal.SIGHUP, self._restart.set)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             await self._accept_until_ended()
         finally:
             for connection in list(self._connections):
@@ -81,7 +83,7 @@ class Server:
                 await self._pause()
                 return
             self._restart.clear()
-            if await _can_begin():
+            if await _can_begin() and not self._ended.is_set():
                 await self._begin_again()
 
     def _listen(self) -> None:
@@ -151,11 +153,18 @@ class Server:
         connection.take_over(record["version"], handover.unpacked(record["unread"]))
 
     async def _begin_again(self) -> None:
-        """Replace this process by a new one, which keeps the programs and their state."""
+        """Replace this process by a new one, which keeps the programs and their state.
+
+        Returns if the sidecar is to end meanwhile.
+        """
         deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT
         while self._hashes() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         await self._pause()
+        hold_signals()
+        await asyncio.sleep(_LAST_SIGNALS)
+        if self._ended.is_set():
+            return
         if lost := self._hashes():
             _log.warning("%d operations with many parts have to begin again", lost)
         connections = [it for it in self._connections if not it.transport.is_closing()]
@@ -163,7 +172,6 @@ class Server:
         await self._sidecar.close()
         os.environ[handover.VARIABLE] = str(memory)
         _log.info("beginning again with %d programs", len(connections))
-        hold_restarts()
         os.execv(sys.executable, _command())
 
     async def _pause(self) -> None:
@@ -186,9 +194,9 @@ class Server:
         )
 
 
-def hold_restarts() -> None:
-    """Keep a SIGHUP back until the server serves: it would end a process that begins."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+def hold_signals() -> None:
+    """Keep signals back until the server, or the next process in its place, has handlers."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def _command(*more: str) -> list[str]:

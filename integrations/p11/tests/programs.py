@@ -1,91 +1,81 @@
 """Programs that use p11-kit's module by python-pkcs11: `python programs.py NAME MODULE ARGUMENT…`.
 
-Each prints a JSON value. The module finds the sidecar by P11_KIT_SERVER_ADDRESS.
+Each prints a JSON value. The module finds the sidecar by P11_KIT_SERVER_ADDRESS. Programs that sign
+in threads do so until the end of their standard input.
 """
 
 import hashlib
 import json
 import sys
 import threading
-import time
 
 import pkcs11
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
+THREADS = 8
+
 
 def token(module):
+    """Its token."""
     return pkcs11.lib(module).get_token(token_label="minikms")
 
 
-def sign(module, pin, label, threads, seconds):
-    """Sign in threads until the time is over; the number of signatures, and the errors."""
-    opened, end = token(module), time.monotonic() + float(seconds)
+def in_threads(work, module, pin, label):
+    """Work in eight threads with a session each; the rounds of each, and the errors."""
+    opened, end = token(module), threading.Event()
     counts, errors = [], []
-    wait = threading.Barrier(int(threads) + 1)
+    wait = threading.Barrier(THREADS + 1)
 
-    def work(number):
-        message = b"%d" % number
-        digest = hashlib.sha256(message).digest()
+    def run(number):
         count = 0
         try:
             with opened.open(rw=number % 2 == 0) as session:
                 wait.wait()
-                key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
-                point = key[Attribute.EC_POINT][2:]  # without the head of its OCTET STRING
-                public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-                while time.monotonic() < end:
-                    made = key.sign(digest, mechanism=Mechanism.ECDSA)
-                    r, s = (int.from_bytes(half, "big") for half in (made[:32], made[32:]))
-                    encoded = utils.encode_dss_signature(r, s)
-                    public.verify(encoded, message, ec.ECDSA(hashes.SHA256()))
+                private = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+                public = session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label)
+                while not end.is_set():
+                    work(session, private, public, b"%d" % number)
                     count += 1
         except Exception as error:
             errors.append(repr(error))
         counts.append(count)
 
-    with opened.open(user_pin=pin or None):
-        working = [threading.Thread(target=work, args=(each,)) for each in range(int(threads))]
+    with opened.open(user_pin=pin):
+        working = [threading.Thread(target=run, args=(each,)) for each in range(THREADS)]
         for each in working:
             each.start()
         wait.wait()
         print("ready", flush=True)
+        sys.stdin.read()
+        end.set()
         for each in working:
             each.join()
     return {"counts": counts, "errors": errors}
 
 
-def sign_in_parts(module, pin, label, threads, seconds):
-    """Sign and hash in parts, in threads, until the time is over."""
-    opened, end = token(module), time.monotonic() + float(seconds)
-    counts, errors = [], []
+def sign(module, pin, label):
+    def work(_, private, public, message):
+        made = private.sign(hashlib.sha256(message).digest(), mechanism=Mechanism.ECDSA)
+        point = public[Attribute.EC_POINT][2:]  # without the head of its OCTET STRING
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        r, s = (int.from_bytes(half, "big") for half in (made[:32], made[32:]))
+        key.verify(utils.encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
 
-    def work():
-        count = 0
-        try:
-            with opened.open() as session:
-                key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
-                public = session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label)
-                while time.monotonic() < end:
-                    parts = [b"a" * 1000, b"b" * 1000, b"c"]
-                    made = key.sign(iter(parts), mechanism=Mechanism.ECDSA_SHA256)
-                    assert public.verify(b"".join(parts), made, mechanism=Mechanism.ECDSA_SHA256)
-                    digest = session.digest(iter(parts), mechanism=Mechanism.SHA256)
-                    assert digest == hashlib.sha256(b"".join(parts)).digest()
-                    count += 1
-        except Exception as error:
-            errors.append(repr(error))
-        counts.append(count)
+    return in_threads(work, module, pin, label)
 
-    with opened.open(user_pin=pin or None):
-        working = [threading.Thread(target=work) for _ in range(int(threads))]
-        for each in working:
-            each.start()
-        print("ready", flush=True)
-        for each in working:
-            each.join()
-    return {"counts": counts, "errors": errors}
+
+def sign_in_parts(module, pin, label):
+    def work(session, private, public, message):
+        parts = [message * 1000, b"b" * 1000, b"c"]
+        whole = b"".join(parts)
+        made = private.sign(iter(parts), mechanism=Mechanism.ECDSA_SHA256)
+        assert public.verify(whole, made, mechanism=Mechanism.ECDSA_SHA256)
+        digest = session.digest(iter(parts), mechanism=Mechanism.SHA256)
+        assert digest == hashlib.sha256(whole).digest()
+
+    return in_threads(work, module, pin, label)
 
 
 def make(module, pin):

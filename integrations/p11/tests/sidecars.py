@@ -10,6 +10,8 @@ from rpc import Program
 from waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "minikms_p11"]
+NOBODY = 65534
+BECOME = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
 _SERVES = "serving "
 

@@ -4,12 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kms import ADMIN
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from postgres import let_through
 from rpc import NULL, Program, Size, ecdh1, frame, oaep, pss, refused
-from sidecars import COMMAND
+from sidecars import BECOME, COMMAND
 from waiting import wait_until
 
 from minikms_p11 import constants as c
@@ -54,6 +57,7 @@ def running(name, sidecar, module, *args):
     process = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("programs.py"), name, module, *args],
         env={**os.environ, "P11_KIT_SERVER_ADDRESS": f"unix:path={sidecar.path}"},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -68,7 +72,7 @@ def running(name, sidecar, module, *args):
 class TestARestart:
     def test_eight_threads_sign_through_five(self, sidecar, module, profile, token):
         profile.generate(alias="web")
-        with running("sign", sidecar, module, token, "web", "8", "6") as result:
+        with running("sign", sidecar, module, token, "web") as result:
             for _ in range(5):
                 sidecar.restart()
             answer = result()
@@ -78,7 +82,7 @@ class TestARestart:
 
     def test_operations_in_parts_go_through_five(self, sidecar, module, profile, token):
         profile.generate(alias="web")
-        with running("sign_in_parts", sidecar, module, token, "web", "8", "6") as result:
+        with running("sign_in_parts", sidecar, module, token, "web") as result:
             for _ in range(5):
                 sidecar.restart()
             answer = result()
@@ -419,6 +423,13 @@ class TestTheSocket:
         assert sidecar.stop(signal.SIGINT) == 0
         assert not sidecar.path.exists()
 
+    @pytest.mark.parametrize("milliseconds", [0, 100, 300, 600, 1000, 1500])
+    def test_sigterm_ends_it_during_a_restart(self, sidecar, program, milliseconds):
+        sidecar.process.send_signal(signal.SIGHUP)
+        time.sleep(milliseconds / 1000)
+        assert sidecar.stop() == 0
+        assert not sidecar.path.exists()
+
     def test_after_a_kill_another_one_begins_at_the_same_path(self, start, slot, sidecar, token):
         sidecar.stop(signal.SIGKILL)
         assert sidecar.path.exists()
@@ -528,6 +539,28 @@ class TestStandardInput:
         remote.sign(session, private, Mechanism.ECDSA, DIGEST)
         (line,) = [it for it in kms.events("sign") if it["kid"] == key["kid"]]
         assert line["request_id"].startswith(f"p11:{os.getpid()}:")
+
+    def test_p11_kit_starts_it(self, kms, slot, tmp_path_factory):
+        """By a module in the configuration of a user, which it does not read for root."""
+        if os.getuid() or not shutil.which("p11-kit"):
+            pytest.skip("needs root, and p11-kit: apt-get install p11-kit")
+        folder = tmp_path_factory.mktemp("configuration")
+        modules = folder / "pkcs11" / "modules"
+        modules.mkdir(parents=True)
+        command = " ".join([*COMMAND, "--url", kms.url, *slot])
+        (modules / "minikms.module").write_text(f"remote: |{command}\n")
+        for path in (modules / "file", Path(COMMAND[0]), Path(COMMAND[0]).resolve()):
+            let_through(path)
+        for each in (folder, folder / "pkcs11", modules):
+            each.chmod(0o755)
+        ended = subprocess.run(
+            [*BECOME, "p11-kit", "list-modules"],
+            env={"XDG_CONFIG_HOME": str(folder), "PATH": os.environ["PATH"]},
+            cwd="/",
+            capture_output=True,
+            text=True,
+        )
+        assert "token: minikms\n" in ended.stdout, ended.stderr
 
     def test_anything_but_a_socket_is_refused(self, kms):
         ended = subprocess.run(
