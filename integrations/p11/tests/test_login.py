@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from kms import ADMIN
 from pkcs11 import Attribute, Mechanism, ObjectClass
-from postgres import let_through
 from rpc import refused
 from service_process import begin_process
-from sidecars import BECOME, COMMAND, NOBODY
+from sidecars import BECOME, COMMAND, NOBODY, let_through
 from waiting import wait_until
 
 from minikms_p11 import constants as c

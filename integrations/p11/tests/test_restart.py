@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kms import ADMIN
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-from postgres import let_through
 from rpc import NULL, Program, Size, ecdh1, frame, oaep, pss, refused
-from sidecars import BECOME, COMMAND
+from sidecars import BECOME, COMMAND, let_through
 from waiting import wait_until
 
 from minikms_p11 import constants as c
