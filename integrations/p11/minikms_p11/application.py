@@ -130,12 +130,9 @@ class Application:
 
     def close(self, session: Session) -> None:
         """End a session with its objects, and the login of its slot if it was the last one."""
+        self._end_key_pairs(session)
         del self.sessions[session.handle]
         self.own = {h: made for h, made in self.own.items() if made[0] != session.handle}
-        login = self._logins.get(session.slot)
-        for kid in self.temporary.pop(session.handle, ()):
-            if login is not None:
-                self.sidecar.delete_later(login.caller, login.directory, kid)
         if not any(other.slot == session.slot for other in self.sessions.values()):
             self.logout(session.slot)
 
@@ -156,7 +153,17 @@ class Application:
         return login is not None and login.by_pin
 
     def logout(self, slot: int) -> None:
+        """End a login, and the key pairs of sessions that it made."""
+        for session in self.sessions.values():
+            if session.slot == slot:
+                self._end_key_pairs(session)
         self._logins.pop(slot, None)
+
+    def _end_key_pairs(self, session: Session) -> None:
+        login = self._logins.get(session.slot)
+        for kid in self.temporary.pop(session.handle, ()):
+            if login is not None:
+                self.sidecar.delete_later(login.caller, login.directory, kid)
 
     def pin_tokens(self) -> dict[int, str]:
         """The tokens of the logins by PIN, by slot."""
@@ -198,13 +205,15 @@ class Application:
         """Do something with the access to a session's slot.
 
         A token that is not valid any more is read anew from `--token-file`, and otherwise ends
-        the login.
+        the login. After many such tokens the service answers `too-many-attempts` instead.
         """
         login = await self.access(session)
         try:
             return await work(login)
         except Problem as problem:
-            if problem.slug != "unauthenticated":
+            if problem.slug not in ("unauthenticated", "too-many-attempts"):
+                raise
+            if login.by_pin and problem.slug == "too-many-attempts":  # perhaps of other tokens
                 raise
             if self._logins.get(session.slot) is login:  # and not a later one
                 del self._logins[session.slot]

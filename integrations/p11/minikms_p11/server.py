@@ -8,6 +8,7 @@ import socket
 import stat
 import struct
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 from minikms_p11 import handover
@@ -68,7 +69,7 @@ class Server:
                 connection.transport.abort()
             await self._sidecar.close()
         if self._settings.socket is not None and not os.environ.get("LISTEN_FDS"):
-            os.unlink(self._settings.socket)
+            Path(self._settings.socket).unlink(missing_ok=True)
 
     async def _accept_until_ended(self) -> None:
         self._listen()

@@ -382,6 +382,25 @@ class TestTokenFile:
         file.write_text(kms.token(profile.name)[0])
         assert signs(program, session, handle)
 
+    def test_it_is_read_anew_also_after_many_refusals(self, start, start_service, tmp_path):
+        """The service then answers with 429 instead of 401."""
+        kms = start_service(MAX_WRONG_TOKENS="3")
+        kms.call("POST", "/key/generate", {"alg": "p256", "alias": "web"})
+        file = tmp_path / "token"
+        token, token_id = kms.token("default")
+        file.write_text(token)
+        program = start("--token-file", str(file), kms=kms).connect()
+        session = program.open()
+        (handle,) = private(program, session)
+        kms.revoke(token_id)
+        for _ in range(3):
+            with refused(c.CKR_USER_NOT_LOGGED_IN):
+                signs(program, session, handle)
+        with refused(c.CKR_FUNCTION_FAILED):
+            signs(program, session, handle)
+        file.write_text(kms.token("default")[0])
+        assert signs(program, session, handle)
+
     def test_a_service_that_needs_no_token(self, start, start_service):
         kms = start_service(AUTH="none", ADMIN_TOKEN_FILE="")
         key = kms.call("POST", "/key/generate", {"alg": "p256", "alias": "web"})

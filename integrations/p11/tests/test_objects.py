@@ -674,6 +674,16 @@ class TestMaking:
 
         wait_until("its deletion", is_gone)
 
+    def test_a_key_pair_of_a_session_ends_with_the_login(self, start, profile, token, kms):
+        program = start("--slot", f"minikms={profile.name}").connect()
+        session = program.open()
+        program.login(session, token)
+        public = {Attribute.EC_PARAMS: P256}
+        _, private = self.make(program, session, Mechanism.EC_KEY_PAIR_GEN, public)
+        path = f"/key/{program.get(session, private, Attribute.ID).decode()}"
+        program.call("C_Logout", session)
+        wait_until("its deletion", lambda: kms.answer("GET", path, profile=profile.name)[0] == 404)
+
     @pytest.mark.parametrize(
         ("mechanism", "public", "private", "value"),
         [

@@ -417,6 +417,10 @@ class TestTheSocket:
         assert not sidecar.path.exists()
         assert program.is_at_its_end()
 
+    def test_sigterm_ends_it_if_its_socket_is_gone_already(self, sidecar):
+        sidecar.path.unlink()
+        assert sidecar.stop() == 0
+
     def test_sigterm_ends_it_after_a_restart_as_well(self, sidecar, program):
         sidecar.restart()
         assert sidecar.stop(signal.SIGINT) == 0
