@@ -66,6 +66,7 @@ class Server:
             await self._accept_until_ended()
         finally:
             for connection in list(self._connections):
+                connection.application.close_all()
                 connection.transport.abort()
             await self._sidecar.close()
         if self._settings.socket is not None and not os.environ.get("LISTEN_FDS"):

@@ -417,6 +417,17 @@ class TestTheSocket:
         assert not sidecar.path.exists()
         assert program.is_at_its_end()
 
+    def test_sigterm_ends_key_pairs_of_sessions(self, sidecar, program, kms, profile):
+        public = {Attribute.EC_PARAMS: bytes.fromhex("06082a8648ce3d030107")}
+        for _ in range(3):
+            made = program.call(
+                "C_GenerateKeyPair", program.session, Mechanism.EC_KEY_PAIR_GEN, public, {}
+            )
+        assert made
+        assert len(profile.call("GET", "/keys")) == 3
+        assert sidecar.stop() == 0
+        assert profile.call("GET", "/keys") == []
+
     def test_sigterm_ends_it_if_its_socket_is_gone_already(self, sidecar):
         sidecar.path.unlink()
         assert sidecar.stop() == 0
