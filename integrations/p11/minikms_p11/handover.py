@@ -56,7 +56,7 @@ def save(listener: socket.socket | None, sidecar: Sidecar, connections: list[Con
         "connections": list(map(_connection, connections)),
     }
     memory = os.memfd_create("minikms-p11")
-    with os.fdopen(os.dup(memory), "w") as file:
+    with os.fdopen(memory, "w", closefd=False) as file:
         json.dump(state, file)
     for number in (memory, *files, *(() if listener is None else (listener.fileno(),))):
         os.set_inheritable(number, True)

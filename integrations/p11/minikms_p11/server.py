@@ -207,11 +207,15 @@ def _command(*more: str) -> list[str]:
 
 async def _can_begin() -> bool:
     """If a new process could begin with these options and files: it only checks them."""
-    process = await asyncio.create_subprocess_exec(
-        *_command("--check"), stdin=asyncio.subprocess.DEVNULL
-    )
-    if await process.wait() == 0:
-        return True
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_command("--check"), stdin=asyncio.subprocess.DEVNULL
+        )
+    except OSError as error:  # no file descriptors
+        _log.error("a process cannot begin: %s", error)
+    else:
+        if await process.wait() == 0:
+            return True
     _log.error("the sidecar goes on as it is, since a new one could not begin")
     return False
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -409,6 +410,42 @@ class TestWhatBecameInvalid:
             program.login(session, "1234")
         sidecar.restart()
         program.login(session, "1234")
+
+
+class TestFewFiles:
+    @pytest.fixture
+    def few(self, start, slot):
+        """A sidecar that may open 60 files."""
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+
+        return start(*slot, preexec_fn=limit)
+
+    def test_programs_connect_again_when_others_are_gone(self, few):
+        program = few.connect()
+        with contextlib.ExitStack() as opened:
+            for _ in range(100):
+                connection = opened.enter_context(socket.socket(socket.AF_UNIX))
+                connection.connect(str(few.path))
+            wait_until("no files", lambda: "no program can connect" in few.log)
+            assert program.call("C_GetInfo")
+        assert few.connect().call("C_GetInfo")
+
+    def test_a_restart_that_cannot_be_leaves_the_old_process(self, few, token):
+        program = few.connect()
+        session = program.open()
+        program.login(session, token)
+        with contextlib.ExitStack() as opened:
+            for _ in range(100):
+                connection = opened.enter_context(socket.socket(socket.AF_UNIX))
+                connection.connect(str(few.path))
+            wait_until("no files", lambda: "no program can connect" in few.log)
+            few.process.send_signal(signal.SIGHUP)
+            wait_until("its refusal", lambda: "goes on as it is" in few.log)
+            assert len(program.call("C_GenerateRandom", session, 8)) == 8
+        few.restart()
+        assert len(program.call("C_GenerateRandom", session, 8)) == 8
 
 
 class TestTheSocket:
