@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--slot",
         action="append",
-        type=Slot.parse,
+        type=_slot,
         metavar="LABEL[=PROFILE][,alg=NAME+NAME][,label=NAME:VALUE]",
         help="a slot, with the keys that it shows; by default `minikms`, of the profile `default`",
     )
@@ -74,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("minikms-p11"))
     return parser
+
+
+def _slot(text: str) -> Slot:
+    try:
+        return Slot.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _settings(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Settings:

@@ -1,0 +1,72 @@
+"""The options of the command: what they take, and what they refuse."""
+
+import subprocess
+
+import pytest
+from sidecars import COMMAND
+
+from minikms_p11.slots import Slot
+
+DEFAULT = {"p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096"}
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "profile", "algorithms", "key_label"),
+    [
+        ("web", "web", "default", DEFAULT, None),
+        ("web=alice", "web", "alice", DEFAULT, None),
+        ("web=alice,alg=p256", "web", "alice", {"p256"}, None),
+        ("web,alg=P-256+ed25519", "web", "default", {"p256", "ed25519"}, None),
+        ("web,label=use:web:site", "web", "default", DEFAULT, ("use", "web:site")),
+        ("web,label=use:,alg=hs256", "web", "default", {"hs256"}, ("use", "")),
+    ],
+)
+def test_a_slot(text, label, profile, algorithms, key_label):
+    slot = Slot.parse(text)
+    assert (slot.label, slot.profile) == (label, profile)
+    assert (slot.algorithms, slot.key_label) == (algorithms, key_label)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "=alice", "x" * 33, "web,alg=", "web,alg=aes", "web,alg=p256,alg=p384"),
+        *("web,label=use", "web,label=:web", "web,state=enabled", "web,"),
+    ],
+)
+def test_a_malformed_slot_is_refused(text):
+    with pytest.raises(ValueError, match=" not "):
+        Slot.parse(text)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--url", "ftp://localhost"],
+        ["--url", "localhost:8000"],
+        ["--url", "http://localhost", "--slot", "web", "--slot", "web=other"],
+        ["--url", "http://localhost", "--slot", "web,alg=des"],
+        ["--url", "http://localhost", "--cache", "-1"],
+        ["--url", "http://localhost", "--uid", "root"],
+    ],
+    ids=" ".join,
+)
+def test_malformed_options_end_with_2(options):
+    ended = subprocess.run([*COMMAND, "--check", *options], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_refusal_of_a_slot_says_what_is_wrong():
+    options = "--url", "http://localhost", "--slot", "web,alg=p256+des"
+    ended = subprocess.run([*COMMAND, "--check", *options], capture_output=True, text=True)
+    assert "'des' is not one of p256" in ended.stderr
+
+
+def test_a_check_of_good_options_starts_nothing(tmp_path):
+    socket = tmp_path / "socket"
+    options = "--url", "http://localhost", "--socket", str(socket), "--slot", "web=alice,alg=p256"
+    ended = subprocess.run([*COMMAND, "--check", *options], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert not socket.exists()
