@@ -12,7 +12,7 @@ import threading
 import pkcs11
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11 import KDF, MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 THREADS = 8
 
@@ -93,6 +93,48 @@ def make(module, pin):
         private.destroy()
         left = [each[Attribute.LABEL] for each in session.get_objects({Attribute.LABEL: "made"})]
         return {"verified": verified, "label": label, "left": left}
+
+
+def use(module, pin):
+    """Use key pairs of a session in each other way."""
+    with token(module).open(user_pin=pin or None) as session:
+        parameters = session.create_domain_parameters(
+            KeyType.EC,
+            {Attribute.EC_PARAMS: pkcs11.util.ec.encode_named_curve_parameters("secp384r1")},
+            local=True,
+        )
+        derive = MechanismFlag.DERIVE
+        pairs = [parameters.generate_keypair(store=False, capabilities=derive) for _ in range(2)]
+        shown = {Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
+        secrets = [
+            private.derive_key(
+                KeyType.GENERIC_SECRET,
+                384,
+                mechanism_param=(KDF.NULL, None, peer[Attribute.EC_POINT]),
+                template=shown,
+            )[Attribute.VALUE]
+            for (_, private), (peer, _) in (pairs, reversed(pairs))
+        ]
+        decrypt = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
+        sign = MechanismFlag.SIGN | MechanismFlag.VERIFY
+        public, private = session.generate_keypair(
+            KeyType.RSA, 2048, store=False, capabilities=decrypt | sign
+        )
+        oaep = {
+            "mechanism": Mechanism.RSA_PKCS_OAEP,
+            "mechanism_param": (Mechanism.SHA256, MGF.SHA256, None),
+        }
+        pss = {
+            "mechanism": Mechanism.SHA256_RSA_PKCS_PSS,
+            "mechanism_param": (Mechanism.SHA256, MGF.SHA256, 32),
+        }
+        return {
+            "agreed": secrets[0] == secrets[1],
+            "secret": len(secrets[0]),
+            "decrypted": private.decrypt(public.encrypt(b"hello", **oaep), **oaep).decode(),
+            "verified": public.verify(b"hello", private.sign(b"hello", **pss), **pss),
+            "random": len(session.generate_random(8 * 100)),
+        }
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from waiting import wait_until
 COMMAND = [sys.executable, "-m", "minikms_p11"]
 NOBODY = 65534
 BECOME = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
+# The client of another version of p11-kit, if the variable has its path.
+MODULE = os.environ.get(
+    "MINIKMS_TEST_P11_KIT_CLIENT", "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
+)
 _SERVES = "serving "
 
 

@@ -643,5 +643,12 @@ class TestARealProgram:
         made = self.run("make", shared, module, "")
         assert made == {"verified": True, "label": "made", "left": []}
 
+    def test_python_agrees_on_secrets_and_decrypts(self, sidecar, module, token):
+        used = self.run("use", sidecar, module, token)
+        assert used == {
+            **{"agreed": True, "secret": 48, "decrypted": "hello", "verified": True},
+            "random": 100,
+        }
+
     def test_the_admins_token_is_a_pin(self, sidecar, module):
         assert self.run("make", sidecar, module, ADMIN)["verified"]
