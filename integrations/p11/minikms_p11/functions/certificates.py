@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from minikms_p11 import constants as c
 from minikms_p11.application import Application, Session
+from minikms_p11.functions.labels import add_labels, name_of
 from minikms_p11.jwk import thumbprint
 from minikms_p11.keys import Key
 from minikms_p11.objects import CertificateObject
@@ -21,7 +22,8 @@ _LARGEST: Final = 32768  # bytes; of all certificates of a key in DER
 async def create_certificate(application: Application, session: Session, template: Template) -> int:
     """Give a certificate to the key whose public key it has, or to the chain that it continues.
 
-    Returns its handle. A new certificate of a key replaces those above it, too.
+    Returns its handle. A new certificate of a key replaces those above it, too. Its CKA_LABEL is
+    the key's from then on: Java's KeyStore finds an entry, and renames it, in this way.
     """
     content = template.get(c.CKA_VALUE)
     if not isinstance(content, bytes) or not 0 < len(content) <= _LARGEST:
@@ -34,6 +36,7 @@ async def create_certificate(application: Application, session: Session, templat
     handle = None
     for key in await application.keys(session):
         if key.kid == kid:
+            key = await add_labels(application, session, key, name_of(template))
             if content not in key.certificates[:1]:
                 key = await _set(application, session, key, [content])
             handle = application.handle_of_certificate(session, key, 0)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from minikms_p11 import constants as c
 from minikms_p11.algorithms import CURVES_BY_OID
 from minikms_p11.application import Application
-from minikms_p11.functions.objects import labels_of
+from minikms_p11.functions.labels import labels_of
 from minikms_p11.keys import SESSION_LABEL
 from minikms_p11.refusal import Refusal
 from minikms_p11.wire import Mechanism, Template

@@ -6,8 +6,8 @@ from typing import Any, Final
 from minikms_p11 import constants as c
 from minikms_p11.application import AnyObject, Application, Session
 from minikms_p11.functions.certificates import create_certificate, destroy_certificate
+from minikms_p11.functions.labels import add_labels, labels_of
 from minikms_p11.jwk import public_key_of_template
-from minikms_p11.keys import ID_LABEL, LONGEST_ID, NAME, NAME_LABEL
 from minikms_p11.objects import CertificateObject, KeyObject, SessionPublicKey, matches
 from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.wire import Size, Template, attribute, no_attribute
@@ -104,31 +104,8 @@ async def set_attribute_value(
     for kind, value in template.items():
         if kind not in (c.CKA_ID, c.CKA_LABEL, c.CKA_SUBJECT) and found.attribute(kind) != value:
             raise Refusal(c.CKR_ATTRIBUTE_READ_ONLY)
-    if changed and changed.items() - found.key.labels.items():
-        labels = {**found.key.labels, **changed}
-        answer = await application.call(opened, "PATCH", f"key/{found.key.kid}", {"labels": labels})
-        application.keep(opened, answer)
+    await add_labels(application, opened, found.key, changed)
     return ()
-
-
-def labels_of(template: Template) -> dict[str, str]:
-    """The labels for the CKA_ID and CKA_LABEL that a program gives a key."""
-    labels = {}
-    value = template.get(c.CKA_ID)
-    if isinstance(value, bytes) and value:
-        if len(value) > LONGEST_ID:
-            raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID)
-        labels[ID_LABEL] = value.hex()
-    value = template.get(c.CKA_LABEL)
-    if isinstance(value, bytes) and value:
-        try:
-            name = value.decode()
-        except UnicodeDecodeError:
-            raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID) from None
-        if not NAME.fullmatch(name):
-            raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID)
-        labels[NAME_LABEL] = name
-    return labels
 
 
 async def create_object(application: Application, session: int, template: Template) -> tuple[int]:
