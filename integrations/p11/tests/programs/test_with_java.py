@@ -1,0 +1,198 @@
+"""Java: its KeyStore, a server of TLS 1.3, keytool and jarsigner."""
+
+import re
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from authority import CA, certificate_of
+from commands import missing, need, public_pem
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+
+SOURCES = sorted((Path(__file__).parent / "java").glob("*.java"))
+DATA = b"what a program signs"
+HASHES = {
+    "SHA1": hashes.SHA1(),
+    "SHA224": hashes.SHA224(),
+    "SHA256": hashes.SHA256(),
+    "SHA384": hashes.SHA384(),
+    "SHA512": hashes.SHA512(),
+}
+JVMS = sorted(path.parent.parent for path in Path("/usr/lib/jvm").glob("[!.]*/bin/java"))
+JVMS = sorted({path.resolve() for path in JVMS})
+
+
+@pytest.fixture(params=JVMS or [None], ids=lambda path: path and path.name)
+def java(request):
+    """The folder of a Java, each that is there."""
+    if request.param is None:
+        missing("Java is missing: apt-get install default-jdk-headless")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def classes(tmp_path_factory):
+    """The programs, compiled."""
+    folder = tmp_path_factory.mktemp("classes")
+    compiler = need("javac", "default-jdk-headless")
+    subprocess.run([compiler, "--release", "17", "-d", folder, *SOURCES], check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture
+def config(shell, module):
+    """The file of SunPKCS11's options; key pairs stay without C_CopyObject."""
+    return shell.write(
+        "pkcs11.cfg",
+        f"""name = minikms
+library = {module}
+slotListIndex = 0
+attributes(generate, CKO_PRIVATE_KEY, *) = {{
+  CKA_TOKEN = true
+}}
+""",
+    )
+
+
+@pytest.fixture
+def begin(shell, java, classes, config):
+    """Start one of the programs, until the end of the test."""
+    begun = []
+
+    def start(name):
+        command = java / "bin/java", "-cp", classes, name, config, "no-login"
+        program = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=shell.environment,
+        )
+        begun.append(program)
+        return program
+
+    yield start
+    for program in begun:
+        program.kill()
+        program.communicate()
+
+
+class Signer:
+    """The program that signs with the keys of a KeyStore."""
+
+    def __init__(self, process):
+        self.process = process
+        self.aliases = process.stdout.readline().split()
+
+    def sign(self, alias, algorithm):
+        """A signature, or the text of an exception."""
+        self.process.stdin.write(f"{alias} {algorithm}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        return bytes.fromhex(answer) if re.fullmatch(r"[0-9a-f]+", answer) else answer
+
+
+def test_each_key_signs_by_each_algorithm(begin, profile):
+    algs = "p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096"
+    keys = {alg: profile.generate(alg, alias=alg) for alg in algs}
+    profile.generate("p256", alias="invisible to Java, since it has no certificate")
+    for alg in algs:
+        profile.certify(keys[alg])
+    signer = Signer(begin("Signer"))
+    assert sorted(signer.aliases) == sorted(algs)
+    for alg in algs:
+        public = load_pem_public_key(public_pem(profile, keys[alg]))
+        for name, algorithm in HASHES.items():
+            if not alg.startswith("rsa"):
+                public.verify(signer.sign(alg, f"{name}withECDSA"), DATA, ec.ECDSA(algorithm))
+            elif name not in ("SHA1", "SHA224"):  # the service has no such signatures
+                pkcs1 = signer.sign(alg, f"{name}withRSA")
+                public.verify(pkcs1, DATA, padding.PKCS1v15(), algorithm)
+                pss = signer.sign(alg, f"{name}withRSASSA-PSS")
+                form = padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH)
+                public.verify(pss, DATA, form, algorithm)
+
+
+def test_a_server_of_tls_1_3(begin, profile, shell, sidecar):
+    key = profile.generate("p256", alias="web")
+    trusted = profile.certify(key, "CN=localhost", alternative_names=["DNS:localhost"])
+    server = begin("TlsServer")
+    port = int(server.stdout.readline())
+    context = ssl.create_default_context(cadata=trusted)
+
+    def answer():
+        with (
+            socket.create_connection(("localhost", port), timeout=30) as connection,
+            context.wrap_socket(connection, server_hostname="localhost") as tls,
+        ):
+            return tls.recv(100)
+
+    for _ in range(3):
+        assert answer() == b"hello over TLSv1.3\n"
+        assert server.stdout.readline() == "answered\n"
+        sidecar.restart()
+
+
+def test_after_a_kill_of_the_sidecar_java_needs_a_restart(begin, profile, replace):
+    profile.certify(profile.generate("p256", alias="key"))
+    signer = Signer(begin("Signer"))
+    assert isinstance(signer.sign("key", "SHA256withECDSA"), bytes)
+    replace()
+    assert "CKR_" in signer.sign("key", "SHA256withECDSA")
+    assert "CKR_" in signer.sign("key", "SHA256withECDSA")
+    assert isinstance(Signer(begin("Signer")).sign("key", "SHA256withECDSA"), bytes)
+
+
+@pytest.fixture
+def keytool(shell, java, config):
+    """Run keytool, or another tool, with the keystore."""
+    store = (
+        *("-keystore", "NONE", "-storetype", "PKCS11", "-storepass", "no-login"),
+        *("-providerClass", "sun.security.pkcs11.SunPKCS11", "-providerArg", config),
+    )
+
+    def use(*options, run=shell.run, **more):
+        return run(java / "bin/keytool", *options, *store, **more)
+
+    return use
+
+
+def test_keytool_makes_a_key_pair_certifies_it_and_deletes_it(keytool, profile, shell):
+    wish = "-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=made"
+    keytool(*wish, "-alias", "made")
+    (key,) = profile.call("GET", "/keys")
+    assert (key["alg"], key["labels"]["pkcs11.label"]) == ("p256", "made")
+    own = key["certificates"]
+
+    request = keytool("-certreq", "-alias", "made")
+    assert "verify OK" in shell.run("openssl", "req", "-verify", "-noout", content=request)
+    request = x509.load_pem_x509_csr(request.encode())
+    root = certificate_of("CN=root", CA)
+    holder = SimpleNamespace(public_key=request.public_key)
+    leaf = certificate_of("CN=made", key=holder, issuer=root)
+    chain = b"".join(certificate.public_bytes(Encoding.PEM) for _, certificate in (leaf, root))
+    reply = shell.write("reply.pem", chain)
+    keytool("-importcert", "-noprompt", "-alias", "made", "-file", reply)
+    key = profile.key(key["kid"])
+    assert len(key["certificates"]) == 2
+    assert own[0] not in key["certificates"]
+    assert "made, PrivateKeyEntry" in keytool("-list")
+
+    keytool("-delete", "-alias", "made")
+    assert profile.call("GET", "/keys") == []
+
+
+def test_keytool_makes_an_rsa_key_here_if_its_provider_is_named(keytool, profile, shell):
+    """Otherwise it makes one of its own, which it cannot import."""
+    wish = "-genkeypair", "-keyalg", "RSA", "-keysize", "2048", "-dname", "CN=made"
+    keytool(*wish, "-alias", "theirs", run=shell.refused)
+    assert profile.call("GET", "/keys") == []
+    keytool(*wish, "-alias", "ours", "-providerName", "SunPKCS11-minikms")
+    (key,) = profile.call("GET", "/keys")
+    assert key["labels"]["pkcs11.label"] == "ours"
