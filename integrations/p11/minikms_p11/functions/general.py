@@ -1,5 +1,7 @@
 """Functions about the library, slots, mechanisms and random numbers (PKCS #11 section 5)."""
 
+from functools import cache
+from importlib.metadata import version
 from typing import Any, Final
 
 from minikms_p11 import constants as c
@@ -13,10 +15,16 @@ from minikms_p11.wire import Size
 # CKR_GENERAL_ERROR for another one: p11-kit/rpc-message.h
 _HANDSHAKE: Final = b"PRIVATE-GNOME-KEYRING-PKCS11-PROTOCOL-V-1"
 _CRYPTOKI: Final = (2, 40)
-_VERSION: Final = (0, 4)
 _MAKER: Final = "Mini KMS"
 _MOST_RANDOM: Final = 65536  # bytes
 _LONGEST_PIN: Final = 4096
+
+
+@cache
+def _version() -> tuple[int, int]:
+    """The version of this package, without its patch level."""
+    major, minor, *_ = version("minikms-p11").split(".")
+    return int(major), int(minor)
 
 
 def padded(text: str, length: int) -> bytes:
@@ -43,7 +51,7 @@ def finalize(application: Application) -> tuple[()]:
 
 
 def get_info(_: Application) -> tuple[Any, ...]:
-    return _CRYPTOKI, padded(_MAKER, 32), 0, padded("Keys of Mini KMS", 32), _VERSION
+    return _CRYPTOKI, padded(_MAKER, 32), 0, padded("Keys of Mini KMS", 32), _version()
 
 
 def get_slot_list(
@@ -56,7 +64,7 @@ def get_slot_info(application: Application, slot: int) -> tuple[Any, ...]:
     url = application.sidecar.settings.url
     profile = application.slot(slot).profile
     description = padded(f"Profile {profile} of {url}", 64)
-    return description, padded(_MAKER, 32), c.CKF_TOKEN_PRESENT, _VERSION, _VERSION
+    return description, padded(_MAKER, 32), c.CKF_TOKEN_PRESENT, _version(), _version()
 
 
 async def get_token_info(application: Application, number: int) -> tuple[Any, ...]:
@@ -79,8 +87,8 @@ async def get_token_info(application: Application, number: int) -> tuple[Any, ..
         _LONGEST_PIN,
         1,  # the shortest PIN
         *[c.UNAVAILABLE] * 4,  # memory
-        _VERSION,
-        _VERSION,
+        _version(),
+        _version(),
         padded("", 16),  # no clock
     )
 
