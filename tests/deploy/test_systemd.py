@@ -27,6 +27,15 @@ def unit(tmp_path):
     return path
 
 
+@pytest.fixture
+def p11_units(tmp_path):
+    """The units of minikms-p11, with a program that exists."""
+    for name in ("minikms-p11.service", "minikms-p11.socket"):
+        text = (FOLDER / name).read_text("utf-8")
+        (tmp_path / name).write_text(text.replace("/opt/minikms/bin/minikms-p11", sys.executable))
+    return tmp_path / "minikms-p11.service", tmp_path / "minikms-p11.socket"
+
+
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -55,12 +64,21 @@ def test_exposure_is_small(unit):
     assert code == 0, said
 
 
+@tool("systemd-analyze", "systemd")
+def test_systemd_accepts_the_units_of_minikms_p11(p11_units):
+    assert run("systemd-analyze", "verify", "--man=no", *p11_units) == (0, "")
+    # More than the service: PrivateUsers= would hide the users of programs.
+    code, said = run("systemd-analyze", "security", "--offline=yes", "--threshold=14", p11_units[0])
+    assert code == 0, said
+
+
 @needs_root
 @tool("systemd-tmpfiles", "systemd")
 def test_user_and_folders(tmp_path):
     (tmp_path / "etc").mkdir()
     for program, file in (
         (["systemd-sysusers"], "minikms.sysusers.conf"),
+        (["systemd-sysusers"], "minikms-p11.sysusers.conf"),
         (["systemd-tmpfiles", "--create"], "minikms.tmpfiles.conf"),
     ):
         code, said = run(*program, f"--root={tmp_path}", FOLDER / file)
