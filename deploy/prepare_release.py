@@ -21,6 +21,7 @@ PLACES = (
     ("clients/python/pyproject.toml", '\nversion = "{}"'),
     ("integrations/acapy/pyproject.toml", '\nversion = "{}"'),
     ("integrations/acapy/pyproject.toml", '"minikms-client=={}"'),
+    ("integrations/p11/pyproject.toml", '\nversion = "{}"'),
     ("integrations/pkcs11/pyproject.toml", '\nversion = "{}"'),
     ("integrations/pkcs11/pyproject.toml", '"minikms-server=={}"'),
     ("clients/typescript/package.json", '"version": "{}"'),
