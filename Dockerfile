@@ -1,12 +1,13 @@
-# Builds the service into a virtual environment, and takes that alone, with Python and the libraries that it loads: the
-# image has no shell and no other program.
+# Builds the service, and minikms-p11, into a virtual environment, and takes that alone, with Python and the libraries
+# that it loads: the image has no shell and no other program.
 ARG PYTHON=python:3.13-slim
 FROM ${PYTHON} AS build
 WORKDIR /src
 COPY LICENSE pyproject.toml setup.cfg ./
 COPY minikms minikms
+COPY integrations/p11 integrations/p11
 RUN python -m venv --without-pip /opt/minikms \
-    && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]'
+    && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]' ./integrations/p11
 COPY deploy/image.py /image.py
 # The number of its user, 999, is a promise: whoever mounts a folder of their own gives it to this user.
 RUN python /image.py /opt/minikms /image

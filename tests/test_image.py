@@ -33,11 +33,15 @@ def image(tmp_path_factory):
         if path.is_file():
             shutil.copy(path, source)
     unbuilt = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "minikms", source / "minikms", ignore=unbuilt)
+    for folder in ("minikms", "integrations/p11"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=unbuilt)
     python = environment / "bin/python"
     for command in (
         [uv, "venv", "--quiet", "--python", sys.executable, environment],
-        [uv, "pip", "install", "--quiet", "--python", python, f"{source}[postgres]"],
+        [
+            *(uv, "pip", "install", "--quiet", "--python", python),
+            *(f"{source}[postgres]", source / "integrations/p11"),
+        ],
         [python, ROOT / "deploy/image.py", environment, root],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
@@ -69,6 +73,12 @@ def test_the_service_runs_in_the_image(image):
             service.send_signal(signal.SIGINT)
             service.communicate(timeout=60)
     assert service.returncode == 0
+
+
+def test_the_image_has_minikms_p11(image):
+    _, command = image
+    sidecar = [*command[:-1], f"{command[-1]}-p11", "--url", "http://127.0.0.1", "--check"]
+    subprocess.run(sidecar, check=True, timeout=60)
 
 
 def test_the_image_has_no_other_program(image):
