@@ -44,26 +44,45 @@ def test_p11tool_gives_a_key_its_certificate(profile, shell, provider):
     assert len(profile.key(key["kid"])["certificates"]) == 1
 
 
-def test_a_server_of_tls_1_3(profile, shell, provider, sidecar):
+@pytest.fixture
+def begin_server(profile, shell, provider):
+    """Start a server with a key of the profile; returns the call of a client."""
+    begun = []
     key = profile.generate("p256", alias="web")
     trusted = profile.certify(key, "CN=localhost", alternative_names=["DNS:localhost"])
     shell.write("web.pem", trusted)
-    port = free_port()
-    server = subprocess.Popen(
-        [
-            *("gnutls-serv", *provider, "--x509keyfile", KEY, "--x509certfile", "web.pem"),
-            *("--http", "--port", str(port), "--quiet"),
-        ],
-        cwd=shell.folder,
-        env=shell.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    call = "gnutls-cli", "--x509cafile", "web.pem", "--port", port, "localhost"
-    try:
+
+    def begin():
+        port = free_port()
+        command = "gnutls-serv", *provider, "--x509keyfile", KEY, "--x509certfile", "web.pem"
+        server = subprocess.Popen(
+            [*command, "--http", "--port", str(port), "--quiet"],
+            cwd=shell.folder,
+            env=shell.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        begun.append(server)
+        call = "gnutls-cli", "--x509cafile", "web.pem", "--port", port, "localhost"
         wait_until("gnutls-serv", lambda: shell.done(*call).returncode == 0)
-        sidecar.restart()
-        assert "TLS1.3" in shell.run(*call)
-    finally:
+        return call
+
+    yield begin
+    for server in begun:
         server.kill()
         server.wait()
+
+
+def test_a_server_of_tls_1_3(begin_server, shell, sidecar):
+    call = begin_server()
+    sidecar.restart()
+    assert "TLS1.3" in shell.run(*call)
+
+
+def test_after_a_kill_of_the_sidecar_a_server_needs_a_restart(begin_server, shell, replace):
+    call = begin_server()
+    replace()
+    shell.refused(*call)
+    shell.refused(*call)
+    begin_server()
