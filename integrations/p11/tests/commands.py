@@ -111,11 +111,16 @@ distinguished_name = subject
 """
 
 
-def openssl_config(folder, module):
-    """A configuration of OpenSSL with its provider of PKCS#11, in a file."""
+def need_provider():
+    """Skip the test if OpenSSL has no provider of PKCS#11."""
     need("openssl", "openssl")
     if not glob.glob("/usr/lib/*/ossl-modules/pkcs11.so"):
         missing("OpenSSL's provider is missing: apt-get install pkcs11-provider")
+
+
+def openssl_config(folder, module):
+    """A configuration of OpenSSL with its provider of PKCS#11, in a file."""
+    need_provider()
     path = folder / "openssl.cnf"
     path.write_text(OPENSSL_CONFIG.replace("MODULE", module))
     return str(path)
