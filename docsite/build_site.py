@@ -33,6 +33,7 @@ _BESIDE: Final = {
     "clients/typescript/README.md": "client-typescript.md",
     "integrations/acapy/README.md": "client-acapy.md",
     "integrations/credo/README.md": "client-credo.md",
+    "integrations/p11/README.md": "client-p11.md",
     "integrations/pkcs11/README.md": "provider-pkcs11.md",
 }
 
