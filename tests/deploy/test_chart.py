@@ -7,6 +7,7 @@ import pytest
 import yaml
 from deployment import DEPLOY, ROOT, named_variables, variables
 from helm_chart import container, environment, load_script, needs_helm, only, pod, render
+from pasted import blocks
 
 from minikms.config import OPTIONS, Config
 from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT
@@ -26,6 +27,7 @@ ALL = {
     "tolerations": [{"key": "kms", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
     "networkPolicy": {"egress": [{"ports": [{"port": 443}]}]},
+    "notes": {"p11": True},
 }
 NOTHING = {
     "volumes": {"audit": ""},
@@ -60,6 +62,24 @@ def test_kubernetes_accepts_every_object(values, version):
         kubernetes_validate.validate(each, version, strict=True)
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
     assert len(names) == len(set(names))
+
+
+def test_the_sidecar_of_the_notes_is_the_one_of_the_document():
+    import helm_python
+    import kubernetes_validate
+
+    with helm_python.Chart.load(CHART) as chart:
+        values = {"image": {"repository": "registry.example/mini-kms"}, "notes": {"p11": True}}
+        rendered = chart.render(values, name="minikms", namespace="default")
+    (notes,) = (text for path, text in rendered.items() if path.endswith("NOTES.txt"))
+    shown = yaml.safe_load(re.search(r"^initContainers:\n(?:[ v].*\n)+", notes, re.MULTILINE)[0])
+    document = (ROOT / "docs/pkcs11.md").read_text("utf-8")
+    (pod,) = (yaml.safe_load(it.text) for it in blocks(document) if it.language == "yaml")
+    kubernetes_validate.validate(pod, "1.29", strict=True)
+    (sidecar,), (documented,) = shown["initContainers"], pod["spec"]["initContainers"]
+    assert sidecar.pop("image").startswith(f"{documented.pop('image')}:")
+    assert sidecar == documented
+    assert shown["volumes"] == pod["spec"]["volumes"]
 
 
 def test_plain_manifests_are_up_to_date(tmp_path):
