@@ -2,11 +2,12 @@
 
 import base64
 import hashlib
+import os
 import re
 from types import SimpleNamespace
 
 import pytest
-from authority import CA, certificate_of
+from authority import CA, Authority, certificate_of
 from commands import Shell, need, public_pem
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
+from service_process import services
+from sidecars import sidecars
 
 HASHES = ["sha1", "sha224", "sha256", "sha384", "sha512"]
 JOSE_HASHES = HASHES[2:]
@@ -215,3 +218,22 @@ def test_two_programs_with_two_profiles(kms, start, tmp_path_factory, module):
         # The other profile's token is no PIN of this slot, and without one nothing is seen.
         shell.refused(*use, "--login", "--pin", pins[1 - number], "--list-objects")
         assert "ID" not in shell.run(*use, "--list-objects")
+
+
+def test_the_service_is_known_by_a_ca_of_its_own(tmp_path, module):
+    """The sidecar trusts the file of SSL_CERT_FILE, as OpenSSL does."""
+    authority = Authority(tmp_path, "ca")
+    certificate, private = authority.issue("127.0.0.1")
+    tool = need("pkcs11-tool", "opensc"), "--module", module, "--generate-random", "8"
+    with services() as start:
+        tls = {"TLS_CERT": certificate, "TLS_KEY": private}
+        service = start("--port", "0", "--auth", "none", **tls)
+        kms = SimpleNamespace(url=f"https://127.0.0.1:{service.port}")
+        for name, trusted in (("ours", authority.file), ("theirs", None)):
+            folder = tmp_path / name
+            folder.mkdir()
+            variables = {"SSL_CERT_FILE": trusted} if trusted else {}
+            with sidecars(None, kms) as begin:
+                sidecar = begin(folder=folder, env={**os.environ, **variables})
+                done = Shell(tmp_path, sidecar).done(*tool)
+                assert (done.returncode == 0) == bool(trusted), done.stdout
