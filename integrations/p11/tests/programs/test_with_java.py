@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from authority import CA, certificate_of
-from commands import missing, need, public_pem
+from commands import Shell, missing, need, public_pem
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
@@ -137,6 +137,24 @@ def test_a_server_of_tls_1_3(begin, profile, shell, sidecar):
         assert answer() == b"hello over TLSv1.3\n"
         assert server.stdout.readline() == "answered\n"
         sidecar.restart()
+
+
+def test_an_issuer_opens_it_as_a_keystore_of_any_type(
+    kms, profile, start, slot, tmp_path_factory, java, classes, config
+):
+    """The provider is in the security properties, and the password is a token."""
+    key = profile.generate("p256", alias="issuer")
+    profile.certify(key)
+    token, _ = kms.token(profile.name, ["keys:read", "sign"])
+    shell = Shell(tmp_path_factory.mktemp("issuer"), start("--slot", slot))
+    properties = shell.write("pkcs11.security", f"security.provider.13=SunPKCS11 {config}\n")
+    given = f"-Djava.security.properties={properties}"
+    issuer = java / "bin/java", given, "-cp", classes, "Issuer"
+    length, made = shell.run(*issuer, token, "issuer").splitlines()
+    assert length == "1"
+    public = load_pem_public_key(public_pem(profile, key))
+    public.verify(bytes.fromhex(made), DATA, ec.ECDSA(hashes.SHA256()))
+    assert "CKR_PIN_INCORRECT" in shell.refused(*issuer, "wrong", "issuer")
 
 
 def test_after_a_kill_of_the_sidecar_java_needs_a_restart(begin, profile, replace):
