@@ -214,3 +214,22 @@ def test_keytool_makes_an_rsa_key_here_if_its_provider_is_named(keytool, profile
     keytool(*wish, "-alias", "ours", "-providerName", "SunPKCS11-minikms")
     (key,) = profile.call("GET", "/keys")
     assert key["labels"]["pkcs11.label"] == "ours"
+
+
+def test_keytool_gives_an_entry_another_alias(keytool, profile):
+    """It writes the new entry, and deletes the one that has the old alias."""
+    wish = "-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=made"
+    keytool(*wish, "-alias", "before")
+    (key,) = profile.call("GET", "/keys")
+    keytool("-changealias", "-alias", "before", "-destalias", "after")
+    (changed,) = profile.call("GET", "/keys")
+    assert (changed["kid"], changed["certificates"]) == (key["kid"], key["certificates"])
+    assert "after, PrivateKeyEntry" in keytool("-list")
+
+
+def test_keytool_does_not_change_an_alias_of_the_service(keytool, profile, shell):
+    key = profile.generate("p256", alias="issuer")
+    profile.certify(key)
+    rename = "-changealias", "-alias", "issuer", "-destalias", "other"
+    assert "CKR_ATTRIBUTE_VALUE_INVALID" in keytool(*rename, run=shell.refused)
+    assert profile.key(key["kid"])["aliases"] == ["issuer"]
