@@ -151,6 +151,15 @@ def test_its_workers_answer_after_each_restart(nginx, sidecar, kms):
     assert {str(pid) for pid in before | after} <= signed
 
 
+def test_a_program_of_another_user_is_refused_and_ends_by_itself(shell, sidecar, module):
+    """Not by a signal."""
+    tool = need("pkcs11-tool", "opensc"), "--module", module, "--list-token-slots"
+    assert "token label" in shell.run("setpriv", "--reuid=nobody", "--clear-groups", *tool)
+    said = shell.refused("setpriv", "--reuid=daemon", "--clear-groups", *tool)
+    assert "CKR_DEVICE_ERROR" in said
+    assert "refused process" in sidecar.log
+
+
 def test_after_a_kill_of_the_sidecar_it_needs_a_restart(nginx, replace):
     nginx.workers()
     replace()

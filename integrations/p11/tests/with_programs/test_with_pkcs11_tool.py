@@ -237,3 +237,28 @@ def test_the_service_is_known_by_a_ca_of_its_own(tmp_path, module):
                 sidecar = begin(folder=folder, env={**os.environ, **variables})
                 done = Shell(tmp_path, sidecar).done(*tool)
                 assert (done.returncode == 0) == bool(trusted), done.stdout
+
+
+def test_rules_states_and_a_revoked_token(kms, profile, start, slot, tmp_path, module):
+    token, token_id = kms.token(profile.name)
+    sidecar = start("--slot", slot, "--cache", "0")
+    shell = Shell(tmp_path, sidecar)
+    data = shell.write("data", DATA)
+    use = need("pkcs11-tool", "opensc"), "--module", module, "--login", "--pin", token
+
+    def sign(run, key):
+        return run(*use, "--sign", "--mechanism", "ECDSA-SHA256", *of(key), "-i", data, "-o", "sig")
+
+    free = profile.generate()
+    sign(shell.run, free)
+    envelopes = profile.generate(rules={"raw": False})
+    assert "CKR_KEY_FUNCTION_NOT_PERMITTED" in sign(shell.refused, envelopes)
+    rare = profile.generate(rules={"per_minute": 1})
+    sign(shell.run, rare)
+    assert "CKR_FUNCTION_FAILED" in sign(shell.refused, rare)
+    profile.call("PATCH", f"/key/{free['kid']}", {"state": "verify-only"})
+    assert "CKR_KEY_FUNCTION_NOT_PERMITTED" in sign(shell.refused, free)
+    profile.call("PATCH", f"/key/{free['kid']}", {"state": "disabled"})
+    assert "key not found" in sign(shell.refused, free)
+    kms.revoke(token_id)
+    assert "CKR_PIN_INCORRECT" in sign(shell.refused, envelopes)
