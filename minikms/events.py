@@ -25,8 +25,9 @@ class AuditEvent:
     requested kid or alias that was not found; `admitted` says that the caller of a failed call may
     use the profile. `others` are further keys that the call uses, as kid and algorithm; each gets
     its own line. `certificate` is the issued certificate: its serial number in hexadecimal digits,
-    its subject and its profile. `rule` is the rule of the key or the profile that refused the call
-    or an item of its batch. `provider` is the provider that the call uses, and `object_id` the
+    its subject and its profile. `crl` is the revocation list that the call makes: its number, and
+    its number of entries. `rule` is the rule of the key or the profile that refused the call or an
+    item of its batch. `provider` is the provider that the call uses, and `object_id` the
     identifier of an object that is destroyed there, in hexadecimal. `profile_id` is the id of the
     profile (store/profiles/tenancy.py), which an earlier one of its name does not have; `id_of`
     gives it if a process knows it, and is None if no line will have it. `count_call` counts the
@@ -51,6 +52,7 @@ class AuditEvent:
     outcome: str = SUCCESS
     others: tuple[tuple[str, str | None], ...] = ()
     certificate: Mapping[str, str] | None = None
+    crl: Mapping[str, int] | None = None
     rule: str | None = None
     provider: str | None = None
     object_id: str | None = None
@@ -176,3 +178,10 @@ def set_certificate(serial: str, subject: str, profile: str) -> None:
     event = CURRENT.get()
     if event is not None:
         event.certificate = {"serial": serial, "subject": subject, "profile": profile}
+
+
+def set_crl(number: int, count: int) -> None:
+    """Set the number of the revocation list that the current call makes, and of its entries."""
+    event = CURRENT.get()
+    if event is not None:
+        event.crl = {"number": number, "count": count}

@@ -21,12 +21,14 @@ class Issuer:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.certificate = (above or self).issue(self.key.public_key(), self.name)
 
-    def issue(self, public, name=None, size=0):
+    def issue(self, public, name=None, size=0, extension=None):
         name = name or x509.Name.from_rfc4514_string("CN=leaf")
         builder = x509.CertificateBuilder(self.name, name, public, 1, NOW, LATER)
         if size:
             filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), bytes(size))
             builder = builder.add_extension(filler, critical=False)
+        if extension:
+            builder = builder.add_extension(extension, critical=True)
         return builder.sign(self.key, hashes.SHA256())
 
 

@@ -69,6 +69,7 @@ USES = [
         "sign",
         "verify",
     ),
+    Use("/crl", {"number": 1, "days": 1, "revoked": []}, "p256", "sign", "verify"),
     Use("/key-attestation", {"keys": ["did:example:1#k"]}, "p256", "sign", "verify"),
     Use("/cose/sign", {"payload": DATA}, "p256", "sign", "verify"),
     Use("/cose/sign", {"payload": DATA}, "hs256", "mac", "mac-verify"),

@@ -253,6 +253,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["new_kid"] = event.new_kid
     if event.certificate is not None:
         facts["certificate"] = event.certificate
+    if event.crl is not None:
+        facts["crl"] = event.crl
     if event.rule is not None:
         facts["rule"] = event.rule
     if event.provider is not None:

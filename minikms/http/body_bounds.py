@@ -7,9 +7,11 @@ from minikms.errors import BodyTooLarge
 SMALL_BODY: Final = 64 * 1024
 """The JSON values of a body are counted only if it has more decoded bytes than this."""
 
-# Limit of JSON values in a larger body, about the number that fits into a small one. `{}` takes
-# 64 bytes of memory.
-_MAX_VALUES: Final = 20_000
+MAX_VALUES: Final = 20_000
+"""The most JSON values in a larger body, about as many as fit into a small one.
+
+`{}` takes 64 bytes of memory. A call that takes a long list has a larger number of its own.
+"""
 
 
 def refuse_too_large(size: int, most: int) -> None:
@@ -21,8 +23,8 @@ def refuse_too_large(size: int, most: int) -> None:
 class BodyBound:
     """Bounds a body that arrives in parts: its bytes, and if it is large, its JSON values."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, values: int = MAX_VALUES) -> None:
+        self._most, self._most_values = most, values
         self._size = self._values = 0
 
     def add(self, part: bytes) -> None:
@@ -33,7 +35,7 @@ class BodyBound:
             return
         # This may count too many, since commas and brackets in strings count as well.
         self._values += part.count(b",") + part.count(b"[") + part.count(b"{") + 1
-        if self._size > SMALL_BODY and self._values > _MAX_VALUES:
+        if self._size > SMALL_BODY and self._values > self._most_values:
             raise BodyTooLarge(
-                f"A body over {SMALL_BODY:,} bytes has at most {_MAX_VALUES:,} JSON values."
+                f"A body over {SMALL_BODY:,} bytes has at most {self._most_values:,} JSON values."
             )

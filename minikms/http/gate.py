@@ -20,7 +20,7 @@ from minikms.access.token_record import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored
-from minikms.http.body_bounds import refuse_too_large
+from minikms.http.body_bounds import MAX_VALUES, refuse_too_large
 from minikms.http.hosts import Hosts
 from minikms.http.limits import InFlight, expect, read_body
 from minikms.http.logs import EVENT, is_secret, request_id
@@ -53,9 +53,10 @@ class Gated(NamedTuple):
     route does not accept. Anybody may call a route that `is_open`. Only calls of a route that
     `is_recorded` are in the audit log; the handler of an open, recorded route may log a caller in.
     A call of a route that `is_of_caller` is in no profile; it counts in all profiles of its caller.
-    The gate reads a body of up to `most` bytes; with None, the body stays unread. Before the gate
-    waits for a body, `refuse_type` raises for a type that the route does not read. `profile_of`
-    returns the profile that the head of a request names; with None, the handler enters a profile.
+    The gate reads a body of up to `most` bytes; with None, the body stays unread. A large body has
+    at most `values` JSON values. Before the gate waits for a body, `refuse_type` raises for a type
+    that the route does not read. `profile_of` returns the profile that the head of a request names;
+    with None, the handler enters a profile.
     """
 
     operation: str
@@ -67,6 +68,7 @@ class Gated(NamedTuple):
     is_recorded: bool = True
     is_of_caller: bool = False
     most: int | None = None
+    values: int = MAX_VALUES
     refuse_type: Callable[[web.Request], None] | None = None
     profile_of: Callable[[web.Request], str] | None = None
 
@@ -221,7 +223,7 @@ class Gate:
         async def expecting(request: web.Request) -> None:
             try:
                 self.check_host(request)
-                await expect(request)
+                await expect(request, route.most)
             except BaseException as exc:
                 event = self._begin(request, route)
                 self._record_refusal(GatedCall(self, route, request, event), exc)

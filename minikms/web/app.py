@@ -82,6 +82,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
                 refuse_query=refuse_query if handler is route.handler else None,
                 is_of_caller=not route.is_in_profile,
                 most=_largest_body(route, config.max_body),
+                values=(route.body or Request).max_values,
                 refuse_type=refuse_type,
                 profile_of=named_profile if route.is_in_profile_of_head else None,
             )
@@ -99,7 +100,7 @@ def _largest_body(route: Route, most: int) -> int | None:
     if route.method in ("GET", "DELETE"):
         return None
     body = route.body or Request
-    return min(most, body.max_size or most)
+    return max(min(most, body.max_size or most), body.list_size)
 
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:

@@ -87,11 +87,11 @@ def load(call: GatedCall, schema: Request | Either) -> dict[str, Any]:
     encoding = headers.get("Content-Encoding", _IDENTITY)
     if headers.get("Content-Type") != _JSON or encoding != _IDENTITY:
         refuse_type(call.request)
-    most = call.route.most or 0
+    most, values = call.route.most or 0, call.route.values
     if encoding.lower() != _IDENTITY:
-        body = _inflate(body, most)
+        body = _inflate(body, BodyBound(most, values))
     elif len(body) > SMALL_BODY:
-        BodyBound(most).add(body)
+        BodyBound(most, values).add(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -163,13 +163,13 @@ async def _lines(schema: Body, page: Sequence[Any]) -> bytes:
     return b"".join(lines)
 
 
-def _inflate(body: bytes, most: int) -> bytes:
-    """Decode a body by its Content-Encoding (RFC 9110 section 8.4), up to `most` bytes.
+def _inflate(body: bytes, bound: BodyBound) -> bytes:
+    """Decode a body by its Content-Encoding (RFC 9110 section 8.4), within its bound.
 
     aiohttp would drop the connection after a malformed body, and accept a truncated one.
     """
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-    parts, bound = [], BodyBound(most)
+    parts = []
     try:
         while part := inflater.decompress(body, SMALL_BODY):
             bound.add(part)  # before more is inflated

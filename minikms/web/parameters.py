@@ -170,6 +170,10 @@ PROFILE_OF_QUERY: Final = _query(
 KEY: Final = Parameter(
     "Kid", "kid", "path", "The key.", kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 )
+# The same parameter; its call gives this key a certificate, which later examples need.
+CERTIFIED_KEY: Final = KEY._replace(
+    component="CertifiedKid", example="FVV5umTuau890q59V-4Ga_R6qWb7ON_ivJc4EjvCwTM"
+)
 TOKEN: Final = Parameter(
     "Token", "token", "path", "The token's id.", _text(ID_PATTERN), "8c1f0a5d92b3e467"
 )

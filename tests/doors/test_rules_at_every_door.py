@@ -10,8 +10,10 @@ from pathlib import Path
 import cbor2
 import pytest
 from aiohttp import ClientSession, TCPConnector
+from authority import CA
 from calls import ok
 from encoded import b64, part, raw
+from issuers import MIDDLE, pem, public_key
 from joserfc.jwk import ECKey
 from uses import PEER
 
@@ -64,10 +66,12 @@ ENVELOPES = {**MESSAGES, **COSE, **DETACHED, **SD_JWT}
 X509 = {
     "csr": ("rest", "/csr", CSR),
     "certificate": ("rest", "/certificate", {**CSR, "profile": "self-signed", "days": 1}),
+    "crl": ("rest", "/crl", {"number": 1, "days": 1, "revoked": []}),
     "vault csr": ("vault", "/v1/transit/keys/k/csr", {}),
 }
 ALL = {**RAW, **OF_P256, **ENVELOPES, **X509}
 EVERY_RAW = {**RAW, **OF_P256}
+CRL = {"crl": X509["crl"]}
 ALLOWED = {"typ": ["b", "key-attestation+jwt"], "max_lifetime": 7200}
 BY_CLAIMS = {**MESSAGES, **COSE, **SD_JWT}
 
@@ -85,7 +89,7 @@ def sig_structure(alg):
 INPUTS = {"signing_input": signing_input, "sig_structure": sig_structure}
 
 # By rule: the algorithm of the key, its rules, and the calls that the rule refuses. Keys of JWS
-# refuse raw calls and detached payloads besides. A key with a rate is used once before.
+# refuse raw calls, detached payloads and CRLs besides. A key with a rate is used once before.
 RULES = {
     "raw": ("p256", {"raw": False}, EVERY_RAW),
     "algs": ("rsa2048", {"algs": ["PS384"]}, {**RAW, **ENVELOPES, **X509}),
@@ -107,7 +111,10 @@ async def outcomes(urls, rule, times):
     # A new connection for each call, so that all workers get calls.
     async with ClientSession(connector=TCPConnector(force_close=True)) as session:
         body = {"alg": alg, "alias": "k", "rules": rules}
-        kid = (await ok(await session.post(f"{urls['rest']}/key/generate", json=body)))["kid"]
+        key = await ok(await session.post(f"{urls['rest']}/key/generate", json=body))
+        kid = key["kid"]
+        chain = {"certificates": pem(MIDDLE.issue(public_key(key), extension=CA))}
+        await ok(await session.put(f"{urls['rest']}/key/{kid}/certificates", json=chain))
         path = f"{urls['rest']}/key/{kid}/associate"
         await ok(await session.post(path, json={"alias": "alias/k"}))
         if rule.startswith("per_"):
@@ -132,6 +139,7 @@ async def outcomes(urls, rule, times):
         expected = dict.fromkeys(calls, "")
         if "jws" in rules:
             expected |= dict.fromkeys(EVERY_RAW, "raw") | dict.fromkeys(DETACHED, "jws.detached")
+            expected |= dict.fromkeys(CRL, "jws")
         expected |= dict.fromkeys(refused, rule)
         found = {name: {await call(*calls[name]) for _ in range(times)} for name in calls}
     return {name: {expected[name]} for name in calls}, found

@@ -23,7 +23,7 @@ from minikms.http.state import IN_FLIGHT
 from minikms.key_requests import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.askar.sessions import Transaction
-from minikms.web.parameters import KEY
+from minikms.web.parameters import CERTIFIED_KEY, KEY
 from minikms.web.routes import ROUTES
 from minikms.web.state import AUDIT, DOCUMENT, SERVICE, TOKENS
 
@@ -128,6 +128,21 @@ async def test_the_lines_of_a_certificate(client, lines, generate, post, refuses
     assert (line["outcome"], "certificate" in line) == ("invalid-certificate", False)
 
 
+async def test_the_line_of_a_revocation_list(lines, authority, post, refuses):
+    kid, _ = await authority()
+    lines()
+    revoked = [{"serial": "1f", "date": "2026-01-30T08:15:00Z"}]
+    body = {"kid": kid, "number": 7, "days": 1, "revoked": revoked}
+    await post("/crl", body)
+    await refuses("/crl", body | {"revoked": revoked * 2}, 422, "validation-failed")
+    done, failed = lines()
+    assert (done["operation"], done["kid"], done["crl"]) == (
+        *("makeCrl", kid),
+        {"number": 7, "count": 1},
+    )
+    assert (failed["outcome"], "crl" in failed) == ("validation-failed", False)
+
+
 async def test_the_line_of_a_rotation_names_both_keys(client, lines, generate):
     old = (await generate())["kid"]
     lines()
@@ -165,6 +180,11 @@ async def test_the_second_line_of_a_rotation_whose_commit_fails_names_no_new_key
     assert facts == [(old, "success", True), (old, "store-unavailable", False)]
 
 
+def kid_in(path):
+    """The kid in a path, None if it has none."""
+    return next((each.example for each in (KEY, CERTIFIED_KEY) if each.example in path), None)
+
+
 async def key_of(client, call):
     """The kid and algorithm of the key that a call names, None and None where it names none."""
     name, _, path, query, body = call
@@ -176,8 +196,8 @@ async def key_of(client, call):
         alias = body.get("from")
     if name == "unpackDidcomm":
         alias = "example wallet"
-    if KEY.example in path:
-        return KEY.example, "ed25519"
+    if kid := kid_in(path):
+        return kid, "ed25519"
     if alias is None or name in ("generateKey", "importKey"):
         return None, None
     record = await client.app[SERVICE].get("default", KeyRef(alias=alias))
@@ -208,7 +228,7 @@ async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, ou
         assert (line["operation"], line["alg"]) == (name, None)
         assert line["outcome"] == (outcome if answer.status != 429 else "too-many-attempts")
         assert line["who"] == ("" if who == "nobody" else who)
-        assert line["kid"] == (KEY.example if KEY.example in path else None)
+        assert line["kid"] == kid_in(path)
         assert line["profile"] == ("alice" if path.startswith("/profile/") else "bob")
         seen.add(name)
     assert seen == GUARDED.keys() - with_scope

@@ -189,6 +189,7 @@ REFUSED = {
                                                                 "nonce": f'","iss":"{ISSUER}'}),
     "a certificate of a client": ("/certificate", {"profile": "client", "subject": "CN=a",
                                                    "days": 1, "key": "SELF"}),
+    "a revocation list": ("/crl", {"number": 1, "days": 1, "revoked": []}),
 }  # fmt: skip
 
 

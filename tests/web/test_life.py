@@ -16,7 +16,7 @@ MAKES = {
     *("sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"),
     *("cose/sign", "cose/sign mac", "key-attestation"),
     *("jwe/encrypt", "jwe/encrypt to it", "jwe/encrypt from it", "didcomm/pack"),
-    *("csr", "certificate", "certificate of it"),
+    *("csr", "certificate", "certificate of it", "crl"),
 }
 CHECKS = {
     *("verify", "verify/batch", "jws/verify", "jws/verify mac", "mac/verify", "decrypt", "unwrap"),
@@ -100,6 +100,7 @@ async def uses(client, post, generate):
         ("jws/sign mac", "hs256", "/jws/sign", {"payload": DATA}, jws["hs256"]),
         ("csr", "p256", "/csr", {"subject": "CN=a"}, {}),
         ("certificate", "p256", "/certificate", SELF_SIGNED, {}),
+        ("crl", "p256", "/crl", {"number": 1, "days": 1, "revoked": []}, {}),
         ("key-attestation", "p256", "/key-attestation", {"keys": [peer_kid]}, {}),
         ("cose/sign", "p256", "/cose/sign", {"payload": DATA}, {}),
         ("cose/sign mac", "hs256", "/cose/sign", {"payload": DATA}, cose["hs256"]),
@@ -124,10 +125,11 @@ async def uses(client, post, generate):
         ("jwe/decrypt", "p256", "/jwe/decrypt", encrypted, {"plaintext": DATA}),
     ]
     authority = await generate("p256", alias="authority")
-    made = await post("/certificate", {"kid": authority["kid"], **SELF_SIGNED, "days": 9})
-    chain, there = {"certificates": [made["certificate"]]}, f"/key/{authority['kid']}/certificates"
-    async with client.put(there, json=chain) as response:
-        assert response.status == 200
+    for kid in authority["kid"], ec["kid"]:
+        made = await post("/certificate", {"kid": kid, **SELF_SIGNED, "days": 9})
+        chain = {"certificates": [made["certificate"]]}
+        async with client.put(f"/key/{kid}/certificates", json=chain) as response:
+            assert response.status == 200
     calls = [(name, "POST", path, by[alg] | body, has) for name, alg, path, body, has in table]
     for name, to in (("", to_kw), (" to it", to_ec), (" from it", from_ec)):
         calls.append((f"jwe/encrypt{name}", "POST", "/jwe/encrypt", jwe | to, {}))

@@ -93,9 +93,11 @@ async def test_mutated_certificates_with_a_right_signature(client, generate, get
         jws = {"kid": key["kid"], "payload": "", "certificate_header": "x5c"}
         assert await slugs(client, "POST", "/jws/sign", jws) == ""
         body = {"kid": key["kid"], "key": other["kid"], "subject": "CN=b,C=DE", "days": 1}
-        for profile in ("client", "document-signer", "reader"):
+        for profile in ("client", "document-signer", "reader", "access", "pid-provider"):
             slug = await slugs(client, "POST", "/certificate", {**body, "profile": profile})
             assert slug in ("", "invalid-certificate")
+        crl = {"kid": key["kid"], "number": 1, "days": 1, "revoked": []}
+        assert await slugs(client, "POST", "/crl", crl) in ("", "invalid-certificate")
     assert seen == {"", "invalid-certificate"}
 
 

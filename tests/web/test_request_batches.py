@@ -135,6 +135,7 @@ OPENED_BY = {
     "x25519": ("/derive", {"peer": PEER}),
 }
 
+CRL = {"number": 1, "days": 1, "revoked": []}
 SELF_SIGNED = {"profile": "self-signed", "subject": "CN=a", "days": 1}
 
 # Each with what is sent, and whether that is answered in its batch.
@@ -227,6 +228,7 @@ CALLS = {
     "/jws/sign": (orjson.dumps({"alias": "ed25519", "payload": "aGVsbG8"}), [JSON], True),
     "/csr": (orjson.dumps({"alias": "ed25519", "subject": "CN=a"}), [JSON], True),
     "/certificate": (orjson.dumps({"alias": "ed25519", **SELF_SIGNED}), [JSON], True),
+    "/crl": (orjson.dumps({"alias": "ed25519", **CRL}), [JSON], False),  # it has no certificate
     "/jws/verify": (orjson.dumps({"alias": "ed25519", "jws": "a.b.c"}), [JSON], True),
     "/key-attestation": (
         orjson.dumps({"alias": "ed25519", "keys": ["p256"], "allow_imported": True}),

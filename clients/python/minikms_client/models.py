@@ -454,10 +454,11 @@ class AuditEvent:
     `who` is empty if the caller is unknown. `alias` is the alias by which a failed call requested
     its key, and `admitted` is true if the caller of a failed call may use the profile. `new_kid` is
     the key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and
-    the profile of a certificate that the call issued. `rule` is the rule of the key that refused
-    the call, and `provider` the provider that the call used. `object_id` is the identifier of an
-    object that was destroyed there. `profile_id` is the id of the profile; it tells the profile
-    from earlier ones with its name.
+    the profile of a certificate that the call issued, and `crl` the number of a revocation list
+    that it made, with the count of its entries. `rule` is the rule of the key that refused the
+    call, and `provider` the provider that the call used. `object_id` is the identifier of an object
+    that was destroyed there. `profile_id` is the id of the profile; it tells the profile from
+    earlier ones with its name.
     """
 
     time: datetime
@@ -474,6 +475,7 @@ class AuditEvent:
     alias: str | None = None
     new_kid: str | None = None
     certificate: Mapping[str, Any] | None = None
+    crl: Mapping[str, Any] | None = None
     rule: str | None = None
     provider: str | None = None
     object_id: str | None = None
@@ -498,6 +500,7 @@ class AuditEvent:
             alias=optional(text, data.get("alias")),
             new_kid=optional(text, data.get("new_kid")),
             certificate=optional(members, data.get("certificate")),
+            crl=optional(members, data.get("crl")),
             rule=optional(text, data.get("rule")),
             provider=optional(text, data.get("provider")),
             object_id=optional(text, data.get("object_id")),

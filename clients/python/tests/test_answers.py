@@ -115,6 +115,7 @@ CALLS = {
     "jwks": lambda kms: kms.jwks(),
     "make_csr": lambda kms: kms.make_csr("CN=a", kid="a"),
     "issue_certificate": lambda kms: kms.issue_certificate("self-signed", 1, kid="a"),
+    "make_crl": lambda kms: kms.make_crl(1, 1, {}, kid="a"),
     "make_box": lambda kms: kms.make_box(b"", {}, kid="a"),
     "seal_box": lambda kms: kms.seal_box(b"", {}),
     "open_sealed_box": lambda kms: kms.open_sealed_box(b"", kid="a"),

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ import pytest
 import trustme
 from click.testing import CliRunner
 from commands import COMMANDS, environment
+from cryptography import x509
 
 from minikms_client import Client, InvalidCose, RuleViolated
 from minikms_client.cli.main import mkms
@@ -270,6 +272,61 @@ def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     assert json.loads(command("mkms --json csr signer CN=b"))["csr"].startswith("-----BEGIN")
     command("mkms key certificates signer --remove")
     assert minikms.find_key("signer").certificates == ()
+
+
+def test_a_certificate_of_the_eu(command, minikms, tmp_path):
+    command("mkms key generate p256 --alias ca")
+    command("mkms key generate p256 --alias shop")
+    root = command("mkms certificate ca self-signed --days 90 --subject CN=a,O=a,C=DE")
+    (tmp_path / "root.pem").write_text(root)
+    command("mkms key certificates ca root.pem")
+    access = "mkms certificate ca access --key shop --days 9 --subject"
+    subject = "CN=a,O=a,organizationIdentifier=VATDE-1,C=DE"
+    uris = "--crl http://a.example/crl --cps http://a.example/cps --issuer-url http://a.example/ca"
+    names = "--policy 0.4.0.194118.1.2 --policy 1.2.3.4 --alternative-name email:a@a.example"
+    made = x509.load_pem_x509_certificate(command(f"{access} {subject} {uris} {names}").encode())
+    [first, second] = made.extensions.get_extension_for_class(x509.CertificatePolicies).value
+    assert first.policy_identifier.dotted_string == "0.4.0.194118.1.2"
+    assert (second.policy_identifier.dotted_string, second.policy_qualifiers) == (
+        "1.2.3.4",
+        ["http://a.example/cps"],
+    )
+    command(f"{access} {subject} {uris}", code=5)
+    document = "mkms certificate ca document --key shop --days 9 --subject CN=a"
+    for option, number in (("", 1), ("--document-signing", 2)):
+        made = x509.load_pem_x509_certificate(command(f"{document} {option}").encode())
+        purposes = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert len(list(purposes)) == number
+
+
+def test_a_revocation_list(command, minikms, tmp_path):
+    command("mkms key generate p256 --alias ca")
+    command("mkms crl ca --days 7", code=5)
+    root = command("mkms certificate ca self-signed --days 90 --subject CN=a")
+    (tmp_path / "root.pem").write_text(root)
+    command("mkms key certificates ca root.pem")
+    lines = "# revoked\n\n3A:1F 2026-01-30T08:15:00Z\nff 2026-01-31T10:00:00+02:00 # stolen\n"
+    (tmp_path / "revoked.txt").write_text(lines)
+    made = x509.load_pem_x509_crl(command("mkms crl ca --days 7 --number 5 revoked.txt").encode())
+    assert {each.serial_number: each.revocation_date_utc for each in made} == {
+        0x3A1F: datetime(2026, 1, 30, 8, 15, tzinfo=UTC),
+        0xFF: datetime(2026, 1, 31, 8, tzinfo=UTC),
+    }
+    assert made.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 5
+    before = int(time.time())
+    made = x509.load_pem_x509_crl(command("mkms crl ca --days 7").encode())
+    assert list(made) == []
+    number = made.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    assert before <= number <= time.time()
+    assert json.loads(command("mkms --json crl ca --days 7"))["crl"].startswith("-----BEGIN X509")
+    for wrong in ("3a1f", "3a1f 2026-01-30T08:15:00", "no 2026-01-30T08:15:00Z"):
+        (tmp_path / "revoked.txt").write_text(wrong)
+        command("mkms crl ca --days 7 revoked.txt", code=2)
+        assert "Line 1 is not" in command.error
+    (tmp_path / "revoked.txt").write_text("1 2026-01-30T08:15:00Z\n01 2026-01-30T08:15:00Z\n")
+    command("mkms crl ca --days 7 revoked.txt", code=2)
+    (tmp_path / "revoked.txt").write_text(f"{2**159:x} 2026-01-30T08:15:00Z")
+    command("mkms crl ca --days 7 revoked.txt", code=5)
 
 
 def test_a_file_of_many_beginnings_of_a_certificate_is_read_once(command, minikms, tmp_path):

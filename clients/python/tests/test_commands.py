@@ -31,6 +31,7 @@ WITHOUT_COMMAND = {
 KEYS = {
     "signer": {"alg": "p256", "labels": {"use": "login"}},
     "provider": {"alg": "p256"},
+    "iaca": {"alg": "p256"},
     "backup": {"alg": "p256", "exportable": True},
     "box": {"alg": "a256gcm"},
     "wrapper": {"alg": "a256kw"},
@@ -115,6 +116,11 @@ def prepared(kms, tmp_path):
     for name in ("seed.bin", "secret.bin", "message.bin"):
         (tmp_path / name).write_bytes(bytes(range(32)))
     (tmp_path / "messages").write_text("one\ntwo\n")
+    (tmp_path / "revoked.txt").write_text("3A:1F 2026-01-30T08:15:00Z\n")
+    kms.set_certificates(
+        kms.find_key("iaca").kid,
+        [kms.issue_certificate("self-signed", 30, alias="iaca", subject="CN=iaca")],
+    )
     (tmp_path / "token").write_text("mkms_token\n")
     config = Path(os.environ["MINIKMS_CONFIG"])
     config.parent.mkdir()

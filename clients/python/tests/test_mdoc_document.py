@@ -48,7 +48,7 @@ def read(folder):
 def test_the_pasted_commands_print_the_shown_output(pasted_in):
     done, _ = pasted_in
     assert done.answered == done.shown
-    assert len(done.shown) == 2
+    assert len(done.shown) == 4
 
 
 @pytest.mark.parametrize(("alg", "cb_ades"), [*((alg, False) for alg in COSE), ("p256", True)])

@@ -48,6 +48,7 @@ export const METHODS = {
   jwks: '',
   makeCsr: 'subject @ > csr',
   issueCertificate: 'profile days @ > certificate',
+  makeCrl: 'number days revoked @ > crl',
   signCose: 'payload @ > cose',
   verifyCose: 'cose @',
   createProfile: '! name',

@@ -263,6 +263,15 @@ export interface Methods {
     o?: Options<Body<'issueCertificate'>, 'profile' | 'days' | 'kid' | 'alias' | 'jwk'>
   ): Promise<Member<Answer<'issueCertificate'>, 'certificate'>>
 
+  /** Make a certificate revocation list, signed with a key */
+  makeCrl(
+    number: Member<Body<'makeCrl'>, 'number'>,
+    days: Member<Body<'makeCrl'>, 'days'>,
+    revoked: Member<Body<'makeCrl'>, 'revoked'>,
+    key: KeyName,
+    o?: Options<Body<'makeCrl'>, 'number' | 'days' | 'revoked' | 'kid' | 'alias' | 'jwk'>
+  ): Promise<Member<Answer<'makeCrl'>, 'crl'>>
+
   /** Verify a COSE_Sign1 with a key or a public JWK */
   verifyCose(
     cose: Member<Body<'verifyCose'>, 'cose'>,

@@ -843,6 +843,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/crl": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a certificate revocation list, signed with a key
+         * @description Scope: `sign`.
+         */
+        post: operations["makeCrl"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cose/sign": {
         parameters: {
             query?: never;
@@ -1225,6 +1245,7 @@ export interface components {
             /** @description Key that replaced the key of the call in a rotation. */
             new_kid?: string;
             certificate?: components["schemas"]["IssuedIdentity"];
+            crl?: components["schemas"]["SignedCrl"];
             /** @description Rule of the key or the profile that refused the call or an item of its batch. */
             rule?: string;
             /** @description Provider that the call used. */
@@ -1357,7 +1378,7 @@ export interface components {
         /** @enum {string} */
         CertificateHeaderName: "x5c" | "x5t#S256";
         /** @enum {string} */
-        CertificateProfile: "self-signed" | "iaca" | "document-signer" | "reader" | "client";
+        CertificateProfile: "self-signed" | "iaca" | "document-signer" | "reader" | "client" | "access" | "pid-provider" | "document";
         /** @description A certificate request. */
         CertificateSigningRequest: {
             /** @description The request in PEM (RFC 2986). */
@@ -1415,6 +1436,30 @@ export interface components {
              * @description Expiry; never by default.
              */
             expires?: string | null;
+        };
+        /** @description A revocation list to make; `kid` or `alias` names the key that signs it. */
+        CrlRequest: components["schemas"]["CrlRequestWithKid"] | components["schemas"]["CrlRequestWithAlias"];
+        /** @description A revocation list to make; `kid` or `alias` names the key that signs it. */
+        CrlRequestWithAlias: {
+            /** @description Another name of a key, such as a DID URL. */
+            alias: string;
+            /** @description Days until the next list, at most. */
+            days: number;
+            /** @description Number of the list, larger than in the list before. */
+            number: number;
+            /** @description The revoked certificates. */
+            revoked: components["schemas"]["RevokedCertificate"][];
+        };
+        /** @description A revocation list to make; `kid` or `alias` names the key that signs it. */
+        CrlRequestWithKid: {
+            /** @description Key id: the thumbprint of the public JWK (RFC 7638). */
+            kid: string;
+            /** @description Days until the next list, at most. */
+            days: number;
+            /** @description Number of the list, larger than in the list before. */
+            number: number;
+            /** @description The revoked certificates. */
+            revoked: components["schemas"]["RevokedCertificate"][];
         };
         /** @description The subject of a certificate request. */
         CsrRequest: components["schemas"]["CsrRequestWithKid"] | components["schemas"]["CsrRequestWithAlias"];
@@ -1849,6 +1894,14 @@ export interface components {
             issuer_alternative_names?: string[];
             /** @description The URI of the issuer's revocation list. */
             crl?: string;
+            /** @description The object identifiers of the certificate's policies. */
+            policies?: string[];
+            /** @description The URI of the issuer's practice statement, beside each policy. */
+            cps?: string;
+            /** @description The URI of the issuer's certificate. */
+            issuer_url?: string;
+            /** @description Add the purpose of signing documents (RFC 9336). */
+            document_signing?: boolean;
         };
         /** @description A certificate to make; `kid` or `alias` names the key that signs it. */
         IssueCertificateRequestWithKid: {
@@ -1870,6 +1923,14 @@ export interface components {
             issuer_alternative_names?: string[];
             /** @description The URI of the issuer's revocation list. */
             crl?: string;
+            /** @description The object identifiers of the certificate's policies. */
+            policies?: string[];
+            /** @description The URI of the issuer's practice statement, beside each policy. */
+            cps?: string;
+            /** @description The URI of the issuer's certificate. */
+            issuer_url?: string;
+            /** @description Add the purpose of signing documents (RFC 9336). */
+            document_signing?: boolean;
         };
         /** @description A certificate. */
         IssuedCertificate: {
@@ -2324,6 +2385,16 @@ export interface components {
             /** @description Number of bytes. */
             length: number;
         };
+        /** @description A revoked certificate. */
+        RevokedCertificate: {
+            /** @description Serial number, hexadecimal. */
+            serial: string;
+            /**
+             * Format: date-time
+             * @description Time of the revocation.
+             */
+            date: string;
+        };
         /** @enum {string} */
         RuleOfDisclosures: "any" | "shown" | "none";
         /** @enum {string} */
@@ -2548,6 +2619,18 @@ export interface components {
         };
         /** @enum {string} */
         SignatureEncoding: "raw" | "der";
+        /** @description A revocation list that a call made. */
+        SignedCrl: {
+            /** @description Number of the list. */
+            number: number;
+            /** @description Number of its entries. */
+            count: number;
+        };
+        /** @description A revocation list. */
+        SignedRevocationList: {
+            /** @description The list in PEM (RFC 5280 section 5). */
+            crl: string;
+        };
         /** @description A token, without its secret. */
         Token: {
             /** @description Id of the token. */
@@ -2830,6 +2913,11 @@ export interface components {
          * @example did:example:123#assertion
          */
         BoundAlias: string;
+        /**
+         * @description The key.
+         * @example FVV5umTuau890q59V-4Ga_R6qWb7ON_ivJc4EjvCwTM
+         */
+        CertifiedKid: string;
         /** @description Delay of the deletion, up to 365 days; by default the key is deleted now. */
         DeleteAfter: string;
         /**
@@ -3891,9 +3979,9 @@ export interface operations {
             path: {
                 /**
                  * @description The key.
-                 * @example kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k
+                 * @example FVV5umTuau890q59V-4Ga_R6qWb7ON_ivJc4EjvCwTM
                  */
-                kid: components["parameters"]["Kid"];
+                kid: components["parameters"]["CertifiedKid"];
             };
             cookie?: never;
         };
@@ -3912,37 +4000,36 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+                     *       "kid": "FVV5umTuau890q59V-4Ga_R6qWb7ON_ivJc4EjvCwTM",
                      *       "alg": "ed25519",
                      *       "kty": "OKP",
                      *       "jwk": {
                      *         "kty": "OKP",
                      *         "crv": "Ed25519",
-                     *         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+                     *         "x": "_FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU"
                      *       },
-                     *       "b58": "FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z",
-                     *       "multikey": "z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw",
-                     *       "did": "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw",
+                     *       "b58": "Hyx62wPQGyvXCoihZq1BrbUjBRh2LuNxWiiqMkfAuSZr",
+                     *       "multikey": "z6MkwSD8dBdqcXQzKJZQFPy2hh2izzxskndKCjdmC2dBpfME",
+                     *       "did": "did:key:z6MkwSD8dBdqcXQzKJZQFPy2hh2izzxskndKCjdmC2dBpfME",
                      *       "aliases": [
-                     *         "did:example:123#assertion",
-                     *         "did:example:123#free"
+                     *         "example signing"
                      *       ],
                      *       "labels": {},
                      *       "operations": [
                      *         "sign",
                      *         "verify"
                      *       ],
-                     *       "exportable": true,
-                     *       "state": "verify-only",
+                     *       "exportable": false,
+                     *       "state": "enabled",
                      *       "created": "2026-01-31T12:00:00.000Z",
                      *       "expires": null,
                      *       "deletes": null,
-                     *       "last_used": "2026-01-31T12:00:00.000Z",
+                     *       "last_used": null,
                      *       "imported": true,
                      *       "certificates": [
-                     *         "MIIBGzCBzqADAgECAhAfLj1MW2p5iBEiM0RVZneIMAUGAytlcDAWMRQwEgYDVQQDDAtleGFtcGxlLmNvbTAeFw0yNjAxMzExMjAwMDBaFw0zNjAxMzExMjAwMDBaMBYxFDASBgNVBAMMC2V4YW1wbGUuY29tMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURqjMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFFsnqlWJF5dw5HV1sWKh3tl7i/xtMAUGAytlcANBAEa1ld7DEbblC70WINchrifnrirXPaTfXOSC+wMOaHaAj9dYcsXH89D2M7jPJVyKH7jt8Xsx4s0osUBm8gIxLAY="
+                     *         "MIIBKzCB3qADAgECAhAfLj1MW2p5iBEiM0RVZneIMAUGAytlcDAWMRQwEgYDVQQDDAtleGFtcGxlLmNvbTAeFw0yNjAxMzExMjAwMDBaFw0zNjAxMzExMjAwMDBaMBYxFDASBgNVBAMMC2V4YW1wbGUuY29tMCowBQYDK2VwAyEA/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCWjQjBAMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgGGMB0GA1UdDgQWBBSIx2TIvkQ3Sn0vXYRyH44yXlvWTDAFBgMrZXADQQDn3OK1vxdnIrmvdCvI4OYvHYU08sPyz/YKDmZ/xgG3FIQDGNgvK4nGASbbgBx8CZLo4TC+EhIpSnfBhULfO+kC"
                      *       ],
-                     *       "x5t#S256": "wk87lxWqB5vIXbjwWHbQDBrJJHf4aCPtihWCfJ-qjQM"
+                     *       "x5t#S256": "3C3kWn09EPUrPeNNDkvp9h66OV98ndVuS4waf5IrHfs"
                      *     }
                      */
                     "application/json": components["schemas"]["Key"];
@@ -4139,10 +4226,6 @@ export interface operations {
                      *       "deletes": null,
                      *       "last_used": "2026-01-31T12:00:00.000Z",
                      *       "imported": true,
-                     *       "certificates": [
-                     *         "MIIBGzCBzqADAgECAhAfLj1MW2p5iBEiM0RVZneIMAUGAytlcDAWMRQwEgYDVQQDDAtleGFtcGxlLmNvbTAeFw0yNjAxMzExMjAwMDBaFw0zNjAxMzExMjAwMDBaMBYxFDASBgNVBAMMC2V4YW1wbGUuY29tMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURqjMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFFsnqlWJF5dw5HV1sWKh3tl7i/xtMAUGAytlcANBAEa1ld7DEbblC70WINchrifnrirXPaTfXOSC+wMOaHaAj9dYcsXH89D2M7jPJVyKH7jt8Xsx4s0osUBm8gIxLAY="
-                     *       ],
-                     *       "x5t#S256": "wk87lxWqB5vIXbjwWHbQDBrJJHf4aCPtihWCfJ-qjQM",
                      *       "cose_key": "owEBIAYhWCDXWpgBgrEKt9VL_tPJZAc6DuFy89qmIyWvAhpo9wdRGg=="
                      *     }
                      */
@@ -4308,11 +4391,7 @@ export interface operations {
                      *       "expires": null,
                      *       "deletes": null,
                      *       "last_used": "2026-01-31T12:00:00.000Z",
-                     *       "imported": true,
-                     *       "certificates": [
-                     *         "MIIBGzCBzqADAgECAhAfLj1MW2p5iBEiM0RVZneIMAUGAytlcDAWMRQwEgYDVQQDDAtleGFtcGxlLmNvbTAeFw0yNjAxMzExMjAwMDBaFw0zNjAxMzExMjAwMDBaMBYxFDASBgNVBAMMC2V4YW1wbGUuY29tMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURqjMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFFsnqlWJF5dw5HV1sWKh3tl7i/xtMAUGAytlcANBAEa1ld7DEbblC70WINchrifnrirXPaTfXOSC+wMOaHaAj9dYcsXH89D2M7jPJVyKH7jt8Xsx4s0osUBm8gIxLAY="
-                     *       ],
-                     *       "x5t#S256": "wk87lxWqB5vIXbjwWHbQDBrJJHf4aCPtihWCfJ-qjQM"
+                     *       "imported": true
                      *     }
                      */
                     "application/json": components["schemas"]["Key"];
@@ -6664,6 +6743,90 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["IssuedCertificate"];
+                };
+            };
+            /** @description `rule-violated`: A rule of the key does not allow this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `key-not-found`: There is no such key; `alias-not-found`: There is no such alias; `profile-not-found`: There is no such profile. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `key-not-usable`: The key's state does not allow this. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation-failed`: The request is not valid; `unsupported-operation`: The key cannot do this; `unsupported-option`: The option does not apply to this key; `invalid-certificate`: The certificate is not valid. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Others: 400 `malformed-json`, `bad-request`; 408 `request-timeout`; 413 `body-too-large`; 415 `unsupported-media-type`; 421 `misdirected-request`; 429 `over-rate`; 500 `key-unreadable`, `internal-error`; 503 `too-busy`, `store-unavailable`, `provider-unavailable`, `audit-unavailable`. */
+            default: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    makeCrl: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The profile; "default" if omitted. */
+                "X-Profile"?: components["parameters"]["Profile"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CrlRequest"];
+            };
+        };
+        responses: {
+            /** @description The revocation list. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "crl": "-----BEGIN X509 CRL-----\nMIHnMIGaAgEBMAUGAytlcDAWMRQwEgYDVQQDDAtleGFtcGxlLmNvbRcNMjYwMTMx\nMTIwMDAwWhcNMjYwMjA3MTIwMDAwWjAnMCUCFDofLj1MW2p5iBEiIzRFVmd4iZGq\nFw0yNjAxMzAwODE1MDBaoC8wLTAfBgNVHSMEGDAWgBSIx2TIvkQ3Sn0vXYRyH44y\nXlvWTDAKBgNVHRQEAwIBAjAFBgMrZXADQQAUu61zi/Y5e9oCUOIzeWBwDQAIdX0x\n4+x08HH+HUwecp08soTEkZx0nAGGYqhF3HdOPzcoRl50gOYNjg5RdUoN\n-----END X509 CRL-----\n"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SignedRevocationList"];
                 };
             };
             /** @description `rule-violated`: A rule of the key does not allow this. */

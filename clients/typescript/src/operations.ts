@@ -54,6 +54,7 @@ export const operations: Record<keyof Documented, string> = {
   jwks: 'GET /jwks.json',
   makeCsr: '/csr subject @|csr',
   issueCertificate: '/certificate profile days @|certificate',
+  makeCrl: '/crl number days revoked @|crl',
   signCose: '/cose/sign payload* @|cose|cose sig|external_aad protected unprotected sig_structure',
   verifyCose: '/cose/verify cose* @||payload protected unprotected|payload external_aad',
   createProfile: '! /profile name',

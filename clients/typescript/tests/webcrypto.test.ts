@@ -77,3 +77,18 @@ test('c2paCallback signs the Sig_structure of a claim, and nothing else', async 
   )
   expect(await refusal(c2paCallback(key)(Buffer.from('text')))).toMatch(/^(validation-failed|invalid-cose)/)
 })
+
+test('@peculiar/x509 verifies a revocation list of the service, and finds the revoked certificate', async () => {
+  const { kid } = await newKey('p256')
+  const root = await kms.issueCertificate('self-signed', 90, { kid }, { subject: 'CN=Example,C=DE' })
+  await kms.setCertificates([root], { kid })
+  const revoked = [{ serial: '3a1f2e3d', date: '2026-01-30T08:15:00Z' }]
+  const crl = new x509.X509Crl(await kms.makeCrl(7, 30, revoked, { kid }))
+  expect(await crl.verify({ publicKey: new x509.X509Certificate(root).publicKey }, crypto)).toBe(true)
+  expect(crl.version).toBe(1) // v2
+  expect(crl.issuer).toBe(new x509.X509Certificate(root).subject)
+  expect(crl.findRevoked('3a1f2e3d')?.revocationDate).toEqual(new Date('2026-01-30T08:15:00Z'))
+  expect(crl.findRevoked('3a1f2e3e')).toBe(null)
+  expect(crl.nextUpdate!.getTime() - crl.thisUpdate.getTime()).toBe(30 * 86_400_000)
+  expect(crl.extensions.map(({ type }) => type)).toEqual(['2.5.29.35', '2.5.29.20'])
+})

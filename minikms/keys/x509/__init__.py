@@ -1,1 +1,1 @@
-"""Certificates and certificate requests."""
+"""Certificates, certificate requests and revocation lists."""

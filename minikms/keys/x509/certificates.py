@@ -23,6 +23,8 @@ UNREADABLE: Final = (
     *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
 )
 
+_USAGES: Final = {"key_cert_sign": "certificates", "crl_sign": "revocation lists"}
+
 # The most characters of a chain in PEM, which is a third longer than DER and may have comments.
 _MAX_TEXTS: Final = 2 * MAX_CERTIFICATE_BYTES
 
@@ -109,6 +111,38 @@ def with_chain(record: KeyRecord, chain: Sequence[x509.Certificate]) -> KeyRecor
     return record.with_certificates(
         tuple(base64.b64encode(each.public_bytes(Encoding.DER)).decode() for each in chain)
     )
+
+
+def ca_certificates(record: KeyRecord | None, usage: str) -> tuple[x509.Certificate, ...]:
+    """Parse the chain of an issuer's key, its CA certificate first; raises InvalidCertificate.
+
+    `usage` is a member of KeyUsage. The certificate must have it, unless it has no key usage at all
+    (RFC 5280 sections 4.2.1.3 and 6.3.3).
+    """
+    chain = chain_of(record) if record else ()
+    if not chain:
+        raise InvalidCertificate(
+            "The issuer's key has no certificate: give it one by PUT /key/{kid}/certificates."
+        )
+    certificates = tuple(map(x509.load_der_x509_certificate, chain))
+    constraints = extension_of(certificates[0], x509.BasicConstraints)
+    usages = extension_of(certificates[0], x509.KeyUsage)
+    if not (constraints and constraints.ca and (usages is None or getattr(usages, usage))):
+        raise InvalidCertificate(
+            f"The certificate of the issuer's key is not a CA certificate for {_USAGES[usage]}."
+        )
+    return certificates
+
+
+def authority_identifier(issuer: x509.Certificate | None, own: Any) -> x509.AuthorityKeyIdentifier:
+    """Make the identifier of the issuer's key, `own`, as the issuer's certificate has it.
+
+    RFC 5280 section 4.2.1.1.
+    """
+    above = issuer and extension_of(issuer, x509.SubjectKeyIdentifier)
+    if above:
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(above)
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(own)
 
 
 def _is_of(record: KeyRecord, certificate: x509.Certificate) -> bool:

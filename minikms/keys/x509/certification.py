@@ -7,16 +7,23 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
 from minikms.events import set_certificate
 from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.operation import Envelope, Use
-from minikms.keys.x509.certificates import UNREADABLE, chain_of, extension_of
+from minikms.keys.x509.certificates import (
+    UNREADABLE,
+    authority_identifier,
+    ca_certificates,
+    extension_of,
+)
 from minikms.keys.x509.name_constraints import require_permitted
 from minikms.keys.x509.names import (
     read_alternative_names,
     read_name,
+    read_policies,
     read_uri,
     require_bounded,
     subject_alternative_names,
@@ -30,6 +37,9 @@ from minikms.plugin.protocol import Signer
 # A certificate begins before its call, for verifiers whose clocks are behind.
 _BEFORE: Final = timedelta(minutes=5)
 
+# RFC 9336.
+_DOCUMENT_SIGNING: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
+
 _CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
 
 
@@ -39,7 +49,9 @@ class CertificateRequest:
 
     `profile` is one of PROFILES. `csr` (a certificate request in PEM) has the subject's key, or
     `key` names it; without both, it is the issuer's key. `subject` and `alternative_names` replace
-    the names in `csr`.
+    the names in `csr`. `policies` are object identifiers, with `cps`, the URI of the practice
+    statement, as their qualifier. `issuer_url` is the URI of the issuer's certificate. Of these
+    URIs and of `crl`, the profile may require some.
     """
 
     profile: str
@@ -50,6 +62,10 @@ class CertificateRequest:
     alternative_names: Sequence[str] = ()
     issuer_alternative_names: Sequence[str] = ()
     crl: str | None = None
+    policies: Sequence[str] = ()
+    cps: str | None = None
+    issuer_url: str | None = None
+    document_signing: bool = False
 
 
 @dataclass(slots=True, repr=False)
@@ -70,7 +86,7 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
         if key.rules is not None and key.rules.jws is not None and not profile.is_ca:
             raise RuleViolated("jws", "The key certifies no other key.")
         own = public_key_in_x509(key)
-        above = () if profile.is_ca else _issuers(key)
+        above = () if profile.is_ca else ca_certificates(key.record, "key_cert_sign")
         issuer = above[0] if above else None
         subject, public, names = _subject(request, own)
         issuer_name = issuer.subject if issuer else subject
@@ -80,6 +96,7 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
         profile.check_subject(subject, issuer_name)
         if not (names or subject.rdns):
             raise InvalidCertificate("Give a subject, or alternative names.")
+        profile.check_support(names)
         require_permitted(above, subject, names)
         begin = datetime.now(UTC).replace(microsecond=0)
         if issuer and begin < issuer.not_valid_before_utc:
@@ -92,31 +109,16 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
         builder = x509.CertificateBuilder(
             issuer_name, subject, public, x509.random_serial_number(), begin, end
         )
-        for extension, critical in _extensions(profile, public, own, issuer):
+        for extension, critical in _extensions(request, profile, public, own, issuer):
             builder = builder.add_extension(extension, critical)
         if names:
             builder = builder.add_extension(*subject_alternative_names(names, subject))
-        for extension in _contacts(request, profile, issuer):
+        for extension in (*_contacts(request, profile, issuer), *_policies(request, profile)):
             builder = builder.add_extension(extension, critical=False)
         certificate = sign_x509(builder, key, None)
         serial = f"{certificate.serial_number:x}"
         set_certificate(serial, subject.rfc4514_string(), request.profile)
         return certificate.public_bytes(Encoding.PEM).decode()
-
-
-def _issuers(key: SigningKey) -> tuple[x509.Certificate, ...]:
-    """Parse the chain of an issuer's key, its CA certificate first; raises InvalidCertificate."""
-    chain = chain_of(key.record) if key.record else ()
-    if not chain:
-        raise InvalidCertificate(
-            "The issuer's key has no certificate: give it one by PUT /key/{kid}/certificates."
-        )
-    certificates = tuple(map(x509.load_der_x509_certificate, chain))
-    constraints = extension_of(certificates[0], x509.BasicConstraints)
-    usage = extension_of(certificates[0], x509.KeyUsage)
-    if not (constraints and constraints.ca and (usage is None or usage.key_cert_sign)):
-        raise InvalidCertificate("The certificate of the issuer's key is not a CA certificate.")
-    return certificates
 
 
 def _subject(
@@ -163,30 +165,27 @@ def _check_life(
 
 
 def _extensions(
-    profile: CertificateProfile, public: Any, own: Any, issuer: x509.Certificate | None
+    request: CertificateRequest,
+    profile: CertificateProfile,
+    public: Any,
+    own: Any,
+    issuer: x509.Certificate | None,
 ) -> list[tuple[x509.ExtensionType, bool]]:
     """The extensions of a profile that do not depend on names, each with its criticality."""
     found: list[tuple[x509.ExtensionType, bool]] = [
         (x509.SubjectKeyIdentifier.from_public_key(public), False)
     ]
     if profile.has_authority:
-        # RFC 5280 section 4.2.1.1: the identifier that the issuer's certificate has.
-        above = issuer and extension_of(issuer, x509.SubjectKeyIdentifier)
-        authority = x509.AuthorityKeyIdentifier
-        found.append(
-            (
-                authority.from_issuer_subject_key_identifier(above)
-                if above
-                else authority.from_issuer_public_key(own),
-                False,
-            )
-        )
+        found.append((authority_identifier(issuer, own), False))
     if profile.constraints:
         found.append((profile.constraints, True))
     found.append((profile.key_usage, True))
     if profile.purpose:
         purpose, critical = profile.purpose
-        found.append((x509.ExtendedKeyUsage([purpose]), critical))
+        more = [_DOCUMENT_SIGNING] if request.document_signing else []
+        found.append((x509.ExtendedKeyUsage([purpose, *more]), critical))
+    if profile.statements:
+        found.append((profile.statements, False))
     return found
 
 
@@ -196,7 +195,8 @@ def _contacts(
     """The issuer's alternative names and revocation list.
 
     ISO/IEC 18013-5 requires both; by default they are copied from the issuer's certificate, as far
-    as the standard allows them: emails, URIs, and points without reasons and CRL issuers.
+    as the standard allows them: emails, URIs, and points without reasons and CRL issuers. ETSI EN
+    319 412-2 requires the list, which is copied from a root: another CA's names the list above it.
     """
     found: list[x509.ExtensionType] = []
     names: x509.IssuerAlternativeName | None = None
@@ -216,14 +216,39 @@ def _contacts(
     lists: list[list[x509.GeneralName]] = []
     if request.crl is not None:
         lists = [[read_uri(request.crl, "crl")]]
-    elif issuer and profile.is_iso:
+    elif issuer and (profile.is_iso or (profile.is_etsi and issuer.issuer == issuer.subject)):
         points = extension_of(issuer, x509.CRLDistributionPoints) or ()
         lists = [_only(x509.UniformResourceIdentifier, point.full_name) for point in points]
     points = [x509.DistributionPoint(uris, None, None, None) for uris in lists if uris]
     if points:
         found.append(x509.CRLDistributionPoints(points))
-    elif profile.is_iso:
-        raise InvalidCertificate("Give crl, a URI: ISO/IEC 18013-5 requires one.")
+    elif profile.is_iso or profile.is_etsi:
+        standard = "ISO/IEC 18013-5" if profile.is_iso else "ETSI EN 319 412-2"
+        raise InvalidCertificate(f"Give crl, a URI: {standard} requires one.")
+    return found
+
+
+def _policies(request: CertificateRequest, profile: CertificateProfile) -> list[x509.ExtensionType]:
+    """The policies of a certificate, and the URI of its issuer's certificate."""
+    found: list[x509.ExtensionType] = []
+    qualifiers: list[str | x509.UserNotice] | None = None
+    if request.cps is not None:
+        qualifiers = [read_uri(request.cps, "cps").value]
+    elif profile.needs_support:
+        raise InvalidCertificate("Give cps, a URI: ETSI TS 119 411-8 requires one.")
+    if request.policies:
+        policies = read_policies(request.policies)
+        found.append(
+            x509.CertificatePolicies([x509.PolicyInformation(oid, qualifiers) for oid in policies])
+        )
+    elif profile.is_etsi:
+        raise InvalidCertificate("Give policies: ETSI EN 319 412-2 requires one.")
+    if request.issuer_url is not None:
+        uri = read_uri(request.issuer_url, "issuer_url")
+        method = AuthorityInformationAccessOID.CA_ISSUERS
+        found.append(x509.AuthorityInformationAccess([x509.AccessDescription(method, uri)]))
+    elif profile.is_etsi:
+        raise InvalidCertificate("Give issuer_url, a URI: ETSI EN 319 412-2 requires one.")
     return found
 
 

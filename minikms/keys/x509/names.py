@@ -14,6 +14,9 @@ from minikms.errors import InvalidCertificate
 MAX_NAME: Final = 1024
 MAX_NAMES: Final = 64
 _MAX_ATTRIBUTES: Final = 32
+# The most policies, and characters of an object identifier.
+MAX_POLICIES: Final = 16
+MAX_POLICY: Final = 128
 
 # Common attributes besides the attributes of RFC 4514.
 _ATTRIBUTES: Final = {
@@ -28,6 +31,10 @@ _ATTRIBUTES: Final = {
     "street": NameOID.STREET_ADDRESS,
     "serialnumber": NameOID.SERIAL_NUMBER,
     "emailaddress": NameOID.EMAIL_ADDRESS,
+    "givenname": NameOID.GIVEN_NAME,
+    "sn": NameOID.SURNAME,
+    "pseudonym": NameOID.PSEUDONYM,
+    "organizationidentifier": NameOID.ORGANIZATION_IDENTIFIER,
 }
 
 
@@ -130,6 +137,20 @@ def read_uri(text: str, member: str) -> x509.UniformResourceIdentifier:
         return _uri(text)
     except ValueError:
         raise InvalidCertificate(errors=[(f"#/{member}", "Not a URI.")]) from None
+
+
+def read_policies(texts: Iterable[str]) -> list[x509.ObjectIdentifier]:
+    """Parse the object identifiers of policies; raises InvalidCertificate."""
+    policies: list[x509.ObjectIdentifier] = []
+    for place, text in enumerate(texts):
+        try:
+            policies.append(x509.ObjectIdentifier(text))
+        except ValueError:
+            fault = "Not an object identifier, such as 0.4.0.194118.1.2."
+            raise InvalidCertificate(errors=[(f"#/policies/{place}", fault)]) from None
+    if len(set(policies)) < len(policies):
+        raise InvalidCertificate("A policy is named twice.")  # RFC 5280 section 4.2.1.4
+    return policies
 
 
 def require_bounded(names: Iterable[x509.GeneralName] | None) -> None:

@@ -1,5 +1,7 @@
 """The body of the call on the audit log."""
 
+from marshmallow import fields
+
 from minikms.web.schemas.base import Body
 from minikms.web.schemas.fields import Flag, Part, Text
 
@@ -10,6 +12,13 @@ class IssuedIdentity(Body):
     serial = Text("Serial number, hexadecimal.", required=True)
     subject = Text("Subject (RFC 4514).", required=True)
     profile = Text("Profile of the certificate.", required=True)
+
+
+class SignedCrl(Body):
+    """A revocation list that a call made."""
+
+    number = fields.Integer(required=True, metadata={"description": "Number of the list."})
+    count = fields.Integer(required=True, metadata={"description": "Number of its entries."})
 
 
 class AuditEvent(Body):
@@ -29,6 +38,7 @@ class AuditEvent(Body):
     alias = Text("Alias by which a refused call requested its key.")
     new_kid = Text("Key that replaced the key of the call in a rotation.")
     certificate = Part(IssuedIdentity)
+    crl = Part(SignedCrl)
     rule = Text("Rule of the key or the profile that refused the call or an item of its batch.")
     provider = Text("Provider that the call used.")
     object_id = Text("Identifier of the object that was destroyed at its provider, hexadecimal.")

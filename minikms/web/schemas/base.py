@@ -8,6 +8,7 @@ from marshmallow import Schema, ValidationError, missing, post_load, pre_load, v
 from marshmallow.exceptions import SCHEMA
 
 from minikms.errors import ValidationFailed
+from minikms.http.body_bounds import MAX_VALUES
 from minikms.http.problems import pointer
 from minikms.key_requests import KeyRef
 from minikms.web.schemas.fields import MAX_FAULTS
@@ -111,6 +112,12 @@ class Request(Body):
 
     max_size: ClassVar[int | None] = 64 * 1024
     """The largest size in bytes, decoded; None for data of any length."""
+
+    list_size: ClassVar[int] = 0
+    """The size in bytes of a long list, which is allowed even if `--max-body` is smaller."""
+
+    max_values: ClassVar[int] = MAX_VALUES
+    """The most JSON values if the body is large."""
 
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Sets of fields; exactly one set must be given."""

@@ -1,16 +1,28 @@
 """Bodies of the calls that make certificates: each request, followed by its answer."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.key_bounds import SECOND
 from minikms.key_requests import AnyKey
 from minikms.keys.x509.certification import CertificateRequest
-from minikms.keys.x509.names import MAX_NAME, MAX_NAMES
+from minikms.keys.x509.names import MAX_NAME, MAX_NAMES, MAX_POLICIES, MAX_POLICY
 from minikms.keys.x509.profiles import MAX_DAYS, PROFILES
+from minikms.keys.x509.revocation import MAX_CRL_DAYS, MAX_CRL_NUMBER, MAX_REVOKED, Revoked
 from minikms.web.schemas.base import Body, ByKey, Request
-from minikms.web.schemas.fields import BoundedList, Text, number
+from minikms.web.schemas.fields import (
+    BoundedList,
+    Flag,
+    LongList,
+    Part,
+    SerialNumber,
+    Text,
+    Timestamp,
+    number,
+)
 from minikms.web.schemas.named_fields import alias, certificate, jose_alg
 
 
@@ -30,6 +42,10 @@ def _names(description: str) -> BoundedList:
         description=f"{description} Each begins with DNS:, URI:, email: or IP:.",
         load_default=(),
     )
+
+
+def _uri(description: str) -> Text:
+    return Text(description, validate=validate.Length(1, MAX_NAME))
 
 
 class CsrRequest(ByKey):
@@ -66,7 +82,17 @@ class IssueCertificateRequest(ByKey):
     )
     days = number("Days of validity, which begins five minutes before the call.", MAX_DAYS)
     issuer_alternative_names = _names("Names by which the issuer can be reached.")
-    crl = Text("The URI of the issuer's revocation list.", validate=validate.Length(1, MAX_NAME))
+    crl = _uri("The URI of the issuer's revocation list.")
+    policies = BoundedList(
+        Text(validate=validate.Length(1, MAX_POLICY)),
+        1,
+        MAX_POLICIES,
+        description="The object identifiers of the certificate's policies.",
+        load_default=(),
+    )
+    cps = _uri("The URI of the issuer's practice statement, beside each policy.")
+    issuer_url = _uri("The URI of the issuer's certificate.")
+    document_signing = Flag("Add the purpose of signing documents (RFC 9336).")
 
     @validates_schema
     def _has_a_subject(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -76,12 +102,17 @@ class IssueCertificateRequest(ByKey):
             raise ValidationError("Required without csr.", "subject")
         if not (PROFILES[data["profile"]].is_ca or "csr" in data or "key" in data):
             raise ValidationError("Give one of csr and key for this profile.", "csr")
+        if "cps" in data and not data["policies"]:
+            raise ValidationError("Give policies with it.", "cps")
+        if data.get("document_signing") and not PROFILES[data["profile"]].may_sign_documents:
+            raise ValidationError("Not for this profile.", "document_signing")
 
     @post_load
     def _to_request(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         names = (
             *("profile", "subject", "alternative_names", "csr", "key", "days"),
-            *("issuer_alternative_names", "crl"),
+            *("issuer_alternative_names", "crl", "policies", "cps", "issuer_url"),
+            "document_signing",
         )
         given = {name: data.pop(name) for name in names if name in data}
         if "key" in given:
@@ -93,3 +124,54 @@ class IssuedCertificate(Body):
     """A certificate."""
 
     certificate = certificate(required=True)
+
+
+_EPOCH: Final = datetime(1970, 1, 1)
+
+
+class RevokedCertificate(Request):
+    """A revoked certificate."""
+
+    serial = SerialNumber("Serial number, hexadecimal.", required=True)
+    date = Timestamp("Time of the revocation.", required=True)
+
+    @post_load
+    def _to_revoked(self, data: dict[str, Any], **_: Any) -> Revoked:
+        return Revoked(data["serial"], _EPOCH + timedelta(seconds=data["date"] // SECOND))
+
+
+_REVOKED: Final = Part(RevokedCertificate)
+
+
+class _Entries(Request):
+    """The entries of a revocation list, which a thread reads."""
+
+    revoked = BoundedList(_REVOKED, 0, MAX_REVOKED)
+
+
+_ENTRIES: Final = _Entries()
+
+
+class CrlRequest(ByKey):
+    """A revocation list to make; `kid` or `alias` names the key that signs it."""
+
+    max_size: ClassVar[int | None] = Request.max_size
+    list_size: ClassVar[int] = 3 * 1024 * 1024  # 157 bytes for each entry
+    max_values: ClassVar[int] = 4 * MAX_REVOKED  # an entry has three
+    days = number("Days until the next list, at most.", MAX_CRL_DAYS)
+    number = number("Number of the list, larger than in the list before.", MAX_CRL_NUMBER, least=0)
+    revoked = LongList(
+        _REVOKED, 0, MAX_REVOKED, required=True, description="The revoked certificates."
+    )
+
+
+def read_entries(items: list[Any]) -> list[Revoked]:
+    """Load the items of `revoked` in a CrlRequest; raises ValidationFailed."""
+    read: list[Revoked] = _ENTRIES.parse({"revoked": items})["revoked"]
+    return read
+
+
+class SignedRevocationList(Body):
+    """A revocation list."""
+
+    crl = Text("The list in PEM (RFC 5280 section 5).", required=True)

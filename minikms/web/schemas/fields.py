@@ -36,6 +36,9 @@ _RFC3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
 )
 
+SERIAL_PATTERN: Final = r"^[0-9A-Fa-f]{1,40}\Z"
+_SERIAL: Final = re.compile(SERIAL_PATTERN)
+
 
 def rfc3339(nanoseconds: int) -> str:
     """A time since the epoch, in UTC and to the millisecond (RFC 3339)."""
@@ -183,12 +186,12 @@ class MediaType(Readable, fields.Field[Any]):
         raise ValidationError("Must be a media type, or the number of a content format.")
 
 
-def number(description: str, most: int, **kwargs: Any) -> fields.Integer:
-    """A number from 1 to `most`, required unless it has a default."""
+def number(description: str, most: int, *, least: int = 1, **kwargs: Any) -> fields.Integer:
+    """A number from `least` to `most`, required unless it has a default."""
     return fields.Integer(
         required="load_default" not in kwargs,
         strict=True,
-        validate=validate.Range(1, most),
+        validate=validate.Range(least, most),
         metadata={"description": description},
         **kwargs,
     )
@@ -256,6 +259,16 @@ class BoundedList(Readable, ListOf):
         raise ValidationError(faults, valid_data=loaded)
 
 
+class LongList(BoundedList):
+    """A list whose length is checked when it is read, but its items later, in a thread."""
+
+    def read(self, value: Any) -> list[Any]:
+        if type(value) is not list:
+            raise self.make_error("invalid")
+        self._length(value)
+        return value
+
+
 class Object(Readable, fields.Dict):
     """An object with members of any kind."""
 
@@ -278,6 +291,20 @@ class Flag(Readable, fields.Boolean):
         if type(value) is not bool:
             raise self.make_error("invalid", input=value)
         return value
+
+
+class SerialNumber(Converted):
+    """The serial number of a certificate, in hexadecimal digits (RFC 5280 section 4.1.2.2)."""
+
+    fault = "Must be a positive number of at most 40 hexadecimal digits, below 2^159."
+
+    def __init__(self, description: str, **kwargs: Any) -> None:
+        super().__init__(description, metadata={"pattern": SERIAL_PATTERN}, **kwargs)
+
+    def convert(self, text: str) -> int:
+        if not _SERIAL.match(text) or not 0 < (serial := int(text, 16)) < 1 << 159:
+            raise ValueError
+        return serial
 
 
 class Timestamp(Converted):

@@ -1,6 +1,7 @@
 """JOSE: signatures as JWS, messages as JWE, and the JWK Set of a profile; certificates."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal, overload
 
 from minikms_client._async.transport import AsyncTransport
@@ -11,6 +12,7 @@ from minikms_client.wire import (
     Jwk,
     encode,
     encode_optional,
+    encode_time,
     named,
     one_or_several,
     present,
@@ -255,12 +257,19 @@ class AsyncJose(AsyncTransport):
         key: str | None = None,
         issuer_alternative_names: Iterable[str] = (),
         crl: str | None = None,
+        policies: Iterable[str] = (),
+        cps: str | None = None,
+        issuer_url: str | None = None,
+        document_signing: bool | None = None,
     ) -> str:
         """Issue a certificate, in PEM, signed with the key that `kid` or `alias` names.
 
-        `profile` is "self-signed", "iaca", "document-signer", "reader" or "client". The subject's
-        key is the key in `csr`, or the service's key named by `key`, its kid or alias. `subject`
-        and `alternative_names` replace those of `csr`.
+        `profile` is "self-signed", "iaca", "document-signer", "reader", "client", "access",
+        "pid-provider" or "document". The subject's key is the key in `csr`, or the service's key
+        named by `key`, its kid or alias. `subject` and `alternative_names` replace those of `csr`.
+        `policies` are object identifiers. `crl`, `cps` and `issuer_url` are URIs of the issuer's
+        revocation list, practice statement and certificate. With `document_signing`, the profile
+        "document" also has the purpose of RFC 9336.
         """
         body = named(kid, alias) | present(
             profile=profile,
@@ -271,9 +280,33 @@ class AsyncJose(AsyncTransport):
             key=key,
             issuer_alternative_names=list(issuer_alternative_names) or None,
             crl=crl,
+            policies=list(policies) or None,
+            cps=cps,
+            issuer_url=issuer_url,
+            document_signing=document_signing,
         )
         call = Call("POST", "/certificate", body)
         return await self._read(call, lambda data: text(data["certificate"]))
+
+    async def make_crl(
+        self,
+        number: int,
+        days: int,
+        revoked: Mapping[int, datetime],
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+    ) -> str:
+        """Make a certificate revocation list, in PEM, signed with the key of a CA.
+
+        Each list needs a larger `number` than the list before. It is valid for `days`. `revoked`
+        has the time of the revocation of each serial number.
+        """
+        entries = [
+            {"serial": f"{serial:x}", "date": encode_time(date)} for serial, date in revoked.items()
+        ]
+        body = named(kid, alias) | present(number=number, days=days, revoked=entries)
+        return await self._read(Call("POST", "/crl", body), lambda data: text(data["crl"]))
 
 
 def _jwe(data: Mapping[str, Any]) -> str | dict[str, Any]:

@@ -1,6 +1,8 @@
-"""X.509: `mkms csr`, `mkms certificate`, and `mkms key certificates`."""
+"""X.509: `mkms csr`, `mkms certificate`, `mkms crl`, and `mkms key certificates`."""
 
 import ssl
+import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +14,12 @@ from minikms_client.cli.commands import Command
 from minikms_client.cli.data import contents
 from minikms_client.cli.session import Session, pass_session
 
-_PROFILES: Final = click.Choice(["self-signed", "iaca", "document-signer", "reader", "client"])
+_PROFILES: Final = click.Choice(
+    [
+        *("self-signed", "iaca", "document-signer", "reader", "client"),
+        *("access", "pid-provider", "document"),
+    ]
+)
 _FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
@@ -65,6 +72,20 @@ def csr(
     help="How to reach the issuer: URI:… or email:…. An iaca needs one.",
 )
 @click.option("--crl", help="The URI of the issuer's revocation list.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    help="The object identifier of a policy, such as 0.4.0.194118.1.2.",
+)
+@click.option("--cps", help="The URI of the issuer's practice statement.")
+@click.option("--issuer-url", help="The URI of the issuer's certificate.")
+@click.option(
+    "--document-signing",
+    is_flag=True,
+    default=None,
+    help="Add the purpose of signing documents to a document certificate.",
+)
 @pass_session
 def certificate(
     session: Session,
@@ -78,7 +99,7 @@ def certificate(
 ) -> None:
     """Print a certificate of this KIND, signed with the key NAME.
 
-    The kinds document-signer, reader and client need --csr or --key.
+    All kinds but self-signed and iaca need --csr or --key.
     """
     call = partial(
         session.client.issue_certificate,
@@ -89,6 +110,33 @@ def certificate(
         **options,
     )
     _show(session, "certificate", session.by_name(name, call))
+
+
+@click.command(
+    cls=Command,
+    examples="mkms crl iaca --days 7 >iaca.crl\nmkms crl iaca --days 7 revoked.txt >iaca.crl",
+)
+@click.argument("name", shell_complete=completion.keys)
+@click.argument("file", required=False, type=_FILE)
+@click.option(
+    "--days", type=click.IntRange(1), required=True, help="Days until the next list, at most."
+)
+@click.option(
+    "--number",
+    type=click.IntRange(0),
+    help="A larger number than in the list before; by default the time in seconds.",
+)
+@pass_session
+def crl(session: Session, name: str, file: Path | None, days: int, number: int | None) -> None:
+    """Print a revocation list, signed with the key NAME.
+
+    Each line of FILE has the serial number of a revoked certificate, hexadecimal, and the time of
+    its revocation, such as 2026-01-30T08:15:00Z. Without FILE the list is empty.
+    """
+    revoked = _revoked(contents(file).decode("ascii", "replace")) if file else {}
+    number = int(time.time()) if number is None else number
+    call = partial(session.client.make_crl, number, days, revoked)
+    _show(session, "crl", session.by_name(name, call))
 
 
 @click.command(
@@ -114,6 +162,27 @@ def certificates(session: Session, name: str, files: tuple[Path, ...], remove: b
     else:
         chain = "".join(map(ssl.DER_cert_to_PEM_cert, key.certificates))
         _show(session, "certificates", chain)
+
+
+def _revoked(text: str) -> dict[int, datetime]:
+    """Read a serial number and a time from each line; empty lines and comments (#) are skipped."""
+    revoked: dict[int, datetime] = {}
+    for place, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            serial, date = words
+            number, moment = int(serial.replace(":", ""), 16), datetime.fromisoformat(date)
+            if moment.tzinfo is None:
+                raise ValueError
+        except ValueError:
+            fault = f"Line {place} is not a serial number and a time such as 2026-01-30T08:15:00Z."
+            raise click.UsageError(fault) from None
+        if number in revoked:
+            raise click.UsageError(f"Line {place} repeats a serial number.")
+        revoked[number] = moment
+    return revoked
 
 
 def _found(text: str) -> list[str]:

@@ -126,6 +126,7 @@ for command in (
     cose.attest,
     certificates.csr,
     certificates.certificate,
+    certificates.crl,
     messages.jwe,
     messages.box,
     didcomm.didcomm,

@@ -1,0 +1,78 @@
+"""Makes certificate revocation lists (RFC 5280 section 5, ISO/IEC 18013-5 Table B.10)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minikms.errors import InvalidCertificate, RuleViolated, ValidationFailed
+from minikms.events import set_crl
+from minikms.keys.operation import Envelope, Use
+from minikms.keys.x509.certificates import authority_identifier, ca_certificates
+from minikms.keys.x509.signing import SigningKey, public_key_in_x509, sign_x509
+from minikms.plugin.protocol import Signer
+
+MAX_REVOKED: Final = 20_000
+MAX_CRL_DAYS: Final = 366
+MAX_CRL_NUMBER: Final = 2**53 - 1
+"""The largest integer of all JSON parsers (RFC 8259 section 6)."""
+
+
+class Revoked(NamedTuple):
+    """A revoked certificate: its serial number, and the time of its revocation in naive UTC."""
+
+    serial: int
+    date: datetime
+
+
+@dataclass(slots=True, repr=False)
+class MakeCrl(Envelope[Signer[Any, Any], str]):
+    """Signs a revocation list, in PEM; raises InvalidCertificate and UnsupportedOption.
+
+    `read` gives the revoked certificates, or raises ValidationFailed: it reads a long list in the
+    thread of the operation. The key must have a CA certificate for revocation lists. Raises
+    RuleViolated if the rules of the key bind it to some JWSs.
+    """
+
+    uses = (Use(Signer, "sign"),)
+    number: int
+    days: int
+    read: Callable[[], Sequence[Revoked]]
+    is_long: bool = field(init=False, default=True)
+
+    def compute(self, key: SigningKey) -> str:
+        if key.rules is not None and key.rules.jws is not None:
+            raise RuleViolated("jws", "The key revokes no certificates.")
+        own = public_key_in_x509(key)
+        issuer, *_ = ca_certificates(key.record, "crl_sign")
+        now = datetime.now(UTC).replace(microsecond=0)
+        if not issuer.not_valid_before_utc <= now < issuer.not_valid_after_utc:
+            raise InvalidCertificate("The issuer's certificate is not valid now.")
+        revoked = self.read()
+        _require_distinct(revoked)
+        entries = [x509.RevokedCertificateBuilder(*each).build() for each in revoked]
+        # Given together, since adding one copies the list.
+        builder = x509.CertificateRevocationListBuilder(
+            issuer.subject,
+            now,
+            now + timedelta(days=self.days),
+            revoked_certificates=entries,
+        )
+        builder = builder.add_extension(authority_identifier(issuer, own), critical=False)
+        builder = builder.add_extension(x509.CRLNumber(self.number), critical=False)
+        made = sign_x509(builder, key, None)
+        set_crl(self.number, len(entries))
+        return made.public_bytes(Encoding.PEM).decode()
+
+
+def _require_distinct(revoked: Sequence[Revoked]) -> None:
+    """Raise ValidationFailed for two entries of one certificate."""
+    places: dict[int, int] = {}
+    for place, each in enumerate(revoked):
+        first = places.setdefault(each.serial, place)
+        if first != place:
+            fault = f"The same serial number as #/revoked/{first}/serial."
+            raise ValidationFailed(errors=[(f"#/revoked/{place}/serial", fault)])
