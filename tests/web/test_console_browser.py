@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from calls import bearer, ok
 from console_pages import complaints, expect, make, make_token, open_page, sign_in
+from cryptography import x509
 from node import install
 from problems import refused
 from token_folder import until_open
@@ -350,7 +351,57 @@ async def test_certificates_are_shown_with_their_ends(guarded, signed_in):
     await open_page(signed_in, "Due")
     await expect(signed_in.locator("main tbody tr")).to_contain_text("its certificate ends")
     await signed_in.get_by_role("link", name="ca", exact=True).click()
-    await expect(signed_in.get_by_role("cell", name="CN=Example,O=A").first).to_be_visible()
+    await expect(signed_in.get_by_role("cell", name="CN=Example, O=A").first).to_be_visible()
+
+
+# Of each profile: the members of its certificate besides the subject, and the days until it ends.
+PROFILES = {
+    "iaca": {"issuer_alternative_names": ["URI:https://a.example"], "crl": "http://a.example"},
+    "self-signed": {},
+    "document-signer": {},
+    "reader": {},
+    "client": {},
+    "access": {
+        **{"policies": ["0.4.0.194118.1.2"], "cps": "http://a.example"},
+        **{"crl": "http://a.example", "issuer_url": "http://a.example"},
+        "alternative_names": ["email:a@a.example"],
+    },
+    "pid-provider": {
+        **{"policies": ["1.2.3"], "crl": "http://a.example", "issuer_url": "http://a.example"},
+    },
+    "document": {"document_signing": True},
+}
+
+
+async def test_the_certificate_of_a_key_is_shown_with_its_profile(guarded, signed_in):
+    subject = "CN={},O=A,organizationIdentifier=VATDE-1,C=DE"
+    root = await make(guarded, alg="p256", alias="root")
+    chain = []
+    for profile in PROFILES:
+        own = profile in ("iaca", "self-signed")
+        key = root if profile == "iaca" else await make(guarded, alg="p256", alias=profile)
+        body = {"profile": profile, "subject": subject.format(profile), "days": 90 if own else 29}
+        body |= {"kid": key["kid"]} if own else {"kid": root["kid"], "key": key["kid"]}
+        made = await ok(await guarded.post("/certificate", json=body | PROFILES[profile]))
+        certificates = [made["certificate"], *([] if own else chain)]
+        path = f"/key/{key['kid']}/certificates"
+        await ok(await guarded.put(path, json={"certificates": certificates}))
+        chain = chain or certificates
+        await signed_in.goto(f"{guarded.make_url('/console/')}#/key/{key['kid']}")
+        shown = signed_in.get_by_role("region", name="Certificate")
+        fact = shown.locator("dl div")
+        name = "CA" if profile == "self-signed" else profile
+        await expect(fact.filter(has_text="Profile")).to_contain_text(name)
+        await expect(fact.filter(has_text="Issuer")).to_contain_text("itself" if own else "CN=iaca")
+        serial = x509.load_pem_x509_certificate(made["certificate"].encode()).serial_number
+        await expect(fact.filter(has_text="Serial number")).to_contain_text(f"{serial:x}")
+        await expect(shown.locator("tbody tr")).to_have_count(1 if own else 2)
+        warnings = signed_in.locator(".badge.warn")
+        await expect(warnings).to_have_count(0 if own else 2)  # beside the state, and the end
+    await open_page(signed_in, "Keys")
+    await expect(signed_in.locator(".badge.warn")).to_have_count(len(PROFILES) - 2)
+    await open_page(signed_in, "Due")
+    await expect(signed_in.locator(".badge.warn").first).to_have_text("soon")
 
 
 async def test_profiles_are_made_chosen_and_deleted(guarded, signed_in):

@@ -7,29 +7,80 @@ const SET = 0x31;
 const OID = 0x06;
 const UTC_TIME = 0x17;
 const VERSION = 0xa0;
+const EXTENSIONS = 0xa3;
+
+const DAY = 86_400_000; // milliseconds
+const SOON = 30; // days before its end from which a certificate is warned of
 
 // Attributes of names, by their object identifier in hexadecimal digits (RFC 4514 section 3).
 const ATTRIBUTES = {
   550403: "CN",
+  550404: "SN",
+  550405: "serialNumber",
   550406: "C",
   550407: "L",
   550408: "ST",
   "55040a": "O",
   "55040b": "OU",
+  "55042a": "givenName",
+  550461: "organizationIdentifier",
 };
 
-/** Subject, issuer and validity of a certificate in DER as base64; null if it cannot be read. */
+const CONSTRAINTS = "551d13";
+const POLICIES = "551d20";
+const PURPOSES = "551d25";
+const STATEMENTS = "2b06010505070103";
+
+// The profiles of POST /certificate by an object identifier in an extension, and of CAs by their constraints.
+const PROFILES = [
+  ["pid-provider", STATEMENTS, "04008bec4e0101"],
+  ["access", POLICIES, "04008bec4601"],
+  ["document-signer", PURPOSES, "28818c5d050102"],
+  ["reader", PURPOSES, "28818c5d050106"],
+  ["client", PURPOSES, "2b06010505070302"],
+  ["document", PURPOSES, "2b06010505070304"],
+  ["iaca", CONSTRAINTS, "0101ff020100"],
+  ["CA", CONSTRAINTS, "0101ff"],
+];
+
+/** Facts of a certificate in DER as base64; null if it cannot be read. `profile` is null for another kind. */
 export function readCertificate(text) {
   try {
     const [body] = children(only(decode(text)));
     const parts = children(body);
     if (parts[0].tag === VERSION) parts.shift();
-    const [, , issuer, validity, subject] = parts;
+    const [serial, , issuer, validity, subject] = parts;
     const [starts, ends] = children(validity).map(time);
-    return { subject: name(subject), issuer: name(issuer), starts, ends };
+    const names = { subject: name(subject), issuer: name(issuer) };
+    return { ...names, starts, ends, serial: hex(serial.content).replace(/^0+/, ""), profile: profile(parts) };
   } catch {
     return null;
   }
+}
+
+/** A warning of the certificate of a chain that ends first, or null. `kind` is that of a badge. */
+export function warning(chain = []) {
+  const ends = chain.map(readCertificate).filter(Boolean).map((one) => Date.parse(one.ends));
+  const days = Math.floor((Math.min(...ends) - Date.now()) / DAY); // Infinity without a certificate
+  if (days < 0) return { text: "a certificate has ended", kind: "bad" };
+  if (days >= SOON) return null;
+  return { text: `a certificate ends ${days === 0 ? "today" : days === 1 ? "in 1 day" : `in ${days} days`}`, kind: "warn" };
+}
+
+/** The profile of a certificate, by its extensions. */
+function profile(parts) {
+  const given = parts.find(({ tag }) => tag === EXTENSIONS);
+  const extensions = new Map(
+    (given ? children(elements(given.content)[0]) : []).map((extension) => {
+      const [type, ...rest] = children(extension);
+      return [hex(type.content), hex(rest.at(-1).content)];
+    })
+  );
+  return PROFILES.find(([, extension, value]) => extensions.get(extension)?.includes(value))?.[0] ?? null;
+}
+
+function hex(bytes) {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** The element at the beginning of bytes. */
@@ -71,14 +122,14 @@ function time({ tag, content }) {
   return `${year}-${month}-${day}T${hour}:${minute}:${second}Z`;
 }
 
-/** A name as text, the last attribute first (RFC 4514). */
+/** A name as text for people, the last attribute first, as in RFC 4514. */
 function name(element) {
   const decoder = new TextDecoder();
   const attributes = children(element).flatMap(children).map((pair) => {
     const [type, value] = children(pair);
     if (type.tag !== OID) throw new TypeError("not an attribute");
-    const digits = Array.from(type.content, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const digits = hex(type.content);
     return `${ATTRIBUTES[digits] ?? `#${digits}`}=${decoder.decode(value.content)}`;
   });
-  return attributes.reverse().join(",");
+  return attributes.reverse().join(", ");
 }

@@ -1,6 +1,7 @@
 // Parts of pages: headings, tables, fields, buttons, questions.
 
 import { Problem } from "./api.js";
+import { warning } from "./certificates.js";
 import { fill, foreign, h } from "./dom.js";
 import { sentences, tellProblem } from "./notices.js";
 
@@ -215,6 +216,12 @@ export function state(key) {
   if (key.state === "disabled") return badge("disabled", "bad");
   if (key.state === "verify-only") return badge("verify only", "warn");
   return badge("enabled", "good");
+}
+
+/** A warning of the certificate of a chain that ends first, if it ends soon. */
+export function ending(chain) {
+  const found = warning(chain);
+  return found && badge(found.text, found.kind);
 }
 
 /** The name of a key for people: its first alias, or its kid. */

@@ -12,6 +12,7 @@ import {
   button,
   choice,
   code,
+  ending,
   facts,
   field,
   form,
@@ -39,13 +40,13 @@ export async function key({ argument, signal, refresh }) {
   const kid = found.kid;
   return [
     h("h1", {}, foreign(nameOf(found))),
-    h("p", { class: "line" }, state(found), found.alg, labels(found.labels)),
+    h("p", { class: "line" }, state(found), ending(found.certificates), found.alg, labels(found.labels)),
     actions(found, refresh),
     section("Facts", facts(factsOf(found))),
     section("Aliases", aliases(found, refresh)),
     found.predecessors && section("Earlier keys", earlier(found.predecessors)),
     found.jwk && section("Public JWK", block(pretty(found.jwk), "JWK")),
-    found.certificates && section("Certificates", certificates(found.certificates)),
+    found.certificates && section("Certificate", certificates(found.certificates)),
     found.rules && section("Rules", block(pretty(found.rules), "Rules")),
     may("audit")
       ? [use(kid, signal), events(kid, signal)]
@@ -256,11 +257,22 @@ function earlier(kids) {
 
 function certificates(chain) {
   const rows = chain.map((text) => readCertificate(text) ?? { subject: "not readable", issuer: "", starts: "", ends: "" });
+  const [own] = rows;
   const columns = [
     ["Subject", ({ subject }) => foreign(subject)],
     ["Issuer", ({ issuer }) => foreign(issuer)],
     ["From (UTC)", ({ starts }) => time(starts)],
     ["To (UTC)", ({ ends }) => time(ends)],
   ];
-  return table("Certificates, its own first", columns, rows);
+  return [
+    facts([
+      ["Subject", foreign(own.subject)],
+      ["Issuer", own.issuer === own.subject ? "itself" : foreign(own.issuer)],
+      ["Profile", own.profile ?? "not one of this service's"],
+      ["Valid until (UTC)", [time(own.ends), " ", ending(chain.slice(0, 1))]],
+      ["Serial number", own.serial && code(own.serial, "serial number")],
+    ]),
+    h("h3", {}, "Chain"),
+    table("Certificates, its own first", columns, rows),
+  ];
 }

@@ -3,7 +3,7 @@
 import { foreign, h } from "../dom.js";
 import { Results } from "../results.js";
 import { keyPath, listing, may, request } from "../session.js";
-import { address, choice, field, form, go, input, labels, link, nameOf, state, submit, time } from "../widgets.js";
+import { address, choice, ending, field, form, go, input, labels, link, nameOf, state, submit, time } from "../widgets.js";
 
 const STATES = [
   ["", "any"],
@@ -23,7 +23,7 @@ const UNUSED = [
 const COLUMNS = [
   ["Key", (key) => link(address("key", key.kid), foreign(nameOf(key)))],
   ["Algorithm", (key) => [key.alg, key.provider && [", in ", foreign(key.provider)]]],
-  ["State", state],
+  ["State", (key) => [state(key), " ", ending(key.certificates)]],
   ["Labels", (key) => labels(key.labels)],
   ["Made (UTC)", (key) => time(key.created)],
 ];
