@@ -1,16 +1,21 @@
 """Issues certificates, and sets and removes the certificates of keys."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from minikms.events import keep_key
 from minikms.keys.changes import Changes
 from minikms.keys.operations import By
-from minikms.keys.x509.certificates import read_chain, with_chain
+from minikms.keys.x509.certificates import first_end, read_chain, with_chain
 from minikms.keys.x509.certification import CertificateRequest, IssueCertificate
 from minikms.keys.x509.requests import MakeCsr
 from minikms.records import KeyRecord
+
+# Periods of `NotedUses`, of two minutes each: a day.
+_LATELY: Final = 720
 
 
 class KeyCertificates(Changes):
@@ -28,6 +33,20 @@ class KeyCertificates(Changes):
             keep_key()
             request = replace(request, csr=csr)
         return await self.perform(profile, by, IssueCertificate(request))
+
+    async def first_certificate_end(self) -> float:
+        """Return when the first certificate ends of those in the chains of keys in use.
+
+        In seconds since the epoch; infinity without such a certificate. A key is in use while it is
+        cached, and was used in one of the last `_LATELY` periods: a key whose alias has moved to
+        another one, with a new certificate, no longer counts after a day.
+        """
+        end = math.inf
+        async for found in self.cache.values():
+            if found.record.certificates and self.uses.period - found.period < _LATELY:
+                end = min(end, first_end(found.record))
+                await asyncio.sleep(0)  # parsing takes time
+        return end
 
     async def set_certificates(self, profile: str, kid: str, chain: Sequence[str]) -> KeyRecord:
         """Set the certificates of a key, in PEM.

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms import clocks
@@ -22,7 +22,7 @@ _CHANCES: Final = 100
 # Bytes of a value with its entry if a cache does not weigh its values.
 _EACH: Final = 512
 
-# The number of entries that a search for stale ones looks at before it lets calls go on.
+# The number of entries that are looked at before calls go on.
 _STEP: Final = 1000
 
 
@@ -192,9 +192,20 @@ class Cache(Generic[ValueT]):
 
     async def drop_stale(self) -> None:
         """Drop the values that are no longer valid, which otherwise stay until their next `get`."""
-        for number, entry in enumerate(list(self._entries.values()), 1):
+        async for entry in self._each():
             if not self._is_valid(entry):
                 self._drop(entry)
+
+    async def values(self) -> AsyncIterator[ValueT]:
+        """Yield the valid values, once for each name; this does not count as a use."""
+        async for entry in self._each():
+            if self._is_valid(entry):
+                yield entry.value
+
+    async def _each(self) -> AsyncIterator[_Entry]:
+        """Yield the entry of each name; now and then, calls go on in between."""
+        for number, entry in enumerate(list(self._entries.values()), 1):
+            yield entry
             if number % _STEP == 0:
                 await asyncio.sleep(0)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import resource
 import time
@@ -61,6 +62,13 @@ class StateMetrics:
         self._expires = Gauge(
             "tls_certificate_expiry_timestamp_seconds", "End of the TLS certificate.", **least
         )
+
+        self._certificates_end = Gauge(
+            "key_certificate_expiry_timestamp_seconds",
+            "End of the first certificate to end, of keys in use.",
+            **least,
+        )
+        self._certificates_end.set(math.inf)
 
         self._reopened = Counter(
             "store_reopened", "Times the store was reopened after a fault.", **family
@@ -212,7 +220,8 @@ class StateMetrics:
         self._backed_up.set(last_backup(StoreLocation.parse(app[CONFIG].store).path))
 
     async def _count(self, app: web.Application) -> None:
-        """Count keys and profiles, in one of several processes."""
+        """Count keys and profiles, in one of several processes; look for ends of certificates."""
+        self._certificates_end.set(await app[SERVICE].first_certificate_end())
         if self._counts_keys:
             with contextlib.suppress(KmsError):  # already counted among the store's errors
                 keys, profiles = await app[STORE].totals()

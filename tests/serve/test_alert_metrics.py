@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import resource
 import signal
@@ -58,6 +59,7 @@ def test_a_service_that_is_well(counted, store, tmp_path):
         assert found[key(name)] == 0, name
     for name in ("tls_certificate_expiry_timestamp_seconds", "last_backup_timestamp_seconds"):
         assert found[key(name)] == 0, name
+    assert found[key("key_certificate_expiry_timestamp_seconds")] == math.inf
     assert begun <= found[key("store_last_commit_timestamp_seconds")] <= time.time()
     assert {labels: n for (name, labels), n in found.items() if name == "store_errors_total"} == {
         key("", cause=cause)[1]: 0 for cause in CAUSES

@@ -1,6 +1,10 @@
 """Metrics of the state of a process: an error does not end their sampling."""
 
+import math
+
 import pytest
+from calls import ok
+from cryptography import x509
 from prometheus_client import CollectorRegistry
 from waiting import until
 
@@ -8,6 +12,7 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.keys.key_store import KeyStore
 from minikms.web import state_metrics
+from minikms.web.state import SERVICE
 from minikms.web.state_metrics import StateMetrics
 
 
@@ -38,3 +43,31 @@ async def test_an_error_is_logged_once_and_the_next_round_comes(
         await until("more rounds", lambda: len(rounds) >= 4)
     found = [each for each in caplog.records if each.name == state_metrics.__name__]
     assert [each.getMessage() for each in found] == ["metrics of the state are not up to date"]
+
+
+async def test_the_first_end_of_the_certificates_of_keys_in_use(start, monkeypatch):
+    app = create_service(Config())
+    client, registry = await start(app), CollectorRegistry()
+    monkeypatch.setattr(state_metrics, "_COUNT_EVERY", 0.001)
+
+    def is_end(expected):
+        name = "minikms_key_certificate_expiry_timestamp_seconds"
+        return lambda: registry.get_sample_value(name) == expected
+
+    ends = []
+    async with StateMetrics(registry, counts_keys=True).sampled(app):
+        for days in (20, 10, 30):
+            await until("the metric of keys that sign", is_end(min(ends, default=math.inf)))
+            kid = (await ok(await client.post("/key/generate", json={"alg": "p256"})))["kid"]
+            body = {"kid": kid, "profile": "self-signed", "subject": "CN=a", "days": days}
+            made = (await ok(await client.post("/certificate", json=body)))["certificate"]
+            path = f"/key/{kid}/certificates"
+            await ok(await client.put(path, json={"certificates": [made]}))
+            await ok(await client.post("/sign", json={"kid": kid, "data": "aGk"}))
+            certificate = x509.load_pem_x509_certificate(made.encode())
+            ends.append(certificate.not_valid_after_utc.timestamp())
+        app[SERVICE].uses.period += 719
+        await ok(await client.post("/sign", json={"kid": kid, "data": "aGk"}))
+        await until("the metric within a day", is_end(ends[1]))
+        app[SERVICE].uses.period += 1
+        await until("the metric after a day", is_end(ends[2]))

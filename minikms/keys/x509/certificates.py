@@ -1,7 +1,9 @@
 """Reads and checks the certificates of a key, and encodes them for JOSE and COSE (RFC 5280)."""
 
 import base64
+import contextlib
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -64,6 +66,19 @@ def has_own_certificate(record: KeyRecord) -> bool:
         return _is_of(record, x509.load_der_x509_certificate(chain_of(record)[0]))
     except UNREADABLE:
         return False
+
+
+def first_end(record: KeyRecord) -> float:
+    """Return the time in seconds at which the first certificate of a chain ends.
+
+    Infinity without a certificate that can be read.
+    """
+    ends = [math.inf]
+    for certificate in record.certificates:
+        with contextlib.suppress(*UNREADABLE):
+            read = x509.load_der_x509_certificate(base64.b64decode(certificate))
+            ends.append(read.not_valid_after_utc.timestamp())
+    return min(ends)
 
 
 def read_chain(texts: Sequence[str]) -> tuple[x509.Certificate, ...]:

@@ -13,7 +13,7 @@ export function parse(text) {
     if (!samples.has(name)) samples.set(name, []);
     samples.get(name).push({
       labels: Object.fromEntries([...labels.matchAll(LABEL)].map(([, key, text]) => [key, plain(text)])),
-      value: Number(value),
+      value: value === "+Inf" ? Infinity : Number(value),
     });
   }
   return samples;

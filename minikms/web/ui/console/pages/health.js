@@ -227,9 +227,9 @@ function milliseconds(seconds) {
   return seconds === null ? null : Math.min(seconds, 10) * 1000;
 }
 
-/** Format a time in seconds since the epoch; 0 means none. */
+/** Format a time in seconds since the epoch; 0 and infinity mean none. */
 function moment(seconds) {
-  return seconds === 0 ? "none" : `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+  return seconds === 0 || seconds === Infinity ? "none" : `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
 /** A number for people. */
