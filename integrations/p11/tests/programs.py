@@ -86,12 +86,12 @@ def make(module, pin):
             {Attribute.EC_PARAMS: pkcs11.util.ec.encode_named_curve_parameters("secp256r1")},
             local=True,
         )
-        public, private = parameters.generate_keypair(store=True, label="made", id=b"\x01")
+        public, private = parameters.generate_keypair(store=True, label="python", id=b"\x01")
         made = private.sign(b"hello", mechanism=Mechanism.ECDSA_SHA256)
         verified = public.verify(b"hello", made, mechanism=Mechanism.ECDSA_SHA256)
         label = private[Attribute.LABEL]
         private.destroy()
-        left = [each[Attribute.LABEL] for each in session.get_objects({Attribute.LABEL: "made"})]
+        left = [each[Attribute.LABEL] for each in session.get_objects({Attribute.LABEL: "python"})]
         return {"verified": verified, "label": label, "left": left}
 
 

@@ -637,11 +637,11 @@ class TestARealProgram:
 
     def test_python_makes_keys_signs_and_deletes(self, sidecar, module, token):
         made = self.run("make", sidecar, module, token)
-        assert made == {"verified": True, "label": "made", "left": []}
+        assert made == {"verified": True, "label": "python", "left": []}
 
     def test_python_needs_no_pin_with_a_token_file(self, shared, module):
         made = self.run("make", shared, module, "")
-        assert made == {"verified": True, "label": "made", "left": []}
+        assert made == {"verified": True, "label": "python", "left": []}
 
     def test_python_agrees_on_secrets_and_decrypts(self, sidecar, module, token):
         used = self.run("use", sidecar, module, token)
