@@ -14,6 +14,7 @@ from minikms.algorithms import points
 from minikms.algorithms.boxes import NaclBox
 from minikms.algorithms.sodium import SodiumKey, SodiumPublicKey
 from minikms.plugin import (
+    X448_KEM,
     BytesStored,
     InvalidKey,
     Jwe,
@@ -256,11 +257,14 @@ class Ed448(
 class X448(
     OkpAlgorithm[X448PrivateKey, X448PublicKey],
     KeyAgreement[X448PrivateKey, X448PublicKey],
+    PycaHpke[X448PrivateKey, X448PublicKey],
     Pkcs8KeyAlgorithm[X448PrivateKey],
 ):
     """X448 key agreement (RFC 7748 section 6.2), not in Askar: 56-byte keys and secrets."""
 
     name, crv, size, multicodec = "x448", "X448", 56, 0x1204
+    hpke_kem = X448_KEM
+    slow = frozenset({"hpke-open"})
     jose_algs = ("ECDH-ES",)
     private_class, public_class = X448PrivateKey, X448PublicKey
     is_public_key = staticmethod(points.is_x448_key)

@@ -163,6 +163,7 @@ class SealHpke(Operation[AnyHpke, HpkeSealed]):
     options: HpkeOptions
 
     def compute(self, key: UsableKey[AnyHpke]) -> HpkeSealed:
+        _require_hpke_aad(key.algorithm, self.options)
         return key.algorithm.hpke_seal(key.material, self.plaintext, self.options)
 
 
@@ -175,6 +176,7 @@ class OpenHpke(Operation[AnyHpke, bytes]):
     options: HpkeOptions
 
     def compute(self, key: UsableKey[AnyHpke]) -> bytes:
+        _require_hpke_aad(key.algorithm, self.options)
         return key.algorithm.hpke_open(key.material, self.sealed, self.options)
 
 
@@ -233,6 +235,12 @@ def _refuse_aead_parts(*given: bytes | None) -> None:
     """Raise UnsupportedOption for a nonce, a tag or AAD, which public-key encryption lacks."""
     if any(part is not None for part in given):
         raise UnsupportedOption("Encryption to this key has no nonce, tag and aad.")
+
+
+def _require_hpke_aad(algorithm: AnyHpke, options: HpkeOptions) -> None:
+    """Raise UnsupportedOption for AAD that a plugin's algorithm does not authenticate."""
+    if options.aad and not algorithm.hpke_aad:
+        raise UnsupportedOption("The algorithm of this key has no aad.")
 
 
 def _load_box_peer(algorithm: AnyBox, jwk: Mapping[str, Any]) -> Any:

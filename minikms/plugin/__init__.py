@@ -15,7 +15,7 @@ from minikms.plugin.askar import AskarKeyAlgorithm, AskarKeyPair
 from minikms.plugin.bytes_stored import BytesStored
 from minikms.plugin.elliptic import EcAlgorithm, EcKeyPair
 from minikms.plugin.hashing import HASHES, NO_HASH, SIGNING_HASHES
-from minikms.plugin.hpke import PycaHpke
+from minikms.plugin.hpke import X448_KEM, PycaHpke
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
     API_VERSION,
@@ -70,6 +70,7 @@ __all__ = [
     "KEY_ID_SIZE",
     "NO_HASH",
     "SIGNING_HASHES",
+    "X448_KEM",
     "Aead",
     "AskarKeyAlgorithm",
     "AskarKeyPair",

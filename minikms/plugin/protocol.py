@@ -465,12 +465,14 @@ HPKE_AEADS: Final = ("AES-128-GCM", "AES-256-GCM", "ChaCha20Poly1305")
 class HpkeOptions:
     """The parameters that both sides of HPKE agree on besides the key.
 
-    `kdf` is one of HPKE_KDFS, `aead` one of HPKE_AEADS; `info` is bound to the message.
+    `kdf` is one of HPKE_KDFS, `aead` one of HPKE_AEADS; `info` and `aad` are bound to the message.
+    `aad` is empty unless the algorithm has `hpke_aad`.
     """
 
     kdf: str = HPKE_KDFS[0]
     aead: str = HPKE_AEADS[0]
     info: bytes = b""
+    aad: bytes = b""
 
 
 class HpkeSealed(NamedTuple):
@@ -485,9 +487,12 @@ class Hpke(KeyPairAlgorithm[KeyT, PublicT], Capability):
 
     grants: ClassVar[tuple[str, ...]] = ("hpke-open",)
 
+    hpke_aad: ClassVar[bool] = False
+    """Whether it authenticates `HpkeOptions.aad`."""
+
     @abstractmethod
     def hpke_seal(self, public: PublicT, plaintext: bytes, options: HpkeOptions) -> HpkeSealed:
-        """`plaintext`, encrypted under a new encapsulated key, without AAD."""
+        """`plaintext`, encrypted under a new encapsulated key."""
 
     @abstractmethod
     def hpke_open(self, key: KeyT, sealed: HpkeSealed, options: HpkeOptions) -> bytes:

@@ -117,6 +117,17 @@ class HpkeContract(Contract):
                     continue
             assert opened == [(options, MESSAGE)]
 
+    def test_other_aad_does_not_open(self) -> None:
+        algorithm, (key, _) = self.declared(Hpke), self.keys()
+        if not algorithm.hpke_aad:
+            pytest.skip("it has no aad")
+        options = HpkeOptions(info=b"header", aad=b"data")
+        sealed = algorithm.hpke_seal(self.public(key), MESSAGE, options)
+        assert algorithm.hpke_open(key, sealed, options) == MESSAGE
+        for info, aad in ((b"header", b""), (b"header", b"date"), (b"", b"headerdata")):
+            with pytest.raises(DecryptionFailed):
+                algorithm.hpke_open(key, sealed, HpkeOptions(info=info, aad=aad))
+
     def test_another_key_does_not_open(self) -> None:
         algorithm, (key, other) = self.declared(Hpke), self.keys()
         sealed = algorithm.hpke_seal(self.public(key), MESSAGE, HpkeOptions())

@@ -267,10 +267,10 @@ ROUTES: Final = (
                secret=True),
     _operation("/hpke/seal", operations.seal_hpke, "sealHpke", "encrypt", "encapsulation",
                "The encapsulated key and the ciphertext.", encapsulation_bodies.SealHpkeRequest,
-               encapsulation_bodies.HpkeMessage, (e.InvalidKey,)),
+               encapsulation_bodies.HpkeMessage, (e.InvalidKey, e.UnsupportedOption)),
     _operation("/hpke/open", operations.open_hpke, "openHpke", "decrypt", "encapsulation",
                "The plaintext.", encapsulation_bodies.OpenHpkeRequest, DecryptedData,
-               (e.DecryptionFailed,), secret=True),
+               (e.DecryptionFailed, e.UnsupportedOption), secret=True),
 
     Route("POST", "/jws/sign", operations.sign_jws, "signJws", "sign", "jose",
           "The JWS, or the signature over a signing input.", jose_bodies.JwsSignature,

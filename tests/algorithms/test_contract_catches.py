@@ -8,7 +8,7 @@ import hmac
 import itertools
 import secrets
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from aries_askar import Key as AskarKey
@@ -510,16 +510,36 @@ class SoundHpke(X25519):
 @caught_by("other_options_do_not_open")
 class IgnoresTheInfo(X25519):
     def hpke_seal(self, public, plaintext, options):
-        return super().hpke_seal(public, plaintext, HpkeOptions(options.kdf, options.aead))
+        return super().hpke_seal(public, plaintext, replace(options, info=b""))
 
     def hpke_open(self, key, sealed, options):
-        return super().hpke_open(key, sealed, HpkeOptions(options.kdf, options.aead))
+        return super().hpke_open(key, sealed, replace(options, info=b""))
+
+
+@caught_by("other_aad_does_not_open")
+class IgnoresTheAad(X25519):
+    def hpke_seal(self, public, plaintext, options):
+        return super().hpke_seal(public, plaintext, replace(options, aad=b""))
+
+    def hpke_open(self, key, sealed, options):
+        return super().hpke_open(key, sealed, replace(options, aad=b""))
+
+
+@caught_by()
+class HasNoAad(IgnoresTheAad):
+    hpke_aad = False
 
 
 @caught_by("other_options_do_not_open")
 class HasOneSuite(X25519):
-    def _suite(self, options):
-        return super()._suite(HpkeOptions())
+    def hpke_seal(self, public, plaintext, options):
+        return super().hpke_seal(public, plaintext, self.of_one_suite(options))
+
+    def hpke_open(self, key, sealed, options):
+        return super().hpke_open(key, sealed, self.of_one_suite(options))
+
+    def of_one_suite(self, options):
+        return HpkeOptions(info=options.info, aad=options.aad)
 
 
 @caught_by("bytes_do_not_move_between_enc_and_ciphertext")
@@ -533,11 +553,15 @@ class JoinsEncAndCiphertext(X25519):
     "a_changed_part_does_not_open",
     "another_key_does_not_open",
     "bytes_do_not_move_between_enc_and_ciphertext",
+    "other_aad_does_not_open",
     "other_options_do_not_open",
 )
 class SaysWhyItDoesNotOpen(X25519):
     def hpke_open(self, key, sealed, options):
-        return self._suite(options).decrypt(sealed.enc + sealed.ciphertext, key, options.info)
+        try:
+            return super().hpke_open(key, sealed, options)
+        except DecryptionFailed:
+            raise ValueError("another key or tag") from None
 
 
 @caught_by("each_encapsulated_key_is_new")

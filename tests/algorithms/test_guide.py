@@ -79,6 +79,7 @@ class TestWithoutABase(AlgorithmContract):
 
 
 OF_SIGNERS = ("signing_algs", "signing_hashes")
+OF_HPKE = ("hpke_aad",)
 
 
 @pytest.mark.parametrize("name", plugin.__all__)
@@ -86,16 +87,16 @@ def test_the_guides_name_everything_that_a_plugin_imports(name):
     assert re.search(rf"`{name}\b", GUIDE + OF_PROVIDERS)
 
 
-@pytest.mark.parametrize("fact", [*inspect.get_annotations(KeyAlgorithm), *OF_SIGNERS])
+@pytest.mark.parametrize("fact", [*inspect.get_annotations(KeyAlgorithm), *OF_SIGNERS, *OF_HPKE])
 def test_the_guide_has_every_fact(fact):
     assert fact in ROWS
 
 
-def test_only_a_signer_has_facts_of_its_own():
+def test_only_a_signer_and_hpke_have_facts_of_their_own():
     facts = {fact for capability in CAPABILITIES for fact in inspect.get_annotations(capability)}
     # A Mac names facts that it uses and that every algorithm has.
     facts -= inspect.get_annotations(KeyAlgorithm).keys()
-    assert facts == {"grants", "public_grants", *OF_SIGNERS}
+    assert facts == {"grants", "public_grants", *OF_SIGNERS, *OF_HPKE}
     assert inspect.get_annotations(Signer).keys() >= {*OF_SIGNERS}
 
 

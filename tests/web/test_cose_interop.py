@@ -1,7 +1,5 @@
 """Independent libraries agree on COSE: python-cwt, pycose and cose-kit, in both directions."""
 
-import asyncio
-import json
 from pathlib import Path
 
 import cbor2
@@ -10,6 +8,7 @@ from algorithm_facts import FACTS
 from encoded import b64, raw
 from environments import environment
 from node import install
+from peers import ask
 
 pytestmark = pytest.mark.shared_service
 
@@ -40,11 +39,11 @@ def peers(tmp_path_factory):
     python = environment(tmp_path_factory.mktemp("peers") / "venv", *PEERS)
     script = Path(__file__).with_name("cose_peers.py")
 
-    async def ask(function, questions):
-        given = json.dumps({"function": function, "questions": questions}).encode()
-        return json.loads(await run(python, "-W", "ignore", script, cwd=None, given=given))
+    async def answers(function, questions):
+        asked = {"function": function, "questions": questions}
+        return await ask(python, "-W", "ignore", script, asked=asked)
 
-    return ask
+    return answers
 
 
 async def signed(post, body, *options):
@@ -140,16 +139,6 @@ def npm(tmp_path_factory):
     return install(tmp_path_factory.mktemp("npm"), *NPM_PACKAGES)
 
 
-async def run(*command, cwd, given=b""):
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe
-    )
-    output, errors = await process.communicate(given)
-    assert process.returncode == 0, errors.decode()
-    return output
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(180)  # npm installs packages
 async def test_cose_kit_agrees(post, key, npm):
@@ -160,7 +149,7 @@ async def test_cose_kit_agrees(post, key, npm):
         cose = (await post("/cose/sign", {**by, "payload": b64(PAYLOAD)}))["cose"]
         owners.append(by)
         asked.append({"alg": name, "jwk": private, "cose": cose, "payload": PAYLOAD.decode()})
-    found = json.loads(await run("node", "run.mjs", cwd=npm, given=json.dumps(asked).encode()))
+    found = await ask("node", "run.mjs", asked=asked, cwd=npm)
     assert found["verified"] == [True] * len(asked)
     for by, cose in zip(owners, found["signed"], strict=True):
         result = await post("/cose/verify", {**by, "cose": cose})

@@ -1,6 +1,5 @@
 """JWEs of other libraries open here, and ours there: joserfc, jwcrypto, and jose of npm."""
 
-import asyncio
 import json
 
 import joserfc.jwe
@@ -13,6 +12,7 @@ from joserfc.jwk import import_key
 from jwcrypto import jwe as jwcrypto
 from jwcrypto.jwk import JWK
 from node import install
+from peers import ask
 
 from minikms.keys.jose.jwe_models import ALGS, ENCS
 
@@ -211,17 +211,6 @@ def npm_jose(tmp_path_factory):
     return install(tmp_path_factory.mktemp("npm"), NPM_PACKAGE)
 
 
-async def run(*command, cwd, given=b""):
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=cwd,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    output, errors = await process.communicate(given)
-    assert process.returncode == 0, errors.decode()
-    return output
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(180)  # npm installs a package
 async def test_jose_of_npm_opens_ours_and_we_open_its(keys, encrypt, opens, npm_jose):
@@ -243,8 +232,7 @@ async def test_jose_of_npm_opens_ours_and_we_open_its(keys, encrypt, opens, npm_
                 {"jwk": public, "alg": name, "enc": enc, "form": form, "plaintext": PLAIN.decode()}
             )
             owners.append(made)
-    given = json.dumps(asked).encode()
-    found = json.loads(await run("node", "run.mjs", cwd=npm_jose, given=given))
+    found = await ask("node", "run.mjs", asked=asked, cwd=npm_jose)
     assert found["decrypted"] == [PLAIN.decode()] * len(asked["decrypt"])
     assert len(found["encrypted"]) == len(owners) > 100
     for made, jwe in zip(owners, found["encrypted"], strict=True):

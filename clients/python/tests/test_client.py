@@ -195,8 +195,9 @@ def test_secrets_are_encapsulated_and_hpke_messages_opened(minikms):
     assert minikms.decapsulate(made.ciphertext, kid=key.kid) == made.secret
     assert repr(made.secret) not in repr(made)
     device = minikms.generate_key("p256", alias="device")
-    sealed = minikms.seal_hpke(b"hello", device.jwk, info=b"session")
-    opened = minikms.open_hpke(sealed.enc, sealed.ciphertext, alias="device", info=b"session")
+    bound = {"info": b"session", "aad": b"header"}
+    sealed = minikms.seal_hpke(b"hello", device.jwk, **bound)
+    opened = minikms.open_hpke(sealed.enc, sealed.ciphertext, alias="device", **bound)
     assert opened == b"hello"
 
 

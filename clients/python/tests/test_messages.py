@@ -34,10 +34,11 @@ def test_a_secret_is_encapsulated(command, minikms):
 
 def test_a_message_is_sealed_by_hpke(command):
     command("mkms key generate p256 --alias reader")
-    sealed = "mkms hpke seal hello --to reader --info v1 --aead ChaCha20Poly1305"
-    opened = "mkms hpke open reader --info v1"
+    sealed = "mkms hpke seal hello --to reader --info v1 --aad v2 --aead ChaCha20Poly1305"
+    opened = "mkms hpke open reader --info v1 --aad v2"
     assert command(f"{sealed} | {opened} --aead ChaCha20Poly1305") == "hello"
     command(f"{sealed} | {opened}", code=5)
+    command(f"{sealed} | mkms hpke open reader --info v1 --aead ChaCha20Poly1305", code=5)
     command("mkms hpke seal hello", code=2)
     command("mkms hpke open reader hello", code=2)
     assert "not JSON" in command.error

@@ -2247,6 +2247,8 @@ export interface components {
             ciphertext: Bytes;
         };
         /** @description A message to decrypt, with the options that it was encrypted with. */
+            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
+            aad?: Bytes;
         OpenHpkeRequestWithKid: {
             /** @description Context that both sides know and the message is bound to. Base64url: taken padded or not, given padded. */
             info?: Bytes;
@@ -2262,6 +2264,8 @@ export interface components {
             ciphertext: Bytes;
         };
         /** @description A sealed box to open. */
+            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
+            aad?: Bytes;
         OpenSealedBoxRequest: components["schemas"]["OpenSealedBoxRequestWithKid"] | components["schemas"]["OpenSealedBoxRequestWithAlias"];
         /** @description A sealed box to open. */
         OpenSealedBoxRequestWithAlias: {
@@ -2422,6 +2426,8 @@ export interface components {
         /** @description A sealed box. */
         SealedBox: {
             /** @description The public key of this box (32 bytes), the tag (16 bytes), then the ciphertext. Base64url: taken padded or not, given padded. */
+            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
+            aad?: Bytes;
             ciphertext: Bytes;
         };
         /** @description The certificates of a key. */
@@ -6042,7 +6048,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation-failed`: The request is not valid; `unsupported-operation`: The key cannot do this; `invalid-key`: The key material is not valid. */
+            /** @description `validation-failed`: The request is not valid; `unsupported-operation`: The key cannot do this; `unsupported-option`: The option does not apply to this key; `invalid-key`: The key material is not valid. */
             422: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
@@ -6117,7 +6123,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation-failed`: The request is not valid; `unsupported-operation`: The key cannot do this; `decryption-failed`: The ciphertext cannot be decrypted. */
+            /** @description `validation-failed`: The request is not valid; `unsupported-operation`: The key cannot do this; `unsupported-option`: The option does not apply to this key; `decryption-failed`: The ciphertext cannot be decrypted. */
             422: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];

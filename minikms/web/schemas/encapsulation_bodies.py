@@ -42,6 +42,7 @@ _NO_OPTIONS: Final = HpkeOptions()
 
 class _HpkeOptions(Request):
     info = Base64Url("Context that both sides know and the message is bound to.")
+    aad = Base64Url("Data that both sides know and the message authenticates.")
     kdf = Text(
         f"Key derivation function; {HPKE_KDFS[0]} by default.",
         component="HpkeKdf",
@@ -55,7 +56,7 @@ class _HpkeOptions(Request):
 
     @post_load
     def _to_options(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        given = {name: data.pop(name) for name in ("info", "kdf", "aead") if name in data}
+        given = {name: data.pop(name) for name in ("info", "aad", "kdf", "aead") if name in data}
         data["options"] = HpkeOptions(**given) if given else _NO_OPTIONS
         return data
 

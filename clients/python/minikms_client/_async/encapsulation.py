@@ -27,12 +27,18 @@ class AsyncEncapsulation(AsyncTransport):
         to: Jwk,
         *,
         info: bytes | None = None,
+        aad: bytes | None = None,
         kdf: str | None = None,
         aead: str | None = None,
     ) -> HpkeSealed:
         """Encrypt to a public JWK (base mode, single shot)."""
         body = present(
-            to=dict(to), plaintext=encode(plaintext), info=encode_optional(info), kdf=kdf, aead=aead
+            to=dict(to),
+            plaintext=encode(plaintext),
+            info=encode_optional(info),
+            aad=encode_optional(aad),
+            kdf=kdf,
+            aead=aead,
         )
         return await self._read(Call("POST", "/hpke/seal", body), HpkeSealed.from_json)
 
@@ -44,14 +50,16 @@ class AsyncEncapsulation(AsyncTransport):
         kid: str | None = None,
         alias: str | None = None,
         info: bytes | None = None,
+        aad: bytes | None = None,
         kdf: str | None = None,
         aead: str | None = None,
     ) -> bytes:
-        """Decrypt with the same `info`, `kdf` and `aead`; raises DecryptionFailed."""
+        """Decrypt with the same options; raises DecryptionFailed."""
         body = named(kid, alias) | present(
             enc=encode(enc),
             ciphertext=encode(ciphertext),
             info=encode_optional(info),
+            aad=encode_optional(aad),
             kdf=kdf,
             aead=aead,
         )

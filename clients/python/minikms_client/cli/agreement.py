@@ -23,6 +23,7 @@ from minikms_client.cli.session import Session, pass_session
 _FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 _HPKE_OPTIONS: Final = (
     click.option("--info", help="A string that both sides know and the message is bound to."),
+    click.option("--aad", help="A string that both sides know and the message authenticates."),
     click.option("--kdf", help="Key derivation function; HKDF-SHA256 by default."),
     click.option("--aead", help="Cipher; AES-128-GCM by default."),
 )
@@ -114,11 +115,13 @@ def seal_hpke(
     to: str | None,
     to_jwk: Path | None,
     info: str | None,
+    aad: str | None,
     **options: Any,
 ) -> None:
     """Encrypt DATA to a recipient, without a sender; print JSON for `mkms hpke open`."""
     jwk, plaintext = recipient_jwk(session, to, to_jwk), message(data, file)
-    session.show_json(session.client.seal_hpke(plaintext, jwk, info=_bytes(info), **options))
+    options |= {"info": _bytes(info), "aad": _bytes(aad)}
+    session.show_json(session.client.seal_hpke(plaintext, jwk, **options))
 
 
 @hpke.command(
@@ -137,12 +140,14 @@ def open_hpke(
     data: str | None,
     file: Path | None,
     info: str | None,
+    aad: str | None,
     output: Path | None,
     **options: Any,
 ) -> None:
     """Decrypt the output of `mkms hpke seal` with the key NAME and the same options."""
     enc, ciphertext = _parts(message(data, file), "enc", "ciphertext")
-    call = partial(session.client.open_hpke, enc, ciphertext, info=_bytes(info), **options)
+    options |= {"info": _bytes(info), "aad": _bytes(aad)}
+    call = partial(session.client.open_hpke, enc, ciphertext, **options)
     write_plaintext(session.by_name(name, call), output)
 
 
