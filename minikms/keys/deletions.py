@@ -6,11 +6,13 @@ continues. Callers do not see the key in the meantime.
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import islice
+from typing import Final, TypeAlias
 
 from minikms.errors import KeyUnreadable, ProfileNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent, AuditSink
@@ -20,6 +22,10 @@ from minikms.store.keys.provider_objects import ProviderObject
 from minikms.store.profiles.removals import RemovedProfile
 
 LOGGER = logging.getLogger(__name__)
+
+# The number of keys that a sweep removes at a time. They share a transaction, which delays other
+# writes by its length. A pause of the same length follows.
+_TOGETHER: Final = 16
 
 # Destroys the object with this identifier in the token with this serial number (empty for any);
 # returns whether the object is gone.
@@ -32,11 +38,15 @@ _Place: TypeAlias = tuple[str, str]
 
 @dataclass
 class _Sweep:
-    """A sweep: where to record events, whether the store owns its objects, tokens that failed."""
+    """A sweep: where to record events, whether the store owns its objects, tokens that failed.
+
+    Objects are destroyed one by one, so that only one call waits for a token that does not answer.
+    """
 
     sink: AuditSink | None
     owns: bool
     away: set[_Place] = field(default_factory=set)
+    destroying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class DueDeletions:
@@ -123,36 +133,53 @@ class DueDeletions:
         return _Sweep(sink, await self._store.objects.owns())
 
     async def _sweep_profile(self, profile: str, sweep: _Sweep) -> None:
-        seen: set[str] = set()
+        left: set[str] = set()
         # Keys that cannot be removed do not hold up others, even if a page is full of them.
-        while kids := set(await self._store.deletions.due(profile, besides=len(seen))) - seen:
-            for kid in kids:
-                await self._remove(profile, kid, sweep)
-            seen |= kids
+        while kids := set(await self._store.deletions.due(profile, besides=len(left))) - left:
+            rest = iter(kids)
+            while some := list(islice(rest, _TOGETHER)):
+                began = time.monotonic()
+                removals = (self._remove(profile, kid, sweep) for kid in some)
+                done = await asyncio.gather(*removals, return_exceptions=True)
+                for kid, removed in zip(some, done, strict=True):
+                    if isinstance(removed, BaseException):
+                        raise removed
+                    if not removed:
+                        left.add(kid)
+                await asyncio.sleep(time.monotonic() - began)
         waiting = self._waiting.get(profile, {})
-        for kid in waiting.keys() - seen:  # another process has removed it
+        for kid in waiting.keys() - left:  # another process has removed it
             del waiting[kid]
 
-    async def _remove(self, profile: str, kid: str, sweep: _Sweep) -> None:
-        """Remove a key whose deletion is due, once its object is destroyed or left to others."""
+    async def _remove(self, profile: str, kid: str, sweep: _Sweep) -> bool:
+        """Remove a key whose deletion is due, once its object is destroyed or left to others.
+
+        Returns whether it is removed.
+        """
         outer = CURRENT.set(AuditEvent("sweepKey", sweep.sink, profile=profile, kid=kid))
         waiting = self._waiting.setdefault(profile, {})
         try:
+            if await self._store.deletions.remove_due(profile, kid):
+                return True
             found = await self._store.objects.due(profile, kid)
-            if found is None:
-                await self._store.deletions.remove_due(profile, kid)
-                return
+            if found is None:  # another process was first, or the deletion was cancelled
+                return False
             waiting[kid] = found.provider, found.token
-            if await self._is_done(found, sweep):
-                destruction = self._destruction(profile, found, sweep)
-                await self._store.deletions.remove_due(profile, kid, found.object_id, destruction)
-                del waiting[kid]
+            if not await self._is_done(found, sweep):
+                return False
+            destruction = self._destruction(profile, found, sweep)
+            removed = await self._store.deletions.remove_due(
+                profile, kid, found.object_id, destruction
+            )
+            del waiting[kid]
         except (StoreUnavailable, ProfileNotFound):
             raise
         except Exception:  # its entries may be damaged, or the audit log may not be writable
             LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
+            return False
         finally:
             CURRENT.reset(outer)
+        return removed
 
     async def _sweep_removed(self, sweep: _Sweep) -> Sequence[RemovedProfile]:
         """Erase removed profiles once their objects are gone or left; returns all of them."""
@@ -194,12 +221,13 @@ class DueDeletions:
             self._log_unknown(found.provider)
             sweep.away.add(token)
             return False
-        if token in sweep.away:
+        async with sweep.destroying:
+            if token in sweep.away:
+                return False
+            if await destroy(bytes.fromhex(found.object_id), found.token):
+                return True
+            sweep.away.add(token)
             return False
-        if await destroy(bytes.fromhex(found.object_id), found.token):
-            return True
-        sweep.away.add(token)
-        return False
 
     def _log_unknown(self, provider: str) -> None:
         """Log once that the service lacks a provider."""
