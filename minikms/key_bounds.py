@@ -33,6 +33,10 @@ MAX_PROVIDER: Final = 64
 # Seconds between two scheduled rotations of a key: from an hour, as in Vault, to ten years.
 MIN_ROTATE_EVERY: Final = 3600
 MAX_ROTATE_EVERY: Final = 3650 * 86_400
+
+# Seconds until the deletion that a key is made with: from a minute to a day.
+MIN_DELETE_AFTER: Final = 60
+MAX_DELETE_AFTER: Final = 86_400
 SECOND: Final = 1_000_000_000
 
 

@@ -76,6 +76,7 @@ class KeyPolicy:
     `rotate_every` is the number of seconds between scheduled rotations, None without them. With
     `keep_versions`, rotations leave earlier keys of new aliases enabled (versions.py).
     `provider` is the provider that makes and keeps the key, None for the service itself.
+    `delete_after` is the number of seconds after which the key is deleted, None for never.
     """
 
     aliases: tuple[str, ...] = ()
@@ -88,6 +89,7 @@ class KeyPolicy:
     rotate_every: int | None = None
     provider: str | None = None
     keep_versions: bool = False
+    delete_after: int | None = None
 
     def require_bounded(self, count: int = 1) -> None:
         """Raise TooManyAliases or TooLargeRecord if the settings are too large for `count` keys."""

@@ -74,7 +74,9 @@ class KeyRecord:
     the time of the next one. `scheduled` says that a scheduled rotation made the key. `provider`
     names the provider that has the private key, None if the store has it; it is critical.
     `object_id` is then the identifier of the key pair there, in hexadecimal, and `token_serial` the
-    serial number of its token, None if version 0.3.0 made the key.
+    serial number of its token, None if version 0.3.0 made the key. `ends` is the time of the
+    deletion that the key was made with, None without one. It never changes, and no other deletion
+    comes later. While `deletes` has the same time, the key is used as any other.
 
     `last_used` is the time of its last use, None if none is known since `noted_since`. Only records
     for answers have both (keys/described_keys.py): the store keeps them elsewhere.
@@ -113,6 +115,7 @@ class KeyRecord:
     provider: str | None = None
     object_id: str | None = None
     token_serial: str | None = None
+    ends: int | None = None
     last_used: int | None = field(default=None, compare=False)
     noted_since: int = field(default=0, compare=False)
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -120,7 +123,7 @@ class KeyRecord:
 
     def state_at(self, now: int) -> State:
         """The state in effect, with its expiry and scheduled deletion; `now` is in nanoseconds."""
-        if self.deletes is not None:
+        if self.deletes is not None and self.deletes != self.ends:
             return "disabled"
         if self.state == "enabled" and self.expires is not None and self.expires <= now:
             return "verify-only"
@@ -136,6 +139,11 @@ class KeyRecord:
         return alg in (None, self.alg) and all(
             self.labels.get(name) == value for name, value in labels
         )
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Tell whether its deletion was scheduled by a call, which disables it until then."""
+        return self.deletes is not None and self.deletes != self.ends
 
     @property
     def is_gone(self) -> bool:
@@ -187,11 +195,21 @@ class KeyRecord:
     def not_usable(self, now: int) -> KeyNotUsable:
         """Make the error that names its state at `now`."""
         state, why = self.state_at(now), ""
-        if self.deletes is not None:
+        if self.is_scheduled:
             why = ": it is scheduled for deletion"
         elif state != self.state:
             why = ": it has expired"
         return KeyNotUsable(f"The key is {state}{why}.")
+
+    def deleted_at(self, at: int | None) -> Self:
+        """Return the record with a deletion scheduled for `at`, or with none scheduled for None.
+
+        A key that was made to be deleted is deleted no later than that, and at that time for None.
+        """
+        if self.ends is not None:
+            # Another time than its own tells that a call has scheduled the deletion.
+            at = self.ends if at is None else min(at, self.ends - 1)
+        return replace(self, deletes=at)
 
     def succeeding(self, old: "KeyRecord", *, scheduled: bool = False) -> Self:
         """Return the record as the successor of `old`, with its aliases, labels and schedule.
@@ -316,6 +334,8 @@ class KeyRecord:
             members |= {name: getattr(self, name) for name in _SCHEDULE}
         if self.provider is not None:
             members |= {name: getattr(self, name) for name in _OBJECT}
+        if self.ends is not None:
+            members["ends"] = self.ends
         record = orjson.dumps(members if self.unknown is None else {**members, **self.unknown})
         return record + _SEPARATOR + self.sealed if self.sealed else record
 
@@ -357,10 +377,10 @@ class KeyRecord:
 _SCHEDULE: Final = ("rotate_every", "rotates", "scheduled")
 _OBJECT: Final = ("provider", "object_id", "token_serial")
 _APART: Final = frozenset(
-    ("rules", *_SCHEDULE, *_OBJECT, "last_used", "noted_since", "unknown", "sealed")
+    ("rules", *_SCHEDULE, *_OBJECT, "ends", "last_used", "noted_since", "unknown", "sealed")
 )
 _NAMES: Final = tuple(each.name for each in fields(KeyRecord) if each.name not in _APART)
-_MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE, *_OBJECT))
+_MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE, *_OBJECT, "ends"))
 
 
 @lru_cache(maxsize=1024)

@@ -86,7 +86,8 @@ async def _fill(url, key, many):
             policy = KeyPolicy(aliases=aliases, labels={"n": alg})
             record = await service.generate(DEFAULT_PROFILE, alg, policy)
             if record.jwk:
-                await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy(aliases=("a",)))
+                policy = KeyPolicy(aliases=("a",), delete_after=86_400)
+                await service.import_key("t", KeySource(jwk=record.jwk), policy)
         await service.delete(DEFAULT_PROFILE, KeyRef(record.kid))
         await Tokens(store.database).create("issuer", ("sign",))
         for first in range(0, many, 50):  # begun together, so that they share transactions

@@ -58,7 +58,7 @@ class Changes(DescribedKeys):
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
     ) -> KeyRecord:
         def changed(record: KeyRecord) -> KeyRecord:
-            if record.deletes is not None:
+            if record.is_scheduled:
                 raise record.not_usable(time.time_ns())
             after = change(record)
             after.require_labels_of(record)

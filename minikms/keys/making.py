@@ -162,6 +162,7 @@ def describe(
     if public is not None and algorithm.multicodec is not None:
         multibase = multikey(algorithm.multicodec, public)
     created, every = time.time_ns(), policy.rotate_every
+    ends = None if policy.delete_after is None else created + policy.delete_after * SECOND
     return KeyRecord(
         # The thumbprint of a secret would reveal something about it (RFC 7638 section 7).
         kid=secrets.token_urlsafe(32) if jwk is None else thumbprint(jwk),
@@ -177,6 +178,8 @@ def describe(
         exportable=policy.exportable,
         labels=policy.labels,
         expires=policy.expires,
+        deletes=ends,
+        ends=ends,
         rules=policy.rules,
         crit=(() if policy.rules is None else RULED)
         + (() if policy.provider is None else PROVIDED),

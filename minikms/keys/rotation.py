@@ -188,5 +188,7 @@ def require_rotatable(record: KeyRecord) -> None:
     record.require_understood()
     if record.replaced:
         raise KeyNotUsable("A rotation has replaced the key already.")
-    if record.state != "enabled" or record.deletes is not None:
+    if record.ends is not None:
+        raise KeyNotUsable("A key that was made to be deleted is not rotated.")
+    if record.state != "enabled" or record.is_scheduled:
         raise record.not_usable(time.time_ns())

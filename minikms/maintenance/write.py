@@ -16,7 +16,6 @@ from minikms.store.askar.sessions import Entry, Transaction
 from minikms.store.categories import ALIAS, LAST_USES, TOKENS
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.keys.due_entries import insert_deletion
 from minikms.store.keys.entries import alias_entry, insert_key
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects
@@ -89,7 +88,6 @@ class StoreWriter:
                     for alias in record.aliases:
                         named = versions.get(alias) or KeyVersions({1: record.kid})
                         await session.insert(ALIAS, alias_entry(alias), named.to_bytes())
-                    await insert_deletion(session, record)
                 except (DuplicateError, KeyExists):
                     raise KeyExists(
                         f"The key {record.kid} or one of its aliases already exists."

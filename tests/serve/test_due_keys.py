@@ -1,10 +1,12 @@
-"""Workers of one service rotate due keys once, and store last uses when they stop."""
+"""Workers of one service rotate and delete due keys once, and store last uses when they stop."""
 
 import asyncio
 import json
+import time
 
 import pytest
 from aiohttp import ClientSession
+from waiting import until
 
 from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.service import KeyService
@@ -17,6 +19,36 @@ pytestmark = pytest.mark.process
 
 REGISTRY = AlgorithmRegistry.from_installed()
 ALIASES = [f"a{number}" for number in range(20)]
+
+
+async def test_two_workers_delete_keys_made_to_be_deleted_once(
+    serve, make_store, tmp_path, monkeypatch
+):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
+    location, key = StoreLocation.parse(options["store"]), StoreKey(options["store_key"])
+    now = time.time_ns()
+    async with KeyStore.open(location, key) as store:
+        keys = KeyService(REGISTRY, store)
+        monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
+        policy = KeyPolicy(delete_after=600)
+        made = await keys.generate_batch(DEFAULT_PROFILE, "ed25519", 100, policy)
+        monkeypatch.undo()
+        left = await keys.generate(DEFAULT_PROFILE, "ed25519", policy)
+    options["audit_log"] = str(tmp_path / "audit.log")
+    service = await asyncio.to_thread(serve, "--port", "0", "--workers", "2", **options)
+
+    def swept():
+        files = [file.read_text().splitlines() for file in tmp_path.glob("audit*")]
+        lines = [json.loads(each) for file in files for each in file]
+        return [line["kid"] for line in lines if line.get("operation") == "sweepKey"]
+
+    await until("the deletion of all keys", lambda: len(swept()) >= len(made))
+    service.process.terminate()
+    assert await asyncio.to_thread(service.process.wait, 60) == 0
+    assert sorted(swept()) == sorted(each.kid for each in made)
+    async with KeyStore.open(location, key) as store:
+        found, _ = await KeyService(REGISTRY, store).list_keys(DEFAULT_PROFILE, limit=100)
+        assert [each.kid for each in found] == [left.kid]
 
 
 async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store, tmp_path):

@@ -342,6 +342,21 @@ async def test_a_key_is_made_changed_rotated_and_deleted(guarded, signed_in):
     assert [key["kid"] for key in await ok(await guarded.get("/keys"))] == [old["kid"]]
 
 
+async def test_a_key_that_deletes_itself_is_enabled_and_not_offered_for_rotation(
+    guarded, signed_in
+):
+    page = signed_in
+    key = await make(guarded, alg="p256", alias="request", delete_after=600)
+    await open_page(page, "Due")
+    await expect(page.locator("main tbody tr")).to_contain_text("the key is deleted")
+    await page.locator("main tbody").get_by_role("link").click()
+    badge = page.locator("main .badge").first
+    await expect(badge).to_have_text(f"enabled until {key['deletes'][:10]}")
+    await expect(page.get_by_role("button", name="Disable")).to_be_visible()
+    for name in ("Rotate", "Schedule", "Cancel the deletion"):
+        await expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
 async def test_certificates_are_shown_with_their_ends(guarded, signed_in):
     key = await make(guarded, alg="p256", alias="ca")
     body = {"kid": key["kid"], "profile": "self-signed", "subject": "CN=Example,O=A", "days": 40}

@@ -35,10 +35,11 @@ class Key:
     `imported` is true if its private part or secret was imported. `provider` names the provider,
     such as an HSM, that has its private part; None if the service has it. `rules` are the rules of
     the key, as a JSON object; None if it has none. The service rotates it every `rotate_every`, the
-    next time at `rotates`; both are None without a schedule. `last_used` is the time of its last
-    use, accurate to five minutes, None if unknown. `cose_key` is its COSE_Key, and `predecessors`
-    are the kids of keys that it replaced in rotations, newest first; only `get_key` and `find_key`
-    return both.
+    next time at `rotates`; both are None without a schedule. `deletes` is the time of its deletion,
+    None if that is not scheduled; until then it is disabled, unless it was made with
+    `delete_after`. `last_used` is the time of its last use, accurate to five minutes, None if
+    unknown. `cose_key` is its COSE_Key, and `predecessors` are the kids of keys that it replaced in
+    rotations, newest first; only `get_key` and `find_key` return both.
     """
 
     kid: str

@@ -122,6 +122,17 @@ def test_a_key_is_rotated_on_a_schedule_and_its_use_is_noted(minikms):
     assert list(minikms.keys(unused=timedelta(days=30))) == []
 
 
+def test_a_key_is_made_for_a_time(minikms):
+    after = timedelta(minutes=10)
+    key = minikms.generate_key("p256", delete_after=after)
+    assert (key.state, key.deletes - key.created) == ("enabled", after)
+    assert minikms.generate_keys("p256", 2, delete_after=after)[1].deletes > key.deletes
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    imported = minikms.import_key(jwk=jwk, delete_after=after)
+    assert imported.deletes - imported.created == after
+    assert minikms.restore_key(key.kid).deletes == key.deletes
+
+
 def test_a_listing_has_every_page(minikms):
     made = minikms.generate_keys("ed25519", 25, labels={"kind": "holder"})
     other = minikms.generate_key("p256")

@@ -170,6 +170,15 @@ def test_a_listing_shows_last_uses_and_schedules(command, minikms):
     assert minikms.get_key(kid).rotate_every is None
 
 
+def test_a_key_is_made_for_a_time(command):
+    kid = command("mkms key generate p256 --delete-after 10m")
+    [line] = command("mkms key list --state enabled").splitlines()
+    assert re.match(rf"{kid}\tp256\tenabled, deletes 2", line)
+    assert kid in command("mkms due")
+    command("mkms key generate p256 --delete-after 30s", code=5)
+    command("mkms key generate p256 --delete-after 1h --rotate-every 1h", code=5)
+
+
 def test_people_are_asked_before_a_key_is_deleted(minikms):
     def delete(options="", **on_terminal):
         return on_a_terminal(f"mkms key delete signer {options}", minikms, **on_terminal)

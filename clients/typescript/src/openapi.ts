@@ -1692,6 +1692,8 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
+            /** @description Seconds after which the key is deleted; until then it is used as any other. */
+            delete_after?: number;
             /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
@@ -1718,6 +1720,8 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
+            /** @description Seconds after which the key is deleted; until then it is used as any other. */
+            delete_after?: number;
             /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Name or alias of an algorithm, see GET /algorithms. */
@@ -1767,6 +1771,8 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
+            /** @description Seconds after which the key is deleted; until then it is used as any other. */
+            delete_after?: number;
             /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
@@ -1797,6 +1803,8 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
+            /** @description Seconds after which the key is deleted; until then it is used as any other. */
+            delete_after?: number;
             /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
@@ -1827,6 +1835,8 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
+            /** @description Seconds after which the key is deleted; until then it is used as any other. */
+            delete_after?: number;
             /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
@@ -1857,6 +1867,8 @@ export interface components {
             rules?: components["schemas"]["KeyRules"] | ("sd-jwt-vc" | "openid4vci-proof" | "status-list" | "federation");
             /** @description Seconds after which the service rotates the key, again and again. */
             rotate_every?: number;
+            /** @description Seconds after which the key is deleted; until then it is used as any other. */
+            delete_after?: number;
             /** @description Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by default the service itself. */
             provider?: string;
             /** @description Another name of a key, such as a DID URL. */
@@ -2235,6 +2247,8 @@ export interface components {
         OpenHpkeRequestWithAlias: {
             /** @description Context that both sides know and the message is bound to. Base64url: taken padded or not, given padded. */
             info?: Bytes;
+            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
+            aad?: Bytes;
             /** @description Key derivation function; HKDF-SHA256 by default. */
             kdf?: components["schemas"]["HpkeKdf"];
             /** @description Cipher; AES-128-GCM by default. */
@@ -2247,11 +2261,11 @@ export interface components {
             ciphertext: Bytes;
         };
         /** @description A message to decrypt, with the options that it was encrypted with. */
-            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
-            aad?: Bytes;
         OpenHpkeRequestWithKid: {
             /** @description Context that both sides know and the message is bound to. Base64url: taken padded or not, given padded. */
             info?: Bytes;
+            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
+            aad?: Bytes;
             /** @description Key derivation function; HKDF-SHA256 by default. */
             kdf?: components["schemas"]["HpkeKdf"];
             /** @description Cipher; AES-128-GCM by default. */
@@ -2264,8 +2278,6 @@ export interface components {
             ciphertext: Bytes;
         };
         /** @description A sealed box to open. */
-            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
-            aad?: Bytes;
         OpenSealedBoxRequest: components["schemas"]["OpenSealedBoxRequestWithKid"] | components["schemas"]["OpenSealedBoxRequestWithAlias"];
         /** @description A sealed box to open. */
         OpenSealedBoxRequestWithAlias: {
@@ -2414,6 +2426,8 @@ export interface components {
         SealHpkeRequest: {
             /** @description Context that both sides know and the message is bound to. Base64url: taken padded or not, given padded. */
             info?: Bytes;
+            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
+            aad?: Bytes;
             /** @description Key derivation function; HKDF-SHA256 by default. */
             kdf?: components["schemas"]["HpkeKdf"];
             /** @description Cipher; AES-128-GCM by default. */
@@ -2426,8 +2440,6 @@ export interface components {
         /** @description A sealed box. */
         SealedBox: {
             /** @description The public key of this box (32 bytes), the tag (16 bytes), then the ciphertext. Base64url: taken padded or not, given padded. */
-            /** @description Data that both sides know and the message authenticates. Base64url: taken padded or not, given padded. */
-            aad?: Bytes;
             ciphertext: Bytes;
         };
         /** @description The certificates of a key. */

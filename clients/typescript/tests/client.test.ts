@@ -59,6 +59,15 @@ describe('calls', () => {
     expect((await kms.deleteKey({ kid })).message).toBe('Key deleted')
   })
 
+  test('a key is made for a time, and opens what was sealed with aad', async () => {
+    const { kid, jwk, state, created, deletes } = await kms.generateKey('p256', { delete_after: 600 })
+    expect([state, Date.parse(deletes!) - Date.parse(created)]).toEqual(['enabled', 600_000])
+    const { enc, ciphertext } = await kms.sealHpke(hello, jwk!, { info: 'info', aad: 'aad' })
+    const opened = kms.openHpke(enc, ciphertext, { kid }, { info: 'info', aad: 'aad' })
+    expect(new TextDecoder().decode(await opened)).toBe(new TextDecoder().decode(hello))
+    await expect(kms.openHpke(enc, ciphertext, { kid }, { info: 'info' })).rejects.toThrow()
+  })
+
   test('methods return what a call is for', async () => {
     const { kid } = await kms.generateKey('a256gcm')
     const { ciphertext, nonce, tag } = await kms.encrypt('text', { kid }, { aad: 'a' })

@@ -147,7 +147,7 @@ async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     days = body.get("PendingWindowInDays", _WINDOW)
 
     def check(record: KeyRecord) -> None:
-        if record.deletes is not None:
+        if record.is_scheduled:
             raise AwsError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
 
     now = time.time_ns()
@@ -173,7 +173,7 @@ async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     key = await call.key(body["KeyId"], by_alias=False)
 
     def check(record: KeyRecord) -> None:
-        if record.deletes is None:
+        if not record.is_scheduled:
             raise AwsError("KMSInvalidStateException", f"{key.arn} is not pending deletion.")
 
     await call.service.restore(call.profile, key.record.kid, state="disabled", check=check)
@@ -204,7 +204,7 @@ def _metadata(key: AwsKey, arns: Arns) -> dict[str, Any]:
         "MultiRegion": False,
         **key.spec.listed(key.usage),
     }
-    if record.deletes is not None:
+    if record.deletes is not None and record.is_scheduled:
         found |= {"KeyState": _PENDING_DELETION, "DeletionDate": timestamp(record.deletes)}
     if key.spec.name == SYMMETRIC_DEFAULT:
         found["CurrentKeyMaterialId"] = key.material_id

@@ -51,7 +51,7 @@ class AwsKey:
 
     def require_not_pending(self) -> None:
         """Raise KMSInvalidStateException if the key is scheduled for deletion."""
-        if self.record.deletes is not None:
+        if self.record.is_scheduled:
             raise AwsError("KMSInvalidStateException", f"{self.arn} is pending deletion.")
 
     def require_usable(self, operation: str) -> None:

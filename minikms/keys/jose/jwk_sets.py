@@ -145,7 +145,8 @@ class JwkSets:
 
     def _facts(self, record: KeyRecord) -> Iterator[tuple[MemberKind, dict[str, Any]]]:
         """Yield a key's member of a JWK Set, without its kid; nothing if the key has no member."""
-        if record.jwk is None or record.current_state == "disabled":
+        # Readers keep the set longer than a key that was made to be deleted.
+        if record.jwk is None or record.deletes is not None or record.state == "disabled":
             return
         if not self._registry.has(record):
             return

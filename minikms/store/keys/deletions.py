@@ -193,7 +193,7 @@ async def schedule(session: Transaction, record: KeyRecord, deletes: int | None)
     """Schedule the deletion of a key, or cancel it for None; return its record."""
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
-    record = replace(record, deletes=deletes)
+    record = record.deleted_at(deletes)
     await insert_deletion(session, record)
     await replace_record(session, record)
     return record

@@ -31,7 +31,7 @@ from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sequence import seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY
-from minikms.store.keys.due_entries import due_filter, set_rotation
+from minikms.store.keys.due_entries import due_filter, insert_deletion, set_rotation
 from minikms.store.profiles.marker import ensure_sealing_key, sealing_key
 from minikms.store.reads import AnsweredError
 from minikms.versions import KeyVersions
@@ -210,7 +210,7 @@ async def require_room(session: Transaction, number: int = 1) -> None:
 
 
 async def insert_key(session: Transaction, record: KeyRecord, material: Stored) -> None:
-    """Insert the record of a new key, its tags and its material; raises KeyExists."""
+    """Insert a new key: record, tags, material, and times for sweeps; raises KeyExists."""
     try:
         if isinstance(material, bytes):
             record = await with_material(session, record, material)
@@ -219,6 +219,8 @@ async def insert_key(session: Transaction, record: KeyRecord, material: Stored) 
         await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
         if record.rotates is not None:
             await set_rotation(session, record.kid, record.rotates)
+        if record.deletes is not None:
+            await insert_deletion(session, record)
     except DuplicateError:
         raise KeyExists() from None
     if session.keys is not None:

@@ -167,7 +167,7 @@ class KeyListing:
             records, start = await read_back(session, end)
             keys = []
             for record in records:
-                if record.current_state != "disabled":
+                if record.deletes is None and record.state != "disabled":
                     with suppress(KeyUnreadable):  # it is logged
                         material = await material_of(session, record)
                         if material is not None:

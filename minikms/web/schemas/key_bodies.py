@@ -27,6 +27,7 @@ from minikms.web.schemas.named_fields import (
     alias,
     alias_taken,
     certificate,
+    delete_after,
     if_exists,
     jwk,
     kid,
@@ -58,6 +59,7 @@ class NewKeyOptions(Request):
     expires = Timestamp("Time from which the key only verifies and decrypts.")
     rules = RulesField()
     rotate_every = rotate_every()
+    delete_after = delete_after()
     provider = provider(
         "Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by "
         "default the service itself."
@@ -74,11 +76,14 @@ class NewKeyOptions(Request):
             "expires",
             "rules",
             "rotate_every",
+            "delete_after",
             "provider",
         )
         given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
             given["aliases"] = (data.pop("alias"),)
+        if "delete_after" in given and "rotate_every" in given:
+            raise ValidationError("Not allowed with rotate_every.", "delete_after")
         for name in given.keys() & {"aliases", "operations"}:
             given[name] = tuple(given[name])
         return {"policy": KeyPolicy(**given), **data}

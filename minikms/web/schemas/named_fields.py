@@ -9,10 +9,12 @@ from minikms.key_bounds import (
     ALIAS_PATTERN,
     KID_PATTERN,
     MAX_ALIAS,
+    MAX_DELETE_AFTER,
     MAX_LABEL_VALUE,
     MAX_LABELS,
     MAX_PROVIDER,
     MAX_ROTATE_EVERY,
+    MIN_DELETE_AFTER,
     MIN_ROTATE_EVERY,
 )
 from minikms.key_requests import AliasTaken
@@ -190,6 +192,15 @@ def rotate_every(**kwargs: Any) -> Seconds:
         strict=True,
         validate=validate.Range(MIN_ROTATE_EVERY, MAX_ROTATE_EVERY),
         **kwargs,
+    )
+
+
+def delete_after() -> Seconds:
+    """The time until the deletion that a key is made with."""
+    return Seconds(
+        "Seconds after which the key is deleted; until then it is used as any other.",
+        strict=True,
+        validate=validate.Range(MIN_DELETE_AFTER, MAX_DELETE_AFTER),
     )
 
 

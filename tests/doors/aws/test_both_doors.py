@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime, timedelta
 
 import boto3
 import pytest
@@ -32,6 +33,32 @@ def call(aws):
             return response.status, await response.json()
 
     return send
+
+
+async def test_a_key_that_deletes_itself_is_enabled_until_its_time(aws, call, clock):
+    _, key = await call("POST", "/key/generate", alg="p256", delete_after=600)
+    by = {"KeyId": key["kid"]}
+    assert [each["KeyId"] for each in (await aws.list_keys())["Keys"]] == [key["kid"]]
+
+    async def state():
+        found = (await aws.describe_key(**by))["KeyMetadata"]
+        return found["KeyState"], "DeletionDate" in found
+
+    assert await state() == ("Enabled", False)
+    with pytest.raises(ClientError, match="KMSInvalidStateException"):
+        await aws.cancel_key_deletion(**by)
+    await aws.sign(**by, Message=MESSAGE, **ECDSA)
+    scheduled = await aws.schedule_key_deletion(**by)
+    later = scheduled["DeletionDate"] - datetime.fromisoformat(key["deletes"])
+    assert later < timedelta(seconds=1)
+    assert await state() == ("PendingDeletion", True)
+    await aws.cancel_key_deletion(**by)
+    assert await state() == ("Disabled", False)
+    await aws.enable_key(**by)
+    _, found = await call("GET", f"/key/{key['kid']}")
+    assert found == key | {name: found[name] for name in ("cose_key", "last_used")}
+    clock(601)
+    assert (await aws.list_keys())["Keys"] == []
 
 
 @pytest.mark.each_store

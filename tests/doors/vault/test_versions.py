@@ -44,6 +44,16 @@ async def rotate(vault, name="k"):
     return await vault.data("POST", f"transit/keys/{name}/rotate")
 
 
+async def test_a_key_that_deletes_itself_is_a_name_until_its_time(start_vault, clock):
+    vault = await start_vault()
+    await post(vault, "/key/generate", alg="ed25519", alias="k", delete_after=600)
+    assert (await vault.data("LIST", "transit/keys"))["keys"] == ["k"]
+    await vault.data("POST", "transit/sign/k", {"input": "aGVsbG8="})
+    assert (await vault.call("POST", "transit/keys/k/rotate"))[0] == 400
+    clock(601)
+    assert (await vault.call("GET", "transit/keys/k"))[0] == 404
+
+
 @pytest.mark.each_store
 async def test_every_change_at_each_port_is_the_next_version(start_vault, any_store):
     vault = await start_vault(**any_store)

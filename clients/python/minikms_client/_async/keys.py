@@ -41,6 +41,7 @@ class AsyncKeys(AsyncTransport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        delete_after: timedelta | None = None,
         provider: str | None = None,
     ) -> Key:
         """Make a key.
@@ -49,9 +50,12 @@ class AsyncKeys(AsyncTransport):
         `operations` are the permitted operations, by default all of the algorithm except opt-in
         ones. From `expires` on, the key only verifies, decrypts and unwraps. `rules` are the name
         of a preset, such as "sd-jwt-vc", or an object. The service rotates the key every
-        `rotate_every`. `provider`, such as an HSM, keeps the private key.
+        `rotate_every`, or deletes it after `delete_after`. `provider`, such as an HSM, keeps the
+        private key.
         """
-        options = _options(labels, operations, exportable, expires, rules, rotate_every, provider)
+        options = _options(
+            labels, operations, exportable, expires, rules, rotate_every, delete_after, provider
+        )
         body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
         refuses = alias is not None and alias_taken == "refuse"
         return await self._key("POST", "/key/generate", body, is_repeatable=refuses)
@@ -67,10 +71,13 @@ class AsyncKeys(AsyncTransport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        delete_after: timedelta | None = None,
         provider: str | None = None,
     ) -> tuple[Key, ...]:
         """Make 1 to 1,000 keys in one transaction: all or none."""
-        options = _options(labels, operations, exportable, expires, rules, rotate_every, provider)
+        options = _options(
+            labels, operations, exportable, expires, rules, rotate_every, delete_after, provider
+        )
         body = present(alg=alg, count=count, **options)
         call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
         return await self._read(call, lambda data: each(Key.from_json, data["keys"]))
@@ -93,6 +100,7 @@ class AsyncKeys(AsyncTransport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        delete_after: timedelta | None = None,
         provider: str | None = None,
     ) -> Key:
         """Import a key: a `jwk`, or `alg` with a `secret`, a `seed` or `wrapped`.
@@ -111,7 +119,9 @@ class AsyncKeys(AsyncTransport):
             alias=alias,
             alias_taken=alias_taken,
             if_exists=if_exists,
-            **_options(labels, operations, exportable, expires, rules, rotate_every, provider),
+            **_options(
+                labels, operations, exportable, expires, rules, rotate_every, delete_after, provider
+            ),
         )
         # A symmetric key has a random kid, so a second import would make a second key.
         keeps = if_exists == "keep" and jwk is not None and "k" not in jwk
@@ -270,6 +280,7 @@ def _options(
     expires: datetime | None,
     rules: Rules | None,
     rotate_every: timedelta | None,
+    delete_after: timedelta | None,
     provider: str | None,
 ) -> Json:
     """Return the body fields for the options of a new key."""
@@ -280,6 +291,7 @@ def _options(
         expires=encode_time(expires),
         rules=_plain(rules),
         rotate_every=whole_seconds(rotate_every),
+        delete_after=whole_seconds(delete_after),
         provider=provider,
     )
 

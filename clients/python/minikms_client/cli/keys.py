@@ -39,6 +39,9 @@ _expires_option = expires_option(
 _rotate_every_option = duration_option(
     "--rotate-every", "Let the service rotate the key, such as every 90d."
 )
+_delete_after_option = duration_option(
+    "--delete-after", "Let the service delete the key, such as after 10m; at most 24h."
+)
 _labels_option = click.option(
     "--label",
     "labels",
@@ -62,6 +65,7 @@ def _key_options(command: Any) -> Any:
     for option in (
         _expires_option,
         _rotate_every_option,
+        _delete_after_option,
         click.option("--exportable", is_flag=True, help="Allow export of the private part."),
         click.option(
             "--operation",
@@ -100,6 +104,7 @@ def key() -> None:
 @key.command(
     examples="mkms key generate ed25519 --alias did:example:123#key-1\n"
     "mkms key generate p256 --operation sign --label use=login --expires 90d\n"
+    "mkms key generate p256 --operation jwe-decrypt --delete-after 10m\n"
     "mkms key generate ed25519 --count 100 >kids",
 )
 @click.argument("alg", shell_complete=completion.algorithms)
@@ -196,8 +201,8 @@ def _body(item: Any) -> dict[str, Any]:
     fields = dict(item)
     for name in fields.keys() & {"secret", "seed", "wrapped"}:
         fields[name] = from_text(fields[name])
-    if "rotate_every" in fields:
-        fields["rotate_every"] = optional(seconds, fields["rotate_every"])
+    for name in fields.keys() & {"rotate_every", "delete_after"}:
+        fields[name] = optional(seconds, fields[name])
     if "expires" in fields:
         fields["expires"] = optional(moment, fields["expires"])
     return fields

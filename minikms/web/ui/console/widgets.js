@@ -212,6 +212,7 @@ export function labels(given) {
 
 /** The state of a key in words. */
 export function state(key) {
+  if (key.deletes && key.state === "enabled") return badge(`enabled until ${key.deletes.slice(0, 10)}`, "warn"); // made so
   if (key.deletes) return badge(`deletion on ${key.deletes.slice(0, 10)}`, "bad");
   if (key.state === "disabled") return badge("disabled", "bad");
   if (key.state === "verify-only") return badge("verify only", "warn");

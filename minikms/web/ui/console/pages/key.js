@@ -98,14 +98,17 @@ function actions(key, refresh) {
     "div",
     { class: "buttons" },
     isEnabled && [
-      button("Rotate", () => askRotation(key)),
+      !key.deletes && button("Rotate", () => askRotation(key)),
       button("Disable", () => askDisabling(key, change)),
       button("Verify only", change("The key only verifies and decrypts now.", { state: "verify-only" })),
     ],
     writes && key.state !== "enabled" && !key.deletes && button("Enable", change("The key is enabled.", { state: "enabled" })),
-    writes && key.deletes && button("Cancel the deletion", restore),
+    writes && key.deletes && !isEnabled && button("Cancel the deletion", restore),
     writes && button("Labels", () => askLabels(key, refresh)),
-    isEnabled && [button("Schedule", () => askSchedule(key, refresh)), button("Rules", () => askRules(key, refresh))],
+    isEnabled && [
+      !key.deletes && button("Schedule", () => askSchedule(key, refresh)),
+      button("Rules", () => askRules(key, refresh)),
+    ],
     (writes || may("keys:delete")) && button("Delete", () => askDeletion(key, refresh), { class: "danger" }),
     tries && link(address("try", key.kid), "Try it")
   );

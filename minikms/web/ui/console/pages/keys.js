@@ -111,7 +111,7 @@ class Finder {
       (state === "due" && key.deletes !== null) ||
       (state === "certified" && "certificates" in key) ||
       (state === "unruled" && !("rules" in key)) ||
-      (state === key.state && key.deletes === null);
+      (state === key.state && (key.deletes === null || state !== "disabled"));
     const [name, ...value] = label.split(":");
     const isLabelled = !label || key.labels[name] === value.join(":");
     return isFound && isOfState && isLabelled && (!alg || key.alg === alg) && (!provider || key.provider === provider);
