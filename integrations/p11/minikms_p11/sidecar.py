@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -44,6 +45,8 @@ class Sidecar:
         """Read the files of the options; raises OSError or ValueError."""
         self.settings, self.handles = settings, handles
         self.slots = settings.slots
+        major, minor, *_ = version("minikms-p11").split(".")
+        self.version = int(major), int(minor)
         self.token = None if settings.token_file is None else read_token(settings.token_file)
         pins = Pins(settings.pins)
         self.service = Service(settings.url)

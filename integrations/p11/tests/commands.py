@@ -118,11 +118,12 @@ def need_provider():
         missing("OpenSSL's provider is missing: apt-get install pkcs11-provider")
 
 
-def openssl_config(folder, module):
-    """A configuration of OpenSSL with its provider of PKCS#11, in a file."""
+def openssl_config(folder, module, pin=None):
+    """A configuration of OpenSSL with its provider of PKCS#11, and a PIN in a file, in a file."""
     need_provider()
     path = folder / "openssl.cnf"
-    path.write_text(OPENSSL_CONFIG.replace("MODULE", module))
+    login = f"\npkcs11-module-token-pin = file:{pin}" if pin else ""
+    path.write_text(OPENSSL_CONFIG.replace("MODULE", f"{module}{login}"))
     return str(path)
 
 

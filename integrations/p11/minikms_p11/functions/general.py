@@ -1,7 +1,5 @@
 """Functions about the library, slots, mechanisms and random numbers (PKCS #11 section 5)."""
 
-from functools import cache
-from importlib.metadata import version
 from typing import Any, Final
 
 from minikms_p11 import constants as c
@@ -18,13 +16,6 @@ _CRYPTOKI: Final = (2, 40)
 _MAKER: Final = "Mini KMS"
 _MOST_RANDOM: Final = 65536  # bytes
 _LONGEST_PIN: Final = 4096
-
-
-@cache
-def _version() -> tuple[int, int]:
-    """The version of this package, without its patch level."""
-    major, minor, *_ = version("minikms-p11").split(".")
-    return int(major), int(minor)
 
 
 def padded(text: str, length: int) -> bytes:
@@ -50,8 +41,9 @@ def finalize(application: Application) -> tuple[()]:
     return ()
 
 
-def get_info(_: Application) -> tuple[Any, ...]:
-    return _CRYPTOKI, padded(_MAKER, 32), 0, padded("Keys of Mini KMS", 32), _version()
+def get_info(application: Application) -> tuple[Any, ...]:
+    description = padded("Keys of Mini KMS", 32)
+    return _CRYPTOKI, padded(_MAKER, 32), 0, description, application.sidecar.version
 
 
 def get_slot_list(
@@ -64,7 +56,8 @@ def get_slot_info(application: Application, slot: int) -> tuple[Any, ...]:
     url = application.sidecar.settings.url
     profile = application.slot(slot).profile
     description = padded(f"Profile {profile} of {url}", 64)
-    return description, padded(_MAKER, 32), c.CKF_TOKEN_PRESENT, _version(), _version()
+    version = application.sidecar.version
+    return description, padded(_MAKER, 32), c.CKF_TOKEN_PRESENT, version, version
 
 
 async def get_token_info(application: Application, number: int) -> tuple[Any, ...]:
@@ -87,8 +80,8 @@ async def get_token_info(application: Application, number: int) -> tuple[Any, ..
         _LONGEST_PIN,
         1,  # the shortest PIN
         *[c.UNAVAILABLE] * 4,  # memory
-        _version(),
-        _version(),
+        application.sidecar.version,
+        application.sidecar.version,
         padded("", 16),  # no clock
     )
 

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from commands import need
+from commands import need, public_pem
 from ports import free_port
 from waiting import wait_until
 
@@ -42,6 +42,21 @@ def test_p11tool_gives_a_key_its_certificate(profile, shell, provider):
     options = "--load-certificate", "web.pem", "--label", "web", "pkcs11:token=minikms"
     shell.run("p11tool", *provider, "--write", *options)
     assert len(profile.key(key["kid"])["certificates"]) == 1
+
+
+def test_p11tool_makes_a_key_pair_renames_it_and_deletes_it(profile, shell, provider):
+    def key(label):
+        return f"pkcs11:token=minikms;object={label};type=private"
+
+    wish = "--generate-privkey=ecdsa", "--curve", "secp384r1", "--label", "made"
+    shell.run("p11tool", *provider, *wish, "--outfile", "made.pem", "pkcs11:token=minikms")
+    (made,) = profile.call("GET", "/keys")
+    assert made["alg"] == "p384"
+    assert public_pem(profile, made).decode() in (shell.folder / "made.pem").read_text()
+    shell.run("p11tool", *provider, "--set-label", "renamed", key("made"))
+    assert "ok" in shell.run("p11tool", *provider, "--test-sign", key("renamed"))
+    shell.run("p11tool", *provider, "--batch", "--delete", key("renamed"))
+    assert profile.call("GET", "/keys") == []
 
 
 @pytest.fixture

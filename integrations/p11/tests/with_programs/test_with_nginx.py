@@ -1,5 +1,6 @@
 """nginx with a key here: two workers, which another user runs, and each restart."""
 
+import contextlib
 import os
 import pwd
 import signal
@@ -129,14 +130,43 @@ class Nginx:
 
 
 @pytest.fixture
-def nginx(shell, profile):
-    key = profile.generate("p256", alias="web")
-    trusted = profile.certify(key, "CN=localhost", alternative_names=["DNS:localhost"])
-    shell.write("web.pem", trusted)
-    shell.write("web.key", uri_pem("pkcs11:token=minikms;object=web;type=private"))
-    running = Nginx(shell, trusted)
-    yield running
-    running.end()
+def begin_nginx(profile):
+    """Start nginx beside a sidecar, with a new key."""
+    with contextlib.ExitStack() as ended:
+
+        def begin(shell):
+            key = profile.generate("p256", alias="web")
+            trusted = profile.certify(key, "CN=localhost", alternative_names=["DNS:localhost"])
+            shell.write("web.pem", trusted)
+            shell.write("web.key", uri_pem("pkcs11:token=minikms;object=web;type=private"))
+            running = Nginx(shell, trusted)
+            ended.callback(running.end)
+            return running
+
+        yield begin
+
+
+@pytest.fixture
+def nginx(shell, begin_nginx):
+    return begin_nginx(shell)
+
+
+def test_its_workers_log_in_with_a_pin(
+    open_folder, kms, profile, start, slot, options, tmp_path, module, begin_nginx
+):
+    (tmp_path / "token").write_text(kms.token(profile.name, ["keys:read", "sign"])[0])
+    pins, pin = tmp_path / "pins", tmp_path / "pin"
+    pins.write_text("nginx-5d81f0c2 token\n")
+    pins.chmod(0o600)
+    pin.write_text("nginx-5d81f0c2\n")
+    pin.chmod(0o600)  # the master reads it
+    sidecar = start("--slot", slot, "--pins", str(pins), *options, folder=open_folder)
+    config = openssl_config(tmp_path, module, pin)
+    nginx = begin_nginx(Shell(tmp_path, sidecar, OPENSSL_CONF=config))
+    before = nginx.workers()
+    sidecar.restart()
+    assert nginx.workers() == before
+    nginx.reload()
 
 
 def test_its_workers_answer_after_each_restart(nginx, sidecar, kms):

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import re
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -262,3 +263,8 @@ def test_rules_states_and_a_revoked_token(kms, profile, start, slot, tmp_path, m
     assert "key not found" in sign(shell.refused, free)
     kms.revoke(token_id)
     assert "CKR_PIN_INCORRECT" in sign(shell.refused, envelopes)
+
+
+def test_it_shows_the_version_of_the_package(tool):
+    major_and_minor = version("minikms-p11").rpartition(".")[0]
+    assert f"Library          Keys of Mini KMS (ver {major_and_minor})" in tool("--show-info")
