@@ -665,7 +665,9 @@ class TestMaking:
         _, private = self.make(program, session, Mechanism.EC_KEY_PAIR_GEN, public)
         kid = program.get(session, private, Attribute.ID).decode()
         assert program.get(session, private, Attribute.TOKEN) is False
-        assert keys.key(kid)["expires"] is not None
+        record = keys.key(kid)
+        assert record["expires"] is not None
+        assert record["deletes"] is not None
         assert len(program.sign(session, private, Mechanism.ECDSA, b"x" * 32)) == 64
         program.call("C_CloseSession", session)
 

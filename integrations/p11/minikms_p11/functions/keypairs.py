@@ -60,6 +60,7 @@ async def generate_key_pair(
         labels[SESSION_LABEL] = "true"
         ends = datetime.datetime.now(datetime.UTC) + _SESSION_KEY_ENDS
         body["expires"] = ends.isoformat()
+        body["delete_after"] = int(_SESSION_KEY_ENDS.total_seconds())  # if the session's end fails
     if labels:
         body["labels"] = labels
     answer = await application.call(opened, "POST", "key/generate", body)
