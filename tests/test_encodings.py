@@ -1,4 +1,5 @@
 import base64
+import itertools
 from secrets import token_bytes
 
 import base58
@@ -6,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikms.encodings import b58, b64url, b64url_decode, jose_b64url, thumbprint
+from minikms.encodings import (
+    b58,
+    b64url,
+    b64url_decode,
+    decode_canonical,
+    jose_b64url,
+    thumbprint,
+)
 
 
 @given(st.binary(max_size=100))
@@ -29,6 +37,23 @@ def test_nothing_but_base64url_is_read(text):
     else:
         with pytest.raises(ValueError, match="not base64url"):
             b64url_decode(text)
+
+
+@pytest.mark.parametrize("length", range(1, 5))
+def test_only_the_canonical_form_is_read_where_text_is_signed(length):
+    alphabet = [jose_b64url(bytes([number << 2]))[0] for number in range(64)]
+    for end in [*map("".join, itertools.product(alphabet, repeat=min(length, 2))), "=", "A=", "=="]:
+        text = end.rjust(length, "A")
+        try:
+            expected = b64url_decode(text)
+        except ValueError:
+            expected = None
+        if expected is not None and jose_b64url(expected) == text:
+            assert decode_canonical(text) == expected
+        else:
+            with pytest.raises(ValueError, match="not"):
+                decode_canonical(text)
+    assert decode_canonical("") == b""
 
 
 @pytest.mark.parametrize(
