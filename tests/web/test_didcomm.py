@@ -132,6 +132,19 @@ async def test_a_message_of_another_agent(unpack, wallet, agent, message, named,
     }
 
 
+async def test_each_message_is_from_the_sender_that_it_names(client, unpack, wallet):
+    first, second = Agent(), Agent()
+    for key in [await wallet(), await wallet()]:
+        for sender in [first, second, first]:
+            answer = await unpack(sender.pack([key["b58"]], b"hello"))
+            assert (answer["from"], answer["message"]) == (sender.verkey, HELLO)
+        cek = os.urandom(32)
+        recipient = encrypted_to(key["b58"], cek, second, first.verkey.encode())
+        forged = envelope(header_of([recipient], "Authcrypt"), b"hello", cek)
+        response = await client.post("/didcomm/unpack", json={"packed": forged})
+        await refused(response, 422, "decryption-failed")
+
+
 @pytest.mark.parametrize("message", MESSAGES, ids=len)
 async def test_a_message_to_other_agents(post, wallet, message):
     key, agents = await wallet(alias="did:sov:1#key"), [Agent() for _ in range(3)]
