@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keys_in_use
 import many_keys
+import messages
 import pieces
 import pytest
 import where
@@ -233,6 +234,17 @@ def test_pieces_of_a_call(run, monkeypatch):
     audited = run.pieces["Ed25519, token, audit"]
     assert {"signature", "line of the audit log", "the rest", "all"} <= audited.keys()
     assert any("| line of the audit log |  |  | " in line for line in dict(blocks(run))["pieces"])
+
+
+def test_steps_of_a_message(monkeypatch, capsys):
+    def done(work):
+        work()
+        return 1.0
+
+    monkeypatch.setattr(messages, "microseconds", done)
+    messages.main()
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.count("1.0") for row in rows] == [3, 2, 3, 3, 4, 1]
 
 
 def test_a_row_has_the_contenders_that_it_is_listed_with():
