@@ -7,8 +7,9 @@ stays encrypted while records are listed, changed and copied in memory.
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from aries_askar import AskarErrorCode
@@ -189,9 +190,13 @@ async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersio
     return _required(record, AliasNotFound, alias=alias), versions
 
 
-async def versions_of(session: Session, record: KeyRecord) -> dict[str, KeyVersions]:
-    """The versions of each alias of a key; raises AliasNotFound."""
-    return {alias: await find_versions(session, alias) for alias in record.aliases}
+async def versions_of(
+    session: Session, record: KeyRecord, known: Mapping[str, KeyVersions] = MappingProxyType({})
+) -> dict[str, KeyVersions]:
+    """The versions of each alias of a key, but for `known` ones read; raises AliasNotFound."""
+    return {
+        alias: known.get(alias) or await find_versions(session, alias) for alias in record.aliases
+    }
 
 
 async def require_room(session: Transaction, number: int = 1) -> None:

@@ -26,6 +26,7 @@ from minikms.store.keys.due_entries import NotDueError, due_filter, rotation_tag
 from minikms.store.keys.entries import (
     alias_entry,
     fetch_record,
+    find_named,
     find_record,
     insert_key,
     load_record,
@@ -94,9 +95,13 @@ async def _rotate(
     session: Transaction, ref: KeyRef, successor: Successor, check: CheckVersions | None
 ) -> KeyRecord:
     """Store the `successor` of a key, which stays enabled with `check`; see `Rotations.rotate`."""
-    old = await find_record(session, ref)
+    known = {}
+    if ref.alias is None:
+        old = await find_record(session, ref)
+    else:
+        old, known[ref.alias] = await find_named(session, ref.alias)
     set_key(old.kid, old.alg)
-    named = await versions_of(session, old)
+    named = await versions_of(session, old, known)
     if check is not None:
         alias = ref.alias or ""
         check(old, named[alias])
