@@ -4,6 +4,7 @@ import re
 import time
 from pathlib import Path
 
+import askar_calls
 import keys_in_use
 import many_keys
 import messages
@@ -245,6 +246,12 @@ def test_steps_of_a_message(monkeypatch, capsys):
     messages.main()
     _, *rows = capsys.readouterr().out.splitlines()
     assert [row.count("1.0") for row in rows] == [3, 2, 3, 3, 4, 1]
+
+
+async def test_calls_of_askar(monkeypatch, capsys):
+    monkeypatch.setattr(askar_calls, "ROUNDS", 1)
+    await askar_calls.main()
+    assert len(capsys.readouterr().out.splitlines()) == 9
 
 
 def test_a_row_has_the_contenders_that_it_is_listed_with():
