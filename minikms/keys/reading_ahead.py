@@ -29,7 +29,9 @@ class ReadingAhead(KeyOperations):
         Raises ProfileNotFound and StoreUnavailable.
         """
         last = await self._store.listing.last_place(profile)
-        return list(dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)]))
+        groups = dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)])
+        present = [range(group.start, min(group.stop, last + 1)) for group in groups]
+        return [places for places in present if places]
 
     def lasts(self, profile: str) -> bool:
         """Tell whether the cache keeps keys of a profile that are read from now on."""

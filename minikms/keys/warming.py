@@ -27,8 +27,12 @@ _PATIENCE: Final = 60.0
 _TOGETHER: Final = 100
 
 # The number of keys after which the garbage collector is told to spare them. Otherwise it searches
-# all of them again and again while more are read, for tens of milliseconds each time.
-_SPARED: Final = 2000
+# all of them again and again while more are read, for tens of milliseconds each time. It searches
+# this number once, for a millisecond.
+_SPARED: Final = 500
+
+# Seconds between two lines of the log that say how far it is.
+_PROGRESS: Final = 10.0
 
 
 @asynccontextmanager
@@ -65,6 +69,7 @@ async def _read_all(
 ) -> tuple[int, bool]:
     """Read the keys of all profiles; return their number, and whether the cache is full."""
     names, number = await _profiles(keys), 0
+    told = time.monotonic()
     for position, name in enumerate(names):
         if position % _TOGETHER == 0:
             for each in names[position : position + _TOGETHER]:
@@ -74,6 +79,15 @@ async def _read_all(
             continue
         left: list[range] | None = None  # the places to read, from the end of the list
         while left is None or left:
+            if left and time.monotonic() - told >= _PROGRESS:
+                told = time.monotonic()
+                LOGGER.info(
+                    "%d keys are read ahead; at most %d are left in profile %d of %d",
+                    number,
+                    sum(map(len, left)),
+                    position + 1,
+                    len(names),
+                )
             if _waits(store):
                 await asyncio.sleep(_PAUSE)
                 continue

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 import sqlite3
 import time
 
@@ -152,6 +153,21 @@ async def test_calls_that_wait_for_the_store_come_first(
     waiting = False
     await warmed(client, caplog)
     assert len(cache(client)) == 1
+
+
+async def test_the_log_says_how_far_it_is(start, warm, persistent, monkeypatch, caplog):
+    client = await start(create_service(Config(**persistent)))
+    body = {"alg": "ed25519", "count": 100}
+    await ok(await client.post("/key/generate/batch", json=body))
+    monkeypatch.setattr(warming, "_PROGRESS", 0)
+    await warm(client, persistent)
+    await until("keys to be read ahead", lambda: "100 keys were read ahead in" in caplog.text)
+    steps = re.findall(r"(\d+) keys are read ahead; at most (\d+) are left", caplog.text)
+    read, left = (list(map(int, column)) for column in zip(*steps, strict=True))
+    assert read == sorted(read)
+    assert left == sorted(left, reverse=True)
+    assert steps[:2] == [("0", "100"), ("32", "68")]
+    assert "in profile 1 of 1" in caplog.text
 
 
 async def test_it_ends_with_the_service(start, warm, persistent, monkeypatch, caplog):

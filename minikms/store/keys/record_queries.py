@@ -23,6 +23,10 @@ MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 # of 100 is one query: in memory, SQLite reads all rows of the profile for each.
 _FETCHED: Final = 128
 
+# The number of records that are read ahead together. No other call goes on while they are parsed,
+# which takes some 40 µs for each.
+_AHEAD: Final = 32
+
 # If fewer keys match, they are all read, without a bound.
 _FEW: Final = 256
 
@@ -67,7 +71,7 @@ async def read_back(session: Session, end: int) -> tuple[list[KeyRecord], int]:
 
     A record that does not decrypt is logged and left out.
     """
-    start = max(end - _FETCHED, 0)
+    start = max(end - _AHEAD, 0)
     found = await _read_places(session, start + 1, end + 1) if end else []
     return [each.record for each in reversed(found)], start
 
