@@ -10,6 +10,7 @@ import many_keys
 import messages
 import pieces
 import pytest
+import warming
 import where
 from contenders import CONTENDERS, contenders
 from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY
@@ -252,6 +253,12 @@ async def test_calls_of_askar(monkeypatch, capsys):
     monkeypatch.setattr(askar_calls, "ROUNDS", 1)
     await askar_calls.main()
     assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+async def test_turns_while_keys_are_read_ahead(tmp_path):
+    text, turns = await warming.measure(tmp_path, 40)
+    assert text.startswith("40 keys were read ahead")
+    assert turns
 
 
 def test_a_row_has_the_contenders_that_it_is_listed_with():
