@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import click
@@ -103,6 +103,20 @@ class HelpGroup(click.Group, HelpCommand):
 
     command_class = HelpCommand
     group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loads: dict[str, Callable[[], click.Command]] = {}
+
+    def add_late_command(self, name: str, load: Callable[[], click.Command]) -> None:
+        """Add a command that `load` imports when the command is used or described."""
+        self.commands[name] = HelpCommand(name)  # replaced; it keeps the place in the list
+        self._loads[name] = load
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if load := self._loads.pop(cmd_name, None):
+            self.commands[cmd_name] = load()
+        return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

@@ -230,12 +230,24 @@ def test_help_names_variables_and_version_the_layout(command):
         assert f"MINIKMS_{name}" in shown
 
 
+COMMANDS = {"minikms.cli.store", "minikms.cli.token", "minikms.cli.audit"}
+
+
 def test_commands_besides_serve_do_not_import_the_web():
-    code = "import sys, minikms.cli.main; print(*sys.modules, sep='\\n')"
+    assert "minikms.web" not in imported_by("minikms.cli.main", *COMMANDS)
+
+
+def imported_by(*names):
+    """The modules of a process that imports these."""
+    code = f"import sys, {', '.join(names)}; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    imported = done.stdout.split()
-    assert "minikms.cli.store" in imported
-    assert "minikms.web" not in imported
+    return done.stdout.split()
+
+
+def test_a_start_imports_no_other_commands():
+    imported = imported_by("minikms.cli.main", "minikms.serve.process")
+    assert "minikms.web.routes" in imported
+    assert COMMANDS.isdisjoint(imported)
 
 
 @pytest.mark.process
