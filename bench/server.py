@@ -124,7 +124,7 @@ class Server:
             "".join(f"{each.method}\t{each.path}\t{each.body.decode()}\n" for each in requests)
         )
         headers = {**self.contender.headers, **requests[0].headers}
-        audited, used, others = self._audited(), self._used(), used_by_children()
+        audited, used, others = self._audited(), self.used(), used_by_children()
         async with process(
             "wrk",
             "--threads=1",
@@ -147,7 +147,7 @@ class Server:
             raise Refused(f"{requests[0].method} {requests[0].path}: {found}")
         if self.contender.audit and self._audited() <= audited:
             raise Refused("nothing was written to the audit log")
-        number, seconds_used = found["requests"], self._used() - used
+        number, seconds_used = found["requests"], self.used() - used
         return Measurement(
             rate=number / found["duration"] * 1e6,
             p50=found["p50"] / 1000,
@@ -156,7 +156,7 @@ class Server:
             wrk=(used_by_children() - others) / number * 1e6,
         )
 
-    def _used(self) -> float:
+    def used(self) -> float:
         """Return the processor time in seconds that its processes have used by now."""
         # clock_getcpuclockid(3): psutil has hundredths of a second.
         clocks = ((~each.pid << 3) | 2 for each in self.processes())
