@@ -12,8 +12,10 @@ import os
 import resource
 import socket
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from minikms.addresses import network_of
@@ -31,6 +33,9 @@ _RECEIVE_BUFFER: Final = 32 * 1024
 # Limit of unfinished handshakes, about 65 KiB each. An honest caller needs a few round trips to
 # finish, so its handshake is rarely the oldest of 512.
 _HANDSHAKES: Final = 512
+
+# Limit of remembered callers: the parse of an address takes longer than all else that counts them.
+_CALLERS: Final = 1024
 
 REASONS: Final = ("limit", "address", "descriptors")
 """The reasons to refuse a connection, or to accept it later."""
@@ -90,7 +95,8 @@ class Places:
         self._most_of_one = most_of_one
         self._is_exempt = is_exempt
         self._option = option
-        self._by_caller: Counter[str] = Counter()
+        self._caller_of = lru_cache(_CALLERS)(self._limited_caller)
+        self._by_caller: dict[str, int] = {}
         self._unreported: Counter[str] = Counter()
         self._report: asyncio.TimerHandle | None = None
 
@@ -104,12 +110,12 @@ class Places:
             self._refuse("limit", self._option)
             return None
         caller = None
-        if self._most_of_one is not None and not self._is_exempt(address):
-            caller = network_of(address)
-            if self._by_caller[caller] >= self._most_of_one:
+        if self._most_of_one is not None and (caller := self._caller_of(address)) is not None:
+            others = self._by_caller.get(caller, 0)
+            if others >= self._most_of_one:
                 self._refuse("address", "--max-connections-per-address")
                 return None
-            self._by_caller[caller] += 1
+            self._by_caller[caller] = others + 1
         self.number += 1
         held = True
 
@@ -125,6 +131,10 @@ class Places:
                     del self._by_caller[caller]
 
         return give_back
+
+    def _limited_caller(self, address: str) -> str | None:
+        """Return the caller at an address, None if it has no limit of its own."""
+        return None if self._is_exempt(address) else network_of(address)
 
     def close(self) -> None:
         """Log the number of connections that were refused since the last line."""
@@ -173,7 +183,8 @@ class Acceptor:
         self._handshake_timeout = handshake_timeout
         self._listening: list[socket.socket] = []
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._opening: dict[asyncio.Task[None], None] = {}  # the oldest first
+        # The tasks of unfinished handshakes, the oldest first.
+        self._handshakes: dict[socket.socket, asyncio.Task[None]] = {}
         self._none_left_said = -_REPORT_EVERY
 
     async def listen(self, host: str, port: int, *, shared: bool = False) -> None:
@@ -187,7 +198,9 @@ class Acceptor:
                 listening = socket.socket(fileno=os.dup(bound.fileno()))
                 self._listening.append(listening)
                 listening.setblocking(False)
+                # Accepted connections inherit the options.
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 listening.listen(_BACKLOG)
         finally:
             server.close()
@@ -214,7 +227,7 @@ class Acceptor:
     def close(self) -> None:
         """Stop listening, and cancel unfinished handshakes."""
         self._stop_listening()
-        for task in self._opening:
+        for task in self._handshakes.values():
             task.cancel()
         self._places.close()
 
@@ -229,6 +242,7 @@ class Acceptor:
 
     def _accept(self, listening: socket.socket) -> None:
         """Accept waiting connections, and close a connection that gets no place."""
+        loop = asyncio.get_running_loop()
         for _ in range(_AT_ONCE):
             try:
                 accepted, address = listening.accept()
@@ -244,16 +258,19 @@ class Acceptor:
                 accepted.close()
                 continue
             accepted.setblocking(False)
-            if len(self._opening) >= _HANDSHAKES:
-                oldest = next(iter(self._opening))
-                del self._opening[oldest]
-                oldest.cancel()
-            task = asyncio.get_running_loop().create_task(self._open(accepted, give_back))
-            self._opening[task] = None
-            task.add_done_callback(self._has_opened)
+            opening = self._open(accepted, give_back)
+            if sys.version_info >= (3, 12):
+                task = asyncio.Task(opening, loop=loop, eager_start=True)
+            else:
+                task = loop.create_task(opening)
+            if self.tls is not None and not task.done():
+                self._bound_handshakes()
+                self._handshakes[accepted] = task
 
-    def _has_opened(self, task: asyncio.Task[None]) -> None:
-        self._opening.pop(task, None)
+    def _bound_handshakes(self) -> None:
+        """Cancel the oldest handshake if there are too many."""
+        if len(self._handshakes) >= _HANDSHAKES:
+            self._handshakes.pop(next(iter(self._handshakes))).cancel()
 
     async def _open(self, accepted: socket.socket, give_back: Callable[[], None]) -> None:
         """Serve a connection after its handshake."""
@@ -276,6 +293,8 @@ class Acceptor:
         except BaseException:
             give_back()
             raise
+        finally:
+            self._handshakes.pop(accepted, None)
 
     def _pause(self, listening: socket.socket, exc: OSError) -> None:
         """Stop accepting for a while, and log the reason once a minute."""
