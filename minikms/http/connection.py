@@ -19,8 +19,10 @@ from minikms.errors import (
     KmsError,
     RequestTimeout,
 )
+from minikms.http.answers import AnswerForm
 from minikms.http.plain_connection import PlainRequestHandler
 from minikms.http.python_parser import PythonParser
+from minikms.http.state import Observer
 
 # None only if http/private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
@@ -34,11 +36,16 @@ _LARGE_HEAD: Final = 8192
 
 
 class ConnectionLimits(NamedTuple):
-    """Limits of a connection: seconds for a head, bytes of a head, and bytes of a body."""
+    """Limits of a connection: seconds for a head and of an idle one, bytes of a head and of a body.
+
+    With `list_method`, requests may have any method.
+    """
 
     header_timeout: float
+    idle_timeout: float
     max_head: int
     max_body: int
+    list_method: bool = False
 
 
 class LimitedRequestHandler(PlainRequestHandler):
@@ -66,16 +73,17 @@ class LimitedRequestHandler(PlainRequestHandler):
 
     def __init__(
         self,
-        *args: Any,
+        server: web.Server,
+        form: AnswerForm,
+        observer: Observer | None,
+        options: Any,
         limits: ConnectionLimits,
         give_back: Callable[[], None],
-        list_method: bool = False,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        if list_method:
+        super().__init__(server, form, observer, options)
+        if limits.list_method:
             self._parser = PythonParser(
-                self, loop=self.loop, auto_decompress=kwargs["auto_decompress"]
+                self, loop=self.loop, auto_decompress=options["auto_decompress"]
             )
         self.half_closed = False
         self._give_back = give_back

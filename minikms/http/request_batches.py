@@ -28,9 +28,9 @@ from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from minikms.events import record_together
 from minikms.http import logs
-from minikms.http.answers import Answer, Handler, head
-from minikms.http.connection import LimitedRequestHandler
-from minikms.http.state import Shutdown
+from minikms.http.answers import Answer, AnswerForm, Handler, head
+from minikms.http.connection import ConnectionLimits, LimitedRequestHandler
+from minikms.http.state import Observer, Shutdown
 from minikms.http.unread import SMALL
 
 LOGGER = logging.getLogger(__name__)
@@ -41,8 +41,11 @@ _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 # Seconds that a call may wait before aiohttp's task continues it.
 _PATIENCE: Final = 0.02
 
-# In seconds: a year.
-_NEVER: Final = 3.2e7
+AIOHTTP: Final = {"keepalive_timeout": 3.2e7}
+"""The options of aiohttp that batches need: a batch cannot set its timer of idle connections.
+
+So connections have a timer of their own, and aiohttp's fires after a year.
+"""
 
 # From Python 3.12 on, a task can take its first step when it is made.
 _EAGER: Final = sys.version_info >= (3, 12)
@@ -98,7 +101,6 @@ class BatchedRequestHandler(LimitedRequestHandler):
         "_logs",
         "_make_request",
         "_paused_reading",
-        "_rest_timeout",
         "_rests_since",
         "_routes",
         "_shutdown",
@@ -109,17 +111,18 @@ class BatchedRequestHandler(LimitedRequestHandler):
 
     def __init__(
         self,
-        *args: Any,
+        server: web.Server,
+        form: AnswerForm,
+        observer: Observer | None,
+        options: Any,
+        limits: ConnectionLimits,
+        give_back: Callable[[], None],
         make_request: Callable[..., web.Request],
         routes: PlainRoutes,
         batch: "RequestBatch",
         shutdown: Shutdown,
-        keepalive_timeout: float,
-        **kwargs: Any,
     ) -> None:
-        # A batch cannot set aiohttp's timer of idle connections, so this class has a timer.
-        super().__init__(*args, keepalive_timeout=_NEVER, **kwargs)
-        self._rest_timeout = keepalive_timeout
+        super().__init__(server, form, observer, options, limits, give_back)
         self._rests_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         # The task of `start`, while the connection is open.
@@ -168,7 +171,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         """Close the connection if it was idle for too long; else check again later."""
         now, waiter = self.loop.time(), self._waiter
         rests = waiter is not None and not waiter.done()
-        end = (self._rests_since if rests else now) + self._rest_timeout
+        end = (self._rests_since if rests else now) + self._limits.idle_timeout
         if now < end:
             self._idle_timer = self.loop.call_at(end, self._end_rest)
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -16,7 +16,13 @@ from minikms.http.connection import ConnectionLimits, LimitedRequestHandler
 from minikms.http.plain_connection import PlainRequestHandler
 from minikms.http.private_names import BATCHES, CONNECTION
 from minikms.http.problems import answer_failure
-from minikms.http.request_batches import BatchedRequestHandler, Call, PlainRoutes, RequestBatch
+from minikms.http.request_batches import (
+    AIOHTTP,
+    BatchedRequestHandler,
+    Call,
+    PlainRoutes,
+    RequestBatch,
+)
 from minikms.http.state import GONE, Observer, Shutdown
 
 LOGGER = logging.getLogger(__name__)
@@ -46,30 +52,30 @@ def _clear_tracebacks(exc: BaseException | None) -> None:
 class KmsServer(web.Server):
     """Makes the connections to an application.
 
-    `connections` has the arguments of each connection, `kwargs` aiohttp's own. If `connections` has
-    `routes`, requests start in batches. Without `routes`, connections have this service's limits;
-    without any arguments, they have aiohttp's limits. `form` is the form of the answers.
+    With `batches`, requests start in batches. Without `limits`, connections have
+    aiohttp's limits. `form` is the form of the answers, and `kwargs` are aiohttp's options.
     """
 
     def __init__(
         self,
         inner: web.Server,
         observer: Observer | None = None,
-        connections: Mapping[str, Any] | None = None,
+        limits: ConnectionLimits | None = None,
+        batches: tuple[PlainRoutes, Shutdown] | None = None,
         *,
         form: AnswerForm = JSON,
         **kwargs: Any,
     ) -> None:
         super().__init__(self._answer, request_factory=self._request, **kwargs)
         self.loop = asyncio.get_running_loop()
-        self._options = {name: kwargs[name] for name in kwargs if name != "handler_cancellation"}
         self._application: Any = inner.request_handler
         self._make_request: Any = inner.request_factory
         self._form = form
         self._observer = observer
-        self._arguments = dict(connections or {})
         self._batch = RequestBatch()
         self._giving_back: asyncio.TimerHandle | None = None
+        options = {name: kwargs[name] for name in kwargs if name != "handler_cancellation"}
+        self._make = self._maker({**options, "loop": self.loop}, limits, batches)
         if observer is not None:
             observer.add(self)
 
@@ -149,19 +155,28 @@ class KmsServer(web.Server):
             self._giving_back.cancel()
 
     def __call__(self) -> web.RequestHandler:
-        always: dict[str, Any] = {
-            "loop": self.loop,
-            "observer": self._observer,
-            "form": self._form,
-            **self._options,
-        }
-        if not self._arguments:
-            return PlainRequestHandler(self, **always)
-        limits = {"give_back": self.give_back_memory, **self._arguments, **always}
-        if "routes" not in limits:
-            return LimitedRequestHandler(self, **limits)
-        return BatchedRequestHandler(
-            self, make_request=self._make_request, batch=self._batch, **limits
+        return self._make()
+
+    def _maker(
+        self,
+        options: dict[str, Any],
+        limits: ConnectionLimits | None,
+        batches: tuple[PlainRoutes, Shutdown] | None,
+    ) -> Callable[[], web.RequestHandler]:
+        """Return the function that makes a connection."""
+        answers = (self, self._form, self._observer)
+        if limits is None:
+            return partial(PlainRequestHandler, *answers, options)
+        limited = (limits, self.give_back_memory)
+        if batches is None:
+            return partial(LimitedRequestHandler, *answers, options, *limited)
+        return partial(
+            BatchedRequestHandler,
+            *(*answers, options | AIOHTTP, *limited),
+            make_request=self._make_request,
+            routes=batches[0],
+            batch=self._batch,
+            shutdown=batches[1],
         )
 
 
@@ -187,8 +202,13 @@ class KmsRunner(web.AppRunner):
         app.on_response_prepare.append(partial(answers.prepared, shutdown, form))
         self._shutdown = shutdown
         self._form = form
-        self._list_method = list_method
-        self._limits = ConnectionLimits(config.header_timeout, config.max_head, config.max_body)
+        self._limits = ConnectionLimits(
+            config.header_timeout,
+            config.idle_timeout,
+            config.max_head,
+            config.max_body,
+            list_method,
+        )
         self._observer = observer
         self._timeout = shutdown_timeout
         self._options: dict[str, Any] = {
@@ -199,6 +219,7 @@ class KmsRunner(web.AppRunner):
             "max_field_size": config.max_header,
             "keepalive_timeout": config.idle_timeout,
             "lingering_time": _LINGERING,
+            "tcp_keepalive": False,  # accepted connections have it from their listener
             **kwargs,
         }
         self._kms_server: KmsServer | None = None
@@ -217,22 +238,22 @@ class KmsRunner(web.AppRunner):
         """Start the application, and make the server."""
         await super().setup()
         inner: Any = super().server
-        connections = await self._connections(inner)
+        limits, batches = await self._supported(inner)
         self._kms_server = KmsServer(
-            inner, self._observer, connections, form=self._form, **self._options
+            inner, self._observer, limits, batches, form=self._form, **self._options
         )
 
-    async def _connections(self, inner: web.Server) -> dict[str, Any]:
-        """Return the arguments of connections that the installed aiohttp supports."""
+    async def _supported(
+        self, inner: web.Server
+    ) -> tuple[ConnectionLimits | None, tuple[PlainRoutes, Shutdown] | None]:
+        """Return the limits and batches that the installed aiohttp supports."""
         if lost := CONNECTION.missing():
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
-            return {}
-        limits = {"limits": self._limits, "list_method": self._list_method}
+            return None, None
         if lost := BATCHES.missing() or await trial.fault(_trial_server):
             LOGGER.warning("%s: %s", lost, BATCHES.without)
-            return limits
-        routes = PlainRoutes(self.app, inner.request_handler)
-        return {**limits, "routes": routes, "shutdown": self._shutdown}
+            return self._limits, None
+        return self._limits, (PlainRoutes(self.app, inner.request_handler), self._shutdown)
 
     async def shutdown(self) -> None:
         """Shut the application down, and end the connections."""
@@ -244,9 +265,6 @@ class KmsRunner(web.AppRunner):
 
 
 def _trial_server(inner: web.Server, app: web.Application) -> web.Server:
-    connections = {
-        "limits": ConnectionLimits(_LINGERING, 4096, 4096),
-        "routes": PlainRoutes(app, inner.request_handler),
-        "shutdown": Shutdown(),
-    }
-    return KmsServer(inner, connections=connections, access_log=None, keepalive_timeout=_LINGERING)
+    limits = ConnectionLimits(_LINGERING, _LINGERING, 4096, 4096)
+    batches = PlainRoutes(app, inner.request_handler), Shutdown()
+    return KmsServer(inner, None, limits, batches, access_log=None)

@@ -26,8 +26,10 @@ from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.http import request_batches
+from minikms.http.private_names import BATCHES
 from minikms.http.server import KmsServer
 from minikms.http.state import IN_FLIGHT
+from minikms.private_names import PrivateNames
 from minikms.serve.assembly import create_service
 from minikms.store.keys.key_store import KeyStore
 from minikms.web.openapi import read_examples
@@ -268,15 +270,15 @@ def handed_over(monkeypatch):
 
 
 @pytest.fixture
-def begin(start, connect_to, handed_over):
+def begin(start, connect_to, handed_over, monkeypatch):
     """Start a service with the same keys each time, all of them open; gives a connection to it."""
 
     async def run(*headers, batches=True, **options):
         app = create_service(Config(cache_size=100, **options))
-        client = await start(app)
-        if not batches:
-            arguments = client.server.runner.server._arguments
-            del arguments["routes"], arguments["shutdown"]
+        with monkeypatch.context() as patch:
+            if not batches:
+                patch.setattr(PrivateNames, "missing", lambda names: names is BATCHES and "lost")
+            client = await start(app)
         connection = await connect_to(client)
         connection.app, connection.client = app, client
 
