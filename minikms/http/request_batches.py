@@ -206,7 +206,6 @@ class BatchedRequestHandler(LimitedRequestHandler):
             type(message) is _ErrInfo
             or len(self._messages) > 1
             or message.version != HttpVersion11
-            or message.should_close
             or message.upgrade
             or message.method == "HEAD"
             or "Expect" in message.headers
@@ -268,12 +267,14 @@ class BatchedRequestHandler(LimitedRequestHandler):
             call.rests.cancel()
             return
         parser: Any = self._parser  # not None until the connection is lost
-        _, payload = self._messages.popleft()
+        message: Any
+        message, payload = self._messages.popleft()
         if payload is self._incoming:  # an idle connection keeps no body
             self._incoming = EMPTY_PAYLOAD
         parser.message_consumed()
         self.server.requests_count += 1
-        answer = head(body, call.request, self._form) + body
+        is_last = message.should_close
+        answer = head(body, call.request, self._form, is_last) + body
         transport.write(answer)
         self._rests_since = self.loop.time()
         if self._observer is not None:
@@ -281,7 +282,10 @@ class BatchedRequestHandler(LimitedRequestHandler):
         if self._logs:
             logger: Any = self.access_logger
             logger.write(call.request, 200, len(answer), perf_counter() - call.begun)
-        if self._messages:  # arrived meanwhile
+        if is_last:
+            self._waiter = call.rests
+            self.force_close()  # sends the answer first
+        elif self._messages:  # arrived meanwhile
             self._wake_task(call)
         else:
             self._waiter = call.rests

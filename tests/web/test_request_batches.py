@@ -170,7 +170,7 @@ CALLS = {
     "gzip": (gzip.compress(call()), [JSON, "Content-Encoding: gzip"], True),
     "no gzip": (call(), [JSON, "Content-Encoding: gzip"], False),
     "an encoding that nobody knows": (call(), [JSON, "Content-Encoding: br"], False),
-    "a last call": (call(), [JSON, "Connection: close"], False),
+    "a last call": (call(), [JSON, "Connection: close"], True),
     "a call that waits": (call(), [JSON, "Expect: 100-continue"], False),
     "another way to write it": (call(), [JSON], True),
     "a good signature": (call(sig=signature("ed25519")), [JSON], True),
@@ -367,6 +367,19 @@ async def test_calls_in_batches_have_the_same_answers_as_others(begin, connect_t
             unlike.append((name, answers))
     assert unlike == []
     assert at_once == {name: [at_once, False] for name, (_, _, at_once) in CALLS.items()}
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_batch_ends_a_connection_after_its_last_call(begin, handed_over, waits):
+    connection = await begin()
+    if waits:
+        connection.app[SERVICE].cache._entries.clear()
+    await rest(connection)
+    handed_over.clear()
+    answer = await connection.call("POST", "/sign", call(), JSON, "Connection: close")
+    assert (answer.status, answer.headers["Connection"]) == (200, "close")
+    assert await connection.at_end()
+    assert handed_over == []
 
 
 async def test_reading_a_cached_key_is_answered_in_its_batch(begin, handed_over):
