@@ -167,7 +167,8 @@ class Acceptor:
 
     The protocol must call its attribute `ended` once the connection is lost. A change of `tls`
     applies to later handshakes. A connection takes its place before its handshake. If too many
-    handshakes are unfinished, the oldest is cancelled.
+    handshakes are unfinished, the oldest is cancelled; `give_back_memory` is called once all have
+    ended.
     """
 
     def __init__(
@@ -176,6 +177,7 @@ class Acceptor:
         places: Places,
         tls: ssl.SSLContext | None = None,
         handshake_timeout: float | None = None,
+        give_back_memory: Callable[[], None] = lambda: None,
     ) -> None:
         self.tls = tls
         self._make = make
@@ -185,6 +187,9 @@ class Acceptor:
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
         # The tasks of unfinished handshakes, the oldest first.
         self._handshakes: dict[socket.socket, asyncio.Task[None]] = {}
+        # True from the first cancelled handshake until none is left.
+        self._crowded = False
+        self._give_back_memory = give_back_memory
         self._none_left_said = -_REPORT_EVERY
 
     async def listen(self, host: str, port: int, *, shared: bool = False) -> None:
@@ -271,6 +276,7 @@ class Acceptor:
         """Cancel the oldest handshake if there are too many."""
         if len(self._handshakes) >= _HANDSHAKES:
             self._handshakes.pop(next(iter(self._handshakes))).cancel()
+            self._crowded = True
 
     async def _open(self, accepted: socket.socket, give_back: Callable[[], None]) -> None:
         """Serve a connection after its handshake."""
@@ -295,6 +301,9 @@ class Acceptor:
             raise
         finally:
             self._handshakes.pop(accepted, None)
+            if self._crowded and not self._handshakes:
+                self._crowded = False
+                self._give_back_memory()
 
     def _pause(self, listening: socket.socket, exc: OSError) -> None:
         """Stop accepting for a while, and log the reason once a minute."""

@@ -230,7 +230,7 @@ class KmsRunner(web.AppRunner):
         self._shutdown.begun = True
 
     @property
-    def server(self) -> web.Server | None:
+    def server(self) -> KmsServer | None:
         """Return the server, after `setup`; aiohttp's own server makes no connections."""
         return self._kms_server
 

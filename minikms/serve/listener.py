@@ -45,6 +45,7 @@ class Listener(Acceptor):
             places,
             read_certificates(config),
             config.header_timeout,
+            lambda: runner.server.give_back_memory(),  # type: ignore[union-attr]
         )
         self.expires = _expiry(config)
         self._config = config
