@@ -13,7 +13,7 @@ from pathlib import Path
 from abusers import Abuse
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from minikms.http.acceptor import raise_descriptor_limit
@@ -27,9 +27,11 @@ HELD = 5.0  # seconds
 BEGIN = bytes.fromhex("160301020001")
 
 
-def certificate(folder: str) -> tuple[str, ...]:
-    """Make a certificate for 127.0.0.1; return the options of a service with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def certificate(
+    folder: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None
+) -> tuple[str, ...]:
+    """Make a certificate for 127.0.0.1, of P-256 by default; return the options of a service."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     now = datetime.datetime.now(datetime.UTC)

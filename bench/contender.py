@@ -68,6 +68,7 @@ class Contender(ABC):
     set_up: ClassVar[Sequence[Request]] = ()
     title: str
     like: str | None  # the contender that gets the same requests
+    scheme: str = "http"
     audit: bool  # writes `audit.log` in its folder, or `audit.N.log` for each worker
 
     def can(self, operation: str, alg: str) -> bool:

@@ -64,6 +64,7 @@ class MiniKms(Contender):
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
     python: str = sys.executable
     variables: Mapping[str, str] = field(default_factory=dict)
+    scheme: str = "http"
 
     algorithms: ClassVar = {
         **{name: {"alg": name} for name in ALGORITHMS},

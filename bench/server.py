@@ -176,7 +176,7 @@ def used_by_children() -> float:
 async def started(contender: Contender, folder: Path) -> AsyncIterator[Server]:
     """Start a contender; yield it once it serves, and stop it at the end."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = f"{contender.scheme}://127.0.0.1:{port}"
     command, log = contender.command(folder, port), folder / "log"
     with log.open("wb") as output:
         options = {"env": contender.environment(folder), "stdout": output, "stderr": output}
@@ -185,7 +185,7 @@ async def started(contender: Contender, folder: Path) -> AsyncIterator[Server]:
             ClientSession(
                 url,
                 headers=contender.headers,
-                connector=TCPConnector(limit=AT_ONCE),
+                connector=TCPConnector(limit=AT_ONCE, ssl=False),
                 timeout=PER_READ,
             ) as client,
         ):

@@ -35,6 +35,7 @@ class OpenBao(Contender):
     title: str
     like: str | None = None
     audit: bool = False
+    scheme: str = "http"
 
     # By OpenBao's type, with the options for signatures like ours.
     algorithms: ClassVar = {
