@@ -68,13 +68,17 @@ class Load(NamedTuple):
 @click.argument("others", nargs=-1)
 @click.option("--rounds", default=8, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=1.0, show_default=True, help="Of a round.")
+@click.option("--kinds", default="", help="Only kinds that this expression is found in.")
 @click.option("--callers", default=4, show_default=True, type=click.IntRange(1))
 @click.option("--close", is_flag=True, help="Send `Connection: close`, as urllib does.")
-def main(others: tuple[str, ...], rounds: int, seconds: float, callers: int, close: bool) -> None:
+def main(
+    others: tuple[str, ...], rounds: int, seconds: float, kinds: str, callers: int, close: bool
+) -> None:
     """Measure, and print a line for each kind of connection."""
     with tempfile.TemporaryDirectory() as folder:
         for kind in (PLAIN, *KEYS):
-            asyncio.run(measure(kind, others, Path(folder), rounds, seconds, callers, close))
+            if re.search(kinds, kind):
+                asyncio.run(measure(kind, others, Path(folder), rounds, seconds, callers, close))
 
 
 def contenders(others: Sequence[str], file: str) -> dict[str, Contender]:
