@@ -9,7 +9,7 @@ from collections import Counter
 
 from abusers import ELSEWHERE, Abuse
 
-from minikms.http.acceptor import raise_descriptor_limit
+from minikms.http.places import raise_descriptor_limit
 
 SILENT = 1_500
 HEADS = 1_000

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from minikms.http.acceptor import raise_descriptor_limit
+from minikms.http.places import raise_descriptor_limit
 
 HANDSHAKES = 9_000
 OF_ONE = 60  # connections per address

@@ -6,9 +6,9 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.http.acceptor import Places
 from minikms.http.limits import InFlight
 from minikms.http.logs import AccessLogger
+from minikms.http.places import Places
 from minikms.http.unread import UnreadAnswers
 
 # The status of a request whose caller left before the answer.

@@ -8,7 +8,8 @@ from typing import Final
 from cryptography import x509
 
 from minikms.config import Config
-from minikms.http.acceptor import Acceptor, Places, room_for
+from minikms.http.acceptor import Acceptor
+from minikms.http.places import Places, room_for
 from minikms.http.proxies import is_one_of, parse_proxies
 from minikms.http.server import KmsRunner
 from minikms.serve.ports import cannot_listen

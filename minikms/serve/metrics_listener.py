@@ -22,7 +22,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from minikms.addresses import url_host
 from minikms.config import Config
 from minikms.errors import TooBusy
-from minikms.http.acceptor import Acceptor, Places
+from minikms.http.acceptor import Acceptor
+from minikms.http.places import Places
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, OBSERVER, Shutdown
 from minikms.serve.key_metrics import StoreKeyCollector

@@ -11,7 +11,7 @@ from aiohttp import web
 from minikms.config import Config
 from minikms.doors.app import DOORS
 from minikms.http import memory
-from minikms.http.acceptor import raise_descriptor_limit
+from minikms.http.places import raise_descriptor_limit
 from minikms.http.state import OBSERVER
 from minikms.serve import core_dumps, garbage, log_output
 from minikms.serve.assembly import create_service

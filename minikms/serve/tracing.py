@@ -21,8 +21,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from minikms.events import CURRENT
-from minikms.http.acceptor import Places
 from minikms.http.logs import EVENT, TRACE_ID, TracedAccessLogger, request_id
+from minikms.http.places import Places
 from minikms.http.state import OBSERVER, Observers
 from minikms.web.state import STORE
 

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, NoReturn
 
 from minikms.config import Config
-from minikms.http.acceptor import raise_descriptor_limit
+from minikms.http.places import raise_descriptor_limit
 from minikms.rates import new_table
 from minikms.serve import lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from minikms.background import in_background
 from minikms.errors import KmsError
-from minikms.http.acceptor import REASONS, Places
+from minikms.http.places import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT
 from minikms.store.askar.errors import CAUSES
 from minikms.store.askar.files import last_backup

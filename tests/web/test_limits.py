@@ -16,8 +16,8 @@ from waiting import until
 
 from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.config import Config
-from minikms.http.acceptor import Places
 from minikms.http.gate import GATE
+from minikms.http.places import Places
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
 
