@@ -16,8 +16,9 @@ from minikms.http.problems import pointer
 from minikms.key_bounds import ALIAS_PATTERN
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas.base import sentence
-from minikms.web.schemas.fields import MAX_FAULTS, Converted, Timestamp
+from minikms.web.schemas.fields import MAX_FAULTS, Converted
 from minikms.web.schemas.named_fields import algorithm, alias, kid, profile
+from minikms.web.schemas.times import Timestamp
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000

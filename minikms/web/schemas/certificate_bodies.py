@@ -1,5 +1,6 @@
 """Bodies of the calls that make certificates: each request, followed by its answer."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -13,17 +14,12 @@ from minikms.keys.x509.names import MAX_NAME, MAX_NAMES, MAX_POLICIES, MAX_POLIC
 from minikms.keys.x509.profiles import MAX_DAYS, PROFILES
 from minikms.keys.x509.revocation import MAX_CRL_DAYS, MAX_CRL_NUMBER, MAX_REVOKED, Revoked
 from minikms.web.schemas.base import Body, ByKey, Request
-from minikms.web.schemas.fields import (
-    BoundedList,
-    Flag,
-    LongList,
-    Part,
-    SerialNumber,
-    Text,
-    Timestamp,
-    number,
-)
+from minikms.web.schemas.fields import BoundedList, Converted, Flag, LongList, Part, Text, number
 from minikms.web.schemas.named_fields import alias, certificate, jose_alg
+from minikms.web.schemas.times import Timestamp
+
+_SERIAL_PATTERN: Final = r"^[0-9A-Fa-f]{1,40}\Z"
+_SERIAL: Final = re.compile(_SERIAL_PATTERN)
 
 
 def _subject(**kwargs: Any) -> Text:
@@ -46,6 +42,20 @@ def _names(description: str) -> BoundedList:
 
 def _uri(description: str) -> Text:
     return Text(description, validate=validate.Length(1, MAX_NAME))
+
+
+class SerialNumber(Converted):
+    """The serial number of a certificate, in hexadecimal digits (RFC 5280 section 4.1.2.2)."""
+
+    fault = "Must be a positive number of at most 40 hexadecimal digits, below 2^159."
+
+    def __init__(self, description: str, **kwargs: Any) -> None:
+        super().__init__(description, metadata={"pattern": _SERIAL_PATTERN}, **kwargs)
+
+    def convert(self, text: str) -> int:
+        if not _SERIAL.match(text) or not 0 < (serial := int(text, 16)) < 1 << 159:
+            raise ValueError
+        return serial
 
 
 class CsrRequest(ByKey):

@@ -4,10 +4,8 @@ Most have ways of their own, which are faster than marshmallow's (base.py): `rea
 raises ValidationError, and `write` dumps one; None if the value is dumped as it is.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -27,23 +25,6 @@ MAX_FAULTS: Final = 32
 
 _MAX_MEDIA_TYPE: Final = 255  # RFC 6838 section 4.2: two names of 127 characters
 _MAX_CONTENT_FORMAT: Final = 65_535
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# A little less than the nanoseconds that a JSON number of the store can hold.
-_LATEST: Final = datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)
-# RFC 3339 section 5.6; Python also takes other forms of ISO 8601.
-_RFC3339: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
-)
-
-SERIAL_PATTERN: Final = r"^[0-9A-Fa-f]{1,40}\Z"
-_SERIAL: Final = re.compile(SERIAL_PATTERN)
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """A time since the epoch, in UTC and to the millisecond (RFC 3339)."""
-    moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Described:
@@ -291,35 +272,3 @@ class Flag(Readable, fields.Boolean):
         if type(value) is not bool:
             raise self.make_error("invalid", input=value)
         return value
-
-
-class SerialNumber(Converted):
-    """The serial number of a certificate, in hexadecimal digits (RFC 5280 section 4.1.2.2)."""
-
-    fault = "Must be a positive number of at most 40 hexadecimal digits, below 2^159."
-
-    def __init__(self, description: str, **kwargs: Any) -> None:
-        super().__init__(description, metadata={"pattern": SERIAL_PATTERN}, **kwargs)
-
-    def convert(self, text: str) -> int:
-        if not _SERIAL.match(text) or not 0 < (serial := int(text, 16)) < 1 << 159:
-            raise ValueError
-        return serial
-
-
-class Timestamp(Converted):
-    """Nanoseconds since the epoch: taken as RFC 3339 with any offset, given in UTC."""
-
-    fault = "Must be a time of RFC 3339 with an offset."
-    write = staticmethod(rfc3339)
-
-    def __init__(self, description: str = "", **kwargs: Any) -> None:
-        super().__init__(description, metadata={"format": "date-time"}, **kwargs)
-
-    def convert(self, text: str) -> int:
-        if not _RFC3339.match(text):
-            raise ValueError
-        moment = datetime.fromisoformat(text.upper())
-        if not _EPOCH <= moment <= _LATEST:
-            raise ValidationError("Must be from 1970 to 2199.")
-        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000

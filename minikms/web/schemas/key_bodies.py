@@ -12,16 +12,7 @@ from minikms.keys.cose.cose_key import cose_key
 from minikms.keys.x509.certificates import thumbprint_of
 from minikms.records import KeyRecord
 from minikms.web.schemas.base import Body, Request
-from minikms.web.schemas.fields import (
-    Base64Url,
-    BoundedList,
-    Flag,
-    ListOf,
-    Part,
-    Text,
-    Timestamp,
-    number,
-)
+from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, ListOf, Part, Text, number
 from minikms.web.schemas.named_fields import (
     algorithm,
     alias,
@@ -38,6 +29,7 @@ from minikms.web.schemas.named_fields import (
     state,
 )
 from minikms.web.schemas.rule_bodies import KeyRules, RulesField
+from minikms.web.schemas.times import Timestamp
 
 MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that its base64 has no padding
 

@@ -6,8 +6,9 @@ from marshmallow import post_load, validate
 
 from minikms.access.policy import SCOPES
 from minikms.web.schemas.base import MAX_FIELDS, Body, Request
-from minikms.web.schemas.fields import BoundedList, ListOf, Part, Text, Timestamp
+from minikms.web.schemas.fields import BoundedList, ListOf, Part, Text
 from minikms.web.schemas.named_fields import profile
+from minikms.web.schemas.times import Timestamp
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 
