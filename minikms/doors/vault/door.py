@@ -1,5 +1,6 @@
 """The Vault door: the head of a request in Vault's protocol, and the table of operations."""
 
+import re
 from collections.abc import Mapping, Sequence
 from posixpath import normpath
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from minikms.doors.vault.operation import VaultOperation
 
 _VERSION: Final = "/v1/"
+_CONTROL: Final = re.compile("%(?:[01][0-9A-Fa-f]|7[Ff])")  # a control character of a path
 
 # The door needs no header, so a browser sends any page's POST without a preflight request.
 _NO_PAGES: Final = "a request with an Origin is refused: no web page may call this port"
@@ -74,6 +76,8 @@ class VaultDoor(Door):
             path = request.rel_url.raw_path
         if not path.startswith(_VERSION):
             raise VaultError(404)
+        if "%" in path and _CONTROL.search(path):
+            raise RouteNotFound()
         if "//" in path or "/." in path:
             _redirect(request, path)
         path = path[len(_VERSION) :]

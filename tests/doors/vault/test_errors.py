@@ -4,6 +4,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 import pytest
+from yarl import URL
 
 from minikms import errors
 from minikms.doors.vault.errors import VaultError, as_vault, body_of
@@ -109,6 +110,14 @@ async def test_odd_paths(vault, path, status):
     writer.close()
     assert int(head.split()[1]) == status
     assert body.startswith(b"{")
+
+
+@pytest.mark.parametrize("path", ["/v1/%0d%0aX:%20y", "/v1//%0AX", "/v1/transit/keys/a%7f"])
+async def test_a_path_with_control_characters_is_unsupported(vault, path):
+    """Also on a connection that stays."""
+    async with vault.session.get(URL(f"{vault.url}{path}", encoded=True)) as answer:
+        assert answer.status == 404
+        assert "unsupported path" in await answer.text()
 
 
 @pytest.mark.parametrize(
