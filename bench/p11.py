@@ -1,12 +1,14 @@
 """Signatures by PKCS#11 through minikms-p11, compared in turns with `POST /sign` and with SoftHSM.
 
 Run it with the Python that Mini KMS, minikms-p11 and python-pkcs11 are installed in. Needs the
-client module of p11-kit, and softhsm2. All callers are threads of Python that wait for each answer:
-of http.client, and of python-pkcs11 with either module; SoftHSM has one, since python-pkcs11 does
-not ask modules for locks. It prints the medians, with the ratios of the rates in the same round;
-then the times of searches among many keys, and the sidecar's memory.
+client module of p11-kit, and softhsm2. All callers wait for each answer: threads with http.client,
+tasks with aiohttp, which the sidecar uses, too, and threads with python-pkcs11 and either module;
+SoftHSM has one, since python-pkcs11 does not ask modules for locks. It prints the medians, with the
+ratios of the rates in the same round; then the times of searches among many keys, and the sidecar's
+memory.
 """
 
+import asyncio
 import base64
 import hashlib
 import http.client
@@ -26,6 +28,7 @@ from typing import Any, Final
 
 import click
 import pkcs11
+from aiohttp import ClientSession
 
 P11_KIT: Final = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
 SOFTHSM: Final = "/usr/lib/softhsm/libsofthsm2.so"
@@ -145,6 +148,26 @@ def token_signer(token: Any, pin: str | None) -> Iterator[Signer]:
         yield lambda: key.sign(DIGEST, mechanism=pkcs11.Mechanism.ECDSA)
 
 
+async def aiohttp_rate(service: Service, kid: str, callers: int, seconds: float) -> float:
+    """Signatures in a second by tasks with aiohttp."""
+    data = base64.urlsafe_b64encode(DIGEST).decode()
+    body = json.dumps({"kid": kid, "data": data, "prehashed": True}).encode()
+    headers = {"Content-Type": "application/json"}
+    counts = [0] * callers
+    async with ClientSession(f"http://127.0.0.1:{service.port}") as session:
+        end = time.monotonic() + seconds
+
+        async def sign(place: int) -> None:
+            while time.monotonic() < end:
+                async with session.post("/sign", data=body, headers=headers) as answer:
+                    assert answer.status == 200, await answer.text()
+                    await answer.json()
+                counts[place] += 1
+
+        await asyncio.gather(*map(sign, range(callers)))
+    return sum(counts) / seconds
+
+
 def rate(signers: list[Signer], seconds: float) -> float:
     """Signatures in a second by threads, each with a signer."""
     counts = [0] * len(signers)
@@ -175,10 +198,11 @@ def compare(service: Service, token: Any, softhsm: Any, callers: int, rounds: in
         }
         if callers == 1:
             ways["SoftHSM"] = [opened.enter_context(token_signer(softhsm, None))]
-        rates: dict[str, list[float]] = {name: [] for name in ways}
+        rates: dict[str, list[float]] = {name: [] for name in [*ways, "by aiohttp"]}
         for _ in range(rounds):
             for name, signers in ways.items():
                 rates[name].append(rate(signers, 1))
+            rates["by aiohttp"].append(asyncio.run(aiohttp_rate(service, kid, callers, 1)))
     first = rates["POST /sign"]
     for name, found in rates.items():
         ratio = statistics.median(one / other for one, other in zip(found, first, strict=True))

@@ -2,6 +2,7 @@
 "use strict";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
+const CERTIFIED = /^\/key\/([^/]+)\/certificates$/;
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 /** Paths and methods of the document by operationId. */
@@ -28,8 +29,15 @@ function verkeyOf(jwk) {
   return text;
 }
 
-/** The examples of `importKey`, by alias, and Ed25519 keys also by verkey. */
-function exampleKeys(spec) {
+/** The kid of an Ed25519 JWK (RFC 7638), which browsers compute only for pages of HTTPS and of this machine. */
+async function kidOf({ crv, kty, x }) {
+  const text = new TextEncoder().encode(JSON.stringify({ crv, kty, x }));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
+  return btoa(String.fromCharCode(...hash)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+}
+
+/** The examples of `importKey`, by alias, and Ed25519 keys also by verkey and kid. */
+async function exampleKeys(spec) {
   const [path, method] = operationsById(spec).get("importKey");
   const { examples } = spec.paths[path][method].requestBody.content["application/json"];
   const bodies = Object.values(examples).map((example) => example.value);
@@ -37,13 +45,16 @@ function exampleKeys(spec) {
   return new Map([
     ...bodies.map((body) => [body.alias, body]),
     ...ofWallets.map((body) => [verkeyOf(body.jwk), body]),
+    ...(window.isSecureContext ? await Promise.all(ofWallets.map(async (body) => [await kidOf(body.jwk), body])) : []),
   ]);
 }
 
-/** The names of a call's keys, in its query and in its body. */
+/** The names of a call's keys, in its query and in its body, or the kid that gets certificates. */
 function namesIn(request) {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/key") return [searchParams.get("alias")];
+  const [, certified] = pathname.match(CERTIFIED) ?? [];
+  if (certified) return [certified];
   const { alias, from, recipients = [], packed } = JSON.parse(request.body);
   const verkeys = packed ? JSON.parse(decoded(packed.protected)).recipients : [];
   return [
@@ -55,7 +66,10 @@ function namesIn(request) {
 
 /** If calls need no token, import the example keys that a call names and the service lacks. */
 async function importExampleKeys(spec, request) {
-  if (spec.components.securitySchemes || new URL(request.url).pathname.startsWith("/key/")) return;
+  const { pathname } = new URL(request.url);
+  // Other calls by kid are for keys that are there.
+  const isForThere = pathname.startsWith("/key/") && !(request.method === "PUT" && CERTIFIED.test(pathname));
+  if (spec.components.securitySchemes || isForThere) return;
   let names;
   try {
     names = new Set(namesIn(request));
@@ -67,7 +81,7 @@ async function importExampleKeys(spec, request) {
     "Content-Type": "application/json",
     ...(profile === undefined ? {} : { "X-Profile": profile }),
   };
-  const keys = exampleKeys(spec);
+  const keys = await exampleKeys(spec);
   for (const name of names) {
     if (!keys.has(name)) continue;
     const search = new URLSearchParams({ alias: keys.get(name).alias });
