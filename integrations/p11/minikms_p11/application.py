@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from minikms_p11 import constants as c
-from minikms_p11.directory import Directory
-from minikms_p11.handles import Reference
+from minikms_p11.directory import Directory, reference_of
 from minikms_p11.keys import Key
 from minikms_p11.mechanisms import new_hash
 from minikms_p11.objects import CertificateObject, KeyObject, SessionPublicKey, SessionSecret
@@ -258,14 +257,8 @@ class Application:
         if login is not None:
             login.directory.forget(kid)
 
-    def handle_of(self, session: Session, key: Key, object_class: int) -> int:
-        reference = Reference(self.slot(session.slot).profile, key.kid, object_class)
-        return self.sidecar.handles.of(reference)
-
-    def handle_of_certificate(self, session: Session, key: Key, index: int) -> int:
-        fingerprint = CertificateObject(key, index).fingerprint.hex()
-        profile = self.slot(session.slot).profile
-        return self.sidecar.handles.of(Reference(profile, key.kid, c.CKO_CERTIFICATE, fingerprint))
+    def handle_of(self, session: Session, found: KeyObject | CertificateObject) -> int:
+        return self.sidecar.handles.of(reference_of(self.slot(session.slot).profile, found))
 
     def add(self, session: Session, made: SessionPublicKey | SessionSecret) -> int:
         """Keep an object until the session ends; its handle."""

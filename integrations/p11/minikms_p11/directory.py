@@ -1,7 +1,6 @@
 """The keys that a token of the service sees in a profile, for all programs with that token."""
 
 import asyncio
-import hashlib
 import re
 import time
 from typing import Final
@@ -39,38 +38,33 @@ class Directory:
         """The handles of the objects that fit the template."""
         keys = await self._candidates(caller, template)
         wanted = template.get(c.CKA_CLASS)
-        certificates: dict[str, int] = {}
+        seen = set()
         handles = []
         shown = [key for key in keys if slot.shows(key)]
-        own = {_fingerprint(key.certificates[0]) for key in shown if key.certificates}
+        own = {CertificateObject(key, 0).fingerprint for key in shown if key.certificates}
         for key in shown:
             for found in objects_of(key):
                 if wanted not in (None, found.object_class) or not matches(found, template):
                     continue
-                handle = self._handle(found)
                 if isinstance(found, CertificateObject):
-                    fingerprint = found.fingerprint.hex()
+                    fingerprint = found.fingerprint
                     # A certificate that certifies several keys is one object, and so is one that is
                     # also the own one of a key.
-                    if fingerprint in certificates or (found.index and fingerprint in own):
+                    if fingerprint in seen or (found.index and fingerprint in own):
                         continue
-                    certificates[fingerprint] = handle
-                handles.append(handle)
+                    seen.add(fingerprint)
+                handles.append(self._handles.of(reference_of(self._profile, found)))
         return handles
 
     def known(self, slot: Slot, handle: int) -> KeyObject | CertificateObject | None:
         """The object of a handle, if its key is in memory."""
-        reference = self._handles.references.get(handle)
-        if reference is None or reference.profile != self._profile:
-            raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+        reference = self._reference(handle)
         key = self._keys.get(reference.kid)
         return None if key is None else _object(slot, key, reference)
 
     async def read(self, caller: Caller, slot: Slot, handle: int) -> KeyObject | CertificateObject:
         """The object of a handle, as the service has it now."""
-        reference = self._handles.references.get(handle)
-        if reference is None or reference.profile != self._profile:
-            raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+        reference = self._reference(handle)
         key = await self._by_kid(caller, reference.kid)
         if key is None:
             raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
@@ -179,22 +173,26 @@ class Directory:
         self._keys, self._read_at, self._listed_at = keys, read_at, began
         self._handles.keep(self._profile, kids, last)
 
-    def _handle(self, found: KeyObject | CertificateObject) -> int:
-        fingerprint = found.fingerprint.hex() if isinstance(found, CertificateObject) else ""
-        return self._handles.of(
-            Reference(self._profile, found.key.kid, found.object_class, fingerprint)
-        )
+    def _reference(self, handle: int) -> Reference:
+        reference = self._handles.references.get(handle)
+        if reference is None or reference.profile != self._profile:
+            raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
+        return reference
+
+
+def reference_of(profile: str, found: KeyObject | CertificateObject) -> Reference:
+    """What a handle of an object names."""
+    fingerprint = found.fingerprint.hex() if isinstance(found, CertificateObject) else ""
+    return Reference(profile, found.key.kid, found.object_class, fingerprint)
 
 
 def _object(slot: Slot, key: Key, reference: Reference) -> KeyObject | CertificateObject:
     if slot.shows(key):
         for found in objects_of(key):
-            if found.object_class == reference.object_class and (
-                isinstance(found, KeyObject) or found.fingerprint.hex() == reference.fingerprint
+            # First the class, which takes no hash.
+            if (
+                found.object_class == reference.object_class
+                and reference_of(reference.profile, found) == reference
             ):
                 return found
     raise Refusal(c.CKR_OBJECT_HANDLE_INVALID)
-
-
-def _fingerprint(certificate: bytes) -> str:
-    return hashlib.sha256(certificate).hexdigest()

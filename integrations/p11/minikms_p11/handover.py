@@ -170,13 +170,7 @@ def _session(session: Session) -> list[Any]:
 def _parameter(parameter: Any) -> Any:
     for name, kind in _PARAMETERS.items():
         if isinstance(parameter, kind):
-            values = vars(parameter)
-            return {
-                name: [
-                    {"bytes": _packed(value)} if isinstance(value, bytes) else value
-                    for value in values.values()
-                ]
-            }
+            return {name: list(map(_value, vars(parameter).values()))}
     return None
 
 
@@ -184,20 +178,23 @@ def _read_parameter(record: Any) -> Any:
     if record is None:
         return None
     ((name, values),) = record.items()
-    return _PARAMETERS[name](
-        *(unpacked(value["bytes"]) if isinstance(value, dict) else value for value in values)
-    )
+    return _PARAMETERS[name](*map(_read_value, values))
 
 
 def _template(given: Any) -> list[list[Any]]:
-    return [
-        [kind, _packed(value) if isinstance(value, bytes) else value, isinstance(value, bytes)]
-        for kind, value in given.items()
-    ]
+    return [[kind, _value(value)] for kind, value in given.items()]
 
 
 def _read_template(items: list[list[Any]]) -> dict[int, Any]:
-    return {kind: unpacked(value) if is_bytes else value for kind, value, is_bytes in items}
+    return {kind: _read_value(value) for kind, value in items}
+
+
+def _value(value: Any) -> Any:
+    return {"bytes": _packed(value)} if isinstance(value, bytes) else value
+
+
+def _read_value(record: Any) -> Any:
+    return unpacked(record["bytes"]) if isinstance(record, dict) else record
 
 
 def _packed(content: bytes) -> str:

@@ -1,6 +1,5 @@
 """Public keys as attributes of PKCS#11, as JWKs, and as kids of the service."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from minikms_p11 import constants as c
 from minikms_p11 import der
 from minikms_p11.algorithms import CURVES_BY_OID, OIDS_BY_CURVE
+from minikms_p11.keys import base64url
 from minikms_p11.refusal import Refusal
 from minikms_p11.wire import Template
 
@@ -107,4 +107,4 @@ def _number(template: Template, kind: int) -> int:
 
 
 def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return base64url(data).rstrip("=")

@@ -39,16 +39,14 @@ async def create_certificate(application: Application, session: Session, templat
             key = await add_labels(application, session, key, name_of(template))
             if content not in key.certificates[:1]:
                 key = await _set(application, session, key, [content])
-            handle = application.handle_of_certificate(session, key, 0)
+            handle = application.handle_of(session, CertificateObject(key, 0))
         elif content in key.certificates:
-            handle = handle or application.handle_of_certificate(
-                session, key, key.certificates.index(content)
-            )
+            index = key.certificates.index(content)
+            handle = handle or application.handle_of(session, CertificateObject(key, index))
         elif key.certificates and _issued(certificate, key.parsed[-1]):
             key = await _set(application, session, key, [*key.certificates, content])
-            handle = handle or application.handle_of_certificate(
-                session, key, len(key.certificates) - 1
-            )
+            index = len(key.certificates) - 1
+            handle = handle or application.handle_of(session, CertificateObject(key, index))
     if handle is None:  # a certificate of no key here
         raise Refusal(c.CKR_ATTRIBUTE_VALUE_INVALID)
     return handle

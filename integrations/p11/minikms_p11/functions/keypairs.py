@@ -8,6 +8,7 @@ from minikms_p11.algorithms import CURVES_BY_OID
 from minikms_p11.application import Application
 from minikms_p11.functions.labels import labels_of
 from minikms_p11.keys import SESSION_LABEL
+from minikms_p11.objects import KeyObject
 from minikms_p11.refusal import Refusal
 from minikms_p11.wire import Mechanism, Template
 
@@ -68,8 +69,8 @@ async def generate_key_pair(
     if not stays:
         application.temporary.setdefault(session, []).append(key.kid)
     return (
-        application.handle_of(opened, key, c.CKO_PUBLIC_KEY),
-        application.handle_of(opened, key, c.CKO_PRIVATE_KEY),
+        application.handle_of(opened, KeyObject(key, c.CKO_PUBLIC_KEY)),
+        application.handle_of(opened, KeyObject(key, c.CKO_PRIVATE_KEY)),
     )
 
 
