@@ -44,6 +44,8 @@ GUIDE = (ROOT / "docs/guide.md").read_text("utf-8")
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "examples/README.md",
+    *sorted((ROOT / "examples").glob("*/README.md")),
 ]
 
 
