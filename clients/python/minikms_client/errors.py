@@ -5,15 +5,19 @@ class of its status, such as `NotFound`, or `ProblemError` itself. The file is o
 it has every problem.
 """
 
+import re
 import ssl
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from minikms_client.shapes import each, text, typed
 
+ErrorT = TypeVar("ErrorT", bound=BaseException)
 _PREFIX: Final = "urn:minikms:problem:"
 # OpenSSL's reason if the answer is plain HTTP.
 _WITHOUT_TLS: Final = "WRONG_VERSION_NUMBER"
+# The number that Python puts before the text of a system's error.
+_NUMBER: Final = re.compile(r"^\[Errno -?\d+\] ")
 
 
 class MinikmsError(Exception):
@@ -90,13 +94,19 @@ class ProblemError(MinikmsError):
         )
 
 
+def caused_by(error: BaseException, kind: type[ErrorT]) -> ErrorT | None:
+    """Return the error of this kind that led to an error, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kind):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
 def reason(error: Exception) -> str:
     """Return the reason for a missing answer, as part of a sentence."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
+    cause = caused_by(error, ssl.SSLError)
     if cause is None:
-        return str(error) or type(error).__name__
+        return _NUMBER.sub("", str(error)) or type(error).__name__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {cause.verify_message.rstrip('.')}"
     if cause.reason == _WITHOUT_TLS:

@@ -25,12 +25,30 @@ from minikms_client.wire import decode, encode
 
 
 def test_from_nothing_to_a_signature(shell, minikms):
-    kid = shell("mkms key generate ed25519 --alias did:example:123#key-1")
+    kid = shell("mkms key generate ed25519 did:example:123#key-1")
     sig = shell("mkms sign did:example:123#key-1 hello")
     assert shell(f"mkms verify {kid} hello --sig {sig}") == "valid"
     assert shell(f"mkms verify {kid} hallo --sig {sig}", code=1) == "not valid"
     assert minikms.verify(b"hello", decode(sig), kid=kid)
     assert shell("echo -n hello | mkms sign did:example:123#key-1") == sig
+
+
+def test_a_new_key_has_a_name_that_no_other_key_has(command, minikms):
+    kid = command("mkms key generate p256 issuer")
+    assert minikms.find_key("issuer").kid == kid
+    command("mkms key generate p256 issuer", code=5)
+    assert minikms.find_key("issuer").kid == kid
+    assert len(minikms.list_keys().keys) == 1
+    moved = command("mkms key generate p256 issuer --alias-taken move")
+    assert minikms.find_key("issuer").kid == moved
+    exported = command("mkms key generate p256 backup --exportable")
+    private = command("mkms key export backup").encode()
+    minikms.delete_key(exported)
+    command("mkms key import - issuer", code=5, given=private)
+    assert command("mkms key import - backup", given=private) == exported
+    assert minikms.find_key("backup").kid == exported
+    for wrong in ("a --alias b", "a --count 2"):
+        command(f"mkms key generate p256 {wrong}", code=2)
 
 
 def test_without_the_extra_mkms_names_it_in_one_sentence():
@@ -117,6 +135,18 @@ def test_data_and_signatures_pass_through_files(shell, command, tmp_path, minikm
         bytes(range(256)), (tmp_path / "sig").read_bytes(), alias="signer", encoding="der"
     )
     assert len(shell("mkms random 16 --output - | base64 -w0")) == 24
+
+
+def test_a_signature_file_has_what_sign_writes(shell, command, tmp_path):
+    (tmp_path / "data").write_bytes(bytes(range(256)))
+    for alg, encoding in (("ed25519", "raw"), ("p256", "der"), ("rsa2048", "raw")):
+        command(f"mkms key generate {alg} {alg}")
+        options = "" if alg == "rsa2048" else f"--encoding {encoding}"
+        verify = f"mkms verify {alg} --sig-file sig {options}"
+        for write in (">sig", "--output sig", "--output - >sig"):
+            shell(f"mkms sign {alg} {options} <data {write}")
+            assert shell(f"{verify} <data") == "valid"
+            assert shell(f"{verify} hello", code=1) == "not valid"
 
 
 def test_the_output_of_one_command_is_input_of_another(shell, command):
@@ -607,6 +637,16 @@ def test_an_error_is_a_sentence_and_a_code(shell, command, line, code, sentence)
     assert sentence in last
     assert "Traceback" not in run.error
     assert last.endswith(".")
+
+
+def test_a_service_that_is_not_there_can_be_started(command, monkeypatch):
+    command("mkms key list --url http://127.0.0.1:1", code=6)
+    assert "minikms serve" in command.error
+    assert "Errno" not in command.error
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it listens, and does not answer
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        command(f"mkms status --url {url} --timeout 0.1", code=6)
+        assert "minikms serve" not in command.error
 
 
 def test_options_after_the_command(shell, command, minikms):

@@ -103,7 +103,12 @@ def test_the_arguments_that_name_a_key_are_completed():
         for path, parameter in parameters(mkms, "mkms")
         if parameter.name == "name" and parameter._custom_shell_complete is None
     ]
-    assert missing == ["mkms profile create", "mkms token create"]
+    assert missing == [
+        "mkms key generate",
+        "mkms key import",
+        "mkms profile create",
+        "mkms token create",
+    ]
 
 
 def parameters(group, path):

@@ -96,6 +96,9 @@ def test_a_service_without_tokens_knows_no_caller(command, minikms):
     assert command("mkms whoami").startswith("anybody\tkeys:read ")
     shown = on_a_terminal("mkms whoami", minikms)
     assert re.search(r"^url +http", shown, re.MULTILINE)
+    assert re.search(r"^name +anybody\r$", shown, re.MULTILINE)
+    assert re.search(r"^profiles +all\r$", shown, re.MULTILINE)
+    assert json.loads(command("mkms whoami --json"))["name"] is None
 
 
 def test_both_versions_are_shown(command, minikms):

@@ -97,6 +97,20 @@ def test_people_are_told_that_their_input_is_read(minikms, line):
         assert minikms.verify(b"hello\n", decode(sig), alias="signer")
 
 
+def test_people_are_told_that_a_file_is_not_read(command, minikms, tmp_path):
+    minikms.generate_key("ed25519", alias="signer")
+    (tmp_path / "message").write_bytes(b"hello")
+    written = on_a_terminal(f"cd {tmp_path}; mkms sign signer message", minikms)
+    assert written.startswith("mkms: ")
+    assert "--file" in written
+    [sig] = re.findall(r"[A-Za-z0-9_-]{86}", written)
+    assert minikms.verify(b"message", decode(sig), alias="signer")
+    for line in ("sign signer hello", "sign signer --file message"):
+        assert "--file" not in on_a_terminal(f"cd {tmp_path}; mkms {line}", minikms)
+    command("mkms sign signer message")
+    assert command.error == ""
+
+
 def test_results_that_nobody_sees_have_a_bar(minikms, tmp_path):
     line = f"mkms key generate ed25519 --count 1500 >{tmp_path}/kids"
     assert "Making keys" in on_a_terminal(line, minikms)

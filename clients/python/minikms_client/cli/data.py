@@ -1,6 +1,7 @@
 """Input and output of commands: bytes, base64url, JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,8 @@ def message(data: str | None, file: Path | None) -> bytes:
     if data is not None and file is not None:
         raise click.UsageError("Give the data or a file, not both.")
     if data is not None:
+        if sys.stderr.isatty() and os.path.isfile(data):
+            tell(f"mkms: The input is the text {data!r}. For the file of this name, use --file.")
         return data.encode()
     return contents(file) if file else standard_input()
 

@@ -59,6 +59,9 @@ def show_rows(rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str
 
 
 def _text(value: Any) -> str:
+    """Return text as it is, a list of texts in words, and other values as JSON."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -19,6 +19,7 @@ from minikms_client.errors import (
     Unavailable,
     UnexpectedAnswer,
     Unreachable,
+    caused_by,
 )
 
 NOT_VALID: Final = 1
@@ -62,6 +63,13 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def next_step(error: Unreachable) -> str:
+    """Return the sentence that follows the error if nothing listens at the URL."""
+    if caused_by(error, ConnectionRefusedError) is None:
+        return ""
+    return " Start a service with `minikms serve`, or name another one with --url."
+
+
 @contextmanager
 def sentences(spelling: Callable[[str], str] = str) -> Iterator[None]:
     """Turn an error into a sentence and an exit code.
@@ -73,6 +81,8 @@ def sentences(spelling: Callable[[str], str] = str) -> Iterator[None]:
     except Unauthenticated as error:
         sources = "--token-file, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE or mkms login"
         fail(f"{error} The token comes from {sources}.", code_of(error))
+    except Unreachable as error:
+        fail(f"{error}{next_step(error)}", code_of(error))
     except ProblemError as error:
         faults = (f"{spelling(pointer)}: {fault}" for pointer, fault in error.errors)
         fail(" ".join((error.detail, *faults)), code_of(error))

@@ -1,14 +1,14 @@
 """The caller: `mkms login`, `mkms logout` and `mkms whoami`."""
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 import click
 
 from minikms_client.cli.commands import Command
 from minikms_client.cli.context_file import Contexts, Settings
-from minikms_client.cli.session import Session, pass_session, plain
+from minikms_client.cli.session import Session, pass_session
 from minikms_client.settings import DEFAULT_URL
 
 _ANYBODY: Final = "anybody"  # if the service needs no token
@@ -76,9 +76,9 @@ def logout(session: Session) -> None:
 def whoami(session: Session) -> None:
     """Show the caller of a context or token, with its scopes, profiles and expiry."""
     client, caller = session.client, session.client.get_own_token()
-    session.show_whole(
-        {"url": client.url, "profile": client.profile, **plain(caller)},
-        caller.name or _ANYBODY,
-        " ".join(caller.scopes),
-        "all" if caller.profiles is None else " ".join(caller.profiles),
-    )
+    answer = {"url": client.url, "profile": client.profile, **asdict(caller)}
+    name = caller.name or _ANYBODY
+    profiles = ("all",) if caller.profiles is None else caller.profiles
+    if not session.is_json:
+        answer |= {"name": name, "profiles": profiles}
+    session.show_whole(answer, name, " ".join(caller.scopes), " ".join(profiles))

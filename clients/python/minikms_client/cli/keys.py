@@ -60,8 +60,8 @@ def _rules(_: click.Context, __: click.Parameter, given: str | None) -> str | di
     return found
 
 
-def _key_options(command: Any) -> Any:
-    """Add the options of a new key to a command."""
+def _takes_new_key(command: Any) -> Any:
+    """Add the argument and the options of a new key to a command."""
     for option in (
         _expires_option,
         _rotate_every_option,
@@ -85,15 +85,21 @@ def _key_options(command: Any) -> Any:
             type=_TAKEN,
             help=_TAKEN_HELP,
         ),
-        click.option("--alias", help="An alias of the key."),
+        click.option("--alias", help="An alias of the key, which moves if another key has it."),
+        click.argument("name", required=False),
     ):
         command = option(command)
     return command
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given."""
-    return {name: value for name, value in options.items() if value not in (None, (), {}, False)}
+def _given(name: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given; NAME is an alias that no other key may have."""
+    given = {name: value for name, value in options.items() if value not in (None, (), {}, False)}
+    if name is None:
+        return given
+    if "alias" in given:
+        raise click.UsageError("Give NAME or --alias, not both.")
+    return {"alias_taken": "refuse", **given, "alias": name}
 
 
 @click.group(cls=Group)
@@ -102,7 +108,8 @@ def key() -> None:
 
 
 @key.command(
-    examples="mkms key generate ed25519 --alias did:example:123#key-1\n"
+    examples="mkms key generate p256 issuer\n"
+    "mkms key generate ed25519 --alias did:example:123#key-1\n"
     "mkms key generate p256 --operation sign --label use=login --expires 90d\n"
     "mkms key generate p256 --operation jwe-decrypt --delete-after 10m\n"
     "mkms key generate ed25519 --count 100 >kids",
@@ -110,11 +117,15 @@ def key() -> None:
 @click.argument("alg", shell_complete=completion.algorithms)
 @click.option("--count", type=click.IntRange(1), default=1, help="Number of keys to make.")
 @click.option("--provider", help="The provider that keeps the private key, such as an HSM.")
-@_key_options
+@_takes_new_key
 @pass_session
-def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
-    """Make a key of the algorithm ALG, or many of them."""
-    given = _given(options)
+def generate(session: Session, /, alg: str, name: str | None, count: int, **options: Any) -> None:
+    """Make a key of the algorithm ALG, or many of them.
+
+    NAME becomes the alias of the key, and must not be an alias of another key. `mkms algorithms`
+    lists the algorithms.
+    """
+    given = _given(name, options)
     if count == 1:
         session.show_key(session.client.generate_key(alg, **given))
         return
@@ -128,7 +139,7 @@ def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
 
 @key.command(
     "import",
-    examples="mkms key import private.jwk --alias imported\n"
+    examples="mkms key import private.jwk imported\n"
     "mkms key import keys.ndjson --if-exists keep\n"
     "mkms key import seed.bin --as seed --alg ed25519",
 )
@@ -155,15 +166,17 @@ def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
     type=click.Choice(["refuse", "keep"]),
     help="If the key exists, refuse the call or keep the key.",
 )
-@_key_options
+@_takes_new_key
 @pass_session
-def import_(session: Session, /, file: Path, form: str, **options: Any) -> None:
+def import_(session: Session, /, file: Path, name: str | None, form: str, **options: Any) -> None:
     """Import the keys of FILE, or with - of standard input.
+
+    NAME becomes the alias of a single key, and must not be an alias of another key.
 
     A FILE of JWKs contains one JWK, a JWK Set, or NDJSON: on each line a JWK or a body of POST
     /key/import, such as {"jwk": {...}, "alias": "..."}.
     """
-    given = _given(options)
+    given = _given(name, options)
     if form != "jwk":
         session.show_key(session.client.import_key(**{**given, form: contents(file)}))
         return

@@ -57,6 +57,8 @@ _VERSION = click.Option(
 def mkms(context: click.Context, /, **options: Any) -> None:
     """Use the keys of a Mini KMS.
 
+    Begin with `mkms key generate p256 issuer` and `mkms sign issuer hello`.
+
     A key is named by its kid or by an alias. Each command also takes the options below. Exit
     codes: 0 done, 1 not valid, 2 wrong usage, 3 not found, 4 not permitted, 5 refused,
     6 no answer, 7 a fault of mkms, 130 stopped.

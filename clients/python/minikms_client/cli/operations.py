@@ -23,6 +23,7 @@ from minikms_client.cli.data import (
 from minikms_client.cli.exits import NOT_VALID
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.models import Signature
+from minikms_client.wire import decode
 
 _signature_options = (
     click.option(
@@ -64,6 +65,7 @@ def say_signature(session: Session, signature: Signature, output: Path | None = 
 @click.command(
     cls=Command,
     examples="mkms sign signer hello\n"
+    "mkms sign signer <message.bin\n"
     "mkms sign signer --file message.bin --encoding der --output message.sig",
 )
 @click.argument("name", shell_complete=completion.keys)
@@ -88,8 +90,8 @@ def sign(
 @click.command(
     cls=Command,
     examples='mkms verify signer hello --sig "$(mkms sign signer hello)"\n'
-    "mkms sign signer --file message.bin --output message.sig\n"
-    "mkms verify signer --file message.bin --sig-file message.sig",
+    "mkms sign signer <message.bin >message.sig\n"
+    "mkms verify signer --sig-file message.sig <message.bin",
 )
 @click.argument("name", shell_complete=completion.keys)
 @takes_data
@@ -97,7 +99,7 @@ def sign(
 @click.option(
     "--sig-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File with the bytes of the signature.",
+    help="File with the signature, in bytes or base64url.",
 )
 @takes_signature_options
 @pass_session
@@ -114,10 +116,22 @@ def verify(
     """Verify a signature of DATA by the key NAME: exit code 0 or 1."""
     if (sig is None) == (sig_file is None):
         raise click.UsageError("Give the signature by --sig or --sig-file.")
-    signature = from_text(sig) if sig is not None else contents(sig_file)  # type: ignore[arg-type]
+    signature = from_text(sig) if sig is not None else _signature(sig_file)  # type: ignore[arg-type]
     call = partial(session.client.verify, message(data, file), signature, **options)
     is_valid = session.by_name(name, call)
     say_valid(session, {"valid": is_valid}, is_valid)
+
+
+def _signature(file: Path) -> bytes:
+    """Return the signature in a file: its bytes, or base64url as `mkms sign` prints it.
+
+    The bytes of a signature are too many to be characters of base64url by chance.
+    """
+    content = contents(file)
+    try:
+        return decode(content.decode("ascii").strip())
+    except ValueError:
+        return content
 
 
 @click.command(
