@@ -40,6 +40,7 @@ _BESIDE: Final = {
 _LINK: Final = re.compile(
     r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?://|#)([^)\s#]+)(#[^)\s]*)?\)"
 )
+_SOURCE: Final = re.compile(r'\b(src|srcset)="([^":]+)"')  # of a picture, in HTML
 _FENCE: Final = re.compile(r"^( *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^(?=#{1,3} )", re.MULTILINE)
 _CALL: Final = re.compile(r"###? `([A-Z]+ /\S*)`$", re.MULTILINE)
@@ -62,8 +63,9 @@ def main() -> None:
         target = SOURCES / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_with_reference(text, name, reference), "utf-8")
-    for picture in (ROOT / "docs").glob("*.svg"):
-        shutil.copy(picture, SOURCES)
+    for picture in (ROOT / "docs").iterdir():
+        if picture.suffix in (".svg", ".webp"):
+            shutil.copy(picture, SOURCES)
     shutil.copy(Path(__file__).with_name("zensical.toml"), BUILD)
     command = (sys.executable, "-m", "zensical", "build", "--clean", "--strict")
     sys.exit(subprocess.run(command, cwd=BUILD, check=False).returncode)
@@ -77,6 +79,10 @@ def _openapi() -> Any:
 def _relinked(text: str, page: Path, names: dict[Path, str]) -> str:
     """Point links to pages of the site; replace a link to another file by its text."""
     here = Path(names[page]).parent
+
+    def replace_source(source: re.Match[str]) -> str:
+        linked = (page.parent / source[2]).resolve().relative_to(ROOT / "docs")
+        return f'{source[1]}="{os.path.relpath(linked, here)}"'
 
     def replace(link: re.Match[str]) -> str:
         mark, shown, path, section = link.groups("")
@@ -92,7 +98,7 @@ def _relinked(text: str, page: Path, names: dict[Path, str]) -> str:
         return f"{mark}[{shown}]({to}{section})"
 
     parts = _FENCE.split(text)
-    parts[::2] = [_LINK.sub(replace, part) for part in parts[::2]]
+    parts[::2] = [_SOURCE.sub(replace_source, _LINK.sub(replace, part)) for part in parts[::2]]
     return "".join(parts)
 
 

@@ -67,4 +67,8 @@ def test_site_is_built_without_a_warning():
     assert done.returncode == 0, done.stdout + done.stderr
     site = ROOT / "build/site"
     for name in pages().values():
-        assert (site / name).with_suffix(".html").exists()
+        page = (site / name).with_suffix(".html")
+        pictures = re.findall(
+            r'(?:src|srcset)="?([^":>\s]+\.(?:svg|webp))\b', page.read_text("utf-8")
+        )
+        assert all((page.parent / picture).exists() for picture in pictures), name
