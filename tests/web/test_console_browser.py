@@ -106,6 +106,40 @@ async def test_a_service_without_tokens_shows_the_keys_at_once(client, page):
     assert page.complaints == []
 
 
+async def test_a_service_without_tokens_says_who_may_use_its_keys(client, guarded, page, signed_in):
+    warning = "anybody on this machine, and whoever else reaches this service, may use its keys"
+    await expect(signed_in.get_by_role("heading", level=1)).to_have_text("Keys")
+    await expect(signed_in.get_by_text(warning)).to_have_count(0)
+    await page.goto(str(client.make_url("/console")))
+    await expect(page.get_by_text(warning)).to_be_visible()
+
+
+async def test_a_page_without_rows_says_the_next_step(guarded, address, page):
+    """An audit log has events as soon as somebody has opened the console."""
+    await sign_in(page, address, await make_token(guarded, scopes=["keys:read", "audit"]))
+    await expect(page.get_by_text("A token with the scope keys:write makes them")).to_be_visible()
+    await open_page(page, "Audit")
+    await page.get_by_label("Operation").fill("nothing")
+    await page.get_by_role("button", name="Search").click()
+    await page.get_by_role("link", name="Show all events").click()
+    await expect(page.get_by_role("cell", name="createToken")).to_be_visible()
+
+
+async def test_a_new_service_says_the_next_step(client, page):
+    await page.goto(str(client.make_url("/console")))
+    await page.get_by_label("Alias, kid or DID").fill("nowhere")
+    await page.get_by_role("button", name="Search").click()
+    await page.get_by_role("link", name="Show all keys").click()
+    await open_page(page, "Tokens")
+    await expect(page.get_by_text("There is no token yet. Make one below")).to_be_visible()
+    await open_page(page, "Audit")
+    await expect(page.get_by_text("if it is started with --audit-log")).to_be_visible()
+    await open_page(page, "Keys")
+    await page.get_by_role("link", name="Make the first one").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("New key")
+    assert complaints(page) == []
+
+
 async def test_a_token_is_in_memory_alone(guarded, address, page, admin, caplog):
     wrong = await make_token(guarded)
     for one in await ok(await guarded.get("/tokens")):
@@ -331,8 +365,8 @@ async def test_a_key_is_made_changed_rotated_and_deleted(guarded, signed_in):
     await open_page(page, "Due")
     await expect(page.locator("main tbody tr")).to_contain_text("the key is deleted")
     await page.locator("main tbody").get_by_role("link").click()
-    await page.get_by_role("button", name="Cancel the deletion").click()
-    await expect(page.get_by_text("The deletion is cancelled.")).to_be_visible()
+    await page.get_by_role("button", name="Restore").click()
+    await expect(page.get_by_text("The key is restored.")).to_be_visible()
 
     await page.locator("main .buttons").get_by_role("button", name="Delete").click()
     await dialog.get_by_label("When").select_option(label="now")
@@ -353,8 +387,26 @@ async def test_a_key_that_deletes_itself_is_enabled_and_not_offered_for_rotation
     badge = page.locator("main .badge").first
     await expect(badge).to_have_text(f"enabled until {key['deletes'][:10]}")
     await expect(page.get_by_role("button", name="Disable")).to_be_visible()
-    for name in ("Rotate", "Schedule", "Cancel the deletion"):
+    for name in ("Rotate", "Schedule", "Restore"):
         await expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
+@pytest.mark.parametrize("state", ["disabled", "verify-only", "deletion scheduled"])
+async def test_a_key_that_deletes_itself_is_enabled_again_and_keeps_its_time(
+    guarded, address, signed_in, state
+):
+    key = await make(guarded, alg="p256", alias="request", delete_after=600)
+    path = f"/key/{key['kid']}"
+    if state == "deletion scheduled":
+        await ok(await guarded.delete(f"{path}?after=5m"))
+    else:
+        await ok(await guarded.patch(path, json={"state": state}))
+    await signed_in.goto(f"{address}#{path}")
+    name = "Enable" if state == "verify-only" else "Restore"
+    await signed_in.get_by_role("button", name=name).click()
+    badge = signed_in.locator("main .badge").first
+    await expect(badge).to_have_text(f"enabled until {key['deletes'][:10]}")
+    assert (await ok(await guarded.get(path)))["deletes"] == key["deletes"]
 
 
 async def test_certificates_are_shown_with_their_ends(guarded, signed_in):
@@ -557,7 +609,7 @@ async def test_calls_are_found_in_the_audit_log(guarded, signed_in):
     picture = signed_in.get_by_role("img", name=re.compile(r"^\d+ calls since .* 0 of them failed"))
     await expect(picture).to_be_visible()
     await signed_in.get_by_role("link", name="All events of this key").click()
-    await expect(signed_in.get_by_label("kid")).to_have_value(key["kid"])
+    await expect(signed_in.get_by_label("Key")).to_have_value(key["kid"])
 
 
 async def test_a_rotation_leads_to_both_keys(guarded, signed_in):

@@ -90,6 +90,11 @@ function ending({ signal } = {}) {
   return { signal: signal ? AbortSignal.any([session.signal, signal]) : session.signal };
 }
 
+/** A typed name of a key as the member or the parameter of a call: its kid, which is a thumbprint, or an alias. */
+export function naming(text) {
+  return { [/^[\w-]{43}$/.test(text) ? "kid" : "alias"]: text };
+}
+
 /** The path of a key, or of a call on it. */
 export function keyPath(kid, part = "") {
   return `key/${segment(kid)}${part && `/${part}`}`;

@@ -212,11 +212,11 @@ export function labels(given) {
 
 /** The state of a key in words. */
 export function state(key) {
-  if (key.deletes && key.state === "enabled") return badge(`enabled until ${key.deletes.slice(0, 10)}`, "warn"); // made so
-  if (key.deletes) return badge(`deletion on ${key.deletes.slice(0, 10)}`, "bad");
-  if (key.state === "disabled") return badge("disabled", "bad");
-  if (key.state === "verify-only") return badge("verify only", "warn");
-  return badge("enabled", "good");
+  const ends = key.deletes?.slice(0, 10);
+  if (key.state === "disabled") return badge(ends ? `deletion on ${ends}` : "disabled", "bad");
+  const word = key.state === "verify-only" ? "verify only" : "enabled";
+  if (ends) return badge(`${word} until ${ends}`, "warn"); // it was made so
+  return badge(word, word === "enabled" ? "good" : "warn");
 }
 
 /** A warning of the certificate of a chain that ends first, if it ends soon. */

@@ -2,8 +2,8 @@
 
 import { foreign, h } from "../dom.js";
 import { Results } from "../results.js";
-import { caller, currentProfile, listing } from "../session.js";
-import { address, field, form, go, input, outcome, submit, time } from "../widgets.js";
+import { caller, currentProfile, listing, naming } from "../session.js";
+import { address, field, form, go, input, link, outcome, submit, time } from "../widgets.js";
 
 const SHOWN = 50; // events of a page
 const MOST_SHOWN = 10; // characters of a kid
@@ -20,6 +20,7 @@ export const EVENTS = [
   ["Address", (event) => event.address],
 ];
 
+const NO_EVENT = "No call but your own reads is recorded. A service records calls if it is started with --audit-log FILE.";
 const COLUMNS = [
   ...EVENTS.slice(0, 4),
   ["Profile", (event) => event.profile && foreign(event.profile)],
@@ -58,7 +59,7 @@ export async function audit({ query, signal }) {
     ({ since, until, ...others }) => {
       go(address("audit", undefined, { ...others, since: moment(since), until: moment(until) }));
     },
-    field("kid", input("kid", { value: wanted.kid })),
+    field("Key", input("kid", { value: wanted.kid }), "Its alias or kid."),
     field("Who", input("who", { value: wanted.who }), "The name of a token."),
     field("Operation", input("operation", { value: wanted.operation, placeholder: "sign" })),
     field("Outcome", input("outcome", { value: wanted.outcome, list: "outcomes" }), "ok, failed, or the name of a problem."),
@@ -71,12 +72,21 @@ export async function audit({ query, signal }) {
   );
   let read = 0;
   const source = (async function* () {
-    for await (const { items, isLast } of listing("audit", { query: { ...wanted, limit: SHOWN }, signal })) {
+    const { kid: key, ...others } = wanted;
+    const query = { ...others, ...(key && naming(key)), limit: SHOWN };
+    for await (const { items, isLast } of listing("audit", { query, signal })) {
       read += items.length;
       yield { items: isWhole ? items : items.filter((event) => !isOwnRead(event)), isLast };
     }
   })();
-  const results = new Results({ label: "Events, newest first", columns: COLUMNS, noun: "event", empty: "No event is like this. A service that was started without --audit-log records none.", source, seen: () => read });
+  const results = new Results({
+    label: "Events, newest first",
+    columns: COLUMNS,
+    noun: "event",
+    empty: query.size === 0 ? NO_EVENT : ["No event is like this. ", link("#/audit", "Show all events")],
+    source,
+    seen: () => read,
+  });
   results.begin();
   return [h("h1", {}, "Audit"), search, results.element];
 }

@@ -86,13 +86,16 @@ function actions(key, refresh) {
     tell(text);
     await refresh();
   };
+  // A scheduled deletion has disabled the key or, if it deletes itself, perhaps a change, which keeps its time.
   const restore = async () => {
-    await request("POST", `${path}/restore`);
-    tell("The deletion is cancelled.");
+    const { deletes } = await request("POST", `${path}/restore`);
+    if (deletes === key.deletes) await request("PATCH", path, { body: { state: "enabled" } });
+    tell("The key is restored.");
     await refresh();
   };
   const writes = may("keys:write");
   const isEnabled = writes && key.state === "enabled";
+  const isRestored = key.deletes && key.state === "disabled";
   const tries = key.operations.includes("sign") && (may("sign") || may("verify"));
   return h(
     "div",
@@ -102,8 +105,8 @@ function actions(key, refresh) {
       button("Disable", () => askDisabling(key, change)),
       button("Verify only", change("The key only verifies and decrypts now.", { state: "verify-only" })),
     ],
-    writes && key.state !== "enabled" && !key.deletes && button("Enable", change("The key is enabled.", { state: "enabled" })),
-    writes && key.deletes && !isEnabled && button("Cancel the deletion", restore),
+    writes && key.state !== "enabled" && !isRestored && button("Enable", change("The key is enabled.", { state: "enabled" })),
+    writes && isRestored && button("Restore", restore),
     writes && button("Labels", () => askLabels(key, refresh)),
     isEnabled && [
       !key.deletes && button("Schedule", () => askSchedule(key, refresh)),
@@ -153,7 +156,7 @@ function askDeletion(key, refresh) {
       key.operations.some((name) => OPENING.includes(name)) && "What was encrypted to it, or wrapped by it, can never be read again.",
       key.operations.includes("sign") &&
         "Nobody can sign with it again. Its signatures can be checked only by copies of the public key.",
-      "A scheduled deletion disables the key at once, and can be cancelled until its time. A deletion now cannot be undone.",
+      "A scheduled deletion disables the key at once, and Restore cancels it until its time. A deletion now cannot be undone.",
     ].filter(Boolean),
     fields: [
       field("When", choice("after", [["7d", "in 7 days"], ["30d", "in 30 days"], ["1d", "in 1 day"], ["", "now"]], "7d")),

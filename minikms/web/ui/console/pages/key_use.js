@@ -63,7 +63,7 @@ export function events(kid, signal) {
   const read = async () => {
     try {
       const found = await request("GET", "audit", { query: { kid, profile: currentProfile(), limit: SHOWN_EVENTS }, signal });
-      fill(rows, table("Newest events", EVENTS, found, "There is no event of this key. A service that was started without --audit-log records none."));
+      fill(rows, table("Newest events", EVENTS, found, "No call with this key is recorded. A service records calls if it is started with --audit-log FILE."));
     } catch (error) {
       if (error.name === "AbortError") return;
       fill(rows, h("p", { role: "alert" }, sentences(error)));

@@ -2,8 +2,8 @@
 
 import { foreign, h } from "../dom.js";
 import { Results } from "../results.js";
-import { keyPath, listing, may, request } from "../session.js";
-import { address, choice, ending, field, form, go, input, labels, link, nameOf, state, submit, time } from "../widgets.js";
+import { caller, keyPath, listing, may, request } from "../session.js";
+import { address, badge, choice, ending, field, form, go, input, labels, link, nameOf, state, submit, time } from "../widgets.js";
 
 const STATES = [
   ["", "any"],
@@ -20,6 +20,9 @@ const UNUSED = [
   ["90d", "for 90 days"],
   ["365d", "for a year"],
 ];
+const OPEN =
+  " Callers need no token: anybody on this machine, and whoever else reaches this service, may use its keys. " +
+  "A service with a store, or with --auth token, asks for tokens.";
 const COLUMNS = [
   ["Key", (key) => link(address("key", key.kid), foreign(nameOf(key)))],
   ["Algorithm", (key) => [key.alg, key.provider && [", in ", foreign(key.provider)]]],
@@ -53,12 +56,23 @@ export async function keys({ query, signal }) {
     label: "Keys",
     columns: COLUMNS,
     noun: "key",
-    empty: isFiltered ? "No key of this profile is like this." : "This profile has no keys yet.",
+    empty: isFiltered ? ["No key of this profile is like this. ", link("#/keys", "Show all keys")] : firstStep(),
     source: finder.find(),
     seen: () => finder.seen,
   });
   results.begin();
-  return [h("h1", {}, "Keys"), may("keys:write") && h("p", {}, link("#/make", "Make a key")), search, results.element];
+  return [
+    h("h1", {}, "Keys"),
+    caller().name === null && h("p", {}, badge("open", "warn"), OPEN),
+    may("keys:write") && h("p", {}, link("#/make", "Make a key")),
+    search,
+    results.element,
+  ];
+}
+
+function firstStep() {
+  const step = may("keys:write") ? link("#/make", "Make the first one") : "A token with the scope keys:write makes them";
+  return ["This profile has no keys yet. ", step, ", or choose another profile at the top."];
 }
 
 /**

@@ -17,7 +17,7 @@ export async function tokens({ signal, refresh }) {
   return [
     h("h1", {}, "Tokens"),
     made,
-    section("Tokens of your profiles", table("Tokens", columns(found, refresh), found, "There is no token yet.")),
+    section("Tokens of your profiles", table("Tokens", columns(found, refresh), found, "There is no token yet. Make one below for each program.")),
     section("New token", newToken(made)),
   ];
 }

@@ -2,10 +2,9 @@
 
 import { decode, decodeJws, encodeText, pretty, shown } from "../bytes.js";
 import { fill, h } from "../dom.js";
-import { may, request } from "../session.js";
+import { may, naming, request } from "../session.js";
 import { badge, block, button, field, input, remark, section } from "../widgets.js";
 
-const KID = /^[\w-]{43}$/; // a thumbprint
 const PAYLOAD = pretty({ iss: "did:example:123", sub: "alice" });
 
 function titled(title, content) {
@@ -24,8 +23,7 @@ export async function tryOut({ argument, signal }) {
 
   /** Send a body with the name of the key, and show both beside each other. */
   const send = async (place, path, body) => {
-    const key = name.value.trim();
-    const sent = { [KID.test(key) ? "kid" : "alias"]: key, ...body };
+    const sent = { ...naming(name.value.trim()), ...body };
     const result = await request("POST", path, { body: sent, signal });
     fill(
       place,
