@@ -1,26 +1,30 @@
-"""Build the documents as a site: docs/, the pages beside it, and the reference of the HTTP API.
+"""Build the documents as a site: docs/, the pages beside it, and the references.
 
 Usage: python docsite/build_site.py. The sources go to build/docs, the site to build/site.
 """
 
 import asyncio
+import html
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from api_reference import Reference
+from command_reference import command_page
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
+from minikms.web.responses import error_classes
 from minikms.web.state import DOCUMENT
 
 ROOT: Final = Path(__file__).parents[1]
 BUILD: Final = ROOT / "build"
+SITE: Final = BUILD / "site"
 SOURCES: Final = BUILD / "docs"
 
 # Pages outside docs/, with their names in the site.
@@ -44,6 +48,18 @@ _SOURCE: Final = re.compile(r'\b(src|srcset)="([^":]+)"')  # of a picture, in HT
 _FENCE: Final = re.compile(r"^( *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^(?=#{1,3} )", re.MULTILINE)
 _CALL: Final = re.compile(r"###? `([A-Z]+ /\S*)`$", re.MULTILINE)
+_ROW: Final = re.compile(r"^\| (`([a-z-]+)\b.*) \|$", re.MULTILINE)
+
+# The page of the commands, which has no source.
+COMMANDS: Final = "commands.md"
+
+
+class Row(NamedTuple):
+    """A row of a table about an option or a problem: its place, and its text."""
+
+    location: str
+    name: str
+    text: str
 
 
 def pages() -> dict[Path, str]:
@@ -58,17 +74,22 @@ def main() -> None:
     shutil.rmtree(SOURCES, ignore_errors=True)
     names = pages()
     reference = Reference(_openapi())
+    rows: list[Row] = []
     for page, name in names.items():
         text = _relinked(page.read_text("utf-8"), page, names)
+        text = _with_places(text, name, rows)
         target = SOURCES / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_with_reference(text, name, reference), "utf-8")
+    (SOURCES / COMMANDS).write_text(command_page(), "utf-8")
     for picture in (ROOT / "docs").iterdir():
         if picture.suffix in (".svg", ".webp"):
             shutil.copy(picture, SOURCES)
     shutil.copy(Path(__file__).with_name("zensical.toml"), BUILD)
     command = (sys.executable, "-m", "zensical", "build", "--clean", "--strict")
-    sys.exit(subprocess.run(command, cwd=BUILD, check=False).returncode)
+    if code := subprocess.run(command, cwd=BUILD, check=False).returncode:
+        sys.exit(code)
+    _index(rows)
 
 
 def _openapi() -> Any:
@@ -116,6 +137,38 @@ def _with_reference(text: str, page: str, reference: Reference) -> str:
             described = reference.call(call[1]).replace("](http-api.md", f"]({errors}")
             parts[number] = f"{part.rstrip()}\n\n{described}\n"
     return "".join(parts)
+
+
+def _with_places(text: str, page: str, rows: list[Row]) -> str:
+    """Give each row about an option or a problem an anchor, and add it to the rows."""
+    problems = {error.slug for error in error_classes()}
+    seen = set()
+
+    def replace(row: re.Match[str]) -> str:
+        cells, name = row.groups()
+        if name in seen or not (name in problems or name.startswith("--")):
+            return row[0]
+        seen.add(name)
+        anchor = f"row-{name.strip('-')}"
+        said = html.escape(_LINK.sub(r"\2", cells).replace("`", ""))
+        rows.append(Row(f"{Path(page).with_suffix('.html')}#{anchor}", name, said))
+        return f'| <span id="{anchor}"></span>{cells} |'
+
+    parts = _FENCE.split(text)
+    parts[::2] = [_ROW.sub(replace, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _index(rows: list[Row]) -> None:
+    """Let the search find the rows: Zensical's index has only whole sections."""
+    file = SITE / "search.json"
+    index = orjson.loads(file.read_bytes())
+    paths = {item["location"]: item["path"] for item in index["items"]}
+    for location, name, text in rows:
+        path = paths[location.partition("#")[0]]
+        found = {"location": location, "title": name, "text": text, "path": path}
+        index["items"].append(found | {"level": 3, "tags": []})
+    file.write_bytes(orjson.dumps(index))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""The documents as a site: its pages, in reading order, and the reference of the HTTP API."""
+"""The documents as a site: its pages in reading order, the reference of the API, the search."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,8 +9,12 @@ from importlib.util import find_spec
 
 import pytest
 from api_reference import Reference
-from build_site import ROOT, pages
+from build_site import COMMANDS, ROOT, SITE, pages
+from command_reference import command_page
+from node import require
 
+from minikms.config import OPTIONS
+from minikms.web.responses import error_classes
 from minikms.web.routes import ROUTES
 
 NAV = tomllib.loads((ROOT / "docsite/zensical.toml").read_text("utf-8"))["project"]["nav"]
@@ -25,7 +30,7 @@ def in_order(entries):
 
 
 def test_every_page_is_in_the_navigation_once():
-    assert sorted(in_order(NAV)) == sorted(pages().values())
+    assert sorted(in_order(NAV)) == sorted([*pages().values(), COMMANDS])
 
 
 @pytest.fixture
@@ -53,22 +58,51 @@ async def test_reference_says_what_a_field_takes(reference):
     assert "POST /sign/batch\n\n{" in text
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)  # it renders some fifty pages
-@pytest.mark.skipif(
-    find_spec("zensical") is None, reason="zensical is missing: pip install -e '.[test-all]'"
-)
-def test_site_is_built_without_a_warning():
-    """Zensical checks each link, and each section that a link names."""
+@pytest.fixture(scope="module")
+def site():
+    """The site; Zensical checks each link, and each section that a link names."""
+    if find_spec("zensical") is None:
+        pytest.skip("zensical is missing: pip install -e '.[test-all]'")
     done = subprocess.run(
         (sys.executable, ROOT / "docsite/build_site.py"),
         capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    site = ROOT / "build/site"
+    return SITE
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # it renders some fifty pages
+def test_site_is_built_without_a_warning(site):
     for name in pages().values():
         page = (site / name).with_suffix(".html")
         pictures = re.findall(
             r'(?:src|srcset)="?([^":>\s]+\.(?:svg|webp))\b', page.read_text("utf-8")
         )
         assert all((page.parent / picture).exists() for picture in pictures), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_search_finds_each_problem_option_and_command(site):
+    require("node")
+    problems = [error.slug for error in error_classes()]
+    options = [f"--{one.name.replace('_', '-')}" for one in OPTIONS if one.metadata["flag"]]
+    commands = re.findall("^## `(.+)`$", command_page(), re.MULTILINE)
+    assert {"mkms key generate", "minikms store backup"} <= set(commands)
+    done = subprocess.run(
+        ("node", ROOT / "tests/site_search.mjs", site),
+        input=json.dumps(problems + options + commands),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [query for query, titles in found.items() if query not in titles] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_each_place_that_the_search_gives_is_there(site):
+    for item in json.loads((site / "search.json").read_text("utf-8"))["items"]:
+        page, _, anchor = item["location"].partition("#")
+        assert not anchor or f'id="{anchor}"' in (site / page).read_text("utf-8"), item["location"]
