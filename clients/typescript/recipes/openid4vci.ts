@@ -1,4 +1,4 @@
-import { clientAuthenticationAnonymous, createJarAuthorizationRequest, type JwtSigner } from '@openid4vc/oauth2'
+import { clientAuthenticationAnonymous } from '@openid4vc/oauth2'
 import { type IssuerMetadataResult, Openid4vciClient, Openid4vciIssuer } from '@openid4vc/openid4vci'
 
 import { Minikms } from '@minikms/client'
@@ -41,27 +41,3 @@ const proof = await new Openid4vciClient({ callbacks }).createCredentialRequestJ
 const issuer = new Openid4vciIssuer({ callbacks })
 const { signer } = await issuer.verifyCredentialRequestJwtProof({ jwt: proof.jwt, issuerMetadata, expectedNonce: 'n-1' })
 console.log(signer.publicJwk.x === jwk!.x) // true
-
-// A verifier: a signed request of OpenID4VP, and an encrypted response.
-const didUrl = 'did:web:verifier.example#request'
-await kms.generateKey('p256', { alias: didUrl, rules: { jws: { typ: ['oauth-authz-req+jwt'], max_lifetime: 600 } } })
-const request = await createJarAuthorizationRequest({
-  jwtSigner: { method: 'did', didUrl, alg: 'ES256' } satisfies JwtSigner,
-  authorizationRequestPayload: {
-    client_id: 'decentralized_identifier:did:web:verifier.example',
-    response_type: 'vp_token',
-    nonce: 'n-2',
-  },
-  expiresInSeconds: 300,
-  callbacks,
-})
-console.log(request.authorizationRequestJwt.split('.').length) // 3
-const encryption = await kms.generateKey('p256', { operations: ['jwe-decrypt'] })
-const recipient = {
-  method: 'jwk' as const,
-  alg: 'ECDH-ES',
-  enc: 'A128GCM',
-  publicJwk: { ...encryption.jwk!, kid: encryption.kid },
-}
-const { jwe } = await callbacks.encryptJwe(recipient, '{"vp_token": {}}') // what a wallet does
-console.log((await callbacks.decryptJwe(jwe)).decrypted) // true
