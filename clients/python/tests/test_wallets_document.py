@@ -10,14 +10,16 @@ from pasted import ROOT, Block, blocks, paste, section
 WALLETS = (ROOT / "docs/wallets.md").read_text("utf-8")
 START = section((ROOT / "docs/mdoc.md").read_text("utf-8"), "## Start it")
 WALLET = Path(__file__).with_name("dc_api_wallet.mjs")
+READER = Path(__file__).with_name("status_list_reader.mjs")
+READERS = "jose@6.2.18 @sd-jwt/jwt-status-list@0.19.0 @auth0/cose@1.0.2"
 PACKAGES = "jose@6.2.18 @openid4vc/openid4vp@0.4.6 @sd-jwt/sd-jwt-vc@0.19.0"
 MISSING = [name for name in ("node", "npm", "openssl", "curl") if shutil.which(name) is None]
 
 
 def pasted(block):
     """A block of a program as a person runs it."""
-    to = {"python": "python", "js": "node --input-type=module"}.get(block.language)
-    return Block("sh", f"{to} <<'END'\n{block.text}END\n") if to else block
+    run = f"python <<'END'\n{block.text}END\n"
+    return Block("sh", run) if block.language == "python" else block
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +33,12 @@ def programs():
 
 
 def test_status_list_tokens_are_read_by_other_libraries(tmp_path):
-    recipe = blocks(START) + blocks(section(WALLETS, "### Status lists"))
-    done = paste(map(pasted, recipe), tmp_path)
+    (tmp_path / READER.name).write_text(READER.read_text("utf-8"))
+    install = f"npm install --silent --no-audit --no-fund --no-save {READERS}\n"
+    read = Block("sh", f"{install}node {READER.name}\n")
+    statuses = Block("text", "JWT 1 0\nCWT 1 0\n")
+    recipe = blocks(section(WALLETS, "### Status lists"))
+    done = paste(map(pasted, [*blocks(START), *recipe, read, statuses]), tmp_path)
     assert done.answered == done.shown
     assert len(done.shown) == 1
 
