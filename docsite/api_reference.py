@@ -113,7 +113,7 @@ class Reference:
         if schema.get("type") == "array":
             yield from self._fields(schema["items"], f"{parent}[]")
             return
-        forms = [self._resolved(form) for form in schema.get("oneOf", ())] or [schema]
+        forms = list(self._forms(schema))
         names = dict.fromkeys(name for form in forms for name in form.get("properties", ()))
         for name in names:
             holders = [form for form in forms if name in form.get("properties", ())]
@@ -127,6 +127,14 @@ class Reference:
             yield Field(place, field, given)
             if place.count(".") < 2:
                 yield from self._fields(field, place)
+
+    def _forms(self, schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """List the schemas that a schema is a choice of, also of choices."""
+        schema = self._resolved(schema)
+        if "oneOf" not in schema:
+            yield schema
+        for form in schema.get("oneOf", ()):
+            yield from self._forms(form)
 
     def _type(self, schema: Mapping[str, Any]) -> str:
         resolved = self._resolved(schema)
