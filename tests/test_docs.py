@@ -140,7 +140,9 @@ def test_table_of_algorithms_is_that_of_the_registry():
     for entry in AlgorithmRegistry.from_installed():
         if entry.source == "minikms-server":
             alg = entry.algorithm
-            columns = ((alg.name,), alg.aliases, (alg.kty,), entry.jose_algs, alg.operations)
+            assert "import-jwk" in alg.operations
+            operations = [op for op in alg.operations if op != "import-jwk"]
+            columns = ((alg.name,), alg.aliases, (alg.kty,), entry.jose_algs, operations)
             cells = [[f"`{word}`" for word in words] for words in columns]
             cells[-1] = [f"{op}*" if op[1:-1] in alg.opt_in else op for op in cells[-1]]
             rows.append([" ".join(words) for words in cells])
