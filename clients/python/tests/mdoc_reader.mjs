@@ -1,4 +1,4 @@
-// A wallet that shows three data elements of mdl.cbor, and signs with device.json, then a verifier that trusts iaca.pem alone.
+// A wallet shows three data elements of mdl.cbor, and signs with device.json; a verifier trusts iaca.pem alone.
 import { readFileSync } from "node:fs";
 import { DeviceResponse, Verifier, parse } from "@auth0/mdl";
 
@@ -21,4 +21,3 @@ const { documents } = await verifier.verify(response, { encodedSessionTranscript
 const element = documents[0].getIssuerNameSpace("org.iso.18013.5.1");
 console.log(element.family_name, element.birth_date.toISOString().slice(0, 10), element.issuing_country);
 console.log(documents[0].issuerSigned.issuerAuth.certificate.subject);
-```
