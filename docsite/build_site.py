@@ -33,6 +33,7 @@ _BESIDE: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "reporting.md",
+    "examples/README.md": "examples.md",
     "clients/python/README.md": "client-python.md",
     "clients/typescript/README.md": "client-typescript.md",
     "integrations/acapy/README.md": "client-acapy.md",
