@@ -13,7 +13,6 @@ from transit import OpenBao, OpenBaoOnRaft, VaultDoor
 TWO: Final = ("--workers", "2")
 RAFT: Final = "openbao-raft"
 OF_PRODUCTION: Final = "openbao-production"
-BEFORE: Final = "-before"  # ends the names of an earlier Mini KMS
 
 CONTENDERS: Final[dict[str, Contender]] = {
     "memory": MiniKms("memory"),
@@ -22,9 +21,6 @@ CONTENDERS: Final[dict[str, Contender]] = {
     "postgres": MiniKms("PostgreSQL", like=RAFT, store="postgres"),
     "sqlite-2": MiniKms("SQLite, 2 workers", like=RAFT, store="sqlite", options=TWO),
     "postgres-2": MiniKms("PostgreSQL, 2 workers", like=RAFT, store="postgres", options=TWO),
-    "memory-before": MiniKms("memory, before"),
-    "sqlite-2-before": MiniKms("SQLite, before", like=RAFT, store="sqlite", options=TWO),
-    "postgres-2-before": MiniKms("PostgreSQL, before", like=RAFT, store="postgres", options=TWO),
     "openbao": OpenBao("OpenBao"),
     RAFT: OpenBaoOnRaft("OpenBao, raft"),
     "production": MiniKms(
@@ -39,19 +35,10 @@ CONTENDERS: Final[dict[str, Contender]] = {
 }
 
 
-def contenders(
-    names: Iterable[str], before: str, database: Callable[[str], str] | None
-) -> dict[str, Contender]:
-    """Contenders by name, each with its own database if it uses PostgreSQL.
-
-    An earlier Mini KMS runs by the Python `before`, and is left out if there is none.
-    """
-    found = {name: CONTENDERS[name] for name in names if before or not name.endswith(BEFORE)}
+def contenders(names: Iterable[str], database: Callable[[str], str] | None) -> dict[str, Contender]:
+    """Contenders by name, each with its own database if it uses PostgreSQL."""
+    found = {name: CONTENDERS[name] for name in names}
     for name, contender in found.items():
-        if isinstance(contender, MiniKms):
-            if name.endswith(BEFORE):
-                contender = replace(contender, python=before)
-            if database and contender.store == "postgres":
-                contender = replace(contender, postgres=database(name))
-            found[name] = contender
+        if database and isinstance(contender, MiniKms) and contender.store == "postgres":
+            found[name] = replace(contender, postgres=database(name))
     return found

@@ -11,14 +11,14 @@ from typing import Final
 
 import click
 from contender import Request
-from contenders import BEFORE, RAFT
+from contenders import RAFT
 from mini_kms import MiniKms
 from report import CONNECTIONS, FAILURES, Found, Run
 from rows import Row, requests_of
 from server import MIB, Measurement, Server, started
 
 KEYS: Final = (1, 1_000, 40_000, 100_000)
-NAMES: Final = ("sqlite-2", "postgres-2", RAFT, "sqlite-2-before", "postgres-2-before")
+NAMES: Final = ("sqlite-2", "postgres-2", RAFT)
 
 COLD, WARMED, IN_USE = "just started", "10 s after a start with --warm", "in use"
 WARMING: Final = 10.0  # seconds from such a start to the load
@@ -27,17 +27,14 @@ WARM_NAMES: Final = ("sqlite-2", "postgres-2")
 
 # Each row uses the newest keys of a store, which `--warm` reads first.
 
-# The default cache must hold this number of keys; for more, the cache is enlarged. An earlier Mini
-# KMS is compared only with this number.
+# The default cache must hold this number of keys; for more, the cache is enlarged.
 BY_DEFAULT: Final = 40_000
 ROOM: Final = {"MINIKMS_CACHE_MEMORY": str(512 * MIB)}
 
 # Keys count as in use when each was drawn so often on average, by either worker, or after loads of
 # 1, 2, 4 seconds, and so on up to the longest. Each of two workers has cached 98 % of them then.
-# The cache of an earlier Mini KMS is full sooner.
 DRAWN: Final = 8
 LONGEST: Final = 64
-LONGEST_BEFORE: Final = 16
 
 
 def row(keys: int, state: str = IN_USE) -> Row:
@@ -73,12 +70,11 @@ class KeysInUse:
 
     async def _fill(self, name: str, keys: int, end: float) -> None:
         """Make keys and a request for each, unless a contender cannot run here, or takes long."""
-        most = min(keys, BY_DEFAULT) if name.endswith(BEFORE) else keys
         async with (
-            self.run.before(end, f"{most:,} keys, {name}"),
+            self.run.before(end, f"{keys:,} keys, {name}"),
             started(self.run.contenders[name], self.folders[name]) as server,
         ):
-            self.requests[name] = await requests_of(server, row(most))
+            self.requests[name] = await requests_of(server, row(keys))
 
     async def _starts(self, one: Row) -> Found:
         """Start a contender for each load; if it starts cold, no key is used twice."""
@@ -91,11 +87,7 @@ class KeysInUse:
     def _names(self, one: Row) -> list[str]:
         """Return the contenders of a row."""
         chosen = WARM_NAMES if one.state == WARMED else NAMES
-        return [
-            name
-            for name in chosen
-            if name in self.requests and (one.keys == BY_DEFAULT or not name.endswith(BEFORE))
-        ]
+        return [name for name in chosen if name in self.requests]
 
     async def _start(self, one: Row, name: str) -> Measurement:
         chosen, begin = self.requests[name][-one.keys :], time.monotonic()
@@ -116,8 +108,7 @@ class KeysInUse:
                 starting = self._started(name, ROOM if one.keys > BY_DEFAULT else {})
                 try:
                     server = await stack.enter_async_context(starting)
-                    longest = LONGEST_BEFORE if name.endswith(BEFORE) else LONGEST
-                    await use(server, self.requests[name][-one.keys :], longest)
+                    await use(server, self.requests[name][-one.keys :])
                     servers[name] = server
                 except FAILURES as exc:
                     self.run.miss(f"{one}, {name}: {exc!r}")
@@ -141,10 +132,10 @@ class KeysInUse:
         return started(contender, self.folders[name])
 
 
-async def use(server: Server, requests: Sequence[Request], longest: int = LONGEST) -> None:
+async def use(server: Server, requests: Sequence[Request]) -> None:
     """Draw keys until they are in use."""
     drawn, seconds = 0.0, 1
-    while drawn < DRAWN * len(requests) and seconds <= longest:
+    while drawn < DRAWN * len(requests) and seconds <= LONGEST:
         load = await server.load(requests, CONNECTIONS, seconds, "draw")
         drawn += load.rate * seconds
         seconds *= 2

@@ -168,7 +168,7 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
         yield "glance", _rows(run, rows, rate, names)
     for connections in sorted({row.connections for row in one}):
         rows = [row for row in one if row.connections == connections]
-        for title, cell in CELLS.items():
+        for title, cell in (("rates", rate), ("work", work)):
             yield f"{title} at {connections}", _rows(run, rows, cell)
     if many:
         for title, cell in (*CELLS.items(), ("memory", memory)):
@@ -176,8 +176,10 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
             yield f"{title} with many keys", _rows(run, rows, cell)
     for store, costs in run.costs.items():
         calls = dict.fromkeys(call for of in costs.values() for call in of)
-        cells = ((call, *(cost(of.get(call)) for of in costs.values())) for call in calls)
-        yield f"{store} by number of keys", table(("", *map("{:,}".format, costs)), cells)
+        cells = [(call, *(time_of(of.get(call)) for of in costs.values())) for call in calls]
+        most = (f"{max(cost.memory for cost in of.values()):,.0f}" for of in costs.values())
+        head = ("", *map("{:,}".format, costs))
+        yield f"{store} by number of keys", table(head, [*cells, ("MiB in memory", *most)])
 
 
 def readme(run: Run, text: str) -> str:
@@ -222,13 +224,12 @@ def _rows(
     return table(head, ((row.title, *cells_of(run, row, cell, names)) for row in rows))
 
 
-def cost(found: Cost | None) -> str:
-    """A time in the unit that suits it, and MiB."""
-    if found is None:
+def time_of(cost: Cost | None) -> str:
+    """A time in the unit that suits it."""
+    if cost is None:
         return ""
-    seconds, memory = found
-    time = f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
-    return f"{time} · {memory:,.0f}"
+    seconds = cost.seconds
+    return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
 def _is_measured(run: Run, row: Row, name: str) -> bool:

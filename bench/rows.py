@@ -119,11 +119,9 @@ _ROWS: Final = (
 
 
 def contenders_of_rows() -> dict[Row, Sequence[str]]:
-    """Every row with its contenders; an earlier Mini KMS is compared in memory."""
+    """Every row with its contenders."""
     return {
-        Row(name, alg, connections, keys): (
-            (*contenders, "memory-before") if "memory" in contenders else contenders
-        )
+        Row(name, alg, connections, keys): contenders
         for name, alg, some, keys, contenders in _ROWS
         for connections in some
     }

@@ -54,7 +54,7 @@ def main(rounds: int) -> None:
     columns = (LOOP, *THREADS.values(), OTHER, KERNEL, SWITCHES)
     click.echo(f"|  | all | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 2)}")
     with postgres_databases() as database, tempfile.TemporaryDirectory() as folder:
-        found = contenders({name for name, _ in CALLS}, "", database)
+        found = contenders({name for name, _ in CALLS}, database)
         for number, (name, row) in enumerate(CALLS):
             path = Path(folder, str(number))
             path.mkdir()
