@@ -41,8 +41,8 @@ async def warming(
 ) -> AsyncIterator[None]:
     """Cache keys until the cache is full; of each profile, the last used and the newest first.
 
-    Reading pauses while calls wait for a connection to the store. `spare` excludes the present
-    objects from garbage collection.
+    Reading pauses while calls wait for the store. `spare` excludes the present objects from garbage
+    collection.
     """
     async with in_background(_warm(keys, store, spare)):
         yield
@@ -125,8 +125,8 @@ async def _lasts(keys: KeyService, profile: str) -> bool:
 
 
 def _waits(store: KeyStore) -> bool:
-    """Tell whether calls wait for a connection to the store."""
-    return store.database.pool.waiting > 0
+    """Tell whether calls wait for the store."""
+    return store.database.is_busy
 
 
 async def _profiles(keys: KeyService) -> list[str]:

@@ -300,6 +300,11 @@ class Database:
             return await self._writes.alone(profile, work, timeout)
         return await self._calls.run(partial(self._read, profile, work), timeout=timeout)
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a call waits for a connection, or reads an entry."""
+        return self.pool.waiting > 0 or self._reads.is_busy
+
     async def read(self, profile: str, work: Read[ResultT]) -> ResultT:
         """The result of `work`, which reads a few entries, in a session that reads share.
 

@@ -147,6 +147,14 @@ class Reads:
                 self._begin(profile)
         return await future
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a read waits or is under way."""
+        return any(
+            profile.waiting or any(reader.read for reader in profile.readers)
+            for profile in self._profiles.values()
+        )
+
     def _begin(self, profile: _Profile) -> None:
         """Begin a reader, which goes on if nobody waits for it."""
         profile.readers.append(reader := _Reader())

@@ -155,6 +155,24 @@ async def test_calls_that_wait_for_the_store_come_first(
     assert len(cache(client)) == 1
 
 
+async def test_nothing_is_read_ahead_while_a_call_reads_a_key(start, warm, persistent, caplog):
+    client = await start(create_service(Config(**persistent)))
+    await generate(client)
+    client = await warm(client, persistent)
+    await warmed(client, caplog)
+    database, end = client.app[STORE].database, asyncio.Event()
+
+    async def read(session):
+        await end.wait()
+
+    assert not warming._waits(client.app[STORE])
+    call = asyncio.create_task(database.read("default", read))
+    await until("a read to begin", lambda: warming._waits(client.app[STORE]))
+    end.set()
+    await call
+    assert not warming._waits(client.app[STORE])
+
+
 async def test_the_log_says_how_far_it_is(start, warm, persistent, monkeypatch, caplog):
     client = await start(create_service(Config(**persistent)))
     body = {"alg": "ed25519", "count": 100}
