@@ -25,7 +25,6 @@ from rows import IN_PRODUCTION, KEPT, NEW, Row
 from server import Measurement, Memory, Refused
 
 CONNECTIONS: Final = 8  # of the charts and the goals
-NO: Final = "no"
 FAILURES: Final = (Refused, ClientError, TimeoutError, LookupError, ValueError)  # of a contender
 
 # The rows of the short table.
@@ -152,9 +151,9 @@ def fill(text: str, blocks: Mapping[str, Sequence[str]]) -> str:
 
 def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
     """Return all measurements as blocks of the documents."""
-    if run.starts or run.idle:
+    if names := [name for name in run.starts if name in run.idle]:
         titles = ("", "first signature, s", "idle, MiB")
-        yield "starts", table(titles, (_footprint(run, name) for name in run.idle))
+        yield "starts", table(titles, (_footprint(run, name) for name in names))
     if run.pieces:
         yield "pieces", table(("", *run.pieces), rows_of(run.pieces))
     if rows := [row for row in run.rows if row.state in (KEPT, NEW)]:
@@ -168,8 +167,9 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
         yield "glance", _rows(run, rows, rate, names)
     for connections in sorted({row.connections for row in one}):
         rows = [row for row in one if row.connections == connections]
-        for title, cell in (("rates", rate), ("work", work)):
-            yield f"{title} at {connections}", _rows(run, rows, cell)
+        yield f"rates at {connections}", _rows(run, rows, rate)
+        if connections == CONNECTIONS:
+            yield f"work at {connections}", _rows(run, rows, work)
     if many:
         for title, cell in (*CELLS.items(), ("memory", memory)):
             rows = [row for row in many if title != "memory" or row in run.memory]
@@ -281,5 +281,4 @@ CELLS: Final = {"rates": rate, "times": times, "work": work}
 
 
 def _footprint(run: Run, name: str) -> tuple[str, ...]:
-    start = f"{run.start(name):.2f}" if name in run.starts else NO
-    return run.contenders[name].title, start, f"{run.idle[name].total:.0f}"
+    return run.contenders[name].title, f"{run.start(name):.2f}", f"{run.idle[name].total:.0f}"

@@ -31,7 +31,7 @@ from contenders import CONTENDERS, contenders
 from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, P256, PRODUCTION, UNMET, row
 from keys_in_use import KEYS, NAMES, KeysInUse, use
 from keys_in_use import row as many
-from report import CONNECTIONS, FAILURES, NO, Found, Run, blocks, fill, readme, table
+from report import CONNECTIONS, FAILURES, Found, Run, blocks, fill, readme, table
 from rows import (
     MESSAGE,
     MESSAGES,
@@ -49,6 +49,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")
 PAGES = ("performance.md", "internals/measurements.md")
 SETTLE = 0.1  # seconds for a contender to finish calls that wrk abandoned
+NO = "no"  # of a contender that lacks an operation
 LONGER = 3  # times the seconds of a round, with many keys
 PACKAGES = (
     *("minikms-server", "aiohttp", "uvloop", "aries-askar", "cryptography", "pynacl"),

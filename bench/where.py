@@ -26,10 +26,7 @@ CALLS: Final = (
     ("sqlite-2", Row("sign", "ed25519", CONNECTIONS)),
     ("sqlite-2", Row("sign", "ed25519", CONNECTIONS, KEYS, COLD)),
     ("postgres-2", Row("sign", "ed25519", CONNECTIONS, KEYS, COLD)),
-    *(
-        ("sqlite", Row(name, "ed25519", CONNECTIONS))
-        for name in ("generate", "rotate", "associate", "delete")
-    ),
+    *(("sqlite", Row(name, "ed25519", CONNECTIONS)) for name in ("generate", "rotate", "delete")),
 )
 # The beginning of a thread's name in Linux; the first thread of a process has the event loop.
 THREADS: Final = {"tokio": "Askar", "sqlx-sqlite": "SQLite"}
