@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pasted import ROOT, Block, blocks, environment
+from ports import free_port
 
 from minikms_client.pytest_plugin import serve
 
@@ -65,11 +66,13 @@ def test_its_commands_print_the_shown_output(name, clone, path):
         if block.language == "sh"
     ]
     script = "".join(f"{command}printf '\\0'\n" for command, _ in steps)
-    with serve() as url:
+    vault = f"{free_port()}"
+    [options] = re.findall(r"minikms serve([^`]*)`", readme(name))
+    with serve(*options.replace("8200", vault).split()) as url:
         done = subprocess.run(
             ("bash", "-euo", "pipefail", "-c", script),
             cwd=clone / "examples" / name,
-            env=environment(MINIKMS_URL=url, PATH=path),
+            env=environment(MINIKMS_URL=url, PATH=path, BAO_ADDR=f"http://127.0.0.1:{vault}"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
