@@ -1,4 +1,4 @@
-"""Build the documents as a site: docs/, the pages beside it, and the references.
+"""Build the documents as a site: docs/, pages beside it, examples, and the references.
 
 Usage: python docsite/build_site.py. The sources go to build/docs, the site to build/site.
 """
@@ -33,14 +33,17 @@ _BESIDE: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "reporting.md",
-    "examples/README.md": "examples.md",
     "clients/python/README.md": "client-python.md",
     "clients/typescript/README.md": "client-typescript.md",
     "integrations/acapy/README.md": "client-acapy.md",
     "integrations/credo/README.md": "client-credo.md",
     "integrations/p11/README.md": "client-p11.md",
     "integrations/pkcs11/README.md": "provider-pkcs11.md",
+    "examples/README.md": "examples.md",
 }
+
+# Programs of examples, by the endings of their files.
+_LANGUAGES: Final = {".py": "python", ".sh": "sh", ".ts": "ts"}
 
 _LINK: Final = re.compile(
     r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?://|#)([^)\s#]+)(#[^)\s]*)?\)"
@@ -67,7 +70,9 @@ def pages() -> dict[Path, str]:
     """List each page of the repository with its name in the site."""
     docs = ROOT / "docs"
     inside = {path: str(path.relative_to(docs)) for path in sorted(docs.rglob("*.md"))}
-    return {ROOT / path: name for path, name in _BESIDE.items()} | inside
+    beside = {ROOT / path: name for path, name in _BESIDE.items()}
+    examples = sorted((ROOT / "examples").glob("*/README.md"))
+    return beside | inside | {path: f"examples/{path.parent.name}.md" for path in examples}
 
 
 def main() -> None:
@@ -78,6 +83,8 @@ def main() -> None:
     rows: list[Row] = []
     for page, name in names.items():
         text = _relinked(page.read_text("utf-8"), page, names)
+        if name.startswith("examples/"):
+            text += _programs(page.parent)
         text = _with_places(text, name, rows)
         target = SOURCES / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +129,15 @@ def _relinked(text: str, page: Path, names: dict[Path, str]) -> str:
     parts = _FENCE.split(text)
     parts[::2] = [_SOURCE.sub(replace_source, _LINK.sub(replace, part)) for part in parts[::2]]
     return "".join(parts)
+
+
+def _programs(folder: Path) -> str:
+    """Show the programs of an example."""
+    shown = ""
+    for file in sorted(folder.iterdir()):
+        if language := _LANGUAGES.get(file.suffix):
+            shown += f"\n## {file.name}\n\n```{language}\n{file.read_text('utf-8')}```\n"
+    return shown
 
 
 def _with_reference(text: str, page: str, reference: Reference) -> str:
