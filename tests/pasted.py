@@ -47,7 +47,8 @@ trap stop EXIT
 """
 # The packages are installed here by now; CI runs the README's run command as it stands.
 INSTALL = re.compile(
-    r"^python3 -m venv \.venv && \.venv/bin/pip install \.(?: && |\n)"
+    r"^python3 -m venv \.venv && \.venv/bin/pip install \."
+    r"(?: '\./clients/python\[cli\]')?(?: && |\n)"
     r"|^\.venv/bin/pip install '\.\[postgres\]'\n",
     re.MULTILINE,
 )
@@ -87,7 +88,7 @@ def stable(block: Block) -> Any:
         return answer
 
     if block.language != "json":
-        return block.text
+        return re.sub(rf"^{VOLATILE['signature']}$", "SIGNATURE", block.text, flags=re.MULTILINE)
     return [json.loads(line, object_hook=replace) for line in block.text.splitlines()]
 
 
@@ -105,11 +106,16 @@ class Pasted(NamedTuple):
     commands: str
 
 
-def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None = None) -> Pasted:
+def paste(
+    found: Iterable[Block],
+    folder: Path,
+    replaced: dict[str, str] | None = None,
+    **variables: str,
+) -> Pasted:
     """Run the blocks of `sh` in one shell, as they stand, but for the port and `replaced`.
 
     What a block prints last is in the one behind it, of `json` or `text`. A service holds its
-    terminal, so its command ends a block.
+    terminal, so its command ends a block. `variables` are further ones of the environment.
     """
     (folder / ".venv").symlink_to(sys.prefix)
     port = free_port()
@@ -129,7 +135,9 @@ def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None 
     done = subprocess.run(
         ("bash", "-c", script),
         cwd=folder,
-        env=environment(MINIKMS_PORT=str(port)),
+        env=environment(
+            MINIKMS_PORT=str(port), MINIKMS_URL=f"http://127.0.0.1:{port}", **variables
+        ),
         capture_output=True,
         text=True,
     )
