@@ -267,6 +267,7 @@ function certificates(chain) {
   const columns = [
     ["Subject", ({ subject }) => foreign(subject)],
     ["Issuer", ({ issuer }) => foreign(issuer)],
+    ["Profile", ({ profile }) => profile],
     ["From (UTC)", ({ starts }) => time(starts)],
     ["To (UTC)", ({ ends }) => time(ends)],
   ];

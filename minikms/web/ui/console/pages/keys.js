@@ -21,7 +21,7 @@ const UNUSED = [
   ["365d", "for a year"],
 ];
 const OPEN =
-  " Callers need no token: anybody on this machine, and whoever else reaches this service, may use its keys. " +
+  " Anybody on this machine, and whoever else reaches this service, may use its keys. " +
   "A service with a store, or with --auth token, asks for tokens.";
 const COLUMNS = [
   ["Key", (key) => link(address("key", key.kid), foreign(nameOf(key)))],
@@ -63,7 +63,7 @@ export async function keys({ query, signal }) {
   results.begin();
   return [
     h("h1", {}, "Keys"),
-    caller().name === null && h("p", {}, badge("open", "warn"), OPEN),
+    caller().name === null && h("p", {}, badge("no token", "warn"), OPEN),
     may("keys:write") && h("p", {}, link("#/make", "Make a key")),
     search,
     results.element,
