@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -29,11 +29,12 @@ _UNEXPECTED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with its body as received."""
+    """An answer with its body as received, and httpx's `extensions`, which have the connection."""
 
     status: int
     headers: httpx.Headers
     body: bytes
+    extensions: Mapping[str, Any]
 
     def read(self, form: Callable[[Any], ResultT]) -> ResultT:
         """Parse the body and apply `form` to the JSON; raises UnexpectedAnswer if either fails."""

@@ -53,7 +53,7 @@ def answering(*answers):
                 return
             status, headers, body = answer
             body = body if isinstance(body, bytes) else body.encode()
-            self.send_response(status)
+            self.send_response_only(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()

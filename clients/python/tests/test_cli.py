@@ -514,6 +514,7 @@ def test_a_certificate_that_is_not_trusted_is_named(command, tmp_path):
         command(f"mkms --url {url} status", code=6)
     assert "_ssl" not in command.error
     assert "certificate is not trusted" in command.error
+    assert "--ca" in command.error
 
 
 def test_a_token_is_for_all_profiles_only_if_that_is_said(command, minikms):

@@ -45,6 +45,7 @@ LISTINGS = (
     "mkms token list",
     "mkms algorithms",
     "mkms whoami",
+    "mkms doctor",
     "mkms context list",
     "mkms key show nobody-has-this-alias-which-is-long",
 )
@@ -234,6 +235,12 @@ ANSWERS = {
     "profile jwks x public": [{"name": HOSTILE, "jwks": HOSTILE}],
     f"token revoke {'0' * 16}": [{"id": HOSTILE}],
     "status": [{"status": HOSTILE}],
+    "doctor": [
+        {"status": "alive"},
+        {"status": "ready", "away": [HOSTILE]},
+        {"info": {"version": HOSTILE}},
+        {"id": None, "name": HOSTILE, "scopes": [HOSTILE], "profiles": None, "expires": None},
+    ],
     "jwks": [{"keys": [{HOSTILE: HOSTILE}]}],
     f"jws sign {KID} x": [{"jws": HOSTILE}],
     f"attest {KID} x": [{"jwt": HOSTILE}],

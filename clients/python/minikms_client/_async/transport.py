@@ -132,4 +132,4 @@ class AsyncTransport:
                 body += part
                 if len(body) > LARGEST:
                     raise UnexpectedAnswer(response.status_code)
-            return Answer(response.status_code, response.headers, bytes(body))
+            return Answer(response.status_code, response.headers, bytes(body), response.extensions)

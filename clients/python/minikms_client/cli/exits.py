@@ -1,5 +1,6 @@
 """Exit codes, and errors as one sentence."""
 
+import ssl
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -40,6 +41,10 @@ STOPPED: Final = 130
 """Control-C, for which shells use this code, or a question not answered by yes."""
 
 
+# OpenSSL's X509_V_ERR_… of a chain that ends at an authority that is not trusted.
+_UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
+
+
 def code_of(error: MinikmsError) -> int:
     """Return the exit code for an error."""
     match error:
@@ -63,31 +68,33 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def next_step(error: Unreachable) -> str:
-    """Return the sentence that follows the error if nothing listens at the URL."""
-    if caused_by(error, ConnectionRefusedError) is None:
-        return ""
-    return " Start a service with `minikms serve`, or name another one with --url."
+def sentence(error: MinikmsError, spelling: Callable[[str], str] = str) -> str:
+    """Return the message for an error, with the next step if there is one.
+
+    `spelling` returns the option of a JSON pointer into the request.
+    """
+    match error:
+        case Unauthenticated():
+            sources = "--token-file, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE or mkms login"
+            return f"{error} The token comes from {sources}."
+        case ProblemError():
+            faults = (f"{spelling(pointer)}: {fault}" for pointer, fault in error.errors)
+            return " ".join((error.detail, *faults))
+        case Unreachable() if caused_by(error, ConnectionRefusedError):
+            return f"{error} Start a service with `minikms serve`, or name another one with --url."
+        case Unreachable() if cause := caused_by(error, ssl.SSLCertVerificationError):
+            if cause.verify_code in _UNKNOWN_AUTHORITY:
+                return f"{error} If you trust its authority, name it with --ca."
+    return str(error)
 
 
 @contextmanager
 def sentences(spelling: Callable[[str], str] = str) -> Iterator[None]:
-    """Turn an error into a sentence and an exit code.
-
-    `spelling` returns the option of a JSON pointer into the request.
-    """
+    """Turn an error into a sentence and an exit code; `spelling` is as in `sentence`."""
     try:
         yield
-    except Unauthenticated as error:
-        sources = "--token-file, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE or mkms login"
-        fail(f"{error} The token comes from {sources}.", code_of(error))
-    except Unreachable as error:
-        fail(f"{error}{next_step(error)}", code_of(error))
-    except ProblemError as error:
-        faults = (f"{spelling(pointer)}: {fault}" for pointer, fault in error.errors)
-        fail(" ".join((error.detail, *faults)), code_of(error))
     except MinikmsError as error:
-        fail(str(error), code_of(error))
+        fail(sentence(error, spelling), code_of(error))
     except BrokenPipeError:
         # The reader closed the pipe, like `head`: nothing more is written, even at the exit.
         sys.stdout = None

@@ -15,6 +15,7 @@ from minikms_client.cli import (
     contexts,
     cose,
     didcomm,
+    doctor,
     due,
     identity,
     jose,
@@ -57,7 +58,8 @@ _VERSION = click.Option(
 def mkms(context: click.Context, /, **options: Any) -> None:
     """Use the keys of a Mini KMS.
 
-    Begin with `mkms key generate p256 issuer` and `mkms sign issuer hello`.
+    Begin with `mkms key generate p256 issuer` and `mkms sign issuer hello`. If something does not
+    work, `mkms doctor` says what to do.
 
     A key is named by its kid or by an alias. Each command also takes the options below. Exit
     codes: 0 done, 1 not valid, 2 wrong usage, 3 not found, 4 not permitted, 5 refused,
@@ -79,7 +81,7 @@ def _show_versions(session: Session) -> None:
     try:
         with session.connect(timeout=3, retries=0) as client:
             url = client.url
-            of_service = client.openapi()["info"]["version"]
+            of_service = doctor.service_version(client)
     except MinikmsError as error:
         tell(f"mkms: {error}")
     if session.is_json:
@@ -106,6 +108,7 @@ for command in (
     identity.login,
     identity.logout,
     identity.whoami,
+    doctor.doctor,
     keys.key,
     due.due,
     operations.sign,

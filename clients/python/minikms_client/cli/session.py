@@ -78,12 +78,16 @@ class Session:
             if environment.url not in (None, context.url):
                 environment = environment.without_token()  # the token is for the other service
             return options.over(context).over(environment)
-        given = options.over(environment)
-        if given.url is not None:
-            return given
-        contexts = Contexts.read()
-        name = self._root.params["context"] or contexts.current
-        return given if name is None else given.over(contexts.named(name))
+        given, name = options.over(environment), self.applied_context()
+        return given if name is None else given.over(Contexts.read().named(name))
+
+    def applied_context(self) -> str | None:
+        """Return the name of the context that applies, None if none does."""
+        if self._is_option("context"):
+            return self.context
+        if self.options().over(self.environment()).url is not None:
+            return None
+        return self.context or Contexts.read().current
 
     @property
     def context(self) -> str | None:
