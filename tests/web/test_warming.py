@@ -155,22 +155,28 @@ async def test_calls_that_wait_for_the_store_come_first(
     assert len(cache(client)) == 1
 
 
-async def test_nothing_is_read_ahead_while_a_call_reads_a_key(start, warm, persistent, caplog):
+async def test_nothing_is_read_ahead_while_a_call_reads_a_key(start, persistent):
     client = await start(create_service(Config(**persistent)))
     await generate(client)
-    client = await warm(client, persistent)
-    await warmed(client, caplog)
-    database, end = client.app[STORE].database, asyncio.Event()
+    await client.close()
+    client = await start(create_service(Config(**persistent)))
+    await ok(await client.get("/keys"))  # from here on, reads of the profile share sessions
+    began, end = asyncio.Event(), asyncio.Event()
 
     async def read(session):
+        began.set()
         await end.wait()
 
-    assert not warming._waits(client.app[STORE])
-    call = asyncio.create_task(database.read("default", read))
-    await until("a read to begin", lambda: warming._waits(client.app[STORE]))
-    end.set()
-    await call
-    assert not warming._waits(client.app[STORE])
+    store = client.app[STORE]
+    call = asyncio.create_task(store.database.read("default", read))
+    await began.wait()
+    async with warming.warming(client.app[SERVICE], store, lambda: None):
+        await asyncio.sleep(0.2)
+        meanwhile = len(cache(client))
+        end.set()
+        await call
+        assert meanwhile == 0
+        await until("the key to be read ahead", lambda: len(cache(client)) == 1)
 
 
 async def test_the_log_says_how_far_it_is(start, warm, persistent, monkeypatch, caplog):
