@@ -1,11 +1,12 @@
 """Signatures by PKCS#11 through minikms-p11, compared in turns with `POST /sign` and with SoftHSM.
 
 Run it with the Python that Mini KMS, minikms-p11 and python-pkcs11 are installed in. Needs the
-client module of p11-kit, and softhsm2. All callers wait for each answer: threads with http.client,
-tasks with aiohttp, which the sidecar uses, too, and threads with python-pkcs11 and either module;
-SoftHSM has one, since python-pkcs11 does not ask modules for locks. It prints the medians, with the
-ratios of the rates in the same round; then the times of searches among many keys, and the sidecar's
-memory.
+client module of p11-kit, and softhsm2. The service has an SQLite file, tokens and an audit log. All
+callers wait for each answer: threads and programs with http.client, tasks with aiohttp, which the
+sidecar uses, too, and threads and programs with python-pkcs11; SoftHSM has one thread, since
+python-pkcs11 does not ask modules for locks. It prints the medians, with the ratios to `POST /sign`
+by as many threads or programs in the same round; then the times of searches among many keys, and
+the sidecar's memory.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import base64
 import hashlib
 import http.client
 import json
+import multiprocessing
 import os
 import socket
 import statistics
@@ -23,6 +25,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,26 +40,34 @@ SOFTHSM: Final = "/usr/lib/softhsm/libsofthsm2.so"
 PATIENCE: Final = 60.0  # seconds, for a process to serve
 DIGEST: Final = hashlib.sha256(b"message").digest()
 LABEL: Final = "bench"
+POST, P11, PROGRAMS = "POST /sign", "minikms-p11", " programs"  # the names of ways
 
 Signer = Callable[[], object]
 
 
+@dataclass(frozen=True)
 class Service:
-    """A service in memory, without tokens."""
+    """A service, and a file with a token of it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    port: int
+    token_file: Path
+
+    def headers(self) -> dict[str, str]:
+        token = self.token_file.read_text().strip()
+        return {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         with closing(self.connect()) as connection:
-            return _post(connection, path, json.dumps(body))
+            return _post(connection, path, json.dumps(body), self.headers())
 
 
-def _post(connection: http.client.HTTPConnection, path: str, body: str) -> Any:
-    connection.request("POST", path, body, {"Content-Type": "application/json"})
+def _post(
+    connection: http.client.HTTPConnection, path: str, body: str, headers: dict[str, str]
+) -> Any:
+    connection.request("POST", path, body, headers)
     answer = connection.getresponse()
     content = answer.read()
     assert answer.status == 200, content
@@ -80,15 +93,21 @@ def wait_until(ready: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def service() -> Iterator[Service]:
-    """A service in memory."""
+def service(folder: Path) -> Iterator[Service]:
+    """A service with a store in the folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve = ("-P", "-m", "minikms", "serve", "--auth", "none", "--log-level", "warning")
-    with running(sys.executable, *serve, "--port", str(port)):
+    token_file = folder / "token"
+    os.environ["MINIKMS_STORE"] = f"sqlite://{folder}/keys.db"
+    os.environ["MINIKMS_STORE_KEY_FILE"] = str(folder / "store.key")
+    minikms = (sys.executable, "-P", "-m", "minikms")
+    init = ("store", "init", "--generate-key", "--admin-token-file", str(token_file))
+    subprocess.run((*minikms, *init), check=True, capture_output=True)  # noqa: S603
+    log = ("--audit-log", str(folder / "audit.log"), "--log-level", "warning")
+    with running(*minikms, "serve", *log, "--port", str(port)):
         wait_until(lambda: _answers(port))
-        yield Service(port)
+        yield Service(port, token_file)
 
 
 def _answers(port: int) -> bool:
@@ -100,12 +119,11 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def sidecar(port: int, path: Path) -> Iterator[int]:
+def sidecar(service: Service, path: Path) -> Iterator[int]:
     """A sidecar of the service; yields its pid."""
-    url = f"http://127.0.0.1:{port}"
-    with running(
-        sys.executable, "-P", "-m", "minikms_p11", "--url", url, "--socket", str(path)
-    ) as pid:
+    url = ("--url", f"http://127.0.0.1:{service.port}", "--token-file", str(service.token_file))
+    minikms_p11 = (sys.executable, "-P", "-m", "minikms_p11")
+    with running(*minikms_p11, *url, "--socket", str(path)) as pid:
         wait_until(path.exists)
         yield pid
 
@@ -136,8 +154,14 @@ def http_signer(service: Service, kid: str) -> Iterator[Signer]:
     """Sign by POST /sign, over a connection that stays."""
     data = base64.urlsafe_b64encode(DIGEST).decode()
     body = json.dumps({"kid": kid, "data": data, "prehashed": True})
+    headers = service.headers()
     with closing(service.connect()) as connection:
-        yield lambda: _post(connection, "/sign", body)
+        yield lambda: _post(connection, "/sign", body, headers)
+
+
+def client_token() -> Any:
+    """The sidecar's token, by the client module of p11-kit."""
+    return pkcs11.lib(P11_KIT).get_token(token_label="minikms")  # noqa: S106
 
 
 @contextmanager
@@ -152,7 +176,7 @@ async def aiohttp_rate(service: Service, kid: str, callers: int, seconds: float)
     """Signatures in a second by tasks with aiohttp."""
     data = base64.urlsafe_b64encode(DIGEST).decode()
     body = json.dumps({"kid": kid, "data": data, "prehashed": True}).encode()
-    headers = {"Content-Type": "application/json"}
+    headers = service.headers()
     counts = [0] * callers
     async with ClientSession(f"http://127.0.0.1:{service.port}") as session:
         end = time.monotonic() + seconds
@@ -186,27 +210,52 @@ def rate(signers: list[Signer], seconds: float) -> float:
     return sum(counts) / seconds
 
 
+def program(service: Service, kid: str, ready: Barrier, seconds: float, counts: Any) -> None:
+    """Sign in a process of its own, by PKCS#11 without a kid."""
+    way = http_signer(service, kid) if kid else token_signer(client_token(), None)
+    with way as sign:
+        sign()
+        ready.wait()
+        counts.put(rate([sign], seconds))
+
+
+def rate_of_programs(service: Service, kid: str, callers: int, seconds: float) -> float:
+    """Signatures in a second by processes."""
+    context = multiprocessing.get_context("spawn")
+    counts, ready = context.Queue(), context.Barrier(callers)
+    arguments = (service, kid, ready, seconds, counts)
+    programs = [context.Process(target=program, args=arguments) for _ in range(callers)]
+    for one in programs:
+        one.start()
+    found: float = sum(counts.get(timeout=PATIENCE) for _ in programs)
+    for one in programs:
+        one.join()
+    return found
+
+
 def compare(service: Service, token: Any, softhsm: Any, callers: int, rounds: int) -> None:
     """Print the rates of each way, and the ratios to `POST /sign`."""
     kid = service.post("/key/generate", {"alg": "p256"})["kid"]
     with token.open(), softhsm.open(user_pin="1234"), ExitStack() as opened:
-        ways = {
-            "POST /sign": [opened.enter_context(http_signer(service, kid)) for _ in range(callers)],
-            "minikms-p11": [
-                opened.enter_context(token_signer(token, None)) for _ in range(callers)
-            ],
+        threads = {
+            POST: [opened.enter_context(http_signer(service, kid)) for _ in range(callers)],
+            P11: [opened.enter_context(token_signer(token, None)) for _ in range(callers)],
         }
         if callers == 1:
-            ways["SoftHSM"] = [opened.enter_context(token_signer(softhsm, None))]
-        rates: dict[str, list[float]] = {name: [] for name in [*ways, "by aiohttp"]}
+            threads["SoftHSM"] = [opened.enter_context(token_signer(softhsm, None))]
+        ways: dict[str, Callable[[], float]] = {name: partial(rate, signers, 1) for name, signers in threads.items()}
+        ways["by aiohttp"] = lambda: asyncio.run(aiohttp_rate(service, kid, callers, 1))
+        if callers > 1:
+            ways[f"{POST}{PROGRAMS}"] = partial(rate_of_programs, service, kid, callers, 1)
+            ways[f"{P11}{PROGRAMS}"] = partial(rate_of_programs, service, "", callers, 1)
+        rates: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
-            for name, signers in ways.items():
-                rates[name].append(rate(signers, 1))
-            rates["by aiohttp"].append(asyncio.run(aiohttp_rate(service, kid, callers, 1)))
-    first = rates["POST /sign"]
+            for name, measure in ways.items():
+                rates[name].append(measure())
     for name, found in rates.items():
+        first = rates[f"{POST}{PROGRAMS}" if name.endswith(PROGRAMS) else POST]
         ratio = statistics.median(one / other for one, other in zip(found, first, strict=True))
-        print(f"{callers} threads  {name:12} {statistics.median(found):8.0f}/s  ratio {ratio:.2f}")
+        print(f"{callers} callers  {name:21} {statistics.median(found):8.0f}/s  ratio {ratio:.2f}")
 
 
 def search(service: Service, token: Any, pid: int, keys: int) -> None:
@@ -247,14 +296,15 @@ def _memory(pid: int) -> int:
 @click.option("--keys", default=10000, show_default=True, type=click.IntRange(1))
 def main(callers: str, rounds: int, keys: int) -> None:
     """Measure, and print."""
-    with tempfile.TemporaryDirectory() as name, service() as kms:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        kms = stack.enter_context(service(folder))
         softhsm = softhsm_token(folder)
         make_key(softhsm, "1234")
         path = folder / "socket"
-        with sidecar(kms.port, path) as pid:
+        with sidecar(kms, path) as pid:
             os.environ["P11_KIT_SERVER_ADDRESS"] = f"unix:path={path}"
-            token = pkcs11.lib(P11_KIT).get_token(token_label="minikms")  # noqa: S106
+            token = client_token()
             make_key(token, None)
             for number in map(int, callers.split(",")):
                 compare(kms, token, softhsm, number, rounds)

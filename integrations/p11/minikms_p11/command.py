@@ -1,12 +1,13 @@
 """The command `minikms-p11`."""
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+import uvloop
 
 from minikms_p11.login import Pins, read_token
 from minikms_p11.server import Server, hold_signals
@@ -24,7 +25,7 @@ def main() -> None:
     if arguments.check:
         return
     try:
-        asyncio.run(Server(settings).run())
+        uvloop.run(Server(settings).run())
     except (OSError, ValueError) as error:
         sys.exit(f"minikms-p11: {error}")
 

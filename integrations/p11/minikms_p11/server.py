@@ -128,12 +128,18 @@ class Server:
             lambda: Refused(self._refused), accepted
         )
 
-    async def _connect(self, accepted: socket.socket, application: Application) -> Connection:
+    async def _connect(
+        self,
+        accepted: socket.socket,
+        application: Application,
+        version: int | None = None,
+        unread: bytes = b"",
+    ) -> None:
+        """Serve a program, which the process before may have served up to here."""
         accepted.setblocking(False)
-        connection = Connection(application, self._forget)
+        connection = Connection(application, self._forget, version, unread)
         self._connections.add(connection)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
-        return connection
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -151,8 +157,9 @@ class Server:
     async def _take_over(self, state: handover.State, record: dict[str, Any]) -> None:
         accepted = socket.socket(fileno=record["file"])
         os.set_inheritable(record["file"], False)
-        connection = await self._connect(accepted, handover.restore(self._sidecar, state, record))
-        connection.take_over(record["version"], handover.unpacked(record["unread"]))
+        application = handover.restore(self._sidecar, state, record)
+        unread = handover.unpacked(record["unread"])
+        await self._connect(accepted, application, record["version"], unread)
 
     async def _begin_again(self) -> None:
         """Replace this process by a new one, which keeps the programs and their state.
