@@ -66,7 +66,8 @@ with Client() as kms:
     signer = certify(kms, "signer", "document-signer", 90)
     device = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
     mdoc = issue(kms, {"family_name": "Mustermann", "issuing_country": "UT"}, device)
-    print("The verifier reads", verify(mdoc, root))
+    claims = verify(mdoc, root)
+    print("The verifier reads", claims["family_name"], claims["issuing_country"])
 
     # A list for each day, with a larger number each; on the second day the signer is revoked.
     for number, revoked in (1, {}), (2, {signer.serial_number: datetime.now(UTC)}):
