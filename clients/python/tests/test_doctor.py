@@ -87,11 +87,11 @@ def test_a_caller_is_told_what_its_token_does_not_allow(
         made = admin.create_token("issuer", ["sign"], profiles=["default"])
     guarded(made.token)
     findings = examined()
-    assert results(findings) == all_ok(scopes="warning")
+    assert results(findings) == all_ok()
     assert "(keys:write)" in findings["scopes"][1]
     assert "(sign)" not in findings["scopes"][1]
     findings = examined("--profile other", code=4)
-    assert results(findings) == all_ok(scopes="warning", profile="problem")
+    assert results(findings) == all_ok(profile="problem")
     assert "--profile" in findings["profile"][1]
 
 

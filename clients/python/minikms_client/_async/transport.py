@@ -101,7 +101,7 @@ class AsyncTransport:
                 wait = self._retries.after_failure(call, error, attempt)
                 if wait is None:
                     url, why = self._settings.url, reason(error)
-                    raise Unreachable(f"{url} does not answer: {why}.") from error
+                    raise Unreachable(f"{url} does not answer: {why.rstrip('.')}.") from error
             else:
                 if answer.status in (200, 304):
                     return answer

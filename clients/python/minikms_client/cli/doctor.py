@@ -201,9 +201,9 @@ def _profile(client: Client, caller: OwnToken) -> _Finding:
 def _scopes(caller: OwnToken) -> _Finding:
     shown = " ".join(caller.scopes)
     missing = [f"{use} ({scope})" for use, scope in _USUAL.items() if scope not in caller.scopes]
-    if missing:
+    if len(missing) == len(_USUAL):
         return _warning("scopes", f"{shown}; another token is needed to {', '.join(missing)}")
-    return _ok("scopes", shown)
+    return _ok("scopes", f"{shown}; not for: {', '.join(missing)}" if missing else shown)
 
 
 def _is_loopback(url: str) -> bool:
