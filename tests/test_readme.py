@@ -47,8 +47,8 @@ def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres, mk
         for language, text in POSTGRES
     ]
     # The key that was in the file is in PostgreSQL.
-    before = Block("sh", "mkms key show issuer --pem >before.pem\n")
-    after = Block("sh", "mkms key show issuer --pem | diff - before.pem && echo 'the same key'\n")
+    before = Block("sh", "mkms key show demo --pem >before.pem\n")
+    after = Block("sh", "mkms key show demo --pem | diff - before.pem && echo 'the same key'\n")
     done = paste(
         [*own, before, *moved, after, Block("text", "the same key\n")],
         tmp_path,
@@ -62,7 +62,7 @@ def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres, mk
     # Nothing of what they leave in a checkout comes into a commit.
     ignored = [name.rstrip("/") for name in (ROOT / ".gitignore").read_text().split()]
     left = {path.name for path in tmp_path.iterdir()} - {"service.log", "before.pem"}
-    assert {"keys.db", "store.key", "admin.token"} <= left
+    assert {"keys.db", "store.key", "admin.token", "app.token"} <= left
     assert [name for name in left if not any(fnmatch(name, form) for form in ignored)] == []
 
 
