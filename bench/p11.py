@@ -243,7 +243,9 @@ def compare(service: Service, token: Any, softhsm: Any, callers: int, rounds: in
         }
         if callers == 1:
             threads["SoftHSM"] = [opened.enter_context(token_signer(softhsm, None))]
-        ways: dict[str, Callable[[], float]] = {name: partial(rate, signers, 1) for name, signers in threads.items()}
+        ways: dict[str, Callable[[], float]] = {
+            name: partial(rate, signers, 1) for name, signers in threads.items()
+        }
         ways["by aiohttp"] = lambda: asyncio.run(aiohttp_rate(service, kid, callers, 1))
         if callers > 1:
             ways[f"{POST}{PROGRAMS}"] = partial(rate_of_programs, service, kid, callers, 1)
