@@ -1,6 +1,7 @@
 """Holds ports, and makes the error for an address that cannot be listened on."""
 
 import asyncio
+import errno
 import socket
 from functools import partial
 
@@ -25,4 +26,5 @@ async def hold_port(host: str, port: int) -> asyncio.Server:
 
 def cannot_listen(host: str, port: int, exc: OSError) -> ListenError:
     """Make the error for an address that cannot be listened on."""
-    return ListenError(f"Cannot listen on {url_host(host)}:{port}: {exc.strerror}.")
+    hint = " Choose another port." if exc.errno == errno.EADDRINUSE else ""
+    return ListenError(f"Cannot listen on {url_host(host)}:{port}: {exc.strerror}.{hint}")

@@ -405,6 +405,7 @@ def test_a_port_that_is_taken(run, store, workers):
     (line,) = ended.stderr.splitlines()
     assert (ended.returncode, ended.stdout) == (1, "")
     assert line.startswith(f"minikms: Cannot listen on 127.0.0.1:{port}: ")
+    assert line.endswith(" Choose another port.")
 
 
 @pytest.mark.process
