@@ -28,7 +28,17 @@ export function variable(name: string): string | undefined {
 /** The token of the environment. A file is read for each call, since its token may be replaced at any time. */
 export function tokenOfEnvironment(): TokenSource {
   const file = variable('MINIKMS_TOKEN_FILE')
-  return variable('MINIKMS_TOKEN') ?? (file ? async () => (await import('./token-file.js')).tokenOf(file) : '')
+  return variable('MINIKMS_TOKEN') ?? (file ? () => tokenOfFile(file) : '')
+}
+
+/** Throws InvalidSetting if the file cannot be read. */
+async function tokenOfFile(file: string): Promise<string> {
+  const { readFile } = await import('node:fs/promises')
+  try {
+    return (await readFile(file, 'latin1')).trim()
+  } catch (error: any) {
+    throw new InvalidSetting(`The token file ${file} cannot be read: ${error.code}.`)
+  }
 }
 
 /** The URL without slashes at its end. Throws InvalidSetting without quoting the URL, which may contain a password. */
