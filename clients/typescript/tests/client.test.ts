@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ import {
   Unreachable,
 } from '@minikms/client'
 import { startMinikms } from '@minikms/client/testing'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 
 import { kms, newKey } from './kms.js'
 
@@ -305,26 +305,6 @@ describe('answers of a server that is not Mini KMS', () => {
     expect(calls.map(({ token }) => token)).toEqual(['Bearer t1', 'Bearer t2'])
     await new Minikms({ url: client.url, token: '' }).healthz()
     expect(calls.at(-1)!.token).toBeUndefined()
-  })
-
-  test('the token of MINIKMS_TOKEN_FILE is read for each call', async () => {
-    const { calls, client } = await serving(alive, alive)
-    const folder = await mkdtemp(join(tmpdir(), 'token-'))
-    const file = join(folder, 'token')
-    vi.stubEnv('MINIKMS_TOKEN', '')
-    vi.stubEnv('MINIKMS_TOKEN_FILE', file)
-    try {
-      const other = new Minikms({ url: client.url })
-      await expect(other.healthz()).rejects.toThrow(InvalidSetting)
-      for (const token of ['t1', 't2']) {
-        await writeFile(file, `${token}\n`)
-        await other.healthz()
-      }
-      expect(calls.map(({ token }) => token)).toEqual(['Bearer t1', 'Bearer t2'])
-    } finally {
-      vi.unstubAllEnvs()
-      await rm(folder, { recursive: true })
-    }
   })
 })
 
