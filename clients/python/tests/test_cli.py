@@ -510,6 +510,8 @@ def test_a_certificate_that_is_not_trusted_is_named(command, tmp_path):
     leaf.private_key_pem.write_to_path(tmp_path / "key")
     (tmp_path / "key").chmod(0o600)
     with serve("--tls-cert", str(chain), "--tls-key", str(tmp_path / "key")) as url:
+        command(f"mkms --url {url} status", code=6)
+        assert "https://" in command.error
         url = url.replace("http://", "https://")
         command(f"mkms --url {url} status", code=6)
     assert "_ssl" not in command.error

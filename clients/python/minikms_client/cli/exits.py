@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 
 import click
+from httpx import RemoteProtocolError
 
 from minikms_client.cli.display import tell
 from minikms_client.errors import (
@@ -82,6 +83,9 @@ def sentence(error: MinikmsError, spelling: Callable[[str], str] = str) -> str:
             return " ".join((error.detail, *faults))
         case Unreachable() if caused_by(error, ConnectionRefusedError):
             return f"{error} Start a service with `minikms serve`, or name another one with --url."
+        case Unreachable() if caused_by(error, RemoteProtocolError):
+            if str(error).startswith("http:"):
+                return f"{error} If it speaks TLS there, its URL begins with https://."
         case Unreachable() if cause := caused_by(error, ssl.SSLCertVerificationError):
             if cause.verify_code in _UNKNOWN_AUTHORITY:
                 return f"{error} If you trust its authority, name it with --ca."
