@@ -31,6 +31,7 @@ from rows import MESSAGE
 from server import Measurement, Refused, Server, started, used_by_children
 from service import process
 from transit import OpenBaoOnRaft
+from turns import in_turns, line
 
 PLAIN: Final = "no TLS"
 
@@ -85,12 +86,11 @@ async def measure(
             calls[name] = contender.sign(key, MESSAGE)
             servers[name] = server
         loads: dict[str, list[Measurement]] = {name: [] for name in servers}
-        for number in range(rounds + 1):
-            for name in sorted(servers, reverse=bool(number % 2)):
-                call = message(servers[name].contender, calls[name], close=close)
-                load = await loaded(servers[name], call, callers, seconds)
-                if number:  # the first warms up
-                    loads[name].append(load)
+        for number, name in in_turns(servers, rounds):
+            call = message(servers[name].contender, calls[name], close=close)
+            load = await loaded(servers[name], call, callers, seconds)
+            if number:
+                loads[name].append(load)
     click.echo(line(kind, loads))
 
 
@@ -122,20 +122,6 @@ async def loaded(server: Server, call: bytes, callers: int, seconds: float) -> M
         cpu=(server.used() - used) / number * 1e6,
         wrk=(used_by_children() - others) / number * 1e6,
     )
-
-
-def line(kind: str, loads: dict[str, list[Measurement]]) -> str:
-    """The figures of a kind; the ratios are the last service's gain on each other."""
-    cpu = {name: min(load.cpu for load in found) for name, found in loads.items()}
-    rate = {name: statistics.median(load.rate for load in found) for name, found in loads.items()}
-    *others, last = loads
-    cells = [f"{name} {cpu[name]:.0f} µs {rate[name]:,.0f}/s" for name in loads]
-    ratios = [
-        f"{last}/{name}: by processor {cpu[name] / cpu[last]:.2f}, by rate "
-        f"{rate[last] / rate[name]:.2f}"
-        for name in others
-    ]
-    return f"{kind:9} {', '.join(cells)}; {'; '.join(ratios)}"
 
 
 def make_calls(url: str, call: str, seconds: str, callers: str) -> None:

@@ -117,15 +117,21 @@ def test_a_trusted_proxy_has_as_many_as_it_needs(serve, dial):
     assert [answers(dial(service)) for _ in range(4)] == [True, True, False, False]
 
 
-def test_unfinished_handshakes_count_as_connections(serve, dial, tmp_path):
-    authority = Authority(tmp_path, "root")
+def serve_tls(serve, folder, connections):
+    """Start a service with TLS and this limit for each address; also gives a context for it."""
+    authority = Authority(folder, "root")
     cert, key = authority.issue("kms")
     files = ["--tls-cert", str(cert), "--tls-key", str(key)]
-    service = serve("--port", "0", "--max-connections-per-address", "3", *files)
-    silent = [dial(service) for _ in range(3)]
-    assert dial(service).recv(1) == b""
+    service = serve("--port", "0", "--max-connections-per-address", str(connections), *files)
     tls = ssl.create_default_context(cafile=str(authority.file))
     tls.check_hostname = False
+    return service, tls
+
+
+def test_unfinished_handshakes_count_as_connections(serve, dial, tmp_path):
+    service, tls = serve_tls(serve, tmp_path, 3)
+    silent = [dial(service) for _ in range(3)]
+    assert dial(service).recv(1) == b""
     assert answers(dial(service, "127.0.0.2", tls))
     for connection in silent:
         connection.close()
@@ -138,13 +144,8 @@ def test_unfinished_handshakes_count_as_connections(serve, dial, tmp_path):
 
 def test_the_oldest_of_many_unfinished_handshakes_ends(serve, dial, tmp_path):
     """So their memory is bounded, and a caller that finishes is served."""
-    authority = Authority(tmp_path, "root")
-    cert, key = authority.issue("kms")
-    files = ["--tls-cert", str(cert), "--tls-key", str(key)]
-    service = serve("--port", "0", "--max-connections-per-address", "1000", *files)
+    service, tls = serve_tls(serve, tmp_path, 1000)
     silent = [dial(service) for _ in range(_HANDSHAKES + 20)]
-    tls = ssl.create_default_context(cafile=str(authority.file))
-    tls.check_hostname = False
     assert answers(dial(service, tls=tls))
     for connection in silent[:20]:
         assert connection.recv(1) == b""
@@ -160,16 +161,11 @@ def memory(process):
 
 
 def test_the_memory_of_many_unfinished_handshakes_goes_back(serve, dial, tmp_path):
-    authority = Authority(tmp_path, "root")
-    cert, key = authority.issue("kms")
-    files = ["--tls-cert", str(cert), "--tls-key", str(key)]
-    service = serve("--port", "0", "--max-connections-per-address", "1000", *files)
+    service, tls = serve_tls(serve, tmp_path, 1000)
     silent = [dial(service) for _ in range(_HANDSHAKES + 20)]
     for connection in silent:
         with contextlib.suppress(ConnectionError):
             connection.sendall(bytes.fromhex("160301020001"))  # of a ClientHello
-    tls = ssl.create_default_context(cafile=str(authority.file))
-    tls.check_hostname = False
     assert answers(dial(service, tls=tls))  # so the others have been read
     most = memory(service.process)
     for connection in silent:
