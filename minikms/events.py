@@ -64,6 +64,8 @@ class AuditEvent:
 
     def lines(self) -> list["AuditEvent"]:
         """Return an event for each key that the call uses, the call's main key first."""
+        if not self.others:
+            return [self]
         kids = dict(self.others)
         kids.pop(self.kid or "", None)
         return [self, *(replace(self, kid=kid, alg=alg) for kid, alg in kids.items())]
@@ -73,20 +75,24 @@ class AuditEvent:
         if self.recorded != outcome:
             if self.sink is not None:
                 self.outcome = AuditUnavailable.slug  # stays so if writing fails
-                self.sink(self.lines() if self.others else (self,), outcome)
+                self.sink(self.lines(), outcome)
             self.recorded = self.outcome = outcome
 
 
-def record_together(events: Sequence[AuditEvent]) -> None:
-    """Write events with one sink as successes, all or none, each once; raises AuditUnavailable."""
-    lines: list[AuditEvent] = []
+def record_together(events: Iterable[AuditEvent]) -> None:
+    """Write events as successes, each once and to its own sink; raises AuditUnavailable.
+
+    An event without a sink gets no line. The events of one sink are written all or none.
+    """
+    unwritten: dict[AuditSink | None, list[AuditEvent]] = {}
     for event in events:
         if event.recorded != SUCCESS:
-            lines += event.lines() if event.others else (event,)
-    if lines and (sink := lines[0].sink) is not None:
-        sink(lines, SUCCESS)
-    for event in events:
-        event.recorded = SUCCESS
+            unwritten.setdefault(event.sink, []).append(event)
+    for sink, of_sink in unwritten.items():
+        if sink is not None:
+            sink([line for event in of_sink for line in event.lines()], SUCCESS)
+        for event in of_sink:
+            event.recorded = SUCCESS
 
 
 # Writes events with their outcome to the audit log, all or none; raises AuditUnavailable.
