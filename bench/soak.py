@@ -1,13 +1,16 @@
-"""Memory of a service while keys come and go, over minutes or hours.
+"""Memory and audit log of a service while keys come and go, over minutes or hours.
 
 Run it with the Python that Mini KMS is installed in: `python bench/soak.py --minutes 30`; options
 of `minikms serve` may follow after `--`. Calls are spread evenly over the time, at `--rate` calls
 a second. It prints the memory as it goes, ends by itself, and fails if the most since the minute
-`--since` is more than `--at-most` times the memory at that minute.
+`--since` is more than `--at-most` times the memory at that minute. It also fails if the audit log
+lacks the line of an answered call, or has a line of a call that it omits.
 """
 
 import asyncio
 import base64
+import itertools
+import json
 import os
 import random
 import re
@@ -16,10 +19,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 import click
 from aiohttp import ClientSession
+from contender import free_port
 from many_keys import memory
 from service import running
 from stored import create
@@ -40,7 +45,10 @@ WEIGHTS: Final = {
     "schedule": 2.0,
     "jwks": 0.5,
     "all": 0.1,
+    "metrics": 2.0,
 }
+METRICS: Final = "/console/metrics"  # the audit log omits this call
+
 # The more keys there are, the more often these calls delete a key instead.
 MAKING: Final = ("generate", "import", "rotate")
 
@@ -54,10 +62,14 @@ class Soak:
 
     def __init__(self, client: ClientSession, keys: int) -> None:
         self.done: Counter[str] = Counter()
+        # The ids of answered requests, and of requests that the audit log omits.
+        self.answered: set[str] = set()
+        self.omitted: set[str] = set()
         self._client = client
         self._most = 2 * keys
         self._random = random.Random(1)  # noqa: S311 - it chooses calls, not secrets
         self._made = 0
+        self._numbers = itertools.count()
         self._free: list[str] = []  # kids of keys that no call is using
         self._calls: dict[str, Callable[[], Awaitable[object]]] = {
             "generate": self._generate,
@@ -65,6 +77,7 @@ class Soak:
             "page": self._page,
             "jwks": lambda: self._send("GET", "/jwks.json"),
             "all": lambda: self._send("GET", "/keys", Accept="application/x-ndjson"),
+            "metrics": lambda: self._send("GET", METRICS),
         }
         self._uses: dict[str, Callable[[str], Awaitable[bool]]] = {
             "rotate": self._rotate,
@@ -111,8 +124,10 @@ class Soak:
         self, method: str, path: str, body: object = None, **headers: str
     ) -> tuple[str, str | None]:
         """The body of the answer, and the path of the next page if there is one."""
+        request_id = headers["X-Request-Id"] = f"soak-{next(self._numbers)}"
         async with self._client.request(method, path, json=body, headers=headers) as answer:
             text = await answer.text()
+            (self.omitted if path == METRICS else self.answered).add(request_id)
             if answer.status == 503:
                 raise Unavailable
             assert answer.status == 200, f"{method} {path}: {answer.status} {text}"
@@ -221,16 +236,28 @@ async def run(
     rate: float,
     keys: int,
     every: float,
-) -> list[tuple[float, float]]:
+) -> tuple[list[tuple[float, float]], Soak]:
     """Start a service, make calls, stop it; return pairs of a minute and its resident MiB."""
     found: list[tuple[float, float]] = []
+    options = (*options, "--metrics-port", str(free_port()))
     async with running(*options) as (client, pid):
         soak = Soak(client, keys)
         await soak.fill()
         watching = asyncio.create_task(watch(soak, pid, every, found))
         await load(soak, weights, rate, minutes * 60)
         watching.cancel()
-        return [*found, (minutes, memory(pid))]
+        found.append((minutes, memory(pid)))
+    return found, soak
+
+
+def wrong_lines(soak: Soak, log: Path) -> int:
+    """Print and count the answers without an audit line, and the lines of omitted calls."""
+    with log.open("rb") as lines:
+        recorded = {json.loads(line).get("request_id") for line in lines}
+    missing, extra = soak.answered - recorded, soak.omitted & recorded
+    print(f"{len(soak.answered)} answers: {len(missing)} without their audit line")
+    print(f"{len(soak.omitted)} answers that the log omits: {len(extra)} with a line")
+    return len(missing) + len(extra)
 
 
 @click.command(help=__doc__)
@@ -253,11 +280,13 @@ def main(
             url, file = f"sqlite://{folder}/keys.db", f"{folder}/store.key"
             asyncio.run(create(url, file))
             options = ("--store", url, "--store-key-file", file, *options)
-        found = asyncio.run(run(options, weights, **load))
+        log = Path(folder, "audit.log")
+        found, soak = asyncio.run(run((*options, "--audit-log", str(log)), weights, **load))
+        wrong = wrong_lines(soak, log)
     compared = [resident for minute, resident in found if minute >= min(since, load["minutes"])]
     ratio = max(compared) / compared[0]
     print(f"from minute {since:g} on, at most {ratio:.2f} times {compared[0]:.0f} MiB")
-    sys.exit(ratio > at_most)
+    sys.exit(ratio > at_most or wrong > 0)
 
 
 if __name__ == "__main__":

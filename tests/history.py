@@ -9,6 +9,9 @@ from typing import Any
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, TCPConnector
 from calls import bearer
+from ports import free_port
+
+_OF_DOOR = {503: "store-unavailable"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +58,11 @@ class Call:
 
 
 class Target:
-    """An address of a service, and the process that answers there now."""
+    """The addresses of a service and of its Vault door, and the process that answers there now."""
 
     def __init__(self, url: str, lag: float) -> None:
         self.url, self._lag = url, lag
+        self.vault_port = free_port()
 
     def begin(self) -> None:
         """Start a new process there."""
@@ -91,13 +95,17 @@ class History:
         token: str = "",
         profile: str = "default",
         writes: str | None = None,
+        at: str = "",
     ) -> Call:
-        """Make a call, and return it once it was answered or its connection was lost."""
+        """Make a call, at another address than the service's if `at` is given.
+
+        Return it once it was answered or its connection was lost.
+        """
         call = Call(about, target.process, time.monotonic(), f"call-{next(self._numbers)}", writes)
         self.calls.append(call)
         headers = bearer(token or self._admin)
         headers |= {"X-Request-Id": call.request_id, "X-Profile": profile}
-        url = target.url + path
+        url = (at or target.url) + path
         try:
             async with self._session.request(method, url, json=body, headers=headers) as response:
                 call.answer = await response.json(content_type=None)
@@ -109,5 +117,6 @@ class History:
             pass
         call.ended = time.monotonic()
         if call.status not in (0, 200):
-            call.slug = str(call.answer.get("type", "")).rpartition(":")[2]
+            slug = str(call.answer.get("type", "")).rpartition(":")[2]
+            call.slug = slug or _OF_DOOR.get(call.status, "")  # its answers have no slug
         return call

@@ -15,6 +15,7 @@ ROOM = 6  # max_keys of the profile `room`
 DAY = 100  # per_day of some keys
 STATES = "enabled", "disabled"
 DATA = "aGVsbG8="
+WITHOUT_LINE = "state of a door"
 
 
 class Load:
@@ -59,6 +60,7 @@ class Load:
         changes = [self.set_state] * 4 + [self.move_alias] * 4 + [self.make_in_room] * 3
         changes += [self.delete_in_room] * 3 + [self.replace_key, self.make_token, self.revoke]
         uses = [self.sign_by_alias, self.sign_by_key, self.sign_counted, self.use_token]
+        uses += [self.ask_door, self.ask_door_without_line]
         while not stop.is_set():
             await self._chance.choice(changes if self._chance.random() < changing else uses)()
             await asyncio.sleep(self._chance.uniform(0, 0.05))
@@ -157,6 +159,21 @@ class Load:
         call = await self._call(f"token {token_id}", "GET", "/tokens/self", token=secret)
         shown = {"": "valid", "unauthenticated": "revoked"}
         call.shows = shown.get(call.slug) if call.status else None
+
+    # The Vault door, beside whose calls come others that the audit log omits
+
+    async def ask_door(self) -> None:
+        await self._ask_door("door", "auth/token/lookup-self")
+
+    async def ask_door_without_line(self) -> None:
+        await self._ask_door(WITHOUT_LINE, "sys/init")
+
+    async def _ask_door(self, about: str, path: str) -> None:
+        target = self._chance.choice(self._targets)
+        at = f"http://127.0.0.1:{target.vault_port}"
+        await asyncio.gather(
+            *(self._history.call(target, about, "GET", f"/v1/{path}", at=at) for _ in range(4))
+        )
 
     async def _generate(self, **body: Any) -> str:
         call = await self._call("", "POST", "/key/generate", {"alg": "ed25519", **body})

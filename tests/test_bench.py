@@ -19,7 +19,7 @@ from report import Cost, Run, blocks, fill, readme
 from rows import IN_PRODUCTION, Row, contenders_of_rows, in_production, requests_of
 from server import Measurement, Memory, started
 from service import running
-from soak import WEIGHTS, Soak
+from soak import WEIGHTS, Soak, wrong_lines
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (DOCS / "performance.md", DOCS / "internals/measurements.md")
@@ -97,8 +97,9 @@ async def test_keys_are_used_cold_and_in_turn(tmp_path, monkeypatch):
 
 
 @pytest.mark.process
-async def test_every_call_of_the_soak_is_answered():
-    async with running() as (client, pid):
+async def test_every_call_of_the_soak_is_answered_and_has_its_audit_line(tmp_path, free_port):
+    log = tmp_path / "audit.log"
+    async with running("--metrics-port", free_port, "--audit-log", str(log)) as (client, pid):
         soak = Soak(client, keys=5)
         await soak.fill()
         for name in WEIGHTS:
@@ -106,6 +107,9 @@ async def test_every_call_of_the_soak_is_answered():
         assert sum(soak.done.values()) == len(WEIGHTS)
         assert "unavailable" not in soak.done
         assert many_keys.memory(pid) > 1
+    assert wrong_lines(soak, log) == 0
+    soak.answered.add("never")
+    assert wrong_lines(soak, log) == 1
 
 
 @pytest.fixture

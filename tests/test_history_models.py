@@ -2,7 +2,7 @@
 
 import pytest
 from history import Call, Process
-from history_load import DAY, ROOM
+from history_load import DAY, ROOM, WITHOUT_LINE
 from history_models import violations
 
 ONE, OTHER = Process(0, 2), Process(0, 2)
@@ -102,6 +102,12 @@ def test_an_answer_has_one_line():
     assert violations([*calls, failed], [*right, its]) == []
     assert violations([*calls, failed], [*right, its | {"outcome": "success"}, its]) == []
     assert violations([write("1", 0, **LOST)], []) == []
+
+
+def test_a_call_that_the_audit_log_omits_has_no_line():
+    state = call(WITHOUT_LINE, 0)
+    assert violations([state], []) == []
+    assert len(violations([state], [line(state)])) == 1
 
 
 def test_an_answer_that_no_fault_explains():
