@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from minikms.errors import AuditUnavailable
+from minikms.errors import AuditUnavailable, KmsError
 
 SUCCESS: Final = "success"
 
@@ -21,12 +21,14 @@ class AuditEvent:
     `operation` is the operationId of the route; `who` names the caller, `subject` is the subject of
     the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`, and requested
     its key by `alias`; `new_kid` is the key that replaces its key. `outcome` is "success" or the
-    slug of a problem, and `recorded` the outcome that is already in the audit log. `asked` is a
+    slug of a problem, `recorded` the outcome that is already in the audit log, and `answered` the
+    outcome of an answer that is not a problem. `asked` is a
     requested kid or alias that was not found; `admitted` says that the caller of a failed call may
     use the profile. `others` are further keys that the call uses, as kid and algorithm; each gets
     its own line. `certificate` is the issued certificate: its serial number in hexadecimal digits,
     its subject and its profile. `crl` is the revocation list that the call makes: its number, and
-    its number of entries. `rule` is the rule of the key or the profile that refused the call or an
+    its number of entries. `batch` is a batch with failed items: the numbers of its items, and of
+    those that failed. `rule` is the rule of the key or the profile that refused the call or an
     item of its batch. `provider` is the provider that the call uses, and `object_id` the
     identifier of an object that is destroyed there, in hexadecimal. `profile_id` is the id of the
     profile (store/profiles/tenancy.py), which an earlier one of its name does not have; `id_of`
@@ -50,9 +52,11 @@ class AuditEvent:
     token: str | None = None
     recorded: str | None = None
     outcome: str = SUCCESS
+    answered: str = SUCCESS
     others: tuple[tuple[str, str | None], ...] = ()
     certificate: Mapping[str, str] | None = None
     crl: Mapping[str, int] | None = None
+    batch: Mapping[str, int] | None = None
     rule: str | None = None
     provider: str | None = None
     object_id: str | None = None
@@ -70,8 +74,12 @@ class AuditEvent:
         kids.pop(self.kid or "", None)
         return [self, *(replace(self, kid=kid, alg=alg) for kid, alg in kids.items())]
 
-    def record(self, outcome: str = SUCCESS) -> None:
-        """Write the event to the audit log, once for each outcome; raises AuditUnavailable."""
+    def record(self, outcome: str = "") -> None:
+        """Write the event to the audit log, once for each outcome; raises AuditUnavailable.
+
+        Without an `outcome`, it is `answered`.
+        """
+        outcome = outcome or self.answered
         if self.recorded != outcome:
             if self.sink is not None:
                 self.outcome = AuditUnavailable.slug  # stays so if writing fails
@@ -80,19 +88,20 @@ class AuditEvent:
 
 
 def record_together(events: Iterable[AuditEvent]) -> None:
-    """Write events as successes, each once and to its own sink; raises AuditUnavailable.
+    """Write events of answered calls, each once and to its own sink; raises AuditUnavailable.
 
-    An event without a sink gets no line. The events of one sink are written all or none.
+    An event without a sink gets no line. The events of one sink and outcome are written all or
+    none.
     """
-    unwritten: dict[AuditSink | None, list[AuditEvent]] = {}
+    unwritten: dict[tuple[AuditSink | None, str], list[AuditEvent]] = {}
     for event in events:
-        if event.recorded != SUCCESS:
-            unwritten.setdefault(event.sink, []).append(event)
-    for sink, of_sink in unwritten.items():
+        if event.recorded != event.answered:
+            unwritten.setdefault((event.sink, event.answered), []).append(event)
+    for (sink, outcome), together in unwritten.items():
         if sink is not None:
-            sink([line for event in of_sink for line in event.lines()], SUCCESS)
-        for event in of_sink:
-            event.recorded = SUCCESS
+            sink([line for event in together for line in event.lines()], outcome)
+        for event in together:
+            event.recorded = event.outcome = outcome
 
 
 # Writes events with their outcome to the audit log, all or none; raises AuditUnavailable.
@@ -177,6 +186,19 @@ def set_rule(rule: str) -> None:
     event = CURRENT.get()
     if event is not None:
         event.rule = rule
+
+
+def set_batch(results: Sequence[object]) -> None:
+    """Set how many items of the current call's batch failed: the KmsErrors among `results`.
+
+    If all failed, the call has the outcome of the first item, since a line has one outcome.
+    """
+    event = CURRENT.get()
+    failed = [result for result in results if isinstance(result, KmsError)]
+    if event is not None and failed:
+        event.batch = {"items": len(results), "failed": len(failed)}
+        if len(failed) == len(results):
+            event.answered = failed[0].slug
 
 
 def set_certificate(serial: str, subject: str, profile: str) -> None:

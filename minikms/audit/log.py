@@ -255,6 +255,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["certificate"] = event.certificate
     if event.crl is not None:
         facts["crl"] = event.crl
+    if event.batch is not None:
+        facts["batch"] = event.batch
     if event.rule is not None:
         facts["rule"] = event.rule
     if event.provider is not None:

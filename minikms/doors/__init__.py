@@ -24,7 +24,7 @@ from minikms.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from minikms.events import keep_key, set_alias
+from minikms.events import keep_key, set_alias, set_batch
 from minikms.key_bounds import KID_PATTERN, MAX_LABEL_VALUE, MAX_LABELS, MAX_ROTATE_EVERY
 from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.plugin.registry import AlgorithmRegistry
@@ -71,4 +71,5 @@ __all__ = [
     "keep_key",
     "parse_json",
     "set_alias",
+    "set_batch",
 ]

@@ -143,6 +143,26 @@ async def test_the_line_of_a_revocation_list(lines, authority, post, refuses):
     assert (failed["outcome"], "crl" in failed) == ("validation-failed", False)
 
 
+@pytest.mark.parametrize(
+    ("data", "outcome", "batch"),
+    [
+        (["aGVsbG8", "aGVsbG8"], "success", None),
+        (["aGVsbG8", "?", "?"], "success", {"items": 3, "failed": 2}),
+        (["?", "?"], "validation-failed", {"items": 2, "failed": 2}),
+    ],
+)
+async def test_the_line_of_a_batch_says_how_many_items_failed(
+    lines, generate, post, data, outcome, batch
+):
+    kid = (await generate())["kid"]
+    lines()
+    await post("/sign/batch", {"kid": kid, "items": [{"data": each} for each in data]})
+    items = [{"data": each, "sig": "AA"} for each in data]
+    await post("/verify/batch", {"kid": kid, "items": items})
+    for line in lines():
+        assert (line["kid"], line["outcome"], line.get("batch")) == (kid, outcome, batch)
+
+
 async def test_the_line_of_a_rotation_names_both_keys(client, lines, generate):
     old = (await generate())["kid"]
     lines()

@@ -456,7 +456,8 @@ class AuditEvent:
     its key, and `admitted` is true if the caller of a failed call may use the profile. `new_kid` is
     the key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and
     the profile of a certificate that the call issued, and `crl` the number of a revocation list
-    that it made, with the count of its entries. `rule` is the rule of the key that refused the
+    that it made, with the count of its entries. `batch` has the number of items of a batch, and of
+    its failed items, if there are any. `rule` is the rule of the key that refused the
     call, and `provider` the provider that the call used. `object_id` is the identifier of an object
     that was destroyed there. `profile_id` is the id of the profile; it tells the profile from
     earlier ones with its name.
@@ -482,6 +483,7 @@ class AuditEvent:
     object_id: str | None = None
     admitted: bool = False
     profile_id: str | None = None
+    batch: Mapping[str, Any] | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AuditEvent":
@@ -507,6 +509,7 @@ class AuditEvent:
             object_id=optional(text, data.get("object_id")),
             admitted=flag(data.get("admitted", False)),
             profile_id=optional(text, data.get("profile_id")),
+            batch=optional(members, data.get("batch")),
         )
 
 

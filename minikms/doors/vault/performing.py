@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from minikms.doors import KeyRef, KmsError, errors, keep_key
+from minikms.doors import KeyRef, KmsError, errors, keep_key, set_batch
 from minikms.doors.operations import Each, Operation
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import as_vault, invalid
@@ -52,6 +52,7 @@ async def perform_each(
         operations = [results[place].operation for place in some]
         for place, result in zip(some, await _batch(call, ref, operations, cannot), strict=True):
             results[place] = result
+    set_batch(results)
     return results
 
 

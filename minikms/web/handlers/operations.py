@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
+from minikms.events import set_batch
 from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall
 from minikms.http.presence import presence
@@ -109,6 +110,7 @@ def batch_operation(
         results = await service(call).perform_batch(
             call.profile, body["by"], batch, items, presence(call.request)
         )
+        set_batch(results)
         shown = [
             {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}
             for result in results

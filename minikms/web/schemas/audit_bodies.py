@@ -21,6 +21,13 @@ class SignedCrl(Body):
     count = fields.Integer(required=True, metadata={"description": "Number of its entries."})
 
 
+class FailedItems(Body):
+    """The numbers of a batch with failed items."""
+
+    items = fields.Integer(required=True, metadata={"description": "Number of its items."})
+    failed = fields.Integer(required=True, metadata={"description": "Number of failed items."})
+
+
 class AuditEvent(Body):
     """A call in the audit log."""
 
@@ -39,6 +46,7 @@ class AuditEvent(Body):
     new_kid = Text("Key that replaced the key of the call in a rotation.")
     certificate = Part(IssuedIdentity)
     crl = Part(SignedCrl)
+    batch = Part(FailedItems)
     rule = Text("Rule of the key or the profile that refused the call or an item of its batch.")
     provider = Text("Provider that the call used.")
     object_id = Text("Identifier of the object that was destroyed at its provider, hexadecimal.")

@@ -201,3 +201,28 @@ async def test_the_items_of_a_version_that_is_disabled_fail_alone(keys):
     assert [each.get("error") for each in results] == ["The key is disabled.", None] * 2
     again = await batch(keys, "rewrap/aes256-gcm96", *items)
     assert ["error" in each for each in again] == [True, False] * 2
+
+
+async def test_the_line_of_a_batch_says_how_many_items_failed(start_vault, audit_lines, tmp_path):
+    vault = await start_vault(audit_log=str(tmp_path / "audit.log"))
+    for kind in ("ed25519", "aes256-gcm96"):
+        await vault.data("POST", f"transit/keys/{kind}", {"type": kind})
+    right, wrong = {"input": HELLO}, {"input": "?"}
+    await batch(vault, "sign/ed25519", right, right)
+    await batch(vault, "sign/ed25519", right, wrong, wrong)
+    await batch(vault, "sign/ed25519", wrong, wrong)
+    sealed = (await batch(vault, "encrypt/aes256-gcm96", {"plaintext": HELLO}))[0]["ciphertext"]
+    right, wrong = {"ciphertext": sealed}, {"ciphertext": "vault:v1:AAAA"}
+    for status, *items in ((400, right, wrong), (400, wrong, wrong)):
+        await batch(vault, "decrypt/aes256-gcm96", *items, status=status)
+    await batch(vault, "rewrap/aes256-gcm96", right, wrong)
+    found = [(line["outcome"] == "success", line.get("batch")) for line in audit_lines()[2:]]
+    assert found == [
+        (True, None),
+        (True, {"items": 3, "failed": 2}),
+        (False, {"items": 2, "failed": 2}),
+        (True, None),
+        (True, {"items": 2, "failed": 1}),
+        (False, {"items": 2, "failed": 2}),
+        (True, {"items": 2, "failed": 1}),
+    ]

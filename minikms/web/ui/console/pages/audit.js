@@ -16,7 +16,11 @@ export const EVENTS = [
   ["Time (UTC)", (event) => time(event.time)],
   ["Who", (event) => (event.who ? foreign(event.who) : "nobody known")],
   ["Operation", (event) => event.operation],
-  ["Outcome", (event) => [outcome(event.outcome), event.rule && ` by ${event.rule}`]],
+  ["Outcome", (event) => [
+    outcome(event.outcome),
+    event.rule && ` by ${event.rule}`,
+    event.batch && `, ${event.batch.failed} of ${event.batch.items} items failed`,
+  ]],
   ["Address", (event) => event.address],
 ];
 
