@@ -263,12 +263,12 @@ def check_mark(request):
 def run(check_mark):
     """Run a command to its end."""
 
-    def start(*args, command=None, **variables):
+    def start(*args, command=None, seconds=60, **variables):
         check_mark()
         streams = {"stdout": PIPE, "stderr": PIPE, "start_new_session": True}
         process = begin_process(args, command, variables, **streams)
         try:
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=seconds)
         finally:
             end_group(process)
         return CompletedProcess(process.args, process.returncode, stdout, stderr)

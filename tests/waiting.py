@@ -38,6 +38,15 @@ def wait_until(what: str, condition: Callable[[], object], seconds: float = SECO
         time.sleep(0.1)  # many a condition asks a service for all its metrics
 
 
+async def once_not_busy(call: Callable[[], Awaitable[ClientResponse]]) -> ClientResponse:
+    """Make a call until its answer is not 503, which a busy machine may cause; give the answer."""
+    async with waiting_for("an answer that is not 503"):
+        while (response := await call()).status == 503:
+            response.release()
+            await asyncio.sleep(0.1)
+    return response
+
+
 async def until_refused(use: Callable[[], Awaitable[ClientResponse]], end: float) -> None:
     """Use something again and again until it is refused; a use that begins after `end` must be.
 

@@ -4,11 +4,18 @@ import secrets
 
 import pytest
 from problems import refused
+from waiting import SECONDS
 
 from minikms.key_requests import KeyRef
 from minikms.web.state import STORE
 
-pytestmark = pytest.mark.shared_service
+pytestmark = [pytest.mark.shared_service, pytest.mark.usefixtures("patient")]
+
+
+@pytest.fixture
+def patient(client, monkeypatch):
+    """Let writes of a thousand aliases take as long as on a busy machine."""
+    monkeypatch.setattr(client.app[STORE].database._pool, "timeout", SECONDS)
 
 
 @pytest.fixture
