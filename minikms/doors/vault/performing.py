@@ -59,6 +59,7 @@ async def perform_each(
 async def _batch(
     call: VaultCall, ref: KeyRef, operations: list[Operation[Any, Any]], cannot: str
 ) -> Sequence[Any]:
+    # A handler makes one kind of operation for all items, so the uses of the first hold for all.
     batch = Each[Any, Any](operations[0].uses)
     try:
         return await call.service.perform_batch(
