@@ -2,8 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection
-from functools import lru_cache
+from collections.abc import Iterable, Set
 from typing import Final
 
 _MARKS_AND_SPACES: Final = ("M", "Z")
@@ -12,42 +11,74 @@ _WEIGHTLESS: Final = "\u0640\u07fa\u0824\u0828\u115f\u1160\u180a\u1cd3\u1cf2\u1c
 # The name of a variant of a Latin letter, which has the letter as a word.
 _LATIN: Final = re.compile(r"LATIN (?:\w+ )*?LETTER (?:\w+ )*?([A-Z])\b")
 
-
-def fold(name: str) -> str:
-    """The name as the laxest parser reads it: without case, in one normal form, and up to a NUL.
-
-    C ends a text there. Java takes the dotless i for an i, and so the capital with a dot. Databases
-    compare names by their letters: without marks, spaces, controls and all that is invisible.
-    """
-    name = name.partition("\0")[0]
-    if name.isascii() and name.isprintable() and " " not in name:
-        return name.lower()
-    # One by one: to order the marks of a whole text takes a time that grows with its square.
-    return "".join([_fold_one(each) for each in name])
+# The characters of a name that are folded at once: other threads wait meanwhile.
+_PART: Final = 1024
+# The folded characters that are compared, which are more than the name of a rule has. Names that
+# agree so far are taken for each other.
+_COMPARED: Final = 4096
+# Stands for a character that this version of Unicode does not have.
+_UNKNOWN: Final = "\0"
 
 
-def is_taken_for(name: str, others: Collection[str]) -> bool:
-    """Tell whether some parser may take a name for one of `others`, which are folded.
+def readings(names: Iterable[str]) -> set[str]:
+    """Fold names as ICU's collation, which ignores a NUL, and as C, which ends a text there."""
+    texts = {text for name in names for text in (name, name.partition("\0")[0])}
+    return {_fold(text).replace(_UNKNOWN, "") for text in texts}
+
+
+def is_taken_for(name: str, others: Set[str]) -> bool:
+    """Tell whether some parser may take a name for one of others, given as their `readings`.
 
     A character that this version of Unicode does not have may be a variant of any letter.
     """
-    if name.isascii():
-        return fold(name) in others
-    return fold(name) in others or any(unicodedata.category(each) == "Cn" for each in name)
+    if _is_plain(name):
+        return name[:_COMPARED].lower() in others
+    folded = _fold(name)
+    if folded in others or _UNKNOWN in folded:
+        return True
+    return "\0" in name and _fold(name.partition("\0")[0]) in others
 
 
-def _fold_one(character: str) -> str:
-    if unicodedata.category(character) == "Lo" and not unicodedata.decomposition(character):
-        return "" if character in _WEIGHTLESS else character
-    return _fold_letter(character)
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
-@lru_cache(16_384)
-def _fold_letter(character: str) -> str:
-    """The letters that a comparison without marks takes a character for; empty if it ignores it."""
-    # The only mark that folds to a letter is U+0345.
-    parts = unicodedata.normalize("NFKD", character).replace("\u0345", "").casefold()
-    return "".join(map(_letter, unicodedata.normalize("NFKD", parts)))
+def _fold(text: str) -> str:
+    """The begin of a text as the laxest parser reads it: without case, and in one normal form.
+
+    Java takes the dotless i for an i, and so the capital with a dot. Databases compare names by
+    their letters: without marks, spaces, controls and all that is invisible.
+    """
+    folded = ""
+    for begin in range(0, len(text), _PART):
+        # One by one: to order the marks of a whole text takes a time that grows with its square.
+        folded += text[begin : begin + _PART].translate(_FOLDED)
+        if len(folded) >= _COMPARED:
+            break
+    return folded[:_COMPARED]
+
+
+class _Folded(dict[int, str]):
+    """The letters that a comparison without marks takes a character for, by its code.
+
+    They are empty for a character that it ignores. 20,000 characters of Unicode 15 are kept: not
+    the ones that stand for themselves, private ones, and unknown ones.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        category = unicodedata.category(character)
+        if category in ("Cn", "Co"):
+            return _UNKNOWN if category == "Cn" else ""
+        if category == "Lo" and not unicodedata.decomposition(character):
+            return "" if character in _WEIGHTLESS else character
+        # The only mark that folds to a letter is U+0345.
+        parts = unicodedata.normalize("NFKD", character).replace("\u0345", "").casefold()
+        self[code] = "".join(map(_letter, unicodedata.normalize("NFKD", parts)))
+        return self[code]
+
+
+_FOLDED: Final = _Folded()
 
 
 def _letter(character: str) -> str:

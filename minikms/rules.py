@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from minikms.claim_names import fold
+from minikms.claim_names import readings
 from minikms.errors import RulesLoosened, RuleViolated
 
 # A record is read and written as a whole, so its rules are bounded: in number, and in the UTF-8
@@ -119,7 +119,7 @@ class JwsRules:
         if a version made them that knew fewer such parsers.
         """
         names = {EXP, *(name for name, _ in self.claims)}
-        if len({fold(name) for name in names}) < len(names):
+        if len(readings(names)) < sum(len(readings([name])) for name in names):
             raise RulesError("Some parsers treat two of the names as equal.", "jws", "claims")
 
     def document(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ const collator = new Intl.Collator("und", { sensitivity: "base" });
 const found = {};
 for (const name of NAMES) {
   found[name] = [];
-  for (let n = 1; n < 0x110000; n++) {
+  for (let n = 0; n < 0x110000; n++) {
     if (n >= 0xd800 && n < 0xe000) continue;
     const each = String.fromCodePoint(n);
     for (let at = 0; at <= name.length; at++)

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from minikms.claim_names import is_taken_for
+from minikms.claim_names import is_taken_for, readings
 from minikms.errors import RulesLoosened, RuleViolated
 from minikms.rules import (
     MAX_LIFETIME,
@@ -110,6 +110,7 @@ def test_rules_of_jws_exclude_raw_signatures():
         ({"jws": {"cose": True}}, ("jws", "cose")),
         ({"jws": {"claims": {"iss": ["a"], "iss\b": ["a"]}}}, ("jws", "claims")),
         ({"jws": {"claims": {"iss": ["a"], "i\u20ddss": ["a"]}}}, ("jws", "claims")),
+        ({"jws": {"claims": {"iss": ["a"], "i\0ss": ["a"]}}}, ("jws", "claims")),
         ({"per_minute": 0}, ("per_minute",)),
         ({"per_minute": "60"}, ("per_minute",)),
         ({"per_day": -1}, ("per_day",)),
@@ -232,7 +233,7 @@ def test_nothing_allows_more_than_no_rules():
 
 @pytest.mark.parametrize("category", ["Cc", "Cf", "Co", "Me", "Mc", "Mn", "Zs", "Zl", "Zp"])
 def test_no_character_that_comparisons_ignore_makes_another_name(category):
-    of_it = [chr(n) for n in range(1, sys.maxunicode) if unicodedata.category(chr(n)) == category]
+    of_it = [chr(n) for n in range(sys.maxunicode) if unicodedata.category(chr(n)) == category]
     # Some marks are variants of letters.
     ignored = [each for each in of_it if " LATIN " not in unicodedata.name(each, "")]
     assert ignored
@@ -241,8 +242,15 @@ def test_no_character_that_comparisons_ignore_makes_another_name(category):
             assert is_taken_for(name, {"iss"}), ascii(name)
 
 
+def test_no_character_without_weight_makes_another_name():
+    """Unicode's collation (DUCET) gives these letters and punctuation no weight."""
+    for each in "\u0640\u07fa\u0824\u0828\u115f\u1160\u180a\u1cd3\u1cf2\u1cf3\ufe73":
+        for name in (f"iss{each}", f"i{each}ss", f"{each}iss"):
+            assert is_taken_for(name, {"iss"}), ascii(name)
+
+
 @pytest.mark.parametrize(
-    "name", ["ıss", "İSS", "iſs", "iß", "ＩＳＳ", "𝐢𝐬𝐬", "í́ss", "🅘🅢🅢", "ͥss", "iss\0x"]
+    "name", ["ıss", "İSS", "iſs", "iß", "ＩＳＳ", "𝐢𝐬𝐬", "í́ss", "🅘🅢🅢", "ͥss", "iss\0x", "i\0ss\0"]
 )
 def test_variants_of_letters_are_the_letters(name):
     assert is_taken_for(name, {"iss"})
@@ -260,9 +268,19 @@ def test_a_name_of_a_million_marks_is_compared():
     assert is_taken_for("iss" + "\u0300\u0316" * 500_000, {"iss"})
 
 
+def test_names_are_compared_up_to_a_bound():
+    """A ligature of eighteen letters makes a long name of a short one."""
+    name = "\ufdfa" * 300
+    assert is_taken_for(name, readings([name + "a"]))
+    assert is_taken_for("A" * 5000, readings(["a" * 4999]))
+    assert not is_taken_for("A" * 4000, readings(["a" * 3999]))
+    assert {len(each) for each in readings(["\ufdfa" * 300_000])} == {4096}
+
+
 def test_a_character_of_a_later_version_of_unicode_may_be_any():
     assert unicodedata.category("\U0003fffd") == "Cn"
     assert is_taken_for("\U0003fffd", {"iss"})
+    assert readings(["i\U0003fffdss"]) == {"iss"}
 
 
 def test_the_kind_of_a_rule_has_no_name_of_a_claim():

@@ -1,10 +1,10 @@
 """Checks the digests in the payload of an SD-JWT against its disclosures (RFC 9901)."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from minikms.claim_names import fold, is_taken_for
+from minikms.claim_names import is_taken_for, readings
 from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import RuleViolated
 from minikms.keys.strict_json import read_strictly
@@ -30,7 +30,7 @@ def check_disclosures(jws: JwsRules, claims: dict[str, Any], disclosures: Sequen
     if jws.disclosures == "none":
         _require_none(claims)
     elif jws.disclosures == "shown":
-        plain = {fold(name) for name in (*_PLAIN, *(name for name, _ in jws.claims))}
+        plain = readings((*_PLAIN, *(name for name, _ in jws.claims)))
         _Shown(_hash_of(claims), disclosures).check(claims, plain)
 
 
@@ -42,7 +42,7 @@ class _Shown:
         if len(self._left) < len(disclosures):
             raise _refused("A disclosure is shown twice.")
 
-    def check(self, claims: dict[str, Any], plain: Collection[str]) -> None:
+    def check(self, claims: dict[str, Any], plain: Set[str]) -> None:
         """Require each disclosure exactly once in the payload, and none to name one of `plain`."""
         values = self._of_object(claims, plain, own=frozenset({_SD, _SD_ALG}))
         while values:
@@ -57,8 +57,8 @@ class _Shown:
     def _of_object(
         self,
         members: dict[str, Any],
-        plain: Collection[str] = (),
-        own: Collection[str] = frozenset({_SD}),
+        plain: Set[str] = frozenset(),
+        own: Set[str] = frozenset({_SD}),
     ) -> list[Any]:
         """Collect the values of an object's members and of its disclosures."""
         if any(name not in own and is_taken_for(name, _OF_SD_JWT) for name in members):
@@ -67,12 +67,12 @@ class _Shown:
         if type(digests) is not list:
             raise _refused("_sd must be a list of digests.")
         values = [value for name, value in members.items() if name not in own]
-        taken = {*_OF_SD_JWT, *plain, *map(fold, members)} if digests else set()
+        taken = {*_OF_SD_JWT, *plain, *readings(members)} if digests else set()
         for digest in digests:
             _, name, value = self._disclosed(digest, 3)
             if type(name) is not str or is_taken_for(name, taken):
                 raise _refused("A disclosure names a claim that is plain, or there already.")
-            taken.add(fold(name))
+            taken |= readings([name])
             values.append(value)
         return values
 

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from minikms.cbor import CborError, Map, Reader
-from minikms.claim_names import fold, is_taken_for
+from minikms.claim_names import is_taken_for, readings
 from minikms.errors import RuleViolated
 from minikms.keys.disclosures import check_disclosures
 from minikms.keys.strict_json import read_strictly
 from minikms.rules import EXP, JwsRules, Rules
 
 # Header members that tell a verifier how to read the rest. Some verifiers inflate a payload with
-# `zip`, as SMART Health Cards have it. Only the first two are signed, and as they are written here.
-_TELLING: Final = ("alg", "typ", "b64", "crit", "zip")
-_PLAIN: Final = _TELLING[:2]
+# `zip`, as SMART Health Cards have it. Only plain ones are signed, and as they are written here.
+_PLAIN: Final = frozenset({"alg", "typ"})
+_TELLING: Final = _PLAIN | {"b64", "crit", "zip"}
 
 # Labels of COSE header parameters: typ (RFC 9596), and CWT claims in a header (RFC 9597).
 _TYP, _HEADER_CLAIMS = 16, 15
@@ -110,9 +110,9 @@ def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
     equal.
     """
     names = {name for name, _ in jws.claims} | {EXP}
-    folded = {fold(name) for name in names}
+    read = readings(names)
     for name in claims:
-        if name not in names and is_taken_for(name, folded):
+        if name not in names and is_taken_for(name, read):
             raise RuleViolated("jws", "Some parsers take a claim's name for the name of a rule.")
 
 

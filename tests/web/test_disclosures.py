@@ -84,6 +84,7 @@ def odd(text, length=3):
 DEEP = json.dumps(["s", "a"])[:-1] + "," + "[" * 300 + "]" * 300 + "]"
 REFUSED = {
     **named("iss", "exp", "nbf", "iat", "cnf", "vct", "status", "role"),
+    **named("i\0ss"),
     **named("ISS", "iss\b", "i\u20ddss", "Exp", "ro\u00adle", "_sd", "...", "_sd_alg", "_SD"),
     "a digest that is not shown": (sd(NAME), []),
     "a decoy": (sd(NAME, CITY), [NAME]),
@@ -99,6 +100,8 @@ REFUSED = {
         sd(NAME, disclosure("Given_Name", "Eve")), [NAME, disclosure("Given_Name", "Eve")]
     ),
     "a name that is there": ({"given_name": "Eve", **sd(NAME)}, [NAME]),
+    "a name that is there up to a NUL": ({"given_name\0x": "Eve", **sd(NAME)}, [NAME]),
+    "a name that is there but for a NUL": ({"given\0_name": "Eve", **sd(NAME)}, [NAME]),
     "a name that is there, nested": ({"a": {"city": "Rome", **sd(CITY)}}, [CITY]),
     "a hidden claim in a disclosure": (sd(ADDRESS), [ADDRESS]),
     "the digest of another hash": ({"_sd": [digest(NAME, "sha512")]}, [NAME]),

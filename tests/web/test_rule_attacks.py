@@ -63,6 +63,9 @@ PAYLOADS = {
     "iss with a blank": f'{{"iss":"{ISSUER} ","exp":1}}',
     "iss with NUL": f'{{"iss":"{ISSUER}\\u0000","exp":1}}',
     "iss in other case": f'{{"iss":"{ISSUER.upper()}","exp":1}}',
+    "NUL before a name": f'{text()},"\\u0000iss":"{EVIL}"}}',
+    "NUL in a name": f'{text()},"i\\u0000ss":"{EVIL}"}}',
+    "NUL in a name and after it": f'{text()},"e\\u0000xp\\u0000":{LATER}}}',
     "the name of iss with NUL": f'{{"iss\\u0000":"{ISSUER}","exp":1}}',
     "no text": "",
     "blank": " ",
@@ -126,6 +129,11 @@ HEADERS = [
     {"typ": "dc+sd-jwt", "zip": "DEF"},
     {"typ": "dc+sd-jwt", "ZIP": "DEF"},
     {"typ": "JWT", "cty": "dc+sd-jwt"},
+    *(
+        {"typ": "dc+sd-jwt", name: "JWT"}
+        for telling in ("alg", "typ", "b64", "crit", "zip")
+        for name in (telling.upper(), telling[0] + "\0" + telling[1:], telling + "\u0301")
+    ),
 ]
 # Headers that no JWS has, whatever the rules.
 INVALID = [
