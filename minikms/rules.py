@@ -33,13 +33,17 @@ _CLAIMS: Final = "jws.claims"
 EXP: Final = "exp"
 """The claim that `max_lifetime` bounds."""
 
+VCT: Final = "vct"
+AKA_VCTS: Final = "aka_vcts"
+"""The types of an SD-JWT VC beside its `vct` (draft-ietf-oauth-sd-jwt-vc-19, section 2.2.2.2)."""
+
 Disclosures: TypeAlias = Literal["any", "shown", "none"]
 """The disclosures of an SD-JWT that a key signs, from the loosest to the tightest."""
 
 _DISCLOSURES: Final[tuple[Disclosures, ...]] = get_args(Disclosures)
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    # draft-ietf-oauth-sd-jwt-vc, section 2.2.1: `vc+sd-jwt` in drafts up to 5.
+    # draft-ietf-oauth-sd-jwt-vc-19, section 2.2.1; `vc+sd-jwt` in drafts up to 5.
     "sd-jwt-vc": {"jws": {"typ": ["dc+sd-jwt", "vc+sd-jwt"]}},
     # OpenID4VCI 1.0, appendix F.1.
     "openid4vci-proof": {"jws": {"typ": ["openid4vci-proof+jwt"]}},
@@ -112,14 +116,19 @@ class JwsRules:
             disclosures,
         )
 
+    @property
+    def names(self) -> set[str]:
+        """The claims that are checked, of which a payload has no other spelling."""
+        names = {EXP, *(name for name, _ in self.claims)}
+        return names | {AKA_VCTS} if VCT in names else names
+
     def require_distinct(self) -> None:
         """Raise RulesError for two names that some parser treats as equal.
 
         Parsers would read a payload with both names differently. Stored rules may have such names
         if a version made them that knew fewer such parsers.
         """
-        names = {EXP, *(name for name, _ in self.claims)}
-        if len(readings(names)) < sum(len(readings([name])) for name in names):
+        if len(readings(self.names)) < sum(len(readings([name])) for name in self.names):
             raise RulesError("Some parsers treat two of the names as equal.", "jws", "claims")
 
     def document(self) -> dict[str, Any]:

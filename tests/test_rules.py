@@ -111,6 +111,7 @@ def test_rules_of_jws_exclude_raw_signatures():
         ({"jws": {"claims": {"iss": ["a"], "iss\b": ["a"]}}}, ("jws", "claims")),
         ({"jws": {"claims": {"iss": ["a"], "i\u20ddss": ["a"]}}}, ("jws", "claims")),
         ({"jws": {"claims": {"iss": ["a"], "i\0ss": ["a"]}}}, ("jws", "claims")),
+        ({"jws": {"claims": {"vct": ["a"], "Aka_VCTs": ["a"]}}}, ("jws", "claims")),
         ({"per_minute": 0}, ("per_minute",)),
         ({"per_minute": "60"}, ("per_minute",)),
         ({"per_day": -1}, ("per_day",)),

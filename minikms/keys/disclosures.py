@@ -12,8 +12,11 @@ from minikms.rules import JwsRules
 
 _SD, _SD_ALG, _ITEM = "_sd", "_sd_alg", "..."
 _OF_SD_JWT: Final = frozenset({_SD, _SD_ALG, _ITEM})
-# Claims that an SD-JWT VC never discloses, and `iat`.
-_PLAIN: Final = frozenset({"iss", "exp", "nbf", "iat", "cnf", "vct", "status"})
+# Claims of which an SD-JWT VC never discloses anything (draft-ietf-oauth-sd-jwt-vc-19, section
+# 2.2.2.3), and `iat`.
+_PLAIN: Final = frozenset(
+    {"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "aka_vcts", "status", "iat"}
+)
 # The values of `_sd_alg` (IANA's Named Information Hash Algorithm Registry).
 _HASHES: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "sha-256": hashlib.sha256,
@@ -31,6 +34,9 @@ def check_disclosures(jws: JwsRules, claims: dict[str, Any], disclosures: Sequen
         _require_none(claims)
     elif jws.disclosures == "shown":
         plain = readings((*_PLAIN, *(name for name, _ in jws.claims)))
+        for name, value in claims.items():
+            if isinstance(value, (dict, list)) and is_taken_for(name, plain):
+                _require_none(value)
         _Shown(_hash_of(claims), disclosures).check(claims, plain)
 
 
@@ -106,13 +112,14 @@ def _hash_of(claims: Mapping[str, Any]) -> Callable[[bytes], Any]:
     return _HASHES[name]
 
 
-def _require_none(claims: dict[str, Any]) -> None:
-    values: list[Any] = [claims]
+def _require_none(value: Any) -> None:
+    """Raise RuleViolated for a digest in a value, at any depth."""
+    values = [value]
     while values:
         value = values.pop()
         if isinstance(value, dict):
             if any(is_taken_for(name, _OF_SD_JWT) for name in value):
-                raise _refused("The key signs no SD-JWT with disclosures.")
+                raise _refused("The key signs no disclosure here.")
             values += value.values()
         elif isinstance(value, list):
             values += value

@@ -13,7 +13,7 @@ from minikms.claim_names import is_taken_for, readings
 from minikms.errors import RuleViolated
 from minikms.keys.disclosures import check_disclosures
 from minikms.keys.strict_json import read_strictly
-from minikms.rules import EXP, JwsRules, Rules
+from minikms.rules import AKA_VCTS, EXP, VCT, JwsRules, Rules
 
 # Header members that tell a verifier how to read the rest. Some verifiers inflate a payload with
 # `zip`, as SMART Health Cards have it. Only plain ones are signed, and as they are written here.
@@ -47,6 +47,8 @@ def check_jws(
     _check_names(jws, claims)
     for name, values in jws.claims:
         _check_claim(name, values, claims.get(name))
+        if name == VCT and AKA_VCTS in claims:
+            _check_other_types(values, claims[AKA_VCTS])
     _check_lifetime(jws, claims.get(EXP))
     check_disclosures(jws, claims, disclosures)
 
@@ -87,6 +89,13 @@ def _check_claim(name: str, values: Sequence[str], value: object) -> None:
         raise RuleViolated(f"jws.claims.{name}", "The claim must be one of the allowed texts.")
 
 
+def _check_other_types(values: Sequence[str], types: object) -> None:
+    """Check the types of `aka_vcts`: a verifier takes a credential for one of each of them."""
+    if type(types) is not list or not all(each in values for each in types):
+        fault = f"{AKA_VCTS} must be an array of allowed types."
+        raise RuleViolated(f"jws.claims.{VCT}", fault)
+
+
 def _check_lifetime(jws: JwsRules, exp: object) -> None:
     most = jws.max_lifetime
     # Some verifiers read a negative number as a huge unsigned one.
@@ -109,7 +118,7 @@ def _check_names(jws: JwsRules, claims: Mapping[str, Any]) -> None:
     Go ignores case and keeps the last member. Swift treats all Unicode normal forms of a name as
     equal.
     """
-    names = {name for name, _ in jws.claims} | {EXP}
+    names = jws.names
     read = readings(names)
     for name in claims:
         if name not in names and is_taken_for(name, read):

@@ -58,6 +58,11 @@ SHOWN = {
         [ITEM, disclosure("all", [{"...": digest(ITEM)}])],
     ),
     "iss within an object": ({"a": sd(disclosure("iss", EVIL))}, [disclosure("iss", EVIL)]),
+    "a claim below cnf within an object": ({"a": {"cnf": sd(CITY)}}, [CITY]),
+    "claims that are plain": (
+        {"cnf": {"jwk": {}}, "status": {"status_list": {"idx": 0}}, "aka_vcts": ["a"], **sd(NAME)},
+        [NAME],
+    ),
     "sha-256 by its name": ({"_sd_alg": "sha-256", **sd(NAME)}, [NAME]),
     "sha-512": ({"_sd_alg": "sha-512", "_sd": [digest(NAME, "sha512")]}, [NAME]),
     "sha3-384": ({"_sd_alg": "sha3-384", "_sd": [digest(NAME, "sha3_384")]}, [NAME]),
@@ -75,6 +80,15 @@ def named(*names):
     return made
 
 
+def below(*names):
+    """Payloads that disclose something below a claim of this name at the top level."""
+    made = {}
+    for name in names:
+        made[f"a member of {name}"] = ({name: {"a": [sd(CITY)]}}, [CITY])
+        made[f"an item of {name}"] = ({name: [{"...": digest(ITEM)}]}, [ITEM])
+    return made
+
+
 def odd(text, length=3):
     """A payload with a disclosure of this text."""
     one = encoded(text)
@@ -84,8 +98,9 @@ def odd(text, length=3):
 DEEP = json.dumps(["s", "a"])[:-1] + "," + "[" * 300 + "]" * 300 + "]"
 REFUSED = {
     **named("iss", "exp", "nbf", "iat", "cnf", "vct", "status", "role"),
-    **named("i\0ss"),
+    **named("vct#integrity", "aka_vcts", "aka_vcts\b", "i\0ss"),
     **named("ISS", "iss\b", "i\u20ddss", "Exp", "ro\u00adle", "_sd", "...", "_sd_alg", "_SD"),
+    **below("exp", "nbf", "iat", "cnf", "vct", "status", "vct#integrity", "aka_vcts", "CNF"),
     "a digest that is not shown": (sd(NAME), []),
     "a decoy": (sd(NAME, CITY), [NAME]),
     "a disclosure that is not used": (sd(NAME), [NAME, CITY]),
@@ -183,6 +198,13 @@ async def test_no_disclosure_is_hidden_or_replaces_a_claim(sign, name):
     assert await sign(rules("shown"), payload, disclosures) == VIOLATED
     # Without the rule, the key signs it: the rule refuses it, and nothing else.
     assert isinstance(await sign(RULES, payload, disclosures), str)
+
+
+async def test_nothing_is_disclosed_below_an_issuer_that_no_rule_names(sign):
+    free = {"jws": {"disclosures": "shown"}}
+    for payload, disclosures in below("iss").values():
+        assert await sign(free, payload, disclosures) == VIOLATED
+        assert isinstance(await sign({"jws": {}}, payload, disclosures), str)
 
 
 @pytest.mark.parametrize("spelt", SPELT)

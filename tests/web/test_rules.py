@@ -355,6 +355,28 @@ async def test_other_claims_are_refused(ruled, violates, others, rule):
         await violates("/jws/sign", {**body, "serialization": serialization}, rule)
 
 
+async def test_other_types_of_a_credential_are_allowed_ones(ruled, post, violates):
+    """A verifier takes the credential for one of each type in `aka_vcts`."""
+    body = {"kid": await ruled(), "header": HEADER}
+    for types in (["https://b.example"], ["https://b.example", "https://a.example"], []):
+        await post("/jws/sign", {**body, "payload": payload(aka_vcts=types)})
+    item = {"...": "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"}
+    for types in (
+        ["https://evil.example"], ["https://a.example", "https://evil.example"], [item], [["a"]],
+        "https://a.example", None, {"https://a.example": 1}, [None],
+    ):  # fmt: skip
+        wrong = {**body, "payload": payload(aka_vcts=types)}
+        await violates("/jws/sign", wrong, "jws.claims.vct")
+    for name in ("AKA_VCTS", "aka\0_vcts", "aka_vcts\u200b"):
+        wrong = {**body, "payload": payload(**{name: ["https://evil.example"]})}
+        await violates("/jws/sign", wrong, "jws")
+
+
+async def test_other_types_are_free_without_a_rule_on_the_type(ruled, post):
+    kid = await ruled({"jws": {"claims": {"iss": [ISSUER]}}})
+    await post("/jws/sign", {"kid": kid, "payload": payload(aka_vcts="a", AKA_VCTS=["b"])})
+
+
 async def test_exp_is_bound_whatever_iat_says(ruled, violates, post):
     kid, now = await ruled(), int(time.time())
     body = {"kid": kid, "header": HEADER}
