@@ -134,7 +134,6 @@ async def test_a_request_without_a_subject(post, refuses, generate):
         ("cn=a,dc=example", [(NameOID.DOMAIN_COMPONENT, "example"), (NameOID.COMMON_NAME, "a")]),
         ("Cn=a,oU=b", [(NameOID.ORGANIZATIONAL_UNIT_NAME, "b"), (NameOID.COMMON_NAME, "a")]),
         ("serialNumber=12", [(NameOID.SERIAL_NUMBER, "12")]),
-        ("emailAddress=a@b.example", [(NameOID.EMAIL_ADDRESS, "a@b.example")]),
         ("2.5.4.97=LEIXG-1", [(NameOID.ORGANIZATION_IDENTIFIER, "LEIXG-1")]),
         ("CN=a+UID=b", [(NameOID.COMMON_NAME, "a"), (NameOID.USER_ID, "b")]),
     ],
@@ -144,6 +143,35 @@ async def test_a_subject_of_other_attributes(post, generate, text, attributes):
     csr = read(await post("/csr", {"kid": key["kid"], "subject": text}))
     assert [(each.oid, each.value) for each in csr.subject] == attributes
     assert not list(csr.extensions)
+
+
+async def test_an_email_of_the_subject_is_an_alternative_name(post, generate):
+    """RFC 5280 section 4.1.2.6."""
+    kid = (await generate())["kid"]
+    subject = "emailAddress=a@b.example,CN=a,emailAddress=c@b.example+O=b,emailAddress=a@b.example"
+    for names in ([], ["email:c@b.example", "DNS:b.example"]):
+        body = {"kid": kid, "subject": subject, **({"alternative_names": names} if names else {})}
+        csr = read(await post("/csr", body))
+        issued = await post("/certificate", {**body, "profile": "self-signed", "days": 1})
+        certificate = x509.load_pem_x509_certificate(issued["certificate"].encode())
+        found = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        assert found.value == certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value  # fmt: skip
+        assert sorted(found.value.get_values_for_type(x509.RFC822Name)) == (
+            ["a@b.example", "c@b.example"]
+        )
+        assert len(csr.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)) == 3
+        assert not found.critical
+
+
+@pytest.mark.parametrize("email", ["a@b@c", "a", "a@", "a(b@c.example", "a@b..c"])
+async def test_an_email_of_the_subject_that_is_none(post, refuses, generate, email):
+    kid = (await generate())["kid"]
+    body = {"kid": kid, "subject": f"emailAddress={email}"}
+    await refuses("/csr", body, 422, "invalid-certificate")
+    body |= {"profile": "self-signed", "days": 1}
+    await refuses("/certificate", body, 422, "invalid-certificate")
 
 
 @pytest.mark.parametrize(
@@ -238,8 +266,10 @@ BOUNDS = {
 @pytest.mark.parametrize("attribute", BOUNDS)
 async def test_an_attribute_has_the_length_of_rfc_5280(post, refuses, generate, attribute):
     kid, most = (await generate())["kid"], BOUNDS[attribute]
-    await post("/csr", {"kid": kid, "subject": f"{attribute}={'a' * most}"})
-    subject = f"C=DE,{attribute}={'a' * (most + 1)}"
+    end = f"@{'.'.join(['b' * 50] * 4)}" if attribute == "emailAddress" else ""
+    most -= len(end)
+    await post("/csr", {"kid": kid, "subject": f"{attribute}={'a' * most}{end}"})
+    subject = f"C=DE,{attribute}={'a' * (most + 1)}{end}"
     await refuses("/csr", {"kid": kid, "subject": subject}, 422, "invalid-certificate")
     body = {"kid": kid, "profile": "self-signed", "subject": subject, "days": 1}
     await refuses("/certificate", body, 422, "invalid-certificate")

@@ -28,6 +28,7 @@ from minikms.keys.x509.names import (
     require_bounded,
     subject_alternative_names,
     texts_of,
+    with_emails,
 )
 from minikms.keys.x509.profiles import PROFILES, CertificateProfile
 from minikms.keys.x509.public_keys import is_of_strong_signer, spki
@@ -127,7 +128,8 @@ def _subject(
     """Find the subject's name, public key and alternative names; `own` is the issuer's key."""
     names = read_alternative_names(request.alternative_names, "alternative_names")
     if request.csr is None:
-        return read_name(request.subject or ""), own, names
+        subject = read_name(request.subject or "")
+        return subject, own, with_emails(names, subject)
     try:
         csr = x509.load_pem_x509_csr(request.csr.encode())
         public = csr.public_key()
@@ -148,7 +150,8 @@ def _subject(
     if not names:
         require_bounded(found)
         names = read_alternative_names(texts_of(found or ()), "csr")
-    return read_name(text), public, names
+    subject = read_name(text)
+    return subject, public, with_emails(names, subject)
 
 
 def _check_life(

@@ -5,7 +5,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from minikms.errors import InvalidCertificate
 
@@ -15,10 +14,9 @@ def require_permitted(
 ) -> None:
     """Raise InvalidCertificate if a certificate of the chain does not permit a name.
 
-    `names` are the alternative names. An emailAddress in the subject is also checked.
+    `names` are the alternative names, among them each email of the subject.
     """
-    emails = (each.value for each in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS))
-    names = [*names, *(x509.RFC822Name(email) for email in emails if isinstance(email, str))]
+    names = list(names)
     if subject.rdns:
         names.append(x509.DirectoryName(subject))
     for certificate in chain:

@@ -106,6 +106,19 @@ def read_name(text: str) -> x509.Name:
     return name
 
 
+def with_emails(names: list[x509.GeneralName], subject: x509.Name) -> list[x509.GeneralName]:
+    """Return alternative names with each email of a subject; raises InvalidCertificate.
+
+    New certificates have emails there (RFC 5280 section 4.1.2.6).
+    """
+    values = [each.value for each in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
+    try:
+        emails = [x509.RFC822Name(_matching(_EMAIL, str(value))) for value in values]
+    except ValueError:
+        raise InvalidCertificate("An emailAddress in the subject is not an email.") from None
+    return [*names, *(each for each in dict.fromkeys(emails) if each not in names)]
+
+
 def require_bounded_attributes(name: x509.Name) -> None:
     """Raise InvalidCertificate if a value is longer than RFC 5280 allows."""
     for attribute in name:

@@ -16,6 +16,7 @@ from minikms.keys.x509.names import (
     require_bounded,
     require_bounded_attributes,
     subject_alternative_names,
+    with_emails,
 )
 from minikms.keys.x509.signing import SigningKey, sign_x509
 from minikms.plugin.protocol import Signer
@@ -38,7 +39,8 @@ class MakeCsr(Envelope[Signer[Any, Any], str]):
 
     def compute(self, key: SigningKey) -> str:
         subject = read_name(self.subject)
-        names = read_alternative_names(self.alternative_names, "alternative_names")
+        given = read_alternative_names(self.alternative_names, "alternative_names")
+        names = with_emails(given, subject)
         if not (names or subject.rdns):
             raise InvalidCertificate("Give a subject, or alternative names.")
         builder = x509.CertificateSigningRequestBuilder(subject)
