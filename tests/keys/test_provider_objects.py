@@ -322,6 +322,28 @@ async def test_no_key_is_removed_before_its_destruction_is_recorded(store, maker
     ]
 
 
+async def test_a_destruction_in_a_removed_profile_is_recorded_by_one_process(
+    store, maker, token, deletions
+):
+    lines = []
+
+    def record(events, outcome):
+        lines.extend(each.kid for each in events)
+
+    async def destroy_after_the_other(key_id, token_serial):
+        await sweep(store, deletions, record)
+        return True
+
+    await store.directory.create("t")
+    await generate(store, maker, token, profile="t")
+    # It waits for its provider, and so the profile is not erased.
+    await generate(store, maker, token, kid="kid-2", profile="t", provider="gone")
+    await store.remove_profile("t")
+    await sweep(store, DueDeletions(store, {"hsm": destroy_after_the_other}), record)
+    assert len(await store.database.directory.removals.pending()) == 1
+    assert lines == ["kid-1"]
+
+
 async def test_a_removed_profile_that_cannot_be_read_is_erased(
     store, maker, token, deletions, caplog
 ):

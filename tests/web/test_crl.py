@@ -51,6 +51,14 @@ async def test_a_list_by_the_table(post, authority, alg):
     assert list(entry.extensions) == []
 
 
+async def test_a_list_names_the_key_as_the_certificate_does(post, certified):
+    """RFC 5280 sections 4.2.1.1 and 5.2.1."""
+    kid = await certified(*certificate_of("CN=root", CA, x509.SubjectKeyIdentifier(b"own")))
+    made = read_crl(await post("/crl", {"kid": kid, **CRL}))
+    above = made.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert above.key_identifier == b"own"
+
+
 async def test_an_empty_list_has_no_revoked_certificates(post, authority):
     """RFC 5280 section 5.1.2.6 requires to leave the member out."""
     kid, _ = await authority()

@@ -65,6 +65,7 @@ CASES = [
 # OpenSSL lets these pass.
 STRICTER = [
     ("-DNS:a.b.example", "CN=a", ["DNS:*.b.example"], False),
+    ("-DNS:A.B.example", "CN=a", ["DNS:*.b.EXAMPLE"], False),
     ("-URI:a.example", "CN=a", ["URI:https://a.example./"], False),
 ]
 
