@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 from encoded import b64, jose, raw
 from issuers import MIDDLE, der, pem, public_key
@@ -67,6 +68,58 @@ async def test_joserfc_verifies_an_attestation(post, generate, signer, alg, name
         "attested_keys": [{**key["jwk"], "kid": key["kid"]} for key in keys],
         **claims,
     }
+
+
+# EUDI Wallet, TS3 1.5, section 3.1.
+STATUS = {"status": {"status_list": {"idx": 7, "uri": "https://a.example/3"}}, "exp": 1544172124}
+
+
+async def test_further_claims_are_signed_as_they_are(post, generate, signer):
+    await signer()
+    body = {"alias": "provider", "keys": [(await generate("p256"))["kid"]]}
+    _, plain = header_and_claims((await post("/key-attestation", body))["jwt"])
+    further = {"key_storage_status": STATUS, "eudi_wallet_info": {"a": None}, "é": [], "n": None}
+    _, claims = header_and_claims(
+        (await post("/key-attestation", body | {"claims": further}))["jwt"]
+    )
+    assert claims == {**plain, "iat": claims["iat"], "exp": claims["exp"], **further}
+
+
+async def test_a_claim_that_the_service_writes_is_not_a_further_one(
+    refuses, post, generate, signer
+):
+    """Every claim of an attestation that has all of them."""
+    await signer()
+    texts = {"key_storage": ["a"], "user_authentication": ["a"], "certification": "a"}
+    about = {"nonce": "n", "audience": "a", **texts}
+    body = {"alias": "provider", "keys": [(await generate("p256"))["kid"]]}
+    _, claims = header_and_claims((await post("/key-attestation", body | about))["jwt"])
+    assert len(claims) == 8
+    for name in (*claims, "EXP", "attested_\0keys"):
+        refused = await refuses(
+            "/key-attestation", body | {"claims": {"a": 1, name: 1}}, 422, "validation-failed"
+        )
+        assert [each["pointer"] for each in refused["errors"]] == [f"#/claims/{name}"]
+
+
+async def test_the_bound_of_further_claims(refuses, post, generate, signer):
+    await signer()
+    body = {"alias": "provider", "keys": [(await generate("p256"))["kid"]]}
+    for text in ("a", "é", '"'):
+        size = len(orjson.dumps({"a": text})) - len(orjson.dumps({"a": ""}))
+        most = (16 * 1024 - len(orjson.dumps({"a": ""}))) // size
+        await post("/key-attestation", body | {"claims": {"a": text * most}})
+        long = body | {"claims": {"a": text * (most + 1)}}
+        await refuses("/key-attestation", long, 422, "validation-failed")
+
+
+async def test_rules_see_further_claims(refuses, post, generate):
+    rules = {"jws": {"typ": ["key-attestation+jwt"], "claims": {"sub": ["a"]}, "max_lifetime": 60}}
+    kid = (await generate("p256", rules=rules))["kid"]
+    body = {"kid": kid, "keys": [kid], "expires_in": 60}
+    await post("/key-attestation", body | {"claims": {"sub": "a", "big": 2**53 - 1}})
+    for wrong in ({}, {"sub": "b"}, {"sub": "a", "Sub": "b"}, {"sub": "a", "big": 2**53}):
+        await refuses("/key-attestation", body | {"claims": wrong}, 403, "rule-violated")
 
 
 async def test_an_attestation_says_no_more_than_its_caller(post, generate, signer):
@@ -243,6 +296,7 @@ async def test_a_key_that_may_not_sign_attests_nothing(client, refuses, generate
             {"certification": ""},
             {"audience": ["a"]},
             {"alg": "ES256"},
+            *({"claims": []}, {"claims": None}, {"claims": "{}"}),
         ),
     ],
 )

@@ -241,12 +241,17 @@ def test_keys_are_attested(command, minikms):
     command("mkms key generate p256 --alias provider")
     kid = command("mkms key generate p256 --alias wallet")
     options = "--nonce n --audience https://issuer.example --key-storage iso_18045_basic"
+    options += """ --claims '{"key_storage_status": {"exp": 9}}'"""
     token = command(f"mkms attest provider wallet {options} --expires-in 60")
     verified = minikms.verify_jws(token, alias="provider")
     claims = json.loads(verified.payload)
     assert claims["attested_keys"] == [{**minikms.get_key(kid).jwk, "kid": kid}]
     assert (claims["exp"] - claims["iat"], claims["key_storage"]) == (60, ["iso_18045_basic"])
+    assert claims["key_storage_status"] == {"exp": 9}
     assert verified.header["typ"] == "key-attestation+jwt"
+    command("""mkms attest provider wallet --claims '{"exp": 9}'""", code=5)
+    assert "--claims" in command.error
+    command("mkms attest provider wallet --claims x", code=2)
     assert command("mkms attest provider nobody", code=5) == ""
     assert minikms.import_key(alg="p256", secret=b"\1" * 32, alias="imported").imported
     assert command("mkms attest provider imported", code=5) == ""

@@ -1182,6 +1182,10 @@ export interface components {
             user_authentication?: string[] | null;
             /** @description Caller's claim: URL of the certification of the key storage. */
             certification?: string | null;
+            /** @description Further claims, such as key_storage_status (EUDI Wallet, TS3 1.5), of at most 16,384 bytes; none of attested_keys, aud, certification, exp, iat, key_storage, nonce, user_authentication. */
+            claims?: {
+                [key: string]: unknown;
+            };
             /** @description Also attest imported keys, of which copies may exist elsewhere; false by default. */
             allow_imported?: boolean;
         };
@@ -1205,6 +1209,10 @@ export interface components {
             user_authentication?: string[] | null;
             /** @description Caller's claim: URL of the certification of the key storage. */
             certification?: string | null;
+            /** @description Further claims, such as key_storage_status (EUDI Wallet, TS3 1.5), of at most 16,384 bytes; none of attested_keys, aud, certification, exp, iat, key_storage, nonce, user_authentication. */
+            claims?: {
+                [key: string]: unknown;
+            };
             /** @description Also attest imported keys, of which copies may exist elsewhere; false by default. */
             allow_imported?: boolean;
         };

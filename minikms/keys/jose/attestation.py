@@ -1,8 +1,8 @@
 """Makes key attestations: JWTs about keys of the service (OpenID4VCI 1.0, appendix D.1)."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -19,13 +19,25 @@ from minikms.records import KeyRecord, OrphanRecord
 
 _TYP: Final = "key-attestation+jwt"
 
+OWN_CLAIMS: Final = frozenset(
+    {
+        *("iat", "exp", "nonce", "aud", "attested_keys"),
+        *("key_storage", "user_authentication", "certification"),
+    }
+)
+"""The claims that the service writes, from its own facts or from members of the call."""
+
+MAX_CLAIM_BYTES: Final = 16 * 1024
+"""The bound of all further claims, in bytes of JSON."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
     """The claims that the caller gives an attestation; None leaves a claim out.
 
     `keys` are the attested keys; with `allow_imported` they may be imported. The attestation
-    expires after `expires_in` seconds, or with the first of its keys.
+    expires after `expires_in` seconds, or with the first of its keys. `claims` are further ones,
+    none of OWN_CLAIMS.
     """
 
     keys: tuple[KeyRef | AnyKey, ...]
@@ -36,12 +48,13 @@ class Attestation:
     user_authentication: Sequence[str] | None = None
     certification: str | None = None
     allow_imported: bool = False
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     def payload(self, records: Sequence[KeyRecord]) -> bytes:
         """Return the claims about these keys as JSON."""
         now = int(time.time())
         ends = [record.expires // 10**9 for record in records if record.expires is not None]
-        claims: dict[str, Any] = {
+        own: dict[str, Any] = {
             "iat": now,
             "exp": min((now + self.expires_in, *ends)),
             "nonce": self.nonce,
@@ -51,7 +64,8 @@ class Attestation:
             "user_authentication": self.user_authentication,
             "certification": self.certification,
         }
-        return orjson.dumps({name: value for name, value in claims.items() if value is not None})
+        own = {name: value for name, value in own.items() if value is not None}
+        return orjson.dumps(own | dict(self.claims))
 
 
 @dataclass(slots=True, repr=False)

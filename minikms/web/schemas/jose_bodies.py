@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final, get_args
 
+import orjson
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.claim_names import is_taken_for
 from minikms.key_bounds import MAX_ALIAS
 from minikms.key_requests import AnyKey
 from minikms.keys.jose import jws, jws_forms
-from minikms.keys.jose.attestation import Attestation
+from minikms.keys.jose.attestation import MAX_CLAIM_BYTES, OWN_CLAIMS, Attestation
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import (
     Base64Url,
@@ -130,6 +132,16 @@ def _texts(description: str) -> BoundedList:
     )
 
 
+def _further(claims: Mapping[str, Any]) -> None:
+    if jws_forms.too_deep(claims):
+        raise ValidationError("It is nested too deeply.")
+    if len(orjson.dumps(claims)) > MAX_CLAIM_BYTES:
+        raise ValidationError(f"Longer than {MAX_CLAIM_BYTES:,} bytes.")
+    for name in claims:
+        if is_taken_for(name, OWN_CLAIMS):
+            raise ValidationError({name: ["The service writes this claim."]})
+
+
 class AttestKeysRequest(ByKey):
     """Keys to attest, the key that signs, and claims about them."""
 
@@ -156,6 +168,12 @@ class AttestKeysRequest(ByKey):
         load_default=None,
     )
 
+    claims = Object(
+        "Further claims, such as key_storage_status (EUDI Wallet, TS3 1.5), of at most "
+        f"{MAX_CLAIM_BYTES:,} bytes; none of {', '.join(sorted(OWN_CLAIMS))}.",
+        load_default=dict,
+        validate=_further,
+    )
     allow_imported = Flag(
         "Also attest imported keys, of which copies may exist elsewhere; false by default.",
         load_default=False,

@@ -136,14 +136,16 @@ class AsyncJose(AsyncTransport):
         user_authentication: Iterable[str] | None = None,
         certification: str | None = None,
         allow_imported: bool | None = None,
+        claims: Mapping[str, Any] | None = None,
     ) -> str:
         """Make a key attestation, a JWT by this key about `keys`, each a kid or an alias.
 
         It expires after `expires_in` seconds, or with the first of its keys. With
         `certificate_header` "x5c" the header has this key's certificate chain instead of its kid,
-        with "x5t#S256" the certificate's thumbprint, with a list both. The last three claims are
-        not verified by the service. Raises NotAttestable for a key that is exportable or not
-        enabled, and for an imported key without `allow_imported`.
+        with "x5t#S256" the certificate's thumbprint, with a list both. The service does not verify
+        `key_storage`, `user_authentication`, `certification`, and the further `claims`, such as
+        `key_storage_status`. Raises NotAttestable for a key that is exportable or not enabled, and
+        for an imported key without `allow_imported`.
         """
         body = named(kid, alias) | present(
             keys=list(keys),
@@ -155,6 +157,7 @@ class AsyncJose(AsyncTransport):
             user_authentication=None if user_authentication is None else list(user_authentication),
             certification=certification,
             allow_imported=allow_imported,
+            claims=None if claims is None else dict(claims),
         )
         return await self._read(
             Call("POST", "/key-attestation", body), lambda data: text(data["jwt"])

@@ -10,6 +10,7 @@ from minikms_client.cli import completion
 from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.data import (
     encoded,
+    from_json,
     message,
     takes_certificate_header,
     takes_data,
@@ -137,6 +138,7 @@ def verify_cose(
 @click.option("--key-storage", multiple=True, help="Your claim, such as iso_18045_basic.")
 @click.option("--user-authentication", multiple=True, help="Your claim, such as iso_18045_basic.")
 @click.option("--certification", help="Your claim: the URL of a certification.")
+@click.option("--claims", help="Your further claims, as JSON.")
 @takes_certificate_header("x5c", "x5t#S256")
 @click.option("--allow-imported", is_flag=True, default=None, help="Attest imported keys, too.")
 @pass_session
@@ -147,6 +149,7 @@ def attest(
     keys: tuple[str, ...],
     key_storage: tuple[str, ...],
     user_authentication: tuple[str, ...],
+    claims: str | None,
     **options: Any,
 ) -> None:
     """Print a key attestation of KEYS, each a kid or an alias, by the key NAME."""
@@ -155,6 +158,7 @@ def attest(
         keys,
         key_storage=key_storage or None,
         user_authentication=user_authentication or None,
+        claims=None if claims is None else from_json(claims.encode(), "--claims"),
         **options,
     )
     jwt = session.by_name(name, call)
