@@ -1,11 +1,14 @@
 """Backups of stores; tests/cli/test_store_backup.py runs the commands."""
 
+import os
 import shutil
 import sqlite3
+import stat
 import time
 from contextlib import closing
 
 import pytest
+from processes import needs_root
 from sqlite_files import whole
 from stores import REGISTRY
 
@@ -103,3 +106,16 @@ async def test_a_store_is_not_restored_from_itself_by_another_name(tmp_path):
         with pytest.raises(StoreError, match="is the store itself"):
             await restore(store, file, key)
         assert path.read_bytes() == before
+
+
+@needs_root
+async def test_a_store_that_root_restores_still_belongs_to_its_user(tmp_path):
+    """The service runs as this user, and could not open a file of root's."""
+    path, file, key = tmp_path / "keys.db", tmp_path / "backup.db", StoreKey(new_raw_key())
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    await back_up(await whole(path), file, key)
+    os.chown(path, 4001, 4002)
+    await restore(path, file, key)
+    facts = path.stat()
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (4001, 4002, 0o600)

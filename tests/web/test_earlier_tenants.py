@@ -290,6 +290,42 @@ async def test_a_copy_has_the_tokens_of_its_profiles(serving, store, tmp_path):
     assert await faults_in({**store, "store": url}) == ([], [])
 
 
+async def test_a_token_that_is_older_than_its_profile_is_noted(serving, store):
+    """Nobody has to have tampered with the store."""
+    async with serving() as (client, operator):
+        _, token_id = await make_token(client, operator)
+        assert (await client.post("/profile", json=ALICE, headers=operator)).status == 200
+    assert await faults_in(store) == (
+        [],
+        [f"the token {token_id} is older than the profile alice"],
+    )
+
+
+async def test_tags_of_tokens_that_were_exchanged_are_found(serving, store, path):
+    """The database alone finds the tokens of a profile, by their tags."""
+    token_ids = []
+    async with serving() as (client, operator):
+        for profile in ("alice", "bob"):
+            await client.post("/profile", json={"name": profile}, headers=operator)
+            _, token_id = await make_token(client, operator, profiles=[profile])
+            token_ids.append(token_id)
+    assert await faults_in(store) == ([], [])
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        # Only tokens have tags in the store's own profile, and two of them a profile.
+        tagged = "SELECT DISTINCT item_id FROM items_tags WHERE plaintext = 0 AND item_id IN"
+        of_store = "(SELECT id FROM items WHERE profile_id = 1)"
+        (one,), (other,) = file.execute(f"{tagged} {of_store}")
+        with file:
+            file.execute(
+                "UPDATE items_tags SET item_id = ? - item_id WHERE item_id IN (?, ?)",
+                (one + other, one, other),
+            )
+    faults, notes = await faults_in(store)
+    what = "the tags of the token {} do not match its record"
+    assert sorted(faults) == sorted(("", "", what.format(each)) for each in token_ids)
+    assert notes == []
+
+
 async def test_a_token_is_for_the_profile_that_it_makes(serving):
     """It was made before, and no other token that was made before is for the profile."""
     async with serving() as (client, operator):

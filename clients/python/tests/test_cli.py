@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -508,13 +509,24 @@ def test_tls_to_a_port_without_tls_names_the_cause(command, minikms):
     assert "http://" in command.error.replace(url, "")
 
 
-def test_a_certificate_that_is_not_trusted_is_named(command, tmp_path):
-    chain = tmp_path / "chain"
-    for pem in (leaf := trustme.CA().issue_cert("127.0.0.1")).cert_chain_pems:
-        pem.write_to_path(chain, append=True)
-    leaf.private_key_pem.write_to_path(tmp_path / "key")
-    (tmp_path / "key").chmod(0o600)
-    with serve("--tls-cert", str(chain), "--tls-key", str(tmp_path / "key")) as url:
+@pytest.fixture
+def tls(tmp_path):
+    """Make a certificate for 127.0.0.1; return its options, and the file of its authority."""
+
+    def make(**validity):
+        authority, chain, key = trustme.CA(), tmp_path / "chain", tmp_path / "key"
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        for pem in (leaf := authority.issue_cert("127.0.0.1", **validity)).cert_chain_pems:
+            pem.write_to_path(chain, append=True)
+        leaf.private_key_pem.write_to_path(key)
+        key.chmod(0o600)
+        return ("--tls-cert", str(chain), "--tls-key", str(key)), tmp_path / "ca.pem"
+
+    return make
+
+
+def test_a_certificate_that_is_not_trusted_is_named(command, tls):
+    with serve(*tls()[0]) as url:
         command(f"mkms --url {url} status", code=6)
         assert "https://" in command.error
         url = url.replace("http://", "https://")
@@ -522,6 +534,36 @@ def test_a_certificate_that_is_not_trusted_is_named(command, tmp_path):
     assert "_ssl" not in command.error
     assert "certificate is not trusted" in command.error
     assert "--ca" in command.error
+
+
+def test_an_authority_is_not_asked_for_if_the_certificate_is_expired(command, tls):
+    ended = datetime.now(UTC) - timedelta(days=1)
+    options, authority = tls(not_before=ended - timedelta(days=1), not_after=ended)
+    with serve(*options) as url:
+        url = url.replace("http://", "https://")
+        command(f"mkms --url {url} --ca {authority} status", code=6)
+    assert "expired" in command.error
+    assert "--ca" not in command.error.replace(str(authority), "")
+
+
+def test_a_connection_by_tls_that_is_closed_does_not_ask_for_tls(command, tls):
+    (_, chain, _, key), authority = tls()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(chain, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def close():
+            connection, _ = listener.accept()
+            with context.wrap_socket(connection, server_side=True) as accepted:
+                accepted.recv(1)
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        found = command(f"mkms doctor --url {url} --ca {authority}", code=6)  # without retries
+        closing.join()
+    assert "does not answer" in found
+    assert "speaks TLS" not in found
 
 
 def test_a_token_is_for_all_profiles_only_if_that_is_said(command, minikms):

@@ -107,6 +107,15 @@ def test_the_end_of_a_token_is_announced_a_week_before(
     assert "token expires 20" in detail
 
 
+def test_the_end_of_a_jwt_is_no_warning(examined):
+    """A caller without an id has a JWT, which is valid for minutes, and gets the next by itself."""
+    expires = datetime.fromtimestamp(time.time() + 600, UTC).isoformat()
+    with answering(*answers(caller={**CALLER, "expires": expires})) as (url, _):
+        found, detail = examined(f"--url {url}")["caller"]
+    assert found == "ok"
+    assert "token expires 20" in detail
+
+
 def test_a_profile_that_does_not_exist_is_a_problem(examined):
     assert examined("--profile nobody", code=3)["profile"][0] == "problem"
 

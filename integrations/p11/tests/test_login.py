@@ -264,6 +264,12 @@ class TestWrongPins:
             program.answer("C_Login", number)
 
 
+@pytest.mark.parametrize(("others", "mode"), [((), 0o600), (("--uid", str(NOBODY)), 0o666)])
+def test_the_mode_of_the_socket_admits_the_users_that_are_named(start, slot, others, mode):
+    sidecar = start(*slot, *others)
+    assert stat.S_IMODE(sidecar.path.stat().st_mode) == mode
+
+
 class TestUsers:
     """Tests run as root, which may become any user."""
 
