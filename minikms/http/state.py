@@ -1,4 +1,4 @@
-"""State that the applications of a service share: its AppKeys, and two small types."""
+"""State that the applications of a service share: its AppKeys, and their types."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol

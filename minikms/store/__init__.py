@@ -1,1 +1,1 @@
-"""Keys at rest, in Askar. No other wing opens its sessions or knows their types."""
+"""Keys at rest, in Askar. Only this wing opens sessions; others give it work for one."""

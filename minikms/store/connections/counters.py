@@ -95,8 +95,7 @@ class ChangeCounters:
     def note_write(self, profile: str | None, found: Sequence, left: Sequence) -> None:
         """Count the changes by others that a write has found in the sequence of its profile.
 
-        `left`
-        is the sequence after the write, whose own change was counted.
+        `left` is the sequence after the write, whose own change was counted.
         """
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
