@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from deployment import DEPLOY, ROOT, UNIT, named_variables, settings, tool, variables
-from pasted import blocks
+from pasted import blocks, section
 from processes import needs_root
 
 from minikms.config import Config
@@ -93,6 +93,84 @@ def test_user_and_folders(tmp_path):
     for folder, owner in (("etc", 0), ("var/lib", int(line[2])), ("var/log", int(line[2]))):
         facts = os.stat(tmp_path / folder / "minikms")
         assert (facts.st_uid, stat.S_IMODE(facts.st_mode)) == (owner, 0o700)
+
+
+# A new machine: this one in a mount namespace, whose changes stay in memory. It has the folders in
+# /etc of a new Debian, and this environment in place of the one that the first step installs. Each
+# command is a step that may fail; a container has no systemd to reload.
+NEW_MACHINE = """
+set -eu
+mount -t tmpfs changes "$1"
+cd "$1" && mkdir up work root
+mount -t overlay -o lowerdir=/,upperdir=up,workdir=work overlay root
+for folder in dev proc; do mount --rbind "/$folder" "root/$folder"; done
+mount -t tmpfs run root/run
+rm -rf root/etc/sysusers.d root/opt/minikms
+ln -s "$3" root/opt/minikms
+for folder in "$3" "$4"; do  # every user may use the environment
+    while [ "$folder" != / ]; do chmod o+x "root$folder"; folder=$(dirname "$folder"); done
+done
+cp -r "$2/deploy" root/srv/deploy && echo token >root/srv/token
+exec chroot root sh -euc "cd /srv; export PATH=/usr/sbin:/usr/bin:/sbin:/bin; $5"
+"""
+
+
+def on_a_new_machine(folder, document, *more):
+    """Run the commands of a document's section about systemd; what `more` commands print."""
+    steps = [each.text for each in blocks(section((ROOT / document).read_text(), "## systemd"))]
+    lines = "".join(steps).splitlines(keepends=True)
+    kept = [each for each in lines if not each.startswith(("python3 -m venv", "systemctl "))]
+    assert len(kept) == len(lines) - 2
+    program = Path(sys.executable).resolve().parent
+    arguments = (folder, ROOT, sys.prefix, program, "".join((*kept, *more)))
+    return run("unshare", "--mount", "sh", "-c", NEW_MACHINE, "sh", *arguments)
+
+
+@pytest.fixture
+def overlay(tmp_path):
+    """Skip a test that cannot have a file system of its own."""
+    tried = (
+        'mount -t tmpfs x "$1" && cd "$1" && mkdir u w r'
+        " && mount -t overlay -o lowerdir=/,upperdir=u,workdir=w x r"
+    )
+    if run("unshare", "--mount", "sh", "-c", tried, "sh", tmp_path)[0]:
+        pytest.skip("this machine allows no mounts")
+    return tmp_path
+
+
+@needs_root
+@tool("systemd-tmpfiles", "systemd")
+def test_the_steps_of_the_document_work_on_a_new_machine(overlay):
+    code, said = on_a_new_machine(
+        overlay,
+        "docs/operations/deployment.md",
+        "stat -c '%n %U %a' /etc/minikms/* /var/lib/minikms/keys.db /etc/systemd/system/mini*\n",
+    )
+    assert code == 0, said
+    assert set(said.splitlines()) >= {
+        "/etc/minikms/admin.token root 600",
+        "/etc/minikms/minikms.env root 600",
+        "/etc/minikms/store.key root 600",
+        "/var/lib/minikms/keys.db minikms 600",
+        "/etc/systemd/system/minikms.service root 644",
+    }
+
+
+@needs_root
+@tool("systemd-tmpfiles", "systemd")
+def test_the_steps_for_pkcs11_work_on_a_new_machine(overlay):
+    code, said = on_a_new_machine(
+        overlay,
+        "docs/pkcs11.md",
+        "stat -c '%n %U %a' /etc/minikms-p11/* /etc/systemd/system/mini*\n",
+    )
+    assert code == 0, said
+    assert set(said.splitlines()) >= {
+        "/etc/minikms-p11/options root 644",
+        "/etc/minikms-p11/token minikms-p11 400",
+        "/etc/systemd/system/minikms-p11.service root 644",
+        "/etc/systemd/system/minikms-p11.socket root 644",
+    }
 
 
 def test_variables_are_options():
