@@ -37,6 +37,18 @@ def sent(asked):
     return asked[-1][2].get("Authorization")
 
 
+def test_only_the_user_may_enter_the_folders_that_are_made(command, tmp_path, monkeypatch):
+    """Somebody else could exchange the file of contexts, and so the service that gets the token."""
+    monkeypatch.setenv("MINIKMS_CONFIG", str(tmp_path / "home/.config/mkms/config.json"))
+    before = os.umask(0)
+    try:
+        command("mkms context set prod --url https://kms.example")
+    finally:
+        os.umask(before)
+    made = [tmp_path / name for name in ("home", "home/.config", "home/.config/mkms")]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in made] == [0o700] * 3
+
+
 def test_contexts_are_kept_listed_chosen_and_deleted(command, config):
     assert command("mkms context list") == ""
     command("mkms context set dev --url http://127.0.0.1:8080")

@@ -100,7 +100,8 @@ class Contexts:
         import fcntl  # Windows lacks it
 
         file = _file()
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(file.parents):  # `parents=True` leaves their modes to the umask
+            folder.mkdir(mode=0o700, exist_ok=True)
         with open(f"{file}.lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             contexts = cls.read()
