@@ -1,3 +1,4 @@
+import { bytesOf, payloadOf } from './bytes.js'
 import { InvalidSetting } from './errors.js'
 import { type KeyOptions, RemoteKey } from './key.js'
 import type { Methods } from './methods.js'
@@ -15,6 +16,7 @@ import {
   type Schemas,
   Transport,
 } from './transport.js'
+import type { Data } from './types.js'
 
 export type { KeyName } from './transport.js'
 
@@ -62,13 +64,13 @@ export class Minikms extends Transport {
     return this.call(key.kid === undefined ? 'deleteKeyByAlias' : 'deleteKey', named(key), o)
   }
 
-  /** Make a JWS: a text, or with `serialization` "flattened" or "general" an object. */
+  /** Make a JWS: a text, or with `serialization` "flattened" or "general" an object. An object as payload is its JSON. */
   async signJws<O extends JwsOptions = JwsOptions>(
-    payload: Uint8Array | string,
+    payload: Data | object,
     key: KeyName,
     o?: O
   ): Promise<O extends { serialization: 'flattened' | 'general' } ? Record<string, unknown> : string> {
-    return ((await this.call('signJws', { payload, ...named(key) }, o)) as any).jws
+    return ((await this.call('signJws', { payload: payloadOf(payload), ...named(key) }, o)) as any).jws
   }
 
   /** Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. */
@@ -81,13 +83,13 @@ export class Minikms extends Transport {
   }
 
   /** Make a COSE_Sign1, or by a MAC key a COSE_Mac0. */
-  async signCose(payload: Uint8Array | string, key: KeyName, o?: CoseOptions): Promise<Uint8Array> {
-    return ((await this.call('signCose', { payload, ...named(key) }, o)) as any).cose
+  async signCose(payload: Data, key: KeyName, o?: CoseOptions): Promise<Uint8Array> {
+    return ((await this.call('signCose', { payload: bytesOf(payload), ...named(key) }, o)) as any).cose
   }
 
   /** Sign a Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
-  signSigStructure(sigStructure: Uint8Array, key: KeyName, o?: CallOptions): Promise<Signature> {
-    return this.call('signCose', { sig_structure: sigStructure, ...named(key) }, o) as Promise<any>
+  async signSigStructure(sigStructure: Data, key: KeyName, o?: CallOptions): Promise<Signature> {
+    return this.call('signCose', { sig_structure: bytesOf(sigStructure), ...named(key) }, o) as Promise<any>
   }
 
   /** A page of the audit log, newest first; `auditEvents` has all of it. */
@@ -140,9 +142,11 @@ function named({ kid, alias, jwk }: { kid?: string | undefined; alias?: string |
 }
 
 for (const operation of Object.keys(operations) as Operation[]) {
-  const { positional, result } = described(operation)
+  const { positional, result, sent } = described(operation)
   Minikms.prototype[operation] ??= async function (this: Minikms, ...given: any[]) {
-    const members = positional.map((name, at) => (name === '@' ? named(given[at]) : { [name]: given[at] }))
+    const members = positional.map((name, at) =>
+      name === '@' ? named(given[at]) : { [name]: sent.includes(name) ? bytesOf(given[at]) : given[at] }
+    )
     const answer: any = await this.call(operation, Object.assign({}, ...members), given[positional.length])
     return result ? answer[result] : answer
   } as any

@@ -1,11 +1,11 @@
 import { bytesOf } from './bytes.js'
+import type { Data } from './types.js'
 
 /** Hash by an algorithm of the IANA registry of named information, such as sha-256. */
-export async function hash(data: Uint8Array | string | ArrayBuffer, alg: string): Promise<Uint8Array> {
-  const bytes = typeof data === 'string' ? bytesOf(data) : (data as ArrayBuffer)
-  return new Uint8Array(await crypto.subtle.digest(alg.toUpperCase(), bytes))
+export async function hash(data: Data, alg: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest(alg.toUpperCase(), bytesOf(data)))
 }
 
-export async function sha256(data: Uint8Array | string): Promise<Uint8Array> {
+export async function sha256(data: Data): Promise<Uint8Array> {
   return hash(data, 'sha-256')
 }

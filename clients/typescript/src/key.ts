@@ -2,7 +2,7 @@ import { encode } from './bytes.js'
 import type { Methods } from './methods.js'
 import type { KeyFacts } from './public.js'
 import type { Answer, CallOptions, KeyName, Schemas } from './transport.js'
-import type { Jwk } from './types.js'
+import type { Data, Jwk } from './types.js'
 
 export interface KeyOptions {
   /** The public key, so that no call is made for it. */
@@ -30,7 +30,7 @@ export interface KeyCalls extends Methods {
     key: KeyName,
     o?: { disclosures?: string[] | undefined } & CallOptions
   ): Promise<Answer<'sign'>>
-  signSigStructure(sigStructure: Uint8Array, key: KeyName, o?: CallOptions): Promise<Answer<'sign'>>
+  signSigStructure(sigStructure: Data, key: KeyName, o?: CallOptions): Promise<Answer<'sign'>>
 }
 
 /** A key pair whose private key is in the service. */
@@ -62,7 +62,7 @@ export class RemoteKey {
   }
 
   /** Sign bytes as they are. */
-  async sign(data: Uint8Array | string, { alg = this.alg, ...options }: SignOptions = {}): Promise<Uint8Array> {
+  async sign(data: Data, { alg = this.alg, ...options }: SignOptions = {}): Promise<Uint8Array> {
     return (await this.kms.sign(data, { kid: this.kid }, { ...options, alg: alg || undefined })).sig
   }
 
@@ -72,7 +72,7 @@ export class RemoteKey {
   }
 
   /** Sign the Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
-  async signCose(sigStructure: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array> {
+  async signCose(sigStructure: Data, options?: { signal?: AbortSignal }): Promise<Uint8Array> {
     return (await this.kms.signSigStructure(sigStructure, { kid: this.kid }, options)).sig
   }
 }

@@ -17,7 +17,7 @@ type Parameters<O extends Operation, Place extends string> = Documented[O]['para
   ? NonNullable<T>
   : never
 
-/** The body of an operation, with bytes as Uint8Array or string. */
+/** The body of an operation, with its bytes as `Data`. */
 export type Body<O extends Operation> = Documented[O] extends { requestBody: infer T } ? Input<Json<T>> : never
 
 /** The parameters of an operation in its query. */

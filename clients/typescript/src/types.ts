@@ -5,8 +5,11 @@ export interface Bytes {
   readonly [marker]: true
 }
 
-/** A type of the document as a program gives it: bytes as Uint8Array, or as a string, which is sent in UTF-8. */
-export type Input<T> = Mapped<T, Uint8Array | string>
+/** Bytes that a program gives: a view such as Uint8Array, a buffer, or a string, which is sent as its UTF-8. */
+export type Data = ArrayBufferView | ArrayBufferLike | string
+
+/** A type of the document as a program gives it, with its bytes as `Data`. */
+export type Input<T> = Mapped<T, Data>
 
 /** A type of the document as a program gets it: bytes as Uint8Array. */
 export type Output<T> = Mapped<T, OwnBytes>

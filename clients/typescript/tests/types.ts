@@ -65,6 +65,10 @@ export async function misuse(error: unknown): Promise<unknown[]> {
   await kms.sign('data', { jwk: key.publicJwk })
   // @ts-expect-error: there is no such option
   await kms.sign('data', key, { algorithm: 'ES256' })
+  // @ts-expect-error: an object is no data
+  await kms.sign({ data: 'data' }, key)
+  // @ts-expect-error: a promise is no data
+  await kms.sign(Promise.resolve('data'), key)
   // @ts-expect-error: a path has a kid
   await kms.rotateKey({ alias: 'a' })
   // @ts-expect-error: no operation has this name
@@ -73,7 +77,8 @@ export async function misuse(error: unknown): Promise<unknown[]> {
   const isValid: boolean = await kms.verify('data', sig, { jwk: key.publicJwk }, { alg: 'RS256', signal: AbortSignal.timeout(1) })
   const text: string = await kms.signJws('{}', key, { header: { typ: 'JWT' } })
   const object: Record<string, unknown> = await kms.signJws('{}', key, { serialization: 'general' })
-  const bytes: Uint8Array = await kms.signCose('data', key)
+  const bytes: Uint8Array = await kms.signCose(new ArrayBuffer(4), key, { external_aad: new DataView(new ArrayBuffer(4)) })
+  const jwt: string = await kms.signJws({ iss: 'a' }, key)
   const answer: Answer<'random'> = await kms.request('random', { body: { length: 3 } })
-  return [sig, alg, isValid, text, object, bytes, answer.bytes.length]
+  return [sig, alg, isValid, text, object, bytes, jwt, answer.bytes.length]
 }
