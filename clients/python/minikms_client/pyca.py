@@ -129,7 +129,7 @@ class EcPrivateKey(_Remote, ec.EllipticCurvePrivateKey):
 
         Raises UnsupportedAlgorithm for a hash other than JOSE's.
         """
-        message, wanted = bytes(data), signature_algorithm.algorithm
+        message, wanted = bytes(memoryview(data)), signature_algorithm.algorithm
         with _checked("this hash on this curve"):
             prehashed = isinstance(wanted, utils.Prehashed)
             made = self._sign(message, encoding="der", prehashed=prehashed)
@@ -172,7 +172,7 @@ class RsaPrivateKey(_Remote, rsa.RSAPrivateKey):
         """
         if isinstance(algorithm, utils.NoDigestInfo):
             raise UnsupportedAlgorithm("The service does not sign without a hash.")
-        message = bytes(data)
+        message = bytes(memoryview(data))
         scheme = "PS" if isinstance(padding, asymmetric_padding.PSS) else "RS"
         alg = f"{scheme}{algorithm.digest_size * 8}"
         with _checked("this padding"):
@@ -195,7 +195,7 @@ class Ed25519PrivateKey(_Remote, ed25519.Ed25519PrivateKey):
 
     def sign(self, data: Any) -> bytes:
         """The signature."""
-        return self._sign(bytes(data))
+        return self._sign(bytes(memoryview(data)))
 
 
 class Ed448PrivateKey(_Remote, ed448.Ed448PrivateKey):
@@ -207,7 +207,7 @@ class Ed448PrivateKey(_Remote, ed448.Ed448PrivateKey):
 
     def sign(self, data: Any) -> bytes:
         """The signature."""
-        return self._sign(bytes(data))
+        return self._sign(bytes(memoryview(data)))
 
 
 _KINDS: Final[Mapping[str, Callable[[sync.Client, Key], PrivateKey]]] = {

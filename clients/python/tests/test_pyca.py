@@ -142,3 +142,19 @@ def test_a_key_with_rules_signs_what_a_library_makes_for_a_cose_message(minikms)
     key.public_key().verify(
         key.sign(structure, ec.ECDSA(hashes.SHA256())), structure, ec.ECDSA(hashes.SHA256())
     )
+
+
+@pytest.mark.parametrize("alg", HASHES)
+def test_only_bytes_are_signed(signer, alg):
+    """An int is not the length of a message of zeros."""
+    key = signer(alg)
+    options = {
+        "rsa2048": [padding.PKCS1v15(), hashes.SHA256()],
+        "ed25519": [],
+        "ed448": [],
+    }.get(alg, [ec.ECDSA(HASHES[alg])])
+    for other in (5, "text", [104, 105], None):
+        with pytest.raises(TypeError):
+            key.sign(other, *options)
+    for form in (bytearray(b"text"), memoryview(b"text")):
+        key.public_key().verify(key.sign(form, *options), b"text", *options)
