@@ -41,7 +41,7 @@ class Answer:
         try:
             return form(json.loads(self._inflated(), parse_constant=_refuse))
         except _UNEXPECTED as error:
-            raise UnexpectedAnswer(self.status) from error
+            raise UnexpectedAnswer(self.status, self._retry_after) from error
 
     def pem(self) -> str:
         """Return the body, which is in PEM; raises UnexpectedAnswer if it is not."""
@@ -53,12 +53,19 @@ class Answer:
             raise UnexpectedAnswer(self.status)
         return text
 
-    def problem(self) -> ProblemError:
-        """Return the problem of the answer; raises UnexpectedAnswer if it has none."""
-        after = self.headers.get("Retry-After", "")
-        retry_after = float(after) if after.isdecimal() else None
+    def failure(self) -> ProblemError | UnexpectedAnswer:
+        """Return the problem of the answer, or UnexpectedAnswer if it has none."""
         request_id = self.headers.get("X-Request-Id")
-        return self.read(lambda data: problem(data, request_id, retry_after))
+        try:
+            return self.read(lambda data: problem(data, request_id, self._retry_after))
+        except UnexpectedAnswer as error:
+            return error
+
+    @property
+    def _retry_after(self) -> float | None:
+        """The seconds in `Retry-After`; None for a date."""
+        after = self.headers.get("Retry-After", "")
+        return float(after) if after.isdecimal() else None
 
     def _inflated(self) -> bytes:
         """Return the body without its Content-Encoding; raises ValueError or zlib.error."""

@@ -33,11 +33,19 @@ class Unreachable(MinikmsError):
 
 
 class UnexpectedAnswer(MinikmsError):
-    """An answer, with the HTTP `status`, that is not from Mini KMS but perhaps from a proxy."""
+    """An answer, with the HTTP `status`, that is not from Mini KMS but perhaps from a proxy.
 
-    def __init__(self, status: int) -> None:
+    `retry_after` has the seconds after which the call may be repeated, if the answer has them.
+    """
+
+    def __init__(self, status: int, retry_after: float | None = None) -> None:
         self.status = status
+        self.retry_after = retry_after
         super().__init__(f"The answer {status} is not from Mini KMS.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support pickling."""
+        return type(self), (self.status, self.retry_after)
 
 
 class ProblemError(MinikmsError):

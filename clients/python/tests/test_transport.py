@@ -1,11 +1,13 @@
 """Tokens, TLS, refusals and missing answers between the client and the service."""
 
+import inspect
 import pickle
 import socket
 import threading
 import time
 from datetime import timedelta
 
+import httpx
 import pytest
 import trustme
 from answering import OK, answering, refusal
@@ -16,6 +18,7 @@ from minikms_client import (
     Forbidden,
     InvalidSetting,
     KeyNotFound,
+    OverRate,
     StoreUnavailable,
     TooBusy,
     Unauthenticated,
@@ -23,6 +26,8 @@ from minikms_client import (
     Unreachable,
 )
 from minikms_client.pytest_plugin import serve
+from minikms_client.retries import Retries
+from minikms_client.wire import Call
 
 
 def test_a_call_that_is_refused_for_now_is_made_again():
@@ -44,11 +49,49 @@ def test_the_client_gives_up_after_its_retries():
         with Client(url, retries=2) as kms, pytest.raises(StoreUnavailable):
             kms.get_key("a")
         assert len(asked) == 3
-    with answering(refusal("too-busy", retry_after="3600")) as (url, asked):
-        with Client(url) as kms, pytest.raises(TooBusy) as caught:
+    with answering(refusal("over-rate", 429, retry_after="3600")) as (url, asked):
+        with Client(url) as kms, pytest.raises(OverRate) as caught:
             kms.get_key("a")
         assert caught.value.retry_after == 3600
         assert len(asked) == 1
+
+
+@pytest.mark.parametrize("retry_after", ["", "1"])
+def test_the_longest_pause_shortens_pauses_and_does_not_end_the_attempts(retry_after):
+    answers = [refusal("too-busy", retry_after=retry_after)] * 21
+    with answering(*answers) as (url, asked):
+        with Client(url, retries=20, longest_wait=0.01) as kms, pytest.raises(TooBusy):
+            kms.get_key("a")
+        assert len(asked) == 21
+
+
+def test_the_pauses_survive_a_restart_of_six_seconds():
+    taken = inspect.signature(Client).parameters
+    retries = Retries(taken["retries"].default, taken["longest_wait"].default)
+    call = Call("POST", "/key/generate", is_repeatable=False)
+    pauses = []
+    while (pause := retries.after_failure(call, httpx.ConnectError(""), len(pauses))) is not None:
+        pauses.append(pause)
+    assert 6 <= sum(pauses) < 8
+    assert Retries(5000, 10).after_failure(call, httpx.ConnectError(""), 4999) == 10
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_an_answer_of_a_proxy_is_repeated_if_the_call_may_be(status):
+    proxy = (status, {"Retry-After": "0"}, "<html>")
+    other = (status, {}, '{"type": "about:blank"}')
+    with answering(proxy, other, OK, proxy, proxy, proxy) as (url, asked):
+        with Client(url, retries=2) as kms:
+            assert kms.get_key("a").kid == "a"
+            assert len(asked) == 3
+            with pytest.raises(UnexpectedAnswer) as caught:
+                kms.generate_key("ed25519")
+            assert len(asked) == 4
+        copy = pickle.loads(pickle.dumps(caught.value))
+        assert (copy.status, copy.retry_after) == (status, 0)
+        with Client(url, retries=1) as kms, pytest.raises(UnexpectedAnswer):
+            kms.get_key("a")
+        assert len(asked) == 6
 
 
 # A second call would do more than the first, or answer for it that there is nothing to do.
@@ -115,11 +158,11 @@ def test_a_busy_service_may_be_asked_again_for_anything():
 
 
 def test_an_answer_of_another_server_is_unexpected():
-    others = (502, {}, "<html>Bad gateway</html>"), *[(200, {}, "hello")] * 3
+    others = (500, {}, "<html>Internal error</html>"), *[(200, {}, "hello")] * 3
     with answering(*others) as (url, _), Client(url) as kms:
         with pytest.raises(UnexpectedAnswer) as caught:
             kms.get_key("a")
-        assert caught.value.status == 502
+        assert caught.value.status == 500
         for call in (lambda: kms.get_key("a"), kms.list_keys, kms.jwks):
             with pytest.raises(UnexpectedAnswer):
                 call()

@@ -7,8 +7,8 @@ export type Slug = components['schemas']['ProblemType'] extends `${typeof PREFIX
 
 /** The base of all errors of this package. None shows a token. */
 export class MinikmsError extends Error {
-  constructor(message: string) {
-    super(message)
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
     this.name = new.target.name
   }
 }
@@ -16,12 +16,27 @@ export class MinikmsError extends Error {
 /** A URL, profile, token or name is unusable. */
 export class InvalidSetting extends MinikmsError {}
 
-/** No answer came: the service cannot be reached, or the time limit passed. */
-export class Unreachable extends MinikmsError {}
+/**
+ * No answer came: the service cannot be reached, or the time limit passed. Its `cause` has the name, the message and the code of the error
+ * of `fetch`, without its other members, which may contain the token.
+ */
+export class Unreachable extends MinikmsError {
+  /** The code of the platform, such as ECONNREFUSED; ETIMEDOUT if the time limit passed. */
+  readonly code: string | undefined
+
+  constructor(message: string, cause?: Error & { code?: string | undefined }) {
+    super(message, { cause })
+    this.code = cause?.code
+  }
+}
 
 /** An answer that is not from Mini KMS but perhaps from a proxy, or a redirection, or one that is too large. */
 export class UnexpectedAnswer extends MinikmsError {
-  constructor(readonly status: number) {
+  constructor(
+    readonly status: number,
+    /** The seconds after which the call may be repeated, if the answer has them. */
+    readonly retryAfter?: number | undefined
+  ) {
     super(`The answer ${status} is not from Mini KMS.`)
   }
 }
@@ -261,15 +276,20 @@ export function isProblem<S extends Slug = Slug>(error: unknown, ...slugs: S[]):
   return error instanceof ProblemError && (slugs.length === 0 || (slugs as string[]).includes(error.slug))
 }
 
+/** The seconds in `Retry-After`, if it does not have a date. */
+export function retryAfterOf(headers: Headers): number | undefined {
+  const after = headers.get('Retry-After') ?? ''
+  return /^\d+$/.test(after) ? +after : undefined
+}
+
 /** Make the error of a problem in JSON; throws an error for other JSON. A slug of a later service has the class of its status. */
 export function problemOf(json: components['schemas']['Problem'], headers: Headers): ProblemError {
   const [, slug] = json.type.split(PREFIX) as [string, Slug]
   if (!slug) throw new TypeError('The problem is not from Mini KMS.')
   const { status, title, detail, errors = [], outcome } = json
-  const after = headers.get('Retry-After') ?? ''
   return new (BY_SLUG[slug] ?? BY_STATUS[status] ?? ProblemError)({
     ...{ slug, status, title, detail, errors, outcome },
     requestId: headers.get('X-Request-Id') ?? undefined,
-    retryAfter: /^\d+$/.test(after) ? +after : undefined,
+    retryAfter: retryAfterOf(headers),
   })
 }

@@ -1,7 +1,8 @@
-import type { ProblemError } from './errors.js'
-
 /** How often a call is repeated, and the longest pause before it in milliseconds. */
 type Retries = { retries: number; longestWait: number }
+
+/** An answer with an error; without a slug, it is not from Mini KMS. */
+type Refusal = { status: number; slug?: string; retryAfter?: number | undefined }
 
 // The service answers these problems before it has done any part of the call.
 const REFUSED = ['too-busy', 'too-many-attempts']
@@ -19,10 +20,18 @@ export function isRepeatable(operation: string, body: any): boolean {
   return operation === 'importKey' && body.if_exists === 'keep' && body.jwk && !('k' in body.jwk)
 }
 
-/** The pause before a call that was answered with a problem is repeated; undefined to give up. */
-export function afterProblem(settings: Retries, attempt: number, repeatable: boolean, problem: ProblemError): number | undefined {
-  const may = [429, 503].includes(problem.status) && (repeatable || REFUSED.includes(problem.slug))
-  return may ? pause(settings, attempt, problem.retryAfter) : undefined
+/**
+ * The pause before a call that was answered with an error is repeated; undefined to give up. An answer that is no problem is one of a
+ * proxy: whether the service got the call is not known.
+ */
+export function afterAnswer(settings: Retries, attempt: number, repeatable: boolean, error: Refusal): number | undefined {
+  const { status, slug, retryAfter = 0 } = error
+  const may = slug
+    ? [429, 503].includes(status) && (repeatable || REFUSED.includes(slug))
+    : [502, 503, 504].includes(status) && repeatable
+  // An earlier call would be over the rate again, but a service may be there earlier than it says.
+  if (!may || (status === 429 && retryAfter * 1000 > settings.longestWait)) return undefined
+  return pause(settings, attempt, retryAfter)
 }
 
 /** The pause before a call without an answer is repeated; undefined to give up. */
@@ -30,9 +39,8 @@ export function afterFailure(settings: Retries, attempt: number, repeatable: boo
   return repeatable || UNCONNECTED.includes(String(code)) ? pause(settings, attempt) : undefined
 }
 
-function pause({ retries, longestWait }: Retries, attempt: number, retryAfter?: number): number | undefined {
+function pause({ retries, longestWait }: Retries, attempt: number, retryAfter = 0): number | undefined {
   if (attempt >= retries) return undefined
   // Callers who were refused together should not come back together.
-  const wait = (retryAfter ?? 0.1 * 2 ** attempt) * 1000 * (1 + 0.2 * Math.random())
-  return wait <= longestWait ? wait : undefined
+  return Math.min(Math.max(0.1 * 2 ** attempt, retryAfter) * 1000 * (1 + 0.2 * Math.random()), longestWait)
 }

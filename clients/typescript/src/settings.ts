@@ -12,7 +12,7 @@ export interface Settings {
   profile?: string
   /** The time limit of each attempt in milliseconds, by default 30,000. */
   timeout?: number
-  /** How often a call that is refused for the moment is repeated, by default 4 times. */
+  /** How often a call that is refused for the moment is repeated, by default 6 times. */
   retries?: number
   /** The longest pause before a repetition in milliseconds, by default 10,000. */
   longestWait?: number

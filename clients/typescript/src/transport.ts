@@ -1,8 +1,8 @@
 import { decode, encode } from './bytes.js'
-import { InvalidSetting, type MinikmsError, problemOf, UnexpectedAnswer, Unreachable } from './errors.js'
+import { InvalidSetting, type MinikmsError, problemOf, retryAfterOf, UnexpectedAnswer, Unreachable } from './errors.js'
 import type { components, operations as Documented } from './openapi.js'
 import { operations } from './operations.js'
-import { afterFailure, afterProblem, isRepeatable } from './retries.js'
+import { afterAnswer, afterFailure, isRepeatable } from './retries.js'
 import { checkedUrl, headerValue, type Settings, variable } from './settings.js'
 import type { Input, Jwk, Output } from './types.js'
 
@@ -78,7 +78,7 @@ export class Transport {
       url: this.url,
       token: settings.token ?? variable('MINIKMS_TOKEN') ?? '',
       timeout: settings.timeout ?? 30_000,
-      retries: settings.retries ?? 4,
+      retries: settings.retries ?? 6,
       longestWait: settings.longestWait ?? 10_000,
       fetch: settings.fetch ?? ((...call) => fetch(...call)),
     }
@@ -108,16 +108,19 @@ export class Transport {
       const tried = await this.#attempt(method, filled(path, options.path) + queryOf(options.query), body, options)
       if (tried.response) {
         const { ok, status, headers } = tried.response
+        let refusal
         try {
           const json = JSON.parse(tried.text)
           if (ok && json instanceof Object) return { answer: converted(json, received, decode) as Answer<O>, headers }
-          wait = afterProblem(this.#settings, attempt, repeatable, (error = problemOf(json, headers)))
+          refusal = problemOf(json, headers)
         } catch {
-          throw new UnexpectedAnswer(status)
+          refusal = new UnexpectedAnswer(status, retryAfterOf(headers))
         }
+        wait = afterAnswer(this.#settings, attempt, repeatable, (error = refusal))
       } else {
-        wait = afterFailure(this.#settings, attempt, repeatable, tried.code)
-        error = new Unreachable(`${this.url} does not answer: ${tried.reason}.`)
+        const { cause } = tried
+        wait = afterFailure(this.#settings, attempt, repeatable, cause.code)
+        error = new Unreachable(`${this.url} does not answer: ${tried.reason}.`, cause)
       }
       if (wait === undefined) throw error
       await sleep(wait, options.signal)
@@ -147,10 +150,12 @@ export class Transport {
     } catch (error: any) {
       signal?.throwIfAborted()
       if (error instanceof UnexpectedAnswer) throw error
-      // Without a `cause`: the error of another `fetch` may have the request, and with it the token.
-      const { code, message } = error.cause ?? error
-      const reason = timeout.aborted ? 'the time limit passed' : `${code ?? message}`
-      return { code, reason: token ? reason.replaceAll(token, '…') : reason }
+      // The error of another `fetch` may have the request, and with it the token.
+      const { name, message, code: given } = error.cause ?? error
+      const code = timeout.aborted ? 'ETIMEDOUT' : typeof given === 'string' ? given : undefined
+      const shown = token ? message.replaceAll(token, '…') : message
+      const cause = Object.assign(new Error(shown || code), { name, code })
+      return { cause, reason: timeout.aborted ? 'the time limit passed' : (code ?? shown) }
     }
   }
 }

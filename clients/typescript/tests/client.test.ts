@@ -13,11 +13,12 @@ import {
   Minikms,
   NotFound,
   RuleViolated,
+  TooBusy,
   UnexpectedAnswer,
   Unreachable,
 } from '@minikms/client'
 import { startMinikms } from '@minikms/client/testing'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 
 import { kms, newKey } from './kms.js'
 
@@ -221,7 +222,7 @@ describe('answers of a server that is not Mini KMS', () => {
     })
     await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as { port: number }
-    return { calls, client: new Minikms({ url: `http://127.0.0.1:${port}/`, token: SECRET, longestWait: 1_500 }) }
+    return { calls, client: new Minikms({ url: `http://127.0.0.1:${port}/`, token: SECRET, longestWait: 1_500, retries: 4 }) }
   }
 
   const busy = (slug: string, headers = {}) => ({
@@ -281,7 +282,31 @@ describe('answers of a server that is not Mini KMS', () => {
     expect(calls.length).toBe(6)
   })
 
-  test('a pause that is longer than the longest one is not made', async () => {
+  test.each([{}, { 'Retry-After': '1' }])('the longest pause shortens pauses, and does not end the attempts: %j', async (headers) => {
+    const { calls, client } = await serving(busy('too-busy', headers))
+    const impatient = new Minikms({ url: client.url, longestWait: 10, retries: 20 })
+    await expect(impatient.healthz()).rejects.toThrow(TooBusy)
+    expect(calls.length).toBe(21)
+  })
+
+  test.each([502, 503, 504])('an answer %i of a proxy is repeated if the call may be', async (status) => {
+    const proxy = { status, headers: { 'Retry-After': '0' }, body: '<html>' }
+    const { calls, client } = await serving(proxy, { status, body: '{"type": "about:blank"}' }, alive, proxy)
+    expect(await client.healthz()).toBe('alive')
+    expect(calls.length).toBe(3)
+    await expect(client.generateKey('p256')).rejects.toMatchObject({ name: 'UnexpectedAnswer', status, retryAfter: 0 })
+    expect(calls.length).toBe(4)
+    await expect(client.healthz()).rejects.toThrow(UnexpectedAnswer)
+    expect(calls.length).toBe(9)
+  })
+
+  test('another answer of a proxy is not repeated', async () => {
+    const { calls, client } = await serving({ status: 500, body: '<html>' })
+    await expect(client.healthz()).rejects.toThrow(UnexpectedAnswer)
+    expect(calls.length).toBe(1)
+  })
+
+  test('a rate that is free again after the longest pause is not tried again', async () => {
     const { calls, client } = await serving(busy('over-rate', { 'Retry-After': '2' }))
     const error = await client.healthz().catch((error) => error)
     expect(error).toMatchObject({ slug: 'over-rate', retryAfter: 2 })
@@ -308,12 +333,54 @@ describe('answers of a server that is not Mini KMS', () => {
   })
 })
 
+/** Answers as `fetch` does without a connection. */
+function refuse(): never {
+  const cause = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:8080'), { code: 'ECONNREFUSED', syscall: 'connect' })
+  throw Object.assign(new TypeError('fetch failed'), { cause })
+}
+
+test('a restart of six seconds is survived, even by a call that makes a key', async () => {
+  vi.useFakeTimers()
+  try {
+    const restarted = Date.now() + 6_000
+    const client = new Minikms({ fetch: async () => (Date.now() < restarted ? refuse() : new Response('{"kid": "a"}')) })
+    const [made] = await Promise.all([client.generateKey('p256'), vi.runAllTimersAsync()])
+    expect(made).toEqual({ kid: 'a' })
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test('a call without a connection is tried as often as it may be', async () => {
+  let count = 0
+  const client = new Minikms({ longestWait: 10, retries: 20, fetch: async () => (count++, refuse()) })
+  const error = await client.healthz().catch((error) => error)
+  expect(count).toBe(21)
+  expect(error).toBeInstanceOf(Unreachable)
+  expect(error.code).toBe('ECONNREFUSED')
+  expect(error.cause).toMatchObject({ name: 'Error', message: 'connect ECONNREFUSED 127.0.0.1:8080', code: 'ECONNREFUSED' })
+  expect(error.cause).not.toHaveProperty('syscall')
+})
+
+test('a missing answer has its cause and its code', async () => {
+  const closed = createServer()
+  await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
+  const { port } = closed.address() as { port: number }
+  closed.close()
+  const failing = (settings: object) => new Minikms({ retries: 0, ...settings }).healthz().catch((error) => error)
+  const refused = await failing({ url: `http://127.0.0.1:${port}` })
+  expect(refused).toMatchObject({ code: 'ECONNREFUSED', cause: { code: 'ECONNREFUSED' } })
+  const late = await failing({ timeout: 1, fetch: (_: unknown, init: RequestInit) => stalled(init.signal!) })
+  expect(late).toMatchObject({ code: 'ETIMEDOUT', cause: { name: 'TimeoutError', code: 'ETIMEDOUT' } })
+  const other = await failing({ fetch: () => Promise.reject(new Error('other')) })
+  expect(other).toMatchObject({ code: undefined, cause: { message: 'other' } })
+})
+
 test('a call without a connection is repeated', async () => {
   let count = 0
   const client = new Minikms({
     fetch: (...call) => {
-      if (count++ === 0)
-        throw Object.assign(new TypeError('fetch failed'), { cause: Object.assign(new Error(), { code: 'ECONNREFUSED' }) })
+      if (count++ === 0) refuse()
       return fetch(...call)
     },
   })

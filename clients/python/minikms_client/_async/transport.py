@@ -25,8 +25,8 @@ class AsyncTransport:
     MINIKMS_CA, MINIKMS_CERT and MINIKMS_CERT_KEY. `timeout` is in seconds, for each of connecting,
     sending and waiting for an answer. `ca` is a file of trusted authorities, `cert` has the files
     of the caller's certificate and private key. A temporarily refused call is repeated up to
-    `retries` times, each time after the delay that the service requests, unless it exceeds
-    `longest_wait` seconds.
+    `retries` times. The pauses double from 0.1 seconds on; the service may ask for longer ones, and
+    none is longer than `longest_wait` seconds.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class AsyncTransport:
         token_file: str | os.PathLike[str] | None = None,
         profile: str | None = None,
         timeout: float = 30,
-        retries: int = 4,
+        retries: int = 6,
         longest_wait: float = 10,
         ca: str | os.PathLike[str] | None = None,
         cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
@@ -105,8 +105,8 @@ class AsyncTransport:
             else:
                 if answer.status in (200, 304):
                     return answer
-                failure = answer.problem()
-                wait = self._retries.after_problem(call, failure, attempt)
+                failure = answer.failure()
+                wait = self._retries.after_answer(call, failure, attempt)
                 if wait is None:
                     raise failure
             await anyio.sleep(wait)

@@ -22,6 +22,7 @@ from minikms_client.wire import encode, encode_time, whole_seconds
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+_RETRIES: Final = 4  # people wait less than programs
 # A SHA-256 thumbprint (RFC 7638) or a string of the same length, like the service's own kids.
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -58,7 +59,7 @@ class Session:
                 token_file=found.token_file,
                 ca=found.ca,
                 cert=(found.cert, found.cert_key) if found.cert and found.cert_key else None,
-                **{"timeout": self._root.params["timeout"], **options},
+                **{"timeout": self._root.params["timeout"], "retries": _RETRIES, **options},
             )
         except OSError as error:
             raise click.UsageError(f"A TLS file cannot be read: {error}.") from error
