@@ -6,7 +6,7 @@ export type TokenSource = string | (() => string | undefined | Promise<string | 
 export interface Settings {
   /** The URL of the service; MINIKMS_URL if absent, and without it http://127.0.0.1:8080. */
   url?: string
-  /** The token of the caller; MINIKMS_TOKEN if absent. An empty one is none. */
+  /** The token of the caller; MINIKMS_TOKEN if absent, then the content of the file MINIKMS_TOKEN_FILE. An empty one is none. */
   token?: TokenSource
   /** The profile that has the keys; MINIKMS_PROFILE if absent, and without it the default of the service. */
   profile?: string
@@ -23,6 +23,23 @@ export interface Settings {
 /** A variable of the environment; undefined if it is empty, or where there is none. */
 export function variable(name: string): string | undefined {
   return globalThis.process?.env?.[name] || undefined
+}
+
+/** The token of the environment. A file is read for each attempt, since its token may be replaced at any time. */
+export function tokenOfEnvironment(): TokenSource {
+  const file = variable('MINIKMS_TOKEN_FILE')
+  return variable('MINIKMS_TOKEN') ?? (file ? () => tokenOfFile(file) : '')
+}
+
+/** Throws InvalidSetting if the file cannot be read. */
+async function tokenOfFile(file: string): Promise<string> {
+  try {
+    // Not imported, so that bundlers for browsers do not look for it.
+    const { readFile } = process.getBuiltinModule('node:fs/promises')
+    return (await readFile(file, 'latin1')).trim()
+  } catch (error: any) {
+    throw new InvalidSetting(`The token file ${file} cannot be read: ${error.code ?? error.message}.`)
+  }
 }
 
 /** The URL without slashes at its end. Throws InvalidSetting without quoting the URL, which may contain a password. */

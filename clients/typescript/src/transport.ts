@@ -3,7 +3,7 @@ import { InvalidSetting, type MinikmsError, problemOf, retryAfterOf, UnexpectedA
 import type { components, operations as Documented } from './openapi.js'
 import { operations } from './operations.js'
 import { afterAnswer, afterFailure, isRepeatable } from './retries.js'
-import { checkedUrl, headerValue, type Settings, variable } from './settings.js'
+import { checkedUrl, headerValue, type Settings, tokenOfEnvironment, variable } from './settings.js'
 import type { Input, Jwk, Output } from './types.js'
 
 /** The schemas of the OpenAPI document. */
@@ -76,7 +76,7 @@ export class Transport {
     this.profile = settings.profile ?? variable('MINIKMS_PROFILE')
     this.#settings = {
       url: this.url,
-      token: settings.token ?? variable('MINIKMS_TOKEN') ?? '',
+      token: settings.token ?? tokenOfEnvironment(),
       timeout: settings.timeout ?? 30_000,
       retries: settings.retries ?? 6,
       longestWait: settings.longestWait ?? 10_000,

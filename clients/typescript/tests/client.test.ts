@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -330,6 +330,34 @@ describe('answers of a server that is not Mini KMS', () => {
     expect(calls.map(({ token }) => token)).toEqual(['Bearer t1', 'Bearer t2'])
     await new Minikms({ url: client.url, token: '' }).healthz()
     expect(calls.at(-1)!.token).toBeUndefined()
+  })
+
+  test('the token of MINIKMS_TOKEN_FILE is read for each call', async () => {
+    const { calls, client } = await serving(alive)
+    const folder = await mkdtemp(join(tmpdir(), 'token-'))
+    const file = join(folder, 'token')
+    vi.stubEnv('MINIKMS_TOKEN', '')
+    vi.stubEnv('MINIKMS_TOKEN_FILE', file)
+    try {
+      const other = new Minikms({ url: client.url })
+      await expect(other.healthz()).rejects.toThrow(InvalidSetting)
+      await expect(other.healthz()).rejects.toThrow(`${file} cannot be read: ENOENT`)
+      for (const token of ['t1', 't2']) {
+        await writeFile(file, `${token}\n`)
+        await other.forProfile('alice').healthz()
+      }
+      await new Minikms({ url: client.url, token: '' }).healthz()
+      vi.stubEnv('MINIKMS_TOKEN', 't3')
+      await new Minikms({ url: client.url }).healthz()
+      expect(calls.map(({ token }) => token)).toEqual(['Bearer t1', 'Bearer t2', undefined, 'Bearer t3'])
+      await writeFile(file, `${SECRET}\nsecond line`)
+      const error = await other.healthz().catch((error) => error)
+      expect(error).toBeInstanceOf(InvalidSetting)
+      expect(inspect(error)).not.toContain(SECRET)
+    } finally {
+      vi.unstubAllEnvs()
+      await rm(folder, { recursive: true })
+    }
   })
 })
 

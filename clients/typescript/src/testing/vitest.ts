@@ -7,6 +7,6 @@ import { startMinikms } from './index.js'
 export default async function setup(): Promise<() => Promise<void>> {
   const service = await startMinikms()
   // Processes of tests inherit these.
-  Object.assign(process.env, { MINIKMS_URL: service.url, MINIKMS_TOKEN: '', MINIKMS_PROFILE: '' })
+  Object.assign(process.env, { MINIKMS_URL: service.url, MINIKMS_TOKEN: '', MINIKMS_TOKEN_FILE: '', MINIKMS_PROFILE: '' })
   return () => service.stop()
 }
