@@ -99,6 +99,9 @@ class AliasNotFound(KmsError):
 
     status, slug, title = 404, "alias-not-found", "There is no such alias"
 
+    def __init__(self, alias: str | None = None) -> None:
+        super().__init__("" if alias is None else f"{self.title}: {alias!r}.")
+
 
 class ProfileNotFound(KmsError):
     """There is no profile with this name."""

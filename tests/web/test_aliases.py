@@ -161,3 +161,18 @@ async def test_an_unknown_value_of_alias_taken_is_refused(client, generate, valu
     for call in binding(client, "a", kid, alias_taken=value).values():
         body = await refused(await call(), 422, "validation-failed")
         assert [each["pointer"] for each in body["errors"]] == ["#/alias_taken"]
+
+
+@pytest.mark.parametrize("alias", ["unknown", "did:example:1#key", "mine's"])
+async def test_the_problem_of_a_missing_alias_names_it(client, generate, alias):
+    kid = (await generate("a256gcm", alias="here"))["kid"]
+    jwe = {"plaintext": "AA", "enc": "A256GCM", "recipients": [{"alg": "dir", "alias": alias}]}
+    for call in (
+        client.get("/key", params={"alias": alias}),
+        client.post("/encrypt", json={"alias": alias, "plaintext": "AA"}),
+        client.post("/jwe/encrypt", json=jwe),
+        client.delete("/key", params={"alias": alias}),
+        client.delete(f"/key/{kid}/associate", params={"alias": alias}),
+    ):
+        problem = await refused(await call, 404, "alias-not-found")
+        assert repr(alias) in problem["detail"]

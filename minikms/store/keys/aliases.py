@@ -96,7 +96,7 @@ async def _unbind(session: Transaction, kid: str | None, alias: str) -> None:
     else:
         record = await fetch_record(session, kid)
         if (await find_versions(session, alias)).latest_kid != kid:
-            raise AliasNotFound()
+            raise AliasNotFound(alias)
     set_key(record.kid, record.alg)
     await session.remove(ALIAS, alias_entry(alias))
     await replace_record(session, record.without_alias(alias).released())
@@ -197,7 +197,7 @@ async def add_alias(
         raise KeyNotFound()
     # The aliases of a key whose deletion is due are free.
     if binding == "update" and holder.is_gone:
-        raise AliasNotFound()
+        raise AliasNotFound(alias)
     if binding in ("refuse", "create") and not holder.is_gone:
         set_asked(alias=alias)
         raise AliasExists()

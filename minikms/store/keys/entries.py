@@ -128,7 +128,7 @@ class DueKey(NamedTuple):
 class DueError(AnsweredError):
     """A key's deletion is due, but not recorded as due. Record it, then raise `error`."""
 
-    def __init__(self, record: KeyRecord, error: type[KmsError]) -> None:
+    def __init__(self, record: KeyRecord, error: KmsError) -> None:
         super().__init__()
         self.key = DueKey(record.kid, record.deletes)
         self.error = error
@@ -154,7 +154,7 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
     Raises KeyNotFound or AliasNotFound, and DueError.
     """
     if ref.alias is None:
-        return _required(await load_record(session, ref.kid or ""), KeyNotFound, kid=ref.kid)
+        return _required(await load_record(session, ref.kid or ""), kid=ref.kid)
     record, _ = await find_named(session, ref.alias)
     return record
 
@@ -171,7 +171,7 @@ async def find_versions(session: Session, alias: str) -> KeyVersions:
     except (UndecryptableError, ValueError, TypeError, LookupError) as exc:
         raise _unreadable("that an alias names", exc) from None
     set_asked(alias=alias)
-    raise AliasNotFound()
+    raise AliasNotFound(alias)
 
 
 async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersions]:
@@ -187,7 +187,7 @@ async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersio
             break
         # It moved between the two reads, or the store is damaged.
         before, versions = versions.latest_kid, await find_versions(session, alias)
-    return _required(record, AliasNotFound, alias=alias), versions
+    return _required(record, alias=alias), versions
 
 
 async def versions_of(
@@ -271,16 +271,13 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
 
 
 def _required(
-    record: KeyRecord | None,
-    error: type[KmsError],
-    *,
-    kid: str | None = None,
-    alias: str | None = None,
+    record: KeyRecord | None, *, kid: str | None = None, alias: str | None = None
 ) -> KeyRecord:
     if record is not None and not record.is_gone:
         set_key_alg(record.kid, record.alg)
         return record
     set_asked(kid, alias)
+    error = KeyNotFound() if alias is None else AliasNotFound(alias)
     if record is None or not record.deletes:
         raise error
     raise DueError(record, error)
