@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import os
 import stat
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
@@ -13,9 +14,10 @@ from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.service import Caller, Service
 
 _LONGEST_PIN: Final = 4096  # bytes; a JWT may be long
-# In seconds: after each wrong PIN of a user of the machine twice as long, until a right one.
-_FIRST_WAIT: Final = 0.25
-_LONGEST_WAIT: Final = 8.0
+# Seconds of the pauses after failed logins.
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 8.0
+_HALVED: Final = 60.0
 
 
 def read_token(path: Path) -> str:
@@ -31,6 +33,7 @@ class Pins:
 
     def __init__(self, path: Path | None) -> None:
         """Read the file; raises OSError or ValueError, also if others can read it."""
+        self._path = path
         self._paths: dict[bytes, Path] = {}
         if path is None:
             return
@@ -45,20 +48,40 @@ class Pins:
                     raise ValueError(f"line {number} of {path} is not PIN PATH-OF-TOKEN")
                 self._paths[pin.encode()] = path.parent / token.strip()
 
-    def token(self, pin: bytes) -> str:
-        """The token that a PIN stands for, or the PIN itself; raises Refusal."""
+    def file(self, pin: bytes) -> Path | None:
+        """The file with the token of a PIN, None if the PIN is a token itself; raises Refusal."""
         found = None
         for known, path in self._paths.items():  # each of them, so that the time tells nothing
             if hmac.compare_digest(known, pin):
                 found = path
         if found is not None:
-            try:
-                return read_token(found)
-            except (OSError, ValueError):
-                raise Refusal(CKR_FUNCTION_FAILED) from None
+            return found
         if not 1 <= len(pin) <= _LONGEST_PIN or not all(0x21 <= byte <= 0x7E for byte in pin):
             raise Refusal(CKR_PIN_INCORRECT)
-        return pin.decode()
+        # A guess is not sent to the service, which would count it as a wrong token.
+        if self._path is not None and not (pin.startswith(b"mkms_") or pin.count(b".") == 2):
+            raise Refusal(CKR_PIN_INCORRECT)
+        return None
+
+
+class Pause:
+    """The pause after a failed login: twice as long as the one before, up to 8 seconds.
+
+    Only time shortens it, by half in a minute: a right login may be of another program.
+    """
+
+    def __init__(self) -> None:
+        self._length = self._end = 0.0
+
+    def begin(self, now: float) -> None:
+        """Begin the pause for a login that failed now, when the last pause has ended."""
+        last = self._length * 0.5 ** ((now - self._end) / _HALVED)
+        self._length = min(max(2 * last, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._end = now + self._length
+
+    def left(self, now: float) -> float:
+        """Its seconds that are left."""
+        return max(0.0, self._end - now)
 
 
 class Logins:
@@ -67,22 +90,33 @@ class Logins:
     def __init__(self, service: Service, pins: Pins) -> None:
         self._service, self._pins = service, pins
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._waits: dict[int, float] = {}
+        self.pauses: defaultdict[int, Pause] = defaultdict(Pause)
 
     async def check(self, pin: bytes, profile: str, pid: int, uid: int) -> str:
         """The token of a PIN that is valid in the profile; raises Refusal."""
         async with self._turns[uid]:
+            pause = self.pauses[uid]
+            # A program that did not wait for its answer has left a pause.
+            await asyncio.sleep(pause.left(time.monotonic()))
             try:
-                token = self._pins.token(pin)
+                token = self._token(pin)
                 await check_token(self._service, Caller(pid, token, profile), profile)
             except Refusal as refusal:
-                if refusal.value == CKR_PIN_INCORRECT:
-                    wait = self._waits.get(uid, _FIRST_WAIT)
-                    self._waits[uid] = min(2 * wait, _LONGEST_WAIT)
-                    await asyncio.sleep(wait)
+                # A service that refuses unknown tokens by 429 or 503 still answers valid ones.
+                if not isinstance(refusal, Problem) or refusal.slug != "unavailable":
+                    pause.begin(time.monotonic())
+                    await asyncio.sleep(pause.left(time.monotonic()))
                 raise
-            self._waits.pop(uid, None)
             return token
+
+    def _token(self, pin: bytes) -> str:
+        file = self._pins.file(pin)
+        if file is None:
+            return pin.decode()
+        try:
+            return read_token(file)
+        except (OSError, ValueError):
+            raise Refusal(CKR_FUNCTION_FAILED) from None
 
 
 async def check_token(service: Service, caller: Caller, profile: str) -> None:

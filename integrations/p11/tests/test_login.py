@@ -1,5 +1,6 @@
 """Logins: PINs, tokens, users of the machine, and what a refused token ends."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -15,16 +16,23 @@ from pkcs11 import Attribute, Mechanism, ObjectClass
 from rpc import refused
 from service_process import begin_process
 from sidecars import BECOME, COMMAND, NOBODY, let_through
-from waiting import wait_until
+from waiting import until, wait_until
 
 from minikms_p11 import constants as c
 from minikms_p11.application import Login
-from minikms_p11.login import Pins
+from minikms_p11.login import Logins, Pause, Pins
 from minikms_p11.objects import SessionSecret
-from minikms_p11.service import Caller
+from minikms_p11.refusal import Problem, Refusal
+from minikms_p11.service import Caller, Service
 
 PRIVATE = ObjectClass.PRIVATE_KEY
 DIGEST = b"x" * 32
+
+
+class Nowhere:
+    """A service that does not run."""
+
+    url = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -184,6 +192,14 @@ class TestPins:
         program.login(session, token)
         assert private(program, session)
 
+    def test_unknown_pins_are_not_sent_to_the_service(self, start, slot, pins):
+        program = start(*slot, "--pins", str(pins), kms=Nowhere).connect()
+        session = program.open()
+        with refused(c.CKR_PIN_INCORRECT):
+            program.login(session, "0000")
+        with refused(c.CKR_FUNCTION_FAILED):
+            program.login(session, "1234")
+
     def test_a_token_is_read_at_each_login(self, start, slot, pins, kms, profile, key):
         program = start(*slot, "--pins", str(pins)).connect()
         session = program.open()
@@ -235,25 +251,74 @@ class TestPins:
             assert str(file) in self.refusal(option, str(file))
 
 
-class TestWrongPins:
-    def test_each_wrong_pin_of_a_user_waits_longer(self, sidecar, key, token):
-        """From all of the user's programs one after the other, until a right one."""
-        programs = [sidecar.connect() for _ in range(3)]
+class TestFailedLogins:
+    def fail(self, sidecar, pins=("wrong",) * 3, value=c.CKR_PIN_INCORRECT):
+        """Log in, from a program each; the seconds until the last answer."""
+        programs = [sidecar.connect() for _ in pins]
         sessions = [program.open() for program in programs]
         begun = time.monotonic()
         sent = [
-            program.send("C_Login", session, 1, b"wrong")
-            for program, session in zip(programs, sessions, strict=True)
+            (program, program.send("C_Login", session, 1, pin.encode()))
+            for program, session, pin in zip(programs, sessions, pins, strict=True)
         ]
-        for program, number in zip(programs, sent, strict=True):
-            with refused(c.CKR_PIN_INCORRECT):
+        for program, number in sent:
+            with refused(value):
                 program.answer("C_Login", number)
-        assert time.monotonic() - begun >= 0.25 + 0.5 + 1
-        programs[0].login(sessions[0], token)
+        return time.monotonic() - begun
+
+    def test_each_waits_longer_also_after_a_right_one(self, sidecar, token):
+        """From all of the user's programs one after the other."""
+        assert self.fail(sidecar) >= 0.25 + 0.5 + 1
+        program = sidecar.connect()
+        program.login(program.open(), token)
+        assert self.fail(sidecar, ("wrong",)) >= 1
+
+    def test_they_wait_also_when_the_service_refuses_each_new_token(self, start, start_service):
+        sidecar = start(kms=start_service(MAX_WRONG_TOKENS="1"))
+        self.fail(sidecar, ("wrong",))
+        assert self.fail(sidecar, value=c.CKR_FUNCTION_FAILED) >= 0.5 + 1 + 2
+
+    async def test_the_pause_goes_on_when_the_program_leaves(self, tmp_path):
+        file = tmp_path / "pins"
+        file.write_text("1234 token\n")
+        file.chmod(0o600)
+        service = Service(Nowhere.url)
+        logins = Logins(service, Pins(file))
         begun = time.monotonic()
-        with refused(c.CKR_PIN_INCORRECT):
-            programs[1].login(sessions[1], "wrong")
-        assert time.monotonic() - begun >= 0.25
+        login = asyncio.create_task(logins.check(b"0000", "default", pid=1, uid=2))
+        await until("a pause", lambda: logins.pauses[2].left(time.monotonic()))
+        login.cancel()  # as the end of a connection does
+        with pytest.raises(Refusal):
+            await logins.check(b"0000", "default", pid=1, uid=2)
+        await service.close()
+        assert time.monotonic() - begun >= 0.25 + 0.5
+
+    async def test_a_service_that_is_away_begins_no_pause(self):
+        service = Service("http://127.0.0.1:1")
+        logins = Logins(service, Pins(None))
+        with pytest.raises(Problem):
+            await logins.check(b"token", "default", pid=1, uid=2)
+        await service.close()
+        assert logins.pauses[2].left(0) == 0
+
+    def test_a_pause_is_twice_as_long_as_the_last_one_up_to_a_limit(self):
+        pause, now, lengths = Pause(), 1e6, []
+        for _ in range(8):
+            pause.begin(now)
+            lengths.append(pause.left(now))
+            now += lengths[-1]
+            assert pause.left(now) == 0
+        assert lengths == [0.25, 0.5, 1, 2, 4, 8, 8, 8]
+
+    @pytest.mark.parametrize(("seconds", "length"), [(60, 8), (120, 4), (240, 1), (1e6, 0.25)])
+    def test_time_shortens_the_next_pause(self, seconds, length):
+        pause, now = Pause(), 0.0
+        for _ in range(6):
+            pause.begin(now)
+            now += pause.left(now)
+        now += seconds
+        pause.begin(now)
+        assert pause.left(now) == pytest.approx(length)
 
     def test_a_program_that_waits_does_not_hold_up_its_other_calls(self, sidecar):
         program = sidecar.connect()
@@ -498,9 +563,6 @@ class TestTheService:
             assert len({it["request_id"] for it in lines}) == len(lines)
 
     def test_an_unknown_service_is_a_function_that_failed(self, start):
-        class Nowhere:
-            url = "http://127.0.0.1:1"
-
         program = start(kms=Nowhere).connect()
         session = program.open()
         assert program.call("C_GetTokenInfo", 0)[4] & c.CKF_LOGIN_REQUIRED
