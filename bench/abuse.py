@@ -23,6 +23,7 @@ import abuse_connections
 import abuse_gate
 import abuse_handshakes
 import abuse_json
+import abuse_names
 import abuse_rsa
 import abuse_sizes
 import abuse_store
@@ -231,6 +232,7 @@ ABUSE = (
     | abuse_gate.ABUSE
     | abuse_sizes.ABUSE
     | abuse_json.ABUSE
+    | abuse_names.ABUSE
     | abuse_store.ABUSE
     | abuse_tokens.ABUSE
 )

@@ -36,8 +36,9 @@ RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
 """Header members that a caller cannot set, since the service sets them."""
 
 
-# If a payload with its disclosures has more bytes, its claims are checked in a thread.
-_LONG: Final = 65_536
+# If a payload with its disclosures has more bytes, its claims are checked in a thread: in 56 KB,
+# the names of 7,000 claims take 12 ms.
+_LONG: Final = 16_384
 
 # The most signatures of a JWS that is verified on the event loop.
 _FEW: Final = 4
