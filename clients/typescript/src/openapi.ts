@@ -2020,7 +2020,7 @@ export interface components {
         JwsRules: {
             /** @description Allowed types of the header; by default any. */
             typ?: string[];
-            /** @description Claims that the payload must have, each with its allowed texts. */
+            /** @description Claims that the payload must have, each with its allowed texts; the ones of vct also bound aka_vcts. */
             claims?: {
                 [key: string]: string[];
             };

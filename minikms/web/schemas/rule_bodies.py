@@ -62,7 +62,8 @@ class JwsRules(Request):
         keys=Text(validate=validate.Length(1, MAX_RULE_TEXT)),
         values=_texts(),
         validate=validate.Length(max=MAX_RULED_CLAIMS),
-        description="Claims that the payload must have, each with its allowed texts.",
+        description="Claims that the payload must have, each with its allowed texts; the ones of "
+        "vct also bound aka_vcts.",
     )
     max_lifetime = fields.Integer(
         validate=validate.Range(1, MAX_LIFETIME),
