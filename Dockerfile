@@ -3,8 +3,9 @@
 ARG PYTHON=python:3.13-slim
 FROM ${PYTHON} AS build
 WORKDIR /src
-COPY LICENSE pyproject.toml setup.cfg ./
+COPY LICENSE pyproject.toml setup.cfg setup.py ./
 COPY minikms minikms
+COPY doors doors
 COPY integrations/p11 integrations/p11
 RUN python -m venv --without-pip /opt/minikms \
     && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]' ./integrations/p11

@@ -33,7 +33,7 @@ def image(tmp_path_factory):
         if path.is_file():
             shutil.copy(path, source)
     unbuilt = shutil.ignore_patterns("__pycache__")
-    for folder in ("minikms", "integrations/p11"):
+    for folder in ("minikms", "doors", "integrations/p11"):
         shutil.copytree(ROOT / folder, source / folder, ignore=unbuilt)
     python = environment / "bin/python"
     for command in (

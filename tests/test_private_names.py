@@ -71,7 +71,8 @@ def used(tree):
                 yield from (alias.name for alias in node.names if is_private(alias.name))
 
 
-FILES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "minikms").rglob("*.py"))]
+SOURCES = [*(ROOT / "minikms").rglob("*.py"), *(ROOT / "doors").glob("minikms_*/*.py")]
+FILES = [str(path.relative_to(ROOT)) for path in sorted(SOURCES)]
 
 
 @functools.cache

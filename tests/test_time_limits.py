@@ -75,7 +75,15 @@ LATE = ["computes", "reads", "waits", "waits_at_its_end", "waits_for_an_answer"]
 def test_nothing_outlives_a_test_that_fails(tmp_path):
     file, mark = tmp_path / "test_failing.py", secrets.token_hex()
     file.write_text(FAILING)
-    command = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-p", "conftest"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-c",
+        ROOT / "pyproject.toml",
+        "-p",
+        "service_fixtures",
+    ]
     options = ["-m", "", "--timeout=2", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "TEST_OF_LIMITS": mark}
     ended = subprocess.run(

@@ -68,7 +68,7 @@ def serving(command, cwd, *options, listening="listening on"):
         cwd=cwd,
         stderr=subprocess.PIPE,
         text=True,
-        errors="replace",  # as in conftest.py
+        errors="replace",  # as in service_fixtures.py
     ) as process:
         try:
             seen = ""
