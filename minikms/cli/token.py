@@ -34,12 +34,12 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
 
 @token.command(
     examples=(
-        f"minikms token create --name bob --scope sign --profile bob --expires 9d {ON_A_STORE}",
-        "minikms token create --name admin --all-scopes --all-profiles --file admin.token "
-        f"{ON_A_STORE}",
+        f"minikms token create bob --scope sign --profile bob --expires 9d {ON_A_STORE}",
+        f"minikms token create admin --all-scopes --all-profiles --file admin.token {ON_A_STORE}",
     )
 )
-@click.option("--name", required=True, help="Name of the caller in the audit log.")
+@click.argument("name", metavar="NAME", required=False)
+@click.option("--name", "named", hidden=True, help="NAME, as version 0.4.0 took it.")
 @click.option(
     "--scope",
     "scopes",
@@ -68,7 +68,8 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
 )
 @on_a_store
 async def create(
-    name: str,
+    name: str | None,
+    named: str | None,
     scopes: tuple[str, ...],
     all_scopes: bool,
     profiles: tuple[str, ...],
@@ -77,7 +78,12 @@ async def create(
     file: str | None,
     **options: Any,
 ) -> None:
-    """Create a token. Show it, only once, or write it to a new file."""
+    """Create a token for the caller NAME, under which the audit log has its calls.
+
+    Show the token, only once, or write it to a new file.
+    """
+    if (name is None) == (named is None):
+        raise click.UsageError("Name the caller, once: minikms token create NAME.")
     if bool(scopes) == all_scopes:
         raise click.UsageError("Name the scopes of the token: --scope SCOPE, or --all-scopes.")
     if bool(profiles) == all_profiles:
@@ -90,7 +96,7 @@ async def create(
         tokens = Tokens(database)
         existing = await database.directory.names() if profiles else []
         made, record = await tokens.create(
-            name, SCOPES if all_scopes else scopes, profiles or None, expiry
+            name or named or "", SCOPES if all_scopes else scopes, profiles or None, expiry
         )
         if file:
             try:

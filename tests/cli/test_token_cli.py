@@ -60,7 +60,7 @@ def test_the_first_token_does_everything(store, serve):
 def test_made_listed_and_revoked_beside_a_service(store, serve, command):
     variables, _ = store
     service = serve("--port", "0", **variables)
-    flags = ("--name", "issuer", "--scope", "keys:read", "--scope", "sign")
+    flags = ("issuer", "--scope", "keys:read", "--scope", "sign")
     made = command("token", "create", *flags, "--profile", "alice", "--expires", "90d", **variables)
     token = Token.parse(made.stdout.strip())
     assert ask(service, "GET", "/keys", token.reveal())[0] == 404
@@ -142,8 +142,25 @@ def test_a_file_without_a_token_stops_the_start(tmp_path, content):
 @pytest.mark.parametrize("flags", [["--scope", "everything"], ["--expires", "tomorrow"], []])
 def test_token_create_refuses_bad_options(store, command, flags):
     variables, _ = store
-    refused = command("token", "create", "--name", "x", "--all-profiles", *flags, **variables)
+    refused = command("token", "create", "x", "--all-profiles", *flags, **variables)
     assert refused.returncode == 2
+
+
+@pytest.mark.parametrize("names", [("x",), ("--name", "x")])
+def test_the_name_of_a_token_is_an_argument_or_as_before_an_option(store, command, names):
+    variables, _ = store
+    made = command("token", "create", *names, "--all-scopes", "--all-profiles", **variables)
+    token = Token.parse(made.stdout.strip())
+    listed = command("token", "list", **variables).stdout
+    assert re.search(rf"^{token.id}  x ", listed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("names", [(), ("x", "--name", "x")])
+def test_a_token_has_one_name(store, command, names):
+    variables, _ = store
+    refused = command("token", "create", *names, "--all-scopes", "--all-profiles", **variables)
+    assert refused.returncode == 2
+    assert "minikms token create NAME" in refused.stderr
 
 
 @pytest.mark.parametrize("scopes", [(), ("--all-scopes", "--scope", "sign")])
