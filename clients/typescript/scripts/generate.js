@@ -11,6 +11,8 @@ import ts from 'typescript'
 import { DECLARED, METHODS } from './methods.js'
 
 const HEAD = '// Made by `npm run generate` from the OpenAPI document of the service. Do not edit.\n\n'
+// The errors of calls for which the document has no responses of their own.
+const EVERY_CALL = 'Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.'
 // A plugin may bring names that are not in the document.
 const OPEN = ['#/components/schemas/AlgorithmName', '#/components/schemas/JoseName']
 
@@ -44,13 +46,14 @@ function operationsOf(document) {
   return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([, operation]) => operation.operationId)
-      .map(([method, { operationId: id, summary, parameters = [], requestBody, responses }]) => {
+      .map(([method, { operationId: id, summary, description, parameters = [], requestBody, responses }]) => {
         if (METHODS[id] === undefined) throw new Error(`scripts/methods.js has no ${id}.`)
         const [, changes, positional, result = ''] = /^(!? ?)([^>]*?) ?(?:> (.+))?$/.exec(METHODS[id])
         const body = requestBody?.content['application/json'].schema
         const answer = responses['200'].content['application/json'].schema
         return {
-          ...{ id, summary, path, body, positional, result, method: method.toUpperCase() + changes.trim() },
+          ...{ id, path, body, positional, result, method: method.toUpperCase() + changes.trim() },
+          hover: { summary, scope: description, returns: responses['200'].description, problems: problems(responses) },
           takesJwk: requestBody && parts(document, body).some(({ properties }) => properties?.jwk && !properties.kid),
           hasQuery: parameters.some((parameter) => resolve(document, parameter).in === 'query'),
           bytesOfBody: bytes(document, body),
@@ -82,7 +85,7 @@ function table(operations) {
 function methods(operations) {
   const declarations = operations
     .filter(({ id }) => !DECLARED.includes(id))
-    .map(({ id, summary, path, positional, body, takesJwk, hasQuery, result }) => {
+    .map(({ id, hover, path, positional, body, bytesOfBody, takesJwk, hasQuery, result }) => {
       const names = positional ? positional.split(' ') : []
       const source = body ? 'Body' : 'Query'
       const given = names.map((name) => {
@@ -96,13 +99,32 @@ function methods(operations) {
       given.push(`o?: ${options}`)
       const oneLine = `  ${id}(${given.join(', ')}): Promise<${answer}>\n`
       const lines = `  ${id}(\n    ${given.join(',\n    ')}\n  ): Promise<${answer}>\n`
-      return `  /** ${summary} */\n${oneLine.length > 130 ? lines : oneLine}`
+      return `${comment(hover, bytesOfBody.length > 0)}${oneLine.length > 130 ? lines : oneLine}`
     })
   return (
     `${HEAD}import type { Answer, Body, CallOptions, KeyName, KeyOrJwk, Kid, Member, Options, Query } from './transport.js'\n\n` +
     '/** Methods of the client that take what a call is about, then the key, then options. */\n' +
     `export interface Methods {\n${declarations.join('\n')}}\n`
   )
+}
+
+/** The classes of the problems that an operation has and not every call. */
+function problems(responses) {
+  return Object.entries(responses)
+    .filter(([status]) => status !== 'default')
+    .flatMap(([, { content }]) => Object.keys(content['application/problem+json']?.examples ?? {}))
+    .map((slug) => slug.replace(/(^|-)(.)/g, (_, __, letter) => letter.toUpperCase()))
+}
+
+/** What editors show of a method. */
+function comment({ summary, scope, returns, problems }, takesBytes) {
+  // Methods return no headers.
+  const answer = returns.replace(/; a Link header.*/, '.')
+  const own = [...problems, ...(takesBytes ? ['TypeError'] : [])].join(', ')
+  const errors = `${own ? `${own}; as` : 'As'} every call: ${EVERY_CALL}`
+  const paragraphs = [`${summary}. ${scope ?? ''}`, '', `@returns ${answer}`, `@throws ${errors}`].map((text) => text.trim())
+  const lines = paragraphs.flatMap((text) => text.match(/(?=\S).{1,122}(?!\S)|^$/g))
+  return `  /**\n${lines.map((line) => `   * ${line}`.trimEnd() + '\n').join('')}   */\n`
 }
 
 /** The names of the members of a schema that are bytes; `items.sig` is the member `sig` of each item in the list `items`. */

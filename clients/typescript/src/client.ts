@@ -36,8 +36,12 @@ type CoseOptions = Options<Extract<Body<'signCose'>, { payload: unknown }>, 'pay
  */
 export class Minikms extends Transport {
   /**
-   * The key `{ kid }`, or the key with this alias: a string is an alias. It stays the same key if the alias moves to another one. With
-   * `jwk`, no call is made, so a token with the scope `sign` alone is enough.
+   * The key `{ kid }`, or the key with this alias: a string is an alias. It stays the same key if the alias moves to another
+   * one. With `jwk`, no call is made, so a token with the scope `sign` alone is enough.
+   *
+   * @returns The key, which signs by the service, with its public facts.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ValidationFailed, InvalidSetting if the key has no public key; as
+   * every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
    */
   async key(name: KeyName | string, { jwk, alg, signal }: KeyOptions = {}): Promise<RemoteKey> {
     const { kid, alias } = typeof name === 'string' ? { alias: name } : name
@@ -50,21 +54,48 @@ export class Minikms extends Transport {
     return new RemoteKey(this, { ...found, jwk: found.jwk, alias, alg })
   }
 
-  /** Import a `jwk`, or for an `alg` a `secret`, a `seed` or a `wrapped` secret. */
+  /**
+   * Import a `jwk`, or for an `alg` a `secret`, a `seed` or a `wrapped` secret. Scope: `keys:write`.
+   *
+   * @returns The key.
+   * @throws KeyNotFound, ProfileNotFound, KeyExists, AliasExists, KeyNotUsable, ValidationFailed, TooManyKeys, TooManyAliases,
+   * TooLargeRecord, UnsupportedAlgorithm, UnsupportedOperation, UnsupportedOption, InvalidKey, DecryptionFailed, TypeError; as
+   * every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
+   */
   importKey(key: Body<'importKey'>, o?: Partial<Options<Body<'importKey'>, 'jwk' | 'alg'>>): Promise<Key> {
     return this.call('importKey', key, o)
   }
 
+  /**
+   * Get a key by its kid or one of its aliases. Scope: `keys:read`.
+   *
+   * @returns The key, with its public key, state, aliases and labels.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ValidationFailed, UnsupportedOption; as every call: Unauthenticated,
+   * Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
+   */
   getKey(key: KeyName, o?: CallOptions): Promise<Answer<'getKey'>> {
     return this.call(key.kid === undefined ? 'findKey' : 'getKey', named(key), o)
   }
 
-  /** Delete a key, at once or `after` a time such as `30d`. */
+  /**
+   * Delete a key, at once or `after` a time such as `30d`. Scope: `keys:delete`.
+   *
+   * @returns A message, and if it is later the time of the deletion.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound; as every call: Unauthenticated, Forbidden, OverRate, Unavailable,
+   * Unreachable, UnexpectedAnswer.
+   */
   deleteKey(key: KeyName, o?: Options<Query<'deleteKey'>, never>): Promise<Answer<'deleteKey'>> {
     return this.call(key.kid === undefined ? 'deleteKeyByAlias' : 'deleteKey', named(key), o)
   }
 
-  /** Make a JWS: a text, or with `serialization` "flattened" or "general" an object. An object as payload is its JSON. */
+  /**
+   * Make a JWS. A payload that is an object is signed as its JSON. Scope: `sign`.
+   *
+   * @returns The JWS: a text, or with `serialization` "flattened" or "general" an object.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, KeyNotUsable, RuleViolated, ValidationFailed, UnsupportedOperation,
+   * UnsupportedOption, TypeError; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
+   * UnexpectedAnswer.
+   */
   async signJws<O extends JwsOptions = JwsOptions>(
     payload: Data | object,
     key: KeyName,
@@ -73,7 +104,13 @@ export class Minikms extends Transport {
     return ((await this.call('signJws', { payload: payloadOf(payload), ...named(key) }, o)) as any).jws
   }
 
-  /** Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. */
+  /**
+   * Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. Scope: `sign`.
+   *
+   * @returns The signature, for the third part of the JWS.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, KeyNotUsable, RuleViolated, ValidationFailed, UnsupportedOperation,
+   * UnsupportedOption; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
+   */
   signSigningInput(
     signingInput: string,
     key: KeyName,
@@ -82,17 +119,37 @@ export class Minikms extends Transport {
     return this.call('signJws', { signing_input: signingInput, ...named(key) }, o) as Promise<any>
   }
 
-  /** Make a COSE_Sign1, or by a MAC key a COSE_Mac0. */
+  /**
+   * Make a COSE_Sign1, or by a MAC key a COSE_Mac0. Scope: `sign`.
+   *
+   * @returns The message in CBOR.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, KeyNotUsable, RuleViolated, ValidationFailed, UnsupportedOperation,
+   * UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
+   * UnexpectedAnswer.
+   */
   async signCose(payload: Data, key: KeyName, o?: CoseOptions): Promise<Uint8Array> {
     return ((await this.call('signCose', { payload: bytesOf(payload), ...named(key) }, o)) as any).cose
   }
 
-  /** Sign a Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
+  /**
+   * Sign a Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. Scope: `sign`.
+   *
+   * @returns The signature.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, KeyNotUsable, RuleViolated, ValidationFailed, UnsupportedOperation,
+   * UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
+   * UnexpectedAnswer.
+   */
   async signSigStructure(sigStructure: Data, key: KeyName, o?: CallOptions): Promise<Signature> {
     return this.call('signCose', { sig_structure: bytesOf(sigStructure), ...named(key) }, o) as Promise<any>
   }
 
-  /** A page of the audit log, newest first; `auditEvents` has all of it. */
+  /**
+   * Get a page of the audit log; `auditEvents` has all of it. Scope: `audit`.
+   *
+   * @returns The events, newest first.
+   * @throws AliasNotFound, ProfileNotFound; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
+   * UnexpectedAnswer.
+   */
   listAuditEvents(
     { profile = this.profile, ...query }: Query<'listAuditEvents'> = {},
     o?: CallOptions
@@ -100,12 +157,24 @@ export class Minikms extends Transport {
     return this.request('listAuditEvents', { ...o, query: { profile, ...query } })
   }
 
-  /** Yield every key of a listing, page by page. */
+  /**
+   * Yield every key of a listing, page by page. Scope: `keys:read`.
+   *
+   * @returns The keys, in order of creation.
+   * @throws ValidationFailed, UnsupportedAlgorithm; as every call: Unauthenticated, Forbidden, OverRate, Unavailable,
+   * Unreachable, UnexpectedAnswer.
+   */
   keys(query?: Omit<Query<'listKeys'>, 'after'>, o?: CallOptions): AsyncGenerator<Key, void> {
     return this.#pages('listKeys', { limit: 1000, ...query }, o)
   }
 
-  /** Yield every event of the audit log, newest first, page by page. */
+  /**
+   * Yield every event of the audit log, page by page. Scope: `audit`.
+   *
+   * @returns The events, newest first.
+   * @throws AliasNotFound, ProfileNotFound; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
+   * UnexpectedAnswer.
+   */
   auditEvents(
     query?: Omit<Query<'listAuditEvents'>, 'after'>,
     o?: CallOptions

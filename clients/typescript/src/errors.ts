@@ -17,8 +17,8 @@ export class MinikmsError extends Error {
 export class InvalidSetting extends MinikmsError {}
 
 /**
- * No answer came: the service cannot be reached, or the time limit passed. Its `cause` has the name, the message and the code of the error
- * of `fetch`, without its other members, which may contain the token.
+ * No answer came: the service cannot be reached, or the time limit passed. Its `cause` has the name, the message and the code of
+ * the error of `fetch`, without its other members, which may contain the token.
  */
 export class Unreachable extends MinikmsError {
   /** The code of the platform, such as ECONNREFUSED; ETIMEDOUT if the time limit passed. */

@@ -33,7 +33,7 @@ export interface KeyCalls extends Methods {
   signSigStructure(sigStructure: Data, key: KeyName, o?: CallOptions): Promise<Answer<'sign'>>
 }
 
-/** A key pair whose private key is in the service. */
+/** A key pair whose private key is in the service: `kms.key()` returns it. */
 export class RemoteKey {
   /** The thumbprint of the public key (RFC 7638). */
   declare readonly kid: string
@@ -61,17 +61,37 @@ export class RemoteKey {
     this.rules = rules
   }
 
-  /** Sign bytes as they are. */
+  /**
+   * Sign bytes as they are.
+   *
+   * @returns The signature.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, KeyNotUsable, RuleViolated, ValidationFailed, UnsupportedOperation,
+   * UnsupportedOption, TypeError; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
+   * UnexpectedAnswer.
+   */
   async sign(data: Data, { alg = this.alg, ...options }: SignOptions = {}): Promise<Uint8Array> {
     return (await this.kms.sign(data, { kid: this.kid }, { ...options, alg: alg || undefined })).sig
   }
 
-  /** Sign the JWS Signing Input that a library has made; return the signature as base64url. The rules of the key hold for it. */
+  /**
+   * Sign the JWS Signing Input that a library has made. The rules of the key hold for it.
+   *
+   * @returns The signature as base64url.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, KeyNotUsable, RuleViolated, ValidationFailed, UnsupportedOperation,
+   * UnsupportedOption; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
+   */
   async signJws(signingInput: string, options?: { disclosures?: string[] | undefined; signal?: AbortSignal }): Promise<string> {
     return encode((await this.kms.signSigningInput(signingInput, { kid: this.kid }, options)).sig)
   }
 
-  /** Sign the Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. */
+  /**
+   * Sign the Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it.
+   *
+   * @returns The signature.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, KeyNotUsable, RuleViolated, ValidationFailed, UnsupportedOperation,
+   * UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
+   * UnexpectedAnswer.
+   */
   async signCose(sigStructure: Data, options?: { signal?: AbortSignal }): Promise<Uint8Array> {
     return (await this.kms.signSigStructure(sigStructure, { kid: this.kid }, options)).sig
   }

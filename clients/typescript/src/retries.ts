@@ -21,8 +21,8 @@ export function isRepeatable(operation: string, body: any): boolean {
 }
 
 /**
- * The pause before a call that was answered with an error is repeated; undefined to give up. An answer that is no problem is one of a
- * proxy: whether the service got the call is not known.
+ * The pause before a call that was answered with an error is repeated; undefined to give up. If the answer is not a problem, it
+ * is a proxy's, and the service may have got the call.
  */
 export function afterAnswer(settings: Retries, attempt: number, repeatable: boolean, error: Refusal): number | undefined {
   const { status, slug, retryAfter = 0 } = error

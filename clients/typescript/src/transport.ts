@@ -89,7 +89,12 @@ export class Transport {
     return new (this.constructor as new (settings: Settings) => this)({ ...this.#settings, profile })
   }
 
-  /** Call an operation; throws ProblemError, Unreachable, UnexpectedAnswer, InvalidSetting, or the reason of `signal`. */
+  /**
+   * Call an operation by its `operationId`.
+   *
+   * @returns The answer in JSON, with its bytes as Uint8Array.
+   * @throws ProblemError, Unreachable, UnexpectedAnswer, InvalidSetting, TypeError, or the reason of `signal`.
+   */
   async request<O extends Operation>(operation: O, options: RequestOptions<O> = {}): Promise<Answer<O>> {
     return (await this.send(operation, options)).answer
   }

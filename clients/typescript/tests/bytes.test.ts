@@ -98,7 +98,7 @@ test.each(PARAMETERS)('$operation sends the bytes that it is given as $name', as
   }
 })
 
-test.each(PARAMETERS)('$operation refuses what is not data as $name, before a call', async ({ operation, name, call, request }) => {
+test.each(PARAMETERS)('$operation refuses other values as $name, before a call', async ({ operation, name, call, request }) => {
   for (const [form, value] of Object.entries(OTHERS)) {
     const { bodies, client } = recording()
     // The payload of a JWS can be an object.

@@ -282,7 +282,7 @@ describe('answers of a server that is not Mini KMS', () => {
     expect(calls.length).toBe(6)
   })
 
-  test.each([{}, { 'Retry-After': '1' }])('the longest pause shortens pauses, and does not end the attempts: %j', async (headers) => {
+  test.each([{}, { 'Retry-After': '1' }])('the longest pause shortens pauses, and does not end attempts: %j', async (headers) => {
     const { calls, client } = await serving(busy('too-busy', headers))
     const impatient = new Minikms({ url: client.url, longestWait: 10, retries: 20 })
     await expect(impatient.healthz()).rejects.toThrow(TooBusy)

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { ProblemError } from '@minikms/client'
 import * as everything from '@minikms/client'
 import { build } from 'esbuild'
+import ts from 'typescript'
 import { expect, test } from 'vitest'
 
 import { generated } from '../scripts/generate.js'
@@ -33,8 +34,7 @@ test('every slug has a class of its own name, below the class of its status', as
   const { problemOf } = await import('../src/errors.js')
   for (const slug of slugs) {
     const error = problemOf({ type: `urn:minikms:problem:${slug}`, status: 400, title: 'T', detail: 'D' } as any, new Headers())
-    const name = slug.replace(/(^|-)(.)/g, (_, __, letter) => letter.toUpperCase())
-    expect(error).toBeInstanceOf(everything[name as 'KeyNotFound'])
+    expect(error).toBeInstanceOf(everything[classOf(slug) as 'KeyNotFound'])
     expect(error.slug).toBe(slug)
   }
   expect(slugs.length).toBeGreaterThan(40)
@@ -47,6 +47,44 @@ test('a slug of a later service has the class of its status', async () => {
   expect(later(404)).toBeInstanceOf(everything.NotFound)
   expect(later(418).constructor).toBe(ProblemError)
 })
+
+test('editors show of each method what it returns and throws', async () => {
+  const file = source('index.ts').pathname
+  const program = ts.createProgram([file], { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, types: [] })
+  const checker = program.getTypeChecker()
+  const exported = new Map(
+    checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)!)!).map((each) => [each.name, each])
+  )
+  const classes = ['Minikms', 'RemoteKey'].map((name) => checker.getDeclaredTypeOfSymbol(exported.get(name)!))
+  const methods = classes.flatMap((type) => type.getProperties()).filter(({ valueDeclaration }) => isPublicCall(valueDeclaration))
+  const shown = new Map(
+    methods.map((method) => [
+      method.name,
+      Object.fromEntries(method.getJsDocTags(checker).map(({ name, text }) => [name, ts.displayPartsToString(text)])),
+    ])
+  )
+  shown.delete('forProfile') // makes no call
+  for (const [name, tags] of shown) expect([name, Object.keys(tags).sort()]).toEqual([name, ['returns', 'throws']])
+  const document: any = await kms.openapi()
+  for (const { operationId, responses } of Object.values(document.paths as object).flatMap(Object.values as any) as any[]) {
+    if (!operationId) continue
+    const { default: _, ...own } = responses
+    const problems = Object.values(own).map(({ content }: any) => content['application/problem+json'])
+    const slugs = problems.flatMap((problem) => Object.keys(problem?.examples ?? {}))
+    const { throws } = shown.get(operationId)!
+    for (const slug of slugs) expect(throws, operationId).toContain(classOf(slug))
+  }
+})
+
+function isPublicCall(declared: ts.Declaration | undefined): boolean {
+  const isMethod = declared !== undefined && (ts.isMethodDeclaration(declared) || ts.isMethodSignature(declared))
+  const hidden = ts.ModifierFlags.Protected | ts.ModifierFlags.Private
+  return isMethod && !ts.isPrivateIdentifier(declared.name) && !(ts.getCombinedModifierFlags(declared) & hidden)
+}
+
+function classOf(slug: string): string {
+  return slug.replace(/(^|-)(.)/g, (_, __, letter) => letter.toUpperCase())
+}
 
 test('the core is bundled for browsers, and has at most 14 KiB minified', async () => {
   const { outputFiles } = await build({

@@ -78,7 +78,8 @@ export async function misuse(error: unknown): Promise<unknown[]> {
   const text: string = await kms.signJws('{}', key, { header: { typ: 'JWT' } })
   const object: Record<string, unknown> = await kms.signJws('{}', key, { serialization: 'general' })
   const bytes: Uint8Array = await kms.signCose(new ArrayBuffer(4), key, { external_aad: new DataView(new ArrayBuffer(4)) })
+  const found: RemoteKey = await kms.key('a')
   const jwt: string = await kms.signJws({ iss: 'a' }, key)
   const answer: Answer<'random'> = await kms.request('random', { body: { length: 3 } })
-  return [sig, alg, isValid, text, object, bytes, jwt, answer.bytes.length]
+  return [sig, alg, isValid, text, object, bytes, found, jwt, answer.bytes.length]
 }
