@@ -1254,6 +1254,7 @@ export interface components {
             new_kid?: string;
             certificate?: components["schemas"]["IssuedIdentity"];
             crl?: components["schemas"]["SignedCrl"];
+            batch?: components["schemas"]["FailedItems"];
             /** @description Rule of the key or the profile that refused the call or an item of its batch. */
             rule?: string;
             /** @description Provider that the call used. */
@@ -1682,6 +1683,13 @@ export interface components {
             jwe: string | {
                 [key: string]: unknown;
             };
+        };
+        /** @description The numbers of a batch with failed items. */
+        FailedItems: {
+            /** @description Number of its items. */
+            items: number;
+            /** @description Number of failed items. */
+            failed: number;
         };
         /** @description A key to make. */
         GenerateKey: {
