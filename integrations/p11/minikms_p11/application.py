@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from minikms_p11 import constants as c
@@ -89,6 +90,7 @@ class Login:
     caller: Caller
     directory: Directory
     by_pin: bool  # by C_Login, and not by `--token-file`
+    file: Path | None  # of the token
 
 
 class Application:
@@ -101,6 +103,8 @@ class Application:
         self.own: dict[int, tuple[int, SessionPublicKey | SessionSecret]] = {}  # with the session
         self.temporary: dict[int, list[str]] = {}  # kids of key pairs, by the session
         self._logins: dict[int, Login] = {}  # by slot
+        # By slot: logins whose tokens were refused, until their files have others.
+        self._refused: dict[int, Login] = {}
 
     def slot(self, number: int) -> Slot:
         try:
@@ -139,11 +143,14 @@ class Application:
         for session in list(self.sessions.values()):
             self.close(session)
 
-    def login(self, slot: int, token: str | None, *, by_pin: bool) -> Login:
+    def login(
+        self, slot: int, token: str | None, *, by_pin: bool, file: Path | None = None
+    ) -> Login:
         profile = self.slot(slot).profile
         caller = Caller(self.pid, token, profile)
-        login = Login(token, caller, self.sidecar.directory(profile, token), by_pin)
+        login = Login(token, caller, self.sidecar.directory(profile, token), by_pin, file)
         self._logins[slot] = login
+        self._refused.pop(slot, None)
         return login
 
     def is_logged_in(self, slot: int) -> bool:
@@ -157,6 +164,7 @@ class Application:
             if session.slot == slot:
                 self._end_key_pairs(session)
         self._logins.pop(slot, None)
+        self._refused.pop(slot, None)
 
     def _end_key_pairs(self, session: Session) -> None:
         login = self._logins.get(session.slot)
@@ -164,22 +172,30 @@ class Application:
             if login is not None:
                 self.sidecar.delete_later(login.caller, login.directory, kid)
 
-    def pin_tokens(self) -> dict[int, str]:
-        """The tokens of the logins by PIN, by slot."""
-        return {
-            slot: login.token
-            for slot, login in self._logins.items()
-            if login.by_pin and login.token is not None
-        }
+    def pin_logins(self) -> dict[int, Login]:
+        """The logins by PIN, by slot, also those whose tokens were refused."""
+        logins = {**self._logins, **self._refused}
+        return {slot: login for slot, login in logins.items() if login.by_pin}
 
     async def access(self, session: Session) -> Login:
         """The login for a slot; without one, the access that needs none."""
-        login = self._logins.get(session.slot)
+        slot = session.slot
+        login = self._logins.get(slot) or self._renewed(slot, self._refused.get(slot))
         if login is not None:
             return login
         if not await self.sidecar.needs_login():
-            return self.login(session.slot, self.sidecar.token, by_pin=False)
+            settings, token = self.sidecar.settings, self.sidecar.token
+            return self.login(slot, token, by_pin=False, file=settings.token_file)
         raise Refusal(c.CKR_USER_NOT_LOGGED_IN)
+
+    def _renewed(self, slot: int, refused: Login | None) -> Login | None:
+        """A login with the token that the file of a refused one has now, if it is another."""
+        if refused is None:
+            return None
+        token = self.sidecar.renewed_token(refused.file, refused.token)
+        if token is None:
+            return None
+        return self.login(slot, token, by_pin=refused.by_pin, file=refused.file)
 
     async def find(self, session: Session, template: Template) -> list[int]:
         """The handles of the objects of a session's slot that fit a template."""
@@ -203,8 +219,8 @@ class Application:
     async def _with_access(self, session: Session, work: Callable[[Login], Awaitable[T]]) -> T:
         """Do something with the access to a session's slot.
 
-        A token that is not valid any more is read anew from `--token-file`, and otherwise ends
-        the login. After many such tokens the service answers `too-many-attempts` instead.
+        A token that is not valid any more is read anew from its file; a login without a new one
+        ends. After many such tokens the service answers `too-many-attempts` instead.
         """
         login = await self.access(session)
         try:
@@ -212,11 +228,18 @@ class Application:
         except Problem as problem:
             if problem.slug not in ("unauthenticated", "too-many-attempts"):
                 raise
-            if login.by_pin and problem.slug == "too-many-attempts":  # perhaps of other tokens
-                raise
-            if self._logins.get(session.slot) is login:  # and not a later one
-                del self._logins[session.slot]
-            if login.by_pin or not self.sidecar.renewed_token(login.token):
+            slot = session.slot
+            current = self._logins.get(slot)
+            if current is not login:  # the program has logged out, or another call has renewed it
+                if current is None or login.file is None or current.file != login.file:
+                    raise
+            elif self._renewed(slot, login) is None:
+                # It answers so after many wrong tokens of others, too.
+                if login.by_pin and problem.slug == "too-many-attempts":
+                    raise
+                del self._logins[slot]
+                if login.by_pin:
+                    self._refused[slot] = login
                 raise
         return await work(await self.access(session))
 

@@ -71,17 +71,17 @@ def answer(application: Application, version: int, message: bytes) -> bytes | Aw
         if isinstance(result, tuple):
             return form.answer(result)
     except Refusal as refusal:
-        return _refused(form, refusal)
+        return _refused(application, form, refusal)
     except Exception:
         return _bug()
-    return _wait(form, result)
+    return _wait(application, form, result)
 
 
-async def _wait(form: _Form, result: Awaitable[tuple[Any, ...]]) -> bytes:
+async def _wait(application: Application, form: _Form, result: Awaitable[tuple[Any, ...]]) -> bytes:
     try:
         return form.answer(await result)
     except Refusal as refusal:
-        return _refused(form, refusal)
+        return _refused(application, form, refusal)
     except asyncio.CancelledError:
         raise
     except Exception:
@@ -100,9 +100,14 @@ def _read(application: Application, version: int, message: bytes) -> tuple[_Form
     return form, values
 
 
-def _refused(form: _Form | None, refusal: Refusal) -> bytes:
+def _refused(application: Application, form: _Form | None, refusal: Refusal) -> bytes:
     value = refusal.value
-    if form is not None and form.names_key and value == c.CKR_OBJECT_HANDLE_INVALID:
+    if form is None:
+        return error(value)
+    if refusal.reason:
+        pid, uid, name = application.pid, application.uid, form.call.name
+        _log.warning("process %d of user %d: %s: %s", pid, uid, name, refusal.reason)
+    if form.names_key and value == c.CKR_OBJECT_HANDLE_INVALID:
         value = c.CKR_KEY_HANDLE_INVALID
     return error(value)
 

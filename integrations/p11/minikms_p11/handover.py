@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from minikms_p11.application import Application, Operation, Session
@@ -117,15 +118,18 @@ def restore(sidecar: Sidecar, state: State, record: dict[str, Any]) -> Applicati
         )
     for session, kids in record["temporary"]:
         application.temporary[session] = kids
+    login_files = dict(record.get("login_files", ()))  # 0.4 wrote none
     for slot, token in record["logins"]:
         number = slots.get(slot)
         if number is not None:
-            application.login(number, token, by_pin=True)
+            file = Path(login_files[slot]) if slot in login_files else None
+            application.login(number, token, by_pin=True, file=file)
     return application
 
 
 def _connection(connection: Connection) -> dict[str, Any]:
     application = connection.application
+    logins = application.pin_logins()
     return {
         "file": _file(connection),
         "version": connection.version,
@@ -144,7 +148,8 @@ def _connection(connection: Connection) -> dict[str, Any]:
             for handle, (session, made) in application.own.items()
         ],
         "temporary": list(application.temporary.items()),
-        "logins": list(application.pin_tokens().items()),
+        "logins": [[slot, login.token] for slot, login in logins.items()],
+        "login_files": [[slot, str(it.file)] for slot, it in logins.items() if it.file],
     }
 
 

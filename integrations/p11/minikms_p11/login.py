@@ -57,10 +57,10 @@ class Pins:
         if found is not None:
             return found
         if not 1 <= len(pin) <= _LONGEST_PIN or not all(0x21 <= byte <= 0x7E for byte in pin):
-            raise Refusal(CKR_PIN_INCORRECT)
+            raise Refusal(CKR_PIN_INCORRECT, "wrong PIN")
         # A guess is not sent to the service, which would count it as a wrong token.
         if self._path is not None and not (pin.startswith(b"mkms_") or pin.count(b".") == 2):
-            raise Refusal(CKR_PIN_INCORRECT)
+            raise Refusal(CKR_PIN_INCORRECT, "wrong PIN")
         return None
 
 
@@ -92,14 +92,15 @@ class Logins:
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.pauses: defaultdict[int, Pause] = defaultdict(Pause)
 
-    async def check(self, pin: bytes, profile: str, pid: int, uid: int) -> str:
-        """The token of a PIN that is valid in the profile; raises Refusal."""
+    async def check(self, pin: bytes, profile: str, pid: int, uid: int) -> tuple[str, Path | None]:
+        """The token of a PIN that is valid in the profile, and its file; raises Refusal."""
         async with self._turns[uid]:
             pause = self.pauses[uid]
             # A program that did not wait for its answer has left a pause.
             await asyncio.sleep(pause.left(time.monotonic()))
             try:
-                token = self._token(pin)
+                file = self._pins.file(pin)
+                token = pin.decode() if file is None else _read(file)
                 await check_token(self._service, Caller(pid, token, profile), profile)
             except Refusal as refusal:
                 # A service that refuses unknown tokens by 429 or 503 still answers valid ones.
@@ -107,16 +108,14 @@ class Logins:
                     pause.begin(time.monotonic())
                     await asyncio.sleep(pause.left(time.monotonic()))
                 raise
-            return token
+            return token, file
 
-    def _token(self, pin: bytes) -> str:
-        file = self._pins.file(pin)
-        if file is None:
-            return pin.decode()
-        try:
-            return read_token(file)
-        except (OSError, ValueError):
-            raise Refusal(CKR_FUNCTION_FAILED) from None
+
+def _read(file: Path) -> str:
+    try:
+        return read_token(file)
+    except (OSError, ValueError) as error:
+        raise Refusal(CKR_FUNCTION_FAILED, f"the token file cannot be read: {error}") from None
 
 
 async def check_token(service: Service, caller: Caller, profile: str) -> None:
@@ -125,7 +124,7 @@ async def check_token(service: Service, caller: Caller, profile: str) -> None:
         record = await service.call(caller, "GET", "tokens/self")
     except Problem as problem:
         if problem.slug in ("unauthenticated", "profile-not-found", "forbidden"):
-            raise Refusal(CKR_PIN_INCORRECT) from None
+            raise Refusal(CKR_PIN_INCORRECT, problem.reason) from None
         raise
     if record["profiles"] is not None and profile not in record["profiles"]:
-        raise Refusal(CKR_PIN_INCORRECT)
+        raise Refusal(CKR_PIN_INCORRECT, f"the token is not for the profile {profile}")

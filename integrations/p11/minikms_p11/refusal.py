@@ -33,16 +33,16 @@ _BY_SLUG: Final = {
 
 
 class Refusal(Exception):
-    """A call ends with this return value (CKR_…)."""
+    """A call ends with this return value (CKR_…); the log gets the reason, if there is one."""
 
-    def __init__(self, value: int) -> None:
+    def __init__(self, value: int, reason: str = "") -> None:
         super().__init__(f"{value:#x}")
-        self.value = value
+        self.value, self.reason = value, reason
 
 
 class Problem(Refusal):
     """The service answered with a problem of this slug, or did not answer (`unavailable`)."""
 
-    def __init__(self, slug: str) -> None:
-        super().__init__(_BY_SLUG.get(slug, CKR_FUNCTION_FAILED))
+    def __init__(self, slug: str, call: str = "") -> None:
+        super().__init__(_BY_SLUG.get(slug, CKR_FUNCTION_FAILED), call and f"{slug} ({call})")
         self.slug = slug

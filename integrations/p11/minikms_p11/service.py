@@ -1,13 +1,17 @@
 """Calls of the service, over HTTP."""
 
+import asyncio
+import errno
 import json
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from aiohttp import (
+    ClientConnectorError,
     ClientError,
     ClientSession,
     ClientTimeout,
@@ -17,12 +21,13 @@ from aiohttp import (
 )
 from yarl import URL
 
-from minikms_p11.constants import CKR_FUNCTION_FAILED
 from minikms_p11.refusal import Problem
 
 _log = logging.getLogger(__name__)
 
 _SECONDS: Final = 30.0  # for a call: making an RSA key takes seconds
+_REFUSED: Final = 2.5  # seconds in which a refused connection is tried again
+_BETWEEN: Final = 0.1  # seconds between two tries
 _URLS: Final = 64  # that are kept
 _CONNECTIONS: Final = 64
 _NOT_REPEATED: Final = ("key/generate",)  # calls that do more if they are done twice
@@ -96,12 +101,12 @@ class Service:
         data = None if body is None else json.dumps(body).encode()
         try:
             try:
-                status, content, following = await self._send(caller, method, url, data)
+                answer = await self._connect_and_send(caller, method, url, data)
             except ServerDisconnectedError:
                 # The service closed the connection while it was idle, or restarts.
                 if path in _NOT_REPEATED:
                     raise
-                status, content, following = await self._send(caller, method, url, data)
+                answer = await self._connect_and_send(caller, method, url, data)
         except (TimeoutError, ClientError) as error:
             if self._answers:
                 _log.error("the service does not answer: %s", error or type(error).__name__)
@@ -110,17 +115,28 @@ class Service:
         if not self._answers:
             _log.info("the service answers again")
         self._answers = True
+        status, content, following = answer
         try:
             answered = json.loads(content)
         except ValueError:
-            raise Problem("not-json") from None
+            raise Problem("not-json", _name(method, path, body)) from None
         if status != 200:
             kind = answered.get("type") if isinstance(answered, dict) else None
-            problem = Problem(str(kind).rpartition(":")[2])
-            if problem.value == CKR_FUNCTION_FAILED:  # the program does not learn why
-                _log.warning("%s /%s: %s", method, path, problem.slug)
-            raise problem
+            raise Problem(str(kind).rpartition(":")[2], _name(method, path, body))
         return answered, following.query if isinstance(following, URL) else None
+
+    async def _connect_and_send(
+        self, caller: Caller, method: str, url: URL, data: bytes | None
+    ) -> tuple[int, bytes, object]:
+        """Send a call, again if its connection is refused, as while the service restarts."""
+        end = time.monotonic() + _REFUSED
+        while True:
+            try:
+                return await self._send(caller, method, url, data)
+            except ClientConnectorError as error:
+                if error.errno != errno.ECONNREFUSED or time.monotonic() >= end:
+                    raise
+            await asyncio.sleep(_BETWEEN)
 
     async def _send(
         self, caller: Caller, method: str, url: URL, data: bytes | None
@@ -133,6 +149,12 @@ class Service:
             async for part in answer.content.iter_any():
                 content += part
                 if len(content) > _LARGEST_ANSWER:
-                    raise Problem("answer-too-large")
+                    raise Problem("answer-too-large", f"{method} {url.path}")
             following = answer.links["next"]["url"] if "Link" in answer.headers else None
             return answer.status, bytes(content), following
+
+
+def _name(method: str, path: str, body: Mapping[str, Any] | None) -> str:
+    """What the log says of a call."""
+    kid = body.get("kid") if body else None
+    return f"{method} /{path}" if kid is None else f"{method} /{path}, key {kid}"

@@ -86,16 +86,22 @@ class Sidecar:
             self._ask_at = time.monotonic() + _ASK_AGAIN
         return self._needs_login
 
-    def renewed_token(self, refused: str | None) -> bool:
-        """Read `--token-file` anew; whether it has another token than the refused one."""
-        if self.settings.token_file is None:
+    def renewed_token(self, file: Path | None, refused: str | None) -> str | None:
+        """Read a token file anew; its token, None for the refused one, or without a file."""
+        if file is None:
             self._ask_at = 0.0
-            return False
+            return None
         try:
-            self.token = read_token(self.settings.token_file)
+            token = read_token(file)
         except (OSError, ValueError) as error:
             _log.error("the token file cannot be read: %s", error)
-        return self.token != refused
+            return None
+        if file == self.settings.token_file:
+            self.token = token
+        if token == refused:
+            return None
+        _log.info("a token was refused, and %s has another one", file)
+        return token
 
     def delete_later(self, caller: Caller, directory: Directory, kid: str) -> None:
         """Delete a key pair of a session that ended; if it fails, the key ends by itself."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kms import ADMIN
 from pkcs11 import Attribute, Mechanism, ObjectClass
-from rpc import refused
+from rpc import Refused, refused
 from service_process import begin_process
 from sidecars import BECOME, COMMAND, NOBODY, let_through
 from waiting import until, wait_until
@@ -217,6 +217,48 @@ class TestPins:
         token_file.unlink()
         with refused(c.CKR_FUNCTION_FAILED):
             program.login(session, "1234")
+
+    @pytest.fixture
+    def logged_in(self, start, slot, pins, kms, profile, key):
+        """A program that is logged in by a PIN, its session, its key, and its token's id."""
+        token, token_id = kms.token(profile.name)
+        pins.with_name("token").write_text(token)
+        program = start(*slot, "--pins", str(pins)).connect()
+        session = program.open()
+        program.login(session, "1234")
+        (handle,) = private(program, session)
+        return program, session, handle, token_id
+
+    def test_a_token_that_is_replaced_is_read_anew(self, logged_in, pins, kms, profile):
+        program, session, handle, token_id = logged_in
+        pins.with_name("token").write_text(kms.token(profile.name)[0])
+        kms.revoke(token_id)
+        sent = [program.send("C_GenerateRandom", session, 8) for _ in range(8)]
+        for number in sent:
+            program.answer("C_GenerateRandom", number)
+        assert signs(program, session, handle)
+        assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
+
+    def test_a_token_may_be_replaced_after_its_end(self, logged_in, pins, kms, profile):
+        program, session, handle, token_id = logged_in
+        kms.revoke(token_id)
+        for _ in range(2):
+            with refused(c.CKR_USER_NOT_LOGGED_IN):
+                signs(program, session, handle)
+        assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_PUBLIC
+        pins.with_name("token").write_text(kms.token(profile.name)[0])
+        assert signs(program, session, handle)
+        assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
+
+    def test_a_logout_ends_a_login_whose_token_was_refused(self, logged_in, pins, kms, profile):
+        program, session, handle, token_id = logged_in
+        kms.revoke(token_id)
+        with refused(c.CKR_USER_NOT_LOGGED_IN):
+            signs(program, session, handle)
+        program.call("C_Logout", session)
+        pins.with_name("token").write_text(kms.token(profile.name)[0])
+        with refused(c.CKR_USER_NOT_LOGGED_IN):
+            signs(program, session, handle)
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
     def test_a_file_that_others_read_is_refused_at_the_start(self, pins, mode):
@@ -537,15 +579,35 @@ class TestTheService:
         (handle,) = private(program, session)
         assert signs(program, session, handle)
         kms.service.stop()
-        for _ in range(3):
-            with refused(c.CKR_FUNCTION_FAILED):
-                signs(program, session, handle)
+        with refused(c.CKR_FUNCTION_FAILED):
+            signs(program, session, handle)
         with refused(c.CKR_FUNCTION_FAILED):
             private(program, session)
         start_service(**options, port=kms.port)
         assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
         assert signs(program, session, handle)
         assert private(program, session) == [handle]
+
+    async def test_a_refused_connection_is_tried_again(self):
+        """As while the service restarts."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        service = Service(f"http://127.0.0.1:{port}")
+        body = {"alg": "p256"}
+        call = asyncio.create_task(
+            service.call(Caller(1, None, "default"), "POST", "key/generate", body)
+        )
+        await asyncio.wait({call}, timeout=0.3)
+        assert not call.done()
+
+        async def answer(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", port):
+            assert await call == {}
+        await service.close()
 
     def test_the_audit_log_has_the_pid_of_the_program(self, sidecar, kms, profile, key, token):
         code = (
@@ -561,6 +623,51 @@ class TestTheService:
             lines = [it for it in kms.events(operation) if it["profile"] == profile.name]
             assert lines[-1]["request_id"].startswith(f"p11:{ended.pid}:")
             assert len({it["request_id"] for it in lines}) == len(lines)
+
+    def test_the_log_has_the_problem_the_program_and_the_key(self, sidecar, kms, profile, token):
+        key = profile.generate(alias="web", rules={"per_minute": 1})
+        program = sidecar.connect()
+        session = program.open()
+        program.login(session, token)
+        (handle,) = private(program, session)
+        with contextlib.suppress(Refused):
+            for _ in range(2):
+                signs(program, session, handle)
+        reader, reader_id = kms.token(profile.name, ["keys:read"])
+        for login, problem in ((reader, "forbidden"), (reader, "unauthenticated")):
+            program.call("C_Logout", session)
+            program.login(session, login)
+            if problem == "unauthenticated":
+                kms.revoke(reader_id)
+            with pytest.raises(Refused):
+                signs(program, session, handle)
+        kid = key["kid"]
+        for line in (
+            f"C_Sign: over-rate (POST /sign, key {kid})\n",
+            f"C_Sign: forbidden (POST /sign, key {kid})\n",
+            f"C_SignInit: unauthenticated (GET /key/{kid})\n",
+        ):
+            assert f"process {os.getpid()} of user {os.getuid()}: {line}" in sidecar.log
+
+    def test_the_log_has_failed_logins(self, start, slot, kms, tmp_path):
+        pins = tmp_path / "pins"
+        pins.write_text("1234 none\n5678 token\n")
+        pins.chmod(0o600)
+        (tmp_path / "token").write_text(kms.token(kms.profile().name)[0])
+        sidecar = start(*slot, "--pins", str(pins))
+        program = sidecar.connect()
+        session = program.open()
+        for pin in ("0000", "1234", "5678", "mkms_none"):
+            with pytest.raises(Refused):
+                program.login(session, pin)
+        head = f"process {os.getpid()} of user {os.getuid()}: C_Login: "
+        for reason in (
+            "wrong PIN\n",
+            "the token file cannot be read: ",
+            "the token is not for the profile ",
+            "unauthenticated (GET /tokens/self)\n",
+        ):
+            assert head + reason in sidecar.log
 
     def test_an_unknown_service_is_a_function_that_failed(self, start):
         program = start(kms=Nowhere).connect()
@@ -603,7 +710,7 @@ class TestSecrets:
         caller = Caller(1, "secret-token", "default")
         for it in (
             caller,
-            Login("secret-token", caller, None, True),
+            Login("secret-token", caller, None, True, None),
             SessionSecret(b"secret-value", {}),
             Pins(None),
         ):

@@ -152,6 +152,21 @@ class TestARestart:
         sidecar.restart()
         assert program.find(session, label=b"web") == []
 
+    def test_the_token_of_a_pin_is_read_anew_after_it(self, start, slot, profile, tmp_path, kms):
+        file, pins = tmp_path / "token", tmp_path / "pins"
+        token, token_id = kms.token(profile.name)
+        file.write_text(token)
+        pins.write_text("1234 token\n")
+        pins.chmod(0o600)
+        sidecar = start(*slot, "--pins", str(pins))
+        program = sidecar.connect()
+        session = program.open()
+        program.login(session, "1234")
+        sidecar.restart()
+        file.write_text(kms.token(profile.name)[0])
+        kms.revoke(token_id)
+        assert program.call("C_GenerateRandom", session, 8)
+
     def test_a_program_without_a_login_stays_without_one(self, sidecar):
         program = sidecar.connect()
         session = program.open()

@@ -53,11 +53,12 @@ async def login(application: Application, session: int, user: int, pin: bytes) -
     if application.is_logged_in(opened.slot):
         raise Refusal(c.CKR_USER_ALREADY_LOGGED_IN)
     profile = application.slot(opened.slot).profile
-    token = await application.sidecar.logins.check(pin, profile, application.pid, application.uid)
+    logins = application.sidecar.logins
+    token, file = await logins.check(pin, profile, application.pid, application.uid)
     application.session(session)  # closed meanwhile
     if application.is_logged_in(opened.slot):
         raise Refusal(c.CKR_USER_ALREADY_LOGGED_IN)
-    application.login(opened.slot, token, by_pin=True)
+    application.login(opened.slot, token, by_pin=True, file=file)
     return ()
 
 
@@ -69,7 +70,7 @@ async def login_user(
 
 def logout(application: Application, session: int) -> tuple[()]:
     opened = application.session(session)
-    if not application.is_logged_in(opened.slot):
+    if opened.slot not in application.pin_logins():
         raise Refusal(c.CKR_USER_NOT_LOGGED_IN)
     application.logout(opened.slot)
     return ()
