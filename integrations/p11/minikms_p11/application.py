@@ -172,6 +172,10 @@ class Application:
             if login is not None:
                 self.sidecar.delete_later(login.caller, login.directory, kid)
 
+    def made(self, kid: str) -> bool:
+        """If this program made the key pair for one of its sessions."""
+        return any(kid in kids for kids in self.temporary.values())
+
     def pin_logins(self) -> dict[int, Login]:
         """The logins by PIN, by slot, also those whose tokens were refused."""
         logins = {**self._logins, **self._refused}

@@ -660,6 +660,25 @@ class TestMaking:
         assert keys.key(kid)["operations"] == ["encrypt", "decrypt"]
         assert len(program.get(session, made[0], Attribute.MODULUS)) == 256
 
+    @pytest.mark.parametrize(
+        ("curve", "usages", "operations"),
+        [
+            (True, {Attribute.DERIVE: False}, ["sign", "verify"]),
+            (True, {Attribute.SIGN: False}, ["derive"]),
+            (True, {Attribute.DECRYPT: True, Attribute.SIGN: False}, ["derive"]),
+            (False, {Attribute.SIGN: False}, ["encrypt", "decrypt"]),
+            (False, {Attribute.DECRYPT: False, Attribute.DERIVE: True}, ["sign", "verify"]),
+        ],
+    )
+    def test_a_usage_that_is_false_is_not_had(
+        self, program, session, keys, curve, usages, operations
+    ):
+        mechanism = Mechanism.EC_KEY_PAIR_GEN if curve else Mechanism.RSA_PKCS_KEY_PAIR_GEN
+        public = {Attribute.EC_PARAMS: P256} if curve else {Attribute.MODULUS_BITS: 2048}
+        made = self.make(program, session, mechanism, public, {Attribute.TOKEN: True, **usages})
+        kid = program.get(session, made[1], Attribute.ID).decode()
+        assert keys.key(kid)["operations"] == operations
+
     def test_a_key_pair_of_a_session_ends_with_it(self, program, session, keys, kms):
         public = {Attribute.EC_PARAMS: P256}
         _, private = self.make(program, session, Mechanism.EC_KEY_PAIR_GEN, public)
@@ -712,6 +731,12 @@ class TestMaking:
                 Mechanism.EC_KEY_PAIR_GEN,
                 {Attribute.EC_PARAMS: P256},
                 {Attribute.SENSITIVE: False},
+                c.CKR_TEMPLATE_INCONSISTENT,
+            ),
+            (
+                Mechanism.EC_KEY_PAIR_GEN,
+                {Attribute.EC_PARAMS: P256},
+                {Attribute.SIGN: False, Attribute.DERIVE: False},
                 c.CKR_TEMPLATE_INCONSISTENT,
             ),
             (
@@ -796,3 +821,19 @@ class TestDeletion:
             with refused(c.CKR_ACTION_PROHIBITED):
                 program.call("C_DestroyObject", session, one(program, session, key, object_class))
         assert keys.key(key["kid"])
+
+    def test_without_the_option_a_key_pair_of_a_session_is_deleted_by_its_program_alone(
+        self, start, token_file, kms
+    ):
+        sidecar = start("--token-file", str(token_file))
+        program, other = sidecar.connect(), sidecar.connect()
+        session, others = program.open(), other.open()
+        pair = {Attribute.EC_PARAMS: P256}, {}
+        made = program.call("C_GenerateKeyPair", session, Mechanism.EC_KEY_PAIR_GEN, *pair)
+        kid = program.get(session, made[1], Attribute.ID).decode()
+        (handle,) = other.find(others, **{"class": PRIVATE}, id=kid.encode())
+        with refused(c.CKR_ACTION_PROHIBITED):
+            other.call("C_DestroyObject", others, handle)
+        sidecar.restart()
+        program.call("C_DestroyObject", session, made[1])
+        assert kms.answer("GET", f"/key/{kid}")[0] == 404

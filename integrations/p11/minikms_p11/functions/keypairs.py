@@ -94,16 +94,23 @@ def _algorithm(mechanism: Mechanism | None, public: Template) -> str:
 
 
 def _operations(private: Template, alg: str) -> list[str]:
-    """The operations that the program wants; none for those of the algorithm."""
-    wanted = [kind for kind in _OPERATIONS if private.get(kind) is True]
-    return [name for kind in wanted for name in _OPERATIONS[kind] if _has(alg, name)]
+    """The operations that the program wants; none for those of the algorithm.
+
+    They are those of the usages that are true; if none is, of the usages that are not false.
+    """
+    usages = [kind for kind, names in _OPERATIONS.items() if _has(alg, names[0])]
+    refused = [kind for kind in usages if private.get(kind) is False]
+    wanted = [kind for kind in usages if private.get(kind) is True]
+    if refused and not wanted:
+        wanted = [kind for kind in usages if kind not in refused]
+        if not wanted:
+            raise Refusal(c.CKR_TEMPLATE_INCONSISTENT)
+    return [name for kind in wanted for name in _OPERATIONS[kind]]
 
 
 def _has(alg: str, operation: str) -> bool:
     """If the algorithm has the operation: EC does not decrypt, RSA does not agree on keys."""
-    if operation in ("sign", "verify"):
-        return True
-    return (operation == "derive") != alg.startswith("rsa")
+    return operation == "sign" or (operation == "derive") != alg.startswith("rsa")
 
 
 FUNCTIONS: Final[dict[str, Any]] = {"C_GenerateKeyPair": generate_key_pair}

@@ -136,7 +136,7 @@ async def destroy_object(application: Application, session: int, handle: int) ->
 
 async def _destroy_key(application: Application, session: Session, found: KeyObject) -> None:
     key = found.key
-    if not (application.sidecar.settings.allow_delete or key.is_session_key):
+    if not (application.sidecar.settings.allow_delete or application.made(key.kid)):
         raise Refusal(c.CKR_ACTION_PROHIBITED)
     # Programs that delete a key pair destroy both objects; the public one goes with the private.
     if found.object_class == c.CKO_PUBLIC_KEY and key.has_private_object:
