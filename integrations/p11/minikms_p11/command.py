@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvloop
 
+from minikms_p11.check import check_tokens
 from minikms_p11.login import Pins, read_token
 from minikms_p11.server import Server, hold_signals
 from minikms_p11.sidecar import Settings
@@ -16,16 +17,16 @@ from minikms_p11.slots import Slot
 
 
 def main() -> None:
-    """Serve programs; exit with 2 if the options or their files are wrong, 1 if it cannot begin."""
+    """Serve programs; exit with 2 if options or files are wrong, 1 if it cannot begin or check."""
     hold_signals()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     parser = _parser()
     arguments = parser.parse_args()
     settings = _settings(parser, arguments)
-    if arguments.check:
+    if arguments.check == "files":
         return
     try:
-        uvloop.run(Server(settings).run())
+        uvloop.run(check_tokens(settings) if arguments.check else Server(settings).run())
     except (OSError, ValueError) as error:
         sys.exit(f"minikms-p11: {error}")
 
@@ -71,7 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         help="how long a listing of keys may be old (2)",
     )
     parser.add_argument(
-        "--check", action="store_true", help="only check the options and their files"
+        "--check",
+        nargs="?",
+        choices=("tokens", "files"),
+        const="tokens",
+        help="only check the options, their files and tokens; with `files`, do not try the tokens",
     )
     parser.add_argument("--version", action="version", version=version("minikms-p11"))
     return parser

@@ -48,6 +48,11 @@ class Pins:
                     raise ValueError(f"line {number} of {path} is not PIN PATH-OF-TOKEN")
                 self._paths[pin.encode()] = path.parent / token.strip()
 
+    @property
+    def files(self) -> set[Path]:
+        """The files of all tokens."""
+        return set(self._paths.values())
+
     def file(self, pin: bytes) -> Path | None:
         """The file with the token of a PIN, None if the PIN is a token itself; raises Refusal."""
         found = None

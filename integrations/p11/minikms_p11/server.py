@@ -112,7 +112,9 @@ class Server:
             accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
         if uid not in self._settings.uids:
-            await self._refuse(accepted, f"process {pid} of user {uid}")
+            await self._refuse(
+                accepted, f"process {pid} of user {uid}: --uid {uid} admits this user"
+            )
         elif len(self._connections) >= _MOST_CONNECTIONS:
             await self._refuse(accepted, f"process {pid}: too many connections")
         else:
@@ -216,7 +218,7 @@ async def _can_begin() -> bool:
     """If a new process could begin with these options and files: it only checks them."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *_command("--check"), stdin=asyncio.subprocess.DEVNULL
+            *_command("--check=files"), stdin=asyncio.subprocess.DEVNULL
         )
     except OSError as error:  # no file descriptors
         _log.error("a process cannot begin: %s", error)

@@ -427,7 +427,7 @@ class TestUsers:
         )
         ended = self.as_nobody(sidecar.path, code)
         assert (ended.returncode, ended.stdout) == (0, "b''\n")
-        assert f"of user {NOBODY}" in sidecar.log
+        assert f"of user {NOBODY}: --uid {NOBODY} admits this user\n" in sidecar.log
         assert sidecar.connect().call("C_GetInfo")
 
     def test_users_who_are_refused_take_few_connections_for_seconds(self, start, slot):

@@ -70,3 +70,59 @@ def test_a_check_of_good_options_starts_nothing(tmp_path):
     ended = subprocess.run([*COMMAND, "--check", *options], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert not socket.exists()
+
+
+def check(kms, *options):
+    command = [*COMMAND, "--url", kms.url, "--check", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+class TestTokens:
+    @pytest.fixture
+    def file(self, tmp_path, token):
+        file = tmp_path / "token"
+        file.write_text(token)
+        file.chmod(0o600)
+        return file
+
+    @pytest.fixture(params=["--token-file", "--pins"])
+    def options(self, request, file, profile):
+        """The options of a slot with the new profile, and of its token."""
+        pins = file.with_name("pins")
+        pins.write_text("1234 token\n")
+        pins.chmod(0o600)
+        given = file if request.param == "--token-file" else pins
+        return "--slot", "minikms", "--slot", f"own={profile.name}", request.param, given
+
+    def test_a_check_tries_a_valid_one(self, kms, options):
+        ended = check(kms, *options)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+    def test_a_check_refuses_a_wrong_one(self, kms, options, file):
+        file.write_text("mkms_wrong")
+        ended = check(kms, *options)
+        assert ended.returncode == 1
+        assert f"the service refuses the token of {file}: unauthenticated" in ended.stderr
+        assert "mkms_wrong" not in ended.stderr
+
+    def test_a_check_refuses_one_of_another_profile(self, kms, options):
+        other = kms.profile().name
+        ended = check(kms, "--slot", other, "--slot", f"own={other}", *options[4:])
+        assert ended.returncode == 1
+        assert "the token is not for the profile" in ended.stderr
+
+    def test_a_check_refuses_a_file_that_every_user_reads(self, kms, options, file):
+        file.chmod(0o644)
+        ended = check(kms, *options)
+        assert ended.returncode == 1
+        assert f"chmod 600 {file}" in ended.stderr
+
+    def test_a_check_says_that_the_service_does_not_answer(self, options):
+        class Nowhere:
+            url = "http://127.0.0.1:1"
+
+        ended = check(Nowhere, *options)
+        assert ended.returncode == 1
+        assert "http://127.0.0.1:1 does not answer" in ended.stderr
+        command = [*COMMAND, "--url", Nowhere.url, "--check=files", *map(str, options)]
+        assert subprocess.run(command).returncode == 0  # as a restart checks
