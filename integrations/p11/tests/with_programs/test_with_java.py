@@ -65,8 +65,8 @@ def begin(shell, java, classes, config):
     """Start one of the programs, until the end of the test."""
     begun = []
 
-    def start(name):
-        command = java / "bin/java", "-cp", classes, name, config, "no-login"
+    def start(name, pin="no-login"):
+        command = java / "bin/java", "-cp", classes, name, config, pin
         program = subprocess.Popen(
             list(map(str, command)),
             stdin=subprocess.PIPE,
@@ -165,6 +165,27 @@ def test_after_a_kill_of_the_sidecar_java_needs_a_restart(begin, profile, replac
     assert "CKR_" in signer.sign("key", "SHA256withECDSA")
     assert "CKR_" in signer.sign("key", "SHA256withECDSA")
     assert isinstance(Signer(begin("Signer")).sign("key", "SHA256withECDSA"), bytes)
+
+
+def test_java_signs_on_after_the_token_of_its_pin_is_replaced(
+    begin, profile, slot, start, kms, shell, tmp_path
+):
+    """Also if the token was refused before its file had another one."""
+    profile.certify(profile.generate("p256", alias="key"))
+    file, pins = tmp_path / "token", tmp_path / "pins"
+    token, token_id = kms.token(profile.name)
+    file.write_text(token)
+    pins.write_text("1234 token\n")
+    pins.chmod(0o600)
+    sidecar = start("--pins", str(pins), "--slot", slot)
+    shell.environment["P11_KIT_SERVER_ADDRESS"] = f"unix:path={sidecar.path}"
+    signer = Signer(begin("Signer", "1234"))
+    assert isinstance(signer.sign("key", "SHA256withECDSA"), bytes)
+    kms.revoke(token_id)
+    for _ in range(2):
+        assert isinstance(signer.sign("key", "SHA256withECDSA"), str)
+    file.write_text(kms.token(profile.name)[0])
+    assert isinstance(signer.sign("key", "SHA256withECDSA"), bytes)
 
 
 @pytest.fixture
