@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 MAX_WAITING: Final = 100
-"""The largest number of callers with one name that may wait at a gate."""
+"""The largest number of callers with one name that may wait at a gate, by default."""
 
 
 class FairGate:
     """Gives its places to waiting callers: round robin by name, in order of arrival within a name.
 
-    If too many callers with a name wait, or one waits longer than `patience` seconds, the error
-    from `refusal` is raised. After use, a place stays closed for `rest` times as long as it was
-    held.
+    If `most` callers with a name wait already, or one waits longer than `patience` seconds, the
+    error from `refusal` is raised. After use, a place stays closed for `rest` times as long as it
+    was held.
     """
 
     def __init__(
@@ -23,23 +23,27 @@ class FairGate:
         places: int,
         refusal: Callable[[], Exception],
         *,
+        most: float = MAX_WAITING,
         patience: float | None = None,
         rest: float = 0,
     ) -> None:
         self._free = places
         self._refusal = refusal
+        self._most = most
         self._patience = patience
         self._rest = rest
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager
-    async def held(self, name: str, *, again: bool = False) -> AsyncIterator[None]:
+    async def held(
+        self, name: str, *, again: bool = False, first: bool = False
+    ) -> AsyncIterator[None]:
         """Wait for a place, and hold it until the end of the block.
 
-        Pass `again` if the caller gave up a place for others: it may then wait even if
-        `MAX_WAITING` callers with the name are waiting.
+        Pass `again` if the caller gave up a place for others: it may then wait even if `most`
+        callers with the name are waiting, and before them with `first`.
         """
-        await self._enter(name, again)
+        await self._enter(name, again, first)
         loop = asyncio.get_running_loop()
         begin = loop.time()
         try:
@@ -50,18 +54,24 @@ class FairGate:
             else:
                 self._leave()
 
-    async def _enter(self, name: str, again: bool) -> None:
+    async def _enter(self, name: str, again: bool, first: bool) -> None:
         if self._free:
             self._free -= 1
             return
         waiting = self._waiting.setdefault(name, deque())
-        if len(waiting) >= MAX_WAITING and not again:
+        if len(waiting) >= self._most and not again:
             raise self._refusal()
         place = asyncio.get_running_loop().create_future()
-        waiting.append(place)
+        if again and first:
+            waiting.appendleft(place)
+        else:
+            waiting.append(place)
         try:
-            async with asyncio.timeout(self._patience):
+            if self._patience is None:
                 await place
+            else:
+                async with asyncio.timeout(self._patience):
+                    await place
         except BaseException as exc:
             if place.done() and not place.cancelled():  # the place was given at the same moment
                 self._leave()

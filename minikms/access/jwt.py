@@ -1,9 +1,9 @@
 """Bearer tokens that are JWTs of an identity provider, verified (RFC 7519, RFC 8725)."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import orjson
@@ -25,7 +25,9 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from minikms import clocks
 from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys
-from minikms.errors import Unauthenticated
+from minikms.addresses import network_of
+from minikms.errors import TooBusy, Unauthenticated
+from minikms.fair_threads import FairThreads
 from minikms.startup_errors import JwtError
 
 PROFILES_CLAIM: Final = "minikms_profiles"
@@ -91,15 +93,19 @@ class JwtVerifier:
             exp={"essential": True},
             sub={"essential": True},
         )
+        self._threads = FairThreads(TooBusy, most=inf)  # the calls in flight are limited
 
-    async def verify(self, token: str) -> Claims:
-        """Verify a token; raises Unauthenticated without the reason."""
+    async def verify(self, token: str, address: str = "") -> Claims:
+        """Verify a token from an address; raises Unauthenticated without the reason.
+
+        Slow signatures are verified in threads, in which addresses take turns.
+        """
         try:
-            return _read(await self._verify(token))
+            return _read(await self._verify(token, address))
         except JoseError:
             raise Unauthenticated("The token is not valid.", invalid_token=True) from None
 
-    async def _verify(self, token: str) -> dict[str, Any]:
+    async def _verify(self, token: str, address: str) -> dict[str, Any]:
         """Verify a token and return its claims; raises JoseError."""
         if len(token) > _MAX_LENGTH:
             raise ExceededSizeError
@@ -118,7 +124,11 @@ class JwtVerifier:
         if key is None:
             raise InvalidKeyIdError
         check = partial(jws.validate_compact, signed, key, registry=_SIGNATURES)
-        if not (await asyncio.to_thread(check) if alg in _SLOW else check()):
+        if alg in _SLOW:
+            is_valid = await self._threads.run(network_of(address), check)
+        else:
+            is_valid = check()
+        if not is_valid:
             raise BadSignatureError
         try:
             claims = orjson.loads(signed.payload)

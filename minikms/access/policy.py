@@ -155,9 +155,10 @@ class TokenAccess:
         if self._queues.must_wait(token_hash):
             with aside():
                 async with self._queues.waiting(token_hash, address) as lock:
-                    caller = await self._authenticate(text, token_hash, lock)
+                    caller = await self._authenticate(text, token_hash, lock, address)
         else:
-            caller = await self._authenticate(text, token_hash, contextlib.nullcontext())
+            unlocked = contextlib.nullcontext()
+            caller = await self._authenticate(text, token_hash, unlocked, address)
         if caller is None:
             self._queues.forget(token_hash)
             self._wrong_tokens.count(address)
@@ -184,11 +185,15 @@ class TokenAccess:
             self._tokens.uses.times[found.caller.token] = time.time_ns()
 
     async def _authenticate(
-        self, text: str, token_hash: bytes, lock: AbstractAsyncContextManager[None]
+        self,
+        text: str,
+        token_hash: bytes,
+        lock: AbstractAsyncContextManager[None],
+        address: str,
     ) -> Caller | None:
         """Return a token's caller, None for an invalid token; reads the store only under `lock`."""
         if not text.startswith(PREFIX):
-            return await self._authenticate_jwt(text)
+            return await self._authenticate_jwt(text, address)
         found = self._cache.get(token_hash)
         if found is None:
             token = Token.parse(text)
@@ -235,11 +240,11 @@ class TokenAccess:
         )
         return _CachedToken(record, caller)
 
-    async def _authenticate_jwt(self, text: str) -> Caller | None:
+    async def _authenticate_jwt(self, text: str, address: str) -> Caller | None:
         if self._jwt is None:
             return None
         try:
-            claims = await self._jwt.verify(text)
+            claims = await self._jwt.verify(text, address)
         except Unauthenticated:
             return None
         scopes = claims.scopes & frozenset(SCOPES)

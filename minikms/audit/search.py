@@ -1,10 +1,10 @@
 """Searches the files of an audit log, newest lines first."""
 
-import asyncio
 import errno
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from minikms.audit.cursor import BEGINNING, Cursor, CursorSeal
@@ -16,7 +16,7 @@ from minikms.audit.searched_files import (
     SearchedFile,
 )
 from minikms.errors import AuditUnavailable, TooBusy
-from minikms.fair_gate import FairGate
+from minikms.fair_threads import FairThreads
 
 LOGGER = logging.getLogger("minikms.audit")
 
@@ -46,7 +46,7 @@ class AuditSearch:
         self._path = path
         self._files = LogFiles(path)
         self._seal = CursorSeal(key)
-        self._gate = FairGate(1, TooBusy, patience=_PATIENCE)
+        self._threads = FairThreads(TooBusy, 1, given=1, patience=_PATIENCE)
 
     async def page(
         self, query: Query, limit: int, after: str, name: str
@@ -57,20 +57,15 @@ class AuditSearch:
         and ValidationFailed for a forged cursor.
         """
         place = self._seal.open(after) if after else BEGINNING
-        async with self._gate.held(name):
-            thread = asyncio.create_task(asyncio.to_thread(self._search, query, limit, place))
-            try:
-                found, following = await asyncio.shield(thread)
-            except OSError as exc:
-                path = exc.filename or self._path
-                LOGGER.error("the audit log %s cannot be read: %s", path, exc.strerror)
-                raise AuditUnavailable(
-                    f"{os.path.basename(path)}, a file of the audit log, cannot be read."
-                ) from None
-            finally:
-                await asyncio.wait(
-                    [thread]
-                )  # keeps searches of disconnected callers from running in parallel
+        search = partial(self._search, query, limit, place)
+        try:
+            found, following = await self._threads.run(name, search)
+        except OSError as exc:
+            path = exc.filename or self._path
+            LOGGER.error("the audit log %s cannot be read: %s", path, exc.strerror)
+            raise AuditUnavailable(
+                f"{os.path.basename(path)}, a file of the audit log, cannot be read."
+            ) from None
         return found, self._seal.seal(following) if following else ""
 
     def _search(self, query: Query, limit: int, after: Cursor) -> Page:

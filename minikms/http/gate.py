@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp import web
+from aiohttp.hdrs import CONTENT_ENCODING
 from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
@@ -20,7 +21,7 @@ from minikms.access.token_record import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored
-from minikms.http.body_bounds import MAX_VALUES, refuse_too_large
+from minikms.http.body_bounds import MAX_VALUES, SMALL_BODY, refuse_too_large
 from minikms.http.hosts import Hosts
 from minikms.http.limits import InFlight, expect, read_body
 from minikms.http.logs import EVENT, is_secret, request_id
@@ -197,6 +198,10 @@ class Gate:
                         call.profile = profile_of(request)
                         if not is_open:
                             call.enter(call.profile)
+                    if most is not None and (
+                        len(call.body) > SMALL_BODY or CONTENT_ENCODING in request.headers
+                    ):
+                        await in_flight.take_turn(event.profile or event.address)
                     answer = await handler(call)
                 finally:
                     in_flight.number -= 1

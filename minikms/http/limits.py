@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterator
 
 from aiohttp import HttpVersion11, web
 
 from minikms.errors import RequestTimeout, TooBusy
+from minikms.fair_gate import FairGate
 from minikms.http.body_bounds import refuse_too_large
 
 
@@ -19,6 +21,7 @@ class InFlight:
     def __init__(self, most: int) -> None:
         self.number = 0
         self.most = most
+        self._large = FairGate(1, TooBusy, most=math.inf)  # the requests in flight are limited
 
     def enter(self) -> None:
         """Count one more request; decrement `number` at its end. Raises TooBusy."""
@@ -30,6 +33,15 @@ class InFlight:
         """Raise TooBusy if the number is over the limit."""
         if self.number > self.most:
             raise TooBusy()
+
+    async def take_turn(self, name: str) -> None:
+        """Wait until a large body may be parsed, which occupies the event loop for milliseconds.
+
+        One is parsed in each pass of the loop, so that other calls go on in between; names take
+        turns.
+        """
+        async with self._large.held(name):
+            await asyncio.sleep(0)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:

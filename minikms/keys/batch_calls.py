@@ -54,7 +54,7 @@ class BatchCalls(KeyOperations):
 
     def stop_batches(self) -> None:
         """Stop every running batch with TooBusy, at the end of its current slice."""
-        self.batches.stop()
+        self.threads.stop()
         for provider in self.providers:
             provider.stop_batches()
 
@@ -68,8 +68,8 @@ class BatchCalls(KeyOperations):
     ) -> list[ResultT | KmsError]:
         bound, slow = batch.bind(key), is_slow(key.algorithm, key.use.operation)
         call, provider = _tried(bound), self._provider_of(key)
-        batches = self.batches if provider is None else provider.batches
-        return await batches.run(profile, items, call, check, slow=slow)
+        batches = self.threads.batches if provider is None else provider.batches
+        return await batches.run_all(profile, items, call, check, slow=slow)
 
 
 def _not_final(

@@ -12,7 +12,7 @@ from minikms.events import keep_key, set_key
 from minikms.key_requests import KeyPolicy, KeyRef, KeySource, require_own_aliases
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.encryption import Unwrap
-from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker
+from minikms.keys.making import KeyMaker, KeyPair, maker
 from minikms.keys.operations import KeySettings
 from minikms.keys.providers.objects import ObjectMaker
 from minikms.plugin.protocol import (
@@ -38,7 +38,7 @@ class Creation(DescribedKeys):
         self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
     ) -> None:
         super().__init__(registry, store, **settings)
-        self._maker = KeyMaker()
+        self._maker = KeyMaker(self.threads)
         self.objects = ObjectMaker(store)
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
@@ -88,12 +88,7 @@ class Creation(DescribedKeys):
             async with making as keys:
                 return await self._store.insert_all(profile, keys)
         make = maker(algorithm, policy, algorithm.generate)
-
-        def make_some(places: Sequence[int]) -> list[tuple[KeyRecord, Stored]]:
-            return [make() for _ in places]
-
-        slow = is_slow_to_make(algorithm, "generate")
-        made = await self.batches.run(profile, range(count), make_some, check, slow=slow)
+        made = await self._maker.make_several(profile, algorithm, count, make, check)
         return await self._store.insert_all(profile, made)
 
     @asynccontextmanager
@@ -128,7 +123,7 @@ class Creation(DescribedKeys):
             if count == 1:
                 yield [await provider.run(makers[0], making=True)]
             else:
-                yield await provider.making.run(profile, makers, make_some, check, slow=True)
+                yield await provider.making.run_all(profile, makers, make_some, check, slow=True)
 
     async def generate_pair(self, profile: str, alg: str) -> KeyPair:
         """Make a key pair without storing it.
@@ -193,7 +188,7 @@ class Creation(DescribedKeys):
             operation = "import-seed"
             create = partial(algorithm.require(SeedImporter).import_seed, source.seed)
         elif PRIVATE_MEMBERS.isdisjoint(jwk):
-            return await self._maker.make_public(algorithm, policy, jwk)
+            return await self._maker.make_public(profile, algorithm, policy, jwk)
         else:
             operation = "import-jwk"
             create = partial(algorithm.require(JwkImporter).import_jwk, jwk)

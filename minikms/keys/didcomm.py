@@ -117,10 +117,10 @@ class PackFrom(Operation[AnyBox, Envelope]):
     uses = (Use(Box, "box"),)
     to: Sequence[Verkey]
     message: bytes
-    is_long: bool = field(init=False)
+    is_slow: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.is_long = len(self.to) > _FEW
+        self.is_slow = len(self.to) > _FEW
 
     def compute(self, key: UsableKey[AnyBox]) -> Envelope:
         algorithm = key.algorithm
@@ -147,10 +147,10 @@ class PackAnonymously(Operation[AnyBox, Envelope]):
     uses = (Use(Box, "box", is_public=True),)
     to: Sequence[Verkey]
     message: bytes
-    is_long: bool = field(init=False)
+    is_slow: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.is_long = len(self.to) > _FEW
+        self.is_slow = len(self.to) > _FEW
 
     def load_public(self, algorithm: AnyBox, jwk: Mapping[str, Any]) -> None:
         """Do nothing, since `compute` loads the keys of all recipients."""

@@ -2,9 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
+
+from cryptography import x509
 
 from minikms.events import keep_key
 from minikms.keys.changes import Changes
@@ -12,6 +15,7 @@ from minikms.keys.operations import By
 from minikms.keys.x509.certificates import first_end, read_chain, with_chain
 from minikms.keys.x509.certification import CertificateRequest, IssueCertificate
 from minikms.keys.x509.requests import MakeCsr
+from minikms.keys.x509.revocation import MakeCrl
 from minikms.records import KeyRecord
 
 # Periods of `NotedUses`, of two minutes each: a day.
@@ -34,6 +38,25 @@ class KeyCertificates(Changes):
             request = replace(request, csr=csr)
         return await self.perform(profile, by, IssueCertificate(request))
 
+    async def make_crl(
+        self,
+        profile: str,
+        by: By,
+        crl: MakeCrl,
+        number: int,
+        read: Callable[[Sequence[int]], Sequence[x509.RevokedCertificate]],
+        check: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Make a revocation list of `number` entries, in PEM; `read` reads the entries at places.
+
+        A thread does it in slices, and calls `check` before each; it raises if the caller is
+        gone. Raises TooBusy, and the errors of `read` and `MakeCrl`.
+        """
+        await self._key(profile, by, crl)  # raise its errors first
+        long = self.threads.long
+        crl.entries = await long.run_all(profile, range(number), read, check, first=True)
+        return await self.perform(profile, by, crl)
+
     async def first_certificate_end(self) -> float:
         """Return when the first certificate ends of those in the chains of keys in use.
 
@@ -55,7 +78,7 @@ class KeyCertificates(Changes):
         and KeyNotUsable if it is scheduled for deletion.
         """
         # In a thread, since verifying some signatures takes milliseconds.
-        certificates = await asyncio.to_thread(read_chain, chain)
+        certificates = await self.threads.slow.run(profile, partial(read_chain, chain))
         return await self._change(profile, kid, lambda record: with_chain(record, certificates))
 
     async def remove_certificates(self, profile: str, kid: str) -> KeyRecord:

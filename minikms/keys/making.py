@@ -3,22 +3,19 @@
 The record has everything public about the key, computed once.
 """
 
-import asyncio
-import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from joserfc.jwk import import_key
 
 from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
-from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
-from minikms.fair_gate import FairGate
+from minikms.errors import InvalidKey, UnsupportedOperation, UnsupportedOption
 from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyPolicy
+from minikms.keys.threads import KeyThreads
 from minikms.plugin.protocol import (
     JwkImporter,
     KeyAlgorithm,
@@ -34,10 +31,6 @@ from minikms.rules import Rules
 
 ResultT = TypeVar("ResultT")
 
-# The most keys of a kind that are generated at a time. asyncio's pool has four threads more than
-# there are processors, at most 32.
-_CONCURRENT: Final = min(os.cpu_count() or 1, 16)
-
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -50,13 +43,12 @@ class KeyPair:
 class KeyMaker:
     """Makes keys without storing them.
 
-    An RSA key can take a second of processor time. So the number of slow keys that are made at a
-    time is limited, which leaves threads for the use of keys. Each kind of key has its own gate,
+    An RSA key can take a second of processor time. So each kind of slow key has its own threads,
     which profiles share fairly.
     """
 
-    def __init__(self) -> None:
-        self._gates: dict[tuple[str, str], FairGate] = {}
+    def __init__(self, threads: KeyThreads) -> None:
+        self._threads = threads
 
     async def make_pair(self, profile: str, algorithm: KeyAlgorithm[Any]) -> KeyPair:
         """Make a key pair; raises UnsupportedOperation and TooBusy."""
@@ -87,18 +79,32 @@ class KeyMaker:
         """
         if not is_slow_to_make(algorithm, operation):
             return make()
-        kind = operation.partition("-")[0]
-        if (algorithm.kty, kind) not in self._gates:
-            refusal = partial(TooBusy, "Too many keys of this kind are being made.")
-            # Validating an imported RSA key holds the interpreter lock, which stops everything
-            # else. So one key is validated at a time, followed by a pause of the same length.
-            places, rest = (1, 1) if kind == "import" else (_CONCURRENT, 0)
-            self._gates[algorithm.kty, kind] = FairGate(places, refusal, rest=rest)
-        async with self._gates[algorithm.kty, kind].held(profile):
-            return await asyncio.to_thread(make)
+        return await self._threads.making(algorithm.kty, operation).run(profile, make)
+
+    async def make_several(
+        self,
+        profile: str,
+        algorithm: KeyAlgorithm[Any],
+        count: int,
+        make: Callable[[], ResultT],
+        check: Callable[[], None],
+    ) -> list[ResultT]:
+        """Generate `count` keys by `make`, in threads; raises TooBusy, and as `check` does."""
+
+        def make_some(places: Sequence[int]) -> list[ResultT]:
+            return [make() for _ in places]
+
+        slow, threads = is_slow_to_make(algorithm, "generate"), self._threads.batches
+        if slow:
+            threads = self._threads.making(algorithm.kty, "generate")
+        return await threads.run_all(profile, range(count), make_some, check, slow=slow)
 
     async def make_public(
-        self, algorithm: KeyAlgorithm[Any], policy: KeyPolicy, jwk: Mapping[str, Any]
+        self,
+        profile: str,
+        algorithm: KeyAlgorithm[Any],
+        policy: KeyPolicy,
+        jwk: Mapping[str, Any],
     ) -> tuple[KeyRecord, Stored]:
         """Make the record of a public key alone, with empty material."""
         if not isinstance(algorithm, KeyPairAlgorithm):
@@ -115,7 +121,7 @@ class KeyMaker:
             return describe(algorithm, key, "none", policy, operations)
 
         is_slow = is_slow_to_make(algorithm, "import-jwk")
-        return await asyncio.to_thread(make) if is_slow else make(), b""
+        return await self._threads.slow.run(profile, make) if is_slow else make(), b""
 
 
 def is_slow_to_make(algorithm: KeyAlgorithm[Any], operation: str) -> bool:

@@ -89,8 +89,10 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
     """An operation on one key, with its arguments."""
 
     __slots__ = ()
-    is_long: bool = False
+    is_slow: bool = False
     """True if its arguments make it slow enough to run in a thread."""
+    is_long: bool = False
+    """True if its arguments may make it take much longer than a slow operation."""
 
     @abstractmethod
     def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:

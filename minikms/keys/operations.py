@@ -3,7 +3,6 @@
 The path of a call stays in this one file, so that it can be read at once.
 """
 
-import asyncio
 import copy
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +18,7 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import set_key
+from minikms.fair_threads import FairThreads
 from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.key_rates import KeyRates
@@ -30,7 +30,7 @@ from minikms.keys.operation import (
     refuse_private,
 )
 from minikms.keys.providers.providers import Providers, RunningProvider
-from minikms.keys.threads import Batches, is_slow, run
+from minikms.keys.threads import KeyThreads, is_slow
 from minikms.keys.version_cache import VersionCache
 from minikms.noted_uses import NotedUses
 from minikms.plugin.bound import BoundSigner
@@ -97,7 +97,7 @@ class KeyOperations:
             store.database.counters, cache, lambda found: found.weight(registry)
         )
         self._versions = VersionCache(store, cache)
-        self.batches = Batches()
+        self.threads = KeyThreads()
         self._rates = KeyRates(rates or RateTable(), store)
         self._last_uses = LastUses(store.database)
         self.uses = NotedUses(self._last_uses.write)
@@ -125,25 +125,38 @@ class KeyOperations:
             operation = operation.chosen(key)  # before a use is counted, since it may raise
         if key.rules is not None:
             await self._rates.count(profile, key)
-        algorithm = key.algorithm
-        if operation.is_long or (algorithm.slow and is_slow(algorithm, key.use.operation)):
+        threads = self._threads_for(key, operation)
+        if threads is None:
+            result = operation.compute(key)
+        else:
             provider = self._provider_of(key)
             if provider is not None:
                 result = await provider.run(partial(operation.compute, key))
             else:
-                result = await asyncio.to_thread(operation.compute, key)
-        else:
-            result = operation.compute(key)
+                result = await threads.run(profile, partial(operation.compute, key))
         if key.alias is None or operation.is_final(result):
             return result
         for kid in await self._versions.predecessors(profile, key.kid, key.alias):
             older = await self._predecessor(profile, kid, operation)
             if older is not None:
-                other = await _run(older, operation)
+                threads = self._threads_for(older, operation)
+                compute = partial(operation.compute, older)
+                other = compute() if threads is None else await threads.run(profile, compute)
                 if operation.is_final(other):
                     return other
         name_in_event(key)
         return result
+
+    def _threads_for(
+        self, key: UsableKey[Any], operation: Operation[Any, Any]
+    ) -> FairThreads | None:
+        """Return the threads that perform an operation; None if the event loop does."""
+        if operation.is_long:
+            return self.threads.long
+        algorithm = key.algorithm
+        if operation.is_slow or (algorithm.slow and is_slow(algorithm, key.use.operation)):
+            return self.threads.slow
+        return None
 
     def _provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
         """Return the provider that performs the operation; None if the service does."""
@@ -290,11 +303,6 @@ class KeyOperations:
             key.rules = record.rules
             user.permit(key, record.rules)
         return key
-
-
-async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> ResultT:
-    compute = partial(operation.compute, key)
-    return await run(key.algorithm, key.use.operation, compute, is_long=operation.is_long)
 
 
 def keep_in_cache(pending: PendingEntry[CachedKey], profile: str, found: CachedKey) -> None:

@@ -1,89 +1,52 @@
-"""Runs work on the event loop, in a thread if it is slow, and batches in a pool of their own.
+"""The threads in which keys are used and made."""
 
-A single call never waits for a batch.
-"""
-
-import asyncio
-import os
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from math import inf
+from typing import Any
 
 from minikms.errors import TooBusy
-from minikms.fair_gate import FairGate
+from minikms.fair_threads import PROCESSORS, FairThreads
 from minikms.plugin.protocol import Capability, Jwe, KeyAlgorithm
 
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
-_CONCURRENT: Final = min(os.cpu_count() or 1, 16)
-# The number of slices that may be submitted: two for each thread, so that a thread that ends the
-# first starts the second without waiting for the event loop.
-_GIVEN: Final = 2 * _CONCURRENT
-# Seconds of a slice, for which a batch has a thread. It is enough for some signatures by RSA, or a
-# whole batch by Ed25519, and a hundred times the cost of handing a call to a thread.
-_SLICE: Final = 0.01
-# The number of quick items between two looks at the clock. Together they take about a slice.
-_QUICK: Final = 100
+class KeyThreads:
+    """The threads for keys, by the kind of work; in each, profiles take turns.
 
-# Calls a function in a thread.
-InThread: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
-
-
-class Batches:
-    """Runs batches in slices of time, by default in as many threads as there are processors.
-
-    After each slice, the thread goes to the next batch, round robin over profiles and over the
-    batches of a profile. So an expensive batch does not make others wait longer.
-
-    `in_thread` replaces the threads; `given` is the number of slices that may be submitted.
+    `slow` is for single calls of some milliseconds, `long` for calls that take longer, and
+    `batches` for lists. So a call waits neither for longer ones nor for batches. Long calls are
+    mostly work of Python: two at a time would not be faster, and delay the event loop more.
     """
 
-    def __init__(self, in_thread: InThread | None = None, given: int = _GIVEN) -> None:
-        self._threads = ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="batch")
-        self._in_thread = in_thread or self._in_own_thread
-        self._gate = FairGate(given, partial(TooBusy, "Too many batches of this profile wait."))
-        self._stopped = False
+    def __init__(self) -> None:
+        # Waiting for a turn costs a tenth of a signature by RSA-2048, so more of these are given to
+        # the threads. Those who wait are only limited by the calls in flight.
+        self.slow = FairThreads(TooBusy, given=8 * PROCESSORS, most=inf)
+        refusal = partial(TooBusy, "Too many long calls of this profile wait.")
+        self.long = FairThreads(refusal, 1, given=1)
+        refusal = partial(TooBusy, "Too many batches of this profile wait.")
+        self.batches = FairThreads(refusal)
+        self._making: dict[tuple[str, str], FairThreads] = {}
 
-    async def run(
-        self,
-        profile: str,
-        items: Sequence[ItemT],
-        call: Callable[[Sequence[ItemT]], Sequence[ResultT]],
-        check: Callable[[], None],
-        *,
-        slow: bool,
-    ) -> list[ResultT]:
-        """Return the results of `call` for all items, in order; slow items are called one by one.
+    def making(self, kty: str, operation: str) -> FairThreads:
+        """Return the threads for slow keys of a type: for "generate", or for an import.
 
-        `check` is called before each slice, and raises if the caller is gone. Raises TooBusy.
+        An RSA key can take a second of processor time, so other keys do not wait for it.
         """
-        done: list[ResultT] = []
-
-        def work() -> None:
-            until, number = time.perf_counter() + _SLICE, 1 if slow else _QUICK
-            while len(done) < len(items) and not self._stopped:
-                done.extend(call(items[len(done) : len(done) + number]))
-                if time.perf_counter() >= until:
-                    return
-
-        while len(done) < len(items):
-            async with self._gate.held(profile, again=bool(done)):
-                if self._stopped:
-                    raise TooBusy("The service is stopping.")
-                check()
-                await self._in_thread(work)
-        return done
-
-    async def _in_own_thread(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        kind = kty, operation.partition("-")[0]
+        if kind not in self._making:
+            refusal = partial(TooBusy, "Too many keys of this kind are being made.")
+            if operation == "generate":
+                self._making[kind] = FairThreads(refusal, given=PROCESSORS)
+            else:
+                # Validating an imported RSA key holds the interpreter lock, which stops everything
+                # else. So one key is validated at a time, followed by a pause of the same length.
+                self._making[kind] = FairThreads(refusal, 1, given=1, rest=1)
+        return self._making[kind]
 
     def stop(self) -> None:
-        """Stop every running batch with TooBusy, at the end of its current slice."""
-        self._stopped = True
-        self._threads.shutdown(wait=False)
+        """Stop every list of work with TooBusy, at the end of its current slice."""
+        for threads in (self.long, self.batches, *self._making.values()):
+            threads.stop()
 
 
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
@@ -92,16 +55,3 @@ def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
     return operation in slow or (
         isinstance(algorithm, Jwe) and algorithm.jwe_work.get(operation) in slow
     )
-
-
-async def run(
-    algorithm: KeyAlgorithm[Any] | Capability,
-    operation: str,
-    call: Callable[[], ResultT],
-    *,
-    is_long: bool = False,
-) -> ResultT:
-    """Run `call`, in a thread if it is long or if its algorithm names the operation as slow."""
-    if is_long or is_slow(algorithm, operation):
-        return await asyncio.to_thread(call)
-    return call()

@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from minikms.encodings import jose_b64url
 from minikms.errors import TooBusy, UnsupportedOperation
 from minikms.fair_gate import MAX_WAITING
+from minikms.fair_threads import PROCESSORS
 from minikms.key_requests import KeyPolicy
-from minikms.keys.making import _CONCURRENT, KeyMaker, maker
+from minikms.keys.making import KeyMaker, maker
+from minikms.keys.threads import KeyThreads
 from minikms.plugin.registry import AlgorithmRegistry
 
 REGISTRY = AlgorithmRegistry.from_installed()
@@ -21,7 +23,7 @@ POLICY = KeyPolicy()
 
 
 async def test_so_many_at_once_and_so_many_wait():
-    keys, go_on, begun = KeyMaker(), threading.Event(), []
+    keys, go_on, begun = KeyMaker(KeyThreads()), threading.Event(), []
     key = RSA.generate()
 
     def generate():
@@ -32,7 +34,7 @@ async def test_so_many_at_once_and_so_many_wait():
     def make():
         return asyncio.create_task(keys.in_turn("a", RSA, "generate", maker(RSA, POLICY, generate)))
 
-    tasks = [make() for _ in range(_CONCURRENT + MAX_WAITING)]
+    tasks = [make() for _ in range(PROCESSORS + MAX_WAITING)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(TooBusy) as caught:
@@ -43,7 +45,7 @@ async def test_so_many_at_once_and_so_many_wait():
         # Neither keys of another kind nor those that come in wait for them.
         await keys.in_turn("a", ML_DSA, "generate", maker(ML_DSA, POLICY, ML_DSA.generate))
         await keys.in_turn("a", RSA, "import", maker(RSA, POLICY, lambda: key))
-        assert len(begun) <= _CONCURRENT
+        assert len(begun) <= PROCESSORS
     finally:
         go_on.set()
     made = await asyncio.gather(*tasks)
@@ -53,7 +55,7 @@ async def test_so_many_at_once_and_so_many_wait():
 
 
 async def test_a_key_of_another_profile_is_made_before_the_ones_that_wait():
-    keys, go_on, begun, key = KeyMaker(), threading.Event(), [], RSA.generate()
+    keys, go_on, begun, key = KeyMaker(KeyThreads()), threading.Event(), [], RSA.generate()
 
     def make(profile):
         def generate():
@@ -64,7 +66,7 @@ async def test_a_key_of_another_profile_is_made_before_the_ones_that_wait():
         made = keys.in_turn(profile, RSA, "generate", maker(RSA, POLICY, generate))
         return asyncio.create_task(made)
 
-    tasks = [make(profile) for profile in ["a"] * (_CONCURRENT + MAX_WAITING) + ["b"]]
+    tasks = [make(profile) for profile in ["a"] * (PROCESSORS + MAX_WAITING) + ["b"]]
     await asyncio.sleep(0)
     go_on.set()
     await asyncio.gather(*tasks)
@@ -72,27 +74,27 @@ async def test_a_key_of_another_profile_is_made_before_the_ones_that_wait():
 
 
 async def test_a_pair_that_nothing_keeps():
-    pair = await KeyMaker().make_pair("a", REGISTRY.get("p256"))
+    pair = await KeyMaker(KeyThreads()).make_pair("a", REGISTRY.get("p256"))
     private = load_der_private_key(pair.private, None)
     assert jose_b64url(private.public_key().public_numbers().x.to_bytes(32, "big")) == pair.jwk["x"]
     assert "private" not in repr(pair)
     with pytest.raises(UnsupportedOperation):
-        await KeyMaker().make_pair("a", REGISTRY.get("a256gcm"))
+        await KeyMaker(KeyThreads()).make_pair("a", REGISTRY.get("a256gcm"))
 
 
 async def test_one_that_fails_gives_its_turn_back():
-    keys = KeyMaker()
+    keys = KeyMaker(KeyThreads())
 
     def fail():
         raise ZeroDivisionError
 
-    for _ in range(_CONCURRENT + 1):
+    for _ in range(PROCESSORS + 1):
         with pytest.raises(ZeroDivisionError):
             await keys.in_turn("a", RSA, "generate", maker(RSA, POLICY, fail))
 
 
 async def test_keys_arrive_one_by_one_and_leave_time_to_others():
-    keys, key, times = KeyMaker(), RSA.generate(), []
+    keys, key, times = KeyMaker(KeyThreads()), RSA.generate(), []
 
     def read():
         begin = time.monotonic()

@@ -193,7 +193,7 @@ async def test_batches_leave_threads_for_single_calls(opened):
         return items
 
     batches = [
-        asyncio.create_task(opened.batches.run("p", range(3), work, lambda: None, slow=True))
+        asyncio.create_task(opened.batches.run_all("p", range(3), work, lambda: None, slow=True))
         for _ in range(10)
     ]
     await until("the batches", lambda: len(opened._calls) == providers._OF_BATCHES)

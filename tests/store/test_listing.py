@@ -74,7 +74,7 @@ async def test_few_keys_that_match_behind_a_cursor(store, monkeypatch, few):
 
 async def test_listings_of_profiles_with_few_keys_take_turns_by_profile(store, monkeypatch):
     """A tenant that lists again and again delays no other, and uses up only its own places."""
-    monkeypatch.setattr("minikms.fair_gate.MAX_WAITING", 5)
+    monkeypatch.setattr(store.listing._sparse, "_most", 5)
     writer, ended = StoreWriter(store.database), []
     for name in ("many", "one"):
         await store.directory.create(name)

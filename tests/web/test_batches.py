@@ -17,8 +17,8 @@ from waiting import until
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
 from minikms.fair_gate import MAX_WAITING
+from minikms.fair_threads import PROCESSORS
 from minikms.http.state import IN_FLIGHT
-from minikms.keys.threads import _GIVEN
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
@@ -80,7 +80,7 @@ async def test_others_have_threads_of_their_own(client, held):
 
 
 async def test_waiting_batches_of_a_profile_are_bounded(client, held):
-    number = _GIVEN + MAX_WAITING + 1 - len(held)
+    number = 2 * PROCESSORS + MAX_WAITING + 1 - len(held)
     async with ClientSession(client.make_url("/"), connector=TCPConnector(limit=0)) as others:
         more = [asyncio.create_task(others.post("/sign/batch", json=BATCH)) for _ in range(number)]
         done, _ = await asyncio.wait([*held, *more], return_when=asyncio.FIRST_COMPLETED)
@@ -106,10 +106,10 @@ async def test_a_profile_whose_batches_wait_does_not_refuse_another_its_own(
         Held.go_on.wait(60)
         return items
 
-    run = client.app[SERVICE].batches.run
+    run = client.app[SERVICE].threads.batches.run_all
     tasks = [
         asyncio.create_task(run(DEFAULT_PROFILE, [1], stand_still, lambda: None, slow=True))
-        for _ in range(_GIVEN + MAX_WAITING)
+        for _ in range(2 * PROCESSORS + MAX_WAITING)
     ]
     await asyncio.sleep(0)  # they are given out, or wait
     try:

@@ -60,11 +60,11 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
     uses = (Use(Jwe, "jwe-decrypt"),)
     value: Serialized
     sender: Mapping[str, Any] | None
-    is_long: bool = field(init=False)
+    is_slow: bool = field(init=False)
 
     def __post_init__(self) -> None:
         recipients = () if isinstance(self.value, str) else self.value.get("recipients")
-        self.is_long = isinstance(recipients, list) and len(recipients) > FEW
+        self.is_slow = isinstance(recipients, list) and len(recipients) > FEW
 
     def compute(self, key: UsableKey[Jwe]) -> Decrypted:
         parsed = parse(self.value)

@@ -28,7 +28,7 @@ from minikms.keys.jose.jwe_models import (
 from minikms.keys.jose.jws_forms import Serialization, Serialized, mistyped, too_deep
 from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.keys.operations import KeyOperations, name_in_event
-from minikms.keys.threads import is_slow, run
+from minikms.keys.threads import is_slow
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, PublicKeyEncryption
 
 # The parts of a compact JWE, in order (RFC 7516 section 7.1).
@@ -96,7 +96,7 @@ class EncryptJwe:
         return "general" if self.aad or len(self.recipients) > 1 else "compact"
 
     @property
-    def is_long(self) -> bool:
+    def is_slow(self) -> bool:
         """Tell whether it has too many recipients for the event loop."""
         return len(self.recipients) > FEW
 
@@ -260,9 +260,10 @@ class JweCalls(KeyOperations):
         for key in used:
             name_in_event(key)
             keep_key()
-        is_long = jwe.is_long or any(is_slow(key.algorithm, key.use.operation) for key in keys)
         compute = partial(jwe.compute, keys, sender)
-        return await run(keys[0].algorithm, keys[0].use.operation, compute, is_long=is_long)
+        if jwe.is_slow or any(is_slow(key.algorithm, key.use.operation) for key in keys):
+            return await self.threads.slow.run(profile, compute)
+        return compute()
 
 
 _TO_RECIPIENT: Final = ToRecipient()

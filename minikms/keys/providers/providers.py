@@ -13,11 +13,17 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from minikms.background import in_background
-from minikms.errors import KeyNotUsable, ProviderFault, ProviderUnavailable, UnsupportedOption
+from minikms.errors import (
+    KeyNotUsable,
+    ProviderFault,
+    ProviderUnavailable,
+    TooBusy,
+    UnsupportedOption,
+)
 from minikms.events import set_provider
+from minikms.fair_threads import FairThreads
 from minikms.keys.providers.faults import Fault
 from minikms.keys.providers.threads import THREADS, Call, ProviderThreads
-from minikms.keys.threads import Batches
 from minikms.plugin.provider import Provider, ProviderSigner, ProviderStatus
 from minikms.plugin.registry import AlgorithmRegistry
 
@@ -56,8 +62,10 @@ class RunningProvider:
         self._is_open = self._is_away = self._is_final = False
         self._trouble = "It has not been opened yet."
         self._elsewhere: set[str] = set()  # tokens that were logged as missing
-        self.batches = Batches(self.run, _OF_BATCHES)
-        self.making = Batches(partial(self.run, making=True), _OF_BATCHES)
+        refusal = partial(TooBusy, "Too many batches of this profile wait.")
+        self.batches = FairThreads(refusal, given=_OF_BATCHES, in_thread=self.run)
+        making = partial(self.run, making=True)
+        self.making = FairThreads(refusal, given=_OF_BATCHES, in_thread=making)
         self.algorithms: Collection[str] = ()
         """The names of the service's algorithms that it supports; empty until it is open."""
         self.observe: Callable[[float], None] = lambda seconds: None

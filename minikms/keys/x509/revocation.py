@@ -1,9 +1,9 @@
 """Makes certificate revocation lists (RFC 5280 section 5, ISO/IEC 18013-5 Table B.10)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,27 +21,19 @@ MAX_CRL_NUMBER: Final = 2**53 - 1
 """The largest integer of all JSON parsers (RFC 8259 section 6)."""
 
 
-class Revoked(NamedTuple):
-    """A revoked certificate: its serial number, and the time of its revocation in naive UTC."""
-
-    serial: int
-    date: datetime
-
-
 @dataclass(slots=True, repr=False)
 class MakeCrl(Envelope[Signer[Any, Any], str]):
     """Signs a revocation list, in PEM; raises InvalidCertificate and UnsupportedOption.
 
-    `read` gives the revoked certificates, or raises ValidationFailed: it reads a long list in the
-    thread of the operation. The key must have a CA certificate for revocation lists. Raises
-    RuleViolated if the rules of the key bind it to some JWSs.
+    The key must have a CA certificate for revocation lists. Raises ValidationFailed for two entries
+    of one certificate, and RuleViolated if the rules of the key bind it to some JWSs.
     """
 
     uses = (Use(Signer, "sign"),)
     number: int
     days: int
-    read: Callable[[], Sequence[Revoked]]
-    is_long: bool = field(init=False, default=True)
+    entries: Sequence[x509.RevokedCertificate] = ()
+    is_slow: bool = field(init=False, default=True)
 
     def compute(self, key: SigningKey) -> str:
         if key.rules is not None and key.rules.jws is not None:
@@ -51,28 +43,26 @@ class MakeCrl(Envelope[Signer[Any, Any], str]):
         now = datetime.now(UTC).replace(microsecond=0)
         if not issuer.not_valid_before_utc <= now < issuer.not_valid_after_utc:
             raise InvalidCertificate("The issuer's certificate is not valid now.")
-        revoked = self.read()
-        _require_distinct(revoked)
-        entries = [x509.RevokedCertificateBuilder(*each).build() for each in revoked]
+        _require_distinct(self.entries)
         # Given together, since adding one copies the list.
         builder = x509.CertificateRevocationListBuilder(
             issuer.subject,
             now,
             now + timedelta(days=self.days),
-            revoked_certificates=entries,
+            revoked_certificates=[*self.entries],
         )
         builder = builder.add_extension(authority_identifier(issuer, own), critical=False)
         builder = builder.add_extension(x509.CRLNumber(self.number), critical=False)
         made = sign_x509(builder, key, None)
-        set_crl(self.number, len(entries))
+        set_crl(self.number, len(self.entries))
         return made.public_bytes(Encoding.PEM).decode()
 
 
-def _require_distinct(revoked: Sequence[Revoked]) -> None:
+def _require_distinct(entries: Sequence[x509.RevokedCertificate]) -> None:
     """Raise ValidationFailed for two entries of one certificate."""
     places: dict[int, int] = {}
-    for place, each in enumerate(revoked):
-        first = places.setdefault(each.serial, place)
+    for place, each in enumerate(entries):
+        first = places.setdefault(each.serial_number, place)
         if first != place:
             fault = f"The same serial number as #/revoked/{first}/serial."
             raise ValidationFailed(errors=[(f"#/revoked/{place}/serial", fault)])

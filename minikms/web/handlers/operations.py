@@ -4,7 +4,6 @@ Calls that use several keys, or none, have handlers of their own (several_keys.p
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 from minikms.encodings import b64url_decode
@@ -45,9 +44,8 @@ from minikms.keys.signing import (
     VerifyMac,
 )
 from minikms.keys.x509.requests import MakeCsr
-from minikms.keys.x509.revocation import MakeCrl
 from minikms.web.messages import load, service
-from minikms.web.schemas import certificate_bodies, cose_bodies, jose_bodies, operation_bodies
+from minikms.web.schemas import cose_bodies, jose_bodies, operation_bodies
 from minikms.web.schemas.base import Body as BodySchema
 from minikms.web.schemas.base import Either, Request
 from minikms.web.state import SERVICE
@@ -278,12 +276,6 @@ def decrypt_jwe(body: Body) -> DecryptJwe:
 def make_csr(body: Body) -> MakeCsr:
     """Make a certificate request for a key."""
     return MakeCsr(body["subject"], body["alternative_names"], body["alg"])
-
-
-def make_crl(body: Body) -> MakeCrl:
-    """Make a certificate revocation list, signed with a key."""
-    read = partial(certificate_bodies.read_entries, body["revoked"])
-    return MakeCrl(body["number"], body["days"], read)
 
 
 def _options(body: Body) -> SignOptions:

@@ -1,7 +1,11 @@
-"""Handlers of operations on several keys, or on none."""
+"""Handlers of operations on several keys or on none, and of those that wait for several steps."""
+
+from functools import partial
 
 from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
+from minikms.http.presence import presence
+from minikms.keys.x509.revocation import MakeCrl
 from minikms.web.messages import load, service
 from minikms.web.schemas import certificate_bodies, jose_bodies, jwe_bodies, operation_bodies
 
@@ -11,6 +15,8 @@ _JWE_REQUEST = jwe_bodies.EncryptJweRequest()
 _JWE = jwe_bodies.EncryptedJwe()
 _CERTIFICATE_REQUEST = certificate_bodies.IssueCertificateRequest()
 _CERTIFICATE = certificate_bodies.IssuedCertificate()
+_CRL_REQUEST = certificate_bodies.CrlRequest()
+_CRL = certificate_bodies.SignedRevocationList()
 _ATTESTATION_REQUEST = jose_bodies.AttestKeysRequest()
 _ATTESTATION = jose_bodies.AttestationJwt()
 
@@ -37,6 +43,16 @@ async def issue_certificate(call: GatedCall) -> Answer:
     issue = service(call).issue_certificate
     made = await issue(call.profile, body["by"], body["request"])
     return _CERTIFICATE.encode({"certificate": made})
+
+
+async def make_crl(call: GatedCall) -> Answer:
+    """Make a certificate revocation list, signed with a key."""
+    body = load(call, _CRL_REQUEST)
+    crl, revoked = MakeCrl(body["number"], body["days"]), body["revoked"]
+    read = partial(certificate_bodies.read_entries, revoked)
+    make, check = service(call).make_crl, presence(call.request)
+    made = await make(call.profile, body["by"], crl, len(revoked), read, check)
+    return _CRL.encode({"crl": made})
 
 
 async def random(call: GatedCall) -> Answer:

@@ -1,18 +1,20 @@
 """Bodies of the calls that make certificates: each request, followed by its answer."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
+from cryptography import x509
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.errors import ValidationFailed
 from minikms.key_bounds import SECOND
 from minikms.key_requests import AnyKey
 from minikms.keys.x509.certification import CertificateRequest
 from minikms.keys.x509.names import MAX_NAME, MAX_NAMES, MAX_POLICIES, MAX_POLICY
 from minikms.keys.x509.profiles import MAX_DAYS, PROFILES
-from minikms.keys.x509.revocation import MAX_CRL_DAYS, MAX_CRL_NUMBER, MAX_REVOKED, Revoked
+from minikms.keys.x509.revocation import MAX_CRL_DAYS, MAX_CRL_NUMBER, MAX_REVOKED
 from minikms.web.schemas.base import Body, ByKey, Request
 from minikms.web.schemas.fields import BoundedList, Converted, Flag, LongList, Part, Text, number
 from minikms.web.schemas.named_fields import alias, certificate, jose_alg
@@ -146,15 +148,16 @@ class RevokedCertificate(Request):
     date = Timestamp("Time of the revocation.", required=True)
 
     @post_load
-    def _to_revoked(self, data: dict[str, Any], **_: Any) -> Revoked:
-        return Revoked(data["serial"], _EPOCH + timedelta(seconds=data["date"] // SECOND))
+    def _to_entry(self, data: dict[str, Any], **_: Any) -> x509.RevokedCertificate:
+        date = _EPOCH + timedelta(seconds=data["date"] // SECOND)
+        return x509.RevokedCertificateBuilder(data["serial"], date).build()
 
 
 _REVOKED: Final = Part(RevokedCertificate)
 
 
 class _Entries(Request):
-    """The entries of a revocation list, which a thread reads."""
+    """Some entries of a revocation list, which a thread reads."""
 
     revoked = BoundedList(_REVOKED, 0, MAX_REVOKED)
 
@@ -175,10 +178,21 @@ class CrlRequest(ByKey):
     )
 
 
-def read_entries(items: list[Any]) -> list[Revoked]:
-    """Load the items of `revoked` in a CrlRequest; raises ValidationFailed."""
-    read: list[Revoked] = _ENTRIES.parse({"revoked": items})["revoked"]
+def read_entries(items: list[Any], places: Sequence[int]) -> list[x509.RevokedCertificate]:
+    """Load the items of `revoked` in a CrlRequest at some places; raises ValidationFailed."""
+    read: list[x509.RevokedCertificate]
+    try:
+        read = _ENTRIES.parse({"revoked": items[places[0] : places[-1] + 1]})["revoked"]
+    except ValidationFailed as exc:
+        errors = [_moved(*error, places[0]) for error in exc.errors]
+        raise ValidationFailed(errors=errors) from None
     return read
+
+
+def _moved(at: str, what: str, by: int) -> tuple[str, str]:
+    """Move the pointer of a fault to an item that stands further behind in its list."""
+    start, name, place, *rest = at.split("/")
+    return "/".join((start, name, str(int(place) + by), *rest)), what
 
 
 class SignedRevocationList(Body):
