@@ -18,9 +18,9 @@ class KeyThreads:
     """
 
     def __init__(self) -> None:
-        # Waiting for a turn costs a tenth of a signature by RSA-2048, so more of these are given to
-        # the threads. Those who wait are only limited by the calls in flight.
-        self.slow = FairThreads(TooBusy, given=8 * PROCESSORS, most=inf)
+        # Waiting for a turn costs a tenth of a signature by RSA-2048, so more of these calls are
+        # given to more threads. The calls in flight limit those that wait.
+        self.slow = FairThreads(TooBusy, PROCESSORS + 4, given=8 * PROCESSORS, most=inf)
         refusal = partial(TooBusy, "Too many long calls of this profile wait.")
         self.long = FairThreads(refusal, 1, given=1)
         refusal = partial(TooBusy, "Too many batches of this profile wait.")
