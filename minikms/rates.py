@@ -104,6 +104,15 @@ class RateTable:
             slot.until = window.start + 2 * length
             return 0
 
+    def wait(self, name: tuple[str, ...], length: int, most: int, number: int) -> int:
+        """Return as `take`, but count nothing."""
+        now = now_ns()
+        with self._slot(name, now) as slot:
+            window = Window(*slot.numbers).at(now, length)
+            if window.room(now, length, most) < number:
+                return window.wait(now, length, most, number) or 1
+            return 0
+
     def take_leased(self, name: tuple[str, ...], number: int) -> tuple[int, int]:
         """Take calls from a lease, all or none.
 
@@ -120,12 +129,12 @@ class RateTable:
             return lacking, closed - now if closed > now and lacking >= least else 0
 
     def lease(self, name: tuple[str, ...], number: int, duration: int) -> None:
-        """Add calls to a lease, which then expires after `duration`."""
+        """Add calls to a lease, which then lasts for `duration` or longer."""
         now = now_ns()
         with self._slot(name, now) as slot:
             left, closed, least = slot.numbers
             slot.numbers = (left + number, closed, least)
-            slot.until = now + duration
+            slot.until = max(slot.until, now + duration)
 
     def close_lease(self, name: tuple[str, ...], least: int, wait: int) -> None:
         """Note that `least` calls or more cannot be leased for the time `wait`."""

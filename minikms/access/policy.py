@@ -53,6 +53,8 @@ ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
 
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
+# The name of all other addresses together, once so many are counted.
+_OTHERS: Final = ""
 
 # In bytes: the memory of all cached tokens, of one token with its scopes, and of each of its
 # profiles.
@@ -282,8 +284,9 @@ class WrongTokens:
             self._counts.clear()
             self._until = now + _WINDOW
         network = network_of(address)
-        if len(self._counts) < _MOST_ADDRESSES or network in self._counts:
-            self._counts[network] += 1
+        if len(self._counts) >= _MOST_ADDRESSES and network not in self._counts:
+            network = _OTHERS
+        self._counts[network] += 1
         if self._counts[network] > self._most:
             raise TooManyAttempts(retry_after=int(self._until - now) + 1)
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from minikms.errors import OverRate
+from minikms.errors import OverRate, ValidationFailed
 from minikms.keys.operation import UsableKey
 from minikms.rates import DAY, MINUTE, RateTable
 from minikms.store.keys.day_leases import lease_uses
@@ -30,19 +30,30 @@ class KeyRates:
         self._leasing: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def count(self, profile: str, key: UsableKey[Any], number: int = 1) -> None:
-        """Count uses of a key; raises OverRate if not all of them are allowed."""
-        rules, use, wait = key.rules, key.use, 0
+        """Count uses of a key, all or none.
+
+        Raises OverRate if not all of them are allowed now, ValidationFailed if they never are.
+        """
+        rules, use = key.rules, key.use
         if rules is None or use.is_public or use.operation == _UNCOUNTED:
             return
-        if rules.per_minute is not None:
-            name = profile, key.kid, PER_MINUTE
-            wait = self._table.take(name, MINUTE, rules.per_minute, number)
-            if wait:
+        most, of_day = rules.per_minute, rules.per_day
+        for rule, limit in ((PER_MINUTE, most), (PER_DAY, of_day)):
+            if limit is not None and number > limit:
+                fault = f"The rules of the key allow {limit:,} {rule.replace('_', ' ')}."
+                raise ValidationFailed(errors=[("#/items", fault)])
+        name = profile, key.kid, PER_MINUTE
+        if of_day is not None:
+            # A call that one rate refuses is not counted by the other.
+            if most is not None and (wait := self._table.wait(name, MINUTE, most, number)):
                 raise OverRate(PER_MINUTE, wait)
-        if rules.per_day is not None:
-            wait = await self._take_of_day(profile, key.kid, rules.per_day, number)
+            wait = await self._take_of_day(profile, key.kid, of_day, number)
             if wait:
                 raise OverRate(PER_DAY, wait)
+        if most is not None and (wait := self._table.take(name, MINUTE, most, number)):
+            if of_day is not None:  # others have used up the minute while the store was asked
+                self._table.lease((profile, key.kid, PER_DAY, str(of_day)), number, 0)
+            raise OverRate(PER_MINUTE, wait)
 
     async def _take_of_day(self, profile: str, kid: str, most: int, number: int) -> int:
         """Count uses against the lease, or lease more; returns the nanoseconds to wait."""

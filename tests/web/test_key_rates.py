@@ -110,6 +110,36 @@ async def test_a_batch_counts_as_its_items(client, generate, clock):
         assert await uses(client, "/sign/batch", 1, batch(number)) == [slug]
 
 
+@pytest.mark.parametrize("rate", ["per_minute", "per_day"])
+async def test_a_batch_that_is_larger_than_a_rate_is_told_the_limit(client, generate, clock, rate):
+    key = await generate(rules={rate: 3})
+    body = {"kid": key["kid"], "items": [{"data": DATA}] * 4}
+    answer = await client.post("/sign/batch", json=body)
+    problem = await refused(answer, 422, "validation-failed")
+    assert "Retry-After" not in answer.headers
+    [error] = problem["errors"]
+    assert error["pointer"] == "#/items"
+    assert "3" in error["detail"]
+    body["items"].pop()
+    assert await uses(client, "/sign/batch", 1, body) == [""]
+
+
+async def test_a_call_that_one_rate_refuses_is_not_counted_by_the_other(client, clock):
+    new = {"alg": "ed25519", "rules": {"per_minute": 4, "per_day": 6}}
+    key = await ok(await client.post("/key/generate", json=new))
+
+    async def batch(number):
+        body = {"kid": key["kid"], "items": [{"data": DATA}] * number}
+        answer = await client.post("/sign/batch", json=body)
+        return answer.status if answer.status == 200 else (await answer.json())["detail"][:99]
+
+    assert await batch(4) == 200
+    assert "per_minute" in await batch(1)
+    clock(120)
+    assert "per_day" in await batch(3)
+    assert await batch(2) == 200  # the minute has four uses, and the day two are left
+
+
 async def test_an_item_that_cannot_be_read_does_not_count(client, generate, clock):
     key = await generate(rules={"per_minute": 3})
     body = {"kid": key["kid"], "items": [{"data": DATA}, {"data": "!"}, {"data": DATA}]}
@@ -140,7 +170,7 @@ async def test_the_audit_log_names_the_rate(start, tmp_path, clock):
         (line["outcome"], line.get("rule")) for line in lines if line.get("operation") == "sign"
     ]
     minute, day = ("over-rate", "per_minute"), ("over-rate", "per_day")
-    assert found == [("success", None), minute] * 3 + [day, minute] * 2
+    assert found == [("success", None), minute] * 3 + [day] * 4
 
 
 @pytest.mark.each_store
