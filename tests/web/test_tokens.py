@@ -213,6 +213,19 @@ async def test_a_service_gives_tokens_of_an_earlier_version_their_place(
 
 
 @pytest.mark.each_store
+async def test_a_removal_that_is_finished_twice_leaves_the_tokens_of_a_new_tenant(guarded):
+    """A process that resumes a removal may find the name given to another tenant."""
+    client, operator = guarded
+    directory = client.app[STORE].directory
+    entry, _ = await directory.removals.mark("alice")
+    await directory.removals.finish("alice", entry)
+    await ok(await client.post("/profile", json={"name": "alice"}, headers=operator))
+    _, new = await client.app[TOKENS].create("t", ("sign",), ("alice",))
+    await directory.removals.finish("alice", entry)
+    assert await pages(client, operator) == [[new.id]]
+
+
+@pytest.mark.each_store
 async def test_the_tokens_of_a_removed_profile_go_a_few_at_a_time(guarded, monkeypatch):
     """Other writers have their turn, and tokens for other profiles stay."""
     client, operator = guarded

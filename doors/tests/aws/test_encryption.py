@@ -149,6 +149,14 @@ async def test_a_blob_from_before_a_rotation(aws):
     await aws.refused("DisabledException", "decrypt", CiphertextBlob=blobs[0], KeyId=key_id)
 
 
+async def test_a_blob_from_before_a_rotation_by_a_key_with_a_newer_alias(aws):
+    key_id = await aws.make("a256gcm")
+    blob = (await aws.encrypt(KeyId=key_id, Plaintext=SECRET))["CiphertextBlob"]
+    await aws.rotate(key_id)
+    await aws.create_alias(AliasName="alias/newer", TargetKeyId=key_id)
+    assert (await aws.decrypt(CiphertextBlob=blob, KeyId=key_id))["Plaintext"] == SECRET
+
+
 async def test_a_dry_run_sees_that_the_key_of_an_old_blob_is_disabled(aws):
     key_id = await aws.make("a256gcm")
     blob = (await aws.encrypt(KeyId=key_id, Plaintext=SECRET))["CiphertextBlob"]
