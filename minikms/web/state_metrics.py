@@ -29,7 +29,11 @@ LOGGER = logging.getLogger(__name__)
 # In seconds.
 _SAMPLE_EVERY: Final = 1.0
 _CHECK_EVERY: Final = 5.0
-_COUNT_EVERY: Final = 600.0
+_COUNT_EVERY: Final = 600.0  # at most
+_LEAST_PAUSE: Final = 5.0
+
+# The pause after a count, as a multiple of the time that it took.
+_PAUSES: Final = 1000
 
 
 class StateMetrics:
@@ -102,8 +106,8 @@ class StateMetrics:
         self._backed_up = Gauge(
             "last_backup_timestamp_seconds", "Time of the last backup of the store.", **most
         )
-        self._keys = Gauge("keys", "Keys in the store.", **most)
-        self._profiles = Gauge("profiles", "Profiles in the store.", **most)
+        self._keys = Gauge("keys", "Keys in the store at the last count.", **most)
+        self._profiles = Gauge("profiles", "Profiles in the store at the last count.", **most)
 
         self._ready = Gauge("ready", "1 if all processes are ready.", **least)
         self._audit_writable = Gauge(
@@ -230,9 +234,13 @@ class StateMetrics:
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], period: float) -> None:
-    """Do the work every `period` seconds; log the first of consecutive errors, and continue."""
+    """Do the work at least every `period` seconds, and more often if it takes little time.
+
+    Logs the first of consecutive errors, and continues.
+    """
     failed = False
     while True:
+        begun = time.monotonic()
         try:
             await work()
             failed = False
@@ -240,7 +248,8 @@ async def _repeat(work: Callable[[], Awaitable[None]], period: float) -> None:
             if not failed:
                 LOGGER.exception("metrics of the state are not up to date")
             failed = True
-        await asyncio.sleep(period)
+        pause = max(_PAUSES * (time.monotonic() - begun), _LEAST_PAUSE)
+        await asyncio.sleep(min(pause, period))
 
 
 def _by_value(family: Counter, values: Iterable[str]) -> dict[str, Counter]:

@@ -45,6 +45,20 @@ async def test_an_error_is_logged_once_and_the_next_round_comes(
     assert [each.getMessage() for each in found] == ["metrics of the state are not up to date"]
 
 
+async def test_new_keys_are_counted_soon_if_a_count_takes_little_time(start, monkeypatch):
+    app = create_service(Config())
+    client, registry = await start(app), CollectorRegistry()
+    for pause in ("_LEAST_PAUSE", "_PAUSES"):
+        monkeypatch.setattr(state_metrics, pause, 0.001)
+    async with StateMetrics(registry, counts_keys=True).sampled(app):
+        for number in range(3):
+            await until(
+                "a count of the keys",
+                lambda number=number: registry.get_sample_value("minikms_keys") == number,
+            )
+            await ok(await client.post("/key/generate", json={"alg": "ed25519"}))
+
+
 async def test_the_first_end_of_the_certificates_of_keys_in_use(start, monkeypatch):
     app = create_service(Config())
     client, registry = await start(app), CollectorRegistry()
