@@ -88,7 +88,10 @@ def stable(block: Block) -> Any:
         return answer
 
     if block.language != "json":
-        return re.sub(rf"^{VOLATILE['signature']}$", "SIGNATURE", block.text, flags=re.MULTILINE)
+        text = block.text
+        for name in ("signature", "kid"):
+            text = re.sub(rf"^{VOLATILE[name]}$", name, text, flags=re.MULTILINE)
+        return text
     return [json.loads(line, object_hook=replace) for line in block.text.splitlines()]
 
 
@@ -110,12 +113,15 @@ def paste(
     found: Iterable[Block],
     folder: Path,
     replaced: dict[str, str] | None = None,
+    *,
+    whole: bool = False,
     **variables: str,
 ) -> Pasted:
     """Run the blocks of `sh` in one shell, as they stand, but for the port and `replaced`.
 
-    What a block prints last is in the one behind it, of `json` or `text`. A service holds its
-    terminal, so its command ends a block. `variables` are further ones of the environment.
+    What a block prints last is in the one behind it, of `json` or `text`; all that it prints, if
+    `whole`. A service holds its terminal, so its command ends a block. `variables` are further ones
+    of the environment.
     """
     (folder / ".venv").symlink_to(sys.prefix)
     port = free_port()
@@ -123,10 +129,11 @@ def paste(
     for block, following in pairwise([*found, Block("end", "")]):
         if block.language == "sh":
             assert not re.search(r"minikms serve.*[^\\]\n.", block.text), block.text
-            steps.append(block.text)
-            if following.language in ("json", "text"):
+            is_shown = following.language in ("json", "text")
+            end = "printf '\\0'\n" if is_shown else ""
+            steps += [end, block.text, end]
+            if is_shown:
                 shown.append(following)
-                steps.append("printf '\\0'\n")
     commands = INSTALL.sub("", "".join(steps))
     script = re.sub(r"^(?=\.venv/bin/minikms serve)", "serve ", commands, flags=re.MULTILINE)
     script = SHELL.replace("URL", URL) + script
@@ -143,11 +150,12 @@ def paste(
     )
     log = folder / "service.log"
     assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
-    *answers, rest = done.stdout.split("\0")
+    *printed, rest = done.stdout.split("\0")
     assert not rest
     answered = []
-    for answer, block in zip(answers, shown, strict=True):
-        # The output of earlier blocks is above the answer.
-        last = answer.splitlines(keepends=True)[-len(block.text.splitlines()) :]
+    for answer, block in zip(printed[1::2], shown, strict=True):
+        last = answer.splitlines(keepends=True)
+        if not whole:
+            last = last[-len(block.text.splitlines()) :]
         answered.append(stable(Block(block.language, "".join(last))))
     return Pasted([stable(block) for block in shown], answered, commands)

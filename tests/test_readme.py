@@ -53,6 +53,7 @@ def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres, mk
         [*own, before, *moved, after, Block("text", "the same key\n")],
         tmp_path,
         {"127.0.0.1:5432": f"127.0.0.1:{own_postgres.port}"},
+        whole=True,
         PATH=f"{mkms}:{os.environ['PATH']}",
     )
     assert done.answered == done.shown
@@ -186,7 +187,9 @@ def test_commands_that_ci_takes_from_here():
     """.ci/run runs the first and the second line that begin so."""
     run, test = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
     assert run.endswith(" && .venv/bin/minikms serve")
-    assert " && .venv/bin/pytest" in test
+    # Not where the service runs, whose files an installation replaces.
+    assert " && .venv-test/bin/pytest" in test
+    assert ".venv/" not in test
 
 
 def test_picture_is_well_formed():
