@@ -54,6 +54,17 @@ async def test_docs_open_from_this_host_alone(client, page):
     assert len(await page.screenshot(full_page=True)) > 50_000
 
 
+async def test_docs_are_as_wide_as_a_narrow_window(client, page):
+    context = await page.context.browser.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True
+    )
+    phone = await context.new_page()
+    await phone.goto(str(client.make_url("/docs/")))
+    await phone.locator("#operations-keys-generateKey").wait_for()
+    assert await phone.evaluate("visualViewport.scale === 1 && innerWidth === 390")
+    await context.close()
+
+
 @pytest.mark.parametrize(("scheme", "turned"), [("light", False), ("dark", True)])
 async def test_docs_are_dark_if_the_system_is(client, page, scheme, turned):
     await page.emulate_media(color_scheme=scheme)
