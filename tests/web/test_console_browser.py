@@ -673,6 +673,12 @@ async def test_keys_of_a_provider_are_made_and_found_and_it_is_away(start, page,
     await refused(
         await client.post("/sign", json={"alias": "in the token", "data": ""}),
         503,
+    # With the calls before the page was opened: the first reading counted 1,000 that failed.
+    figures = [await row.get_by_role("cell").nth(place).inner_text() for place in (4, 5)]
+    total, failed = (int(figure.replace(",", "")) for figure in figures)
+    assert total == 2 * failed >= 4000
+    in_all = signed_in.get_by_role("img", name=re.compile(r"^Failed calls: .*, [1-9],000 in all$"))
+    await expect(in_all).to_be_visible()
         "provider-unavailable",
     )
     await open_page(page, "Health")

@@ -41,7 +41,7 @@ export function sums(samples, name, label, counts = () => true) {
 
 /**
  * For each operation: its calls and failed calls a second since the previous reading, the time in seconds within
- * which 99 of 100 calls ended (null if there were none), and its calls since the start.
+ * which 99 of 100 calls ended (null if there were none), and its calls and failed calls since the start.
  */
 export function operations(before, now, seconds) {
   const name = "minikms_operations_total";
@@ -56,6 +56,7 @@ export function operations(before, now, seconds) {
     errors: rate(errors, errorsBefore, operation),
     p99: quantile(before, now, 0.99, (labels) => labels.operation === operation),
     total: calls.get(operation),
+    failed: errors.get(operation) ?? 0,
   }));
 }
 

@@ -109,16 +109,18 @@ class Watch {
     const seconds = (reading.at - before.at) / 1000;
     const rows = operations(before.samples, reading.samples, seconds).sort((one, other) => other.total - one.total);
     const p99 = quantile(before.samples, reading.samples, 0.99);
+    const sum = (name) => rows.reduce((sum, row) => sum + row[name], 0);
     this.points.push({
-      calls: rows.reduce((sum, row) => sum + row.calls, 0),
-      errors: rows.reduce((sum, row) => sum + row.errors, 0),
+      calls: sum("calls"),
+      errors: sum("errors"),
       p99: milliseconds(p99),
       operations: new Map(rows.map((row) => [row.operation, { ...row, p99: milliseconds(row.p99) }])),
     });
     this.points.splice(0, this.points.length - KEPT);
     fill(
       this.figures,
-      h("div", { class: "charts" }, ["calls", "errors", "p99"].map((name) => this.picture(name))),
+      h("div", { class: "charts" }, [this.picture("calls", sum("total")), this.picture("errors", sum("failed")), this.picture("p99")]),
+      remark("The charts, calls a second and p99 begin when this page is opened. Calls in all are since the start of the service."),
       section("By operation", table("Operations", OPERATIONS, rows.map((row) => this.withPast(row)), "No call yet.")),
       gauges
     );
@@ -131,13 +133,14 @@ class Watch {
     return { ...row, past: { calls: past("calls", "Calls"), errors: past("errors", "Failed calls"), p99: past("p99", "p99") } };
   }
 
-  picture(name) {
+  picture(name, total) {
     const values = this.points.map((point) => point[name]);
     const known = values.filter((value) => value !== null);
     const now = values.at(-1);
     const [title, unit] = { calls: ["Calls", "a second"], errors: ["Failed calls", "a second"], p99: ["p99", "ms"] }[name];
     const most = known.length ? `, most ${shown(Math.max(...known))}` : "";
-    return line(`${title}: ${now === null ? "no call" : `${shown(now)} ${unit}`}${most}`, values);
+    const all = total === undefined ? "" : `, ${shown(total)} in all`;
+    return line(`${title}: ${now === null ? "no call" : `${shown(now)} ${unit}`}${most}${all}`, values);
   }
 }
 
@@ -220,6 +223,7 @@ const OPERATIONS = [
   ["Failed a second", ({ errors, past }) => [errors > 0 ? badge(shown(errors), "bad") : "0", past.errors]],
   ["p99", ({ p99, past }) => [p99 === null ? "no call" : p99 === Infinity ? "over 10 s" : `${shown(p99 * 1000)} ms`, past.p99]],
   ["Calls in all", ({ total }) => shown(total)],
+  ["Failed in all", ({ failed }) => (failed > 0 ? badge(shown(failed), "bad") : "0")],
 ];
 
 /** Convert seconds to milliseconds for a chart, at most 10 s; null for no call. */
