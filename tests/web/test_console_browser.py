@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -470,6 +471,28 @@ async def test_the_certificate_of_a_key_is_shown_with_its_profile(guarded, signe
     await expect(signed_in.locator(".badge.warn")).to_have_count(len(PROFILES) - 2)
     await open_page(signed_in, "Due")
     await expect(signed_in.locator(".badge.warn").first).to_have_text("soon")
+
+
+async def test_ends_within_30_days_are_marked(guarded, signed_in):
+    def after(days):
+        return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="seconds")
+
+    await make(guarded, expires=after(5), alias="expiry")
+    await make(guarded, expires=after(31), alias="late expiry")
+    deleted = await make(guarded, alias="deletion")
+    await guarded.delete(f"/key/{deleted['kid']}?after=7d")
+    await make(guarded, rotate_every=29 * 86_400, alias="rotation")
+    await make(guarded, rotate_every=31 * 86_400, alias="late rotation")
+    await make_token(guarded, name="token", expires=after(5))
+    await make_token(guarded, name="late token", expires=after(31))
+    rows = signed_in.locator("main tbody tr")
+    await open_page(signed_in, "Due")
+    await expect(rows).to_have_count(5)
+    marked = rows.filter(has=signed_in.locator(".badge.warn", has_text="soon"))
+    await expect(marked.get_by_role("link")).to_have_text(["expiry", "deletion", "rotation"])
+    await open_page(signed_in, "Tokens")
+    await expect(rows).to_have_count(2)
+    await expect(marked.locator("td").first).to_have_text("token")
 
 
 async def test_profiles_are_made_chosen_and_deleted(guarded, signed_in):

@@ -10,7 +10,7 @@ const VERSION = 0xa0;
 const EXTENSIONS = 0xa3;
 
 const DAY = 86_400_000; // milliseconds
-const SOON = 30; // days before its end from which a certificate is warned of
+const WARNED = 30; // days before an end from which it is near
 
 // Attributes of names, by their object identifier in hexadecimal digits (RFC 4514 section 3).
 const ATTRIBUTES = {
@@ -58,12 +58,17 @@ export function readCertificate(text) {
   }
 }
 
+/** Tell whether a time to come is near enough for a warning. */
+export function isNear(at) {
+  return Date.parse(at) < Date.now() + WARNED * DAY;
+}
+
 /** A warning of the certificate of a chain that ends first, or null. `kind` is that of a badge. */
 export function warning(chain = []) {
   const ends = chain.map(readCertificate).filter(Boolean).map((one) => Date.parse(one.ends));
   const days = Math.floor((Math.min(...ends) - Date.now()) / DAY); // Infinity without a certificate
   if (days < 0) return { text: "a certificate has ended", kind: "bad" };
-  if (days >= SOON) return null;
+  if (days >= WARNED) return null;
   return { text: `a certificate ends ${days === 0 ? "today" : days === 1 ? "in 1 day" : `in ${days} days`}`, kind: "warn" };
 }
 

@@ -1,7 +1,7 @@
 // Parts of pages: headings, tables, fields, buttons, questions.
 
 import { Problem } from "./api.js";
-import { warning } from "./certificates.js";
+import { isNear, warning } from "./certificates.js";
 import { fill, foreign, h } from "./dom.js";
 import { sentences, tellProblem } from "./notices.js";
 
@@ -191,6 +191,12 @@ function copyButton(text, label) {
 /** A time in UTC. */
 export function time(text) {
   return h("time", { datetime: text, title: text }, text.slice(0, 19).replace("T", " "));
+}
+
+/** The time of an end, with a word if it is past or near. */
+export function endTime(text, past = "past") {
+  const isPast = Date.parse(text) < Date.now();
+  return [time(text), " ", isPast ? badge(past, "bad") : isNear(text) && badge("soon", "warn")];
 }
 
 /** A word with a colour: `kind` is good, bad, warn or plain. */

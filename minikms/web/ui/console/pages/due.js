@@ -1,9 +1,9 @@
 // The page of due dates: scheduled deletions, expiries, rotations and certificates, in order of time.
 
 import { fill, foreign, h } from "../dom.js";
-import { readCertificate, warning } from "../certificates.js";
+import { readCertificate } from "../certificates.js";
 import { listing } from "../session.js";
-import { address, badge, link, nameOf, table, time } from "../widgets.js";
+import { address, endTime, link, nameOf, table } from "../widgets.js";
 
 const SHOWN = 200;
 
@@ -16,10 +16,7 @@ function endsOf(key) {
     key.rotates && { at: key.rotates, event: "the key is rotated", key },
     ...chain.map(
       (one, place) =>
-        one && {
-          ...{ at: one.ends, event: place ? "a certificate above it ends" : "its certificate ends", of: one.subject, key },
-          soon: warning([key.certificates[place]])?.kind === "warn",
-        }
+        one && { at: one.ends, event: place ? "a certificate above it ends" : "its certificate ends", of: one.subject, key }
     ),
   ].filter(Boolean);
 }
@@ -51,10 +48,7 @@ async function look(results, status, signal) {
 }
 
 const COLUMNS = [
-  [
-    "When (UTC)",
-    ({ at, soon }) => [time(at), " ", Date.parse(at) < Date.now() ? badge("past", "bad") : soon && badge("soon", "warn")],
-  ],
+  ["When (UTC)", ({ at }) => endTime(at)],
   ["Event", ({ event, of }) => (of ? [`${event}: `, foreign(of)] : event)],
   ["Key", ({ key }) => link(address("key", key.kid), foreign(nameOf(key)))],
 ];

@@ -5,7 +5,7 @@ import { segment } from "../api.js";
 import { SCOPES } from "../scopes.js";
 import { caller, listing, may, mayAuditAll, request } from "../session.js";
 import { tell } from "../notices.js";
-import { address, ask, badge, block, boxes, button, field, form, input, section, submit, table, ticked, time } from "../widgets.js";
+import { address, ask, block, boxes, button, endTime, field, form, input, section, submit, table, ticked, time } from "../widgets.js";
 
 const MINUTE = 60_000; // milliseconds
 
@@ -30,7 +30,7 @@ function columns(found, refresh) {
     ["Scopes", ({ scopes }) => scopes.join(", ")],
     ["Profiles", ({ profiles }) => (profiles ? profiles.map((name) => [foreign(name), " "]) : "all")],
     ["Made (UTC)", (token) => [time(token.created), isMakerKnown && [" ", madeBy(token)]]],
-    ["Ends (UTC)", ({ expires }) => (expires ? [time(expires), Date.parse(expires) < Date.now() && [" ", badge("ended", "bad")]] : "never")],
+    ["Ends (UTC)", ({ expires }) => (expires ? endTime(expires, "ended") : "never")],
     ...(isUseKnown ? [["Last used (UTC)", (token) => (token.last_used ? time(token.last_used) : "never")]] : []),
     ["Id", ({ id }) => h("code", {}, id)],
     ["Actions", (token) => button("Revoke", () => askRevocation(token, refresh), { class: "small danger", "aria-label": `Revoke the token ${token.name}` })],
