@@ -561,6 +561,7 @@ async def test_settings_of_a_profile_are_changed(guarded, signed_in):
 
 async def test_a_token_is_shown_once_and_revoked(guarded, signed_in):
     page = signed_in
+    await make_token(guarded, name="before")
     await open_page(page, "Tokens")
     await page.get_by_label("Name", exact=True).fill("issuer")
     await page.get_by_label("sign: sign messages").check()
@@ -573,14 +574,20 @@ async def test_a_token_is_shown_once_and_revoked(guarded, signed_in):
     assert (own["name"], own["scopes"], own["profiles"]) == (
         "issuer", ["sign", "verify"], ["default"],
     )  # fmt: skip
+    rows = page.get_by_role("table", name="Tokens").locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    await expect(rows.last).to_contain_text("issuer")
+    await page.get_by_role("button", name="Revoke the token before").click()
+    await page.get_by_role("dialog").locator("button[type=submit]").click()
+    await expect(rows).to_have_count(1)
+    await expect(shown).to_have_text(token)
     await page.get_by_role("button", name="I have kept it").click()
     await expect(shown).to_have_count(0)
     await open_page(page, "Keys")
     await open_page(page, "Tokens")
     assert token not in await page.content()
     await page.get_by_role("link", name="by whom the token issuer was made").click()
-    await expect(page.locator("main tbody tr")).to_have_count(1)
-    await expect(page.locator("main tbody tr")).to_contain_text("createToken")
+    await expect(page.locator("main tbody tr").first).to_contain_text("createToken")
     await open_page(page, "Tokens")
     await page.get_by_role("button", name="Revoke the token issuer").click()
     await page.get_by_role("dialog").locator("button[type=submit]").click()

@@ -10,19 +10,25 @@ import { address, ask, block, boxes, button, endTime, field, form, input, sectio
 const MINUTE = 60_000; // milliseconds
 
 /** The content of the page. */
-export async function tokens({ signal, refresh }) {
-  const found = [];
-  for await (const { items } of listing("tokens", { profile: null, signal })) found.push(...items);
+export async function tokens({ signal }) {
+  const list = h("div", {});
+  const read = async () => {
+    const found = [];
+    for await (const { items } of listing("tokens", { profile: null, signal })) found.push(...items);
+    fill(list, table("Tokens", columns(found, read), found, "There is no token yet. Make one below for each program."));
+  };
+  await read();
   const made = h("div", { "aria-live": "polite" });
   return [
     h("h1", {}, "Tokens"),
     made,
-    section("Tokens of your profiles", table("Tokens", columns(found, refresh), found, "There is no token yet. Make one below for each program.")),
-    section("New token", newToken(made)),
+    section("Tokens of your profiles", list),
+    section("New token", newToken(made, read)),
   ];
 }
 
-function columns(found, refresh) {
+/** The columns of tokens; `read` reads them again after a change, and leaves a new token in its place. */
+function columns(found, read) {
   const isMakerKnown = mayAuditAll(); // these calls are in no profile
   const isUseKnown = found.some((token) => "last_used" in token);
   return [
@@ -33,7 +39,7 @@ function columns(found, refresh) {
     ["Ends (UTC)", ({ expires }) => (expires ? endTime(expires, "ended") : "never")],
     ...(isUseKnown ? [["Last used (UTC)", (token) => (token.last_used ? time(token.last_used) : "never")]] : []),
     ["Id", ({ id }) => h("code", {}, id)],
-    ["Actions", (token) => button("Revoke", () => askRevocation(token, refresh), { class: "small danger", "aria-label": `Revoke the token ${token.name}` })],
+    ["Actions", (token) => button("Revoke", () => askRevocation(token, read), { class: "small danger", "aria-label": `Revoke the token ${token.name}` })],
   ];
 }
 
@@ -45,7 +51,7 @@ function madeBy({ name, created }) {
   return h("a", { href: address("audit", undefined, query), "aria-label": `by whom the token ${name} was made` }, "by whom");
 }
 
-function askRevocation({ id, name, scopes }, refresh) {
+function askRevocation({ id, name, scopes }, read) {
   ask({
     title: "Revoke this token?",
     lost: [
@@ -57,7 +63,7 @@ function askRevocation({ id, name, scopes }, refresh) {
     run: async () => {
       await request("DELETE", `tokens/${segment(id)}`);
       tell("The token is revoked.");
-      await refresh();
+      await read();
     },
   });
 }
@@ -67,8 +73,8 @@ function scopes() {
   return Object.entries({ ...Object.fromEntries(caller().scopes.map((scope) => [scope, ""])), ...SCOPES });
 }
 
-/** The form of a new token, which is shown once, in `place`. */
-function newToken(place) {
+/** The form of a new token, which is shown once, in `place`; `read` reads the list again. */
+function newToken(place, read) {
   const known = caller().profiles;
   const send = async (values, form) => {
     const scopes = ticked(form, "scopes");
@@ -89,6 +95,7 @@ function newToken(place) {
       )
     );
     place.querySelector("pre").focus();
+    await read();
   };
   return form(
     { class: "stack narrow" },
