@@ -1,5 +1,6 @@
 """The console in a browser: its pages are opened, and its callers sign in."""
 
+import asyncio
 import re
 
 import pytest
@@ -12,6 +13,28 @@ browsers = pytest.importorskip(
 )
 expect = browsers.expect
 expect.set_options(timeout=60_000)
+
+
+class Held:
+    """Holds the first call of a page to a path until `go_on` is set."""
+
+    def __init__(self, page, path, method="GET"):
+        self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
+        self._page, self._path, self._method = page, path, method
+
+    async def __aenter__(self):
+        await self._page.route(self._path, self._hold)
+        return self
+
+    async def __aexit__(self, *exc):
+        self.go_on.set()
+        await self._page.unroute_all(behavior="wait")
+
+    async def _hold(self, route):
+        if route.request.method == self._method and not self.arrived.is_set():
+            self.arrived.set()
+            await self.go_on.wait()
+        await route.continue_()
 
 
 def complaints(page):

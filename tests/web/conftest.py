@@ -7,12 +7,14 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import problems
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from calls import bearer
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -340,6 +342,15 @@ async def page(browser: Any) -> AsyncIterator[Any]:
     )
     yield page
     await context.close()
+
+
+@pytest.fixture
+async def guarded(start: Any, admin: tuple[str, str], tmp_path: Path) -> Any:
+    """A service that asks for tokens, with an audit log; its client is its admin."""
+    config = Config(auth="token", admin_token_file=admin[1], audit_log=str(tmp_path / "audit.log"))
+    client = await start(create_service(config))
+    client.session.headers.update(bearer(admin[0]))
+    return client
 
 
 @pytest.fixture

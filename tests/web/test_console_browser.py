@@ -639,6 +639,11 @@ async def test_calls_are_found_in_the_audit_log(guarded, signed_in):
     await expect(events.get_by_role("row").filter(has_text="sign")).to_have_count(2)
     picture = signed_in.get_by_role("img", name=re.compile(r"^\d+ calls since .* 0 of them failed"))
     await expect(picture).to_be_visible()
+    for span, text in (("30 days", "A bar is 24 hours."), ("24 hours", "A bar is an hour.")):
+        await signed_in.get_by_role("button", name=span).click()
+        await expect(signed_in.locator("figcaption")).to_contain_text(text)
+        chosen = signed_in.get_by_role("region", name="Use").get_by_role("button", pressed=True)
+        await expect(chosen).to_have_text(span)
     await signed_in.get_by_role("link", name="All events of this key").click()
     await expect(signed_in.get_by_label("Key")).to_have_value(key["kid"])
 
@@ -909,12 +914,31 @@ async def each_page(page, kid):
     yield "Sign in, refused"
 
 
-async def test_no_page_is_wider_than_a_narrow_window(guarded, signed_in):
+@pytest.mark.parametrize("narrow", [390, 320])
+async def test_no_page_is_wider_than_a_narrow_window(guarded, signed_in, narrow):
+    """A window of 320 pixels is one of 1280 at a zoom of 400 % (WCAG 2.2, 1.4.10)."""
     kid = await hostile(guarded)
-    await signed_in.set_viewport_size({"width": 390, "height": 844})
+    await signed_in.set_viewport_size({"width": narrow, "height": 844})
     async for name in each_page(signed_in, kid):
         width = await signed_in.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, name
+        assert width <= narrow, name
+
+
+async def test_colours_of_the_system_leave_the_chosen_visible(guarded, signed_in):
+    """As the contrast themes of Windows, which replace all backgrounds."""
+    page = signed_in
+    key = await make(guarded)
+    await page.emulate_media(forced_colors="active")
+    await open_page(page, "Tokens")
+    background = "(one) => getComputedStyle(one).backgroundColor"
+    items = page.locator("#menu a")
+    looks = [await item.evaluate(background) for item in await items.all()]
+    chosen = list(PAGES).index("Tokens")
+    assert looks[chosen] not in looks[:chosen] + looks[chosen + 1 :]
+    await page.goto(f"{page.url.partition('#')[0]}#/key/{key['kid']}")
+    pressed, others = (page.locator(f"button[aria-pressed={one}]") for one in ("true", "false"))
+    await expect(others).to_have_count(2)
+    assert await pressed.evaluate(background) != await others.first.evaluate(background)
 
 
 @pytest.fixture(scope="module")
@@ -924,6 +948,7 @@ def axe(tmp_path_factory):
     return (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
 
 
+        await signed_in.wait_for_timeout(200)  # rows come after the page
 @pytest.mark.timeout(300)  # npm installs a package, and axe looks at 40 pages
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_has_no_complaint(guarded, address, page, admin, axe, scheme):

@@ -4,45 +4,11 @@ import asyncio
 
 import pytest
 from calls import bearer, ok
-from console_pages import expect, make, make_token, open_page, sign_in
+from console_pages import Held, expect, make, make_token, open_page, sign_in
 from waiting import waiting_for
-
-from minikms.config import Config
-from minikms.serve.assembly import create_service
 
 # Chromium opens pages and presses their buttons.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-async def guarded(start, admin, tmp_path):
-    """A service that asks for tokens, with an audit log; its client is its admin."""
-    config = Config(auth="token", admin_token_file=admin[1], audit_log=str(tmp_path / "audit.log"))
-    client = await start(create_service(config))
-    client.session.headers.update(bearer(admin[0]))
-    return client
-
-
-class Held:
-    """Holds the first call of a page to a path until `go_on` is set."""
-
-    def __init__(self, page, path, method="GET"):
-        self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
-        self._page, self._path, self._method = page, path, method
-
-    async def __aenter__(self):
-        await self._page.route(self._path, self._hold)
-        return self
-
-    async def __aexit__(self, *exc):
-        self.go_on.set()
-        await self._page.unroute_all(behavior="wait")
-
-    async def _hold(self, route):
-        if route.request.method == self._method and not self.arrived.is_set():
-            self.arrived.set()
-            await self.go_on.wait()
-        await route.continue_()
 
 
 async def events(client, **query):
@@ -143,6 +109,54 @@ async def test_a_late_page_does_not_replace_the_next(guarded, signed_in):
         await open_page(signed_in, "Profiles")
     await open_page(signed_in, "Profiles")
     await expect(signed_in.get_by_role("heading", level=1)).to_have_text("Profiles")
+
+
+async def test_a_slow_page_has_its_own_heading_while_it_loads(guarded, signed_in):
+    await make(guarded, alias="issuer")
+    await open_page(signed_in, "Keys")
+    rows = signed_in.locator("main tbody tr")
+    await expect(rows).to_have_count(1)
+    heading = signed_in.get_by_role("heading", level=1)
+    async with Held(signed_in, "**/tokens") as held:
+        await signed_in.locator("#menu").get_by_role("link", name="Tokens").click()
+        await held.arrived.wait()
+        await expect(heading).to_have_text("Tokens")
+        await expect(heading).to_be_focused()
+        await expect(signed_in).to_have_title("Tokens · Mini KMS")
+        await expect(signed_in.get_by_text("Loading…")).to_be_visible()
+        await expect(rows).to_have_count(0)
+        await expect(signed_in.locator("main")).to_have_attribute("aria-busy", "true")
+    await expect(signed_in.get_by_role("heading", name="New token")).to_be_visible()
+    await expect(heading).to_be_focused()
+
+
+async def test_a_search_keeps_its_page_while_it_loads(guarded, signed_in):
+    await make(guarded, alias="issuer")
+    await open_page(signed_in, "Due")
+    await open_page(signed_in, "Keys")
+    rows = signed_in.locator("main tbody tr")
+    await expect(rows).to_have_count(1)
+    async with Held(signed_in, "**/algorithms") as held:
+        await signed_in.get_by_label("Label").fill("a:b")
+        await signed_in.get_by_role("button", name="Search").click()
+        await held.arrived.wait()
+        await expect(rows).to_have_count(1)
+    await expect(rows).to_have_count(0)
+
+
+async def test_keys_of_another_profile_are_gone_while_its_page_loads(guarded, address, page, admin):
+    await ok(await guarded.post("/profile", json={"name": "alice"}))
+    await make(guarded, alias="issuer")
+    await sign_in(page, address, admin[0])
+    rows, profile = page.locator("main tbody tr"), page.get_by_label("Profile", exact=True)
+    await expect(rows).to_have_count(1)
+    await profile.focus()
+    async with Held(page, "**/algorithms") as held:
+        await profile.select_option("alice")
+        await held.arrived.wait()
+        await expect(rows).to_have_count(0)
+    await expect(page.get_by_text("This profile has no keys yet.")).to_be_visible()
+    await expect(profile).to_be_focused()
 
 
 async def test_the_field_for_the_token_has_the_focus(address, page, admin):

@@ -13,14 +13,14 @@ import { signIn } from "./pages/sign-in.js";
 import { tokens } from "./pages/tokens.js";
 import { tryOut } from "./pages/try.js";
 import * as session from "./session.js";
-import { sentences, tellProblem } from "./notices.js";
-import { button, choice, field, input } from "./widgets.js";
+import { dropNotice, dropRefusal, sentences, tellProblem } from "./notices.js";
+import { button, choice, field, input, remark } from "./widgets.js";
 
-// Name, title, scope that callers need, and the function that makes the content. Pages without a title in the menu
-// are reached from others.
+// Name, title, scope that callers need, and the function that makes the content. A page with a `title` is not in the
+// menu: it is reached from others.
 const PAGES = [
   { name: "keys", menu: "Keys", scope: "keys:read", show: keys },
-  { name: "key", scope: "keys:read", show: key },
+  { name: "key", title: "Key", scope: "keys:read", show: key },
   { name: "make", menu: "New key", scope: "keys:write", show: make },
   { name: "due", menu: "Due", scope: "keys:read", show: due },
   { name: "try", menu: "Try it", scopes: ["sign", "verify"], show: tryOut },
@@ -35,6 +35,7 @@ const main = document.getElementById("main");
 const menu = document.getElementById("menu");
 const caller = document.getElementById("caller");
 let shown = new AbortController();
+let place = ""; // the page that is shown, its argument and its profile
 
 function scopesOf(page) {
   return page.scopes ?? [page.scope];
@@ -46,7 +47,7 @@ function isPermitted(page) {
 }
 
 /** The page, the argument and the query of the address. */
-function place() {
+function wanted() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, argument] = path.split("/");
   const page = PAGES.find((one) => one.name === name) ?? PAGES.find(isPermitted);
@@ -63,6 +64,7 @@ function decoded(text) {
 
 /** Show the page of the address, and cancel pending calls of the previous page. */
 async function show() {
+  dropRefusal();
   shown.abort();
   shown = new AbortController();
   const { signal } = shown;
@@ -70,11 +72,14 @@ async function show() {
     showSignIn();
     return;
   }
-  const { page, argument, query } = place();
+  const { page, argument, query } = wanted();
   for (const item of menu.children) {
     if (item.dataset.page === page.name) item.setAttribute("aria-current", "page");
     else item.removeAttribute("aria-current");
   }
+  const before = place;
+  place = JSON.stringify([page.name, argument, session.currentProfile()]);
+  if (place !== before) present([h("h1", {}, page.menu ?? page.title), remark("Loading…")]);
   main.setAttribute("aria-busy", "true");
   let content;
   try {
@@ -106,6 +111,8 @@ function present(content) {
 function showSignIn(remark) {
   shown.abort();
   session.end();
+  place = "";
+  dropNotice();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   fill(menu);
   fill(caller);
@@ -116,7 +123,6 @@ function showSignIn(remark) {
 /** Begin with a token, or without one; throws Problem. */
 async function enter(token) {
   await session.begin(token);
-  document.getElementById("notices").replaceChildren();
   fill(
     menu,
     PAGES.filter((page) => page.menu && isPermitted(page)).map((page) =>
@@ -142,7 +148,7 @@ async function showCaller() {
   control.addEventListener("change", () => {
     if (!control.reportValidity()) return;
     session.chooseProfile(control.value);
-    if (place().page.name === "key") location.hash = "#/keys";
+    if (wanted().page.name === "key") location.hash = "#/keys";
     else show();
   });
   const signOut = button("Sign out", () => showSignIn("The token is forgotten."), { class: "small" });

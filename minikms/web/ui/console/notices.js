@@ -3,19 +3,43 @@
 import { Problem } from "./api.js";
 import { h } from "./dom.js";
 
+const place = document.getElementById("notices");
+
 /** Tell that something is done. */
 export function tell(text) {
   notice("status", "good", text);
 }
 
-/** Tell why something was not done; errors of the console itself go on. */
-export function tellProblem(error) {
+/**
+ * Tell why something was not done; errors of the console itself go on. `question` is the title of a dialog that asked
+ * for it, and is closed.
+ */
+export function tellProblem(error, question) {
   if (error.name === "AbortError") return;
   if (!(error instanceof Problem)) {
     notice("alert", "bad", "The console has a fault.");
     throw error;
   }
-  notice("alert", "bad", ...sentences(error));
+  notice("alert", "bad", question && `${question} `, ...sentences(error));
+}
+
+/** Remove the notice of an earlier action. */
+export function dropNotice() {
+  place.replaceChildren();
+}
+
+/** Remove a refusal when another page is shown. A success stays, since it may have led to that page. */
+export function dropRefusal() {
+  place.querySelector(".bad")?.remove();
+}
+
+/** Scroll the element that has the focus out from under a notice. */
+export function uncover() {
+  const focused = document.activeElement;
+  const notice = place.firstElementChild;
+  if (notice === null || notice.contains(focused)) return;
+  const [one, other] = [focused, notice].map((each) => each.getBoundingClientRect());
+  if (one.bottom > other.top && one.top < other.bottom) focused.scrollIntoView({ block: "nearest" });
 }
 
 /** A problem in words. */
@@ -32,5 +56,6 @@ function notice(role, kind, ...children) {
   const close = h("button", { type: "button", class: "small", "aria-label": "Close the notice" }, "Close");
   const shown = h("div", { role, class: `notice ${kind}` }, h("div", {}, children), close);
   close.addEventListener("click", () => shown.remove());
-  document.getElementById("notices").replaceChildren(shown);
+  place.replaceChildren(shown);
+  uncover();
 }

@@ -3,7 +3,7 @@
 import { Problem } from "./api.js";
 import { isNear, warning } from "./certificates.js";
 import { fill, foreign, h } from "./dom.js";
-import { sentences, tellProblem } from "./notices.js";
+import { dropNotice, sentences, tell, tellProblem, uncover } from "./notices.js";
 
 let ids = 0;
 
@@ -141,6 +141,7 @@ export function button(text, run, properties) {
 async function busy(control, run) {
   if (control?.getAttribute("aria-disabled") === "true") return;
   control?.setAttribute("aria-disabled", "true");
+  dropNotice();
   try {
     await run();
   } catch (error) {
@@ -237,7 +238,7 @@ export function nameOf(key) {
 }
 
 /** Ask for confirmation. `lost` are sentences about the consequences. With `typed`, the caller has to type
- * this string first. If `run` has a problem, the question stays open.
+ * this string first. If `run` has a problem, an open question stays open and says so, and a notice says so for a closed one.
  */
 export function ask({ title, lost, action, typed, fields = [], run }) {
   const confirmation = typed !== undefined && input("typed", { required: true });
@@ -255,7 +256,8 @@ export function ask({ title, lost, action, typed, fields = [], run }) {
         await run(values);
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
-        fill(fault, sentences(error));
+        if (dialog.open) fill(fault, sentences(error));
+        else tellProblem(error, title); // it was closed meanwhile
         return;
       }
       dialog.close();
@@ -281,4 +283,5 @@ export function ask({ title, lost, action, typed, fields = [], run }) {
 function close(dialog) {
   dialog.remove();
   if (document.activeElement === document.body) document.querySelector("h1").focus();
+  uncover();
 }

@@ -20,17 +20,22 @@ const SPANS = [
 /** A section with the calls of a key over time. */
 export function use(kid, signal) {
   const picture = h("div", {}, remark("Reading the audit log …"));
-  const show = async (hours, step) => {
+  let chosen = null;
+  const show = async (span) => {
+    const [, hours, step] = (chosen = span);
+    SPANS.forEach((each, number) => choices[number].setAttribute("aria-pressed", each === span));
+    let content;
     try {
-      fill(picture, await drawn(kid, hours, step, signal));
+      content = await drawn(kid, hours, step, signal);
     } catch (error) {
       if (error.name === "AbortError") return;
-      fill(picture, h("p", { role: "alert" }, sentences(error)));
+      content = h("p", { role: "alert" }, sentences(error));
     }
+    if (chosen === span) fill(picture, content); // not if another one was chosen meanwhile
   };
-  const choose = SPANS.map(([name, hours, step]) => button(name, () => show(hours, step), { class: "small" }));
-  show(SPANS[1][1], SPANS[1][2]);
-  return section("Use", h("div", { class: "buttons" }, choose), picture);
+  const choices = SPANS.map((span) => button(span[0], () => show(span), { class: "small" }));
+  show(SPANS[1]);
+  return section("Use", h("div", { class: "buttons" }, choices), picture);
 }
 
 async function drawn(kid, hours, step, signal) {
