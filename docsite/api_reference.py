@@ -69,7 +69,7 @@ class Reference:
                 (f"`{parameter['name']}`", parameter["in"], kind, given, parameter["description"])
             )
         if rows:
-            yield _table(("parameter", "in", "type", "", ""), rows)
+            yield _table(("parameter", "in", "type", "required", "meaning"), rows)
 
     def _body(self, operation: Mapping[str, Any]) -> Iterator[str]:
         if "requestBody" in operation:
@@ -79,7 +79,7 @@ class Reference:
                 (f"`{one.place}`", self._with_bounds(one.schema), one.given, self._said(one.schema))
                 for one in fields
             ]
-            yield _table(("field of the body", "type", "", ""), rows)
+            yield _table(("field of the body", "type", "required", "meaning"), rows)
 
     def _answer(self, operation: Mapping[str, Any]) -> Iterator[str]:
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
@@ -88,7 +88,7 @@ class Reference:
             for one in self._fields(schema)
         ]
         if rows:
-            yield _table(("member of the answer", "type", ""), rows)
+            yield _table(("member of the answer", "type", "meaning"), rows)
 
     def _problems(self, operation: Mapping[str, Any]) -> Iterator[str]:
         parts = []

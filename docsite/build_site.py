@@ -52,6 +52,8 @@ _SOURCE: Final = re.compile(r'\b(src|srcset)="([^":]+)"')  # of a picture, in HT
 _FENCE: Final = re.compile(r"^( *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^(?=#{1,3} )", re.MULTILINE)
 _CALL: Final = re.compile(r"###? `([A-Z]+ /\S*)`$", re.MULTILINE)
+# A heading without a text, such as the one over the names of rows: for a screen reader, no heading.
+_EMPTY_HEAD: Final = re.compile(r"<th([^>]*)></th>")
 _ROW: Final = re.compile(r"^\| (`([a-z-]+)\b.*) \|$", re.MULTILINE)
 
 # The page of the commands, which has no source.
@@ -93,10 +95,13 @@ def main() -> None:
     for picture in (ROOT / "docs").iterdir():
         if picture.suffix in (".svg", ".webp"):
             shutil.copy(picture, SOURCES)
+    shutil.copy(Path(__file__).with_name("site.css"), SOURCES)
     shutil.copy(Path(__file__).with_name("zensical.toml"), BUILD)
     command = (sys.executable, "-m", "zensical", "build", "--clean", "--strict")
     if code := subprocess.run(command, cwd=BUILD, check=False).returncode:
         sys.exit(code)
+    for page in SITE.rglob("*.html"):
+        page.write_text(_EMPTY_HEAD.sub(r"<td\1></td>", page.read_text("utf-8")), "utf-8")
     _index(rows)
 
 

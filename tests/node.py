@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import pytest
 
+AXE = "axe-core@4.10.3"  # looks for faults of accessibility in a page
+
 
 def require(*programs: str) -> Callable[[str], NoReturn]:
     """Skip the test if a program is missing; gives the function that skips it.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,7 @@ import pytest
 from api_reference import Reference
 from build_site import COMMANDS, ROOT, SITE, pages
 from command_reference import command_page
-from node import require
+from node import AXE, install, require
 
 from minikms.config import OPTIONS
 from minikms.web.responses import error_classes
@@ -82,6 +83,37 @@ def test_site_is_built_without_a_warning(site):
             r'(?:src|srcset)="?([^":>\s]+\.(?:svg|webp))\b', page.read_text("utf-8")
         )
         assert all((page.parent / picture).exists() for picture in pictures), name
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(
+    not shutil.which("chromium"), reason="chromium is missing: apt-get install chromium"
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_menu_and_tables_are_readable(site, tmp_path, scheme):
+    """By axe: the contrast of texts, and headings of tables."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright: pip install -e '.[test-all]'"
+    )
+    folder = install(tmp_path, AXE)
+    axe = (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(color_scheme=scheme)
+        for name in ("index.html", "operations.html", "reference/keys.html"):
+            page.goto((site / name).as_uri())
+            page.locator(".md-nav__link--active:visible").first.wait_for()
+            page.evaluate(axe)
+            found = page.evaluate(
+                "async (rules) => (await axe.run({ runOnly: rules })).violations",
+                ["color-contrast", "empty-table-header"],
+            )
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+        browser.close()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from calls import bearer, ok
 from console_pages import complaints, expect, make, make_token, open_page, sign_in
 from cryptography import x509
-from node import install
+from node import AXE, install
 from problems import refused
 from token_folder import until_open
 
@@ -26,7 +26,6 @@ MARKUP = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&amp;\'
 BACKWARDS = "\u202egnp.exe"
 KIND = f'{MARKUP}"}} 1.0\n\\,kind="\u2028'
 PROFILE = "<svg/onload=window.hit=1>"
-AXE = "axe-core@4.10.3"
 # Names that a voice says must contain the text that is shown; axe calls this rule experimental.
 AXE_RUN = """async () => (await axe.run({
     rules: { "label-content-name-mismatch": { enabled: true } },
