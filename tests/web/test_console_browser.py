@@ -31,6 +31,10 @@ AXE_RUN = """async () => (await axe.run({
     rules: { "label-content-name-mismatch": { enabled: true } },
 })).violations"""
 
+# The cells of tables whose content is wider than they are.
+TOO_WIDE = """[...document.querySelectorAll("main td > div")]
+    .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"""
+
 # The pages of the menu, in its order, with the scope that each needs.
 PAGES = {
     "Keys": "keys:read",
@@ -933,6 +937,7 @@ async def test_no_page_is_wider_than_a_narrow_window(guarded, signed_in, narrow)
         await signed_in.wait_for_timeout(200)  # rows come after the page
         width = await signed_in.evaluate("document.documentElement.scrollWidth")
         assert width <= narrow, name
+        assert await signed_in.evaluate(TOO_WIDE) == [], name
 
 
 async def test_colours_of_the_system_leave_the_chosen_visible(guarded, signed_in):
