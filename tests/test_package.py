@@ -96,3 +96,40 @@ def test_packages_have_one_version():
     for folder in ("clients/typescript", "integrations/credo"):
         package = json.loads((ROOT / folder / "package.json").read_text("utf-8"))
         assert package["version"] == version
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("clients/python", "clients/typescript"),
+        *("integrations/acapy", "integrations/credo", "integrations/p11", "integrations/pkcs11"),
+    ],
+)
+def test_each_package_has_the_licence(folder):
+    """A package takes files of its own folder alone, and npm follows no links."""
+    licence = ROOT / folder / "LICENSE"
+    assert not licence.is_symlink()
+    assert licence.read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("folder", ["clients/typescript", "integrations/credo"])
+def test_the_lock_file_is_of_the_package(folder):
+    """Otherwise `npm ci` refuses it: npm install --package-lock-only writes it again."""
+    package = json.loads((ROOT / folder / "package.json").read_text("utf-8"))
+    text = (ROOT / folder / "package-lock.json").read_text("utf-8")
+    locked = json.loads(text)["packages"][""]
+    for kind in ("version", "devDependencies", "peerDependencies", "peerDependenciesMeta"):
+        assert locked.get(kind) == package.get(kind), kind
+    assert '"resolved"' not in text  # the address of somebody's registry
+
+
+def test_each_build_system_has_one_version():
+    """Other versions of setuptools write other bytes."""
+    lines = (ROOT / "deploy/build-constraints.txt").read_text("utf-8").splitlines()
+    pinned = {one.name: one.specifier for one in map(Requirement, lines)}
+    assert [str(each)[:2] for each in pinned.values()] == ["=="] * len(pinned)
+    for file in (ROOT / "pyproject.toml", *ROOT.glob("*/*/pyproject.toml")):
+        if "tests" not in file.parts:
+            (needed,) = tomllib.loads(file.read_text("utf-8"))["build-system"]["requires"]
+            (version,) = pinned[Requirement(needed).name]
+            assert version.version in Requirement(needed).specifier
