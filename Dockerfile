@@ -3,10 +3,12 @@
 ARG PYTHON=python:3.13-slim
 FROM ${PYTHON} AS build
 WORKDIR /src
-COPY LICENSE pyproject.toml setup.cfg setup.py ./
+COPY LICENSE pyproject.toml setup.cfg setup.py deploy/build-constraints.txt ./
 COPY minikms minikms
 COPY doors doors
 COPY integrations/p11 integrations/p11
+# pip reads the first name from version 25.3 on, and before that the second.
+ENV PIP_BUILD_CONSTRAINT=/src/build-constraints.txt PIP_CONSTRAINT=/src/build-constraints.txt
 RUN python -m venv --without-pip /opt/minikms \
     && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]' ./integrations/p11
 COPY deploy/image.py /image.py

@@ -1,40 +1,113 @@
 #!/usr/bin/env python3
-"""Write the bill of materials (CycloneDX) of a built package.
+"""Write the bill of materials (CycloneDX) of a built package or image, with SHA-256 hashes.
 
-deploy/bill_of_materials.py WHEEL[EXTRAS] FILE. Needs uv.
+deploy/bill_of_materials.py wheel WHEEL[EXTRAS] FILE. Needs uv; finds other wheels beside this one.
+deploy/bill_of_materials.py npm FOLDER PACK FILE. Needs npm, and the lock file in the folder.
+deploy/bill_of_materials.py image ARCHIVE FILE. The archive is that of `docker save`.
 """
 
+import email
+import hashlib
+import json
 import re
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
-# Runs in the new environment. The package is the component that the bill describes, so the bill
-# does not list it as a part.
-PROJECT = """
-import json, sys
-from importlib.metadata import distribution
-package = distribution(sys.argv[1])
-facts = {name: package.metadata[name] for name in ("name", "version")}
-facts["description"] = package.metadata["summary"]
-facts["license"] = package.metadata["license-expression"] or package.metadata["license"]
-facts["dependencies"] = [each.partition(";")[0].strip() for each in package.requires]
-print("[project]", *(f"{name} = {json.dumps(fact)}" for name, fact in facts.items()), sep="\\n")
-"""
+from image import BILL
+
+Bill: TypeAlias = dict[str, Any]
 
 
-def write(requirement: str, output: Path) -> None:
+def of_wheel(requirement: str, output: Path) -> None:
     """Install a package in a new environment, and write the bill of everything in it."""
-    name = re.split(r"-\d", Path(requirement).name)[0]
+    wheel = Path(requirement.partition("[")[0])
+    metadata = metadata_of(wheel)
     with TemporaryDirectory() as folder:
-        python, project = Path(folder, "venv/bin/python"), Path(folder, "pyproject.toml")
-        run("uv", "venv", "--quiet", python.parents[1])
-        run("uv", "pip", "install", "--quiet", "--python", python, requirement)
-        project.write_text(run(python, "-c", PROJECT, name), "utf-8")
+        python, report = Path(folder, "venv/bin/python"), Path(folder, "report.json")
+        project, bill = Path(folder, "pyproject.toml"), Path(folder, "bill.json")
+        supported = metadata["Requires-Python"]
+        run("uv", "venv", "--quiet", "--python", supported, python.parents[1])
+        pip = ("uv", "tool", "run", "--quiet", "--from", "pip>=26", "pip", "--python", python)
+        beside = ("--find-links", wheel.parent)
+        run(*pip, "install", "--quiet", "--report", report, *beside, requirement)
+        project.write_text(project_of(metadata), "utf-8")
         tool = ("uv", "tool", "run", "--quiet", "--from", "cyclonedx-bom>=7,<8", "cyclonedx-py")
-        options = ("--output-reproducible", "--of", "JSON", "--output-file", output)
+        options = ("--output-reproducible", "--of", "JSON", "--output-file", bill)
         run(*tool, "environment", "--pyproject", project, *options, python)
+        found = json.loads(bill.read_text("utf-8"))
+        hashes = {
+            normal(each["metadata"]["name"]): each["download_info"]["archive_info"]["hashes"]
+            for each in json.loads(report.read_text("utf-8"))["install"]
+        }
+    for component in (found["metadata"]["component"], *found["components"]):
+        add_hash(component, hashes[normal(component["name"])]["sha256"])
+    write(found, output)
+
+
+def of_npm(folder: Path, pack: Path, output: Path) -> None:
+    """Write the bill of a package for npm: the packages that it installs."""
+    options = ("--sbom-format", "cyclonedx", "--sbom-type", "library", "--omit", "dev")
+    found = json.loads(run("npm", "--prefix", folder, "sbom", "--package-lock-only", *options))
+    del found["serialNumber"], found["metadata"]["timestamp"]  # they differ each time
+    add_hash(found["metadata"]["component"], sha256(pack))
+    write(found, output)
+
+
+def of_image(archive: Path, output: Path) -> None:
+    """Write the bill that deploy/image.py put into the image."""
+    with tarfile.open(archive) as outer:
+        manifest = json.load(outer.extractfile("manifest.json"))  # type: ignore[arg-type]
+        for name in manifest[0]["Layers"]:
+            with tarfile.open(fileobj=outer.extractfile(name)) as layer:
+                if str(BILL) in layer.getnames():
+                    found = json.load(layer.extractfile(str(BILL)))  # type: ignore[arg-type]
+    add_hash(found["metadata"]["component"], sha256(archive))
+    write(found, output)
+
+
+def metadata_of(wheel: Path) -> email.message.Message:
+    """Read the metadata of a wheel."""
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = (each for each in opened.namelist() if each.endswith(".dist-info/METADATA"))
+        return email.message_from_string(opened.read(name).decode())
+
+
+def project_of(metadata: email.message.Message) -> str:
+    """Return a pyproject.toml, by which the bill describes the package itself, not as a part."""
+    requirements = metadata.get_all("Requires-Dist") or []
+    facts = {
+        "name": metadata["Name"],
+        "version": metadata["Version"],
+        "description": metadata["Summary"],
+        "license": metadata["License-Expression"] or metadata["License"],
+        "dependencies": [each.partition(";")[0].strip() for each in requirements],
+    }
+    return "\n".join(["[project]", *(f"{name} = {json.dumps(it)}" for name, it in facts.items())])
+
+
+def add_hash(component: Bill, digest: str) -> None:
+    """Add the SHA-256 of a component's file."""
+    component["hashes"] = [{"alg": "SHA-256", "content": digest}]
+
+
+def normal(name: str) -> str:
+    """Return the name of a package of Python in its one spelling."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def sha256(file: Path) -> str:
+    """Hash a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def write(bill: Bill, output: Path) -> None:
+    """Write a bill as JSON."""
+    output.write_text(json.dumps(bill, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def run(*command: str | Path) -> str:
@@ -43,4 +116,12 @@ def run(*command: str | Path) -> str:
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], Path(sys.argv[2]))
+    match sys.argv[1:]:
+        case ["wheel", requirement, output]:
+            of_wheel(requirement, Path(output))
+        case ["npm", folder, pack, output]:
+            of_npm(Path(folder), Path(pack), Path(output))
+        case ["image", archive, output]:
+            of_image(Path(archive), Path(output))
+        case _:
+            raise SystemExit(__doc__)

@@ -5,7 +5,10 @@ has no shell, no package manager and no other program.
 """
 
 import compileall
+import hashlib
+import json
 import os
+import platform
 import py_compile
 import re
 import shutil
@@ -13,15 +16,21 @@ import ssl
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 USER = 999
-# Parts of the standard library that a service does not need.
+# Parts of the standard library that a service does not need. Two load libraries under the GPL.
 UNUSED = shutil.ignore_patterns(
-    "__pycache__", "_tkinter*", "config-3*", "dist-packages", "ensurepip", "idlelib", "lib2to3",
-    "pydoc_data", "site-packages", "test", "tkinter", "turtledemo",
+    "__pycache__", "_dbm*", "_gdbm*", "_tkinter*", "config-3*", "dist-packages", "ensurepip",
+    "idlelib", "lib2to3", "pydoc_data", "readline*", "site-packages", "test", "tkinter",
+    "turtledemo",
 )  # fmt: skip
+# Below the root folder.
+BILL = Path("usr/share/doc/minikms/bill.cdx.json")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -36,15 +45,23 @@ def lay_out(environment: Path, root: Path) -> None:
     programs = [interpreter.resolve(), *environment.rglob("*.so*")]
     programs += [standard / path.relative_to(below(root, standard))
                  for path in below(root, standard).rglob("*.so*")]  # fmt: skip
-    for program in programs:
-        for library in loaded(program):
-            copy(library, root)
+    libraries = {library for program in programs for library in loaded(program)}
+    for library in libraries:
+        copy(library, root)
+    files: dict[str, list[Path]] = {"ca-certificates": [AUTHORITIES]}
+    for file in sorted({*libraries, interpreter.resolve(), standard / "os.py"}):
+        if file.is_symlink():
+            continue
+        if package := package_of(file.resolve()):
+            files.setdefault(package, []).append(file)
+    add_licences(files, root)
     copy(Path("/etc/ld.so.cache"), root)
     copy(AUTHORITIES, root)
     default = Path(ssl.get_default_verify_paths().openssl_cafile)
     below(root, default.parent).mkdir(parents=True, exist_ok=True)
     below(root, default).symlink_to(AUTHORITIES)
     add_user(root)
+    write_bill(environment, interpreter.resolve(), files, root)
     # Not by time: a repeated build may change the times of all files.
     compileall.compile_dir(
         root, quiet=1, stripdir=str(root), prependdir="/", maxlevels=50,
@@ -85,6 +102,74 @@ def loaded(program: Path) -> Iterator[Path]:
         raise SystemExit(f"{program} lacks a library:\n{done.stdout}")
     for name in re.findall(r"(?:=> |^\s+)(/\S+)", done.stdout, re.MULTILINE):
         yield from chain(Path(name))
+
+
+def package_of(file: Path) -> str | None:
+    """Return the name of the Debian package of a file; None for a Python that is built here."""
+    done = subprocess.run(
+        ["dpkg-query", "--search", file], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        if not file.is_relative_to(sys.base_prefix):
+            raise SystemExit(f"{file} is in no package, so its licence is not known")
+        return None
+    return re.split("[:,]", done.stdout)[0]
+
+
+def add_licences(packages: Iterable[str], root: Path) -> None:
+    """Copy the licences of Debian packages, and note each version, as scanners expect it."""
+    common = Path("/usr/share/common-licenses")  # the texts that licences of packages refer to
+    shutil.copytree(common, below(root, common), symlinks=True)
+    status = root / "var/lib/dpkg/status.d"
+    status.mkdir(parents=True)
+    for name in packages:
+        licence = Path("/usr/share/doc", name, "copyright")
+        below(root, licence.parent).mkdir(parents=True)
+        shutil.copyfile(licence, below(root, licence))
+        (status / name).write_bytes(subprocess.check_output(["dpkg-query", "--status", name]))
+
+
+def write_bill(
+    environment: Path, interpreter: Path, files: dict[str, list[Path]], root: Path
+) -> None:
+    """Write the bill of materials (CycloneDX) of the image into it.
+
+    A package of Debian has the hashes of its files that are here, one of Python that of its RECORD,
+    which has the hashes of all of its files.
+    """
+    version = platform.python_version()
+    python = {"type": "application", "name": "python", "version": version}
+    components = [{**python, "purl": f"pkg:generic/python@{version}", **hashed(interpreter)}]
+    for name, found in sorted(files.items()):
+        status = (root / "var/lib/dpkg/status.d" / name).read_text("utf-8")
+        version = re.findall("^Version: (.*)$", status, re.MULTILINE)[0]
+        components.append(
+            component(f"pkg:deb/debian/{name}@{quote(version)}", name, version, found)
+        )
+    for record in sorted(environment.glob("lib/python*/site-packages/*.dist-info/RECORD")):
+        package = Distribution.at(record.parent)
+        purl = f"pkg:pypi/{package.name.lower()}@{package.version}"
+        components.append(component(purl, package.name, package.version, [record]))
+    (own,) = (each for each in components if each["name"] == "minikms-server")
+    image = {"type": "container", "name": "mini-kms", "version": own["version"]}
+    bill = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1}
+    bill |= {"metadata": {"component": image}, "components": components}
+    target = root / BILL
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(bill, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def component(purl: str, name: str, version: str, files: Iterable[Path]) -> dict[str, Any]:
+    """Return a component of a bill, with the hashes of some of its files."""
+    parts = [{"type": "file", "name": str(file), **hashed(file)} for file in files]
+    named = {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl}
+    return {**named, "components": parts}
+
+
+def hashed(file: Path) -> dict[str, Any]:
+    """Return the member of a component that has the hash of its file."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"hashes": [{"alg": "SHA-256", "content": digest}]}
 
 
 def add_user(root: Path) -> None:

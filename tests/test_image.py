@@ -1,5 +1,7 @@
 """The root folder of the image: the service runs in it, and it has nothing else."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -26,6 +28,8 @@ def image(tmp_path_factory):
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("uv is missing: pip install uv")
+    if shutil.which("dpkg-query") is None:
+        pytest.skip("the image is made on Debian")
     work = tmp_path_factory.mktemp("image")
     source, environment, root = work / "source", work / "environment", work / "root"
     source.mkdir()
@@ -86,6 +90,51 @@ def test_the_image_has_no_other_program(image):
     programs = {path.name for path in (*root.rglob("bin/*"), *root.rglob("sbin/*"))}
     assert {"minikms", "python"} <= programs
     assert not programs & {"sh", "bash", "dash", "busybox", "perl", "apt", "dpkg", "pip", "uv"}
+
+
+def test_the_image_has_the_licence_of_each_library(image):
+    root, _ = image
+    licences = {path.parent.name for path in (root / "usr/share/doc").glob("*/copyright")}
+    assert {"libc6", "ca-certificates"} <= licences
+    assert {path.name for path in (root / "var/lib/dpkg/status.d").iterdir()} == licences
+    assert "\nVersion: " in (root / "var/lib/dpkg/status.d/libc6").read_text("utf-8")
+    for name in licences:
+        text = (root / "usr/share/doc" / name / "copyright").read_text("utf-8")
+        for common in re.findall(r"/usr/share/common-licenses/([\w.+-]*[\w+])", text):
+            assert (root / "usr/share/common-licenses" / common).exists(), (name, common)
+    python = [*root.rglob("python3.*/LICENSE.txt"), *root.glob("usr/share/doc/*python3*/copyright")]
+    assert len(python) >= 1
+    packages = [*root.glob("**/site-packages/*.dist-info")]
+    assert len([each for each in packages if each.name.startswith("minikms_")]) == 2
+    for each in packages:
+        if each.name.startswith("minikms_"):
+            assert (each / "licenses/LICENSE").is_file()
+
+
+def test_the_bill_of_materials_has_everything_in_the_image(image):
+    root, _ = image
+    bill = json.loads((root / "usr/share/doc/minikms/bill.cdx.json").read_text("utf-8"))
+    parts = {each["purl"].partition("@")[0]: each for each in bill["components"]}
+    licences = {path.name for path in (root / "var/lib/dpkg/status.d").iterdir()}
+    names = {purl.rpartition("/")[2] for purl in parts if purl.startswith("pkg:deb/")}
+    assert names == licences
+    pythons = [purl for purl in parts if purl.startswith("pkg:pypi/")]
+    assert len(pythons) == len([*root.glob("**/*.dist-info")])
+    server = parts["pkg:pypi/minikms-server"]
+    assert bill["metadata"]["component"]["version"] == server["version"]
+    hashed = [file for each in bill["components"] for file in each.get("components", [each])]
+    for file in hashed:
+        if "/" in file["name"]:
+            data = (root / file["name"].lstrip("/")).read_bytes()
+            assert file["hashes"][0]["content"] == hashlib.sha256(data).hexdigest()
+
+
+def test_the_image_has_no_library_under_the_gpl(image):
+    """Programs that are linked with readline or GDBM are under the GPL, too."""
+    root, _ = image
+    assert [
+        path.name for path in root.rglob("lib*") if re.match("lib(readline|gdbm)", path.name)
+    ] == []
 
 
 def test_the_user_of_the_image_may_write_only_its_data(image):

@@ -1,12 +1,15 @@
 """The script that prepares a release, on a copy of the files that it changes."""
 
+import configparser
 import datetime
+import hashlib
 import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,12 +19,17 @@ RELEASED = re.search(r"^## (\S+) - ", (ROOT / "CHANGELOG.md").read_text("utf-8")
 TODAY = datetime.date(2030, 1, 31)
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("release", ROOT / "deploy/prepare_release.py")
+def of_deploy(name):
+    """The module of a script in deploy/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"deploy/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return of_deploy("prepare_release")
 
 
 @pytest.fixture
@@ -73,6 +81,62 @@ def test_an_unknown_heading_is_refused(script, checkout):
         script.prepare(checkout, "9.8.7", TODAY)
 
 
+REPOSITORY = "https://forge.example/owner/minikms"
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A copy of the packages' metadata and READMEs, in which the repository is named."""
+    script = of_deploy("link_packages")
+    for file in ("setup.cfg", *(f"{folder}/pyproject.toml" for folder in script.PYTHON)):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    for folder in (*script.PYTHON, *script.NPM):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / folder / "README.md", tmp_path / folder)
+    for folder in script.NPM:
+        shutil.copy(ROOT / folder / "package.json", tmp_path / folder)
+    script.link(tmp_path, REPOSITORY)
+    return tmp_path
+
+
+def test_each_package_names_the_repository(linked):
+    setup = configparser.ConfigParser()
+    setup.read(linked / "setup.cfg", "utf-8")
+    assert setup["metadata"]["project_urls"].strip() == f"Source = {REPOSITORY}"
+    pythons = sorted(linked.glob("*/*/pyproject.toml"))
+    assert [each.parent.name for each in pythons] == ["python", "acapy", "p11", "pkcs11"]
+    for file in pythons:
+        project = tomllib.loads(file.read_text("utf-8"))["project"]
+        assert project["urls"] == {"Source": REPOSITORY}
+    for folder in ("clients/typescript", "integrations/credo"):
+        package = json.loads((linked / folder / "package.json").read_text("utf-8"))
+        named = package.pop("repository")
+        assert (named["url"], named["directory"]) == (f"git+{REPOSITORY}.git", folder)
+        assert package == json.loads((ROOT / folder / "package.json").read_text("utf-8"))
+
+
+def test_links_of_a_packed_readme_lead_to_files_of_the_repository(linked):
+    setup = (ROOT / "setup.cfg").read_text("utf-8")
+    version = re.search(r"^version = (.*)$", setup, re.MULTILINE)[1]
+    base, leading = f"{REPOSITORY}/blob/v{version}/", 0
+    for readme in linked.glob("*/*/README.md"):
+        text = re.sub(
+            r"^```.*?^```$", "", readme.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
+        )
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            assert target.startswith("https://"), (readme, target)
+            if target.startswith(base):
+                assert (ROOT / target.removeprefix(base).partition("#")[0]).is_file(), target
+                leading += 1
+        blocks = r"^```.*?^```$"
+        before = (ROOT / readme.relative_to(linked)).read_text("utf-8")
+        assert re.findall(blocks, before, re.DOTALL | re.MULTILINE) == re.findall(
+            blocks, readme.read_text("utf-8"), re.DOTALL | re.MULTILINE
+        )
+    assert leading > 20
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(200)  # builds a package and installs it, with the tool that writes the bill
 @pytest.mark.skipif(not shutil.which("uv"), reason="needs uv: pip install uv")
@@ -93,7 +157,13 @@ def test_a_bill_of_materials_describes_its_package(tmp_path, folder, name, extra
     build = ["uv", "build", "--quiet", "--wheel", "--out-dir", tmp_path, source / folder]
     subprocess.run(build, check=True)
     wheel = next(tmp_path.glob("*.whl"))
-    script = [sys.executable, ROOT / "deploy/bill_of_materials.py", f"{wheel}[{extras}]", bill]
+    script = [
+        sys.executable,
+        ROOT / "deploy/bill_of_materials.py",
+        "wheel",
+        f"{wheel}[{extras}]",
+        bill,
+    ]
     subprocess.run(script, check=True)
     found = json.loads(bill.read_text("utf-8"))
     described = found["metadata"]["component"]
@@ -103,6 +173,10 @@ def test_a_bill_of_materials_describes_its_package(tmp_path, folder, name, extra
     assert name not in names
     of_package = next(each for each in found["dependencies"] if each["ref"] == described["bom-ref"])
     assert any(each.startswith(f"{part}==") for each in of_package["dependsOn"])
+    for each in found["components"]:
+        assert re.fullmatch("[0-9a-f]{64}", each["hashes"][0]["content"]), each["name"]
+    (own,) = described["hashes"]
+    assert own == {"alg": "SHA-256", "content": hashlib.sha256(wheel.read_bytes()).hexdigest()}
 
 
 @pytest.fixture
