@@ -54,7 +54,9 @@ def of_npm(folder: Path, pack: Path, output: Path) -> None:
     options = ("--sbom-format", "cyclonedx", "--sbom-type", "library", "--omit", "dev")
     found = json.loads(run("npm", "--prefix", folder, "sbom", "--package-lock-only", *options))
     del found["serialNumber"], found["metadata"]["timestamp"]  # they differ each time
-    add_hash(found["metadata"]["component"], sha256(pack))
+    described = found["metadata"]["component"]  # npm gives it the name of the folder
+    described["name"] = json.loads((folder / "package.json").read_text("utf-8"))["name"]
+    add_hash(described, sha256(pack))
     write(found, output)
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -177,6 +178,42 @@ def test_a_bill_of_materials_describes_its_package(tmp_path, folder, name, extra
         assert re.fullmatch("[0-9a-f]{64}", each["hashes"][0]["content"]), each["name"]
     (own,) = described["hashes"]
     assert own == {"alg": "SHA-256", "content": hashlib.sha256(wheel.read_bytes()).hexdigest()}
+
+
+@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm: apt-get install npm")
+def test_a_bill_of_materials_describes_a_package_for_npm(tmp_path):
+    pack, bill = tmp_path / "pack.tgz", tmp_path / "bill.json"
+    pack.write_bytes(b"pack")
+    script = [sys.executable, ROOT / "deploy/bill_of_materials.py", "npm"]
+    subprocess.run([*script, ROOT / "clients/typescript", pack, bill], check=True, timeout=60)
+    found = json.loads(bill.read_text("utf-8"))
+    described = found["metadata"]["component"]
+    assert described["name"] == "@minikms/client"
+    assert described["hashes"][0]["content"] == hashlib.sha256(b"pack").hexdigest()
+    assert not {"serialNumber", "timestamp"} & {*found, *found["metadata"]}
+
+
+def test_the_bill_of_an_image_is_the_one_in_it(tmp_path):
+    """In the format of `docker save`: a list of layers, and an archive for each."""
+    inner, archive, bill = tmp_path / "layer", tmp_path / "image.tar", tmp_path / "bill.json"
+    inner.mkdir()
+    kept = inner / "usr/share/doc/minikms/bill.cdx.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps({"metadata": {"component": {"name": "mini-kms"}}}))
+    (tmp_path / "manifest.json").write_text(json.dumps([{"Layers": ["one.tar", "two.tar"]}]))
+    with tarfile.open(tmp_path / "one.tar", "w") as layer:
+        layer.add(inner / "usr", "usr")
+    with tarfile.open(tmp_path / "two.tar", "w") as layer:
+        layer.add(ROOT / "deploy/health.py", "health.py")
+    with tarfile.open(archive, "w") as whole:
+        for name in ("manifest.json", "one.tar", "two.tar"):
+            whole.add(tmp_path / name, name)
+    script = [sys.executable, ROOT / "deploy/bill_of_materials.py", "image", archive, bill]
+    subprocess.run(script, check=True)
+    described = json.loads(bill.read_text("utf-8"))["metadata"]["component"]
+    assert described["name"] == "mini-kms"
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert described["hashes"] == [{"alg": "SHA-256", "content": digest}]
 
 
 @pytest.fixture
