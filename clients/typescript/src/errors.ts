@@ -221,7 +221,8 @@ export class KeyUnreadable extends ProblemError {}
 /** A bug; the log has the traceback under the id that `detail` names. */
 export class InternalError extends ProblemError {}
 
-const BY_SLUG: Record<Slug, typeof ProblemError> = {
+// By slug, and by status for slugs of a later service.
+const CLASSES: Record<Slug | number, typeof ProblemError> = {
   'malformed-json': MalformedJson,
   'bad-request': BadRequest,
   'profile-exists': ProfileExists,
@@ -267,9 +268,11 @@ const BY_SLUG: Record<Slug, typeof ProblemError> = {
   'audit-unavailable': AuditUnavailable,
   'key-unreadable': KeyUnreadable,
   'internal-error': InternalError,
+  404: NotFound,
+  409: Conflict,
+  422: Invalid,
+  503: Unavailable,
 }
-
-const BY_STATUS: Record<number, typeof ProblemError> = { 404: NotFound, 409: Conflict, 422: Invalid, 503: Unavailable }
 
 /** Whether an error is a problem of the service: with one of the slugs, if some are given. */
 export function isProblem<S extends Slug = Slug>(error: unknown, ...slugs: S[]): error is ProblemError & { slug: S } {
@@ -285,9 +288,11 @@ export function retryAfterOf(headers: Headers): number | undefined {
 /** Make the error of a problem in JSON; throws an error for other JSON. A slug of a later service has the class of its status. */
 export function problemOf(json: components['schemas']['Problem'], headers: Headers): ProblemError {
   const [, slug] = json.type.split(PREFIX) as [string, Slug]
-  if (!slug) throw new TypeError('The problem is not from Mini KMS.')
+  if (!slug) throw new TypeError('The type has no slug.')
   const { status, title, detail, errors = [], outcome } = json
-  return new (BY_SLUG[slug] ?? BY_STATUS[status] ?? ProblemError)({
+  // Every object has a member `constructor`, which is no class of errors.
+  const known = [slug, status].find((name) => Object.hasOwn(CLASSES, name))
+  return new (CLASSES[known!] ?? ProblemError)({
     ...{ slug, status, title, detail, errors, outcome },
     requestId: headers.get('X-Request-Id') ?? undefined,
     retryAfter: retryAfterOf(headers),

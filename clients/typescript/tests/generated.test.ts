@@ -48,6 +48,16 @@ test('a slug of a later service has the class of its status', async () => {
   expect(later(418).constructor).toBe(ProblemError)
 })
 
+test('a slug or status that names a member of every object is an error like others', async () => {
+  const { problemOf } = await import('../src/errors.js')
+  for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+    const problem = { type: `urn:minikms:problem:${name}`, status: name, title: 'T', detail: 'D' } as any
+    const error = problemOf(problem, new Headers())
+    expect(error.constructor).toBe(ProblemError)
+    expect(error).toMatchObject({ slug: name, message: 'D' })
+  }
+})
+
 test('editors show of each method what it returns and throws', async () => {
   const file = source('index.ts').pathname
   const program = ts.createProgram([file], { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, types: [] })
