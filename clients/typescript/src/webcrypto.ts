@@ -1,6 +1,6 @@
 import type { RemoteKey } from './key.js'
 
-const remote = new WeakMap<object, { key: RemoteKey; alg: string }>()
+const remote = new WeakMap<object, { key: RemoteKey; alg: string; publicKey: CryptoKey }>()
 
 const RSA = { RS: 'RSASSA-PKCS1-v1_5', PS: 'RSA-PSS' } as const
 
@@ -18,7 +18,7 @@ export async function remoteKeyPair(key: RemoteKey, hash = 'SHA-256'): Promise<C
     ...{ type: 'private', extractable: false, algorithm: publicKey.algorithm, usages: ['sign'] },
     [Symbol.toStringTag]: 'CryptoKey',
   }) as unknown as CryptoKey
-  remote.set(privateKey, { key, alg: kty === 'RSA' ? `${scheme === RSA.PS ? 'PS' : 'RS'}${hash.slice(4)}` : key.alg })
+  remote.set(privateKey, { key, alg: kty === 'RSA' ? `${scheme === RSA.PS ? 'PS' : 'RS'}${hash.slice(4)}` : key.alg, publicKey })
   return { privateKey, publicKey }
 }
 
@@ -31,13 +31,21 @@ export function remoteCrypto(base: Crypto = globalThis.crypto): Crypto {
   ): Promise<ArrayBuffer> => {
     const found = remote.get(key)
     if (!found) return base.subtle.sign(algorithm, key, data)
-    const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data)
-    const { hash } = algorithm as Partial<EcdsaParams>
-    const wanted = HASHES[found.alg]
-    if (hash && wanted && (typeof hash === 'string' ? hash : hash.name).toUpperCase() !== wanted) {
+    const { alg, publicKey } = found
+    // Copied before the check, during which the caller may change the data.
+    const view = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data)
+    const bytes = view.slice()
+    // The platform refuses other algorithms, parameters and data for its keys: here by a signature that is never valid.
+    await crypto.subtle.verify(algorithm, publicKey, new Uint8Array(), data)
+    const { hash, saltLength } = algorithm as Partial<EcdsaParams & RsaPssParams>
+    const wanted = HASHES[alg]
+    if (wanted && (typeof hash === 'string' ? hash : hash!.name).toUpperCase() !== wanted) {
       throw new DOMException(`This key signs with ${wanted}.`, 'NotSupportedError')
     }
-    const signature = await found.key.sign(bytes, { alg: found.alg })
+    if (alg.startsWith('PS') && saltLength !== Number(alg.slice(2)) / 8) {
+      throw new DOMException('This key signs with a salt as long as its hash.', 'NotSupportedError')
+    }
+    const signature = await found.key.sign(bytes, { alg })
     return signature.slice().buffer as ArrayBuffer
   }
   const subtle = new Proxy(base.subtle, { get: (target, name) => (name === 'sign' ? sign : bound(target, name)) })

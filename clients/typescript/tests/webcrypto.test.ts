@@ -60,6 +60,71 @@ test('RSA-PSS is signed with the alg of the key', async () => {
   expect(await crypto.subtle.verify(algorithm, keys.publicKey, signature, new Uint8Array(3))).toBe(true)
 })
 
+const PSS = (saltLength?: number) => ({ name: 'RSA-PSS', saltLength })
+
+test('an algorithm, a parameter or data is refused as the platform refuses it for its own keys', async () => {
+  const rsa = { hash: 'SHA-256', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]) }
+  const { kid } = await newKey('rsa2048')
+  const pairs = [
+    [await newKey('p256'), { name: 'ECDSA', namedCurve: 'P-256' }],
+    [await newKey('ed25519'), { name: 'Ed25519' }],
+    [await kms.key({ kid }, { alg: 'RS256' }), { name: 'RSASSA-PKCS1-v1_5', ...rsa }],
+    [await kms.key({ kid }, { alg: 'PS256' }), { name: 'RSA-PSS', ...rsa }],
+  ] as const
+  const algorithms = [
+    ...['Ed25519', 'ECDSA', 'RSASSA-PKCS1-v1_5', 'RSA-PSS', 'HMAC', 'nonsense', undefined],
+    ...[PSS(32), PSS(), PSS(-1), { name: 'ecdsa', hash: 'sha-256' }, { name: 'ECDSA', hash: { name: 'SHA-256' } }],
+    ...[{ name: 'ECDSA' }, { name: 'ECDSA', hash: 'nonsense' }, { name: 'ed25519' }],
+  ]
+  for (const [key, generated] of pairs) {
+    const remote = await remoteKeyPair(key)
+    const local = (await crypto.subtle.generateKey(generated, false, ['sign', 'verify'])) as CryptoKeyPair
+    const attempt = async (crypto_: Crypto, { privateKey }: CryptoKeyPair, algorithm: any, data: any) =>
+      crypto_.subtle.sign(algorithm, privateKey, data).then(
+        () => 'a signature',
+        ({ name }) => name
+      )
+    const outcomes = []
+    for (const algorithm of algorithms) {
+      const outcome = await attempt(crypto, local, algorithm, new Uint8Array(3))
+      expect([algorithm, await attempt(remoteCrypto(), remote, algorithm, new Uint8Array(3))]).toEqual([algorithm, outcome])
+      outcomes.push(outcome)
+    }
+    expect(new Set(outcomes)).toEqual(new Set(['a signature', 'InvalidAccessError', 'NotSupportedError', 'TypeError']))
+    const good = generated.name === 'ECDSA' ? { name: 'ECDSA', hash: 'SHA-256' } : { name: generated.name, saltLength: 32 }
+    for (const data of ['text', 5, null, {}, [1]]) {
+      expect(await attempt(crypto, local, good, data)).toBe('TypeError')
+      expect(await attempt(remoteCrypto(), remote, good, data)).toBe('TypeError')
+    }
+  }
+})
+
+test('RSA-PSS with another salt length than the hash has is refused, since the service would not make it', async () => {
+  const { kid } = await newKey('rsa2048')
+  for (const [alg, hash, saltLength] of [
+    ['PS256', 'SHA-256', 32],
+    ['PS512', 'SHA-512', 64],
+  ] as const) {
+    const keys = await remoteKeyPair(await kms.key({ kid }, { alg }), hash)
+    const sign = (length: number) => remoteCrypto().subtle.sign(PSS(length) as any, keys.privateKey, new Uint8Array(3))
+    for (const other of [0, 20, saltLength + 1]) await expect(sign(other)).rejects.toMatchObject({ name: 'NotSupportedError' })
+    expect(await crypto.subtle.verify(PSS(saltLength) as any, keys.publicKey, await sign(saltLength), new Uint8Array(3))).toBe(
+      true
+    )
+  }
+})
+
+test('the bytes of any view are signed as they were at the call', async () => {
+  const { privateKey, publicKey } = await remoteKeyPair(await newKey('ed25519'))
+  const bytes = new TextEncoder().encode('..hello.')
+  for (const data of [bytes.subarray(2, 7), new DataView(bytes.buffer, 2, 5), bytes.slice(2, 7).buffer]) {
+    const signing = remoteCrypto().subtle.sign('Ed25519', privateKey, data)
+    new Uint8Array(data instanceof ArrayBuffer ? data : data.buffer).fill(0)
+    expect(await crypto.subtle.verify('Ed25519', publicKey, await signing, new TextEncoder().encode('hello'))).toBe(true)
+    bytes.set(new TextEncoder().encode('..hello.'))
+  }
+})
+
 test('c2paCallback signs the Sig_structure of a claim, and nothing else', async () => {
   const key = await newKey('p256')
   // ["Signature1", << {1: -7} >>, h'', h'0102'] in CBOR.
