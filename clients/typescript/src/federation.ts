@@ -1,3 +1,4 @@
+import { type By, checkedBy } from './by.js'
 import { signCompact } from './jose.js'
 import type { RemoteKey } from './key.js'
 
@@ -5,10 +6,9 @@ import type { RemoteKey } from './key.js'
  * What an entity of OpenID Federation signs by: the `header` of its statements, its public `jwk` for its JWK Set, and `sign`. The
  * kid is by default the thumbprint of the key, or with `by` "alias" the alias by which it was found.
  */
-export function federationSigner(
-  key: RemoteKey,
-  { by = 'kid', kid = (by === 'alias' && key.alias) || key.kid }: { kid?: string; by?: 'kid' | 'alias' } = {}
-) {
+export function federationSigner(key: RemoteKey, { by = 'kid', kid: given }: { kid?: string; by?: By } = {}) {
+  const found = checkedBy(by) === 'alias' ? key.alias : key.kid
+  const kid = given ?? found ?? key.kid
   return {
     kid,
     alg: key.alg,

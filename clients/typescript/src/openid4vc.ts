@@ -1,3 +1,4 @@
+import { type By, checkedBy } from './by.js'
 import { decode } from './bytes.js'
 import type { KeyName, Minikms } from './client.js'
 import { jwkOfDid } from './did-key.js'
@@ -24,7 +25,7 @@ export interface Openid4vcOptions {
   /** The key of a signer, or of the recipient of a JWE; undefined to find it by `by`. */
   keyOf?: (signer: JwtSigner) => RemoteKey | KeyName | undefined | Promise<RemoteKey | KeyName | undefined>
   /** Whether the kid of a signer is the kid or an alias of its key. DID URLs are aliases. By default `kid`. */
-  by?: 'kid' | 'alias'
+  by?: By
 }
 
 /**
@@ -32,6 +33,7 @@ export interface Openid4vcOptions {
  * certificate, the DID or the key of a signer is for you to check.
  */
 export function openid4vcCallbacks(kms: Minikms, { keyOf, by = 'kid' }: Openid4vcOptions = {}) {
+  const isAlias = checkedBy(by) === 'alias'
   const byKid = new Map<string, RemoteKey>()
 
   /** Find the key of a signer: by `keyOf`, by its kid or DID URL, or by its public key. */
@@ -40,7 +42,7 @@ export function openid4vcCallbacks(kms: Minikms, { keyOf, by = 'kid' }: Openid4v
     if (given instanceof RemoteKey) return given
     if (given) return lookUp(given)
     const { method, kid, didUrl } = signer
-    if (kid) return lookUp(by === 'alias' ? { alias: kid } : { kid })
+    if (kid) return lookUp(isAlias ? { alias: kid } : { kid })
     const jwk = await publicKeyOf(signer)
     if (jwk) return new RemoteKey(kms, { ...(await publicFacts(jwk)), alg: signer.alg })
     if (didUrl) return lookUp({ alias: didUrl })

@@ -2,7 +2,9 @@ import { createEntityConfiguration, createEntityStatement } from '@openid-federa
 import * as jose from 'jose'
 import { expect, test } from 'vitest'
 
+import { InvalidSetting, type Minikms } from '@minikms/client'
 import { federationSignCallback, federationSigner } from '@minikms/client/federation'
+import { openid4vcCallbacks } from '@minikms/client/openid4vc'
 
 import { HOUR, inSeconds, newKey, refusal } from './kms.js'
 
@@ -44,6 +46,16 @@ test('a statement about a subordinate is signed by the key of its kid', async ()
   })
   await jose.jwtVerify(jwt, await jose.importJWK(two.publicJwk, 'EdDSA'))
   await expect(signJwtCallback({ toBeSigned: new Uint8Array(), jwk: { kid: 'toString' } })).rejects.toThrow('There is no key')
+})
+
+test('a key is named by its kid or an alias, and by nothing else', async () => {
+  const key = await newKey('p256')
+  for (const by of ['sign', 'constructor', '', null] as any[]) {
+    expect(() => federationSigner(key, { by })).toThrow(InvalidSetting)
+    expect(() => federationSigner(key, { by, kid: 'k' })).toThrow(InvalidSetting)
+    expect(() => openid4vcCallbacks(key.kms as Minikms, { by })).toThrow(InvalidSetting)
+  }
+  expect(federationSigner(key, { by: 'alias' }).kid).toBe(key.kid)
 })
 
 test('a kid is the thumbprint, the alias, or a given one; sign makes a trust mark', async () => {
