@@ -1,18 +1,22 @@
 import type { Minikms } from './client.js'
 import { RemoteKey } from './key.js'
 import { thumbprint } from './public.js'
-import type { Jwk } from './types.js'
+
+/** The argument of `cose.sign1.sign`: as `@owf/mdoc` calls it, and as `@animo-id/mdoc` does. */
+type ToSign =
+  | { toBeSigned: Uint8Array; key: { jwk: Record<string, unknown> } }
+  | { sign1: { getRawSigningData(): { data: Uint8Array } }; jwk: object }
 
 /**
- * `cose.sign1.sign` in the context of `@owf/mdoc`. With a client, it signs by the key of the service that has the public key of
- * `signingKey`. The rules of the key hold, which need `"cose": true`.
+ * `cose.sign1.sign` in the context of `@owf/mdoc` and `@animo-id/mdoc`. With a client, it signs by the key of the service that has
+ * the public key of the key that the library names. The rules of the key hold, which need `"cose": true`.
  */
-export function mdocSign(
-  signer: Minikms | RemoteKey
-): (input: { toBeSigned: Uint8Array; key: { jwk: Record<string, unknown> } }) => Promise<Uint8Array> {
-  return async ({ toBeSigned, key }) => {
-    if (signer instanceof RemoteKey) return signer.signCose(toBeSigned)
-    return (await signer.signSigStructure(toBeSigned, { kid: await thumbprint(key.jwk as unknown as Jwk) })).sig
+export function mdocSign(signer: Minikms | RemoteKey): (input: ToSign) => Promise<Uint8Array> {
+  return async (input) => {
+    const [structure, jwk] =
+      'sign1' in input ? [input.sign1.getRawSigningData().data, input.jwk] : [input.toBeSigned, input.key.jwk]
+    if (signer instanceof RemoteKey) return signer.signCose(structure)
+    return (await signer.signSigStructure(structure, { kid: await thumbprint(jwk) })).sig
   }
 }
 

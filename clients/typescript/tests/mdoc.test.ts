@@ -1,5 +1,6 @@
 import { X509Certificate, createHash } from 'node:crypto'
 
+import * as animo from '@animo-id/mdoc'
 import { Verifier } from '@auth0/mdl'
 import {
   CoseKey,
@@ -103,6 +104,38 @@ test('an mDL of an IACA and a document signer with rules is presented, and @auth
   const { documents } = await new Verifier([root]).verify(response.encode(), {
     encodedSessionTranscript: sessionTranscript.encode({ asDataItem: true }),
   })
+  expect(documents[0]!.getIssuerNameSpace(NAMESPACE)).toEqual({ given_name: 'Alice' })
+})
+
+test.each(['key', 'client'])('@animo-id/mdoc issues and presents an mDL by a %s, and @auth0/mdl verifies it', async (by) => {
+  const { signer, root } = await documentSigner({ rules: { raw: false, algs: ['ES256'], per_day: 10 } })
+  const device = await newKey('p256')
+  const signed = new Date(Math.floor(Date.now() / 1000) * 1000)
+  const issuing = context(mdocSign(by === 'key' ? signer : kms))
+  const mdl = await new animo.Document(DOC_TYPE, issuing)
+    .addIssuerNameSpace(NAMESPACE, CLAIMS)
+    .addValidityInfo({ signed })
+    .addDeviceKeyInfo({ deviceKey: device.publicJwk })
+    .sign({ issuerPrivateKey: signer.publicJwk, issuerCertificate: (await certificates(signer))[0]!, alg: 'ES256' }, issuing)
+  const encodedSessionTranscript = new Uint8Array([0xd8, 0x18, 0x44, 0x83, 0xf6, 0xf6, 0xf6])
+  const response = await animo.DeviceResponse.from(new animo.MDoc([mdl]))
+    .usingPresentationDefinition({
+      id: 'mdl',
+      input_descriptors: [
+        {
+          id: DOC_TYPE,
+          format: { mso_mdoc: { alg: ['ES256'] } },
+          constraints: {
+            limit_disclosure: 'required',
+            fields: [{ path: [`$['${NAMESPACE}']['given_name']`], intent_to_retain: false }],
+          },
+        },
+      ],
+    })
+    .usingSessionTranscriptBytes(encodedSessionTranscript)
+    .authenticateWithSignature(device.publicJwk, 'ES256')
+    .sign(context(mdocSign(by === 'key' ? device : kms)))
+  const { documents } = await new Verifier([root]).verify(response.encode(), { encodedSessionTranscript })
   expect(documents[0]!.getIssuerNameSpace(NAMESPACE)).toEqual({ given_name: 'Alice' })
 })
 
