@@ -1,10 +1,16 @@
+// By its name, since versions before EIP-7702 do not have hashAuthorization.
+import * as library from 'ethers'
 import {
   AbstractSigner,
+  type Addressable,
+  type BigNumberish,
   computeAddress,
   getAddress,
+  getBigInt,
   getBytes,
   hashMessage,
   hexlify,
+  type Numeric,
   type Provider,
   resolveAddress,
   resolveProperties,
@@ -66,6 +72,18 @@ export class MinikmsSigner extends AbstractSigner {
     const names = async (name: string) => resolveAddress(name, this.provider)
     const resolved = await TypedDataEncoder.resolveNames(domain, types, value, names)
     return (await this.#sign(TypedDataEncoder.hash(resolved.domain, types, resolved.value))).serialized
+  }
+
+  /** Authorize an account to run the code at `address` (EIP-7702). */
+  override async authorize(request: {
+    address: string | Addressable
+    nonce?: Numeric
+    chainId?: BigNumberish
+  }): Promise<{ address: string; nonce: bigint; chainId: bigint; signature: Signature }> {
+    const address = getAddress(await resolveAddress(request.address, this))
+    const { nonce, chainId } = await this.populateAuthorization({ ...request, address })
+    const signature = await this.#sign(library.hashAuthorization({ address, nonce: nonce!, chainId: chainId! }))
+    return { address, nonce: getBigInt(nonce!), chainId: getBigInt(chainId!), signature }
   }
 
   async #sign(digest: string): Promise<Signature> {

@@ -19,45 +19,58 @@ type KeyRef = { kid: string }
 
 const TYPES: Record<string, { alg: string; algorithms: string[] }> = {
   Ed25519: { alg: 'ed25519', algorithms: ['Ed25519', 'EdDSA'] },
-  Secp256k1: { alg: 'k256', algorithms: ['ES256K', 'ES256K-R', 'eth_signMessage', 'eth_rawSign'] },
+  Secp256k1: { alg: 'k256', algorithms: ['ES256K', 'ES256K-R', 'eth_signMessage', 'eth_signTypedData', 'eth_rawSign'] },
   Secp256r1: { alg: 'p256', algorithms: ['ES256'] },
   X25519: { alg: 'x25519', algorithms: ['ECDH', 'ECDH-ES'] },
 }
 
+export interface VeramoOptions {
+  /** The name of this key management system in Veramo, by default `minikms`. */
+  name?: string
+  /** Only for `eth_signMessage`, such as `keccak256` of viem: the digest of bytes, also as hexadecimal. */
+  keccak256?: (data: Uint8Array) => Uint8Array | string
+  /** Only for `eth_signTypedData`, such as `hashTypedData` of viem: the digest of typed data (EIP-712), also as hexadecimal. */
+  hashTypedData?: (data: any) => Uint8Array | string
+}
+
+// The label with the kid that Veramo gave a key, empty if it gave none. It tells such keys from keys that were made elsewhere.
+const LABEL = 'veramo_kid'
+
 /**
- * A key management system of Veramo, in place of `@veramo/kms-local`. The kid of a key is its kid in the service, or the alias
- * that it was given. `keccak256` is only for `eth_signMessage`.
+ * A key management system of Veramo, in place of `@veramo/kms-local`. The kid of a key is the alias that it was given, or else its
+ * kid in the service. `listKeys` names a key that was made elsewhere by its oldest alias.
  */
 export class MinikmsKeyManagementSystem {
   readonly name: string
   readonly #kms: Minikms
-  readonly #keccak256: ((data: Uint8Array) => Uint8Array) | undefined
+  readonly #keccak256: VeramoOptions['keccak256']
+  readonly #hashTypedData: VeramoOptions['hashTypedData']
 
-  constructor(
-    kms: Minikms,
-    { name = 'minikms', keccak256 }: { name?: string; keccak256?: (data: Uint8Array) => Uint8Array } = {}
-  ) {
+  constructor(kms: Minikms, { name = 'minikms', keccak256, hashTypedData }: VeramoOptions = {}) {
     this.#kms = kms
     this.name = name
     this.#keccak256 = keccak256
+    this.#hashTypedData = hashTypedData
   }
 
   async createKey({ type, kid }: { type: string; kid?: string; meta?: unknown }): Promise<ManagedKey> {
-    const key = await this.#kms.generateKey(algOf(type), kid ? { alias: kid, alias_taken: 'refuse' } : {})
-    return this.#managed(key, kid)!
+    return this.#managed(await this.#kms.generateKey(algOf(type), optionsOf(kid)), kid)!
   }
 
   async importKey({ type, kid, privateKeyHex }: { type: string; kid?: string; privateKeyHex: string }): Promise<ManagedKey> {
     // Veramo appends the public key to a secret of Ed25519.
     const secret = fromHex(privateKeyHex).subarray(0, 32)
-    const key = await this.#kms.importKey({ alg: algOf(type), secret, ...(kid && { alias: kid, alias_taken: 'refuse' }) })
-    return this.#managed(key, kid)!
+    return this.#managed(await this.#kms.importKey({ alg: algOf(type), secret, ...optionsOf(kid) }), kid)!
   }
 
   async listKeys(): Promise<ManagedKey[]> {
     const found: ManagedKey[] = []
     for await (const key of this.#kms.keys()) {
-      const managed = this.#managed(key, key.aliases[0])
+      const given = key.labels[LABEL] ?? key.aliases[0]
+      const managed = this.#managed(
+        key,
+        key.aliases.find((alias) => alias === given)
+      )
       if (managed) found.push(managed)
     }
     return found
@@ -95,6 +108,10 @@ export class MinikmsKeyManagementSystem {
     if (alg === 'eth_signMessage') {
       if (!this.#keccak256) throw new InvalidSetting('eth_signMessage needs the option keccak256.')
       return ethereum(key, this.#keccak256(Uint8Array.of(...bytesOf(`\x19Ethereum Signed Message:\n${data.length}`), ...data)))
+    }
+    if (alg === 'eth_signTypedData' || alg === 'EthereumEip712Signature2021') {
+      if (!this.#hashTypedData) throw new InvalidSetting('eth_signTypedData needs the option hashTypedData.')
+      return ethereum(key, this.#hashTypedData(JSON.parse(new TextDecoder().decode(data))))
     }
     const input = signingInput(data, alg)
     return input === undefined ? encode(await key.sign(data, { alg })) : key.signJws(input)
@@ -140,6 +157,11 @@ function algOf(type: string): string {
   return found.alg
 }
 
+/** The options of a key to which Veramo gives a kid, or none. */
+function optionsOf(kid: string | undefined) {
+  return { ...(kid && { alias: kid, alias_taken: 'refuse' as const }), labels: { [LABEL]: kid ?? '' } }
+}
+
 /** A thumbprint has 43 characters of base64url; any other kid is an alias. */
 function named(kid: string): KeyName {
   return /^[\w-]{43}$/.test(kid) ? { kid } : { alias: kid }
@@ -157,7 +179,7 @@ function signingInput(data: Uint8Array, alg: string): string | undefined {
   }
 }
 
-async function ethereum(key: RemoteKey, digest: Uint8Array): Promise<string> {
-  const { r, s, recovery } = await signRecoverable(key, digest)
+async function ethereum(key: RemoteKey, digest: Uint8Array | string): Promise<string> {
+  const { r, s, recovery } = await signRecoverable(key, typeof digest === 'string' ? fromHex(digest) : digest)
   return `0x${hex(r)}${hex(s)}${(27 + recovery).toString(16)}`
 }

@@ -10,6 +10,8 @@ import {
   toHex,
 } from 'viem'
 import { publicKeyToAddress, toAccount } from 'viem/accounts'
+// By its name, since versions before EIP-7702 do not have hashAuthorization.
+import * as utils from 'viem/utils'
 
 import { fromHex } from './hex.js'
 import type { RemoteKey } from './key.js'
@@ -27,6 +29,15 @@ export function viemAccount(key: RemoteKey): LocalAccount {
     sign: ({ hash }) => sign(hash),
     signMessage: ({ message }) => sign(hashMessage(message)),
     signTypedData: (data) => sign(hashTypedData(data as Parameters<typeof hashTypedData>[0])),
+    async signAuthorization(request) {
+      const { address = request.contractAddress!, chainId, nonce } = request
+      return {
+        address,
+        chainId,
+        nonce,
+        ...parseSignature(await sign(utils.hashAuthorization({ address, chainId, nonce }))),
+      } as any
+    },
     async signTransaction(transaction, { serializer = serializeTransaction } = {}) {
       const write = serializer as typeof serializeTransaction
       // The blobs of a transaction are not signed (EIP-4844).

@@ -1,8 +1,11 @@
+import { KeyManager, MemoryKeyStore } from '@veramo/key-manager'
 import { createJWT, verifyJWT } from 'did-jwt'
 import * as ethers from 'ethers'
 import * as viem from 'viem'
+import { recoverAuthorizationAddress } from 'viem/utils'
 import { expect, test } from 'vitest'
 
+import { InvalidSetting } from '@minikms/client'
 import { didJwtSigner } from '@minikms/client/did-jwt'
 import { MinikmsSigner } from '@minikms/client/ethers'
 import { MinikmsKeyManagementSystem } from '@minikms/client/veramo'
@@ -61,6 +64,44 @@ test('viem verifies what a signer of ethers signs', async () => {
   expect(signer.connect(null).address).toBe(address)
 })
 
+test('ethers verifies the authorization of an account of viem, also in a transaction (EIP-7702)', async () => {
+  const account = viemAccount(await newKey('k256'))
+  const client = viem.createWalletClient({ account, transport: viem.http('http://127.0.0.1:9') })
+  for (const [chainId, nonce] of [
+    [1, 7],
+    [0, 0],
+  ] as const) {
+    const authorization = await client.signAuthorization({ contractAddress: MAIL.to, chainId, nonce })
+    expect(authorization).toMatchObject({ address: MAIL.to, chainId, nonce })
+    const { r, s, yParity } = authorization
+    const signature = { r, s, yParity: yParity as 0 | 1 }
+    expect(ethers.verifyAuthorization({ address: MAIL.to, chainId, nonce }, signature)).toBe(account.address)
+    const { type, ...fields } = TRANSACTION
+    const sent = await account.signTransaction({ ...fields, type: 'eip7702', authorizationList: [authorization] })
+    const { from, authorizationList } = ethers.Transaction.from(sent)
+    expect([from, authorizationList![0]!.address]).toEqual([account.address, MAIL.to])
+  }
+})
+
+test('viem verifies the authorization of a signer of ethers, also in a transaction (EIP-7702)', async () => {
+  const signer = new MinikmsSigner(await newKey('k256'))
+  const made = await signer.authorize({ address: MAIL.to, chainId: 5, nonce: 3 })
+  expect(made).toMatchObject({ address: MAIL.to, chainId: 5n, nonce: 3n })
+  const { r, s, yParity } = made.signature
+  const authorization = { address: MAIL.to, chainId: 5, nonce: 3, r: r as viem.Hex, s: s as viem.Hex, yParity }
+  expect(await recoverAuthorizationAddress({ authorization })).toBe(signer.address)
+  const { gas, type, ...fields } = TRANSACTION
+  const sent = await signer.signTransaction({ ...fields, gasLimit: gas, type: 4, authorizationList: [made] })
+  expect(viem.parseTransaction(sent as `0x04${string}`).authorizationList![0]).toMatchObject({ chainId: 5, nonce: 3 })
+  await expect(signer.authorize({ address: MAIL.to, chainId: 5 })).rejects.toThrow('provider')
+})
+
+test('a public key that is not the one of the key that signs is refused', async () => {
+  const [one, other] = [await newKey('k256'), await newKey('k256')]
+  const mixed = await kms.key({ kid: one.kid }, { jwk: other.publicJwk })
+  await expect(viemAccount(mixed).signMessage({ message: 'hello' })).rejects.toThrow(InvalidSetting)
+})
+
 test('a key of another curve has no account', async () => {
   const key = await newKey('p256')
   expect(() => viemAccount(key)).toThrow('secp256k1')
@@ -105,7 +146,7 @@ test('did-jwt recovers the key of ES256K-R', async () => {
 test('Veramo keeps its keys here: makes, lists, imports, signs, agrees and deletes', async () => {
   const name = `veramo-${crypto.randomUUID()}`
   await kms.createProfile(name)
-  const veramo = new MinikmsKeyManagementSystem(kms.forProfile(name), { keccak256: (data) => viem.keccak256(data, 'bytes') })
+  const veramo = new MinikmsKeyManagementSystem(kms.forProfile(name), { keccak256: viem.keccak256 })
   const input = (alg: string) => Buffer.from(`${Buffer.from(JSON.stringify({ alg })).toString('base64url')}.e30`)
   for (const [type, alg] of [
     ['Ed25519', 'EdDSA'],
@@ -144,5 +185,50 @@ test('Veramo keeps its keys here: makes, lists, imports, signs, agrees and delet
   expect(await veramo.deleteKey({ kid: 'imported' })).toBe(true)
   expect(await veramo.deleteKey({ kid: 'imported' })).toBe(false)
   await expect(veramo.createKey({ type: 'Bls12381G1' })).rejects.toThrow('Bls12381G1')
+  await kms.deleteProfile(name)
+})
+
+test('Veramo has typed data signed, and ethers verifies it (EIP-712)', async () => {
+  const manager = new KeyManager({
+    store: new MemoryKeyStore(),
+    kms: { minikms: new MinikmsKeyManagementSystem(kms, { hashTypedData: viem.hashTypedData }) },
+  })
+  const { kid, publicKeyHex, meta } = await manager.keyManagerCreate({ kms: 'minikms', type: 'Secp256k1' })
+  expect(meta!.algorithms).toContain('eth_signTypedData')
+  const data = JSON.stringify({ domain: DOMAIN, types: TYPES, message: MAIL, primaryType: 'Mail' })
+  for (const algorithm of ['eth_signTypedData', 'EthereumEip712Signature2021']) {
+    const signature = await manager.keyManagerSign({ keyRef: kid, algorithm, data })
+    expect(ethers.verifyTypedData(DOMAIN, TYPES, MAIL, signature)).toBe(ethers.computeAddress(`0x${publicKeyHex}`))
+  }
+  const hashTypedData = ({ domain, types, message }: any) => ethers.getBytes(ethers.TypedDataEncoder.hash(domain, types, message))
+  const sign = (options?: ConstructorParameters<typeof MinikmsKeyManagementSystem>[1]) =>
+    new MinikmsKeyManagementSystem(kms, options).sign({
+      keyRef: { kid },
+      algorithm: 'eth_signTypedData',
+      data: Buffer.from(data),
+    })
+  expect(ethers.verifyTypedData(DOMAIN, TYPES, MAIL, await sign({ hashTypedData }))).toBe(
+    ethers.computeAddress(`0x${publicKeyHex}`)
+  )
+  await expect(sign()).rejects.toThrow('hashTypedData')
+})
+
+test('Veramo finds its keys by the same kids after they have other aliases, or lost them', async () => {
+  const name = `veramo-${crypto.randomUUID()}`
+  await kms.createProfile(name)
+  const own = kms.forProfile(name)
+  const veramo = new MinikmsKeyManagementSystem(own)
+  const [plain, named] = [await veramo.createKey({ type: 'Ed25519' }), await veramo.createKey({ type: 'Ed25519', kid: 'named' })]
+  const { privateKey } = ethers.Wallet.createRandom()
+  const imported = await veramo.importKey({ type: 'Secp256k1', privateKeyHex: privateKey.slice(2) })
+  for (const { kid } of [plain, imported]) await own.associateAlias(`a-${kid}`, { kid })
+  await own.associateAlias('a', await own.getKey({ alias: 'named' }))
+  expect((await veramo.listKeys()).map(({ kid }) => kid).sort()).toEqual([plain.kid, 'named', imported.kid].sort())
+  const { kid } = await own.getKey({ alias: 'named' })
+  await own.dissociateAlias('named', { kid })
+  expect((await veramo.listKeys()).map(({ kid }) => kid)).toContain(kid)
+  const elsewhere = await own.generateKey('ed25519', { alias: 'elsewhere' })
+  await own.associateAlias('b', { kid: elsewhere.kid })
+  expect((await veramo.listKeys()).map(({ kid }) => kid)).toContain('elsewhere')
   await kms.deleteProfile(name)
 })

@@ -7,13 +7,14 @@ import type { SignCallback } from '@openid-federation/core'
 import { type CallbackContext, clientAuthenticationAnonymous } from '@openid4vc/oauth2'
 import type { Openid4vciIssuer } from '@openid4vc/openid4vci'
 import type { Openid4vpVerifier } from '@openid4vc/openid4vp'
+import type { MdocContext as AnimoContext } from '@animo-id/mdoc'
 import type { MdocContext } from '@owf/mdoc'
 import type { AbstractKeyManagementSystem } from '@veramo/key-manager'
 import type { Signer as DidJwtSigner } from 'did-jwt'
 import type { Signer as WebvhSigner, Verifier as WebvhVerifier } from 'didwebvh-ts'
 import type { Signer as EthersSigner } from 'ethers'
 import type { CompactDecryptResult, JWK } from 'jose'
-import type { LocalAccount } from 'viem'
+import { hashTypedData, keccak256, type LocalAccount } from 'viem'
 
 import { type Answer, isProblem, type Jwk, type Minikms, type RemoteKey } from '@minikms/client'
 import { c2paCallback } from '@minikms/client/c2pa'
@@ -44,11 +45,12 @@ export const openid4vp: ConstructorParameters<typeof Openid4vpVerifier>[0] = { c
 export const didJwt: DidJwtSigner = didJwtSigner(key)
 export const mdoc: MdocContext['cose']['sign1']['sign'] = mdocSign(key)
 export const mdocOfClient: MdocContext['cose']['sign1']['sign'] = mdocSign(kms)
+export const mdocOfAnimo: AnimoContext['cose']['sign1']['sign'] = mdocSign(key)
 export const webvh: [WebvhSigner, WebvhVerifier] = [webvhSigner(key), webvhVerifier(kms)]
 export const federation: SignCallback[] = [federationSignCallback({ kid: key }), federationSigner(key).signJwtCallback]
 export const viem: LocalAccount = viemAccount(key)
 export const ethers: EthersSigner = new MinikmsSigner(key)
-export const veramo: AbstractKeyManagementSystem = new MinikmsKeyManagementSystem(kms)
+export const veramo: AbstractKeyManagementSystem = new MinikmsKeyManagementSystem(kms, { hashTypedData, keccak256 })
 export const c2pa: Parameters<typeof CallbackSigner.newSigner>[1] = c2paCallback(key)
 export const webCrypto: [Crypto, Promise<CryptoKeyPair>] = [remoteCrypto(), remoteKeyPair(key)]
 export const jose: Promise<CompactDecryptResult> = compactDecrypt('', key) as Promise<CompactDecryptResult>
