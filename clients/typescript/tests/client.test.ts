@@ -110,6 +110,18 @@ describe('calls', () => {
     for await (const { operation } of client.auditEvents({ kid, limit: 2 })) found.push(operation)
     expect(found).toEqual(['sign', 'sign', 'sign', 'sign', 'generateKey'])
     expect(await client.listAuditEvents({ kid, limit: 1 })).toHaveLength(1)
+    await client.createProfile('other')
+    const other = client.forProfile('other')
+    await other.generateKey('p256')
+    const events = []
+    for await (const { profile, operation } of other.auditEvents({ limit: 1 })) events.push([profile, operation])
+    expect(events).toContainEqual(['other', 'generateKey'])
+    expect(events.filter(([profile]) => profile !== 'other')).toEqual([])
+    expect((await other.listAuditEvents()).map(({ profile }) => profile)).toEqual(events.map(() => 'other'))
+    expect((await other.listAuditEvents({ profile: 'default', kid })).length).toBe(found.length)
+    const ofDefault = []
+    for await (const { profile } of other.auditEvents({ profile: 'default', kid })) ofDefault.push(profile)
+    expect(ofDefault).toEqual(found.map(() => 'default'))
     await rm(folder, { recursive: true })
   })
 

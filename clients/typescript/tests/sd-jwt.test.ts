@@ -115,6 +115,24 @@ describe('an SD-JWT VC', () => {
   })
 })
 
+test('a signer shows a disclosure that its hasher has seen, until it has seen 10,000 later ones', async () => {
+  const issuer = sdJwtIssuer(await newKey('p256', { rules: RULES }))
+  const disclose = (value: unknown) => Buffer.from(JSON.stringify(['c2FsdA', 'name', value])).toString('base64url')
+  const digestOf = async (value: unknown) =>
+    Buffer.from(await issuer.hasher(disclose(value), 'sha-256')).toString('base64url')
+  const sign = (digest: string) => {
+    const parts = [
+      { alg: 'ES256', typ: 'dc+sd-jwt' },
+      { iss: ISSUER, vct: VCT, exp: inSeconds(HOUR), _sd: [digest], _sd_alg: 'sha-256' },
+    ]
+    return issuer.signer(parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.'))
+  }
+  const [oldest, next] = [await digestOf('oldest'), await digestOf('next')]
+  for (let count = 0; count < 9_999; count++) await digestOf(count)
+  expect(await refusal(sign(oldest))).toMatch(/^rule-violated: .*jws.disclosures/)
+  expect(await sign(next)).toHaveLength(86)
+})
+
 test('a status list is signed under its rules, and refused as another type', async () => {
   const key = await newKey('p256', { rules: 'status-list' })
   const list = new StatusList([0, 1, 0, 1], 1)
