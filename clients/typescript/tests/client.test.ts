@@ -60,6 +60,41 @@ describe('calls', () => {
     expect((await kms.deleteKey({ kid })).message).toBe('Key deleted')
   })
 
+  test('a call takes the profile and the id that it is given', async () => {
+    const name = `called-${crypto.randomUUID()}`
+    await kms.createProfile(name)
+    const { kid } = await kms.generateKey('p256', { profile: name })
+    const error = await kms.getKey({ kid }, { requestId: 'abc-124' }).catch((error) => error)
+    expect(error).toMatchObject({ slug: 'key-not-found', requestId: expect.stringContaining('abc-124') })
+    expect((await kms.getKey({ kid }, { profile: name })).kid).toBe(kid)
+    const options = { profile: name, subject: 'CN=test' }
+    expect(await kms.issueCertificate('self-signed', 30, { kid }, options)).toMatch(/^-----BEGIN CERTIFICATE/)
+    expect((await kms.forProfile(name).listKeys()).map((key) => key.kid)).toEqual([kid])
+    await kms.deleteProfile(name)
+  })
+
+  test('a key with a kid and an alias is the key of the kid', async () => {
+    const alias = `moved-${crypto.randomUUID()}`
+    await kms.generateKey('p256', { alias })
+    const key = await kms.key(alias)
+    await kms.generateKey('p256', { alias })
+    expect(await kms.verify('x', await key.sign('x'), key)).toBe(true)
+    expect((await kms.getKey(key)).kid).toBe(key.kid)
+  })
+
+  test('the alg of a key is the given one, or the one of its JWK', async () => {
+    const { kid, jwk } = await kms.generateKey('rsa2048')
+    const given = { ...jwk!, alg: 'RS384' }
+    expect((await kms.key({ kid }, { jwk: given })).alg).toBe('RS384')
+    const key = await kms.key({ kid }, { jwk: given, alg: 'PS256' })
+    expect(key.alg).toBe('PS256')
+    expect(await kms.verify('x', await key.sign('x'), { kid }, { alg: 'PS256' })).toBe(true)
+    const ecdsa = await newKey('p256')
+    expect(await kms.verify('x', await ecdsa.sign('x', { encoding: 'der' }), ecdsa, { encoding: 'der' })).toBe(true)
+    const mixed = await kms.key({ kid: ecdsa.kid }, { jwk: given })
+    expect([mixed.kid, mixed.publicJwk]).toEqual([ecdsa.kid, given])
+  })
+
   test('a key is made for a time, and opens what was sealed with aad', async () => {
     const { kid, jwk, state, created, deletes } = await kms.generateKey('p256', { delete_after: 600 })
     expect([state, Date.parse(deletes!) - Date.parse(created)]).toEqual(['enabled', 600_000])
@@ -170,6 +205,7 @@ describe('errors', () => {
   test('a fault of the body has its pointer', async () => {
     const error = await kms.random(0).catch((error) => error)
     expect(error.errors).toEqual([{ pointer: '#/length', detail: expect.any(String) }])
+    expect(error.message).toBe(`${error.detail} #/length: ${error.errors[0].detail}`)
   })
 
   test('a name that would change the path is refused', async () => {
@@ -184,6 +220,7 @@ describe('errors', () => {
   })
 
   test('an unusable setting is refused, and not shown', async () => {
+    expect(new Minikms({ url: 'https://example.com/kms///' }).url).toBe('https://example.com/kms')
     for (const url of ['ftp://a', 'nonsense', `http://user:${SECRET}@a`]) {
       expect(() => new Minikms({ url })).toThrow(InvalidSetting)
       expect(inspect(catching(() => new Minikms({ url })))).not.toContain(SECRET)

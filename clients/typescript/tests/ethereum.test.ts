@@ -102,6 +102,32 @@ test('a public key that is not the one of the key that signs is refused', async 
   await expect(viemAccount(mixed).signMessage({ message: 'hello' })).rejects.toThrow(InvalidSetting)
 })
 
+test('viem signs a digest that begins with zeros, and a transaction with blobs (EIP-4844)', async () => {
+  const account = viemAccount(await newKey('k256'))
+  for (const start of ['0', '00', '000', 'f']) {
+    const hash = `0x${start.padEnd(64, '7')}` as const
+    expect(await viem.recoverAddress({ hash, signature: await account.sign!({ hash }) })).toBe(account.address)
+  }
+  const serialized = await account.signTransaction({
+    ...TRANSACTION,
+    type: 'eip4844',
+    maxFeePerBlobGas: 1n,
+    blobVersionedHashes: [`0x01${'00'.repeat(31)}`],
+    sidecars: [{ blob: '0x00', commitment: `0x${'00'.repeat(48)}`, proof: `0x${'00'.repeat(48)}` }],
+  } as any)
+  expect(viem.parseTransaction(serialized as `0x03${string}`)).toHaveProperty('sidecars')
+  expect(await viem.recoverTransactionAddress({ serializedTransaction: serialized as `0x03${string}` })).toBe(account.address)
+})
+
+test('a signer of ethers keeps its key for another provider, which gives the chain of an authorization', async () => {
+  const signer = new MinikmsSigner(await newKey('k256'))
+  const provider = new ethers.JsonRpcProvider('http://127.0.0.1:9', 5, { staticNetwork: true })
+  const connected = signer.connect(provider)
+  expect([connected.provider, connected.address]).toEqual([provider, signer.address])
+  expect(await connected.authorize({ address: MAIL.to, nonce: 1 })).toMatchObject({ chainId: 5n, nonce: 1n })
+  provider.destroy()
+})
+
 test('a key of another curve has no account', async () => {
   const key = await newKey('p256')
   expect(() => viemAccount(key)).toThrow('secp256k1')
@@ -176,6 +202,9 @@ test('Veramo keeps its keys here: makes, lists, imports, signs, agrees and delet
   ]
   const secret = (mine: typeof one, theirs: typeof one) => veramo.sharedSecret({ myKeyRef: mine, theirKey: theirs })
   expect(await secret(one, two)).toBe(await secret(two, one))
+  const ed25519 = await veramo.createKey({ type: 'Ed25519', kid: 'three' })
+  await expect(secret(one, ed25519)).rejects.toThrow('X25519')
+  expect(await veramo.deleteKey(ed25519)).toBe(true)
   const pair = ethers.Wallet.createRandom()
   const imported = await veramo.importKey({ type: 'Secp256k1', privateKeyHex: pair.privateKey.slice(2), kid: 'imported' })
   expect(`0x${imported.publicKeyHex}`).toBe(pair.signingKey.publicKey)

@@ -55,3 +55,11 @@ test('the rules of a key hold, and a token with the scope sign is enough', async
     /^rule-violated: .*max_lifetime/
   )
 })
+
+test('bytes are a payload as they are', async () => {
+  const key = await newKey('p256')
+  for (const payload of [Uint8Array.of(0, 255, 1), new Uint8Array()]) {
+    const verified = await jose.compactVerify(await signCompact(key, {}, payload), await jose.importJWK(key.publicJwk, 'ES256'))
+    expect([...verified.payload]).toEqual([...payload])
+  }
+})

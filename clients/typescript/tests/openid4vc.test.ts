@@ -111,6 +111,8 @@ test('a response is encrypted and decrypted, also with apu and apv; jose reads i
   expect(await callbacks.decryptJwe(jwe, { jwk: key.publicJwk })).toMatchObject({ decrypted: true })
   const other = await newKey('p256')
   expect(await callbacks.decryptJwe(jwe, { jwk: other.publicJwk })).toMatchObject({ decrypted: false })
+  await kms.deleteKey({ kid: other.kid })
+  expect(await callbacks.decryptJwe(jwe, { jwk: other.publicJwk })).toEqual({ decrypted: false })
   const pair = await jose.generateKeyPair('ECDH-ES', { extractable: true })
   const publicJwk: any = await jose.exportJWK(pair.publicKey)
   const made = await callbacks.encryptJwe({ ...recipient, publicJwk, apu }, 'text')
@@ -155,6 +157,7 @@ test.each(['p256', 'p384', 'k256', 'ed25519'])('a did:key of a %s key has its pu
 
 test('another DID, and a did:key without a point, has none', () => {
   expect(jwkOfDid('did:web:example.com')).toBeUndefined()
+  expect(jwkOfDid('did:web:example.com:did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH')).toBeUndefined()
   expect(jwkOfDid('did:key:z6LSto1ZTJPo5MLbcRYy1FcBJseVmJGsok3Ww53NjQzaMHZP')).toBeUndefined()
   const multikey = `z${base58(Uint8Array.of(0x80, 0x24, 2, ...new Uint8Array(31), 1))}`
   expect(() => jwkOfDid(`did:key:${multikey}`)).toThrow(RangeError)

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http'
 
-import { Minikms, ProblemError } from '@minikms/client'
+import { Minikms, ProblemError, Unreachable } from '@minikms/client'
 import { afterEach, expect, test } from 'vitest'
 
 let server: Server | undefined
@@ -37,4 +37,64 @@ test.each<[string, number, (client: Minikms) => Promise<unknown>]>([
   const { calls, client } = await refusing('store-unavailable', 503)
   await expect(call(client)).rejects.toThrow(ProblemError)
   expect(calls.length).toBe(times)
+})
+
+test('a problem says whether it may have changed something, and when to repeat it', async () => {
+  const { client } = await refusing('store-unavailable', 503, { 'Retry-After': '7', 'X-Request-Id': 'abc' })
+  const error = await client.rotateKey({ kid: 'a' }).catch((error) => error)
+  expect(error).toMatchObject({ outcome: 'unknown', retryAfter: 7, requestId: 'abc' })
+})
+
+test.each(['too-busy', 'too-many-attempts'])('a call that %s refuses has done nothing, so it is repeated', async (slug) => {
+  const { calls, client } = await refusing(slug, slug === 'too-busy' ? 503 : 429)
+  await expect(client.generateKey('p256')).rejects.toThrow(ProblemError)
+  expect(calls.length).toBe(2)
+})
+
+test.each([
+  ...['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT'],
+  ...['ConnectionRefused', 'FailedToOpenSocket', 'ECONNRESET', 'UND_ERR_SOCKET', undefined],
+])('a call that fails with %s is repeated if it is repeatable, or was not sent', async (code) => {
+  const times = ['ECONNRESET', 'UND_ERR_SOCKET', undefined].includes(code) ? 1 : 2
+  let count = 0
+  const failing = async () => {
+    count++
+    throw Object.assign(new TypeError('fetch failed'), { cause: Object.assign(new Error('why'), { code }) })
+  }
+  const client = new Minikms({ retries: 1, fetch: failing })
+  await expect(client.generateKey('p256')).rejects.toThrow(Unreachable)
+  expect(count).toBe(times)
+  await expect(client.sign('data', { kid: 'a' })).rejects.toThrow(code ?? 'why')
+  expect(count).toBe(times + 2)
+})
+
+/** A server that takes calls and answers none. */
+async function silent(settings: ConstructorParameters<typeof Minikms>[0]) {
+  let calls = 0
+  server = createServer(() => void calls++)
+  await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  return { client: new Minikms({ url: `http://127.0.0.1:${port}`, ...settings }), calls: () => calls }
+}
+
+test('the time limit of a call is its own, or the one of the client', async () => {
+  const { client } = await silent({ retries: 0, timeout: 3_600_000 })
+  await expect(client.healthz({ timeout: 20 })).rejects.toThrow('time limit')
+  await expect(new Minikms({ url: client.url, retries: 0, timeout: 20 }).healthz()).rejects.toThrow('time limit')
+})
+
+test.each<[string, (client: Minikms, signal: AbortSignal) => Promise<unknown>]>([
+  ['reads', (client, signal) => client.healthz({ signal })],
+  ['makes a key', (client, signal) => client.generateKey('p256', { signal })],
+  ['looks a key up', (client, signal) => client.key('alias', { signal })],
+])('an aborted call that %s rejects with the reason of its signal, and is not repeated', async (_, call) => {
+  const { client, calls } = await silent({})
+  const controller = new AbortController()
+  const called = call(client, controller.signal)
+  await expect.poll(calls).toBe(1)
+  const reason = new Error('enough')
+  controller.abort(reason)
+  await expect(called).rejects.toBe(reason)
+  await expect(call(client, controller.signal)).rejects.toBe(reason)
+  expect(calls()).toBe(1)
 })
