@@ -73,6 +73,25 @@ describe('calls', () => {
     await kms.deleteProfile(name)
   })
 
+  test('a symmetric key is no key pair', async () => {
+    await expect(kms.key({ kid: (await kms.generateKey('hs256')).kid })).rejects.toThrow(InvalidSetting)
+  })
+
+  test('a signature can be aborted', async () => {
+    const [key, reason] = [await newKey('p256'), new Error('enough')]
+    const signal = AbortSignal.abort(reason)
+    for (const signing of [key.sign('x', { signal }), key.signJws('e30.e30', { signal }), key.signCose(hello, { signal })]) {
+      await expect(signing).rejects.toBe(reason)
+    }
+  })
+
+  test('an empty variable of the environment is none', () => {
+    const { MINIKMS_URL } = process.env
+    process.env.MINIKMS_URL = ''
+    expect(new Minikms().url).toBe('http://127.0.0.1:8080')
+    process.env.MINIKMS_URL = MINIKMS_URL
+  })
+
   test('a key with a kid and an alias is the key of the kid', async () => {
     const alias = `moved-${crypto.randomUUID()}`
     await kms.generateKey('p256', { alias })
@@ -221,7 +240,7 @@ describe('errors', () => {
 
   test('an unusable setting is refused, and not shown', async () => {
     expect(new Minikms({ url: 'https://example.com/kms///' }).url).toBe('https://example.com/kms')
-    for (const url of ['ftp://a', 'nonsense', `http://user:${SECRET}@a`]) {
+    for (const url of ['ftp://a', 'nonsense', `http://user:${SECRET}@a`, `http://${SECRET}@a`]) {
       expect(() => new Minikms({ url })).toThrow(InvalidSetting)
       expect(inspect(catching(() => new Minikms({ url })))).not.toContain(SECRET)
     }

@@ -6,9 +6,10 @@ import multikey from '@digitalbazaar/multikey-context'
 import * as vc from '@digitalbazaar/vc'
 import { expect, test } from 'vitest'
 
+import { InvalidSetting } from '@minikms/client'
 import { dataIntegritySigner, multikeyDocument } from '@minikms/client/data-integrity'
 
-import { newKey } from './kms.js'
+import { kms, newKey } from './kms.js'
 
 const CONTEXT = 'https://www.w3.org/ns/credentials/v2'
 
@@ -51,4 +52,12 @@ test('the document of a Multikey is read by the library of Digital Bazaar', asyn
     multikeyDocument(key, { id: 'https://example.com/#k', controller: 'https://example.com/' })
   )
   expect(await read.verifier().verify({ data: new Uint8Array([1]), signature: await key.sign(new Uint8Array([1])) })).toBe(true)
+})
+
+test('a key without a Multikey or did:key needs an id, and has no document', async () => {
+  const key = await newKey('rsa2048')
+  const plain = await kms.key({ kid: key.kid }, { jwk: key.publicJwk })
+  expect(() => multikeyDocument(plain, { id: 'https://example.com/#k' })).toThrow(InvalidSetting)
+  expect(() => dataIntegritySigner(plain)).toThrow(InvalidSetting)
+  expect(dataIntegritySigner(plain, { id: 'https://example.com/#k' })).toMatchObject({ algorithm: 'RSA' })
 })

@@ -1,3 +1,5 @@
+import { ECDH, generateKeyPairSync } from 'node:crypto'
+
 import { KeyManager, MemoryKeyStore } from '@veramo/key-manager'
 import { createJWT, verifyJWT } from 'did-jwt'
 import * as ethers from 'ethers'
@@ -5,7 +7,7 @@ import * as viem from 'viem'
 import { recoverAuthorizationAddress } from 'viem/utils'
 import { expect, test } from 'vitest'
 
-import { InvalidSetting } from '@minikms/client'
+import { InvalidSetting, type RemoteKey } from '@minikms/client'
 import { didJwtSigner } from '@minikms/client/did-jwt'
 import { MinikmsSigner } from '@minikms/client/ethers'
 import { MinikmsKeyManagementSystem } from '@minikms/client/veramo'
@@ -87,6 +89,9 @@ test('viem verifies the authorization of a signer of ethers, also in a transacti
   const signer = new MinikmsSigner(await newKey('k256'))
   const made = await signer.authorize({ address: MAIL.to, chainId: 5, nonce: 3 })
   expect(made).toMatchObject({ address: MAIL.to, chainId: 5n, nonce: 3n })
+  for (const address of [MAIL.to.toLowerCase(), { getAddress: async () => MAIL.to }]) {
+    expect(await signer.authorize({ address, chainId: 5, nonce: 3 })).toMatchObject({ address: MAIL.to })
+  }
   const { r, s, yParity } = made.signature
   const authorization = { address: MAIL.to, chainId: 5, nonce: 3, r: r as viem.Hex, s: s as viem.Hex, yParity }
   expect(await recoverAuthorizationAddress({ authorization })).toBe(signer.address)
@@ -94,6 +99,22 @@ test('viem verifies the authorization of a signer of ethers, also in a transacti
   const sent = await signer.signTransaction({ ...fields, gasLimit: gas, type: 4, authorizationList: [made] })
   expect(viem.parseTransaction(sent as `0x04${string}`).authorizationList![0]).toMatchObject({ chainId: 5, nonce: 3 })
   await expect(signer.authorize({ address: MAIL.to, chainId: 5 })).rejects.toThrow('provider')
+})
+
+test('the larger s of a signature, which Ethereum refuses, becomes the smaller one', async () => {
+  const key = await newKey('k256')
+  const order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n
+  // The service makes the smaller one; the key of a provider may not.
+  const sign: RemoteKey['sign'] = async (...call) => {
+    const signature = viem.toHex(await key.sign(...call))
+    return viem.toBytes(
+      viem.concat([viem.slice(signature, 0, 32), viem.toHex(order - BigInt(viem.slice(signature, 32)), { size: 32 })])
+    )
+  }
+  const account = viemAccount(Object.assign(Object.create(key), { sign }))
+  for (const message of ['one', 'two', 'three', 'four']) {
+    expect(await account.signMessage({ message })).toBe(await viemAccount(key).signMessage({ message }))
+  }
 })
 
 test('a public key that is not the one of the key that signs is refused', async () => {
@@ -153,6 +174,9 @@ test.each([
   const jwt = await createJWT({ sub: 'did:example:holder' }, { issuer, signer }, { alg })
   const verified = await verifyJWT(jwt, { resolver: resolver({ type: 'JsonWebKey2020', publicKeyJwk: key.publicJwk }) })
   expect(verified.payload.sub).toBe('did:example:holder')
+  const [header, payload] = jwt.split('.') as [string, string]
+  const sig = Buffer.from(await signer(Buffer.from(`${header}.${payload}`)), 'base64url')
+  expect(await kms.verify(`${header}.${payload}`, sig, { kid: key.kid })).toBe(true)
   expect(await refusal(createJWT({}, { issuer: 'did:example:evil', signer }, { alg }))).toMatch(
     /^rule-violated: .*jws.claims.iss/
   )
@@ -260,4 +284,18 @@ test('Veramo finds its keys by the same kids after they have other aliases, or l
   await own.associateAlias('b', { kid: elsewhere.kid })
   expect((await veramo.listKeys()).map(({ kid }) => kid)).toContain('elsewhere')
   await kms.deleteProfile(name)
+})
+
+test("Veramo's keys have the form of its own: a secret of Ed25519 with its public key, and compressed points of P-256", async () => {
+  const veramo = new MinikmsKeyManagementSystem(kms)
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const [x, d] = [publicKey.export({ format: 'jwk' }).x!, privateKey.export({ format: 'jwk' }).d!]
+  const [own, secret] = [x, d].map((text) => Buffer.from(text, 'base64url').toString('hex'))
+  expect(await veramo.importKey({ type: 'Ed25519', privateKeyHex: `${secret}${own}` })).toMatchObject({ publicKeyHex: own })
+  for (let count = 0; count < 8; count++) {
+    const { kid, publicKeyHex } = await veramo.createKey({ type: 'Secp256r1' })
+    const { x, y } = (await kms.key({ kid })).publicJwk
+    const point = Buffer.concat([Buffer.of(4), Buffer.from(x!, 'base64url'), Buffer.from(y!, 'base64url')])
+    expect(publicKeyHex).toBe(ECDH.convertKey(point, 'prime256v1', undefined, 'hex', 'compressed'))
+  }
 })

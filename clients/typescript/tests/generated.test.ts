@@ -44,7 +44,9 @@ test('a slug of a later service has the class of its status', async () => {
   const { problemOf } = await import('../src/errors.js')
   const later = (status: number) =>
     problemOf({ type: 'urn:minikms:problem:new-one', status, title: 'T', detail: 'D' } as any, new Headers())
-  expect(later(404)).toBeInstanceOf(everything.NotFound)
+  const { NotFound, Conflict, Invalid, Unavailable } = everything
+  const classes = [404, 409, 422, 503].map((status) => later(status).constructor)
+  expect(classes).toEqual([NotFound, Conflict, Invalid, Unavailable])
   expect(later(418).constructor).toBe(ProblemError)
 })
 

@@ -109,6 +109,8 @@ test('a response is encrypted and decrypted, also with apu and apv; jose reads i
   expect(jose.decodeProtectedHeader(jwe)).toMatchObject({ apu, kid: key.kid })
   expect(await callbacks.decryptJwe(jwe)).toMatchObject({ decrypted: true, payload: '{"vp_token": 1}' })
   expect(await callbacks.decryptJwe(jwe, { jwk: key.publicJwk })).toMatchObject({ decrypted: true })
+  const named = await callbacks.encryptJwe({ ...recipient, publicJwk: { ...key.publicJwk, kid: 'enc-1' } }, 'text')
+  expect(jose.decodeProtectedHeader(named.jwe)).toMatchObject({ kid: 'enc-1' })
   const other = await newKey('p256')
   expect(await callbacks.decryptJwe(jwe, { jwk: other.publicJwk })).toMatchObject({ decrypted: false })
   await kms.deleteKey({ kid: other.kid })
@@ -143,6 +145,9 @@ test('a signer is found by kid, alias, certificate, did:jwk and by keyOf', async
     expect(await verifyJwt(signer, { compact: signed.jwt })).toMatchObject({ verified: true })
     expect(await verifyJwt(signer, { compact: `${signed.jwt.slice(0, -4)}AAAA` })).toMatchObject({ verified: false })
   }
+  expect(await callbacks.verifyJwt({ method: 'custom', alg: 'ES256', kid: 'unknown' }, { compact: 'a.b.c' })).toEqual({
+    verified: false,
+  })
   expect(await callbacks.verifyJwt({ method: 'did', alg: 'ES256', didUrl: 'did:web:unknown#1' }, { compact: 'a.b.c' })).toEqual({
     verified: false,
   })

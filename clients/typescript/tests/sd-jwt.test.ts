@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 
 import { StatusList, createHeaderAndPayload, getListFromStatusListJWT } from '@sd-jwt/jwt-status-list'
 import { SDJwtVcInstance } from '@sd-jwt/sd-jwt-vc'
@@ -149,4 +149,13 @@ test('a status list is signed under its rules, and refused as another type', asy
   await jose.jwtVerify(jwt, await jose.importJWK(key.publicJwk, 'ES256'))
   expect(getListFromStatusListJWT(jwt).getStatus(3)).toBe(1)
   expect(await refusal(sign({ ...header, typ: 'JWT' }))).toMatch(/^rule-violated: .*jws.typ/)
+})
+
+test('a hash is the one of the text as it is, in its Unicode form, and of bytes', async () => {
+  for (const text of ['', 'Köln', 'Ko\u0308ln', '\ufeff']) {
+    const expected = createHash('sha384').update(text).digest('hex')
+    for (const data of [text, new TextEncoder().encode(text).buffer]) {
+      expect(Buffer.from(await hasher(data, 'sha-384')).toString('hex')).toBe(expected)
+    }
+  }
 })
