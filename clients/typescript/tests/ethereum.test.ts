@@ -175,7 +175,7 @@ test.each([
   const verified = await verifyJWT(jwt, { resolver: resolver({ type: 'JsonWebKey2020', publicKeyJwk: key.publicJwk }) })
   expect(verified.payload.sub).toBe('did:example:holder')
   const [header, payload] = jwt.split('.') as [string, string]
-  const sig = Buffer.from(await signer(Buffer.from(`${header}.${payload}`)), 'base64url')
+  const sig = Buffer.from(await signer(new TextEncoder().encode(`${header}.${payload}`)), 'base64url')
   expect(await kms.verify(`${header}.${payload}`, sig, { kid: key.kid })).toBe(true)
   expect(await refusal(createJWT({}, { issuer: 'did:example:evil', signer }, { alg }))).toMatch(
     /^rule-violated: .*jws.claims.iss/
