@@ -40,7 +40,7 @@ TITLES = {"AWS KMS": "aws", "Vault Transit": "vault", "EUDIPLO's HTTP KMS": "eud
 # The calls on a key: the door, the path and the body. The key has the aliases `k` and `alias/k`.
 RAW = {
     "sign": ("rest", "/sign", {"data": DATA}),
-    "batch": ("rest", "/sign/batch", {"items": [{"data": DATA}] * 2}),
+    "batch": ("rest", "/sign/batch", {"items": [{"data": DATA}]}),
     "aws": ("aws", "/", {"KeyId": "alias/k", "Message": DATA}),
     "vault": ("vault", "/v1/transit/sign/k", {"input": DATA}),
     "vault batch": ("vault", "/v1/transit/sign/k", {"batch_input": [{"input": DATA}]}),
