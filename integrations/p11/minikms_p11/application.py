@@ -209,8 +209,10 @@ class Application:
         )
 
     async def keys(self, session: Session) -> list[Key]:
-        """The keys that a session's slot shows."""
-        keys = await self._with_access(session, lambda login: login.directory.all(login.caller))
+        """The keys that a session's slot shows, as they are now."""
+        keys = await self._with_access(
+            session, lambda login: login.directory.all(login.caller, now=True)
+        )
         return list(filter(self.slot(session.slot).shows, keys))
 
     async def call(self, session: Session, method: str, path: str, body: Any = None) -> Any:
@@ -247,14 +249,17 @@ class Application:
                 raise
         return await work(await self.access(session))
 
-    def known(self, session: Session, handle: int) -> AnyObject | None:
-        """The object of a handle if it is in memory; raises Refusal for one that is not there."""
+    def known(self, session: Session, handle: int, *, fresh: bool = True) -> AnyObject | None:
+        """The object of a handle if it is in memory, of a key that was read lately if `fresh`.
+
+        Raises Refusal for one that is not there.
+        """
         if handle in self.own:
             return self.own[handle][1]
         login = self._logins.get(session.slot)
         if login is None:
             return None
-        return login.directory.known(self.slot(session.slot), handle)
+        return login.directory.known(self.slot(session.slot), handle, fresh=fresh)
 
     async def object(self, session: Session, handle: int) -> AnyObject:
         """The object of a handle."""

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=2.0,
         metavar="SECONDS",
-        help="how long a listing of keys may be old (2)",
+        help="how long a key may be used as it was read (2)",
     )
     parser.add_argument(
         "--check",

@@ -23,7 +23,7 @@ class Directory:
     """Keys of a profile, each as it was last read from the service.
 
     A search by CKA_ID, by CKA_LABEL or by the public key asks the service for that key; any other
-    search reads all keys, at most once in `fresh` seconds.
+    search reads all keys, at most once in `fresh` seconds. So long a key is used as it was read.
     """
 
     def __init__(self, service: Service, profile: str, handles: Handles, fresh: float) -> None:
@@ -56,11 +56,15 @@ class Directory:
                 handles.append(self._handles.of(reference_of(self._profile, found)))
         return handles
 
-    def known(self, slot: Slot, handle: int) -> KeyObject | CertificateObject | None:
-        """The object of a handle, if its key is in memory."""
+    def known(
+        self, slot: Slot, handle: int, *, fresh: bool
+    ) -> KeyObject | CertificateObject | None:
+        """The object of a handle if its key is in memory, and read lately if it has to be fresh."""
         reference = self._reference(handle)
         key = self._keys.get(reference.kid)
-        return None if key is None else _object(slot, key, reference)
+        if key is None or (fresh and self._is_old(self._read_at[key.kid])):
+            return None
+        return _object(slot, key, reference)
 
     async def read(self, caller: Caller, slot: Slot, handle: int) -> KeyObject | CertificateObject:
         """The object of a handle, as the service has it now."""
@@ -84,10 +88,10 @@ class Directory:
         self._keys.pop(kid, None)
         self._read_at.pop(kid, None)
 
-    async def all(self, caller: Caller) -> list[Key]:
-        """All keys, read at most once in `fresh` seconds."""
+    async def all(self, caller: Caller, *, now: bool = False) -> list[Key]:
+        """All keys, read at most once in `fresh` seconds, or as they are now."""
         async with self._listing:
-            if time.monotonic() >= self._listed_at + self._fresh:
+            if now or self._is_old(self._listed_at):
                 await self._list(caller)
             return list(self._keys.values())
 
@@ -172,6 +176,9 @@ class Directory:
                 keys[kid], read_at[kid] = key, self._read_at[kid]
         self._keys, self._read_at, self._listed_at = keys, read_at, began
         self._handles.keep(self._profile, kids, last)
+
+    def _is_old(self, read_at: float) -> bool:
+        return time.monotonic() >= read_at + self._fresh
 
     def _reference(self, handle: int) -> Reference:
         reference = self._handles.references.get(handle)

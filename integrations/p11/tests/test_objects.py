@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kms import public_key
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-from rpc import refused
+from rpc import oaep, refused
 from waiting import wait_until
 
 from minikms_p11 import constants as c
@@ -23,6 +23,7 @@ K256 = bytes.fromhex("06052b8104000a")
 ED25519 = bytes.fromhex("06032b6570")
 NONE = (1 << 64) - 1  # CK_UNAVAILABLE_INFORMATION
 UNIQUE_ID = 4
+WEB = {"use": "web"}  # the label of the keys of a slot
 
 
 def find(program, session, key, object_class=PRIVATE, **wanted):
@@ -307,12 +308,18 @@ class TestStatesAndRules:
         key = keys.generate()
         handle = one(program, session, key)
         keys.call("PATCH", f"/key/{key['kid']}", {"state": "verify-only"})
+        assert self.refuses_to_sign(program, session, key) == handle
+        keys.call("PATCH", f"/key/{key['kid']}", {"state": "enabled"})
+        assert len(program.sign(session, handle, Mechanism.ECDSA, b"x" * 32)) == 64
+
+    def test_a_key_that_becomes_verify_only_within_the_cache(self, start, token_file, keys):
+        program = start("--token-file", str(token_file), "--cache", "3600").connect()
+        session, key = program.open(), keys.generate()
+        handle = one(program, session, key)
+        keys.call("PATCH", f"/key/{key['kid']}", {"state": "verify-only"})
         program.call("C_SignInit", session, Mechanism.ECDSA, handle)  # as it was last read
         with refused(c.CKR_KEY_FUNCTION_NOT_PERMITTED):
             program.call("C_Sign", session, b"x" * 32, 64)
-        self.refuses_to_sign(program, session, key)
-        keys.call("PATCH", f"/key/{key['kid']}", {"state": "enabled"})
-        assert len(program.sign(session, handle, Mechanism.ECDSA, b"x" * 32)) == 64
 
     def test_a_disabled_key_is_hidden(self, program, session, keys):
         key = keys.generate(alias="hidden")
@@ -458,6 +465,110 @@ class TestNames:
         with refused(c.CKR_ATTRIBUTE_VALUE_INVALID):
             program.call("C_SetAttributeValue", session, handle, {Attribute.LABEL: label})
         assert program.find(session, label=label) == []
+
+
+class TestChangesByOthers:
+    """A program with a handle, while an operator changes its key in the service."""
+
+    @pytest.fixture
+    def late(self, start, token_file, profile):
+        """A program, and its session with a slot of keys with a label, which are read for long."""
+        slot = f"web={profile.name},label=use:web"
+        options = "--token-file", str(token_file), "--slot", slot, "--allow-delete"
+        program = start(*options, "--cache", "3600").connect()
+        return program, program.open()
+
+    @pytest.fixture
+    def chain(self, profile):
+        """A key with its certificate and that of its CA, and the two texts."""
+        ca, key = ec.generate_private_key(ec.SECP256R1()), profile.generate(labels=WEB)
+        root = certificate("CA", ca.public_key(), "CA", ca)
+        texts = [certificate("web", public_key(key), "CA", ca), root]
+        self.certify(profile, key, texts)
+        return key, texts
+
+    def certify(self, profile, key, texts):
+        profile.call("PUT", f"/key/{key['kid']}/certificates", {"certificates": texts})
+
+    def change(self, profile, key, **labels):
+        profile.call("PATCH", f"/key/{key['kid']}", {"labels": labels})
+
+    def test_labels_of_an_operator_stay_when_a_program_sets_its_own(self, late, profile):
+        program, session = late
+        key = profile.generate(labels=WEB)
+        handle = one(program, session, key)
+        self.change(profile, key, **WEB, owner="operator")
+        program.call("C_SetAttributeValue", session, handle, {Attribute.LABEL: b"given"})
+        labels = {**WEB, "owner": "operator", "pkcs11.label": "given"}
+        assert profile.key(key["kid"])["labels"] == labels
+
+    def test_a_key_that_was_taken_out_of_a_slot_is_not_brought_back(self, late, profile):
+        program, session = late
+        key = profile.generate(labels=WEB)
+        handle = one(program, session, key)
+        self.change(profile, key)
+        with refused(c.CKR_OBJECT_HANDLE_INVALID):
+            program.call("C_SetAttributeValue", session, handle, {Attribute.LABEL: b"given"})
+        assert profile.key(key["kid"])["labels"] == {}
+
+    def test_a_key_that_was_taken_out_of_a_slot_is_not_deleted(self, late, profile):
+        program, session = late
+        key = profile.generate(labels=WEB)
+        handle = one(program, session, key)
+        self.change(profile, key)
+        with refused(c.CKR_OBJECT_HANDLE_INVALID):
+            program.call("C_DestroyObject", session, handle)
+        assert profile.key(key["kid"])
+
+    @pytest.mark.parametrize(
+        ("call", "mechanism"),
+        [
+            ("C_SignInit", Mechanism.ECDSA),
+            ("C_VerifyInit", Mechanism.ECDSA),
+            ("C_DecryptInit", (Mechanism.RSA_PKCS_OAEP, oaep(Mechanism.SHA256, 2))),
+        ],
+    )
+    def test_a_key_that_was_taken_out_of_a_slot_is_not_used(self, program, keys, call, mechanism):
+        """By a handle that found it before, once `--cache` has passed."""
+        session = program.open(slot=2)
+        key = keys.generate("rsa2048" if call == "C_DecryptInit" else "p256", labels=WEB)
+        handle = one(program, session, key, PUBLIC if call == "C_VerifyInit" else PRIVATE)
+        program.call(call, session, mechanism, handle)
+        program.call(call, session, None, handle)
+        self.change(keys, key)
+        with refused(c.CKR_KEY_HANDLE_INVALID):
+            program.call(call, session, mechanism, handle)
+
+    def test_a_key_is_used_as_it_was_read_within_the_cache(self, late, profile):
+        program, session = late
+        key = profile.generate(labels=WEB)
+        handle = one(program, session, key)
+        self.change(profile, key)
+        assert program.sign(session, handle, Mechanism.ECDSA, b"x" * 32)
+
+    def test_a_chain_that_was_replaced_is_not_brought_back(self, late, profile, chain):
+        program, session = late
+        key, texts = chain
+        found = program.find(session, **{"class": CERTIFICATE})
+        (above,) = (it for it in found if program.get(session, it, c.CKA_VALUE) == der(texts[1]))
+        other = profile.certify(key)
+        with refused(c.CKR_OBJECT_HANDLE_INVALID):
+            program.call("C_DestroyObject", session, above)
+        template = {Attribute.CLASS: CERTIFICATE, Attribute.TOKEN: True}
+        with refused(c.CKR_ATTRIBUTE_VALUE_INVALID):
+            program.call("C_CreateObject", session, {**template, c.CKA_VALUE: der(texts[1])})
+        (left,) = profile.key(key["kid"])["certificates"]
+        assert base64.b64decode(left) == der(other)
+
+    def test_a_certificate_written_again_brings_no_labels_back(self, late, profile, chain):
+        program, session = late
+        key, texts = chain
+        program.find(session)
+        self.change(profile, key, **WEB, owner="operator")
+        template = {Attribute.CLASS: CERTIFICATE, Attribute.TOKEN: True, Attribute.LABEL: b"given"}
+        program.call("C_CreateObject", session, {**template, c.CKA_VALUE: der(texts[0])})
+        labels = {**WEB, "owner": "operator", "pkcs11.label": "given"}
+        assert profile.key(key["kid"])["labels"] == labels
 
 
 class TestSearches:

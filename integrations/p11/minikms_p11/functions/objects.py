@@ -63,7 +63,7 @@ def get_attribute_value(
     application: Application, session: int, handle: int, rooms: list[tuple[int, int]]
 ) -> tuple[list[bytes], int] | Awaitable[tuple[list[bytes], int]]:
     opened = application.session(session)
-    known = application.known(opened, handle)
+    known = application.known(opened, handle, fresh=False)
     if known is not None:
         return _attributes(known, rooms)
 
@@ -92,7 +92,7 @@ async def set_attribute_value(
     application: Application, session: int, handle: int, template: Template
 ) -> tuple[()]:
     opened = application.writable(session)
-    found = await application.object(opened, handle)
+    found = await application.read(opened, handle)  # its labels are sent back
     if isinstance(found, CertificateObject):
         # Its id and label are the key's, and some programs repeat them.
         if all(found.attribute(kind) == value for kind, value in template.items()):
@@ -126,7 +126,7 @@ async def destroy_object(application: Application, session: int, handle: int) ->
         del application.own[handle]
         return ()
     application.writable(session)
-    found = await application.object(opened, handle)
+    found = await application.read(opened, handle)
     if isinstance(found, CertificateObject):
         await destroy_certificate(application, opened, found)
     elif isinstance(found, KeyObject):
