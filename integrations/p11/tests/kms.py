@@ -107,7 +107,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class HeldService:
-    """A service that holds the answers to calls for random bytes back until it is told."""
+    """A service that holds the answers to all POSTs, as to one for random bytes, until it is told.
+
+    The status None is a connection that is closed without an answer.
+    """
 
     def __init__(self):
         self.waiting, self.status = 0, 200
@@ -137,6 +140,9 @@ class HeldService:
                 with service._lock:
                     service.waiting += 1
                 service._answered.wait()
+                if service.status is None:
+                    self.close_connection = True
+                    return
                 body = {"bytes": base64.b64encode(b"x" * 16).decode()}
                 if service.status == 401:
                     body = {"type": "urn:minikms:problem:unauthenticated"}

@@ -406,6 +406,21 @@ class TestCallsAtOnce:
                 other.call("C_GenerateRandom", others, 65536)
             assert shared.memory() - before < 24 << 20
 
+    def test_a_call_that_loses_its_connection_is_repeated(self, start, held, token_file):
+        """The service may have closed it just then; it may restart."""
+        program = start("--token-file", str(token_file), kms=held).connect()
+        held.answer(None)
+        with refused(c.CKR_FUNCTION_FAILED):
+            program.call("C_GenerateRandom", program.open(), 16)
+        assert held.waiting == 2
+
+    def test_no_key_pair_is_made_twice(self, start, held, token_file):
+        program = start("--token-file", str(token_file), kms=held).connect()
+        held.answer(None)
+        with refused(c.CKR_FUNCTION_FAILED):
+            program.call("C_GenerateKeyPair", program.open(), Mechanism.EC_KEY_PAIR_GEN, *PAIR)
+        assert held.waiting == 1
+
     def test_a_program_that_goes_leaves_nothing(self, shared):
         for _ in range(20):
             with shared.connect() as program:
