@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 MOST_SESSIONS: Final = 1024
 _MOST_OBJECTS: Final = 1024  # of a program's own
+_MOST_BYTES: Final = 8 << 20  # of its objects, the parts of its operations, and found handles
+_HANDLE: Final = 8  # bytes
 _MOST_KEPT: Final = 65536  # bytes of parts that are kept before they are hashed
 _MOST_DATA: Final = 720_000  # bytes of a MAC in parts: a body of the service has 1 MiB, in base64
 
@@ -42,14 +44,18 @@ class Operation:
     def in_parts(self) -> bool:
         return self.data is not None
 
-    def add(self, part: bytes, hash_name: str) -> None:
-        """Take another part; short ones are kept, since a restart cannot hand over a hash."""
+    def add(self, part: bytes, hash_name: str, room: int) -> None:
+        """Take another part, of a program that may keep `room` more bytes.
+
+        It is kept if it has no hash, or is short, since a restart cannot hand over a hash.
+        """
         data = self.data = bytearray() if self.data is None else self.data
-        if len(data) + len(part) <= (_MOST_KEPT if hash_name else _MOST_DATA):
+        fits = len(part) <= room
+        if fits and len(data) + len(part) <= (_MOST_KEPT if hash_name else _MOST_DATA):
             data += part
             return
         if not hash_name:
-            raise Refusal(c.CKR_DATA_LEN_RANGE)
+            raise Refusal(c.CKR_DATA_LEN_RANGE if fits else c.CKR_DEVICE_MEMORY)
         if self.hash is None:
             self.hash = new_hash(hash_name)
         self.hash.update(data)
@@ -138,6 +144,15 @@ class Application:
         self.own = {h: made for h, made in self.own.items() if made[0] != session.handle}
         if not any(other.slot == session.slot for other in self.sessions.values()):
             self.logout(session.slot)
+
+    @property
+    def room(self) -> int:
+        """The bytes that the program may still keep here."""
+        room = _MOST_BYTES - sum(made.size for _, made in self.own.values())
+        for session in self.sessions.values():
+            room -= _HANDLE * len(session.found or ())
+            room -= sum(len(it.data or b"") for it in session.operations.values())
+        return room
 
     def close_all(self) -> None:
         for session in list(self.sessions.values()):
@@ -294,7 +309,7 @@ class Application:
 
     def add(self, session: Session, made: SessionPublicKey | SessionSecret) -> int:
         """Keep an object until the session ends; its handle."""
-        if len(self.own) >= _MOST_OBJECTS:
+        if len(self.own) >= _MOST_OBJECTS or made.size > self.room:
             raise Refusal(c.CKR_DEVICE_MEMORY)
         handle = self.sidecar.handles.new()
         self.own[handle] = session.handle, made

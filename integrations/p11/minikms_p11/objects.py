@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 from cryptography import x509
@@ -88,6 +89,10 @@ class SessionPublicKey:
     given: Mapping[int, Value]
     object_class: int = c.CKO_PUBLIC_KEY
 
+    @cached_property
+    def size(self) -> int:
+        return _size(self.given)
+
     def attribute(self, kind: int) -> Value:
         if kind in self.given:
             return self.given[kind]
@@ -106,6 +111,10 @@ class SessionSecret:
 
     def __repr__(self) -> str:
         return "SessionSecret()"
+
+    @cached_property
+    def size(self) -> int:
+        return len(self.value) + _size(self.given)
 
     def attribute(self, kind: int) -> Value:
         if kind == c.CKA_VALUE:
@@ -132,6 +141,11 @@ _SECRET_DEFAULTS: Final[Template] = {
     c.CKA_LABEL: b"",
     c.CKA_ID: b"",
 }
+
+
+def _size(given: Mapping[int, Value]) -> int:
+    """The bytes of a template."""
+    return sum(len(value) for value in given.values() if isinstance(value, bytes))
 
 
 def objects_of(key: Key) -> Iterator[KeyObject | CertificateObject]:

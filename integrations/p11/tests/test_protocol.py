@@ -4,7 +4,9 @@ import hashlib
 import struct
 
 import pytest
-from pkcs11 import Attribute, Mechanism, ObjectClass
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from rpc import (
     HANDSHAKE,
     LETTERS,
@@ -358,6 +360,80 @@ class TestBounds:
         program.call("C_SignUpdate", session, b"x" * 700_000)
         with refused(c.CKR_DATA_LEN_RANGE):
             program.call("C_SignUpdate", session, b"x" * 100_000)
+
+
+class TestMemory:
+    """A program keeps at most 8 MiB in the sidecar, which needs no login for it."""
+
+    @pytest.fixture
+    def program(self, start):
+        return start().connect()
+
+    def bring(self, program, session, length):
+        """Bring a public key with a label of this length; its handle."""
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        template = {
+            **{Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.KEY_TYPE: KeyType.EC},
+            **{Attribute.EC_PARAMS: EC_PARAMS, Attribute.EC_POINT: point},
+            Attribute.LABEL: b"x" * length,
+        }
+        return program.call("C_CreateObject", session, template)
+
+    def fill(self, program, session, *lengths):
+        """Bring keys, first with long labels, until none fits any more; their handles."""
+        brought = []
+        for length in lengths:
+            with refused(c.CKR_DEVICE_MEMORY):
+                while True:
+                    brought.append(self.bring(program, session, length))
+        return brought
+
+    def test_of_objects_of_its_own(self, program):
+        session = program.open()
+        brought = self.fill(program, session, 1_000_000)
+        assert len(brought) == 8
+        with refused(c.CKR_DEVICE_MEMORY):
+            self.bring(program, program.open(), 1_000_000)
+        program.call("C_DestroyObject", session, brought[0])
+        assert self.bring(program, session, 1_000_000)
+
+    def test_of_data_in_parts(self, program):
+        """Without a hash the data of a signature, or of a MAC, wait for their end."""
+        session = program.open()
+        handle = self.bring(program, session, 1)
+        opened = [program.open() for _ in range(12)]
+        for each in opened:
+            program.call("C_VerifyInit", each, Mechanism.ECDSA, handle)
+        for each in opened[:11]:
+            program.call("C_VerifyUpdate", each, b"x" * 720_000)
+        with refused(c.CKR_DEVICE_MEMORY):
+            program.call("C_VerifyUpdate", opened[11], b"x" * 720_000)
+        program.call("C_CloseSession", opened[0])
+        program.call("C_VerifyUpdate", opened[11], b"x" * 720_000)
+
+    def test_of_results_of_a_search(self, program):
+        session = program.open()
+        self.fill(program, session, 1_000_000, 50_000, 1000, 1)
+        with refused(c.CKR_DEVICE_MEMORY):
+            program.call("C_FindObjectsInit", session, {})
+        with refused(c.CKR_OPERATION_NOT_INITIALIZED):
+            program.call("C_FindObjects", session, 1)
+
+    def test_a_hash_of_parts_needs_none(self, program):
+        session = program.open()
+        self.fill(program, session, 1_000_000, 50_000, 1000)
+        program.call("C_DigestInit", session, Mechanism.SHA256)
+        for part in (b"x" * 60_000, b"hello"):
+            program.call("C_DigestUpdate", session, part)
+        digest = hashlib.sha256(b"x" * 60_000 + b"hello").digest()
+        assert program.call("C_DigestFinal", session, 32) == digest
+
+    def test_another_program_has_its_own(self, start):
+        sidecar = start()
+        program, other = sidecar.connect(), sidecar.connect()
+        self.fill(program, program.open(), 1_000_000)
+        assert self.bring(other, other.open(), 1_000_000)
 
 
 class TestCallsAtOnce:

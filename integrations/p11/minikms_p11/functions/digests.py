@@ -31,7 +31,7 @@ def digest(
 
 def digest_update(application: Application, session: int, part: bytes) -> tuple[()]:
     operation = application.session(session).operation("digest")
-    operation.add(part, DIGESTS[operation.mechanism])
+    operation.add(part, DIGESTS[operation.mechanism], application.room)
     return ()
 
 

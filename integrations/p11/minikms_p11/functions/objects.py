@@ -22,6 +22,8 @@ async def find_objects_init(
     opened.found = []
     try:
         opened.found = await _find(application, opened, template)
+        if application.room < 0:
+            raise Refusal(c.CKR_DEVICE_MEMORY)
     except BaseException:
         opened.found = None
         raise

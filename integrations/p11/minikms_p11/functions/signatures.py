@@ -77,7 +77,7 @@ def sign(
 
 
 def sign_update(application: Application, session: int, part: bytes) -> tuple[()]:
-    _update(application.session(session).operation("sign"), part)
+    _update(application, application.session(session).operation("sign"), part)
     return ()
 
 
@@ -99,7 +99,7 @@ def verify(
 
 
 def verify_update(application: Application, session: int, part: bytes) -> tuple[()]:
-    _update(application.session(session).operation("verify"), part)
+    _update(application, application.session(session).operation("verify"), part)
     return ()
 
 
@@ -134,8 +134,8 @@ def _key_type(found: AnyObject) -> int:
     raise Refusal(c.CKR_KEY_TYPE_INCONSISTENT)
 
 
-def _update(operation: Operation, part: bytes) -> None:
-    operation.add(part, SIGNING[operation.mechanism].hash)
+def _update(application: Application, operation: Operation, part: bytes) -> None:
+    operation.add(part, SIGNING[operation.mechanism].hash, application.room)
 
 
 def _content(operation: Operation, row: Signing, data: bytes | None) -> bytes:
