@@ -1,5 +1,6 @@
 """A program that is connected: its sessions, its logins, and its own objects."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,6 +237,27 @@ class Application:
         return await self._with_access(
             session, lambda login: service.call(login.caller, method, path, body)
         )
+
+    async def make(self, session: Session, body: Any) -> Key:
+        """Make a key pair."""
+        return self.keep(session, await self.call(session, "POST", "key/generate", body))
+
+    async def make_temporary(self, session: Session, body: Any) -> Key:
+        """Make a key pair that ends with its session, even if that ends before it is made."""
+        login = await self.access(session)
+        making = self.sidecar.run(self.make(session, body))
+        try:
+            await asyncio.wait({making})
+        except asyncio.CancelledError:
+            self.sidecar.abandon(making, login.caller, login.directory)
+            raise
+        key = making.result()
+        closed = session.handle not in self.sessions
+        if closed or (login.by_pin and self._logins.get(session.slot) is not login):
+            self.sidecar.delete_later(login.caller, login.directory, key.kid)
+            raise Refusal(c.CKR_SESSION_CLOSED if closed else c.CKR_USER_NOT_LOGGED_IN)
+        self.temporary.setdefault(session.handle, []).append(key.kid)
+        return key
 
     async def _with_access(self, session: Session, work: Callable[[Login], Awaitable[T]]) -> T:
         """Do something with the access to a session's slot.

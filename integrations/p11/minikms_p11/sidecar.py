@@ -5,15 +5,17 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from minikms_p11.constants import CKR_PIN_INCORRECT
 from minikms_p11.directory import Directory
 from minikms_p11.handles import Handles
+from minikms_p11.keys import Key
 from minikms_p11.login import Logins, Pins, check_token, read_token
 from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.service import Caller, Service
@@ -22,6 +24,10 @@ from minikms_p11.slots import Slot
 _log = logging.getLogger(__name__)
 
 _ASK_AGAIN: Final = 10.0  # seconds, for whether the service needs tokens
+_LONGEST_END: Final = 5.0  # seconds that the end waits for calls of programs that have gone
+_MOST_ABANDONED: Final = 64  # calls; more would hold up those of other programs
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,19 @@ class Sidecar:
         self._directories: WeakValueDictionary[tuple[str, bytes], Directory] = WeakValueDictionary()
         self._needs_login = True
         self._ask_at = 0.0  # whether the service needs tokens
-        self._later: set[asyncio.Task[None]] = set()
+        self._later: set[asyncio.Task[Any]] = set()
+        self._abandoned: set[asyncio.Task[Key]] = set()  # of programs that have gone
 
     async def close(self) -> None:
-        await asyncio.gather(*self._later)
+        """End, after the calls for programs that have gone."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _LONGEST_END
+        while self._later and loop.time() < end:
+            await asyncio.wait(self._later, timeout=end - loop.time())
+        if self._later:
+            _log.warning("%d session keys stay until they end", len(self._later))
+            for task in self._later:
+                task.cancel()
         await self.service.close()
 
     def directory(self, profile: str, token: str | None) -> Directory:
@@ -113,6 +128,24 @@ class Sidecar:
                 _log.info("session key %s stays until it ends: %s", kid, problem.slug)
             directory.forget(kid)
 
-        task = asyncio.create_task(delete())
+        self.run(delete())
+
+    def abandon(self, making: asyncio.Task[Key], caller: Caller, directory: Directory) -> None:
+        """Delete the key pair of a call whose program has gone, once the service has made it."""
+
+        def delete(_: object) -> None:
+            self._abandoned.discard(making)
+            if not making.cancelled() and making.exception() is None:
+                self.delete_later(caller, directory, making.result().kid)
+
+        if len(self._abandoned) >= _MOST_ABANDONED:
+            making.cancel()
+        self._abandoned.add(making)
+        making.add_done_callback(delete)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin work that the end of the sidecar waits for."""
+        task = asyncio.create_task(work)
         self._later.add(task)
         task.add_done_callback(self._later.discard)
+        return task

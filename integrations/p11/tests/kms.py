@@ -67,10 +67,10 @@ class Kms:
     def revoke(self, token_id):
         self.call("DELETE", f"/tokens/{token_id}")
 
-    def events(self, operation):
-        """The lines of the audit log about an operation."""
+    def events(self, operation=None):
+        """The lines of the audit log about operations, or one."""
         lines = map(json.loads, self.audit_log.read_text().splitlines())
-        return [line for line in lines if line.get("operation") == operation]
+        return [line for line in lines if operation in (None, line.get("operation"))]
 
 
 class Profile:
@@ -107,14 +107,15 @@ class _Server(ThreadingHTTPServer):
 
 
 class HeldService:
-    """A service that holds the answers to all POSTs, as to one for random bytes, until it is told.
+    """A service that holds the answers to all POSTs, `body`, until it is told.
 
-    The status None is a connection that is closed without an answer.
+    The status None is a connection that is closed without an answer. It answers no DELETE.
     """
 
     def __init__(self):
-        self.waiting, self.status = 0, 200
-        self._lock, self._answered = threading.Lock(), threading.Event()
+        self.waiting, self.status, self.body = 0, 200, {"bytes": _base64(b"x" * 16)}
+        self._lock = threading.Lock()
+        self._answered, self._closed = threading.Event(), threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -126,6 +127,7 @@ class HeldService:
 
     def close(self):
         self.answer()
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -143,10 +145,14 @@ class HeldService:
                 if service.status is None:
                     self.close_connection = True
                     return
-                body = {"bytes": base64.b64encode(b"x" * 16).decode()}
-                if service.status == 401:
-                    body = {"type": "urn:minikms:problem:unauthenticated"}
-                self.send(service.status, body)
+                unauthenticated = {"type": "urn:minikms:problem:unauthenticated"}
+                self.send(
+                    service.status, unauthenticated if service.status == 401 else service.body
+                )
+
+            def do_DELETE(self):
+                service._closed.wait()
+                self.send(200, {})
 
             def do_GET(self):  # tokens/self
                 self.send(200, {"profiles": None})
@@ -162,6 +168,10 @@ class HeldService:
                 pass
 
         return Handler
+
+
+def _base64(content):
+    return base64.b64encode(content).decode()
 
 
 def unbase64(text):

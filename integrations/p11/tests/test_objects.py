@@ -816,6 +816,38 @@ class TestMaking:
         program.call("C_Logout", session)
         wait_until("its deletion", lambda: kms.answer("GET", path, profile=profile.name)[0] == 404)
 
+    def test_a_key_pair_of_a_session_ends_with_its_program(self, shared, keys, kms):
+        with shared.connect() as program:
+            session, public = program.open(), {Attribute.EC_PARAMS: P256}
+            _, private = self.make(program, session, Mechanism.EC_KEY_PAIR_GEN, public)
+            path = f"/key/{program.get(session, private, Attribute.ID).decode()}"
+        wait_until("its deletion", lambda: kms.answer("GET", path)[0] == 404)
+
+    @pytest.mark.parametrize("end", ["C_CloseSession", "C_Logout", "a disconnect"])
+    def test_a_key_pair_that_is_made_after_the_end_of_its_session_ends(
+        self, start, profile, token, kms, end
+    ):
+        program = start("--slot", f"minikms={profile.name}").connect()
+        session, public = program.open(), {Attribute.MODULUS_BITS: 3072}
+        program.login(session, token)
+        mechanism = Mechanism.RSA_PKCS_KEY_PAIR_GEN
+        number = program.send("C_GenerateKeyPair", session, mechanism, public, {})
+        assert program.call("C_GetInfo")  # so its call has begun
+        if end == "a disconnect":
+            program.close()
+        else:
+            program.call(end, session)
+            refusal = c.CKR_SESSION_CLOSED if end == "C_CloseSession" else c.CKR_USER_NOT_LOGGED_IN
+            with refused(refusal):
+                program.answer("C_GenerateKeyPair", number)
+
+        def operations():
+            return [it["operation"] for it in kms.events() if it.get("profile") == profile.name]
+
+        wait_until("its making", lambda: "generateKey" in operations())
+        wait_until("its deletion", lambda: "deleteKey" in operations())
+        assert profile.call("GET", "/keys") == []
+
     @pytest.mark.parametrize(
         ("mechanism", "public", "private", "value"),
         [

@@ -480,6 +480,16 @@ class TestTheSocket:
         assert sidecar.stop() == 0
         assert profile.call("GET", "/keys") == []
 
+    def test_sigterm_ends_it_though_key_pairs_are_not_deleted(self, start, held, token_file, keys):
+        held.body = keys.generate()
+        held.answer()
+        sidecar = start("--token-file", str(token_file), kms=held)
+        program = sidecar.connect()
+        public = {Attribute.EC_PARAMS: bytes.fromhex("06082a8648ce3d030107")}
+        program.call("C_GenerateKeyPair", program.open(), Mechanism.EC_KEY_PAIR_GEN, public, {})
+        assert sidecar.stop() == 0
+        assert "1 session keys stay until they end" in sidecar.log
+
     def test_sigterm_ends_it_if_its_socket_is_gone_already(self, sidecar):
         sidecar.path.unlink()
         assert sidecar.stop() == 0

@@ -64,10 +64,7 @@ async def generate_key_pair(
         body["delete_after"] = int(_SESSION_KEY_ENDS.total_seconds())  # if the session's end fails
     if labels:
         body["labels"] = labels
-    answer = await application.call(opened, "POST", "key/generate", body)
-    key = application.keep(opened, answer)
-    if not stays:
-        application.temporary.setdefault(session, []).append(key.kid)
+    key = await (application.make if stays else application.make_temporary)(opened, body)
     return (
         application.handle_of(opened, KeyObject(key, c.CKO_PUBLIC_KEY)),
         application.handle_of(opened, KeyObject(key, c.CKO_PRIVATE_KEY)),
