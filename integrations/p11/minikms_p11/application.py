@@ -175,10 +175,14 @@ class Application:
         return login is not None and login.by_pin
 
     def logout(self, slot: int) -> None:
-        """End a login, and the key pairs of sessions that it made."""
-        for session in self.sessions.values():
-            if session.slot == slot:
-                self._end_key_pairs(session)
+        """End a login with its sessions' key pairs, private objects and operations."""
+        ended = {session.handle for session in self.sessions.values() if session.slot == slot}
+        for handle in ended:
+            self._end_key_pairs(self.sessions[handle])
+            self.sessions[handle].operations.clear()
+        for handle, (session, made) in list(self.own.items()):
+            if session in ended and made.attribute(c.CKA_PRIVATE):
+                del self.own[handle]
         self._logins.pop(slot, None)
         self._refused.pop(slot, None)
 

@@ -25,6 +25,8 @@ _ACCEPT_AGAIN: Final = 1.0  # seconds
 _BACKLOG: Final = 128
 _MOST_CONNECTIONS: Final = 1024
 _MOST_REFUSED: Final = 64  # connections that wait for their first byte
+_TELL_AGAIN: Final = 10.0  # seconds, for the next refusal of a user in the log
+_MOST_TOLD: Final = 64  # users, in these seconds
 _FIRST_INHERITED: Final = 3  # of systemd: sd_listen_fds(3)
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 # Seconds that a restart waits for hashes of operations with many parts.
@@ -38,6 +40,7 @@ class Server:
         self._settings = settings
         self._connections: set[Connection] = set()
         self._refused: set[Refused] = set()
+        self._told: set[int] = set()  # users whose refusal was just logged
         self._listener: socket.socket | None = None
         self._listening_again: asyncio.TimerHandle | None = None
         self._accepted: set[asyncio.Task[None]] = set()  # of programs that have just connected
@@ -111,17 +114,20 @@ class Server:
         pid, uid, _ = _CREDENTIALS.unpack(
             accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
-        if uid not in self._settings.uids:
-            await self._refuse(
-                accepted, f"process {pid} of user {uid}: --uid {uid} admits this user"
-            )
-        elif len(self._connections) >= _MOST_CONNECTIONS:
-            await self._refuse(accepted, f"process {pid}: too many connections")
+        uids = self._settings.uids
+        if uid not in uids:
+            reason = f"process {pid} of user {uid}: --uid {uid} admits this user"
+            await self._refuse(accepted, uid, reason)
+        elif self._connected(uid) >= _MOST_CONNECTIONS // len(uids):
+            await self._refuse(accepted, uid, f"process {pid} of user {uid}: too many connections")
         else:
             await self._connect(accepted, Application(self._sidecar, pid, uid))
 
-    async def _refuse(self, accepted: socket.socket, reason: str) -> None:
-        _log.warning("refused %s", reason)
+    def _connected(self, uid: int) -> int:
+        return sum(connection.application.uid == uid for connection in self._connections)
+
+    async def _refuse(self, accepted: socket.socket, uid: int, reason: str) -> None:
+        self._tell(uid, reason)
         if len(self._refused) >= _MOST_REFUSED:
             accepted.close()
             return
@@ -129,6 +135,15 @@ class Server:
         await asyncio.get_running_loop().connect_accepted_socket(
             lambda: Refused(self._refused), accepted
         )
+
+    def _tell(self, uid: int, reason: str) -> None:
+        """Log a refusal, unless one of the same user was just logged."""
+        if uid in self._told or len(self._told) >= _MOST_TOLD:
+            return
+        if not self._told:
+            asyncio.get_running_loop().call_later(_TELL_AGAIN, self._told.clear)
+        self._told.add(uid)
+        _log.warning("refused %s", reason)
 
     async def _connect(
         self,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kms import ADMIN
 from pkcs11 import Attribute, Mechanism, ObjectClass
-from rpc import Refused, refused
+from rpc import Refused, Size, ecdh1, oaep, refused
 from service_process import begin_process
 from sidecars import BECOME, COMMAND, NOBODY, let_through
 from waiting import until, wait_until
@@ -93,6 +93,39 @@ class TestTokens:
         assert private(program, two)
         program.call("C_CloseAllSessions", 0)
         assert private(program, program.open()) == []
+
+    def test_a_logout_ends_what_the_login_made(self, sidecar, profile, token):
+        """Shared secrets, and a plaintext that waits for a buffer."""
+        agrees, decrypts = profile.generate(), profile.generate("rsa2048")
+        program = sidecar.connect()
+        session, second = program.open(), program.open()
+        program.login(session, token)
+
+        def found(key, object_class=PRIVATE):
+            wanted = {"class": object_class, "id": key["kid"].encode()}
+            return program.find(session, **wanted)[0]
+
+        peer = program.get(session, found(agrees, ObjectClass.PUBLIC_KEY), Attribute.EC_POINT)
+        derive = Mechanism.ECDH1_DERIVE, ecdh1(peer)
+        secret = program.call("C_DeriveKey", second, derive, found(agrees), {})
+        public = {Attribute.PRIVATE: False}
+        shown = program.call("C_DeriveKey", second, derive, found(agrees), public)
+        encryption = Mechanism.RSA_PKCS_OAEP, oaep(Mechanism.SHA256, c.CKG_MGF1_SHA256)
+        public_key = found(decrypts, ObjectClass.PUBLIC_KEY)
+        program.call("C_EncryptInit", session, encryption, public_key)
+        ciphertext = program.call("C_Encrypt", session, b"hello", 256)
+        program.call("C_DecryptInit", session, encryption, found(decrypts))
+        assert program.call("C_Decrypt", session, ciphertext, 1) == Size(5)
+        assert len(program.get(second, secret, Attribute.VALUE)) == 32
+        program.call("C_Logout", session)
+        with refused(c.CKR_USER_NOT_LOGGED_IN):
+            program.get(second, secret, Attribute.VALUE)
+        assert program.find(second, **{"class": ObjectClass.SECRET_KEY}) == [shown]
+        with refused(c.CKR_OPERATION_NOT_INITIALIZED):
+            program.call("C_Decrypt", session, ciphertext, 256)
+        program.login(session, token)
+        with refused(c.CKR_OBJECT_HANDLE_INVALID):
+            program.get(second, secret, Attribute.VALUE)
 
     def test_a_login_is_of_one_program(self, sidecar, key, token):
         program, other = sidecar.connect(), sidecar.connect()
@@ -441,6 +474,36 @@ class TestUsers:
             wait_until("the end of most", lambda: len(os.listdir(files)) < 90)
             assert connection.recv(1) == b""
             wait_until("the end of all", lambda: len(os.listdir(files)) < 25)
+
+    def test_a_user_who_is_refused_again_and_again_is_logged_once(self, start, slot, reachable):
+        sidecar = start(*slot, "--uid", str(NOBODY - 1), "--uid", "0", folder=reachable)
+        code = f"for _ in range(500):\n {self.CONNECT.replace(chr(10), chr(10) + ' ')}\n"
+        assert self.as_nobody(sidecar.path, code).returncode == 0
+        assert sidecar.connect().call("C_GetInfo")
+        assert sidecar.log.count(f"of user {NOBODY}") == 1
+
+    def test_a_user_has_only_a_share_of_the_connections(self, start, slot, reachable):
+        """So idle ones of one user do not keep another one out."""
+        sidecar = start(*slot, "--uid", str(NOBODY), "--uid", "0", folder=reachable)
+        code = (
+            "import socket, sys\nopened = []\n"
+            "for _ in range(1024):\n"
+            " s = socket.socket(socket.AF_UNIX)\n s.settimeout(30)\n s.connect(sys.argv[1])\n"
+            " s.sendall(b'\\x01')\n"
+            " if s.recv(1) == b'':\n  break\n"
+            " opened.append(s)\n"
+            "print(len(opened), flush=True)\nsys.stdin.read()"
+        )
+        with subprocess.Popen(
+            [*BECOME, sys.executable, "-c", code, str(sidecar.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+        ) as other:
+            assert other.stdout.readline() == "512\n"
+            assert sidecar.connect().call("C_GetInfo")
+            other.stdin.close()
 
     def test_the_sidecars_own_user_is_not_admitted_if_others_are_named(self, start, slot, tmp_path):
         sidecar = start(*slot, "--uid", str(NOBODY))
