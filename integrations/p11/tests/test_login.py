@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kms import ADMIN
 from pkcs11 import Attribute, Mechanism, ObjectClass
-from rpc import Refused, Size, ecdh1, oaep, refused
+from rpc import Refused, Size, ecdh1, frame, oaep, refused
 from service_process import begin_process
 from sidecars import BECOME, COMMAND, NOBODY, let_through
 from waiting import until, wait_until
@@ -127,6 +127,17 @@ class TestTokens:
         with refused(c.CKR_OBJECT_HANDLE_INVALID):
             program.get(second, secret, Attribute.VALUE)
 
+    def test_a_session_that_is_closed_meanwhile_is_not_logged_in(self, sidecar, key, token):
+        program = sidecar.connect()
+        session = program.open()
+        login = program.message("C_Login", session, 1, token.encode())
+        close = program.message("C_CloseSession", session)
+        program.socket.sendall(frame(900, login) + frame(901, close))  # read together
+        assert program.answer("C_CloseSession", 901) == ()
+        with refused(c.CKR_SESSION_HANDLE_INVALID):
+            program.answer("C_Login", 900)
+        assert private(program, program.open()) == []
+
     def test_a_login_is_of_one_program(self, sidecar, key, token):
         program, other = sidecar.connect(), sidecar.connect()
         session, others = program.open(), other.open()
@@ -232,6 +243,14 @@ class TestPins:
             program.login(session, "0000")
         with refused(c.CKR_FUNCTION_FAILED):
             program.login(session, "1234")
+
+    def test_the_path_of_a_token_may_have_spaces(self, start, slot, pins, key, token):
+        pins.with_name("a token").write_text(token)
+        pins.write_text("1234 a token\n")
+        program = start(*slot, "--pins", str(pins)).connect()
+        session = program.open()
+        program.login(session, "1234")
+        assert private(program, session)
 
     def test_a_token_is_read_at_each_login(self, start, slot, pins, kms, profile, key):
         program = start(*slot, "--pins", str(pins)).connect()
@@ -616,6 +635,20 @@ class TestTheService:
             program.answer("C_GenerateRandom", number)
         assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
 
+    def test_wrong_tokens_of_others_leave_a_login(self, start, held):
+        """The service then refuses every token of the address, with 429."""
+        program = start(kms=held).connect()
+        session = program.open()
+        program.login(session, "token")
+        body, held.body = held.body, {"type": "urn:minikms:problem:too-many-attempts"}
+        held.answer(429)
+        with refused(c.CKR_FUNCTION_FAILED):
+            program.call("C_GenerateRandom", session, 16)
+        assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
+        held.body = body
+        held.answer()
+        assert program.call("C_GenerateRandom", session, 16) == b"x" * 16
+
     def test_a_rate_is_a_function_that_failed(self, sidecar, profile, token):
         profile.generate(alias="web", rules={"per_minute": 2})
         program = sidecar.connect()
@@ -636,7 +669,8 @@ class TestTheService:
         assert made.wait() == 0
         kms = start_service(**options)
         kms.call("POST", "/key/generate", {"alg": "p256", "alias": "web"})
-        program = start(kms=kms).connect()
+        sidecar = start(kms=kms)
+        program = sidecar.connect()
         session = program.open()
         program.login(session, ADMIN)
         (handle,) = private(program, session)
@@ -646,10 +680,12 @@ class TestTheService:
             signs(program, session, handle)
         with refused(c.CKR_FUNCTION_FAILED):
             private(program, session)
+        assert sidecar.log.count("the service does not answer") == 1
         start_service(**options, port=kms.port)
         assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
         assert signs(program, session, handle)
         assert private(program, session) == [handle]
+        assert sidecar.log.count("the service answers again") == 1
 
     async def test_a_refused_connection_is_tried_again(self):
         """As while the service restarts."""

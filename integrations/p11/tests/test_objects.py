@@ -717,6 +717,31 @@ class TestCertificates:
         found = program.find(session, **{"class": CERTIFICATE}, value=der(root))
         assert len(found) == 1
 
+    def test_a_chain_ends_with_a_certificate_of_its_own_issuer(self, program, session, keys):
+        ca, key = ec.generate_private_key(ec.SECP256R1()), keys.generate()
+        leaf = certificate("web", public_key(key), "CA", ca)
+        roots = [certificate("CA", ca.public_key(), "CA", ca) for _ in range(2)]
+        self.create(program, session, der(leaf))
+        self.create(program, session, der(roots[0]))
+        with refused(c.CKR_ATTRIBUTE_VALUE_INVALID):
+            self.create(program, session, der(roots[1]))
+        assert len(keys.key(key["kid"])["certificates"]) == 2
+
+    def test_a_certificate_that_also_certifies_others_is_one_object(self, program, session, keys):
+        """As the own one of its key, also if the other key is older."""
+        key, issuer = keys.generate(), keys.generate()
+        more = {
+            "issuer_alternative_names": ["email:ca@ca.example"],
+            "crl": "https://ca.example/crl",
+        }
+        own = keys.certify(issuer, "CN=CA,C=DE", profile="iaca", **more)
+        wanted = {"kid": issuer["kid"], "profile": "document-signer", "key": key["kid"]}
+        made = keys.call("POST", "/certificate", {**wanted, "subject": "CN=web,C=DE", "days": 30})
+        body = {"certificates": [made["certificate"], own]}
+        keys.call("PUT", f"/key/{key['kid']}/certificates", body)
+        (found,) = program.find(session, **{"class": CERTIFICATE}, value=der(own))
+        assert program.get(session, found, Attribute.ID) == issuer["kid"].encode()
+
     def test_a_certificate_of_no_key_is_refused(self, program, session):
         stranger = ec.generate_private_key(ec.SECP256R1())
         with refused(c.CKR_ATTRIBUTE_VALUE_INVALID):
@@ -875,6 +900,20 @@ class TestMaking:
                 {Attribute.EC_PARAMS: P256},
                 {Attribute.SENSITIVE: False},
                 c.CKR_TEMPLATE_INCONSISTENT,
+            ),
+            *(
+                (
+                    Mechanism.EC_KEY_PAIR_GEN,
+                    {Attribute.EC_PARAMS: P256},
+                    wish,
+                    c.CKR_TEMPLATE_INCONSISTENT,
+                )
+                for wish in (
+                    {Attribute.PRIVATE: False},
+                    {Attribute.ALWAYS_AUTHENTICATE: True},
+                    {Attribute.SIGN_RECOVER: True},
+                    {Attribute.UNWRAP: True},
+                )
             ),
             (
                 Mechanism.EC_KEY_PAIR_GEN,

@@ -398,6 +398,10 @@ class TestMemory:
         program.call("C_DestroyObject", session, brought[0])
         assert self.bring(program, session, 1_000_000)
 
+    def test_objects_are_at_most_1024(self, program):
+        session = program.open()
+        assert len(self.fill(program, session, 1)) == 1024
+
     def test_of_data_in_parts(self, program):
         """Without a hash the data of a signature, or of a MAC, wait for their end."""
         session = program.open()
@@ -414,7 +418,7 @@ class TestMemory:
 
     def test_of_results_of_a_search(self, program):
         session = program.open()
-        self.fill(program, session, 1_000_000, 50_000, 1000, 1)
+        self.fill(program, session, 1_000_000, 50_000, 1000, 1)  # too many for the rest
         with refused(c.CKR_DEVICE_MEMORY):
             program.call("C_FindObjectsInit", session, {})
         with refused(c.CKR_OPERATION_NOT_INITIALIZED):
@@ -481,6 +485,13 @@ class TestCallsAtOnce:
             for _ in range(300):
                 other.call("C_GenerateRandom", others, 65536)
             assert shared.memory() - before < 24 << 20
+
+    def test_an_answer_of_the_service_that_is_too_large_is_not_read(self, start, held, token_file):
+        program = start("--token-file", str(token_file), kms=held).connect()
+        held.body["more"] = "x" * (8 << 20)
+        held.answer()
+        with refused(c.CKR_FUNCTION_FAILED):
+            program.call("C_GenerateRandom", program.open(), 16)
 
     def test_a_call_that_loses_its_connection_is_repeated(self, start, held, token_file):
         """The service may have closed it just then; it may restart."""
@@ -573,3 +584,13 @@ class TestHandles:
         handle = private(program, session, key)
         with refused(c.CKR_OBJECT_HANDLE_INVALID):
             program.get(program.open(slot=3), handle, Attribute.ID)
+
+    def test_an_object_of_another_slot_is_invalid_though_it_has_the_key(self, program, keys, kms):
+        session, other, key = program.open(), program.open(slot=3), keys.generate()
+        kms.call("POST", "/key/import", {"jwk": key["jwk"]}, profile="other")
+        wanted = {"class": ObjectClass.PUBLIC_KEY, "id": key["kid"].encode()}
+        (handle,) = program.find(session, **wanted)
+        (others,) = program.find(other, **wanted)
+        assert program.get(other, others, Attribute.ID) == key["kid"].encode()
+        with refused(c.CKR_OBJECT_HANDLE_INVALID):
+            program.get(other, handle, Attribute.ID)
