@@ -669,6 +669,7 @@ class TestTheService:
         assert made.wait() == 0
         kms = start_service(**options)
         kms.call("POST", "/key/generate", {"alg": "p256", "alias": "web"})
+        other = kms.call("POST", "/key/generate", {"alg": "p384"})["kid"].encode()
         sidecar = start(kms=kms)
         program = sidecar.connect()
         session = program.open()
@@ -681,9 +682,10 @@ class TestTheService:
         with refused(c.CKR_FUNCTION_FAILED):
             private(program, session)
         assert sidecar.log.count("the service does not answer") == 1
-        start_service(**options, port=kms.port)
+        start_service("--without-algorithm", "p384", **options, port=kms.port)
         assert program.call("C_GetSessionInfo", session)[1] == c.CKS_RW_USER
         assert signs(program, session, handle)
+        assert program.find(session, id=other) == []  # the service cannot use it now
         assert private(program, session) == [handle]
         assert sidecar.log.count("the service answers again") == 1
 

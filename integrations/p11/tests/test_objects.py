@@ -15,6 +15,9 @@ from rpc import oaep, refused
 from waiting import wait_until
 
 from minikms_p11 import constants as c
+from minikms_p11.directory import Directory
+from minikms_p11.handles import Handles
+from minikms_p11.keys import Key
 
 PRIVATE, PUBLIC = ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY
 SECRET, CERTIFICATE = ObjectClass.SECRET_KEY, ObjectClass.CERTIFICATE
@@ -538,6 +541,19 @@ class TestChangesByOthers:
         self.change(keys, key)
         with refused(c.CKR_KEY_HANDLE_INVALID):
             program.call(call, session, mechanism, handle)
+
+    async def test_a_key_that_was_read_during_a_listing_is_newer(self, profile):
+        """As one that a program just made, or gave a name, while another one lists."""
+        record = profile.generate()
+        newer = Key.read({**record, "labels": WEB})
+
+        class Listing:
+            async def page(self, *_):
+                directory.keep(newer)
+                return [record], None
+
+        directory = Directory(Listing(), profile.name, Handles(), 2.0)
+        assert await directory.all(None) == [newer]
 
     def test_a_key_is_used_as_it_was_read_within_the_cache(self, late, profile):
         program, session = late
