@@ -26,6 +26,7 @@ K256 = bytes.fromhex("06052b8104000a")
 ED25519 = bytes.fromhex("06032b6570")
 NONE = (1 << 64) - 1  # CK_UNAVAILABLE_INFORMATION
 UNIQUE_ID = 4
+OAEP = oaep(Mechanism.SHA256, c.CKG_MGF1_SHA256)
 WEB = {"use": "web"}  # the label of the keys of a slot
 
 
@@ -345,6 +346,11 @@ class TestStatesAndRules:
         with refused(c.CKR_KEY_FUNCTION_NOT_PERMITTED):
             program.call("C_SignInit", session, Mechanism.ECDSA, handle)
 
+    def test_a_key_without_decryption(self, program, session, keys):
+        handle = one(program, session, keys.generate("rsa2048", operations=["sign", "verify"]))
+        with refused(c.CKR_KEY_FUNCTION_NOT_PERMITTED):
+            program.call("C_DecryptInit", session, (Mechanism.RSA_PKCS_OAEP, OAEP), handle)
+
     def test_a_rule_that_refuses_a_signature(self, program, session, keys):
         key = keys.generate("rsa2048", rules={"algs": ["PS256"]})
         handle = one(program, session, key)
@@ -452,6 +458,12 @@ class TestNames:
         labels = {"stays": "1", "pkcs11.id": "0102", "pkcs11.label": "given"}
         assert keys.key(key["kid"])["labels"] == labels
 
+    def test_the_name_that_a_key_has_as_its_alias_gets_no_label(self, program, session, keys):
+        key = keys.generate(alias="named")
+        handle = one(program, session, key)
+        program.call("C_SetAttributeValue", session, handle, {Attribute.LABEL: b"named"})
+        assert keys.key(key["kid"])["labels"] == {}
+
     def test_other_attributes_are_not_set(self, program, session, keys):
         key = keys.generate()
         handle = one(program, session, key)
@@ -528,7 +540,7 @@ class TestChangesByOthers:
         [
             ("C_SignInit", Mechanism.ECDSA),
             ("C_VerifyInit", Mechanism.ECDSA),
-            ("C_DecryptInit", (Mechanism.RSA_PKCS_OAEP, oaep(Mechanism.SHA256, 2))),
+            ("C_DecryptInit", (Mechanism.RSA_PKCS_OAEP, OAEP)),
         ],
     )
     def test_a_key_that_was_taken_out_of_a_slot_is_not_used(self, program, keys, call, mechanism):
