@@ -67,10 +67,10 @@ class Kms:
     def revoke(self, token_id):
         self.call("DELETE", f"/tokens/{token_id}")
 
-    def events(self, operation=None):
-        """The lines of the audit log about operations, or one."""
+    def events(self, operation):
+        """The lines of the audit log about an operation."""
         lines = map(json.loads, self.audit_log.read_text().splitlines())
-        return [line for line in lines if operation in (None, line.get("operation"))]
+        return [line for line in lines if line.get("operation") == operation]
 
 
 class Profile:
@@ -114,6 +114,7 @@ class HeldService:
 
     def __init__(self):
         self.waiting, self.status, self.body = 0, 200, {"bytes": _base64(b"x" * 16)}
+        self.deleted = []  # the paths of calls
         self._lock = threading.Lock()
         self._answered, self._closed = threading.Event(), threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
@@ -151,6 +152,7 @@ class HeldService:
                 )
 
             def do_DELETE(self):
+                service.deleted.append(self.path)
                 service._closed.wait()
                 self.send(200, {})
 
