@@ -94,7 +94,9 @@ def test_the_steps_of_the_document_lead_to_a_working_program(kms, module, tmp_pa
     try:
         sidecar.path.chmod(0o666)
         command = ["bash", "-ec", f"user=nobody; {trial}"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", cwd="/", timeout=60
+        )
         assert "systemd" in done.stdout, done.stderr
     finally:
         sidecar.process.kill()
