@@ -47,7 +47,7 @@ def test_source_distribution_is_whole(distribution):
     source, opened = distribution
     missing = {name for name in files(source) - files(opened) if "egg-info" not in name}
     assert missing == set()
-    assert "tests/web/test_keys.py" in files(opened)
+    assert "tests/web/keys/test_keys_of_every_algorithm.py" in files(opened)
 
 
 @pytest.mark.slow

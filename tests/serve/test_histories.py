@@ -24,8 +24,8 @@ The models were tried with deliberate faults of the service, in runs of 30 to 60
 | an audit line is written a second after the answer | the audit log |
 | a turn of the event loop writes no line if its first call has none | the audit log |
 
-Not found: a write that does not count the changes by others (tests/web/test_leases.py finds it);
-ignored notices alone, since `--cache-ttl` is the promise.
+Not found: a write that does not count the changes by others
+(test_unannounced_changes.py finds it); ignored notices alone, since `--cache-ttl` is the promise.
 """
 
 import asyncio

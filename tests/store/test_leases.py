@@ -1,4 +1,4 @@
-"""Leases that a process keeps; `tests/web/test_leases.py` tries them with a service."""
+"""Leases that a process keeps; test_unannounced_changes.py tries them with a service."""
 
 import asyncio
 

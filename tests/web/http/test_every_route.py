@@ -13,7 +13,7 @@ from minikms.web.routes import ROUTES
 BY_NAME = {route.name: route for route in ROUTES}
 # The scopes of calls that change nothing.
 REPEATABLE = {"sign", "verify", "encrypt", "decrypt", "wrap", "derive", "mac"}
-API = Path(__file__).parents[2] / "docs/http-api.md"
+API = Path(__file__).parents[3] / "docs/http-api.md"
 
 
 @pytest.fixture

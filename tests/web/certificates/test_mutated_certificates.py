@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from problems import slug_of
-from web.test_certificates import MIDDLE, NOW, ROOT, der, public_key
-from web.test_csr import NAMES
+from web.certificates.test_certificates import MIDDLE, NOW, ROOT, der, public_key
+from web.certificates.test_csr import NAMES
 
 pytestmark = [
     pytest.mark.shared_service,

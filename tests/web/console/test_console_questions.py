@@ -18,7 +18,7 @@ browsers = pytest.importorskip(
 expect = browsers.expect
 expect.set_options(timeout=60_000)
 
-PAGE = (Path(__file__).parents[2] / "docs/console.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/console.md").read_text("utf-8")
 QUESTIONS = re.findall(r"^### (.+)$", PAGE, re.MULTILINE)
 NAMED = "did:example:123#key-1"
 ANSWERS = {}

@@ -10,7 +10,7 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 
 pytestmark = [

@@ -14,7 +14,7 @@ from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from problems import refused
-from web.test_issuing import IACA, ONLY, USAGES, pem, read
+from web.certificates.test_issuing import IACA, ONLY, USAGES, pem, read
 
 from minikms.web.schemas.fields import MAX_FAULTS
 

@@ -22,7 +22,7 @@ from joserfc.jwk import ECKey
 
 pytestmark = pytest.mark.shared_service
 
-WALLETS = (Path(__file__).parents[2] / "docs/wallets.md").read_text("utf-8")
+WALLETS = (Path(__file__).parents[3] / "docs/wallets.md").read_text("utf-8")
 PAYLOAD = b"a credential"
 CHAIN = "https://issuer.example/chain.pem"
 CWT_CLAIMS, IAT = 15, 6

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID
 from jwcrypto.jwk import JWK
-from web.test_csr import IDENTIFIERS, NAMES
+from web.certificates.test_csr import IDENTIFIERS, NAMES
 
 pytestmark = pytest.mark.shared_service
 

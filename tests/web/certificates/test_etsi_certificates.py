@@ -9,7 +9,7 @@ import pytest
 from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
-from web.test_issuing import facts, pem, read, usages
+from web.certificates.test_issuing import facts, pem, read, usages
 
 pytestmark = pytest.mark.shared_service
 
