@@ -82,7 +82,7 @@ def test_nothing_outlives_a_test_that_fails(tmp_path):
         "-c",
         ROOT / "pyproject.toml",
         "-p",
-        "service_fixtures",
+        "fixtures.service_fixtures",
     ]
     options = ["-m", "", "--timeout=2", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "TEST_OF_LIMITS": mark}

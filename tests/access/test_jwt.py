@@ -6,12 +6,12 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from access.identity_provider import AUDIENCE, ISSUER, LEFT_OUT, SigningKey, compact, good
 from algorithm_facts import FACTS
 from cryptography.hazmat.primitives import hashes, hmac, serialization
 from encoded import jose, part
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from identity_provider import AUDIENCE, ISSUER, LEFT_OUT, SigningKey, compact, good
 
 from minikms.access.issuer_keys import ALGORITHMS
 from minikms.access.jwt import Claims, JwtVerifier

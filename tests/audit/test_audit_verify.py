@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from audit_logs import TORN, event, head, killed, write
+from audit.audit_logs import TORN, event, head, killed, write
 
 from minikms.audit.chain import START, Line, next_key
 from minikms.audit.heads import HEAD

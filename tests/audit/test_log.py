@@ -11,7 +11,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from audit_logs import event, head, killed, write
+from audit.audit_logs import event, head, killed, write
 from waiting import until
 
 from minikms.access.tokens import Tokens

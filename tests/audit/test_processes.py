@@ -11,7 +11,7 @@ import signal
 
 import pytest
 from processes import needs_root, open_files
-from small_disks import fill, small_disk
+from serve.small_disks import fill, small_disk
 from waiting import LONG, waiting_for
 
 from minikms.audit.chain import Head, Line

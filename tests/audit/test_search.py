@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 import pytest
-from audit_logs import write
+from audit.audit_logs import write
 
 from minikms.audit import line_reader
 from minikms.audit import search as search_module

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from audit_logs import event
+from audit.audit_logs import event
 from click.testing import CliRunner
 
 from minikms.audit.heads import AuditStore

@@ -9,7 +9,7 @@ import sys
 
 import pasted
 import pytest
-from deployment import ROOT
+from deploy.deployment import ROOT
 from pasted import blocks, section
 
 from minikms.access.policy import SCOPES, read_admin_token

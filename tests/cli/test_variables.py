@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from deployment import ROOT
+from deploy.deployment import ROOT
 from stores import write_key
 
 from minikms.cli.door_options import ServeCommand

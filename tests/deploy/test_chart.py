@@ -5,8 +5,8 @@ import re
 
 import pytest
 import yaml
-from deployment import DEPLOY, ROOT, named_variables, variables
-from helm_chart import container, environment, load_script, needs_helm, only, pod, render
+from deploy.deployment import DEPLOY, ROOT, named_variables, variables
+from deploy.helm_chart import container, environment, load_script, needs_helm, only, pod, render
 from pasted import blocks
 
 from minikms.config import OPTIONS, Config

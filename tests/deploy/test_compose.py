@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import yaml
-from deployment import DEPLOY, ROOT, named_variables, tool, variables
+from deploy.deployment import DEPLOY, ROOT, named_variables, tool, variables
 
 from minikms.config import Config
 from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from authority import Authority
-from deployment import DEPLOY, ROOT
+from deploy.deployment import DEPLOY, ROOT
 from service_process import environment
 
 

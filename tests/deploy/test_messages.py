@@ -3,7 +3,7 @@
 import ast
 import re
 
-from deployment import ROOT
+from deploy.deployment import ROOT
 
 DOCUMENT = (ROOT / "docs/operations/messages.md").read_text("utf-8")
 

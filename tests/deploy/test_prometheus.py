@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from deployment import DEPLOY, ROOT, tool
+from deploy.deployment import DEPLOY, ROOT, tool
 
 from minikms.web.responses import error_classes
 from minikms.web.routes import ROUTES

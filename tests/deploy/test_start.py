@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from deployment import DEPLOY, ROOT, settings
-from helm_chart import container, needs_helm, render
-from helm_chart import environment as variables_of
+from deploy.deployment import DEPLOY, ROOT, settings
+from deploy.helm_chart import container, needs_helm, render
+from deploy.helm_chart import environment as variables_of
 from ports import free_port
 from postgres import let_through
 from service_process import MINIKMS, Service, environment

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from deployment import DEPLOY, ROOT, UNIT, named_variables, settings, tool, variables
+from deploy.deployment import DEPLOY, ROOT, UNIT, named_variables, settings, tool, variables
 from pasted import blocks, section
 from processes import needs_root
 

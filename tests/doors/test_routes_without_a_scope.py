@@ -4,8 +4,8 @@ import contextlib
 
 import orjson
 import pytest
+from access.identity_provider import AUDIENCE, ISSUER, SigningKey
 from aiohttp import ClientSession
-from identity_provider import AUDIENCE, ISSUER, SigningKey
 
 SOURCE = """
 from minikms_plain import *

@@ -19,7 +19,7 @@ from urllib.parse import quote
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from layout_calls import send  # noqa: E402
+from layouts.layout_calls import send  # noqa: E402
 
 DATA = "aGVsbG8="
 SLOW = ("rsa3072", "rsa4096")  # like rsa2048, and larger

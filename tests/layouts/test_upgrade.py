@@ -11,8 +11,8 @@ from contextlib import closing
 
 import orjson
 import pytest
-from layout_calls import send
-from old_store import EXPECTED, KEY, put_old_store
+from layouts.layout_calls import send
+from layouts.old_store import EXPECTED, KEY, put_old_store
 from ports import free_port
 from sqlite_files import whole
 from stores import complaints, options_of, refused, write_key

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiohttp.test_utils import TestClient
 from in_process import KmsTestServer, open_doors
-from toy_seals import Toy, install
+from seals.toy_seals import Toy, install
 
 from minikms.config import Config, DoorConfig
 from minikms.key_requests import KeyPolicy

@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from seals.toy_seals import seal_file
 from stores import new_store, refused
-from toy_seals import seal_file
 
 from minikms.config import Config
 from minikms.seals import opening

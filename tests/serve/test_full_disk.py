@@ -7,7 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from small_disks import fill, small_disk
+from serve.small_disks import fill, small_disk
 
 pytestmark = [
     pytest.mark.process,

@@ -41,11 +41,11 @@ from contextlib import AsyncExitStack, suppress
 import psutil
 import pytest
 from aiohttp import ClientError, ClientSession
-from history import History, Target
-from history_load import Load
-from history_models import violations
 from ports import free_port
 from proxy import Proxy
+from serve.history import History, Target
+from serve.history_load import Load
+from serve.history_models import violations
 from waiting import LONG, waiting_for
 
 SECONDS = float(os.environ.get("MINIKMS_TEST_HISTORY_SECONDS", "60"))

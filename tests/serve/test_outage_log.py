@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from haproxy import HAProxy, needs_haproxy
 from ports import free_port
+from serve.haproxy import HAProxy, needs_haproxy
 
 from minikms.store.askar.stores import new_raw_key
 

@@ -20,7 +20,7 @@ def test_a_killed_process_leaves_only_objects_whose_keys_it_was_making(
     if database == "postgres":
         server = request.getfixturevalue("postgres_server")
         databases = [server.create_database() for _ in range(kills + 2)]
-    program = [sys.executable, str(TESTS / "killed_maker.py"), str(tmp_path), str(kills)]
+    program = [sys.executable, str(TESTS / "serve/killed_maker.py"), str(tmp_path), str(kills)]
     ended = run(command=[*program, *databases], seconds=SECONDS)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) == kills

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from haproxy import HAProxy, needs_haproxy
 from ports import free_ports
+from serve.haproxy import HAProxy, needs_haproxy
 from stores import new_store
 
 pytestmark = pytest.mark.process

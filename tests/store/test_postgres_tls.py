@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from authority import Authority
 from click.testing import CliRunner
-from postgres_tls import tls_front
 from proxy import Proxy
+from store.postgres_tls import tls_front
 from stores import new_store, write_key
 from waiting import waiting_for
 

@@ -362,7 +362,7 @@ def address(guarded: Any) -> str:
 @pytest.fixture
 async def signed_in(page: Any, address: str, admin: tuple[str, str]) -> AsyncIterator[Any]:
     """The console in the hands of the admin."""
-    from console_pages import complaints, sign_in  # needs playwright
+    from web.console.console_pages import complaints, sign_in  # needs playwright
 
     await sign_in(page, address, admin[0])
     yield page

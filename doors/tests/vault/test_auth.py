@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 
 import orjson
 import pytest
-from identity_provider import AUDIENCE, ISSUER, SigningKey, good
+from access.identity_provider import AUDIENCE, ISSUER, SigningKey, good
 from ports import free_port
 
 DENIED = (403, {"errors": ["permission denied"]})

@@ -7,11 +7,11 @@ import json
 import time
 
 import pytest
+from access.identity_provider import AUDIENCE, ISSUER, SigningKey
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from calls import bearer
 from derived import profile_of
-from identity_provider import AUDIENCE, ISSUER, SigningKey
 from in_process import KmsTestServer
 from multidict import CIMultiDict
 from problems import refused

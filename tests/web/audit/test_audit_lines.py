@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from cryptography import x509
 from derived import profile_of
-from openapi_document import sent_in_turn
 from problems import refused, slug_of
+from web.openapi.openapi_document import sent_in_turn
 
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.token_record import Token

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import pytest
 from calls import bearer, ok
-from console_pages import complaints, expect, make, make_token, open_page, sign_in
 from cryptography import x509
 from node import AXE, install
 from problems import refused
 from token_folder import until_open
+from web.console.console_pages import complaints, expect, make, make_token, open_page, sign_in
 
 from minikms.access.policy import SCOPES
 from minikms.config import Config

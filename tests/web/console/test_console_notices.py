@@ -2,7 +2,7 @@
 
 import pytest
 from calls import ok
-from console_pages import Held, expect, make, make_token, open_page
+from web.console.console_pages import Held, expect, make, make_token, open_page
 
 # Chromium opens pages and presses their buttons.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]

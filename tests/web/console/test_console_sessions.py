@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from calls import bearer, ok
-from console_pages import Held, expect, make, make_token, open_page, sign_in
 from waiting import waiting_for
+from web.console.console_pages import Held, expect, make, make_token, open_page, sign_in
 
 # Chromium opens pages and presses their buttons.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
-from openapi_document import sent_in_turn
+from web.openapi.openapi_document import sent_in_turn
 
 from minikms.web.routes import ROUTES
 

@@ -10,7 +10,7 @@ import pytest
 from base58 import b58decode
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_crl
 from encoded import raw
-from openapi_document import operations, sent_in_turn, validator
+from web.openapi.openapi_document import operations, sent_in_turn, validator
 
 from minikms.access.token_record import Token
 from minikms.config import Config

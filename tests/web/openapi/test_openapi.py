@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from marshmallow import ValidationError
-from openapi_document import operations, validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 from problems import refused
+from web.openapi.openapi_document import operations, validator
 
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.responses import error_classes

@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 import pytest
-from wycheproof import (
+from web.operations.wycheproof import (
     AEADS,
     AGREEMENTS,
     DECRYPTIONS,

@@ -17,10 +17,10 @@ from base64 import b64decode, b64encode
 
 import cbor2
 import pytest
-from credential_libraries import LIBRARIES, PYPI, SD_JWT, install_npm
 from encoded import b64, jose, part, raw
 from joserfc.jwk import ECKey
 from problems import slug_of
+from web.rules.credential_libraries import LIBRARIES, PYPI, SD_JWT, install_npm
 
 pytestmark = [
     pytest.mark.shared_service,

@@ -9,7 +9,7 @@ import pytest
 from minikms.config import ENV_PREFIX, OPTIONS
 from minikms.doors.registry import installed_doors
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
 UNIT = (DEPLOY / "systemd/minikms.service").read_text("utf-8")

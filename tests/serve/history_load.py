@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any
 from zlib import crc32
 
-from history import Call, History, Target
+from serve.history import Call, History, Target
 
 KEYS = 6  # whose state changes
 ROOM = 6  # max_keys of the profile `room`

@@ -12,7 +12,7 @@ from minikms.seals.key_file import read_key
 from minikms.seals.opening import seal
 from minikms.store.askar.secret_files import replace_secret
 
-SAMPLE = Path(__file__).parent / "toy_seal"
+SAMPLE = Path(__file__).parents[1] / "toy_seal"
 
 
 class Toy:

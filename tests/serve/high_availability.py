@@ -6,11 +6,11 @@ import shutil
 import time
 
 from aiohttp import ClientSession
-from haproxy import HAProxy
 from pasted import ROOT, blocks, section
 from ports import free_port, free_ports
 from postgres import Postgres, Standby
 from proxy import Proxy
+from serve.haproxy import HAProxy
 
 # The copies of Mini KMS, and their options besides the store.
 COPIES = ("kms-1", "kms-2")

@@ -1,9 +1,9 @@
 """The models of histories find what no right service does, and nothing else."""
 
 import pytest
-from history import Call, Process
-from history_load import DAY, ROOM, WITHOUT_LINE
-from history_models import violations
+from serve.history import Call, Process
+from serve.history_load import DAY, ROOM, WITHOUT_LINE
+from serve.history_models import violations
 
 ONE, OTHER = Process(0, 2), Process(0, 2)
 

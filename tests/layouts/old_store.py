@@ -15,7 +15,7 @@ from sqlite_files import write
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.keys.key_store import KeyStore
 
-HERE = Path(__file__).parent / "layouts"
+HERE = Path(__file__).parent
 EXPECTED = json.loads(gzip.decompress((HERE / "expected-3.0.json.gz").read_bytes()))
 KEY = StoreKey(EXPECTED["store_key"])
 

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from history import Call
-from history_load import DAY, ROOM, WITHOUT_LINE
+from serve.history import Call
+from serve.history_load import DAY, ROOM, WITHOUT_LINE
 
 # The problems with which a call about an object may be refused, besides `store-unavailable`.
 _REFUSED: Final = {

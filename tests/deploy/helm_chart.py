@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 import yaml
-from deployment import DEPLOY
+from deploy.deployment import DEPLOY
 
 SCRIPT = DEPLOY / "kubernetes/render.py"
 

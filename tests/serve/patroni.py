@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from high_availability import Copies, shown
 from postgres import _AS_USER, _BIN, _USER, let_through
+from serve.high_availability import Copies, shown
 from waiting import LONG
 
 ETCD, PATRONI = (shutil.which(name, path="/usr/bin") for name in ("etcd", "patroni"))
