@@ -1,7 +1,7 @@
 """Private names of other libraries, each in a table with its reason.
 
-A library may change them in any release: code that uses one calls `missing` at the start, and also
-works without the name.
+A library may change them in any release: code that uses one calls `missing` at the start, and
+without the name works in another way or refuses to start.
 """
 
 from dataclasses import dataclass

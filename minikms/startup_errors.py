@@ -13,6 +13,10 @@ class PluginError(SetupError):
     """A plugin that cannot be used."""
 
 
+class LibraryError(SetupError):
+    """An installed library whose version the service does not support."""
+
+
 class ProviderError(SetupError):
     """A provider that cannot be used as it is configured."""
 

@@ -6,11 +6,15 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import minikms
+from minikms.http import private_names
 from minikms.private_names import PrivateNames
 
 ROOT = Path(__file__).parents[1]
@@ -136,3 +140,40 @@ def test_the_document_says_why_each_name_of_aiohttp_stays():
     stays = DOCUMENT.partition("| Why it stays |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (`.*?`) \|", stays, re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == names
+
+
+def test_the_versions_of_aiohttp_are_those_of_setup_cfg():
+    assert f"    aiohttp{private_names.ADMITTED}\n" in (ROOT / "setup.cfg").read_text("utf-8")
+
+
+# The service with another aiohttp, in a process of its own.
+ANOTHER_AIOHTTP = """
+import sys
+from aiohttp import http_parser, web_protocol
+from minikms.http import private_names
+{change}
+sys.argv = ["minikms", "serve", "--port", "0"]
+from minikms.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("del web_protocol._ErrInfo", "{installed} has no aiohttp.web_protocol._ErrInfo"),
+        (
+            "del http_parser.HttpRequestParserPy",
+            "{installed} has no aiohttp.http_parser.HttpRequestParserPy",
+        ),
+        ("private_names.version = lambda name: '3.15.0'", "aiohttp 3.15.0 is not supported"),
+    ],
+)
+def test_another_aiohttp_is_refused_at_the_start(change, fault):
+    code = ANOTHER_AIOHTTP.format(change=change)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    fault = fault.format(installed=f"aiohttp {version('aiohttp')}")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f"minikms: {fault}: the service does not start; install aiohttp{private_names.ADMITTED}."
+    )

@@ -1,14 +1,18 @@
-"""A client's connection, with limits that aiohttp does not have.
+"""A client's connection: its limits, which aiohttp does not have, and its calls in batches.
 
-It is over 300 lines, since all limits share one count of the received bytes: bytes of a head, of a
-body, or of waiting requests.
+It is over 300 lines, since all limits share one count of the received bytes, and a call in a batch
+changes the same queue of aiohttp's that the limits count.
 """
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-from aiohttp import hdrs, web, web_protocol
+from aiohttp import HttpVersion11, hdrs, web, web_protocol
+from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
@@ -16,15 +20,19 @@ from minikms.errors import (
     BadRequest,
     BodyTooLarge,
     HeadersTooLarge,
+    InternalError,
     KmsError,
     RequestTimeout,
 )
-from minikms.http.answers import AnswerForm
-from minikms.http.plain_connection import PlainRequestHandler
+from minikms.http import logs
+from minikms.http.answers import AnswerForm, add_common_headers, head
+from minikms.http.memory import GiveBackTimer
 from minikms.http.python_parser import PythonParser
-from minikms.http.state import Observer
+from minikms.http.request_batches import Call, PlainRoutes, RequestBatch, retrieve
+from minikms.http.state import Observer, Shutdown
+from minikms.http.unread import SMALL
 
-# None only if http/private_names.py reports it as missing.
+# None only if http/private_names.py then refuses the start.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
 # Limit of the heads of all waiting requests together, in sizes of the largest head. Callers who
@@ -48,46 +56,84 @@ class ConnectionLimits(NamedTuple):
     list_method: bool = False
 
 
-class LimitedRequestHandler(PlainRequestHandler):
-    """A client's connection, with limits that aiohttp does not have.
+@dataclass(frozen=True)
+class ConnectionSetup:
+    """Everything that the connections of a server share.
+
+    `options` are aiohttp's. `form` is the form of the answers, and `make_request` makes the request
+    of a parsed message.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    limits: ConnectionLimits
+    form: AnswerForm
+    observer: Observer | None
+    shutdown: Shutdown
+    options: Mapping[str, Any]
+    make_request: Callable[..., web.Request]
+    routes: PlainRoutes
+    give_back_timer: GiveBackTimer
+    batch: RequestBatch = field(default_factory=RequestBatch)
+
+
+class Connection(web.RequestHandler):
+    """A client's connection, with limits, whose requests are started in batches.
 
     aiohttp alone would wait for the rest of a head as long as for the next request. The bytes of a
     head are counted as they arrive; so are chunk extensions and trailers of a body. With
     `list_method`, aiohttp's parser in Python accepts all methods; the parser in C refuses LIST. A
-    client that half-closes the connection after a request still gets the answer.
+    client that half-closes the connection after a request still gets the answer. Errors are
+    answered as problems; aiohttp's errors repeat the input.
     """
 
     __slots__ = (
+        "_batch",
         "_begun",
-        "_give_back",
+        "_form",
         "_head_size",
         "_head_slack",
         "_head_timer",
+        "_idle_timer",
         "_incoming",
         "_last",
         "_limits",
         "_lingering",
+        "_logs",
+        "_observer",
+        "_paused_reading",
+        "_rests_since",
+        "_setup",
+        "_shutdown",
+        "_task",
         "_waiting_size",
+        "answering",
+        "batched",
+        "ended",
         "half_closed",
+        "loop",
+        "server",
+        "started",
     )
 
-    def __init__(
-        self,
-        server: web.Server,
-        form: AnswerForm,
-        observer: Observer | None,
-        options: Any,
-        limits: ConnectionLimits,
-        give_back: Callable[[], None],
-    ) -> None:
-        super().__init__(server, form, observer, options)
-        if limits.list_method:
+    def __init__(self, server: web.Server, setup: ConnectionSetup) -> None:
+        super().__init__(server, loop=setup.loop, **setup.options)
+        self.server = server
+        self.loop: asyncio.AbstractEventLoop = setup.loop
+        self._setup = setup
+        self._limits = setup.limits
+        self._form = setup.form
+        self._observer = setup.observer
+        self._shutdown = setup.shutdown
+        self._batch = setup.batch
+        if setup.limits.list_method:
             self._parser = PythonParser(
-                self, loop=self.loop, auto_decompress=options["auto_decompress"]
+                self, loop=self.loop, auto_decompress=setup.options["auto_decompress"]
             )
+        # Called when the connection is lost; the acceptor sets it.
+        self.ended: Callable[[], None] = lambda: None
+        # True while the server answers a request outside a batch.
+        self.answering = False
         self.half_closed = False
-        self._give_back = give_back
-        self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
         # Bytes received of an incomplete head, or of a body since its last content. The number is
         # between `_head_size` and `_head_size + _head_slack`, since a head may begin within data.
@@ -103,27 +149,60 @@ class LimitedRequestHandler(PlainRequestHandler):
         # The rest of a refused request. It is received and dropped for a while, so that the client
         # can read its answer.
         self._lingering: StreamReader | None = None
+        self._rests_since = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        # The task of `start`, while the connection is open.
+        self._task: asyncio.Task[Any] | None = None
+        self._paused_reading = False
+        self._logs = self.access_logger is not None and self.access_logger.enabled
+        # The call that aiohttp's task continues.
+        self.started: Call | None = None
+        # While it is true, the batch records the success of the call.
+        self.batched = False
+
+    @property
+    def whole_heads(self) -> bool:
+        """Tell whether the head of an answer may be written in one piece (http/answers.py).
+
+        False if the head announces a close.
+        """
+        return not (self._last or self._shutdown.begun)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(self._limits.header_timeout, self._head_is_late)
+        self._rests_since = self.loop.time()
+        self._end_rest()  # sets the timer
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the timers and the readers."""
+        """Give the place of the connection back, and stop its timers, readers and aiohttp's task.
+
+        The task is cancelled if it was woken but has not run.
+        """
+        woken = self._waiter is not None and self._waiter.done()
+        task, call = self._task, self.started
+        self._task = None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         left = self.answering  # the garbage collector then frees the request
         super().connection_lost(exc)
+        self.ended()
         if left or self._head_size > _LARGE_HEAD or self._lingering is not None:
-            self._give_back()
+            self._setup.give_back_timer.start()
         self._incoming = self._begun = EMPTY_PAYLOAD
         if self._lingering is not None:
             self._lingering.feed_eof()
         if self._head_timer is not None:
             self._head_timer.cancel()
+        if woken and task is not None:  # None once the connection was lost before
+            task.cancel()
+            if call is not None:
+                call.task.add_done_callback(retrieve)
 
     def begin(self, request: web.BaseRequest) -> None:
         """Note that the answer to a request begins."""
-        super().begin(request)
+        self.answering = True
         self._begun = request.content
 
     def close(self) -> None:
@@ -178,10 +257,6 @@ class LimitedRequestHandler(PlainRequestHandler):
         if waiter is None or waiter.done() or not messages:
             return
         self._wake(waiter)
-
-    def _wake(self, waiter: "asyncio.Future[None]") -> None:
-        """Wake the connection's idle task: a request has arrived."""
-        waiter.set_result(None)
 
     def _take_body(self, data: bytes) -> None:
         """Receive the rest of a body for its reader, which also gets any failure.
@@ -332,6 +407,174 @@ class LimitedRequestHandler(PlainRequestHandler):
             waiter.set_result(None)
         else:
             self.force_close()
+
+    async def start(self) -> None:
+        """Answer requests that no batch answers; this is aiohttp's task of the connection."""
+        self._task = asyncio.current_task()
+        await super().start()
+
+    def _end_rest(self) -> None:
+        """Close the connection if it was idle for too long; else check again later."""
+        now, waiter = self.loop.time(), self._waiter
+        rests = waiter is not None and not waiter.done()
+        end = (self._rests_since if rests else now) + self._limits.idle_timeout
+        if now < end:
+            self._idle_timer = self.loop.call_at(end, self._end_rest)
+        else:
+            self.force_close()
+
+    def log_access(
+        self, request: web.BaseRequest, response: web.StreamResponse, time: float | None
+    ) -> None:
+        """Log an answer that aiohttp's task has sent; the connection is then idle."""
+        super().log_access(request, response, time)
+        self._rests_since = self.loop.time()
+
+    def pause_reading(self) -> None:
+        """Stop reading for now."""
+        self._paused_reading = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Resume reading if it was paused; aiohttp calls this for every body that is read."""
+        if self._paused_reading:
+            self._paused_reading = False
+            super().resume_reading(resume_parser)
+
+    def _wake(self, waiter: "asyncio.Future[None]") -> None:
+        """Start the request in a batch if it is complete, and no other one waits.
+
+        The connection then does not count as idle.
+        """
+        message: Any
+        message, payload = self._messages[0]
+        if (
+            type(message) is _ErrInfo
+            or len(self._messages) > 1
+            or message.version != HttpVersion11
+            or message.upgrade
+            or message.method == "HEAD"
+            or "Expect" in message.headers
+            or not payload.is_eof()
+            or self._paused_reading
+            or self.writing_paused  # the caller does not read its answers
+        ):
+            waiter.set_result(None)  # wakes aiohttp's task
+            return
+        self._waiter = None
+        self._batch.add(self.loop, Call(self, waiter))
+
+    def start_call(self, call: Call) -> bool:
+        """Start the handler of a call; False if the caller has left, or the connection ends."""
+        if self.transport is None or call.rests.done():
+            call.rests.cancel()
+            return False
+        if self._last or self._shutdown.begun:
+            self.leave(call)
+            return False
+        message: Any
+        message, payload = self._messages[0]
+        writer = StreamWriter(self, self.loop)
+        make_request = self._setup.make_request
+        call.request = request = make_request(message, payload, self, writer, self._task)
+        self.batched = True
+        coroutine = self._setup.routes.start(request, message.method, message.path)
+        if sys.version_info >= (3, 12):
+            call.task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
+        else:
+            call.task = self.loop.create_task(coroutine)
+        return True
+
+    def leave(self, call: Call) -> None:
+        """Leave a call that has not started to aiohttp's task."""
+        self.batched = False
+        if not call.rests.done():
+            self._wake_task(call)
+
+    def hand_over(self, call: Call) -> None:
+        """Let aiohttp's task await a call that waits or has failed, or send a response."""
+        self.batched = False
+        if self.transport is None or call.rests.done():  # the caller has left
+            call.rests.cancel()
+            call.task.add_done_callback(retrieve)
+            return
+        self.started = call
+        self._wake_task(call)
+
+    def send(self, call: Call) -> None:
+        """Answer a recorded call, or hand it over if its answer is not a small body."""
+        body = call.task.result()
+        # aiohttp's task sends a large answer as its caller reads.
+        if not isinstance(body, bytes) or len(body) > SMALL or self._last or self._shutdown.begun:
+            self.hand_over(call)
+            return
+        self.batched = False
+        transport = self.transport
+        if transport is None or call.rests.done():  # the caller has left
+            call.rests.cancel()
+            return
+        parser: Any = self._parser  # not None until the connection is lost
+        message: Any
+        message, payload = self._messages.popleft()
+        if payload is self._incoming:  # an idle connection keeps no body
+            self._incoming = EMPTY_PAYLOAD
+        parser.message_consumed()
+        self.server.requests_count += 1
+        is_last = message.should_close
+        answer = head(body, call.request, self._form, is_last) + body
+        transport.write(answer)
+        self._rests_since = self.loop.time()
+        if self._observer is not None:
+            self._observer.answered(call.request, 200, perf_counter() - call.begun)
+        if self._logs:
+            logger: Any = self.access_logger
+            logger.write(call.request, 200, len(answer), perf_counter() - call.begun)
+        if is_last:
+            self._waiter = call.rests
+            self.force_close()  # sends the answer first
+        elif self._messages:  # arrived meanwhile
+            self._wake_task(call)
+        else:
+            self._waiter = call.rests
+
+    def _wake_task(self, call: Call) -> None:
+        """Wake aiohttp's task, which removes the future when it runs."""
+        self._waiter = call.rests
+        call.rests.set_result(None)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a request that cannot be parsed, or failed outside the application."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the caller has left, which is not a failure of the service
+        known = logs.request_id(request)
+        extra = {"request_id": known}
+        if status < 500:
+            self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
+            response = self._form.respond(_unreadable(exc))
+            if self._observer is not None:
+                self._observer.unreadable(response.status)
+        else:
+            self.logger.error("internal error", exc_info=exc, extra=extra)
+            if request.writer.output_size > 0:
+                raise ConnectionError("an answer has begun, no other can be sent")
+            response = self._form.respond(InternalError(f"The log has more under the id {known}."))
+        add_common_headers(self._form, request, response)
+        response.force_close()
+        return response
+
+
+def _unreadable(exc: BaseException | None) -> KmsError:
+    if isinstance(exc, KmsError):
+        return exc
+    if isinstance(exc, LineTooLong):
+        return HeadersTooLarge()
+    return BadRequest("The request is not valid HTTP.")
 
 
 def _size(message: Any) -> int:

@@ -15,6 +15,32 @@ LOGGER = logging.getLogger("minikms")
 _NO_THREAD: Final = "can't start new thread"
 
 
+# Seconds until free memory is given back to the system.
+_GIVE_BACK_AFTER: Final = 3.0
+
+
+class GiveBackTimer:
+    """Gives free memory back to the system soon; one timer serves many connections."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Give memory back soon."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(_GIVE_BACK_AFTER, self._give_back)
+
+    def cancel(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _give_back(self) -> None:
+        self._timer = None
+        self._loop.run_in_executor(None, give_back)
+
+
 def give_back() -> None:
     """Make glibc return free memory that it keeps between pieces in use (malloc_trim(3)).
 

@@ -1,16 +1,22 @@
 """The private names of aiohttp that this package uses, each with the reason."""
 
+from importlib.metadata import version
 from typing import Final
 
 from aiohttp import http, http_parser, streams, web, web_protocol
 from aiohttp.http_parser import RawRequestMessage
 
 from minikms.private_names import PrivateNames
+from minikms.startup_errors import LibraryError
 
 _HANDLER: Final = web_protocol.RequestHandler
 
-# Names that the limits of connections need (http/connection.py).
-CONNECTION: Final = PrivateNames(
+# The versions that are tested, as in setup.cfg.
+ADMITTED: Final = ">=3.14.1,<3.15"
+_SERIES: Final = "3.14."
+
+# Every connection needs these names (http/connection.py, http/request_batches.py).
+NAMES: Final = PrivateNames(
     "aiohttp",
     (
         (
@@ -27,17 +33,18 @@ CONNECTION: Final = PrivateNames(
         (RawRequestMessage, "raw_headers", "the size of a head"),
         (RawRequestMessage, "upgrade", "the parser loses the bytes after such a request"),
         (streams.StreamReader, "total_bytes", "the bytes received of a body"),
-    ),
-    without="connections have no limits but aiohttp's, and requests do not start in batches;"
-    " install a version that setup.cfg admits",
-)
-
-# Further names that batches need (http/request_batches.py).
-BATCHES: Final = PrivateNames(
-    "aiohttp",
-    (
         (http.HttpRequestParser, "message_consumed", "counts answered requests"),
         (web.Request, "_match_info", "the result of the router"),
     ),
-    without="requests do not start in batches, and take longer",
+    without="the service does not start",
 )
+
+
+def check() -> None:
+    """Refuse a version of aiohttp that the connections do not support; raises LibraryError."""
+    why = NAMES.missing()
+    installed = version("aiohttp")
+    if not why and not installed.startswith(_SERIES):
+        why = f"aiohttp {installed} is not supported"
+    if why:
+        raise LibraryError(f"{why}: {NAMES.without}; install aiohttp{ADMITTED}.")

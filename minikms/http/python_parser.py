@@ -13,7 +13,7 @@ _REQUEST_LINE: Final = re.compile(rb"[A-Z-]+ [\x21-\x7e]+ HTTP/1\.[01]")
 _BODY_WAITING: Final = 256 * 1024
 _REQUESTS_WAITING: Final = 32
 
-# `object` only if http/private_names.py reports the class as missing.
+# `object` only if http/private_names.py then refuses the start.
 _Base: Final[Any] = getattr(http_parser, "HttpRequestParserPy", object)
 
 

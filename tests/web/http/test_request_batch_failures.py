@@ -1,16 +1,14 @@
-"""No failure within a batch, and no aiohttp without its names, leaves a call without an answer."""
+"""No failure within a batch leaves a call without an answer."""
 
 import asyncio
-import dataclasses
 import gc
-import logging
 
 import orjson
 import pytest
-from aiohttp import web_protocol
 
 from minikms.config import Config
-from minikms.http import request_batches, trial
+from minikms.http import connection as connection_module
+from minikms.http.connection import Connection
 from minikms.keys.service import KeyService
 from minikms.serve.assembly import create_service
 from minikms.web.metrics import Metrics
@@ -56,7 +54,7 @@ def failing_once(monkeypatch):
 
 async def test_a_failure_before_a_call_starts_leaves_it_to_aiohttp(begin, failing_once, caplog):
     connections = await begin(8)
-    failing_once(request_batches, "StreamWriter")
+    failing_once(connection_module, "StreamWriter")
     for connection in connections:
         connection.send("POST", "/sign", SIGN, JSON)
     answers = [await connection.receive() for connection in connections]
@@ -98,14 +96,14 @@ async def test_a_caller_that_leaves_as_its_call_is_handed_over_leaves_no_traceba
             raise ConnectionResetError
         return {"valid": True}
 
-    hand_over = request_batches.BatchedRequestHandler.hand_over
+    hand_over = Connection.hand_over
 
     def lose(connection, call):
         connection.transport.abort()
         hand_over(connection, call)
 
     [connection] = await begin()
-    monkeypatch.setattr(request_batches.BatchedRequestHandler, "hand_over", lose)
+    monkeypatch.setattr(Connection, "hand_over", lose)
     monkeypatch.setattr(KeyService, "perform", waits)
     connection.send("POST", "/verify", orjson.dumps({"alias": "mine", "data": "", "sig": ""}), JSON)
     await began.wait()
@@ -114,49 +112,4 @@ async def test_a_caller_that_leaves_as_its_call_is_handed_over_leaves_no_traceba
     go_on.set()
     await asyncio.sleep(0.01)
     gc.collect()  # a task whose failure nobody retrieved says so when it goes
-    assert caplog.text == ""
-
-
-@pytest.fixture
-def without(monkeypatch):
-    """Hide a name of aiohttp's connections from the service."""
-    from minikms.http import server
-
-    def remove(table):
-        gone = (web_protocol.RequestHandler, "_name_of_another_version", "a test")
-        names = getattr(server, table)
-        changed = dataclasses.replace(names, names=(*names.names, gone))
-        monkeypatch.setattr(server, table, changed)
-
-    return remove
-
-
-@pytest.mark.parametrize("table", ["BATCHES", "CONNECTION"])
-async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplog):
-    without(table)
-    [connection] = await begin()
-    for _ in range(3):
-        answer = await connection.call("POST", "/sign", SIGN, JSON)
-        assert answer.status == 200
-        assert answer.headers["Server"] == "minikms"
-        assert orjson.loads(answer.body)["sig"]
-    connection.writer.write(b"nonsense\r\n\r\n")
-    assert (await connection.receive()).problem() == (400, "bad-request")
-    lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(lines) == 1
-    assert "RequestHandler._name_of_another_version" in lines[0].message
-
-
-@pytest.mark.parametrize("name", ["start_call", "hand_over", "send", "_wake"])
-async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, caplog):
-    def fail(*args):
-        raise AttributeError("message_consumed")
-
-    monkeypatch.setattr(request_batches.BatchedRequestHandler, name, fail)
-    monkeypatch.setattr(trial, "_LONGEST", 0.5)  # that it waits for an answer
-    [connection] = await begin()
-    assert "does not answer in batches" in caplog.text
-    caplog.clear()
-    for _ in range(3):
-        assert (await connection.call("POST", "/sign", SIGN, JSON)).status == 200
     assert caplog.text == ""

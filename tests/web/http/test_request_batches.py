@@ -26,10 +26,9 @@ from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.http import request_batches
-from minikms.http.private_names import BATCHES
+from minikms.http.connection import Connection
 from minikms.http.server import KmsServer
 from minikms.http.state import IN_FLIGHT
-from minikms.private_names import PrivateNames
 from minikms.serve.assembly import create_service
 from minikms.store.keys.key_store import KeyStore
 from minikms.web.openapi import read_examples
@@ -270,15 +269,28 @@ def handed_over(monkeypatch):
 
 
 @pytest.fixture
-def begin(start, connect_to, handed_over, monkeypatch):
+def leave_to_aiohttp(monkeypatch):
+    """Let aiohttp's tasks start all calls of a batch, and write the heads of their answers."""
+    alone, whole_heads = [], Connection.whole_heads.fget
+
+    def leave(batch):
+        alone.append(batch)
+        monkeypatch.setattr(batch, "add", lambda loop, call: call.connection.leave(call))
+
+    in_batches = property(lambda served: served._batch not in alone and whole_heads(served))
+    monkeypatch.setattr(Connection, "whole_heads", in_batches)
+    return leave
+
+
+@pytest.fixture
+def begin(start, connect_to, handed_over, leave_to_aiohttp):
     """Start a service with the same keys each time, all of them open; gives a connection to it."""
 
     async def run(*headers, batches=True, **options):
         app = create_service(Config(cache_size=100, **options))
-        with monkeypatch.context() as patch:
-            if not batches:
-                patch.setattr(PrivateNames, "missing", lambda names: names is BATCHES and "lost")
-            client = await start(app)
+        client = await start(app)
+        if not batches:
+            leave_to_aiohttp(client.server.runner.server._setup.batch)
         connection = await connect_to(client)
         connection.app, connection.client = app, client
 
