@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 # What a checkout gathers that is no part of it (.gitignore).
 PASSING = shutil.ignore_patterns(
     ".git", ".acapy", ".venv*", "*.egg-info", ".*_cache", ".hypothesis", ".schemathesis",
-    "__pycache__", ".coverage*", "build", "dist", "*.db*", "*.key", "*.log", "*.token", ".env",
+    "__pycache__", "node_modules", ".coverage*", "build", "dist",
+    "*.db*", "*.key", "*.log", "*.token", ".env",
 )  # fmt: skip
 
 
