@@ -31,7 +31,6 @@ PLACES = (
         '{{\n      "name": "@minikms/client",\n      "version": "{}"',
     ),
     ("clients/typescript/README.md", "minikms-client-{}.tgz"),
-    ("clients/typescript/src/openapi.ts", '"version": "{}"'),
     ("integrations/credo/package.json", '"version": "{}"'),
     ("integrations/credo/package-lock.json", '{{\n  "name": "@minikms/credo",\n  "version": "{}"'),
     (

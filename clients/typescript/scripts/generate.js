@@ -1,7 +1,8 @@
 // Writes src/openapi.ts, src/operations.ts and src/methods.ts from the OpenAPI document: npm run generate [FILE]
-// Without a file, it starts the service: `minikms` of the PATH, or the command that MINIKMS_COMMAND names.
+// Without a file, it starts the service: `minikms` of the PATH, or the command in MINIKMS_COMMAND.
 import { spawn } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
@@ -152,8 +153,17 @@ function resolve(document, node) {
 
 /** The document of a service that is started for it. */
 async function served() {
-  const command = process.env.MINIKMS_COMMAND ?? 'minikms'
-  const service = spawn(command, ['serve', '--port', '0'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const command = process.env.MINIKMS_COMMAND?.trim() || 'minikms'
+  const [program, ...before] = command.split(/\s+/)
+  // Its options are not the caller's.
+  const variables = Object.entries(process.env).filter(([name]) => !name.startsWith('MINIKMS_'))
+  const service = spawn(program, [...before, 'serve', '--port', '0', '--shutdown-grace', '0'], {
+    env: Object.fromEntries(variables),
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  await once(service, 'spawn').catch(({ message }) => {
+    throw new Error(`${message}: install Mini KMS, or set MINIKMS_COMMAND.`)
+  })
   try {
     for await (const line of createInterface({ input: service.stderr })) {
       const url = /listening on (http:\/\/[^\s,]+)/.exec(line)?.[1]
@@ -168,6 +178,10 @@ async function served() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const document = process.argv[2] ? JSON.parse(await readFile(process.argv[2], 'utf8')) : await served()
   for (const [name, text] of Object.entries(await generated(document))) {
-    await writeFile(new URL(`../src/${name}`, import.meta.url), text)
+    // Another process may read the file: it is never there in part.
+    const file = new URL(`../src/${name}`, import.meta.url)
+    const whole = new URL(`${file}.${process.pid}`)
+    await writeFile(whole, text)
+    await rename(whole, file)
   }
 }

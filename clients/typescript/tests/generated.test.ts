@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 
 import { ProblemError } from '@minikms/client'
 import * as everything from '@minikms/client'
@@ -12,10 +12,41 @@ import { kms } from './kms.js'
 
 const source = (name: string) => new URL(`../src/${name}`, import.meta.url)
 
-test('the generated files are those of the document of the service', async () => {
-  for (const [name, text] of Object.entries(await generated(await kms.openapi()))) {
-    expect(await readFile(source(name), 'utf8'), `${name}: npm run generate`).toBe(text)
-  }
+/** The program of the sources, with these texts of the generated files, by their names. */
+function program(files: Record<string, string>): ts.Program {
+  const root = source('..').pathname
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile)
+  const { options, fileNames } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+  const host = ts.createCompilerHost(options)
+  const made = new Map(Object.entries(files).map(([name, text]) => [source(name).pathname, text]))
+  host.readFile = (file) => made.get(file) ?? ts.sys.readFile(file)
+  host.fileExists = (file) => made.has(file) || ts.sys.fileExists(file)
+  return ts.createProgram([...new Set([...fileNames, ...made.keys()])], options, host)
+}
+
+/** What tsc would print of a program. */
+function errors(compiled: ts.Program): string[] {
+  return ts
+    .getPreEmitDiagnostics(compiled)
+    .map(({ file, messageText }) => `${file && basename(file.fileName)}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`)
+}
+
+test('the generated files compile', async () => {
+  expect(errors(program(await generated(await kms.openapi())))).toEqual([])
+})
+
+test('an operation that scripts/methods.js lacks ends the generation', async () => {
+  const document: any = await kms.openapi()
+  document.paths['/frob'] = { post: { ...document.paths['/sign'].post, operationId: 'frob' } }
+  await expect(generated(document)).rejects.toThrow('scripts/methods.js has no frob.')
+})
+
+test('a problem without a class does not compile', async () => {
+  const document: any = await kms.openapi()
+  document.components.schemas.ProblemType.enum.push('urn:minikms:problem:frobbed')
+  const found = errors(program(await generated(document)))
+  expect(found.length).toBeGreaterThan(0)
+  for (const error of found) expect(error).toMatch(/^errors\.ts: .*frobbed/s)
 })
 
 test('every operation has a method', async () => {
@@ -62,10 +93,10 @@ test('a slug or status that names a member of every object is an error like othe
 
 test('editors show of each method what it returns and throws', async () => {
   const file = source('index.ts').pathname
-  const program = ts.createProgram([file], { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, types: [] })
-  const checker = program.getTypeChecker()
+  const compiled = program(await generated(await kms.openapi()))
+  const checker = compiled.getTypeChecker()
   const exported = new Map(
-    checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)!)!).map((each) => [each.name, each])
+    checker.getExportsOfModule(checker.getSymbolAtLocation(compiled.getSourceFile(file)!)!).map((each) => [each.name, each])
   )
   const classes = ['Minikms', 'RemoteKey'].map((name) => checker.getDeclaredTypeOfSymbol(exported.get(name)!))
   const methods = classes.flatMap((type) => type.getProperties()).filter(({ valueDeclaration }) => isPublicCall(valueDeclaration))
