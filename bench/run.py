@@ -47,7 +47,7 @@ from service import postgres_databases
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")
-PAGES = ("performance.md", "internals/measurements.md")
+PAGES = (DOCS / "performance.md", Path(__file__).with_name("measurements.md"))
 SETTLE = 0.1  # seconds for a contender to finish calls that wrk abandoned
 NO = "no"  # of a contender that lacks an operation
 LONGER = 3  # times the seconds of a round, with many keys
@@ -144,9 +144,9 @@ def main(
 
 def write(run: Run, found: dict[str, list[str]], output: Path) -> None:
     """Write documents and charts with new figures."""
-    (output / "internals").mkdir(exist_ok=True)
     for page in PAGES:
-        (output / page).write_text(fill((DOCS / page).read_text("utf-8"), found), "utf-8")
+        file = page if output == DOCS else output / page.name
+        file.write_text(fill(page.read_text("utf-8"), found), "utf-8")
     if output == DOCS:
         README.write_text(readme(run, README.read_text("utf-8")), "utf-8")
     in_use = {count_of(keys, "key"): many(keys) for keys in KEYS}

@@ -40,6 +40,7 @@ _BESIDE: Final = {
     "integrations/p11/README.md": "client-p11.md",
     "integrations/pkcs11/README.md": "provider-pkcs11.md",
     "examples/README.md": "examples.md",
+    "bench/measurements.md": "internals/measurements.md",
 }
 
 # Programs of examples, by the endings of their files.

@@ -21,8 +21,8 @@ from server import Measurement, Memory, started
 from service import running
 from soak import WEIGHTS, Soak, wrong_lines
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = (DOCS / "performance.md", DOCS / "internals/measurements.md")
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "docs/performance.md", ROOT / "bench/measurements.md")
 
 
 def test_every_row_has_contenders_that_can():

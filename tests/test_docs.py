@@ -45,6 +45,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "examples/README.md",
+    ROOT / "bench/measurements.md",
     *sorted((ROOT / "examples").glob("*/README.md")),
 ]
 
