@@ -2,20 +2,12 @@
 
 import datetime
 import ipaddress
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
-P256: Final = "P-256"
-KINDS: Final[dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]]] = {
-    P256: lambda: ec.generate_private_key(ec.SECP256R1()),
-    "RSA-2048": lambda: rsa.generate_private_key(65537, 2048),
-}
 
 
 def certificate_file(folder: Path) -> Path:
@@ -23,9 +15,9 @@ def certificate_file(folder: Path) -> Path:
     return folder / "certificate.pem"
 
 
-def write_certificate(folder: Path, kind: str = P256) -> Path:
-    """Write a certificate of this kind and its private key to a file."""
-    key = KINDS[kind]()
+def write_certificate(folder: Path) -> Path:
+    """Write a certificate for P-256 and its private key to a file."""
+    key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     now = datetime.datetime.now(datetime.UTC)

@@ -70,7 +70,7 @@ class Contender(ABC):
     set_up: ClassVar[Sequence[Request]] = ()
     title: str
     like: str | None  # the contender that gets the same requests
-    tls: str = ""  # the kind of its certificate, empty without TLS
+    tls: bool = False
     audit: bool  # writes `audit.log` in its folder, or `audit.N.log` for each worker
 
     def can(self, operation: str, alg: str) -> bool:
@@ -95,7 +95,7 @@ class Contender(ABC):
     async def prepare(self, folder: Path) -> None:
         """Prepare the first start; raises LookupError if it cannot run here."""
         if self.tls:
-            write_certificate(folder, self.tls)
+            write_certificate(folder)
 
     async def open(self, ask: Ask, folder: Path) -> None:  # noqa: B027
         """Finish a start, before the service takes calls."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from certificate import P256
 from contender import Contender
 from mini_kms import Echo, MiniKms
 from moto_kms import AwsDoor, Moto
@@ -24,9 +23,9 @@ CONTENDERS: Final[dict[str, Contender]] = {
     "openbao": OpenBao("OpenBao"),
     RAFT: OpenBaoOnRaft("OpenBao, raft"),
     "production": MiniKms(
-        "Mini KMS", OF_PRODUCTION, store="sqlite", audit=True, options=TWO, tls=P256
+        "Mini KMS", OF_PRODUCTION, store="sqlite", audit=True, options=TWO, tls=True
     ),
-    OF_PRODUCTION: OpenBaoOnRaft("OpenBao", audit=True, tls=P256),
+    OF_PRODUCTION: OpenBaoOnRaft("OpenBao", audit=True, tls=True),
     "moto": Moto("moto"),
     "aws": AwsDoor("AWS door"),
     "vault": VaultDoor("Vault door"),

@@ -65,7 +65,7 @@ class MiniKms(Contender):
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
     python: str = sys.executable
     variables: Mapping[str, str] = field(default_factory=dict)
-    tls: str = ""
+    tls: bool = False
 
     algorithms: ClassVar = {
         **{name: {"alg": name} for name in ALGORITHMS},

@@ -20,7 +20,6 @@ from typing import Final, NamedTuple
 import click
 from aiohttp import ClientError
 from contender import Contender
-from pieces import Pieces, rows_of
 from rows import IN_PRODUCTION, KEPT, NEW, Row
 from server import Measurement, Memory, Refused
 
@@ -69,7 +68,6 @@ class Run:
     idle: dict[str, Memory] = field(default_factory=dict)
     memory: dict[Row, dict[str, Memory]] = field(default_factory=dict)  # after a row with many keys
     costs: dict[str, dict[int, dict[str, Cost]]] = field(default_factory=dict)  # store, keys, call
-    pieces: Pieces = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)  # parts without figures, and why
 
     def miss(self, text: str) -> None:
@@ -154,8 +152,6 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
     if names := [name for name in run.starts if name in run.idle]:
         titles = ("", "first signature, s", "idle, MiB")
         yield "starts", table(titles, (_footprint(run, name) for name in names))
-    if run.pieces:
-        yield "pieces", table(("", *run.pieces), rows_of(run.pieces))
     if rows := [row for row in run.rows if row.state in (KEPT, NEW)]:
         head, *lines = production(run, rows)
         yield "production", table(head, lines)

@@ -24,7 +24,6 @@ from pathlib import Path
 import chart
 import click
 import many_keys
-import pieces
 from connections import loaded, message
 from contender import BESIDE, Request
 from contenders import CONTENDERS, contenders
@@ -86,7 +85,7 @@ CURVES = (
     "--rows", default="", help="Only rows of the first two parts that this expression is found in."
 )
 @click.option("--contenders", "names", default=",".join(CONTENDERS), show_default=True)
-@click.option("--quick", is_flag=True, help="--rounds 1 --most 1000, 8 connections, no pieces.")
+@click.option("--quick", is_flag=True, help="--rounds 1 --most 1000, 8 connections.")
 @click.option("--output", default=DOCS, type=click.Path(exists=True, path_type=Path))
 def main(
     parts: str,
@@ -116,8 +115,6 @@ def main(
     }
     with postgres_databases() as database:
         run = Run(contenders(names.split(","), database))
-        if "one-key" in ends and not quick:
-            run.pieces = pieces.measure()
         asyncio.run(measure(run, listed, rounds, seconds, most, database, ends))
     date = time.strftime("%Y-%m-%d")
     medians = {

@@ -38,7 +38,7 @@ class OpenBao(Contender):
     title: str
     like: str | None = None
     audit: bool = False
-    tls: str = ""
+    tls: bool = False
 
     # By OpenBao's type, with the options for signatures like ours.
     algorithms: ClassVar = {

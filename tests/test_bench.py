@@ -4,14 +4,9 @@ import re
 import time
 from pathlib import Path
 
-import askar_calls
 import keys_in_use
 import many_keys
-import messages
-import pieces
 import pytest
-import warming
-import where
 from contenders import CONTENDERS
 from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, PRODUCED, PRODUCTION, UNMET
 from keys_in_use import COLD, IN_USE, KeysInUse
@@ -41,16 +36,6 @@ async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
                 for request in await requests_of(server, row):
                     await server.call(request)
         assert server.memory().largest > 1
-
-
-@pytest.mark.process
-@pytest.mark.timeout(90)  # starts a service twice, and makes a store
-async def test_processor_time_is_divided_among_threads(tmp_path):
-    row = Row("sign", "ed25519", 8, 30, COLD)
-    line = await where.measure(CONTENDERS["sqlite"], row, 1, tmp_path)
-    for each in (where.LOOP, *where.THREADS.values()):
-        assert 0 < line.spent[each] < line.load.cpu, each
-    assert line.spent[where.SWITCHES] > 1  # a call of Askar's, at least
 
 
 @pytest.mark.process
@@ -152,7 +137,6 @@ def test_every_block_has_a_place_in_the_documents(run):
     run.memory[keys_in_use.row(1)] = {"memory": Memory(1, 1)}
     produce(run)
     run.costs = {store: {} for store in ("sqlite", "postgres", "memory")}
-    run.pieces = {"Ed25519": {}}
     for name, _ in blocks(run):
         assert f"<!-- {name} -->" in pages
 
@@ -243,38 +227,6 @@ async def test_the_report_names_rows_without_time(capsys):
     assert found.missing == [f"starts: {there_was_none}", f"{ED25519}: {there_was_none}"]
     assert not found.rows
     assert f"{ED25519}: {there_was_none}" in capsys.readouterr().err
-
-
-def test_pieces_of_a_call(run, monkeypatch):
-    monkeypatch.setattr(pieces, "CALLS", 3)
-    monkeypatch.setattr(pieces, "ROUNDS", 2)
-    run.pieces = pieces.measure()
-    audited = run.pieces["Ed25519, token, audit"]
-    assert {"signature", "line of the audit log", "the rest", "all"} <= audited.keys()
-    assert any("| line of the audit log |  |  | " in line for line in dict(blocks(run))["pieces"])
-
-
-def test_steps_of_a_message(monkeypatch, capsys):
-    def done(work):
-        work()
-        return 1.0
-
-    monkeypatch.setattr(messages, "microseconds", done)
-    messages.main()
-    _, *rows = capsys.readouterr().out.splitlines()
-    assert [row.count("1.0") for row in rows] == [3, 2, 3, 3, 4, 1]
-
-
-async def test_calls_of_askar(monkeypatch, capsys):
-    monkeypatch.setattr(askar_calls, "ROUNDS", 1)
-    await askar_calls.main()
-    assert len(capsys.readouterr().out.splitlines()) == 9
-
-
-async def test_turns_while_keys_are_read_ahead(tmp_path):
-    text, turns = await warming.measure(tmp_path, 40)
-    assert text.startswith("40 keys were read ahead")
-    assert turns
 
 
 def test_a_row_has_the_contenders_that_it_is_listed_with():

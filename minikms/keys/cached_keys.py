@@ -14,7 +14,7 @@ from minikms.records import KeyRecord
 Name: TypeAlias = tuple[str, str | None, str | None]
 
 # Bytes of a cached key besides its strings and key objects: cache entry, record and their objects.
-# bench/key_memory.py compares the sum with the memory of a process.
+# bench/measurements.md names the script that compared the sum with the memory of a process.
 _EACH: Final = 900
 
 # Bytes of another name of the entry, besides the alias itself, and of a member of a dictionary.
