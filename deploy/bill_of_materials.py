@@ -6,7 +6,7 @@ deploy/bill_of_materials.py npm FOLDER PACK FILE. Needs npm, and the lock file i
 deploy/bill_of_materials.py image ARCHIVE FILE. The archive is that of `docker save`.
 """
 
-import email
+import email.message
 import hashlib
 import json
 import re
