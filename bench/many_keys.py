@@ -32,6 +32,7 @@ TENTH, HUNDREDTH = "p256", "x25519"
 FIRST, SIGN, GET, ALIAS = "sign, first use", "sign, in use", "get", "find by alias"
 ASSOCIATE, GENERATE, THOUSAND = "associate", "generate", "generate 1,000 in a batch"
 PAGE, NDJSON, JWKS = "page of 100", "all as NDJSON", "JWK Set"
+SINGLE: Final = (FIRST, SIGN, GET, ALIAS, ASSOCIATE, GENERATE, THOUSAND, PAGE)
 PAGES: Final = {
     PAGE: "limit=100",
     "page of 1,000": "limit=1000",

@@ -4,15 +4,7 @@ import asyncio
 import re
 import statistics
 import time
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -64,8 +56,6 @@ class Run:
 
     contenders: dict[str, Contender]
     rows: dict[Row, Found] = field(default_factory=dict)
-    starts: dict[str, list[float]] = field(default_factory=dict)  # seconds to a signature
-    idle: dict[str, Memory] = field(default_factory=dict)
     memory: dict[Row, dict[str, Memory]] = field(default_factory=dict)  # after a row with many keys
     costs: dict[str, dict[int, dict[str, Cost]]] = field(default_factory=dict)  # store, keys, call
     missing: list[str] = field(default_factory=list)  # parts without figures, and why
@@ -111,10 +101,6 @@ class Run:
             raise LookupError(found)
         return found
 
-    def start(self, name: str) -> float:
-        """The median start of a contender; raises LookupError if there is none."""
-        return statistics.median(self.starts[name])
-
     def line(self, row: Row) -> str:
         """The figures of a row in one line."""
         found = cells_of(self, row, rate, self.rows[row])
@@ -133,7 +119,7 @@ def ratio(ours: Sequence[Measurement], theirs: Sequence[Measurement], of: str = 
     return float(statistics.median(getattr(our, of) / getattr(their, of) for our, their in pairs))
 
 
-def fill(text: str, blocks: Mapping[str, Sequence[str]]) -> str:
+def fill(text: str, blocks: dict[str, list[str]]) -> str:
     """A document with new blocks: a block is the lines between `<!-- NAME -->` and an empty one.
 
     Other blocks keep their earlier measurements.
@@ -149,9 +135,6 @@ def fill(text: str, blocks: Mapping[str, Sequence[str]]) -> str:
 
 def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
     """Return all measurements as blocks of the documents."""
-    if names := [name for name in run.starts if name in run.idle]:
-        titles = ("", "first signature, s", "idle, MiB")
-        yield "starts", table(titles, (_footprint(run, name) for name in names))
     if rows := [row for row in run.rows if row.state in (KEPT, NEW)]:
         head, *lines = production(run, rows)
         yield "production", table(head, lines)
@@ -214,7 +197,9 @@ def _rows(
     """A table of rows, with a column for each contender, by default for each that was measured."""
     if names is None:
         names = [
-            name for name in run.contenders if any(_is_measured(run, row, name) for row in rows)
+            name
+            for name in run.contenders
+            if any(isinstance(run.rows[row].get(name), list) for row in rows)
         ]
     head = ("", *(run.contenders[name].title for name in names))
     return table(head, ((row.title, *cells_of(run, row, cell, names)) for row in rows))
@@ -226,10 +211,6 @@ def time_of(cost: Cost | None) -> str:
         return ""
     seconds = cost.seconds
     return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
-
-
-def _is_measured(run: Run, row: Row, name: str) -> bool:
-    return isinstance(run.rows[row].get(name), list)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -274,7 +255,3 @@ def memory(run: Run, row: Row, name: str) -> str:
 
 # Tables of a row, by title.
 CELLS: Final = {"rates": rate, "times": times, "work": work}
-
-
-def _footprint(run: Run, name: str) -> tuple[str, ...]:
-    return run.contenders[name].title, f"{run.start(name):.2f}", f"{run.idle[name].total:.0f}"

