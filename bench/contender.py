@@ -18,13 +18,10 @@ BATCH_OF_KEYS: Final = "batch of 100 keys"
 # Operations that make, change or list keys, and operations that use them.
 MAKING: Final = ("generate", BATCH_OF_KEYS, "import", "rotate", "associate", "delete", "list")
 USING: Final = ("get", "sign", "verify", "encrypt", BATCH, BESIDE)
-# Compared only with Mini KMS's own signatures.
-OTHERS: Final = ("sign a JWS", "sign a COSE message", "mac", "wrap", "derive")
-# The same, on a message made for the key beforehand.
-OPEN_BOX: Final = "open a box"
-UNPACK: Final = "unpack DIDComm v1"
+# Only Mini KMS has these; the latter are on a message made for the key beforehand.
 CREDENTIAL: Final = "sign a credential"
-OPEN_JWE: Final = "open a JWE"
+OTHERS: Final = ("sign a JWS", CREDENTIAL, "sign a COSE message", "mac", "wrap", "derive")
+OPENED = (OPEN_BOX, UNPACK, OPEN_JWE) = ("open a box", "unpack DIDComm v1", "open a JWE")
 
 # In a request, it is replaced by a unique number (post.lua).
 NUMBER: Final = "N" * 16
@@ -163,11 +160,13 @@ class Contender(ABC):
     @abstractmethod
     def valid(self, answer: Answer) -> bool: ...
 
-    @abstractmethod
-    def batch(self, key: Key, messages: Sequence[bytes]) -> Request: ...
+    def batch(self, key: Key, messages: Sequence[bytes]) -> Request:
+        """Sign several messages by one call."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def signatures(self, body: Any) -> list[str]: ...
+    def signatures(self, body: Any) -> list[str]:
+        """Return the signatures of a batch."""
+        raise NotImplementedError
 
     @abstractmethod
     def encrypt(self, key: Key, plaintext: bytes) -> Request: ...

@@ -1,6 +1,6 @@
 """Mini KMS as a contender, in several configurations, and the echo with the same requests."""
 
-import json
+import os
 import secrets
 import sys
 import time
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+import orjson
 from certificate import certificate_file
 from contender import (
     BATCH,
@@ -18,7 +19,7 @@ from contender import (
     MAKING,
     NUMBER,
     OPEN_BOX,
-    OPEN_JWE,
+    OPENED,
     OTHERS,
     UNPACK,
     USING,
@@ -52,6 +53,18 @@ JWS_RULES: Final = {
 }
 
 
+def door_command(*options: str) -> tuple[str, ...]:
+    """The command of a service that is called by a door, whose port is in the options."""
+    quiet = ("--log-level", "warning")
+    return (sys.executable, "-P", "-m", "minikms", "serve", "--port", "0", *quiet, *options)
+
+
+def door_environment(folder: Path) -> dict[str, str]:
+    """The environment variables of a service that needs no tokens."""
+    own = {"HOME": str(folder), "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
+    return {**os.environ, **own}
+
+
 @dataclass(frozen=True)
 class MiniKms(Contender):
     """`minikms serve`, without log lines for requests, as the others have none."""
@@ -72,7 +85,7 @@ class MiniKms(Contender):
         WALLET: {"alg": "ed25519", "operations": ["box", "box-open"]},
         RULED: {"alg": "ed25519", "rules": {"jws": JWS_RULES}},
     }
-    operations = frozenset((*MAKING, *USING, *OTHERS, CREDENTIAL, OPEN_BOX, UNPACK, OPEN_JWE))
+    operations = frozenset((*MAKING, *USING, *OTHERS, *OPENED))
     probe = Request("GET", "/readyz")
 
     @property
@@ -178,59 +191,50 @@ class MiniKms(Contender):
         return urlsafe_b64decode(body["plaintext"])
 
     def other(self, operation: str, key: Key, message: bytes, peer: Any) -> Request:
-        """One of OTHERS; `peer` is the public JWK of another key."""
+        """One of OTHERS; `peer` is the body of another key."""
         data, secret = base64url(message), base64url(message[:32])
-        path, body = {
+        credential = {"header": {"typ": "dc+sd-jwt"}, "payload": base64url(claims())}
+        calls: dict[str, tuple[str, dict[str, Any]]] = {
             "sign a JWS": ("/jws/sign", {"payload": data}),
+            CREDENTIAL: ("/jws/sign", credential),
             "sign a COSE message": ("/cose/sign", {"payload": data}),
             "mac": ("/mac", {"data": data}),
             "wrap": ("/wrap", {"key": secret}),
-            "derive": ("/derive", {"peer": peer}),
-        }[operation]
+            "derive": ("/derive", {"peer": peer["jwk"]}),
+        }
+        path, body = calls[operation]
         return post(path, {"kid": key.name, **body})
 
-    def sign_credential(self, key: Key) -> Request:
-        """Sign the claims of an SD-JWT VC with 12 digests, of some 900 bytes."""
-        claims = {
+    def opened(
+        self, operation: str, key: Key, message: bytes, peer: Any
+    ) -> tuple[Request, str, dict[str, Any]]:
+        """One of OPENED: what makes a message for a key, and the path and members to open it."""
+        data, kid = base64url(message), {"kid": key.name}
+        to = {**kid, "alg": "ECDH-ES+A256KW"}
+        if operation == OPEN_BOX:
+            made = post("/box", {**kid, "to": peer["jwk"], "plaintext": data})
+            return made, "/box/open", {**kid, "from": peer["jwk"]}
+        if operation == UNPACK:
+            body = {"from": key.name, "to": [peer["b58"]], "message": data}
+            return post("/didcomm/pack", body), "/didcomm/unpack", {}
+        body = {"plaintext": data, "enc": "A256GCM", "recipients": [to]}
+        return post("/jwe/encrypt", body), "/jwe/decrypt", kid
+
+
+def claims() -> bytes:
+    """Claims of an SD-JWT VC with 12 digests, some 900 bytes."""
+    now = int(time.time())
+    return orjson.dumps(
+        {
             "iss": ISSUER,
             "vct": TYPE,
-            "iat": int(time.time()),
-            "exp": int(time.time()) + 86400,
+            "iat": now,
+            "exp": now + 86400,
             "_sd_alg": "sha-256",
             "_sd": [base64url(bytes((place,)) * 32).rstrip("=") for place in range(12)],
             "status": {"status_list": {"idx": 7, "uri": "https://issuer.example/status/1"}},
         }
-        payload = base64url(json.dumps(claims, separators=(",", ":")).encode())
-        header = {"typ": "dc+sd-jwt"}
-        return post("/jws/sign", {"kid": key.name, "header": header, "payload": payload})
-
-    def box(self, key: Key, peer: Any, plaintext: bytes) -> Request:
-        """Box a plaintext for `peer`, the body of a key."""
-        body = {"to": peer["jwk"], "plaintext": base64url(plaintext)}
-        return post("/box", {"kid": key.name, **body})
-
-    def open_box(self, key: Key, peer: Any, boxed: Any) -> Request:
-        """Open a box from `peer`, whose answer had the body `boxed`."""
-        return post("/box/open", {"kid": key.name, "from": peer["jwk"], **boxed})
-
-    def pack(self, key: Key, peer: Any, message: bytes) -> Request:
-        """Pack a DIDComm v1 message for `peer`, the body of a key."""
-        body = {"to": [peer["b58"]], "message": base64url(message)}
-        return post("/didcomm/pack", {"from": key.name, **body})
-
-    def unpack(self, packed: Any) -> Request:
-        """Unpack the message of the answer `packed`."""
-        return post("/didcomm/unpack", packed)
-
-    def encrypt_jwe(self, key: Key, plaintext: bytes) -> Request:
-        """Make a JWE for a key pair, by ECDH-ES and key wrapping."""
-        to = {"kid": key.name, "alg": "ECDH-ES+A256KW"}
-        body = {"plaintext": base64url(plaintext), "enc": "A256GCM", "recipients": [to]}
-        return post("/jwe/encrypt", body)
-
-    def decrypt_jwe(self, key: Key, encrypted: Any) -> Request:
-        """Open the JWE of the answer `encrypted`."""
-        return post("/jwe/decrypt", {"kid": key.name, **encrypted})
+    )
 
 
 @dataclass(frozen=True)

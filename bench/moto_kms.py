@@ -1,14 +1,13 @@
 """The KMS of moto as a contender, and the AWS door of Mini KMS, which accepts the same requests."""
 
-import os
 import sys
 from base64 import b64decode
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from contender import Answer, Contender, Key, Request, base64, post
+from mini_kms import door_command, door_environment
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,6 @@ class Moto(Contender):
     def valid(self, answer: Answer) -> bool:
         return answer.status == 200 and answer.body["SignatureValid"]
 
-    def batch(self, key: Key, messages: Sequence[bytes]) -> Request:
-        raise NotImplementedError
-
-    def signatures(self, body: Any) -> list[str]:
-        raise NotImplementedError
-
     def encrypt(self, key: Key, plaintext: bytes) -> Request:
         return self._call("Encrypt", KeyId=key.name, Plaintext=base64(plaintext))
 
@@ -98,10 +91,7 @@ class AwsDoor(Moto):
     probe: ClassVar[Request] = post("/", {}, {"X-Amz-Target": "TrentService.ListKeys"})
 
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
-        ports = ("--port", "0", "--aws-port", str(port))
-        # -P: the installed package, and no module of this folder.
-        return (sys.executable, "-P", "-m", "minikms", "serve", *ports, "--log-level", "warning")
+        return door_command("--aws-port", str(port))
 
     def environment(self, folder: Path) -> dict[str, str]:
-        own = {"HOME": str(folder), "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
-        return {**os.environ, **own}
+        return door_environment(folder)

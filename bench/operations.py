@@ -82,18 +82,19 @@ def calls_by_public_key(
     algorithm: KeyAlgorithm[Any], key: Any
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Return the operations that begin with a public key, and the private key's counterparts."""
+    if not isinstance(algorithm, PublicKeyEncryption | Kem | Hpke):
+        return
+    public = algorithm.load_public(algorithm.public_jwk(key))
     if isinstance(algorithm, PublicKeyEncryption):
-        public = algorithm.load_public(algorithm.public_jwk(key))
         ciphertext = algorithm.encrypt(public, SECRET)
         yield "encrypt", lambda: algorithm.encrypt(public, SECRET)
         yield "decrypt", lambda: algorithm.decrypt(key, ciphertext)
     if isinstance(algorithm, Kem):
-        public = algorithm.load_public(algorithm.public_jwk(key))
         made = algorithm.encapsulate(public)
         yield "encapsulate", lambda: algorithm.encapsulate(public)
         yield "decapsulate", lambda: algorithm.decapsulate(key, made.ciphertext)
     if isinstance(algorithm, Hpke):
-        public, options = algorithm.load_public(algorithm.public_jwk(key)), HpkeOptions()
+        options = HpkeOptions()
         sealed = algorithm.hpke_seal(public, MESSAGE, options)
         yield "hpke-seal", lambda: algorithm.hpke_seal(public, MESSAGE, options)
         yield "hpke-open", lambda: algorithm.hpke_open(key, sealed, options)

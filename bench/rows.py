@@ -14,12 +14,14 @@ from contender import (
     NUMBER,
     OPEN_BOX,
     OPEN_JWE,
+    OPENED,
     OTHERS,
     UNPACK,
     Answer,
     Key,
     Request,
     base64url,
+    post,
 )
 from mini_kms import RULED, WALLET, MiniKms
 from server import Refused, Server
@@ -243,59 +245,22 @@ async def _batch(server: Server, keys: list[Key]) -> list[Request]:
     return requests
 
 
-async def _open_jwe(server: Server, keys: list[Key]) -> list[Request]:
-    contender = server.contender
-    assert isinstance(contender, MiniKms)
-    requests = []
-    for key in keys:
-        encrypted = (await server.call(contender.encrypt_jwe(key, MESSAGE))).body
-        requests.append(contender.decrypt_jwe(key, encrypted))
-    answer = (await server.call(requests[-1])).body
-    _expect(contender.plaintext(answer) == MESSAGE, requests[-1])
-    return requests
-
-
-def _other(operation: str) -> "Callable[[Server, list[Key]], Awaitable[list[Request]]]":
+def _own(operation: str) -> "Callable[[Server, list[Key]], Awaitable[list[Request]]]":
     async def requests(server: Server, keys: list[Key]) -> list[Request]:
-        contender = _ours(server)
-        peer = (await server.call(contender.get(keys[0]))).body["jwk"]
-        request = contender.other(operation, keys[0], MESSAGE, peer)
-        answer = (await server.call(request)).body
-        _expect(all(isinstance(text, str) for text in answer.values()), request)
+        contender, [key, *_] = server.contender, keys
+        assert isinstance(contender, MiniKms)
+        peer = (await server.call(contender.get(key))).body
+        if operation in OPENED:
+            make, path, members = contender.opened(operation, key, MESSAGE, peer)
+            request = post(path, {**members, **(await server.call(make)).body})
+        else:
+            request = contender.other(operation, key, MESSAGE, peer)
+        answer = (await server.call(request)).body.values()
+        is_text = all(isinstance(value, str) for value in answer)
+        _expect(base64url(MESSAGE) in answer if operation in OPENED else is_text, request)
         return [request]
 
     return requests
-
-
-async def _sign_credential(server: Server, keys: list[Key]) -> list[Request]:
-    request = _ours(server).sign_credential(keys[0])
-    answer = (await server.call(request)).body
-    _expect(isinstance(answer["jws"], str), request)
-    return [request]
-
-
-async def _open_box(server: Server, keys: list[Key]) -> list[Request]:
-    contender = _ours(server)
-    peer = (await server.call(contender.get(keys[0]))).body
-    boxed = (await server.call(contender.box(keys[0], peer, MESSAGE))).body
-    request = contender.open_box(keys[0], peer, boxed)
-    opened = await server.call(request)
-    _expect(contender.plaintext(opened.body) == MESSAGE, request)
-    return [request]
-
-
-async def _unpack(server: Server, keys: list[Key]) -> list[Request]:
-    contender = _ours(server)
-    peer = (await server.call(contender.get(keys[0]))).body
-    request = contender.unpack((await server.call(contender.pack(keys[0], peer, MESSAGE))).body)
-    opened = await server.call(request)
-    _expect(opened.body["message"] == base64url(MESSAGE), request)
-    return [request]
-
-
-def _ours(server: Server) -> MiniKms:
-    assert isinstance(server.contender, MiniKms)
-    return server.contender
 
 
 _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]]]]] = {
@@ -312,11 +277,7 @@ _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]
     "verify": _verify,
     "encrypt": _encrypt,
     BATCH: _batch,
-    OPEN_JWE: _open_jwe,
-    **{operation: _other(operation) for operation in OTHERS},
-    CREDENTIAL: _sign_credential,
-    OPEN_BOX: _open_box,
-    UNPACK: _unpack,
+    **{operation: _own(operation) for operation in (*OTHERS, *OPENED)},
 }
 
 

@@ -22,7 +22,6 @@ PATIENCE = 60.0  # seconds for a service to start
 # No limit on the whole, in which calls that wait for a connection would be counted.
 PER_READ = ClientTimeout(total=None, sock_read=PATIENCE)
 
-
 Order: TypeAlias = Literal["turn", "draw", "once"]
 
 

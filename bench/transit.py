@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from base64 import b64decode
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from contender import (
     free_port,
     post,
 )
+from mini_kms import door_command, door_environment
 
 BAO = str(Path(sys.executable).with_name("bao"))
 MOUNT = post("/v1/sys/mounts/transit", {"type": "transit"})
@@ -150,14 +150,10 @@ class VaultDoor(OpenBao):
         pass
 
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
-        ports = ("--port", "0", "--vault-port", str(port))
-        # -P: the installed package, and no module of this folder.
-        quiet = ("--log-level", "warning")
-        return (sys.executable, "-P", "-m", "minikms", "serve", *ports, *quiet, *self.options)
+        return door_command("--vault-port", str(port), *self.options)
 
     def environment(self, folder: Path) -> dict[str, str]:
-        own = {"HOME": str(folder), "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
-        return {**os.environ, **own}
+        return door_environment(folder)
 
 
 @dataclass(frozen=True)

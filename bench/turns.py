@@ -11,7 +11,6 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -73,28 +72,17 @@ async def measure(
                 }
                 requests = {name: await requests_of(server, row) for name, server in able.items()}
                 loads: dict[str, list[Measurement]] = {name: [] for name in able}
-                for number, name in in_turns(able, rounds):
-                    load = await able[name].load(requests[name], row.connections, seconds)
-                    if number:
-                        loads[name].append(load)
+                for number in range(rounds + 1):
+                    for name in sorted(able, reverse=bool(number % 2)):
+                        load = await able[name].load(requests[name], row.connections, seconds)
+                        if number:  # the first round warms up
+                            loads[name].append(load)
                 print(line(row, loads), flush=True)
 
 
-def in_turns(names: Iterable[str], rounds: int) -> Iterator[tuple[int, str]]:
-    """Each name once a round, in alternating order, after the round's number; 0 warms up."""
-    for number in range(rounds + 1):
-        for name in sorted(names, reverse=bool(number % 2)):
-            yield number, name
-
-
-def least(loads: Sequence[Measurement]) -> float:
-    """The least processor time for a request, in microseconds."""
-    return min(load.cpu for load in loads)
-
-
-def line(row: Row | str, loads: dict[str, list[Measurement]]) -> str:
-    """The figures of a row or kind; the ratios are the last service's gain on each other."""
-    cpu = {name: least(found) for name, found in loads.items()}
+def line(row: Row, loads: dict[str, list[Measurement]]) -> str:
+    """The figures of a row; the ratios are the last service's gain on each other."""
+    cpu = {name: min(load.cpu for load in found) for name, found in loads.items()}
     rate = {name: statistics.median(load.rate for load in found) for name, found in loads.items()}
     *others, last = loads
     cells = [f"{name} {cpu[name]:.1f} µs {rate[name]:,.0f}/s" for name in loads]
