@@ -99,7 +99,7 @@ class FairThreads:
         return done
 
     async def _in_own_thread(self, work: Callable[[], Any]) -> Any:
-        running = self._threads.submit(copy_context().run, work)
+        running = self._threads.submit(copy_context().run, called, work)
         try:
             return await asyncio.wrap_future(running)
         except asyncio.CancelledError:
@@ -110,3 +110,14 @@ class FairThreads:
     def stop(self) -> None:
         """Stop every list with TooBusy, at the end of its current slice; other work goes on."""
         self._stopped = True
+
+
+def called(work: Callable[[], ResultT]) -> ResultT:
+    """Call `work`; raises RuntimeError for StopIteration, as a coroutine does.
+
+    Python 3.11 cannot raise StopIteration for a task that awaits a thread: it would wait forever.
+    """
+    try:
+        return work()
+    except StopIteration as exc:
+        raise RuntimeError("the work raised StopIteration") from exc

@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,13 @@ async def test_a_fault_is_logged_although_it_was_away(opened, caplog):
         with pytest.raises(ProviderUnavailable):
             await opened.run(fail)
     assert [line.args[1] for line in caplog.records] == ["It is away.", "The PIN is wrong."]
+
+
+async def test_a_stop_of_an_iteration_is_a_failure_as_well(opened):
+    """No future of Python 3.11 takes it; later calls of the same turn have their ends."""
+    ends = [opened.run(partial(next, iter(()))), opened.run(lambda: 1)]
+    failure, result = await asyncio.gather(*ends, return_exceptions=True)
+    assert (type(failure), type(failure.__cause__), result) == (RuntimeError, StopIteration, 1)
 
 
 async def test_a_failure_leaves_no_garbage(opened):

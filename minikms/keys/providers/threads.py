@@ -13,6 +13,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from minikms.fair_threads import called
+
 ResultT = TypeVar("ResultT")
 
 THREADS: Final = 8
@@ -58,7 +60,7 @@ class Call(Generic[ResultT]):
         try:
             if self.outcome.done():
                 raise asyncio.CancelledError
-            return self._context.run(self._work), None
+            return self._context.run(called, self._work), None
         except BaseException as exc:
             del self  # it refers to the exception, and its traceback to this frame
             return None, exc

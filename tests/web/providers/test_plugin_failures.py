@@ -176,7 +176,9 @@ async def test_a_key_that_does_not_open(start, fail, logged, make_store, tmp_pat
     assert (await made.post("/sign", json={**by, "data": DATA})).status == 200
 
 
-@pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
+@pytest.mark.parametrize(
+    "raised", [OfAStranger, StopIteration, SystemExit, KeyboardInterrupt, OfItsOwn]
+)
 async def test_errors_of_slow_methods_become_problems(start, fail, logged, monkeypatch, raised):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     entry = EntryPoint("ed25519", f"{__name__}:SlowAndFaulty", GROUP)
