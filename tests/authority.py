@@ -48,8 +48,11 @@ class Authority:
         certificate = self._sign(self.name, self.key.public_key(), is_ca=True)
         self.file = self._write(f"{name}.pem", certificate.public_bytes(PEM))
 
-    def issue(self, name, *, encrypt=None):
-        """Paths of a new certificate for this address, and of its key."""
+    def issue(self, name, *, encrypt=None, raw=None):
+        """Paths of a new certificate for this address, and of its key.
+
+        `raw` replaces the encoded name in its subject, and has the same length.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [
@@ -58,6 +61,8 @@ class Authority:
             ]
         )
         certificate = self._sign(subject, key.public_key(), is_ca=False)
+        if raw is not None:
+            certificate = self._signed_again(certificate, name.encode(), raw)
         protection = serialization.NoEncryption()
         if encrypt:
             protection = serialization.BestAvailableEncryption(encrypt)
@@ -88,6 +93,17 @@ class Authority:
         for extension in (issuer, own, usage):  # which Python 3.13 wants to see
             builder = builder.add_extension(extension, critical=False)
         return builder.sign(self.key, hashes.SHA256())
+
+    def _signed_again(self, certificate, name, raw):
+        """A certificate whose subject has `raw` in place of a name and its tag and length."""
+        tbs, signature = certificate.tbs_certificate_bytes, certificate.signature
+        changed = tbs.replace(b"\x0c" + bytes([len(name)]) + name, raw)
+        other = b""
+        while len(other) != len(signature):  # so that no length around it changes
+            other = self.key.sign(changed, ec.ECDSA(hashes.SHA256()))
+        encoded = certificate.public_bytes(serialization.Encoding.DER)
+        encoded = encoded.replace(tbs, changed).replace(signature, other)
+        return x509.load_der_x509_certificate(encoded)
 
     def _write(self, name, content):
         path = self.folder / name

@@ -5,6 +5,7 @@ event of a refusal, whose facts depend on the steps that were done.
 """
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -406,9 +407,14 @@ def _set_id(event: AuditEvent, known: Caller) -> None:
 def certificate_subject(tls: Any) -> str | None:
     """Return the subject of the caller's certificate (RFC 4514), or None without a certificate.
 
-    It is read at the beginning of a request: at its end, the connection may be closed.
+    It is read at the beginning of a request: at its end, the connection may be closed. OpenSSL
+    accepts subjects that the parser refuses, such as a Latin-1 TeletexString; a fingerprint then
+    stands for the subject, so that the call still has its line.
     """
     certificate = tls.getpeercert(binary_form=True) if tls else None
     if certificate is None:
         return None
-    return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+    try:
+        return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+    except (ValueError, TypeError, x509.InvalidVersion):
+        return f"sha256:{hashlib.sha256(certificate).hexdigest()}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from authority import Authority
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from stores import new_store
 
 from minikms.config import Config
@@ -328,3 +331,31 @@ async def test_the_subject_of_a_client(start, one, tls, asked, subject):
     client = await start(app, read_certificates(config))
     answer = await client.get("/who", ssl=caller(one, one.issue("wallet")))
     assert await answer.json() == subject
+
+
+@pytest.mark.parametrize(
+    ("raw", "subject"),
+    [
+        (b"\x0c\x06wallet", r"CN=wallet,O=Wallets\, Inc."),
+        (b"\x14\x06wall\xe9t", "sha256:"),  # a TeletexString in Latin-1, as older CAs write it
+        (b"\x03\x06\x00allet", "sha256:"),  # no string
+    ],
+)
+async def test_a_call_has_its_line_whatever_its_certificate_says(
+    start, one, tmp_path, raw, subject
+):
+    cert, key = one.issue("kms")
+    log = tmp_path / "audit.log"
+    config = Config(tls_cert=cert, tls_key=key, tls_client_ca=one.file, audit_log=str(log))
+    client = await start(create_service(config), read_certificates(config))
+    certificate = one.issue("wallet", raw=raw)
+    answer = await client.post(
+        "/key/generate", json={"alg": "ed25519"}, ssl=caller(one, certificate)
+    )
+    assert answer.status == 200
+    [line] = [json.loads(line) for line in log.read_text().splitlines()[1:]]
+    if subject == "sha256:":
+        found = x509.load_pem_x509_certificate(Path(certificate[0]).read_bytes())
+        subject += found.fingerprint(hashes.SHA256()).hex()
+    assert (line["subject"], line["outcome"]) == (subject, "success")
+    assert line["request_id"] == answer.headers["X-Request-Id"]
