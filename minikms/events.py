@@ -191,12 +191,14 @@ def set_rule(rule: str) -> None:
 def set_batch(results: Sequence[object]) -> None:
     """Set how many items of the current call's batch failed: the KmsErrors among `results`.
 
-    If all failed, the call has the outcome of the first item, since a line has one outcome.
+    If all failed, the call has the outcome of the first item, since a line has one outcome. A call
+    that has a line already, for a key that it made, gets another line with these numbers.
     """
     event = CURRENT.get()
     failed = [result for result in results if isinstance(result, KmsError)]
     if event is not None and failed:
         event.batch = {"items": len(results), "failed": len(failed)}
+        event.recorded = None
         if len(failed) == len(results):
             event.answered = failed[0].slug
 

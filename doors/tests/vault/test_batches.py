@@ -226,3 +226,14 @@ async def test_the_line_of_a_batch_says_how_many_items_failed(start_vault, audit
         (False, {"items": 2, "failed": 2}),
         (True, {"items": 2, "failed": 1}),
     ]
+
+
+async def test_the_line_of_a_batch_that_made_its_key_says_how_many_items_failed(
+    start_vault, audit_lines, tmp_path
+):
+    """The key's own line is written before the items are encrypted."""
+    vault = await start_vault(audit_log=str(tmp_path / "audit.log"))
+    await batch(vault, "encrypt/new", {"plaintext": HELLO}, {"plaintext": "***"}, status=400)
+    found = [(line["operation"], line["outcome"], line.get("batch")) for line in audit_lines()]
+    line = "vault:encrypt", "success"
+    assert found == [(*line, None), (*line, {"items": 2, "failed": 1})]

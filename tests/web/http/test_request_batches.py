@@ -669,6 +669,17 @@ async def test_a_connection_that_is_to_end_before_its_answer(begin, handed_over,
         assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
 
 
+async def test_a_connection_rests_since_its_last_answer_by_aiohttp(begin, handed_over):
+    connection = await begin()
+    [served] = connection.client.server.runner.server.connections
+    served._rests_since = -1e9
+    answer = await connection.call("POST", "/sign", call("missing"), JSON)
+    assert (answer.status, handed_over) == (404, ["/sign"])
+    await rest(connection)
+    served._end_rest()  # as its timer does
+    assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+
+
 async def test_a_call_over_the_limit_in_flight_is_refused(begin, handed_over):
     connection = await begin(max_in_flight=3)
     connection.app[IN_FLIGHT].number = 3
