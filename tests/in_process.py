@@ -43,3 +43,9 @@ async def open_doors(app: web.Application) -> AsyncIterator[dict[str, str]]:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             urls[door.where.name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield urls
+
+
+def keys_of_door(app: web.Application) -> Any:
+    """The keys as the one door of a running service uses them; a test may replace its methods."""
+    [door] = app[DOORS]
+    return door.service

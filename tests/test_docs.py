@@ -9,6 +9,7 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
+from minikms.credentials.jose.jwe_forms import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.key_bounds import (
     MAX_ALIAS_BYTES,
     MAX_ALIASES,
@@ -16,7 +17,6 @@ from minikms.key_bounds import (
     MAX_LABEL_BYTES,
     MAX_LABELS,
 )
-from minikms.keys.jose.jwe_forms import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import KeyPairAlgorithm, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import DoorConfig
+from minikms.credentials.service import Credentials
+from minikms.doors.keys import KeysOfDoor
 from minikms.doors.protocol import ANY_TOKEN, LOGIN, OPEN, Door, DoorAnswer, DoorCall, DoorRoute
 from minikms.doors.service import DoorService
 from minikms.errors import InternalError, KmsError, ProfileNotFound
@@ -63,7 +65,7 @@ class DoorApp:
         self._app[CONFIG], self._app[IN_FLIGHT] = main[CONFIG], main[IN_FLIGHT]
         self._app[UNREAD] = main[UNREAD]
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
-        self._service: DoorService
+        self.service: DoorService
         self._handlers: dict[str, Handler] = {}
         self._expecting: dict[str, _Expect] = {}
         for route in door.routes:
@@ -72,9 +74,9 @@ class DoorApp:
         for path, name in (("/", door.name), (EVERY_PATH, None)):
             self._app.router.add_route("*", path, answer, name=name, expect_handler=self._expect)
 
-    def open(self, service: KeyService, main: Gate) -> None:
+    def open(self, keys: KeyService, credentials: Credentials, main: Gate) -> None:
         """Give the door the service's keys, and its callers, rates and audit log."""
-        self._service = service.owning(self._door.alias_prefixes)
+        self.service = KeysOfDoor(keys.owning(self._door.alias_prefixes), credentials)
         self.gate.access, self.gate.rates, self.gate.sink = main.access, main.rates, main.sink
         self.gate.profile_id = main.profile_id
 
@@ -108,7 +110,7 @@ class DoorApp:
             # The gate has read the id if the call is recorded.
             known = gated.event.request_id or request_id(request)
             parameters = request.get(PARAMETERS, _NOTHING)
-            call = DoorCall(request, gated.body, gated.profile, self._service, known, parameters)
+            call = DoorCall(request, gated.body, gated.profile, self.service, known, parameters)
             call._gated = gated
             answer: Any = await route.handler(call)
             if isinstance(answer, bytes):

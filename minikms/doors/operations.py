@@ -4,6 +4,7 @@
 the result.
 """
 
+from minikms.credentials.x509.requests import CopyCsr
 from minikms.keys.encryption import (
     Decapsulate,
     Decrypt,
@@ -26,7 +27,6 @@ from minikms.keys.signing import (
     Verify,
     VerifyMac,
 )
-from minikms.keys.x509.requests import CopyCsr
 
 __all__ = [
     "BatchOperation",

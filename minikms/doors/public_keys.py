@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from minikms.keys.x509.public_keys import public_key_of, spki
+from minikms.credentials.x509.public_keys import public_key_of, spki
 
 
 def spki_of(jwk: Mapping[str, str]) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 # Modules that call algorithms with keys and plaintexts.
-_CALLING: Final = ("minikms.algorithms", "minikms.plugin", "minikms.keys")
+_CALLING: Final = ("minikms.algorithms", "minikms.plugin", "minikms.keys", "minikms.credentials")
 
 
 def loggable(exc: BaseException) -> BaseException:

@@ -20,12 +20,12 @@ class Aliases(KeyOperations):
         Raises AliasExists, TooManyAliases and TooLargeRecord; "update" raises AliasNotFound.
         """
         require_own_aliases(self.reserved_aliases, alias)
-        await self._store.aliases.bind(profile, kid, alias, binding)
+        await self.store.aliases.bind(profile, kid, alias, binding)
 
     async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
         """Remove `alias` from this key, or from the key that has it if `kid` is None."""
         require_own_aliases(self.reserved_aliases, alias)
-        await self._store.aliases.unbind(profile, kid, alias)
+        await self.store.aliases.unbind(profile, kid, alias)
 
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
         """Find the versions of an alias, in the store if `fresh`; raises AliasNotFound."""
@@ -48,7 +48,7 @@ class Aliases(KeyOperations):
         Raises Forbidden if `change` leaves out versions and the caller may not delete keys.
         """
         require_own_aliases(self.reserved_aliases, name)
-        return await self._store.aliases.change_versions(
+        return await self.store.aliases.change_versions(
             profile, name, change, may_delete=may_delete
         )
 
@@ -57,4 +57,4 @@ class Aliases(KeyOperations):
     ) -> KeyRecord:
         """Remove an alias and the keys of its versions; raises AliasNotFound and Forbidden."""
         require_own_aliases(self.reserved_aliases, name)
-        return await self._store.aliases.remove(profile, name, check, may_delete=may_delete)
+        return await self.store.aliases.remove(profile, name, check, may_delete=may_delete)

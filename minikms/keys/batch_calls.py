@@ -29,10 +29,10 @@ class BatchCalls(KeyOperations):
         Threads for batches compute them, and call `check` before each slice; it raises if the
         caller is gone. Raises TooBusy.
         """
-        key = await self._key(profile, by, batch)
+        key = await self.usable_key(profile, by, batch)
         if key.rules is not None:
             number = sum(not isinstance(item, KmsError) for item in items)
-            await self._rates.count(profile, key, number)
+            await self.rates.count(profile, key, number)
         results = await self._run_batch(profile, key, batch, items, check)
         if key.rules is not None:
             _note_rule(results)

@@ -31,7 +31,7 @@ class Changes(DescribedKeys):
 
         def change(record: KeyRecord) -> KeyRecord:
             if rules is not None:
-                require_fitting(rules, self._registry.of(record))
+                require_fitting(rules, self.registry.of(record))
                 record = record.with_rules(rules)
             record = replace(record, **others)
             if every is ...:
@@ -40,7 +40,7 @@ class Changes(DescribedKeys):
                 require_rotatable(record)
             return record.rotating(every, rotates)
 
-        return await self._change(profile, kid, change)
+        return await self.change(profile, kid, change)
 
     async def relabel(
         self, profile: str, kid: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
@@ -50,13 +50,18 @@ class Changes(DescribedKeys):
         Raises TooLargeRecord, KeyNotUsable if the key is scheduled for deletion, and the errors of
         `change`.
         """
-        return await self._change(
+        return await self.change(
             profile, kid, lambda record: replace(record, labels=change(record.labels))
         )
 
-    async def _change(
+    async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
     ) -> KeyRecord:
+        """Replace the record of a key by the result of `change`.
+
+        Raises KeyNotUsable if the key is scheduled for deletion, and the errors of `change`.
+        """
+
         def changed(record: KeyRecord) -> KeyRecord:
             if record.is_scheduled:
                 raise record.not_usable(time.time_ns())
@@ -64,7 +69,7 @@ class Changes(DescribedKeys):
             after.require_labels_of(record)
             return after
 
-        return await self._described(profile, await self._store.change(profile, kid, changed))
+        return await self._described(profile, await self.store.change(profile, kid, changed))
 
     async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
         """Delete a key with its aliases, and return its record.
@@ -73,7 +78,7 @@ class Changes(DescribedKeys):
         the record is its time. Raises Forbidden if they require a caller who may delete keys.
         """
         require_own_aliases(self.reserved_aliases, ref.alias)
-        return await self._store.deletions.delete(profile, ref, may_delete=may_delete)
+        return await self.store.deletions.delete(profile, ref, may_delete=may_delete)
 
     async def schedule_deletion(
         self,
@@ -91,7 +96,7 @@ class Changes(DescribedKeys):
         """
         require_own_aliases(self.reserved_aliases, ref.alias)
         due = time.time_ns() + after
-        return await self._store.deletions.schedule(
+        return await self.store.deletions.schedule(
             profile, ref, due, check=check, may_delete=may_delete
         )
 
@@ -102,7 +107,7 @@ class Changes(DescribedKeys):
 
         `check` is called with the record before the change; if it raises, nothing changes.
         """
-        record = await self._store.deletions.schedule(
+        record = await self.store.deletions.schedule(
             profile, KeyRef(kid), None, state=state, check=check
         )
         return await self._described(profile, record)

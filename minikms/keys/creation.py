@@ -48,9 +48,9 @@ class Creation(DescribedKeys):
         TooBusy and ProviderUnavailable.
         """
         require_own_aliases(self.reserved_aliases, *policy.aliases)
-        algorithm = self._registry.get(alg)
+        algorithm = self.registry.get(alg)
         insert = partial(
-            self._store.insert,
+            self.store.insert,
             profile,
             aliases=policy.aliases,
             binding=policy.alias_taken,
@@ -82,14 +82,14 @@ class Creation(DescribedKeys):
         raises if the caller is gone.
         """
         policy.require_bounded(count)
-        algorithm = self._registry.get(alg)
+        algorithm = self.registry.get(alg)
         if policy.provider is not None:
             making = self._making_at_provider(profile, algorithm, policy, count, check)
             async with making as keys:
-                return await self._store.insert_all(profile, keys)
+                return await self.store.insert_all(profile, keys)
         make = maker(algorithm, policy, algorithm.generate)
         made = await self._maker.make_several(profile, algorithm, count, make, check)
-        return await self._store.insert_all(profile, made)
+        return await self.store.insert_all(profile, made)
 
     @asynccontextmanager
     async def _making_at_provider(
@@ -108,7 +108,7 @@ class Creation(DescribedKeys):
         provider = self.providers.asked(policy.provider or "")
         if policy.exportable:
             raise UnsupportedOption("A key of a provider cannot be exported.")
-        bound = self._registry.bound(provider.name, algorithm)
+        bound = self.registry.bound(provider.name, algorithm)
         provider.require(algorithm.name)
         maker(bound, policy, bound.generate)  # raise its errors before an object is made
 
@@ -130,7 +130,7 @@ class Creation(DescribedKeys):
 
         Raises UnsupportedAlgorithm, UnsupportedOperation and TooBusy.
         """
-        return await self._maker.make_pair(profile, self._registry.get(alg))
+        return await self._maker.make_pair(profile, self.registry.get(alg))
 
     async def import_key(
         self,
@@ -151,14 +151,14 @@ class Creation(DescribedKeys):
         """
         require_own_aliases(self.reserved_aliases, *policy.aliases)
         if source.wrapped is not None:
-            self._registry.get(source.alg or "").require(SecretImporter)
+            self.registry.get(source.alg or "").require(SecretImporter)
             by = KeyRef(kid=source.unwrap_kid)
             secret = await self.perform(profile, by, Unwrap(source.wrapped))
             keep_key()
             source = replace(source, secret=secret)
         record, material = await self.read_key(profile, source, policy)
         set_key(record.kid, record.alg)
-        stored = await self._store.insert(
+        stored = await self.store.insert(
             profile,
             record,
             material,
@@ -180,7 +180,7 @@ class Creation(DescribedKeys):
         if policy.provider is not None:
             raise UnsupportedOption("A provider takes no imported key: it makes its keys itself.")
         jwk, named = source.jwk or {}, source.alg
-        algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
+        algorithm = self.registry.for_jwk(jwk) if named is None else self.registry.get(named)
         if source.secret is not None:
             operation = "import-secret"
             create = partial(algorithm.require(SecretImporter).import_secret, source.secret)
@@ -203,4 +203,4 @@ class Creation(DescribedKeys):
 
         Aliases of other keys are left to them. Aliases that a protocol owns are allowed.
         """
-        return await self._store.insert(profile, record, material, aliases, binding="leave")
+        return await self.store.insert(profile, record, material, aliases, binding="leave")

@@ -37,7 +37,7 @@ class DescribedKeys(KeyOperations):
                 missing.append(kid)
         if missing:
             pending = self.cache.start_fill()
-            for record in await self._store.records(profile, missing):
+            for record in await self.store.records(profile, missing):
                 if record is not None:
                     keep_in_cache(pending, profile, CachedKey(record))
                     found[record.kid] = record
@@ -58,16 +58,16 @@ class DescribedKeys(KeyOperations):
         `after` is the `seq` of the last key of the previous page. `alg`, `alias` and `labels`
         filter the keys.
         """
-        name = None if alg is None else self._registry.get(alg).name
+        name = None if alg is None else self.registry.get(alg).name
         if alias is None:
-            page, more = await self._store.listing.page(
+            page, more = await self.store.listing.page(
                 profile, limit=limit, after=after, alg=name, labels=labels
             )
             records = [self._shown(record) for record in page]
             await self.with_last_uses(profile, records)
             return records, more
         try:
-            record = await self._store.record(profile, KeyRef(alias=alias))
+            record = await self.store.record(profile, KeyRef(alias=alias))
         except (AliasNotFound, KeyNotFound):
             return [], False
         fits = record.seq > after and record.fits(name, labels)

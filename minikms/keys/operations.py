@@ -90,15 +90,17 @@ class KeyOperations:
         rates: RateTable | None = None,
         providers: Providers | None = None,
     ) -> None:
-        self._registry = registry
-        self._store = store
+        self.registry = registry
+        self.store = store
+        self.bounds = cache
         self.providers = providers or Providers(registry)
         self.cache: Cache[CachedKey] = Cache(
             store.database.counters, cache, lambda found: found.weight(registry)
         )
         self._versions = VersionCache(store, cache)
+        self.caches: list[Cache[Any]] = [self.cache, self._versions.cache]
         self.threads = KeyThreads()
-        self._rates = KeyRates(rates or RateTable(), store)
+        self.rates = KeyRates(rates or RateTable(), store)
         self._last_uses = LastUses(store.database)
         self.uses = NotedUses(self._last_uses.write)
 
@@ -124,7 +126,7 @@ class KeyOperations:
         if type(operation) is ByRecord:
             operation = operation.chosen(key)  # before a use is counted, since it may raise
         if key.rules is not None:
-            await self._rates.count(profile, key)
+            await self.rates.count(profile, key)
         threads = self._threads_for(key, operation)
         if threads is None:
             result = operation.compute(key)
@@ -165,7 +167,7 @@ class KeyOperations:
             return self.providers[algorithm.provider_name]
         return None
 
-    async def _key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
+    async def usable_key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
         """Find the key that `by` names, in the cache or the store."""
         key = self._key_at_hand(profile, by, user)
         return await self._read_key(profile, by, user) if key is None else key
@@ -203,7 +205,7 @@ class KeyOperations:
             return opened, self._usable(opened, alias, user)
 
         pending = self.cache.start_fill()
-        (opened, usable), stored = await self._store.open_key(profile, by, permit)
+        (opened, usable), stored = await self.store.open_key(profile, by, permit)
         self.uses.times[profile, opened.record.seq] = time.time_ns()
         usable.material = opened.key = usable.algorithm.unpack(stored)
         keep_in_cache(pending, profile, opened)
@@ -214,29 +216,29 @@ class KeyOperations:
         found = self.cache.get((profile, ref.kid, ref.alias))
         if found is None:
             pending = self.cache.start_fill()
-            found = CachedKey(await self._store.record(profile, ref))
+            found = CachedKey(await self.store.record(profile, ref))
             keep_in_cache(pending, profile, found)
         return found
 
     async def drop_stale(self) -> None:
-        """Drop stale entries of the caches."""
-        await self.cache.drop_stale()
-        await self._versions.drop_stale()
+        """Drop stale entries of `caches`, where each cache of keys is added."""
+        for cache in self.caches:
+            await cache.drop_stale()
 
     def _shown(self, record: KeyRecord) -> KeyRecord:
         """Prepare a record for callers: mark it if its algorithm is not installed."""
-        return record if self._registry.has(record) else OrphanRecord.of(record)
+        return record if self.registry.has(record) else OrphanRecord.of(record)
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
         """Find the first usable key; if no key is usable, raises the error of one of them."""
         refused: KmsError | None = None
         kids = [ref.kid for ref in refs if ref.kid is not None]
         if len(kids) > _FEW:  # most of them belong to other recipients
-            there = await self._store.existing(profile, kids)
+            there = await self.store.existing(profile, kids)
             refs = [ref for ref in refs if ref.kid is None or ref.kid in there]
         for ref in refs:
             try:
-                return await self._key(profile, ref, user)
+                return await self.usable_key(profile, ref, user)
             except _NOT_THIS as exc:
                 if refused is None or isinstance(refused, _NOT_THERE):
                     refused = exc
@@ -245,7 +247,7 @@ class KeyOperations:
     async def _predecessor(self, profile: str, kid: str, user: KeyUser) -> UsableKey[Any] | None:
         """Find a key from before a rotation; None if it is deleted or not usable."""
         try:
-            return await self._key(profile, KeyRef(kid=kid), user)
+            return await self.usable_key(profile, KeyRef(kid=kid), user)
         except (KeyNotFound, KeyNotUsable, UnsupportedOperation):
             return None
 
@@ -268,7 +270,7 @@ class KeyOperations:
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:
         """Use a caller's public JWK; raises InvalidKey."""
         refuse_private(jwk)
-        algorithm: Any = self._registry.for_jwk(jwk)
+        algorithm: Any = self.registry.for_jwk(jwk)
         public = [use for use in user.uses if use.is_public]
         fitting = (use for use in public if isinstance(algorithm, use.capability))
         use = next(fitting, public[0])
@@ -282,7 +284,7 @@ class KeyOperations:
         record, algorithm = found.record, found.algorithm
         set_key(record.kid, record.alg)
         if algorithm is None:
-            algorithm = found.algorithm = self._registry.of(record)
+            algorithm = found.algorithm = self.registry.of(record)
         for use in user.uses:
             if isinstance(algorithm, use.capability):
                 break

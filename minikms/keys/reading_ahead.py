@@ -28,7 +28,7 @@ class ReadingAhead(KeyOperations):
 
         Raises ProfileNotFound and StoreUnavailable.
         """
-        last = await self._store.listing.last_place(profile)
+        last = await self.store.listing.last_place(profile)
         groups = dict.fromkeys([*await self._last_uses.groups(profile), *groups_of(last)])
         present = [range(group.start, min(group.stop, last + 1)) for group in groups]
         return [places for places in present if places]
@@ -43,15 +43,15 @@ class ReadingAhead(KeyOperations):
         Evicts no other key. Raises ProfileNotFound and StoreUnavailable.
         """
         pending = self.cache.start_fill()
-        keys, before = await self._store.listing.read_back(profile, end)
+        keys, before = await self.store.listing.read_back(profile, end)
         number = 0
         for record, stored in keys:
-            if (profile, record.kid, None) in self.cache or not self._registry.has(record):
+            if (profile, record.kid, None) in self.cache or not self.registry.has(record):
                 continue
             found = CachedKey(record)
             if record.material != "none":
                 try:
-                    found.key = self._registry.of(record).unpack(stored)
+                    found.key = self.registry.of(record).unpack(stored)
                 except Exception as exc:  # an algorithm's message may contain the key
                     what = type(exc).__name__
                     LOGGER.error("the key %s cannot be opened: %s", record.kid, what)

@@ -73,7 +73,7 @@ class Rotation(Creation):
                 return replace(record, rotates=old.rotates), material
 
             make = scheduled if keep_schedule else successor
-            return await self._store.rotations.rotate(profile, ref, make, check)
+            return await self.store.rotations.rotate(profile, ref, make, check)
 
         return await self._replace(profile, ref, store)
 
@@ -88,7 +88,7 @@ class Rotation(Creation):
         with suppress(_SlowToMake):
             return await store(self._make_successor)
         while True:
-            found = await self._store.record(profile, ref)
+            found = await self.store.record(profile, ref)
             with suppress(_SlowToMake):
                 async with self._making_successor(profile, found) as successor:
                     return await store(successor)
@@ -96,7 +96,7 @@ class Rotation(Creation):
     def _make_successor(self, old: KeyRecord) -> tuple[KeyRecord, Stored]:
         """Make the successor of a key; raises _SlowToMake if making it is slow."""
         require_rotatable(old)
-        algorithm = self._registry.of(old)
+        algorithm = self.registry.of(old)
         if is_slow_to_make(algorithm, "generate"):
             raise _SlowToMake
         return maker(algorithm, _policy_of(old), algorithm.generate)()
@@ -107,7 +107,7 @@ class Rotation(Creation):
 
         If the block fails, an object that was made at a provider is destroyed.
         """
-        algorithm, policy = self._registry.of(found), _policy_of(found)
+        algorithm, policy = self.registry.of(found), _policy_of(found)
         if policy.provider is not None:
             async with self._making_at_provider(profile, algorithm, policy) as [made]:
                 yield partial(_give_if_alike, made, found)
@@ -123,7 +123,7 @@ class Rotation(Creation):
         """
         for profile in profiles:
             try:
-                for kid in await self._store.rotations.due(profile):
+                for kid in await self.store.rotations.due(profile):
                     await self._rotate_if_due(profile, kid, sink)
             except ProfileNotFound:
                 continue  # removed meanwhile
@@ -134,7 +134,7 @@ class Rotation(Creation):
         """Rotate a key if it is still due; if that fails, postpone its rotation."""
 
         async def store(successor: Successor) -> KeyRecord:
-            return await self._store.rotations.rotate_due(profile, kid, successor)
+            return await self.store.rotations.rotate_due(profile, kid, successor)
 
         outer = CURRENT.set(AuditEvent("rotateKey", sink, profile=profile, kid=kid))
         try:
@@ -154,7 +154,7 @@ class Rotation(Creation):
             LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         finally:
             CURRENT.reset(outer)
-        await self._store.rotations.postpone(profile, kid, time.time_ns() + _POSTPONED)
+        await self.store.rotations.postpone(profile, kid, time.time_ns() + _POSTPONED)
 
 
 class _SlowToMake(Exception):

@@ -9,10 +9,8 @@ from typing import Unpack
 from minikms.events import AuditSink
 from minikms.keys.aliases import Aliases
 from minikms.keys.batch_calls import BatchCalls
+from minikms.keys.changes import Changes
 from minikms.keys.deletions import DueDeletions
-from minikms.keys.jose.attestation import AttestationCalls
-from minikms.keys.jose.jwe_encryption import JweCalls
-from minikms.keys.key_certificates import KeyCertificates
 from minikms.keys.operations import KeySettings
 from minikms.keys.profiles import Profiles
 from minikms.keys.reading_ahead import ReadingAhead
@@ -23,13 +21,11 @@ from minikms.store.keys.key_store import KeyStore
 
 class KeyService(
     Rotation,
-    KeyCertificates,
+    Changes,
     Aliases,
     Profiles,
     BatchCalls,
     ReadingAhead,
-    JweCalls,
-    AttestationCalls,
 ):
     """Creates, finds, changes and deletes the keys of tenants, and performs operations with them.
 
@@ -50,7 +46,7 @@ class KeyService(
         failures are logged, and do not hold up other keys or profiles.
         """
         await self.drop_stale()
-        profiles = await self._store.directory.names()
+        profiles = await self.store.directory.names()
         await self.deletions.sweep(profiles, sink)  # first: rotations may take long
         await self.rotate_due(profiles, sink)
 
@@ -60,4 +56,4 @@ class KeyService(
 
     async def ping(self) -> None:
         """Wait for an answer from the store; raises StoreUnavailable."""
-        await self._store.ping()
+        await self.store.ping()

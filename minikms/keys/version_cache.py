@@ -21,7 +21,7 @@ class VersionCache:
 
     def __init__(self, store: KeyStore, bounds: Bounds) -> None:
         self._store = store
-        self._cache: Cache[KeyVersions] = Cache(
+        self.cache: Cache[KeyVersions] = Cache(
             store.database.counters,
             bounds._replace(memory=min(bounds.memory, _MEMORY)),
             lambda each: _EACH + _EACH_VERSION * len(each.kids),
@@ -32,9 +32,9 @@ class VersionCache:
 
         The key of the newest version may be due for deletion.
         """
-        found = None if fresh else self._cache.get((profile, name))
+        found = None if fresh else self.cache.get((profile, name))
         if found is None:
-            pending = self._cache.start_fill()
+            pending = self.cache.start_fill()
             found = await self._store.aliases.versions(profile, name)
             sources = (PROFILE, profile), (ALIAS, alias_entry(name))
             pending.fill(((profile, name),), found, *sources)
@@ -52,7 +52,3 @@ class VersionCache:
         except AliasNotFound:
             return ()
         return versions.before(kid)
-
-    async def drop_stale(self) -> None:
-        """Drop stale entries."""
-        await self._cache.drop_stale()

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+from minikms.credentials.x509.certificates import has_own_certificate
 from minikms.encodings import thumbprint
 from minikms.errors import KeyNotUsable
-from minikms.keys.x509.certificates import has_own_certificate
 from minikms.maintenance.stored_key import StoredKey, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry

@@ -14,6 +14,7 @@ from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog, file_of_worker
 from minikms.audit.search import AuditSearch
 from minikms.config import Config
+from minikms.credentials.service import Credentials
 from minikms.doors.app import DOORS, DoorApp
 from minikms.doors.registry import installed_doors, make_door
 from minikms.errors import KmsError
@@ -35,7 +36,7 @@ from minikms.store.cache import Bounds
 from minikms.store.keys.key_store import KeyStore
 from minikms.web import seeds
 from minikms.web.app import create_app
-from minikms.web.state import AUDIT, AUDIT_SEARCH, REGISTRY, SERVICE, STORE, TOKENS
+from minikms.web.state import AUDIT, AUDIT_SEARCH, CREDENTIALS, REGISTRY, SERVICE, STORE, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
@@ -86,6 +87,7 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
             app[REGISTRY], store, cache=bounds, rates=table, providers=providers
         )
         app[SERVICE].reserved_aliases = reserved_aliases
+        app[CREDENTIALS] = Credentials(app[SERVICE])
         app[GATE].rates = ProfileRates(table, store.database.directory)
         app[GATE].profile_id = store.database.directory.last_id
         app[TOKENS] = Tokens(store.database)
@@ -104,7 +106,7 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
                 app[GATE].access = known = await stack.enter_async_context(access)
                 await stack.enter_async_context(tending_tokens(app[TOKENS], known))
             for door in app[DOORS]:
-                door.open(app[SERVICE], app[GATE])
+                door.open(app[SERVICE], app[CREDENTIALS], app[GATE])
             yield
 
 

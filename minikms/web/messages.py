@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from minikms.credentials.service import Credentials
 from minikms.encodings import require_memory
 from minikms.errors import (
     BadRequest,
@@ -26,7 +27,7 @@ from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.profile_settings import DEFAULT_PROFILE, PROFILE_PATTERN
 from minikms.web.schemas.base import Body, Either, Request
-from minikms.web.state import SERVICE
+from minikms.web.state import CREDENTIALS, SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
 NDJSON: Final = "application/x-ndjson"
@@ -46,6 +47,11 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 def service(call: GatedCall) -> KeyService:
     """The service behind a call."""
     return call.request.app[SERVICE]
+
+
+def credentials(call: GatedCall) -> Credentials:
+    """The calls of credentials behind a call."""
+    return call.request.app[CREDENTIALS]
 
 
 def named_profile(request: web.Request) -> str:

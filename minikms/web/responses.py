@@ -7,9 +7,9 @@ import orjson
 
 from minikms import errors
 from minikms.access.policy import OPEN
+from minikms.credentials.x509.public_keys import public_pem_of
 from minikms.http.answers import CACHE_CONTROL
 from minikms.http.problems import CONTENT_TYPE
-from minikms.keys.x509.public_keys import public_pem_of
 from minikms.web.components import one_of, ref
 from minikms.web.messages import NDJSON, PEM_FILE
 from minikms.web.parameters import PROFILE_OF_CALL

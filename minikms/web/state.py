@@ -9,6 +9,7 @@ from aiohttp import web
 from minikms.access.tokens import Tokens
 from minikms.audit.log import AuditLog
 from minikms.audit.search import AuditSearch
+from minikms.credentials.service import Credentials
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.keys.key_store import KeyStore
@@ -16,6 +17,7 @@ from minikms.store.keys.key_store import KeyStore
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
 STORE: Final = web.AppKey("store", KeyStore)
 SERVICE: Final = web.AppKey("service", KeyService)
+CREDENTIALS: Final = web.AppKey("credentials", Credentials)
 TOKENS: Final = web.AppKey("tokens", Tokens)
 # None without an audit log.
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")

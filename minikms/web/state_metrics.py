@@ -22,7 +22,7 @@ from minikms.store.askar.files import last_backup
 from minikms.store.askar.location import StoreLocation
 from minikms.web.handlers.system import require_ready
 from minikms.web.provider_metrics import ProviderMetrics
-from minikms.web.state import AUDIT, SERVICE, STORE
+from minikms.web.state import AUDIT, CREDENTIALS, SERVICE, STORE
 
 LOGGER = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ class StateMetrics:
 
     async def _count(self, app: web.Application) -> None:
         """Count keys and profiles, in one of several processes; look for ends of certificates."""
-        self._certificates_end.set(await app[SERVICE].first_certificate_end())
+        self._certificates_end.set(await app[CREDENTIALS].certificates.first_end())
         if self._counts_keys:
             with contextlib.suppress(KmsError):  # already counted among the store's errors
                 keys, profiles = await app[STORE].totals()

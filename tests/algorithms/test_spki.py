@@ -3,8 +3,8 @@
 import pytest
 from derived import algorithm_names
 
+from minikms.credentials.x509.public_keys import public_key_of, spki
 from minikms.errors import InvalidKey
-from minikms.keys.x509.public_keys import public_key_of, spki
 from minikms.plugin import ProviderSigner
 from minikms.plugin.registry import AlgorithmRegistry
 

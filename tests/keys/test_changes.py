@@ -96,7 +96,7 @@ async def test_one_of_eight_creates_an_alias(keys, make):
 
 async def test_an_alias_is_created_again_where_its_key_is_gone(keys, make):
     old, new = await make("a"), await make()
-    await keys._store.deletions.schedule(PROFILE, KeyRef(old), 1)
+    await keys.store.deletions.schedule(PROFILE, KeyRef(old), 1)
     with pytest.raises(AliasNotFound):
         await keys.associate(PROFILE, new, "a", "update")
     await keys.associate(PROFILE, new, "a", "create")

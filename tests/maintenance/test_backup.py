@@ -12,9 +12,9 @@ from processes import needs_root
 from sqlite_files import whole
 from stores import REGISTRY
 
+from minikms.credentials.jose.jws import SignJws
 from minikms.errors import OverRate, RuleViolated
 from minikms.key_requests import KeyPolicy, KeyRef
-from minikms.keys.jose.jws import SignJws
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
 from minikms.maintenance import backup

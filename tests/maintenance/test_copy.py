@@ -214,7 +214,7 @@ async def test_keys_with_a_life_behind_them(source, persistent_url, target, key)
     await source.update("t", second.kid, {"state": "disabled"})
     due, later = [await add(source, profile="t", aliases=(name,)) for name in ("due", "later")]
     await source.schedule_deletion("t", KeyRef(later.kid), 10**15)
-    await source._store.deletions.schedule("t", KeyRef(due.kid), 1)
+    await source.store.deletions.schedule("t", KeyRef(due.kid), 1)
     before, _ = await source.list_keys("t", limit=9)
     assert await copy_of(persistent_url, key, target) == [
         Copied(DEFAULT_PROFILE, 0, 0),
@@ -226,9 +226,9 @@ async def test_keys_with_a_life_behind_them(source, persistent_url, target, key)
             by = KeyRef(alias=alias)
             assert (await copied.get("t", by)).kid == third.kid
             assert await copied.perform("t", by, Verify(b"", signed.sig, SignOptions()))
-        assert await copied._store.deletions.due("t") == [due.kid]
+        assert await copied.store.deletions.due("t") == [due.kid]
         await copied.sweep()
-        assert await copied._store.deletions.due("t") == []
+        assert await copied.store.deletions.due("t") == []
         assert (await copied.restore("t", later.kid)).state_at(0) == "enabled"
     async with verified(target, key):
         pass
@@ -247,9 +247,9 @@ async def test_schedules_and_last_uses_are_copied(source, persistent_url, target
         assert found.last_used // 10**9 == before.last_used // 10**9
         assert found.noted_since == before.noted_since < since
         assert (await copied.describe("t", KeyRef(kid=other.kid))).last_used is None
-        assert await copied._store.rotations.due("t") == []
+        assert await copied.store.rotations.due("t") == []
         await copied.update("t", made.kid, {"rotate_every": 3600, "rotates": 1})
-        assert await copied._store.rotations.due("t") == [made.kid]
+        assert await copied.store.rotations.due("t") == [made.kid]
         await copied.sweep()
         assert (await copied.get("t", KeyRef(alias="a"))).scheduled
 
@@ -331,7 +331,7 @@ async def test_a_profile_that_is_made_again_meanwhile(source, copied_while, targ
 
 async def test_a_key_without_its_material(source, persistent_url, target, key):
     record = await add(source, profile="t")
-    await source._store._database.run(
+    await source.store._database.run(
         "t", lambda session: replace_record(session, record.drop_material()), write=True
     )
     with pytest.raises(KeyUnreadable, match=f"Profile t: The key {record.kid} has no material"):
@@ -343,7 +343,7 @@ async def test_a_key_without_its_material(source, persistent_url, target, key):
 
 @pytest.mark.parametrize("fault", ["marker", "Askar has no profile"])
 async def test_a_profile_that_cannot_be_used(source, persistent_url, target, key, fault):
-    database = source._store._database
+    database = source.store._database
     if fault == "marker":
         await database.run(
             "t", lambda session: session.remove("minikms.profile", "self"), write=True

@@ -81,7 +81,7 @@ async def test_a_store_with_nothing_wrong(location, key):
         await service.rotate(DEFAULT_PROFILE, public[0].kid)
         await service.update(DEFAULT_PROFILE, public[1].kid, {"state": "disabled", "expires": 1})
         await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(public[2].kid), 10**12)
-        await service._store.deletions.schedule("t", KeyRef(public[2].kid), 1)
+        await service.store.deletions.schedule("t", KeyRef(public[2].kid), 1)
         await service.delete("t", KeyRef(public[3].kid))
     keys = len(ALGORITHMS) + 1 + len(public) - 1
     tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 2)
@@ -345,21 +345,21 @@ async def test_a_key_that_does_not_fit_together(tmp_path, with_key, what):
 
 async def damage(service, work, profile=DEFAULT_PROFILE):
     """Change what is in a profile, behind the service's back."""
-    await service._store._database.run(profile, work, write=True)
+    await service.store._database.run(profile, work, write=True)
 
 
 def system(work):
     """The same in the store's own profile."""
 
     async def change(service):
-        async with service._store._database._calls.transaction() as session:
+        async with service.store._database._calls.transaction() as session:
             await work(session)
 
     return change
 
 
 async def without_askar_profile(service):
-    database = service._store._database
+    database = service.store._database
     await database._pool.store.remove_profile(await database.directory.askar_profile("t"))
 
 
@@ -386,11 +386,11 @@ async def test_a_profile_that_cannot_be_used(location, key, what):
 async def test_rows_left_over_from_profiles_are_found(location, key):
     async with service_of(location, key) as service:
         await service.create_profile("t")
-        askar_profile = await service._store._database.directory.askar_profile("t")
+        askar_profile = await service.store._database.directory.askar_profile("t")
         await system(lambda session: session.replace("minikms.profile", "t", f"-{askar_profile}"))(
             service
         )
-        await service._store._database._pool.store.create_profile("stray")
+        await service.store._database._pool.store.create_profile("stray")
     faults, notes, _ = await check(location, key)
     assert faults == []
     assert notes == [
@@ -579,7 +579,7 @@ OTHER = []
 
 
 async def swept(service, kid):
-    await service._store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
+    await service.store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
     await service.sweep()
 
 

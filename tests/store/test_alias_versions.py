@@ -194,7 +194,7 @@ async def test_a_version_whose_deletion_is_due_stays_gone_if_the_clock_goes_back
     await calls.rotate_name("n")
     await calls.schedule_deletion(KeyRef(kid=old), 0)
     assert await calls.records([old]) == [None]
-    record = await calls.service._store.database.run(
+    record = await calls.service.store.database.run(
         DEFAULT_PROFILE, lambda session: load_record(session, old)
     )
     assert record.deletes == 0
@@ -350,7 +350,7 @@ async def test_keys_of_an_older_store_stay_when_a_name_that_had_them_is_deleted(
     kids = [await calls.make("n")]
     kids.append((await calls.rotate_name("n")).kid)
     for kid in kids:
-        await calls.service._store.change(
+        await calls.service.store.change(
             DEFAULT_PROFILE, kid, lambda record: replace(record, named_by=None)
         )
     await calls.delete_name("n", none)

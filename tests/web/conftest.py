@@ -100,7 +100,7 @@ def listening() -> Callable[..., Awaitable[None]]:
 
     async def wait(*clients: Any) -> None:
         for client in clients:
-            counters = client.app[SERVICE]._store.database.counters
+            counters = client.app[SERVICE].store.database.counters
             # All are counted when it begins to hear.
             await until("notices of PostgreSQL", lambda counters=counters: all(counters.values))
 

@@ -11,10 +11,10 @@ from unittest import mock
 import botocore.session
 import pytest
 from aiohttp import ClientSession
+from in_process import keys_of_door
 
 from minikms import errors
 from minikms.web.responses import error_classes
-from minikms.web.state import SERVICE
 from minikms_aws import body, door
 from minikms_aws.errors import CODES, Code, as_aws
 from minikms_aws.specs import (
@@ -250,7 +250,7 @@ async def test_credentials_that_cannot_be_read(post):
 async def test_an_error_is_as_its_code_says(aws, monkeypatch):
     key_id = await aws.make("p256")
     call = {"KeyId": key_id, "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
-    service = type(aws.rest.app[SERVICE])
+    service = keys_of_door(aws.rest.app)
     for failure, code in (
         (errors.StoreUnavailable(), "DependencyTimeoutException"),
         (errors.TooBusy(), "ThrottlingException"),
@@ -263,7 +263,7 @@ async def test_an_error_is_as_its_code_says(aws, monkeypatch):
 
 async def test_a_bug_is_an_internal_error(aws, monkeypatch, caplog):
     failing = mock.Mock(side_effect=RuntimeError("a secret"))
-    monkeypatch.setattr(type(aws.rest.app[SERVICE]), "random", failing)
+    monkeypatch.setattr(keys_of_door(aws.rest.app), "random", failing)
     said = await aws.refused("KMSInternalException", "generate_random", NumberOfBytes=1)
     assert "secret" not in said
     assert [each for each in caplog.records if each.levelno == logging.ERROR]

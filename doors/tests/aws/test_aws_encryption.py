@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import padding
+from in_process import keys_of_door
 
-from minikms.web.state import SERVICE
 from minikms_aws.encryption import aad_of
 
 SECRET = b"what is encrypted"
@@ -177,7 +177,7 @@ async def test_a_dry_run_sees_that_the_key_of_an_old_blob_is_disabled(aws):
     ],
 )
 async def test_a_key_that_changes_meanwhile(aws, monkeypatch, method, members, code):
-    service = type(aws.rest.app[SERVICE])
+    service = keys_of_door(aws.rest.app)
     perform = service.perform
 
     async def perform_late(*args):

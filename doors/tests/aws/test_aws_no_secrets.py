@@ -5,8 +5,7 @@ import logging
 
 import orjson
 import pytest
-
-from minikms.keys.service import KeyService
+from in_process import keys_of_door
 
 SECRET = b"secret-" + bytes(range(65, 90))
 TEXT = base64.b64encode(SECRET).decode()
@@ -81,7 +80,7 @@ async def keys(call):
     return found
 
 
-async def test_no_error_quotes_the_request(call, log, caplog, admin):
+async def test_no_error_quotes_the_request(guarded, call, log, caplog, admin):
     ids = await keys(call)
     errors = []
     for name, members in BLOBS.items():
@@ -101,13 +100,13 @@ async def test_no_error_quotes_the_request(call, log, caplog, admin):
     assert all(token not in caplog.text + log.read_text() for token in (admin[0], admin[0][:-1]))
 
 
-async def test_no_failure_quotes_the_request(call, log, caplog, monkeypatch):
+async def test_no_failure_quotes_the_request(guarded, call, log, caplog, monkeypatch):
     key_id = (await keys(call))["ENCRYPT_DECRYPT"]
 
     async def fail(*args):
         raise RuntimeError
 
-    monkeypatch.setattr(KeyService, "perform", fail)
+    monkeypatch.setattr(keys_of_door(guarded.rest.app), "perform", fail)
     for _ in range(2):
         status, text = await call("Encrypt", {"KeyId": key_id, "Plaintext": TEXT})
         assert (status, orjson.loads(text)["__type"]) == (500, "KMSInternalException")

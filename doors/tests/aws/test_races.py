@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 from botocore.exceptions import ClientError
-
-from minikms.keys.service import KeyService
+from in_process import keys_of_door
 
 ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
 
@@ -102,14 +101,15 @@ async def test_an_answer_names_the_key_that_was_used(aws, monkeypatch, operation
         alg, members, check = "hs256", {"MacAlgorithm": "HMAC_SHA_256"}, "verify_mac"
     one, other = await aws.make(alg), await aws.make(alg)
     await aws.create_alias(AliasName="alias/it", TargetKeyId=one)
-    perform = KeyService.perform
+    service = keys_of_door(aws.rest.app)
+    perform = service.perform
 
     async def after_a_move(*args):
         monkeypatch.undo()
         await aws.update_alias(AliasName="alias/it", TargetKeyId=other)
         return await perform(*args)
 
-    monkeypatch.setattr(KeyService, "perform", after_a_move)
+    monkeypatch.setattr(service, "perform", after_a_move)
     made = await getattr(aws, operation)(KeyId="alias/it", Message=b"m", **members)
     # By the kid: by the UUID, signatures of the keys before would do, too.
     kid = await aws.kid(made.pop("KeyId").rpartition("/")[2])

@@ -5,8 +5,7 @@ import json
 import logging
 
 import pytest
-
-from minikms.keys.service import KeyService
+from in_process import keys_of_door
 
 SECRET = b"secret-" + bytes(range(65, 90))
 TEXT = base64.b64encode(SECRET).decode()
@@ -60,7 +59,7 @@ def require_no_secret(*texts):
             assert form not in text
 
 
-async def test_no_error_quotes_the_request(call, log, caplog, admin):
+async def test_no_error_quotes_the_request(guarded, call, log, caplog, admin):
     for kind in TYPES:
         status, text = await call(f"transit/keys/{kind}", {"type": kind})
         assert status == 200, text
@@ -97,14 +96,14 @@ async def test_no_login_leaves_its_token(call, log, caplog, admin):
     assert admin[0][:-1] not in written
 
 
-async def test_no_failure_quotes_the_request(call, log, caplog, monkeypatch):
+async def test_no_failure_quotes_the_request(guarded, call, log, caplog, monkeypatch):
     await call("transit/keys/box", {})
 
     async def fail(*args):
         raise RuntimeError
 
     for name in ("perform", "perform_batch"):
-        monkeypatch.setattr(KeyService, name, fail)
+        monkeypatch.setattr(keys_of_door(guarded.rest.app), name, fail)
     for body in ({"plaintext": TEXT}, {"batch_input": [{"plaintext": TEXT}]}):
         status, text = await call("transit/encrypt/box", body)
         assert status == 500

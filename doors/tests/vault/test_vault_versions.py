@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import ClientSession
+from in_process import keys_of_door
 from vault_client import Vault
 from waiting import waiting_for
 
 from minikms.key_requests import KeyRef
-from minikms.keys.aliases import Aliases
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.versions import KeyVersions
@@ -352,17 +352,18 @@ def stale(monkeypatch):
 
     async def run(vault):
         await vault.data("GET", "transit/keys/k")
-        find = Aliases.versions
+        keys = keys_of_door(vault.rest.app)
+        find = keys.versions
         kept = []
 
-        async def versions(self, profile, name, **options):
+        async def versions(profile, name, **options):
             if not kept:
-                kept.append(await find(self, profile, name))
-            return await find(self, profile, name, **options) if any(options.values()) else kept[0]
+                kept.append(await find(profile, name))
+            return await find(profile, name, **options) if any(options.values()) else kept[0]
 
-        monkeypatch.setattr(Aliases, "versions", versions)
+        monkeypatch.setattr(keys, "versions", versions)
         await vault.data("GET", "transit/keys/k")
-        return lambda: monkeypatch.setattr(Aliases, "versions", find)
+        return lambda: monkeypatch.setattr(keys, "versions", find)
 
     return run
 

@@ -3,14 +3,15 @@
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlencode
 
+from minikms.credentials.x509.public_keys import public_pem_of
 from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.gate import GatedCall
 from minikms.key_requests import KeyRef
-from minikms.keys.x509.public_keys import public_pem_of
 from minikms.records import KeyRecord
 from minikms.web.messages import (
     NDJSON,
     PEM_FILE,
+    credentials,
     load,
     no_body,
     service,
@@ -95,12 +96,12 @@ async def set_certificates(call: GatedCall, kid: str) -> Answer:
     """Give a key its certificates, instead of the ones that it has."""
     body = load(call, _CERTIFICATES)
     chain = body["certificates"]
-    return _KEY.encode(await service(call).set_certificates(call.profile, kid, chain))
+    return _KEY.encode(await credentials(call).certificates.set_chain(call.profile, kid, chain))
 
 
 async def remove_certificates(call: GatedCall, kid: str) -> Answer:
     """Remove the certificates of a key."""
-    return _KEY.encode(await service(call).remove_certificates(call.profile, kid))
+    return _KEY.encode(await credentials(call).certificates.remove_chain(call.profile, kid))
 
 
 async def associate(call: GatedCall, kid: str) -> Answer:

@@ -6,6 +6,11 @@ Calls that use several keys, or none, have handlers of their own (several_keys.p
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from minikms.credentials.cose.operations import CoseHeader, SignCose, SignSigStructure, VerifyCose
+from minikms.credentials.didcomm import PackAnonymously, PackFrom, Unpack
+from minikms.credentials.jose.jwe_decryption import DecryptJwe
+from minikms.credentials.jose.jws import SignJws, SignSigningInput, VerifyJws
+from minikms.credentials.x509.requests import MakeCsr
 from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
 from minikms.events import set_batch
@@ -13,8 +18,6 @@ from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall
 from minikms.http.presence import presence
 from minikms.http.problems import problem
-from minikms.keys.cose.operations import CoseHeader, SignCose, SignSigStructure, VerifyCose
-from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.keys.encryption import (
     Decapsulate,
     Decrypt,
@@ -31,8 +34,6 @@ from minikms.keys.encryption import (
     Unwrap,
     Wrap,
 )
-from minikms.keys.jose.jwe_decryption import DecryptJwe
-from minikms.keys.jose.jws import SignJws, SignSigningInput, VerifyJws
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.keys.signing import (
     ComputeMac,
@@ -43,7 +44,6 @@ from minikms.keys.signing import (
     VerifyBatch,
     VerifyMac,
 )
-from minikms.keys.x509.requests import MakeCsr
 from minikms.web.messages import load, service
 from minikms.web.schemas import cose_bodies, jose_bodies, operation_bodies
 from minikms.web.schemas.base import Body as BodySchema

@@ -2,11 +2,11 @@
 
 from functools import partial
 
+from minikms.credentials.x509.revocation import MakeCrl
 from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
 from minikms.http.presence import presence
-from minikms.keys.x509.revocation import MakeCrl
-from minikms.web.messages import load, service
+from minikms.web.messages import credentials, load, service
 from minikms.web.schemas import certificate_bodies, jose_bodies, jwe_bodies, operation_bodies
 
 _RANDOM = operation_bodies.RandomRequest()
@@ -24,14 +24,14 @@ _ATTESTATION = jose_bodies.AttestationJwt()
 async def encrypt_jwe(call: GatedCall) -> Answer:
     """Encrypt a plaintext as JWE to keys and public JWKs."""
     body = load(call, _JWE_REQUEST)
-    made = await service(call).encrypt_jwe(call.profile, body["jwe"])
+    made = await credentials(call).jwes.encrypt(call.profile, body["jwe"])
     return _JWE.encode({"jwe": made})
 
 
 async def attest_keys(call: GatedCall) -> Answer:
     """Attest keys of the profile, as a JWT by another key."""
     body = load(call, _ATTESTATION_REQUEST)
-    jwt = await service(call).attest(
+    jwt = await credentials(call).attestations.attest(
         call.profile, body["by"], body["attestation"], body["certificate_header"]
     )
     return _ATTESTATION.encode({"jwt": jwt})
@@ -40,7 +40,7 @@ async def attest_keys(call: GatedCall) -> Answer:
 async def issue_certificate(call: GatedCall) -> Answer:
     """Issue a certificate, signed with a key."""
     body = load(call, _CERTIFICATE_REQUEST)
-    issue = service(call).issue_certificate
+    issue = credentials(call).certificates.issue
     made = await issue(call.profile, body["by"], body["request"])
     return _CERTIFICATE.encode({"certificate": made})
 
@@ -50,7 +50,7 @@ async def make_crl(call: GatedCall) -> Answer:
     body = load(call, _CRL_REQUEST)
     crl, revoked = MakeCrl(body["number"], body["days"]), body["revoked"]
     read = partial(certificate_bodies.read_entries, revoked)
-    make, check = service(call).make_crl, presence(call.request)
+    make, check = credentials(call).certificates.make_crl, presence(call.request)
     made = await make(call.profile, body["by"], crl, len(revoked), read, check)
     return _CRL.encode({"crl": made})
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Final
 from cryptography import x509
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.credentials.x509.certification import CertificateRequest
+from minikms.credentials.x509.names import MAX_NAME, MAX_NAMES, MAX_POLICIES, MAX_POLICY
+from minikms.credentials.x509.profiles import MAX_DAYS, PROFILES
+from minikms.credentials.x509.revocation import MAX_CRL_DAYS, MAX_CRL_NUMBER, MAX_REVOKED
 from minikms.errors import ValidationFailed
 from minikms.key_bounds import SECOND
 from minikms.key_requests import AnyKey
-from minikms.keys.x509.certification import CertificateRequest
-from minikms.keys.x509.names import MAX_NAME, MAX_NAMES, MAX_POLICIES, MAX_POLICY
-from minikms.keys.x509.profiles import MAX_DAYS, PROFILES
-from minikms.keys.x509.revocation import MAX_CRL_DAYS, MAX_CRL_NUMBER, MAX_REVOKED
 from minikms.web.schemas.base import Body, ByKey, Request
 from minikms.web.schemas.fields import BoundedList, Converted, Flag, LongList, Part, Text, number
 from minikms.web.schemas.named_fields import alias, certificate, jose_alg

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 from marshmallow import ValidationError, validate, validates_schema
 
-from minikms.keys.cose.certificates import PARAMETERS
-from minikms.keys.jose.jws import KidHeader
+from minikms.credentials.cose.certificates import PARAMETERS
+from minikms.credentials.jose.jws import KidHeader
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text
 from minikms.web.schemas.named_fields import CertificateHeader, jose_alg

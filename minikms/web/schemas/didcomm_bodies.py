@@ -9,10 +9,7 @@ from typing import Any, ClassVar, Final
 import orjson
 from marshmallow import ValidationError, post_load, validate
 
-from minikms.encodings import b64url_decode
-from minikms.key_bounds import MAX_ALIAS
-from minikms.key_requests import AnyKey, KeyRef
-from minikms.keys.didcomm import (
+from minikms.credentials.didcomm import (
     ANONCRYPT,
     AUTHCRYPT,
     ENC,
@@ -23,6 +20,9 @@ from minikms.keys.didcomm import (
     Recipient,
     Verkey,
 )
+from minikms.encodings import b64url_decode
+from minikms.key_bounds import MAX_ALIAS
+from minikms.key_requests import AnyKey, KeyRef
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     BASE64URL_PATTERN,

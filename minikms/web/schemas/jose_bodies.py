@@ -8,10 +8,10 @@ import orjson
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
 from minikms.claim_names import is_taken_for
+from minikms.credentials.jose import jws, jws_forms
+from minikms.credentials.jose.attestation import MAX_CLAIM_BYTES, OWN_CLAIMS, Attestation
 from minikms.key_bounds import MAX_ALIAS
 from minikms.key_requests import AnyKey
-from minikms.keys.jose import jws, jws_forms
-from minikms.keys.jose.attestation import MAX_CLAIM_BYTES, OWN_CLAIMS, Attestation
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import (
     Base64Url,

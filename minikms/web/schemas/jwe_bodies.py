@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 from marshmallow import post_load, validate
 
+from minikms.credentials.jose.jwe_encryption import EncryptJwe, JweRecipient
+from minikms.credentials.jose.jwe_forms import MAX_RECIPIENTS
+from minikms.credentials.jose.jwe_models import ALGS, ENCS
 from minikms.key_requests import AnyKey
-from minikms.keys.jose.jwe_encryption import EncryptJwe, JweRecipient
-from minikms.keys.jose.jwe_forms import MAX_RECIPIENTS
-from minikms.keys.jose.jwe_models import ALGS, ENCS
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
 from minikms.web.schemas.fields import Base64Url, BoundedList, JoseValue, Object, Part, Text
 from minikms.web.schemas.named_fields import alias, jwk

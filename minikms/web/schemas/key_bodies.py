@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.credentials.cose.cose_key import cose_key
+from minikms.credentials.x509.certificates import thumbprint_of
 from minikms.encodings import b64url
 from minikms.key_bounds import MAX_CERTIFICATES
 from minikms.key_requests import KeyPolicy, KeySource
-from minikms.keys.cose.cose_key import cose_key
-from minikms.keys.x509.certificates import thumbprint_of
 from minikms.records import KeyRecord
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, ListOf, Part, Text, number

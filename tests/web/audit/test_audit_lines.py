@@ -472,7 +472,7 @@ async def reopened(client, path):
 @pytest.mark.each_store
 async def test_without_a_writable_log_no_call_changes_anything(client, path, lines):
     """Each call that would succeed is refused, and has changed nothing."""
-    database = client.app[SERVICE]._store.database
+    database = client.app[SERVICE].store.database
     token_id, before = "", None
     for number, call in enumerate(await calls(client)):
         before = await state(client)

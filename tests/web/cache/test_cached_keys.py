@@ -130,11 +130,11 @@ async def test_a_key_in_memory_is_not_waited_for(client, by):
 
 async def test_the_repr_of_a_cached_key_shows_no_secret(client):
     service = client.app[SERVICE]
-    algorithm = service._registry.get("hs256")
+    algorithm = service.registry.get("hs256")
     record, material = maker(
         algorithm, KeyPolicy(), lambda: algorithm.import_secret(b"planted" * 5)
     )()
-    await service._store.insert(DEFAULT_PROFILE, record, material)
+    await service.store.insert(DEFAULT_PROFILE, record, material)
     await service.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
     (entry,) = service.cache._entries.values()
     assert entry.value.key.secret == b"planted" * 5

@@ -27,7 +27,7 @@ def caching(options, **others):
 
 
 def hears_notices(client):
-    return isinstance(client.app[SERVICE]._store.database.counters, NotifyChangeCounters)
+    return isinstance(client.app[SERVICE].store.database.counters, NotifyChangeCounters)
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ async def test_a_change_is_seen(pair, who, change):
     cache(changing)._entries.clear()
     expected = await all_answers(changing, kid)
     assert expected != before
-    if (who, changing.app[SERVICE]._store.database.counters.needs_ttl) == ("another", True):
+    if (who, changing.app[SERVICE].store.database.counters.needs_ttl) == ("another", True):
         async with asyncio.timeout(60):  # the notice has its way to go
             while after != expected:
                 after = await all_answers(user, kid)

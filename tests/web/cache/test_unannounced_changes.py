@@ -21,7 +21,7 @@ from minikms.store.askar.sessions import Session
 from minikms.store.connections import leases
 from minikms.store.connections.notices import NotifyChangeCounters
 from minikms.store.database import Database
-from minikms.web.state import SERVICE, TOKENS
+from minikms.web.state import CREDENTIALS, SERVICE, TOKENS
 
 TTL = 2  # seconds
 
@@ -284,7 +284,7 @@ async def test_a_change_during_the_first_check_of_a_profile(without_notices, pai
 
         return await check_one(self, profile, lease, between)
 
-    counters = other.app[SERVICE]._store.database.counters
+    counters = other.app[SERVICE].store.database.counters
     monkeypatch.setattr(leases.Leases, "_check", check)
     while not end:
         await ok(await sign(other, used))
@@ -322,7 +322,7 @@ async def test_a_new_key_is_in_the_jwk_set_without_a_notice(without_notices, pai
     one, other = pair
     await generate(one)
     await use_for(2 * TTL, lambda: other.get("/jwks.json"))
-    sets = other.app[SERVICE]._jwk_sets._sets
+    sets = other.app[CREDENTIALS].jwk_sets._sets
     await renewed(other, lambda: other.get("/jwks.json"), seconds=2 * TTL, of=sets)
     [kid] = await generate(one)
     end = time.monotonic() + TTL
@@ -339,7 +339,7 @@ async def test_a_late_notice(pair, listening, monkeypatch):
         asyncio.get_running_loop().call_later(3 * TTL, receive, self, *args)
 
     monkeypatch.setattr(NotifyChangeCounters, "_receive", late)
-    other.app[SERVICE]._store.database.counters._connection.terminate()
+    other.app[SERVICE].store.database.counters._connection.terminate()
     await listening(other)
     await renewed(other, lambda: sign(other, kid))
     await disable(one, kid)

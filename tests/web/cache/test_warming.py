@@ -209,7 +209,7 @@ async def test_the_log_has_no_text_of_an_algorithm_that_fails(
 ):
     """The text may contain the key."""
     client = await start(create_service(Config(**persistent)))
-    algorithm = client.app[SERVICE]._registry.get("ed25519")
+    algorithm = client.app[SERVICE].registry.get("ed25519")
 
     def fail(self, stored):
         raise ValueError(f"planted: {stored.hex()}")
@@ -226,7 +226,7 @@ async def test_a_key_that_cannot_be_opened_does_not_stop_it(start, warm, persist
     client = await start(create_service(Config(**persistent)))
     service = client.app[SERVICE]
     kids = [await generate(client)]
-    algorithm = service._registry.get("p521")
+    algorithm = service.registry.get("p521")
     record, _ = maker(algorithm, KeyPolicy(), algorithm.generate)()
     await client.app[STORE].insert("default", record, b"planted: no PKCS #8")
     kids.append(await generate(client))

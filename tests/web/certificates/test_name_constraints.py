@@ -9,7 +9,7 @@ from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minikms.keys.x509.names import read_alternative_names
+from minikms.credentials.x509.names import read_alternative_names
 
 pytestmark = pytest.mark.shared_service
 

@@ -8,8 +8,8 @@ import pytest
 from encoded import b64, raw
 
 from minikms.cbor import MAX_DEPTH, MAX_ITEMS
+from minikms.credentials.cose.messages import SIGN1, Cose
 from minikms.errors import InvalidCose
-from minikms.keys.cose.messages import SIGN1, Cose
 
 pytestmark = pytest.mark.shared_service
 

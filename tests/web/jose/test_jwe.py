@@ -14,8 +14,8 @@ from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 from problems import refused
 
 from minikms.config import Config
-from minikms.keys.jose.jwe_forms import MAX_HEADER, MAX_RECIPIENTS
-from minikms.keys.jose.jwe_models import ALGS, ENCS
+from minikms.credentials.jose.jwe_forms import MAX_HEADER, MAX_RECIPIENTS
+from minikms.credentials.jose.jwe_models import ALGS, ENCS
 from minikms.plugin import EcAlgorithm, Pkcs8KeyAlgorithm
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service

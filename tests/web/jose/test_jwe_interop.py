@@ -14,7 +14,7 @@ from jwcrypto.jwk import JWK
 from node import install
 from peers import ask
 
-from minikms.keys.jose.jwe_models import ALGS, ENCS
+from minikms.credentials.jose.jwe_models import ALGS, ENCS
 
 pytestmark = pytest.mark.shared_service
 

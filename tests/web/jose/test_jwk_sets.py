@@ -8,12 +8,12 @@ from calls import ok
 from waiting import until
 
 from minikms.config import Config
-from minikms.keys.jose.jwk_sets import JwkSets
+from minikms.credentials.jose.jwk_sets import JwkSets
 from minikms.serve.assembly import create_service
 from minikms.store.connections.notices import NotifyChangeCounters
 from minikms.store.keys.entries import load_record, replace_record
 from minikms.store.keys.listing import KeyListing
-from minikms.web.state import SERVICE, STORE
+from minikms.web.state import CREDENTIALS, STORE
 
 PATH = "/jwks.json?profile=alice"
 ALICE = {"X-Profile": "alice"}
@@ -330,14 +330,14 @@ async def test_cached_parts_take_memory_by_their_size(service, any_store):
     first = await kids(client, f"{PATH}&kty=EC")
     for number in range(50):
         assert await kids(client, f"{PATH}&kty=EC&kty=x{number}&alg=ES256&alg=x{number}") == first
-    sets = client.app[SERVICE]._jwk_sets
+    sets = client.app[CREDENTIALS].jwk_sets
     assert (len(sets._sets), len(sets._parts)) == (1, 1)
 
 
 async def test_a_set_that_is_larger_than_the_memory_for_all(
     service, any_store, pages_read, monkeypatch
 ):
-    monkeypatch.setattr("minikms.keys.jose.jwk_sets._MEMORY", 100)
+    monkeypatch.setattr("minikms.credentials.jose.jwk_sets._MEMORY", 100)
     client = await service(any_store, cache_ttl=3600)
     for alg in ("ed25519", "p256"):
         await generate(client, alg=alg)
@@ -350,7 +350,7 @@ async def test_a_set_that_is_larger_than_the_memory_for_all(
     # Another set takes its place.
     await client.post("/profile", json={"name": "bob"})
     assert await kids(client, "/jwks.json?profile=bob") == []
-    assert len(client.app[SERVICE]._jwk_sets._sets) == 1
+    assert len(client.app[CREDENTIALS].jwk_sets._sets) == 1
     assert await kids(client) == first
 
 

@@ -13,9 +13,10 @@ from issuers import MIDDLE, der, pem, public_key
 from joserfc import jwt
 from joserfc.jwk import import_key
 
+from minikms.credentials.jose.attestation import Attestation
+from minikms.credentials.service import Credentials
 from minikms.errors import NotAttestable
 from minikms.key_requests import KeyPolicy, KeyRef
-from minikms.keys.jose.attestation import Attestation
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
@@ -183,10 +184,12 @@ async def test_a_key_without_its_algorithm_is_not_attested():
             await service.generate(DEFAULT_PROFILE, alg, KeyPolicy()) for alg in ("p256", "ed25519")
         ]
         about = Attestation((KeyRef(kid=key.kid),), 60)
-        await service.attest(DEFAULT_PROFILE, KeyRef(kid=by.kid), about)
+        await Credentials(service).attestations.attest(DEFAULT_PROFILE, KeyRef(kid=by.kid), about)
         without = KeyService(AlgorithmRegistry.from_installed({"ed25519"}), store)
         with pytest.raises(NotAttestable):
-            await without.attest(DEFAULT_PROFILE, KeyRef(kid=by.kid), about)
+            await Credentials(without).attestations.attest(
+                DEFAULT_PROFILE, KeyRef(kid=by.kid), about
+            )
 
 
 async def test_keys_that_are_not_attested(client, post, refuses, generate, signer):

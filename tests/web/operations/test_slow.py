@@ -14,14 +14,14 @@ from minikms.algorithms.okp import X25519, Ed25519
 from minikms.algorithms.rsa import Rsa2048
 from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
 from minikms.config import Config
+from minikms.credentials.x509.requests import CopyCsr
+from minikms.credentials.x509.revocation import MakeCrl
 from minikms.encodings import b64url
 from minikms.keys.encryption import DecryptImport
 from minikms.keys.exporting import Export
 from minikms.keys.hmac import ComputeHmac, ExportHmacSecret, VerifyHmac
 from minikms.keys.operation import ByRecord, Operation
 from minikms.keys.service import KeyService
-from minikms.keys.x509.requests import CopyCsr
-from minikms.keys.x509.revocation import MakeCrl
 from minikms.plugin.protocol import CAPABILITIES
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
@@ -35,6 +35,9 @@ METHODS = {
 WATCHED = {"generate"}.union(*METHODS.values())
 
 BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw, X25519, Rsa2048, MlKem768)
+
+# The wings with operations; the tests have operations too.
+WINGS = "minikms.keys", "minikms.credentials"
 
 SEEN = []  # each call of such a method: its name, and the thread
 
@@ -327,7 +330,7 @@ async def test_every_operation_on_a_key_is_among_these(client, post, key, monkey
         for operation in capability.grants:
             if not operation.startswith("import-"):
                 await CALLS[operation](post, key)
-    known = {each for each in leaves(Operation) if each.__module__.startswith("minikms.keys")}
+    known = {each for each in leaves(Operation) if each.__module__.startswith(WINGS)}
     # The path of an export names its key, and the others are of doors alone.
     known -= {Export, ByRecord, CopyCsr, DecryptImport}
     known -= {ComputeHmac, VerifyHmac, ExportHmacSecret}

@@ -4,6 +4,7 @@ import logging
 import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import orjson
 import pytest
@@ -12,11 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from in_process import KmsTestServer
 from problems import refused
 
+import minikms
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.okp import Ed25519
 from minikms.algorithms.symmetric import A256Gcm
 from minikms.config import Config
 from minikms.encodings import b64url, jose_b64url
+from minikms.http.tracebacks import _CALLING
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
@@ -254,7 +257,7 @@ async def test_a_stored_jwk_with_a_private_member_is_never_served(start, persist
             record = await load_record(session, kid)
             await replace_record(session, replace(record, jwk={**record.jwk, "d": SECRET}))
 
-        await app[SERVICE]._store.database.write(DEFAULT_PROFILE, spoil)
+        await app[SERVICE].store.database.write(DEFAULT_PROFILE, spoil)
     client = await start(create_service(Config(**persistent)))
     for call in (
         client.get(f"/key/{kid}"),
@@ -273,3 +276,15 @@ async def test_a_stored_jwk_with_a_private_member_is_never_served(start, persist
         assert SECRET not in text + caplog.text
         assert all(other in text for other in others)
         assert "a listing leaves out key number 3: its record cannot be read" in caplog.text
+
+
+def test_no_module_that_uses_keys_lets_messages_of_algorithms_into_the_log():
+    """Each of them is among the modules whose exceptions are logged without their text."""
+    folder = Path(minikms.__file__).parent
+    found = {
+        ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+        for path in folder.rglob("*.py")
+        if "UsableKey" in path.read_text("utf-8")
+    }
+    assert "minikms.credentials.jose.jws" in found
+    assert {name for name in found if not name.startswith(_CALLING)} == set()

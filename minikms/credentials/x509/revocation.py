@@ -8,11 +8,11 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from minikms.credentials.x509.certificates import authority_identifier, ca_certificates
+from minikms.credentials.x509.signing import SigningKey, public_key_in_x509, sign_x509
 from minikms.errors import InvalidCertificate, RuleViolated, ValidationFailed
 from minikms.events import set_crl
 from minikms.keys.operation import Envelope, Use
-from minikms.keys.x509.certificates import authority_identifier, ca_certificates
-from minikms.keys.x509.signing import SigningKey, public_key_in_x509, sign_x509
 from minikms.plugin.protocol import Signer
 
 MAX_REVOKED: Final = 20_000

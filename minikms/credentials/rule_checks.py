@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from minikms.cbor import CborError, Map, Reader
 from minikms.claim_names import is_taken_for, readings
+from minikms.credentials.disclosures import check_disclosures
+from minikms.credentials.strict_json import read_strictly
 from minikms.errors import RuleViolated
-from minikms.keys.disclosures import check_disclosures
-from minikms.keys.strict_json import read_strictly
 from minikms.rules import AKA_VCTS, EXP, VCT, JwsRules, Rules
 
 # Header members that tell a verifier how to read the rest. Some verifiers inflate a payload with

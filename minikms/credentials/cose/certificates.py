@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 import cbor2
 
 from minikms.cbor import ARRAY, BYTES, CborError, Map, Reader
+from minikms.credentials.cose.messages import X5CHAIN, X5T
+from minikms.credentials.jose.jws import SignerOrMac, certified
+from minikms.credentials.x509.certificates import chain_of, sent_chain
 from minikms.errors import ValidationFailed
-from minikms.keys.cose.messages import X5CHAIN, X5T
-from minikms.keys.jose.jws import SignerOrMac, certified
 from minikms.keys.operation import UsableKey
-from minikms.keys.x509.certificates import chain_of, sent_chain
 from minikms.records import KeyRecord
 
 

@@ -7,10 +7,8 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minikms.errors import InvalidCertificate
-from minikms.keys.operation import Envelope, Use
-from minikms.keys.x509.certificates import UNREADABLE, extension_of
-from minikms.keys.x509.names import (
+from minikms.credentials.x509.certificates import UNREADABLE, extension_of
+from minikms.credentials.x509.names import (
     read_alternative_names,
     read_name,
     require_bounded,
@@ -18,7 +16,9 @@ from minikms.keys.x509.names import (
     subject_alternative_names,
     with_emails,
 )
-from minikms.keys.x509.signing import SigningKey, sign_x509
+from minikms.credentials.x509.signing import SigningKey, sign_x509
+from minikms.errors import InvalidCertificate
+from minikms.keys.operation import Envelope, Use
 from minikms.plugin.protocol import Signer
 
 # The most characters and extensions of a request that is copied.

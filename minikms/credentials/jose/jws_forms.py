@@ -5,9 +5,9 @@ from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
+from minikms.credentials.strict_json import read_strictly
 from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import ValidationFailed
-from minikms.keys.strict_json import read_strictly
 
 Serialization: TypeAlias = Literal["compact", "flattened", "general"]
 

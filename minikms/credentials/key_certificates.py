@@ -9,23 +9,26 @@ from typing import Final
 
 from cryptography import x509
 
+from minikms.credentials.x509.certificates import first_end, read_chain, with_chain
+from minikms.credentials.x509.certification import CertificateRequest, IssueCertificate
+from minikms.credentials.x509.requests import MakeCsr
+from minikms.credentials.x509.revocation import MakeCrl
 from minikms.events import keep_key
-from minikms.keys.changes import Changes
 from minikms.keys.operations import By
-from minikms.keys.x509.certificates import first_end, read_chain, with_chain
-from minikms.keys.x509.certification import CertificateRequest, IssueCertificate
-from minikms.keys.x509.requests import MakeCsr
-from minikms.keys.x509.revocation import MakeCrl
+from minikms.keys.service import KeyService
 from minikms.records import KeyRecord
 
 # Periods of `NotedUses`, of two minutes each: a day.
 _LATELY: Final = 720
 
 
-class KeyCertificates(Changes):
+class KeyCertificates:
     """Issues certificates, and sets and removes the certificates of keys."""
 
-    async def issue_certificate(self, profile: str, by: By, request: CertificateRequest) -> str:
+    def __init__(self, keys: KeyService) -> None:
+        self._keys = keys
+
+    async def issue(self, profile: str, by: By, request: CertificateRequest) -> str:
         """Issue a certificate in PEM with the key `by`; raises the errors of `IssueCertificate`.
 
         If the subject's key is a key of the service, it signs a certificate request first. So it
@@ -33,10 +36,10 @@ class KeyCertificates(Changes):
         """
         if request.key is not None:
             made = MakeCsr(request.subject or "", request.alternative_names)
-            csr = await self.perform(profile, request.key, made)
+            csr = await self._keys.perform(profile, request.key, made)
             keep_key()
             request = replace(request, csr=csr)
-        return await self.perform(profile, by, IssueCertificate(request))
+        return await self._keys.perform(profile, by, IssueCertificate(request))
 
     async def make_crl(
         self,
@@ -52,12 +55,12 @@ class KeyCertificates(Changes):
         A thread does it in slices, and calls `check` before each; it raises if the caller is
         gone. Raises TooBusy, and the errors of `read` and `MakeCrl`.
         """
-        await self._key(profile, by, crl)  # raise its errors first
-        long = self.threads.long
+        await self._keys.usable_key(profile, by, crl)  # raise its errors first
+        long = self._keys.threads.long
         crl.entries = await long.run_all(profile, range(number), read, check, first=True)
-        return await self.perform(profile, by, crl)
+        return await self._keys.perform(profile, by, crl)
 
-    async def first_certificate_end(self) -> float:
+    async def first_end(self) -> float:
         """Return when the first certificate ends of those in the chains of keys in use.
 
         In seconds since the epoch; infinity without such a certificate. A key is in use while it is
@@ -65,25 +68,29 @@ class KeyCertificates(Changes):
         another one, with a new certificate, no longer counts after a day.
         """
         end = math.inf
-        async for found in self.cache.values():
-            if found.record.certificates and self.uses.period - found.period < _LATELY:
+        async for found in self._keys.cache.values():
+            if found.record.certificates and self._keys.uses.period - found.period < _LATELY:
                 end = min(end, first_end(found.record))
                 await asyncio.sleep(0)  # parsing takes time
         return end
 
-    async def set_certificates(self, profile: str, kid: str, chain: Sequence[str]) -> KeyRecord:
+    async def set_chain(self, profile: str, kid: str, chain: Sequence[str]) -> KeyRecord:
         """Set the certificates of a key, in PEM.
 
         Raises InvalidCertificate, TooLargeRecord, UnsupportedOperation if the key does not sign,
         and KeyNotUsable if it is scheduled for deletion.
         """
         # In a thread, since verifying some signatures takes milliseconds.
-        certificates = await self.threads.slow.run(profile, partial(read_chain, chain))
-        return await self._change(profile, kid, lambda record: with_chain(record, certificates))
+        certificates = await self._keys.threads.slow.run(profile, partial(read_chain, chain))
+        return await self._keys.change(
+            profile, kid, lambda record: with_chain(record, certificates)
+        )
 
-    async def remove_certificates(self, profile: str, kid: str) -> KeyRecord:
+    async def remove_chain(self, profile: str, kid: str) -> KeyRecord:
         """Remove the certificates of a key.
 
         Raises KeyNotUsable if the key is scheduled for deletion.
         """
-        return await self._change(profile, kid, lambda record: replace(record, certificates=()))
+        return await self._keys.change(
+            profile, kid, lambda record: replace(record, certificates=())
+        )

@@ -9,14 +9,14 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from minikms.encodings import decode_canonical
-from minikms.errors import ValidationFailed
-from minikms.keys.jose import jws_forms
-from minikms.keys.jose.jwe_models import (
+from minikms.credentials.jose import jws_forms
+from minikms.credentials.jose.jwe_models import (
     ALGS,
     ENCS,
 )
-from minikms.keys.jose.jws_forms import Serialized, mistyped, too_deep
+from minikms.credentials.jose.jws_forms import Serialized, mistyped, too_deep
+from minikms.encodings import decode_canonical
+from minikms.errors import ValidationFailed
 
 MAX_RECIPIENTS: Final = 64
 

@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
 
+from minikms.credentials.x509.public_keys import public_key_of
 from minikms.errors import UnsupportedOption
 from minikms.keys.operation import UsableKey
-from minikms.keys.x509.public_keys import public_key_of
 from minikms.plugin.curves import CURVES
 from minikms.plugin.protocol import EcdsaSigner, SignatureOptions, Signer
 

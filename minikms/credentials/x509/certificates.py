@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from minikms.credentials.x509.public_keys import public_key_of, spki
 from minikms.encodings import jose_b64url
 from minikms.errors import InvalidCertificate, TooLargeRecord, UnsupportedOperation
 from minikms.key_bounds import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
-from minikms.keys.x509.public_keys import public_key_of, spki
 from minikms.records import KeyRecord
 
 # Errors of pyca/cryptography when it parses a certificate, or later a part of one.

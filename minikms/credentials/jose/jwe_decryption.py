@@ -13,17 +13,17 @@ from joserfc.jwa import JWEAlgModel, JWEDirectEncryption, JWEEncModel, JWEKeyAgr
 from joserfc.jwe import CompactEncryption, Recipient
 from joserfc.registry import check_registry_header
 
-from minikms.encodings import decode_canonical
-from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption, ValidationFailed
-from minikms.keys.jose.jwe_forms import ParsedRecipient, parse
-from minikms.keys.jose.jwe_models import (
+from minikms.credentials.jose.jwe_forms import ParsedRecipient, parse
+from minikms.credentials.jose.jwe_models import (
     ALG_MODELS,
     AUTHENTICATED,
     AgreementKey,
     content,
     key_to_decrypt,
 )
-from minikms.keys.jose.jws_forms import Serialized
+from minikms.credentials.jose.jws_forms import Serialized
+from minikms.encodings import decode_canonical
+from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption, ValidationFailed
 from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 

@@ -9,9 +9,8 @@ from minikms.cbor import (
     Map,
     byte_string,
 )
-from minikms.errors import InvalidCose, RuleViolated, UnsupportedOption, ValidationFailed
-from minikms.keys.cose.certificates import add_certificates, require_own_certificate
-from minikms.keys.cose.messages import (
+from minikms.credentials.cose.certificates import add_certificates, require_own_certificate
+from minikms.credentials.cose.messages import (
     ALG,
     ARRAY_OF_FOUR,
     CRIT,
@@ -26,9 +25,10 @@ from minikms.keys.cose.messages import (
     to_sign,
     unprotected_map,
 )
-from minikms.keys.jose.jws import KidHeader, SignerOrMac, kid_in_header, sign_or_mac
+from minikms.credentials.jose.jws import KidHeader, SignerOrMac, kid_in_header, sign_or_mac
+from minikms.credentials.rule_checks import check_cose
+from minikms.errors import InvalidCose, RuleViolated, UnsupportedOption, ValidationFailed
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
-from minikms.keys.rule_checks import check_cose
 from minikms.keys.signing import Signed
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 from minikms.rules import Rules

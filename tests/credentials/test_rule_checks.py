@@ -5,8 +5,8 @@ import random
 
 import pytest
 
+from minikms.credentials.rule_checks import check_jws
 from minikms.errors import RuleViolated
-from minikms.keys.rule_checks import check_jws
 from minikms.rules import Rules
 
 RULES = Rules.parse({"jws": {}})

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from minikms.encodings import jose_b64url
-from minikms.errors import RuleViolated, UnsupportedOption, ValidationFailed
-from minikms.keys.jose.jws_forms import (
+from minikms.credentials.jose.jws_forms import (
     Jws,
     Serialization,
     Serialized,
@@ -15,10 +13,12 @@ from minikms.keys.jose.jws_forms import (
     read_signing_input,
     signing_input,
 )
+from minikms.credentials.rule_checks import check_jws
+from minikms.credentials.x509.certificates import sent_chain, thumbprint_of
+from minikms.encodings import jose_b64url
+from minikms.errors import RuleViolated, UnsupportedOption, ValidationFailed
 from minikms.keys.operation import Envelope, Operation, UsableKey, Use
-from minikms.keys.rule_checks import check_jws
 from minikms.keys.signing import Signed
-from minikms.keys.x509.certificates import sent_chain, thumbprint_of
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 from minikms.records import KeyRecord
 from minikms.rules import Rules

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import orjson
 
+from minikms.credentials.jose.jws import CertificateMember, KidHeader, SignerOrMac, SignJws
+from minikms.credentials.jose.jws_forms import compact
 from minikms.errors import AliasNotFound, KeyNotFound, NotAttestable
 from minikms.events import keep_key
 from minikms.key_requests import AnyKey, KeyRef
-from minikms.keys.jose.jws import CertificateMember, KidHeader, SignerOrMac, SignJws
-from minikms.keys.jose.jws_forms import compact
 from minikms.keys.operation import Envelope, UsableKey, Use
 from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Signer
@@ -86,8 +86,11 @@ class SignAttestation(Envelope[SignerOrMac, str]):
         return compact(*jws.sign(key), detached=False)
 
 
-class AttestationCalls(KeyOperations):
+class AttestationCalls:
     """Makes attestations of keys."""
+
+    def __init__(self, keys: KeyOperations) -> None:
+        self._keys = keys
 
     async def attest(
         self,
@@ -102,7 +105,7 @@ class AttestationCalls(KeyOperations):
         certificate of `by`. Raises NotAttestable, and the errors of `perform` for the key `by`.
         """
         operation = SignAttestation(certificates)
-        await self._key(profile, by, operation)  # raise its errors first
+        await self._keys.usable_key(profile, by, operation)  # raise its errors first
         records: dict[str, KeyRecord] = {}
         for place, each in enumerate(attestation.keys):
             record = await self._key_to_attest(profile, each, place)
@@ -111,13 +114,13 @@ class AttestationCalls(KeyOperations):
                 records[record.kid] = record
                 keep_key()
         operation.payload = attestation.payload(list(records.values()))
-        return await self.perform(profile, by, operation)
+        return await self._keys.perform(profile, by, operation)
 
     async def _key_to_attest(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:
         """Find the record of a key to attest; raises NotAttestable without one."""
         for ref in key.refs if isinstance(key, AnyKey) else (key,):
             try:
-                return await self.get(profile, ref)
+                return await self._keys.get(profile, ref)
             except (KeyNotFound, AliasNotFound):
                 pass
         raise not_attestable(place, "The profile has no such key.")

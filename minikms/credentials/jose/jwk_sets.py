@@ -6,15 +6,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from minikms.keys.jose.jwk_set import JwkFilter, JwkSet, MemberKind, written
-from minikms.keys.x509.certificates import sent_chain, thumbprint_of
+from minikms.credentials.jose.jwk_set import JwkFilter, JwkSet, MemberKind, written
+from minikms.credentials.x509.certificates import sent_chain, thumbprint_of
+from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Jwe, Kem, KeyAgreement, PublicKeyEncryption, Signer
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.askar.slots import CONTENTS
-from minikms.store.cache import Bounds, Cache, PendingEntry
+from minikms.store.cache import Cache, PendingEntry
 from minikms.store.categories import PROFILE
-from minikms.store.keys.key_store import KeyStore
 
 _PAGE: Final = 1000  # keys that are read at a time
 
@@ -43,19 +42,21 @@ class JwkSets:
     scheduled. All methods raise ProfileNotFound and StoreUnavailable.
     """
 
-    def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
-        self._registry = registry
-        self._store = store
-        counters = store.database.counters
-        bounds = bounds._replace(memory=_MEMORY)
+    def __init__(self, keys: KeyOperations) -> None:
+        self._registry = keys.registry
+        self._store = keys.store
+        counters, bounds = keys.store.database.counters, keys.bounds._replace(memory=_MEMORY)
         by_memory = bounds._replace(size=_MEMORY if bounds.size else 0)
         self._sets: Cache[JwkSet] = Cache(counters, by_memory, _weight)
         self._parts: Cache[JwkSet] = Cache(counters, by_memory, _weight)
-        self._public: Cache[bool] = Cache(counters, bounds)
+        keys.caches += self._sets, self._parts
         self._computations: dict[str, _Computation] = {}
 
     async def get(self, profile: str, wanted: JwkFilter = _NO_FILTER) -> JwkSet:
         """Find the wanted members of a profile's set; only their changes change the entity tag.
+
+        The set has the public keys for signatures and encryption that are not disabled. Each has a
+        member under its kid, and a member with the alias as `kid` for each alias.
 
         Only whole sets are read from the store. The cache has parts by the kinds that match, not by
         the caller's filter, since there are few kinds.
@@ -90,21 +91,6 @@ class JwkSets:
             current = self._begin(profile, current)
         # Continue for other callers even if this one is gone.
         return await asyncio.shield(current.task)
-
-    async def is_public(self, profile: str) -> bool:
-        """Tell whether everybody may read a profile's set."""
-        found = self._public.get(profile)
-        if found is None:
-            pending = self._public.start_fill()
-            found = await self._store.publishes(profile)
-            pending.fill((profile,), found, *_sources(profile))
-        return found
-
-    async def drop_stale(self) -> None:
-        """Drop stale sets, which otherwise stay in memory until the next call for them."""
-        await self._sets.drop_stale()
-        await self._parts.drop_stale()
-        await self._public.drop_stale()
 
     def _begin(self, profile: str, before: _Computation | None) -> _Computation:
         computation = _Computation()
@@ -185,7 +171,7 @@ def _names(record: KeyRecord) -> Iterator[dict[str, Any]]:
 
 
 def _sources(profile: str) -> tuple[tuple[str, str], ...]:
-    """Return the store's entries on which a profile's set and its publication depend."""
+    """Return the store's entries on which a profile's set depends."""
     return (PROFILE, profile), (CONTENTS, profile)
 
 

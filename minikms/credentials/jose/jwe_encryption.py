@@ -10,13 +10,9 @@ from joserfc.errors import InvalidEncryptionAlgorithmError, JoseError
 from joserfc.jwa import JWEEncModel
 from joserfc.jwe import FlattenedJSONEncryption, GeneralJSONEncryption
 
-from minikms.encodings import decode_canonical, jose_b64url
-from minikms.errors import UnsupportedOption, ValidationFailed
-from minikms.events import keep_key
-from minikms.key_requests import AnyKey, KeyRef
-from minikms.keys.jose.jwe_decryption import FEW
-from minikms.keys.jose.jwe_forms import MEMBERS, RESERVED
-from minikms.keys.jose.jwe_models import (
+from minikms.credentials.jose.jwe_decryption import FEW
+from minikms.credentials.jose.jwe_forms import MEMBERS, RESERVED
+from minikms.credentials.jose.jwe_models import (
     AUTHENTICATED,
     AgreementKey,
     KeyContent,
@@ -25,7 +21,11 @@ from minikms.keys.jose.jwe_models import (
     is_direct,
     key_to_encrypt,
 )
-from minikms.keys.jose.jws_forms import Serialization, Serialized, mistyped, too_deep
+from minikms.credentials.jose.jws_forms import Serialization, Serialized, mistyped, too_deep
+from minikms.encodings import decode_canonical, jose_b64url
+from minikms.errors import UnsupportedOption, ValidationFailed
+from minikms.events import keep_key
+from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.keys.operations import KeyOperations, name_in_event
 from minikms.keys.threads import is_slow
@@ -239,30 +239,35 @@ def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
     return dict(made)
 
 
-class JweCalls(KeyOperations):
+class JweCalls:
     """Makes JWEs with several keys.
 
     The audit event of the call names all its stored keys, first the sender's key or, without a
     sender, the first recipient's key.
     """
 
-    async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Serialized:
+    def __init__(self, keys: KeyOperations) -> None:
+        self._keys = keys
+
+    async def encrypt(self, profile: str, jwe: EncryptJwe) -> Serialized:
         """Find the keys of a JWE and make it; raises the errors of `EncryptJwe` and of each key."""
         jwe.check()
-        keys = [await self._key(profile, each.by, _TO_RECIPIENT) for each in jwe.recipients]
+        keys = [
+            await self._keys.usable_key(profile, each.by, _TO_RECIPIENT) for each in jwe.recipients
+        ]
         sender = None
         if jwe.sender is not None:
-            sender = await self._key(profile, jwe.sender, _AS_SENDER)
+            sender = await self._keys.usable_key(profile, jwe.sender, _AS_SENDER)
         used = [*reversed(keys), *([sender] if sender else ())]
         for key in used:
             if key.rules is not None:
-                await self._rates.count(profile, key)
+                await self._keys.rates.count(profile, key)
         for key in used:
             name_in_event(key)
             keep_key()
         compute = partial(jwe.compute, keys, sender)
         if jwe.is_slow or any(is_slow(key.algorithm, key.use.operation) for key in keys):
-            return await self.threads.slow.run(profile, compute)
+            return await self._keys.threads.slow.run(profile, compute)
         return compute()
 
 

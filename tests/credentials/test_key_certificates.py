@@ -8,9 +8,9 @@ import pytest
 from authority import CA, certificate_of
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from minikms.credentials.x509.certificates import first_end, read_chain
 from minikms.errors import TooLargeRecord
 from minikms.key_bounds import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
-from minikms.keys.x509.certificates import first_end, read_chain
 from minikms.records import KeyRecord
 
 RECORD = KeyRecord("kid", "p256", "EC", None, None, None, None, (), "bytes", 1)

@@ -9,18 +9,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
-from minikms.events import set_certificate
-from minikms.key_requests import AnyKey, KeyRef
-from minikms.keys.operation import Envelope, Use
-from minikms.keys.x509.certificates import (
+from minikms.credentials.x509.certificates import (
     UNREADABLE,
     authority_identifier,
     ca_certificates,
     extension_of,
 )
-from minikms.keys.x509.name_constraints import require_permitted
-from minikms.keys.x509.names import (
+from minikms.credentials.x509.name_constraints import require_permitted
+from minikms.credentials.x509.names import (
     read_alternative_names,
     read_name,
     read_policies,
@@ -30,9 +26,13 @@ from minikms.keys.x509.names import (
     texts_of,
     with_emails,
 )
-from minikms.keys.x509.profiles import PROFILES, CertificateProfile
-from minikms.keys.x509.public_keys import is_of_strong_signer, spki
-from minikms.keys.x509.signing import SigningKey, public_key_in_x509, sign_x509
+from minikms.credentials.x509.profiles import PROFILES, CertificateProfile
+from minikms.credentials.x509.public_keys import is_of_strong_signer, spki
+from minikms.credentials.x509.signing import SigningKey, public_key_in_x509, sign_x509
+from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
+from minikms.events import set_certificate
+from minikms.key_requests import AnyKey, KeyRef
+from minikms.keys.operation import Envelope, Use
 from minikms.plugin.protocol import Signer
 
 # A certificate begins before its call, for verifiers whose clocks are behind.
