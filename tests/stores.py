@@ -80,21 +80,21 @@ async def _fill(url, key, many):
     async with KeyStore.create(StoreLocation.parse(url), StoreKey(key)) as store:
         service = KeyService(REGISTRY, store)
         for profile in ("empty", "t", "z"):
-            await service.create_profile(profile)
+            await service.profiles.create(profile)
         for alg in ("ed25519", "p521", "bls12381g1", "mldsa44", "hs256", "xc20p", "rsa2048"):
             aliases = f"did:x#{alg}", f"of {alg}", f"{alg} {'é' * 4000}"
             policy = KeyPolicy(aliases=aliases, labels={"n": alg})
-            record = await service.generate(DEFAULT_PROFILE, alg, policy)
+            record = await service.creation.generate(DEFAULT_PROFILE, alg, policy)
             if record.jwk:
                 policy = KeyPolicy(aliases=("a",), delete_after=86_400)
-                await service.import_key("t", KeySource(jwk=record.jwk), policy)
-        await service.delete(DEFAULT_PROFILE, KeyRef(record.kid))
+                await service.creation.import_key("t", KeySource(jwk=record.jwk), policy)
+        await service.changes.delete(DEFAULT_PROFILE, KeyRef(record.kid))
         await Tokens(store.database).create("issuer", ("sign",))
         for first in range(0, many, 50):  # begun together, so that they share transactions
             some = range(first, min(first + 50, many))
             algs = [("hs256", "ed25519")[n % 2] for n in some]
             policies = [KeyPolicy(aliases=(f"{n}",)) for n in some]
-            await asyncio.gather(*(map(partial(service.generate, "z"), algs, policies)))
+            await asyncio.gather(*(map(partial(service.creation.generate, "z"), algs, policies)))
 
 
 async def everything(url, key, method="raw"):
@@ -112,9 +112,9 @@ async def everything(url, key, method="raw"):
     location = StoreLocation.parse(url)
     async with KeyStore.open(location, StoreKey(key, method)) as store:
         service = KeyService(REGISTRY, store)
-        for profile in await service.profiles():
+        for profile in await service.profiles.names():
             found[profile] = []
-            async for page in service.pages(profile):
+            async for page in service.descriptions.pages(profile):
                 # In one session, which takes less than one for each key.
                 await store.database.run(profile, partial(read, profile=profile, records=page))
     return found
@@ -124,8 +124,8 @@ async def next_place(url, key, profile):
     """The place of a new key."""
     async with KeyStore.open(StoreLocation.parse(url), StoreKey(key)) as store:
         service = KeyService(REGISTRY, store)
-        made = await service.generate(profile, "hs256", KeyPolicy())
-        return int((await service.get(profile, KeyRef(kid=made.kid))).seq)
+        made = await service.creation.generate(profile, "hs256", KeyPolicy())
+        return int((await service.operations.get(profile, KeyRef(kid=made.kid))).seq)
 
 
 def refused(ended, code=2):

@@ -30,7 +30,7 @@ async def test_waits():
 
 async def test_waits_for_an_answer(client):
     wait = asyncio.Event().wait
-    client.app[SERVICE].get = lambda *_: wait()
+    client.app[SERVICE].operations.get = lambda *_: wait()
     await client.get("/key/a")
 
 

@@ -54,5 +54,5 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TokenFolder:
 
 async def until_open(client: Any) -> None:
     """Wait until all providers of a service in this process are open."""
-    providers = list(client.app[SERVICE].providers)
+    providers = list(client.app[SERVICE].operations.providers)
     await until("its providers", lambda: all(each.status.available for each in providers))

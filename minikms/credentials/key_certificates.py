@@ -14,8 +14,8 @@ from minikms.credentials.x509.certification import CertificateRequest, IssueCert
 from minikms.credentials.x509.requests import MakeCsr
 from minikms.credentials.x509.revocation import MakeCrl
 from minikms.events import keep_key
-from minikms.keys.operations import By
-from minikms.keys.service import KeyService
+from minikms.keys.changes import Changes
+from minikms.keys.operations import By, KeyOperations
 from minikms.records import KeyRecord
 
 # Periods of `NotedUses`, of two minutes each: a day.
@@ -25,8 +25,9 @@ _LATELY: Final = 720
 class KeyCertificates:
     """Issues certificates, and sets and removes the certificates of keys."""
 
-    def __init__(self, keys: KeyService) -> None:
+    def __init__(self, keys: KeyOperations, changes: Changes) -> None:
         self._keys = keys
+        self._changes = changes
 
     async def issue(self, profile: str, by: By, request: CertificateRequest) -> str:
         """Issue a certificate in PEM with the key `by`; raises the errors of `IssueCertificate`.
@@ -82,7 +83,7 @@ class KeyCertificates:
         """
         # In a thread, since verifying some signatures takes milliseconds.
         certificates = await self._keys.threads.slow.run(profile, partial(read_chain, chain))
-        return await self._keys.change(
+        return await self._changes.change(
             profile, kid, lambda record: with_chain(record, certificates)
         )
 
@@ -91,6 +92,6 @@ class KeyCertificates:
 
         Raises KeyNotUsable if the key is scheduled for deletion.
         """
-        return await self._keys.change(
+        return await self._changes.change(
             profile, kid, lambda record: replace(record, certificates=())
         )

@@ -11,7 +11,7 @@ class Credentials:
     """The calls of credentials with the keys of a service, a part for each subject."""
 
     def __init__(self, keys: KeyService) -> None:
-        self.attestations = AttestationCalls(keys)
-        self.certificates = KeyCertificates(keys)
-        self.jwes = JweCalls(keys)
-        self.jwk_sets = JwkSets(keys)
+        self.attestations = AttestationCalls(keys.operations)
+        self.certificates = KeyCertificates(keys.operations, keys.changes)
+        self.jwes = JweCalls(keys.operations)
+        self.jwk_sets = JwkSets(keys.operations)

@@ -9,8 +9,12 @@ from minikms.store.keys.checks import CheckVersions
 from minikms.versions import KeyVersions
 
 
-class Aliases(KeyOperations):
+class Aliases:
     """Binds aliases to keys, and finds, changes and removes the versions of an alias."""
+
+    def __init__(self, keys: KeyOperations, reserved_aliases: Sequence[str]) -> None:
+        self._keys = keys
+        self._reserved_aliases = reserved_aliases
 
     async def associate(
         self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
@@ -19,21 +23,21 @@ class Aliases(KeyOperations):
 
         Raises AliasExists, TooManyAliases and TooLargeRecord; "update" raises AliasNotFound.
         """
-        require_own_aliases(self.reserved_aliases, alias)
-        await self.store.aliases.bind(profile, kid, alias, binding)
+        require_own_aliases(self._reserved_aliases, alias)
+        await self._keys.store.aliases.bind(profile, kid, alias, binding)
 
     async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
         """Remove `alias` from this key, or from the key that has it if `kid` is None."""
-        require_own_aliases(self.reserved_aliases, alias)
-        await self.store.aliases.unbind(profile, kid, alias)
+        require_own_aliases(self._reserved_aliases, alias)
+        await self._keys.store.aliases.unbind(profile, kid, alias)
 
     async def versions(self, profile: str, name: str, *, fresh: bool = False) -> KeyVersions:
         """Find the versions of an alias, in the store if `fresh`; raises AliasNotFound."""
-        return await self._versions.get(profile, name, fresh=fresh)
+        return await self._keys.versions.get(profile, name, fresh=fresh)
 
     async def predecessors(self, profile: str, kid: str, alias: str) -> Sequence[str]:
         """Find the kids before `kid` among the versions of an alias, newest first."""
-        return await self._versions.predecessors(profile, kid, alias)
+        return await self._keys.versions.predecessors(profile, kid, alias)
 
     async def change_versions(
         self,
@@ -47,8 +51,8 @@ class Aliases(KeyOperations):
 
         Raises Forbidden if `change` leaves out versions and the caller may not delete keys.
         """
-        require_own_aliases(self.reserved_aliases, name)
-        return await self.store.aliases.change_versions(
+        require_own_aliases(self._reserved_aliases, name)
+        return await self._keys.store.aliases.change_versions(
             profile, name, change, may_delete=may_delete
         )
 
@@ -56,5 +60,5 @@ class Aliases(KeyOperations):
         self, profile: str, name: str, check: CheckVersions, *, may_delete: bool = False
     ) -> KeyRecord:
         """Remove an alias and the keys of its versions; raises AliasNotFound and Forbidden."""
-        require_own_aliases(self.reserved_aliases, name)
-        return await self.store.aliases.remove(profile, name, check, may_delete=may_delete)
+        require_own_aliases(self._reserved_aliases, name)
+        return await self._keys.store.aliases.remove(profile, name, check, may_delete=may_delete)

@@ -13,10 +13,13 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class BatchCalls(KeyOperations):
+class BatchCalls:
     """Performs an operation with one key for many items, in a pool of threads for batches."""
 
-    async def perform_batch(
+    def __init__(self, keys: KeyOperations) -> None:
+        self._keys = keys
+
+    async def perform(
         self,
         profile: str,
         by: By,
@@ -29,18 +32,18 @@ class BatchCalls(KeyOperations):
         Threads for batches compute them, and call `check` before each slice; it raises if the
         caller is gone. Raises TooBusy.
         """
-        key = await self.usable_key(profile, by, batch)
+        key = await self._keys.usable_key(profile, by, batch)
         if key.rules is not None:
             number = sum(not isinstance(item, KmsError) for item in items)
-            await self.rates.count(profile, key, number)
+            await self._keys.rates.count(profile, key, number)
         results = await self._run_batch(profile, key, batch, items, check)
         if key.rules is not None:
             _note_rule(results)
         left = _not_final(results, batch)
         if key.alias is None or not left:
             return results
-        for kid in await self._versions.predecessors(profile, key.kid, key.alias):
-            older = await self._predecessor(profile, kid, batch)
+        for kid in await self._keys.versions.predecessors(profile, key.kid, key.alias):
+            older = await self._keys.predecessor(profile, kid, batch)
             if older is not None:
                 again = [items[place] for place in left]
                 others = await self._run_batch(profile, older, batch, again, check)
@@ -52,10 +55,10 @@ class BatchCalls(KeyOperations):
         name_in_event(key)
         return results
 
-    def stop_batches(self) -> None:
+    def stop(self) -> None:
         """Stop every running batch with TooBusy, at the end of its current slice."""
-        self.threads.stop()
-        for provider in self.providers:
+        self._keys.threads.stop()
+        for provider in self._keys.providers:
             provider.stop_batches()
 
     async def _run_batch(
@@ -67,8 +70,8 @@ class BatchCalls(KeyOperations):
         check: Callable[[], None],
     ) -> list[ResultT | KmsError]:
         bound, slow = batch.bind(key), is_slow(key.algorithm, key.use.operation)
-        call, provider = _tried(bound), self._provider_of(key)
-        batches = self.threads.batches if provider is None else provider.batches
+        call, provider = _tried(bound), self._keys.provider_of(key)
+        batches = self._keys.threads.batches if provider is None else provider.batches
         return await batches.run_all(profile, items, call, check, slow=slow)
 
 

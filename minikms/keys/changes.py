@@ -1,21 +1,29 @@
 """Changes and deletes keys."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from minikms.key_requests import KeyRef, require_own_aliases
 from minikms.keys.described_keys import DescribedKeys
-from minikms.keys.making import require_fitting
-from minikms.keys.rotation import require_rotatable
+from minikms.keys.making import require_fitting, require_rotatable
+from minikms.keys.operations import KeyOperations
 from minikms.records import KeyRecord, State
 from minikms.rules import Rules
 from minikms.store.keys.checks import Check, no_check
 
 
-class Changes(DescribedKeys):
+class Changes:
     """Changes and deletes keys."""
+
+    def __init__(
+        self, keys: KeyOperations, descriptions: DescribedKeys, reserved_aliases: Sequence[str]
+    ) -> None:
+        self._registry = keys.registry
+        self._store = keys.store
+        self._descriptions = descriptions
+        self._reserved_aliases = reserved_aliases
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
         """Set the `state`, `expires`, `labels`, `rules` or `rotate_every` that `changes` has.
@@ -31,7 +39,7 @@ class Changes(DescribedKeys):
 
         def change(record: KeyRecord) -> KeyRecord:
             if rules is not None:
-                require_fitting(rules, self.registry.of(record))
+                require_fitting(rules, self._registry.of(record))
                 record = record.with_rules(rules)
             record = replace(record, **others)
             if every is ...:
@@ -69,7 +77,9 @@ class Changes(DescribedKeys):
             after.require_labels_of(record)
             return after
 
-        return await self._described(profile, await self.store.change(profile, kid, changed))
+        return await self._descriptions.described(
+            profile, await self._store.change(profile, kid, changed)
+        )
 
     async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
         """Delete a key with its aliases, and return its record.
@@ -77,8 +87,8 @@ class Changes(DescribedKeys):
         If the settings of the profile require a delay, the deletion is scheduled, and `deletes` of
         the record is its time. Raises Forbidden if they require a caller who may delete keys.
         """
-        require_own_aliases(self.reserved_aliases, ref.alias)
-        return await self.store.deletions.delete(profile, ref, may_delete=may_delete)
+        require_own_aliases(self._reserved_aliases, ref.alias)
+        return await self._store.deletions.delete(profile, ref, may_delete=may_delete)
 
     async def schedule_deletion(
         self,
@@ -94,9 +104,9 @@ class Changes(DescribedKeys):
         `check` is called with the record before the change; if it raises, nothing changes. The
         settings of the profile apply as in `delete`.
         """
-        require_own_aliases(self.reserved_aliases, ref.alias)
+        require_own_aliases(self._reserved_aliases, ref.alias)
         due = time.time_ns() + after
-        return await self.store.deletions.schedule(
+        return await self._store.deletions.schedule(
             profile, ref, due, check=check, may_delete=may_delete
         )
 
@@ -107,7 +117,7 @@ class Changes(DescribedKeys):
 
         `check` is called with the record before the change; if it raises, nothing changes.
         """
-        record = await self.store.deletions.schedule(
+        record = await self._store.deletions.schedule(
             profile, KeyRef(kid), None, state=state, check=check
         )
-        return await self._described(profile, record)
+        return await self._descriptions.described(profile, record)

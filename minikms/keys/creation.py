@@ -1,10 +1,8 @@
 """Creates keys: generates, imports and stores them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias, Unpack
 
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import UnsupportedOption
@@ -13,33 +11,33 @@ from minikms.key_requests import KeyPolicy, KeyRef, KeySource, require_own_alias
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.encryption import Unwrap
 from minikms.keys.making import KeyMaker, KeyPair, maker
-from minikms.keys.operations import KeySettings
-from minikms.keys.providers.objects import ObjectMaker
+from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import (
     JwkImporter,
-    KeyAlgorithm,
     SecretImporter,
     SeedImporter,
     Stored,
 )
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.keys.checks import CheckVersions
-from minikms.store.keys.key_store import KeyStore
-
-# Makes the record and the material of a key.
-MakeKey: TypeAlias = Callable[[], tuple[KeyRecord, Stored]]
 
 
-class Creation(DescribedKeys):
+class Creation:
     """Generates, imports and stores keys."""
 
     def __init__(
-        self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
+        self,
+        keys: KeyOperations,
+        maker: KeyMaker,
+        descriptions: DescribedKeys,
+        reserved_aliases: Sequence[str],
     ) -> None:
-        super().__init__(registry, store, **settings)
-        self._maker = KeyMaker(self.threads)
-        self.objects = ObjectMaker(store)
+        self._keys = keys
+        self._registry = keys.registry
+        self._store = keys.store
+        self._maker = maker
+        self._descriptions = descriptions
+        self._reserved_aliases = reserved_aliases
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Generate and store a key.
@@ -47,10 +45,10 @@ class Creation(DescribedKeys):
         Raises UnsupportedAlgorithm, UnsupportedOption, AliasExists, TooManyKeys, TooLargeRecord,
         TooBusy and ProviderUnavailable.
         """
-        require_own_aliases(self.reserved_aliases, *policy.aliases)
-        algorithm = self.registry.get(alg)
+        require_own_aliases(self._reserved_aliases, *policy.aliases)
+        algorithm = self._registry.get(alg)
         insert = partial(
-            self.store.insert,
+            self._store.insert,
             profile,
             aliases=policy.aliases,
             binding=policy.alias_taken,
@@ -58,7 +56,7 @@ class Creation(DescribedKeys):
             kept=policy.keep_versions,
         )
         if policy.provider is not None:
-            making = self._making_at_provider(profile, algorithm, policy)
+            making = self._maker.making_at_provider(profile, algorithm, policy)
             async with making as [(record, material)]:
                 set_key(record.kid, record.alg)
                 return await insert(record, material)
@@ -82,55 +80,21 @@ class Creation(DescribedKeys):
         raises if the caller is gone.
         """
         policy.require_bounded(count)
-        algorithm = self.registry.get(alg)
+        algorithm = self._registry.get(alg)
         if policy.provider is not None:
-            making = self._making_at_provider(profile, algorithm, policy, count, check)
+            making = self._maker.making_at_provider(profile, algorithm, policy, count, check)
             async with making as keys:
-                return await self.store.insert_all(profile, keys)
+                return await self._store.insert_all(profile, keys)
         make = maker(algorithm, policy, algorithm.generate)
         made = await self._maker.make_several(profile, algorithm, count, make, check)
-        return await self.store.insert_all(profile, made)
-
-    @asynccontextmanager
-    async def _making_at_provider(
-        self,
-        profile: str,
-        algorithm: KeyAlgorithm[Any],
-        policy: KeyPolicy,
-        count: int = 1,
-        check: Callable[[], None] = lambda: None,
-    ) -> AsyncIterator[list[tuple[KeyRecord, Stored]]]:
-        """Make `count` keys at the provider that the policy names; the block stores them.
-
-        The keys are destroyed if the block fails. Raises UnsupportedOption, TooBusy and
-        ProviderUnavailable.
-        """
-        provider = self.providers.asked(policy.provider or "")
-        if policy.exportable:
-            raise UnsupportedOption("A key of a provider cannot be exported.")
-        bound = self.registry.bound(provider.name, algorithm)
-        provider.require(algorithm.name)
-        maker(bound, policy, bound.generate)  # raise its errors before an object is made
-
-        def make_some(some: Sequence[MakeKey]) -> list[tuple[KeyRecord, Stored]]:
-            return [make() for make in some]
-
-        async with self.objects.making(profile, provider, count) as being_made:
-            makers = [
-                maker(bound, policy, partial(being_made.make, bound.make, key_id))
-                for key_id in being_made.key_ids
-            ]
-            if count == 1:
-                yield [await provider.run(makers[0], making=True)]
-            else:
-                yield await provider.making.run_all(profile, makers, make_some, check, slow=True)
+        return await self._store.insert_all(profile, made)
 
     async def generate_pair(self, profile: str, alg: str) -> KeyPair:
         """Make a key pair without storing it.
 
         Raises UnsupportedAlgorithm, UnsupportedOperation and TooBusy.
         """
-        return await self._maker.make_pair(profile, self.registry.get(alg))
+        return await self._maker.make_pair(profile, self._registry.get(alg))
 
     async def import_key(
         self,
@@ -149,16 +113,16 @@ class Creation(DescribedKeys):
         nothing is stored. Raises the errors of `read_key`, DecryptionFailed, KeyExists, AliasExists
         and TooManyKeys.
         """
-        require_own_aliases(self.reserved_aliases, *policy.aliases)
+        require_own_aliases(self._reserved_aliases, *policy.aliases)
         if source.wrapped is not None:
-            self.registry.get(source.alg or "").require(SecretImporter)
+            self._registry.get(source.alg or "").require(SecretImporter)
             by = KeyRef(kid=source.unwrap_kid)
-            secret = await self.perform(profile, by, Unwrap(source.wrapped))
+            secret = await self._keys.perform(profile, by, Unwrap(source.wrapped))
             keep_key()
             source = replace(source, secret=secret)
         record, material = await self.read_key(profile, source, policy)
         set_key(record.kid, record.alg)
-        stored = await self.store.insert(
+        stored = await self._store.insert(
             profile,
             record,
             material,
@@ -168,7 +132,11 @@ class Creation(DescribedKeys):
             check=check,
             kept=policy.keep_versions,
         )
-        return await self._described(profile, stored) if keep else self._shown(stored)
+        return (
+            await self._descriptions.described(profile, stored)
+            if keep
+            else self._keys.shown(stored)
+        )
 
     async def read_key(
         self, profile: str, source: KeySource, policy: KeyPolicy
@@ -180,7 +148,7 @@ class Creation(DescribedKeys):
         if policy.provider is not None:
             raise UnsupportedOption("A provider takes no imported key: it makes its keys itself.")
         jwk, named = source.jwk or {}, source.alg
-        algorithm = self.registry.for_jwk(jwk) if named is None else self.registry.get(named)
+        algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
         if source.secret is not None:
             operation = "import-secret"
             create = partial(algorithm.require(SecretImporter).import_secret, source.secret)
@@ -203,4 +171,4 @@ class Creation(DescribedKeys):
 
         Aliases of other keys are left to them. Aliases that a protocol owns are allowed.
         """
-        return await self.store.insert(profile, record, material, aliases, binding="leave")
+        return await self._store.insert(profile, record, material, aliases, binding="leave")

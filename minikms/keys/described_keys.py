@@ -13,15 +13,18 @@ from minikms.records import KeyRecord
 _PAGE: Final = 1000
 
 
-class DescribedKeys(KeyOperations):
+class DescribedKeys:
     """Finds and lists the records of keys, with the times of their last use."""
+
+    def __init__(self, keys: KeyOperations) -> None:
+        self._keys = keys
 
     async def describe(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key with the time of its last use, as `with_last_uses` gives it.
 
         Raises KeyNotFound or AliasNotFound.
         """
-        record = await self.get(profile, ref)
+        record = await self._keys.get(profile, ref)
         await self.with_last_uses(profile, [record])
         return record
 
@@ -30,18 +33,18 @@ class DescribedKeys(KeyOperations):
         found: dict[str, KeyRecord] = {}
         missing = []
         for kid in kids:
-            cached = self.cache.get((profile, kid, None))
+            cached = self._keys.cache.get((profile, kid, None))
             if cached is not None:
                 found[kid] = cached.record
             else:
                 missing.append(kid)
         if missing:
-            pending = self.cache.start_fill()
-            for record in await self.store.records(profile, missing):
+            pending = self._keys.cache.start_fill()
+            for record in await self._keys.store.records(profile, missing):
                 if record is not None:
                     keep_in_cache(pending, profile, CachedKey(record))
                     found[record.kid] = record
-        return [self._shown(found[kid]) if kid in found else None for kid in kids]
+        return [self._keys.shown(found[kid]) if kid in found else None for kid in kids]
 
     async def list_keys(
         self,
@@ -58,20 +61,20 @@ class DescribedKeys(KeyOperations):
         `after` is the `seq` of the last key of the previous page. `alg`, `alias` and `labels`
         filter the keys.
         """
-        name = None if alg is None else self.registry.get(alg).name
+        name = None if alg is None else self._keys.registry.get(alg).name
         if alias is None:
-            page, more = await self.store.listing.page(
+            page, more = await self._keys.store.listing.page(
                 profile, limit=limit, after=after, alg=name, labels=labels
             )
-            records = [self._shown(record) for record in page]
+            records = [self._keys.shown(record) for record in page]
             await self.with_last_uses(profile, records)
             return records, more
         try:
-            record = await self.store.record(profile, KeyRef(alias=alias))
+            record = await self._keys.store.record(profile, KeyRef(alias=alias))
         except (AliasNotFound, KeyNotFound):
             return [], False
         fits = record.seq > after and record.fits(name, labels)
-        return [await self._described(profile, record)] if fits else [], False
+        return [await self.described(profile, record)] if fits else [], False
 
     async def pages(
         self,
@@ -96,9 +99,9 @@ class DescribedKeys(KeyOperations):
         while more:
             yield await next_page()
 
-    async def _described(self, profile: str, record: KeyRecord) -> KeyRecord:
+    async def described(self, profile: str, record: KeyRecord) -> KeyRecord:
         """Prepare a record for an answer, with the time of its last use."""
-        shown = self._shown(record)
+        shown = self._keys.shown(record)
         await self.with_last_uses(profile, [shown])
         return shown
 
@@ -107,9 +110,9 @@ class DescribedKeys(KeyOperations):
         records = list(records)
         if not records:
             return
-        stored = await self._last_uses.read(profile, [int(each.seq or 0) for each in records])
+        stored = await self._keys.last_uses.read(profile, [int(each.seq or 0) for each in records])
         for record, (since, at) in zip(records, stored, strict=True):
-            last = max(at, self.uses.times.get((profile, record.seq), 0))
+            last = max(at, self._keys.uses.times.get((profile, record.seq), 0))
             # An earlier time belongs to a key of a removed profile with the same name.
             used = last // SECOND >= record.created // SECOND
             record.set_last_use(max(last, record.created) if used else None, since)

@@ -5,17 +5,20 @@ The record has everything public about the key, computed once.
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from joserfc.jwk import import_key
 
 from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
-from minikms.errors import InvalidKey, UnsupportedOperation, UnsupportedOption
+from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedOperation, UnsupportedOption
 from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyPolicy
-from minikms.keys.threads import KeyThreads
+from minikms.keys.operations import KeyOperations
+from minikms.keys.providers.objects import ObjectMaker
 from minikms.plugin.protocol import (
     JwkImporter,
     KeyAlgorithm,
@@ -30,6 +33,9 @@ from minikms.records import PROVIDED, RULED, KeyRecord
 from minikms.rules import Rules
 
 ResultT = TypeVar("ResultT")
+
+# Makes the record and the material of a key.
+MakeKey: TypeAlias = Callable[[], tuple[KeyRecord, Stored]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,9 @@ class KeyMaker:
     which profiles share fairly.
     """
 
-    def __init__(self, threads: KeyThreads) -> None:
-        self._threads = threads
+    def __init__(self, keys: KeyOperations) -> None:
+        self._keys = keys
+        self.objects = ObjectMaker(keys.store)
 
     async def make_pair(self, profile: str, algorithm: KeyAlgorithm[Any]) -> KeyPair:
         """Make a key pair; raises UnsupportedOperation and TooBusy."""
@@ -79,7 +86,7 @@ class KeyMaker:
         """
         if not is_slow_to_make(algorithm, operation):
             return make()
-        return await self._threads.making(algorithm.kty, operation).run(profile, make)
+        return await self._keys.threads.making(algorithm.kty, operation).run(profile, make)
 
     async def make_several(
         self,
@@ -94,9 +101,9 @@ class KeyMaker:
         def make_some(places: Sequence[int]) -> list[ResultT]:
             return [make() for _ in places]
 
-        slow, threads = is_slow_to_make(algorithm, "generate"), self._threads.batches
+        slow, threads = is_slow_to_make(algorithm, "generate"), self._keys.threads.batches
         if slow:
-            threads = self._threads.making(algorithm.kty, "generate")
+            threads = self._keys.threads.making(algorithm.kty, "generate")
         return await threads.run_all(profile, range(count), make_some, check, slow=slow)
 
     async def make_public(
@@ -121,7 +128,41 @@ class KeyMaker:
             return describe(algorithm, key, "none", policy, operations)
 
         is_slow = is_slow_to_make(algorithm, "import-jwk")
-        return await self._threads.slow.run(profile, make) if is_slow else make(), b""
+        return await self._keys.threads.slow.run(profile, make) if is_slow else make(), b""
+
+    @asynccontextmanager
+    async def making_at_provider(
+        self,
+        profile: str,
+        algorithm: KeyAlgorithm[Any],
+        policy: KeyPolicy,
+        count: int = 1,
+        check: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[list[tuple[KeyRecord, Stored]]]:
+        """Make `count` keys at the provider that the policy names; the block stores them.
+
+        The keys are destroyed if the block fails. Raises UnsupportedOption, TooBusy and
+        ProviderUnavailable.
+        """
+        provider = self._keys.providers.asked(policy.provider or "")
+        if policy.exportable:
+            raise UnsupportedOption("A key of a provider cannot be exported.")
+        bound = self._keys.registry.bound(provider.name, algorithm)
+        provider.require(algorithm.name)
+        maker(bound, policy, bound.generate)  # raise its errors before an object is made
+
+        def make_some(some: Sequence[MakeKey]) -> list[tuple[KeyRecord, Stored]]:
+            return [make() for make in some]
+
+        async with self.objects.making(profile, provider, count) as being_made:
+            makers = [
+                maker(bound, policy, partial(being_made.make, bound.make, key_id))
+                for key_id in being_made.key_ids
+            ]
+            if count == 1:
+                yield [await provider.run(makers[0], making=True)]
+            else:
+                yield await provider.making.run_all(profile, makers, make_some, check, slow=True)
 
 
 def is_slow_to_make(algorithm: KeyAlgorithm[Any], operation: str) -> bool:
@@ -229,6 +270,19 @@ def require_fitting(rules: Rules, algorithm: KeyAlgorithm[Any]) -> None:
     if not set(rules.algs or ()) <= set(can):
         may = ", ".join(can) or "no JOSE name"
         raise UnsupportedOption(f"Such a key signs for: {may}.")
+
+
+def require_rotatable(record: KeyRecord) -> None:
+    """Raise UnsupportedOperation or KeyNotUsable if a key cannot be rotated; expired keys can."""
+    if record.material == "none":
+        raise UnsupportedOperation("A public key alone is replaced by importing another.")
+    record.require_understood()
+    if record.replaced:
+        raise KeyNotUsable("A rotation has replaced the key already.")
+    if record.ends is not None:
+        raise KeyNotUsable("A key that was made to be deleted is not rotated.")
+    if record.state != "enabled" or record.is_scheduled:
+        raise record.not_usable(time.time_ns())
 
 
 class PublicJwkIsPrivate(TypeError):

@@ -3,11 +3,10 @@
 The path of a call stays in this one file, so that it can be read at once.
 """
 
-import copy
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self, TypeAlias, TypedDict, TypeVar
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
 from minikms.errors import (
     AliasNotFound,
@@ -56,7 +55,7 @@ _NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
 
 
 class KeySettings(TypedDict, total=False):
-    """The settings of `KeyOperations`; its subclasses pass them on."""
+    """The settings of `KeyOperations`, which `KeyService` passes on."""
 
     cache: Bounds
     rates: RateTable | None
@@ -74,12 +73,7 @@ class KeyOperations:
     operation or does not allow it; KeyNotUsable if its state excludes it, RuleViolated if its rules
     do, and OverRate if the rate in its rules is used up; InvalidKey for a malformed JWK; and the
     errors of the operation.
-
-    `reserved_aliases` are prefixes of aliases that other protocols own: no call binds, moves or
-    removes such an alias, or deletes a key by it.
     """
-
-    reserved_aliases: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -97,26 +91,18 @@ class KeyOperations:
         self.cache: Cache[CachedKey] = Cache(
             store.database.counters, cache, lambda found: found.weight(registry)
         )
-        self._versions = VersionCache(store, cache)
-        self.caches: list[Cache[Any]] = [self.cache, self._versions.cache]
+        self.versions = VersionCache(store, cache)
+        self.caches: list[Cache[Any]] = [self.cache, self.versions.cache]
         self.threads = KeyThreads()
         self.rates = KeyRates(rates or RateTable(), store)
-        self._last_uses = LastUses(store.database)
-        self.uses = NotedUses(self._last_uses.write)
-
-    def owning(self, prefixes: Collection[str]) -> Self:
-        """Copy this object for a protocol that owns the aliases with these prefixes."""
-        other = copy.copy(self)
-        other.reserved_aliases = tuple(
-            prefix for prefix in self.reserved_aliases if prefix not in prefixes
-        )
-        return other
+        self.last_uses = LastUses(store.database)
+        self.uses = NotedUses(self.last_uses.write)
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Find the record of a key; raises KeyNotFound or AliasNotFound."""
         record = (await self._find(profile, ref)).record
         set_key(record.kid, record.alg)
-        return self._shown(record)
+        return self.shown(record)
 
     async def perform(self, profile: str, by: By, operation: Operation[Any, ResultT]) -> ResultT:
         """Perform an operation; waits only for the store, and for a thread if it is slow."""
@@ -131,15 +117,15 @@ class KeyOperations:
         if threads is None:
             result = operation.compute(key)
         else:
-            provider = self._provider_of(key)
+            provider = self.provider_of(key)
             if provider is not None:
                 result = await provider.run(partial(operation.compute, key))
             else:
                 result = await threads.run(profile, partial(operation.compute, key))
         if key.alias is None or operation.is_final(result):
             return result
-        for kid in await self._versions.predecessors(profile, key.kid, key.alias):
-            older = await self._predecessor(profile, kid, operation)
+        for kid in await self.versions.predecessors(profile, key.kid, key.alias):
+            older = await self.predecessor(profile, kid, operation)
             if older is not None:
                 threads = self._threads_for(older, operation)
                 compute = partial(operation.compute, older)
@@ -160,7 +146,7 @@ class KeyOperations:
             return self.threads.slow
         return None
 
-    def _provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
+    def provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
         """Return the provider that performs the operation; None if the service does."""
         algorithm: object = key.algorithm
         if isinstance(algorithm, BoundSigner) and not key.use.is_public:
@@ -225,7 +211,7 @@ class KeyOperations:
         for cache in self.caches:
             await cache.drop_stale()
 
-    def _shown(self, record: KeyRecord) -> KeyRecord:
+    def shown(self, record: KeyRecord) -> KeyRecord:
         """Prepare a record for callers: mark it if its algorithm is not installed."""
         return record if self.registry.has(record) else OrphanRecord.of(record)
 
@@ -244,7 +230,7 @@ class KeyOperations:
                     refused = exc
         raise refused or KeyNotFound
 
-    async def _predecessor(self, profile: str, kid: str, user: KeyUser) -> UsableKey[Any] | None:
+    async def predecessor(self, profile: str, kid: str, user: KeyUser) -> UsableKey[Any] | None:
         """Find a key from before a rotation; None if it is deleted or not usable."""
         try:
             return await self.usable_key(profile, KeyRef(kid=kid), user)

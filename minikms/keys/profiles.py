@@ -3,16 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Unpack
+from typing import Any, Final
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
-from minikms.keys.operations import KeyOperations, KeySettings
-from minikms.plugin.registry import AlgorithmRegistry
+from minikms.keys.operations import KeyOperations
 from minikms.profile_settings import ProfileSettings
 from minikms.store.askar.slots import CONTENTS
 from minikms.store.cache import Cache
 from minikms.store.categories import PROFILE
-from minikms.store.keys.key_store import KeyStore
 from minikms.store.profiles.tenancy import Tenancy
 
 # The number of profiles that one call looks at before others go on.
@@ -22,55 +20,53 @@ _NAMES: Final = 100
 _MEMORY: Final = 32 * 1024 * 1024
 
 
-class Profiles(KeyOperations):
+class Profiles:
     """Creates, changes and removes profiles, and publishes their JWK Sets."""
 
-    def __init__(
-        self, registry: AlgorithmRegistry, store: KeyStore, **settings: Unpack[KeySettings]
-    ) -> None:
-        super().__init__(registry, store, **settings)
-        bounds = self.bounds._replace(memory=_MEMORY)
-        self._public: Cache[bool] = Cache(store.database.counters, bounds)
-        self.caches.append(self._public)
+    def __init__(self, keys: KeyOperations) -> None:
+        self._store = keys.store
+        bounds = keys.bounds._replace(memory=_MEMORY)
+        self._public: Cache[bool] = Cache(keys.store.database.counters, bounds)
+        keys.caches.append(self._public)
 
-    async def create_profile(self, name: str, maker: str = "") -> None:
+    async def create(self, name: str, maker: str = "") -> None:
         """Create an empty profile; raises ProfileExists.
 
         `maker` is the id of the caller's stored token, empty if it has none. Of the tokens that are
         older than the profile, only this one may use it.
         """
-        await self.store.directory.create(name, maker=maker)
+        await self._store.directory.create(name, maker=maker)
 
-    async def remove_profile(self, name: str) -> bool:
+    async def remove(self, name: str) -> bool:
         """Remove a profile with all its keys; False if it does not exist."""
-        return await self.store.remove_profile(name)
+        return await self._store.remove_profile(name)
 
-    async def profiles(self) -> list[str]:
+    async def names(self) -> list[str]:
         """List the names of all profiles, sorted."""
-        return await self.store.directory.names()
+        return await self._store.directory.names()
 
     async def tenancy(self, name: str) -> Tenancy:
         """Find the id of a profile and the time of its creation; raises ProfileNotFound."""
-        return await self.store.directory.tenancy(name)
+        return await self._store.directory.tenancy(name)
 
     async def settings(self) -> dict[str, ProfileSettings]:
         """List the settings of all profiles by name, sorted."""
-        return await self.store.directory.all_settings()
+        return await self._store.directory.all_settings()
 
     async def change_settings(self, profile: str, changes: Mapping[str, Any]) -> ProfileSettings:
         """Change settings of a profile, and return all its settings; raises ProfileNotFound."""
-        return await self.store.directory.change(profile, changes)
+        return await self._store.directory.change(profile, changes)
 
     async def publish(self, profile: str, *, public: bool) -> None:
         """Publish the profile's JWK Set, or restrict it to callers who may read its keys."""
-        await self.store.publish(profile, public=public)
+        await self._store.publish(profile, public=public)
 
     async def publishes(self, profile: str) -> bool:
         """Tell whether everybody may read the profile's JWK Set."""
         found = self._public.get(profile)
         if found is None:
             pending = self._public.start_fill()
-            found = await self.store.publishes(profile)
+            found = await self._store.publishes(profile)
             pending.fill((profile,), found, (PROFILE, profile), (CONTENTS, profile))
         return found
 

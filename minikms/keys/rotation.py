@@ -2,25 +2,23 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from minikms.errors import (
-    KeyNotUsable,
     KeyUnreadable,
     KmsError,
     ProfileNotFound,
     StoreUnavailable,
-    UnsupportedOperation,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyPolicy, KeyRef, require_own_aliases
-from minikms.keys.creation import Creation
-from minikms.keys.making import is_slow_to_make, maker
+from minikms.keys.making import KeyMaker, is_slow_to_make, maker, require_rotatable
+from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
@@ -34,8 +32,16 @@ LOGGER = logging.getLogger(__name__)
 _POSTPONED: Final = 3600 * SECOND
 
 
-class Rotation(Creation):
+class Rotation:
     """Rotates keys: replaces them by new ones, on request or when their rotation is due."""
+
+    def __init__(
+        self, keys: KeyOperations, maker: KeyMaker, reserved_aliases: Sequence[str]
+    ) -> None:
+        self._registry = keys.registry
+        self._store = keys.store
+        self._maker = maker
+        self._reserved_aliases = reserved_aliases
 
     async def rotate(self, profile: str, kid: str, *, keep_schedule: bool = False) -> KeyRecord:
         """Replace a key by a new one, and return the record of the new one.
@@ -56,7 +62,7 @@ class Rotation(Creation):
         `check` is called before the change, with the old record and the versions of the alias; if
         it raises, nothing changes. Raises AliasNotFound and the errors of `rotate`.
         """
-        require_own_aliases(self.reserved_aliases, name)
+        require_own_aliases(self._reserved_aliases, name)
         return await self._rotate(profile, KeyRef(alias=name), check or no_check_of_versions)
 
     async def _rotate(
@@ -73,7 +79,7 @@ class Rotation(Creation):
                 return replace(record, rotates=old.rotates), material
 
             make = scheduled if keep_schedule else successor
-            return await self.store.rotations.rotate(profile, ref, make, check)
+            return await self._store.rotations.rotate(profile, ref, make, check)
 
         return await self._replace(profile, ref, store)
 
@@ -88,7 +94,7 @@ class Rotation(Creation):
         with suppress(_SlowToMake):
             return await store(self._make_successor)
         while True:
-            found = await self.store.record(profile, ref)
+            found = await self._store.record(profile, ref)
             with suppress(_SlowToMake):
                 async with self._making_successor(profile, found) as successor:
                     return await store(successor)
@@ -96,7 +102,7 @@ class Rotation(Creation):
     def _make_successor(self, old: KeyRecord) -> tuple[KeyRecord, Stored]:
         """Make the successor of a key; raises _SlowToMake if making it is slow."""
         require_rotatable(old)
-        algorithm = self.registry.of(old)
+        algorithm = self._registry.of(old)
         if is_slow_to_make(algorithm, "generate"):
             raise _SlowToMake
         return maker(algorithm, _policy_of(old), algorithm.generate)()
@@ -107,9 +113,9 @@ class Rotation(Creation):
 
         If the block fails, an object that was made at a provider is destroyed.
         """
-        algorithm, policy = self.registry.of(found), _policy_of(found)
+        algorithm, policy = self._registry.of(found), _policy_of(found)
         if policy.provider is not None:
-            async with self._making_at_provider(profile, algorithm, policy) as [made]:
+            async with self._maker.making_at_provider(profile, algorithm, policy) as [made]:
                 yield partial(_give_if_alike, made, found)
             return
         make = maker(algorithm, policy, algorithm.generate)
@@ -123,7 +129,7 @@ class Rotation(Creation):
         """
         for profile in profiles:
             try:
-                for kid in await self.store.rotations.due(profile):
+                for kid in await self._store.rotations.due(profile):
                     await self._rotate_if_due(profile, kid, sink)
             except ProfileNotFound:
                 continue  # removed meanwhile
@@ -134,7 +140,7 @@ class Rotation(Creation):
         """Rotate a key if it is still due; if that fails, postpone its rotation."""
 
         async def store(successor: Successor) -> KeyRecord:
-            return await self.store.rotations.rotate_due(profile, kid, successor)
+            return await self._store.rotations.rotate_due(profile, kid, successor)
 
         outer = CURRENT.set(AuditEvent("rotateKey", sink, profile=profile, kid=kid))
         try:
@@ -154,7 +160,7 @@ class Rotation(Creation):
             LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         finally:
             CURRENT.reset(outer)
-        await self.store.rotations.postpone(profile, kid, time.time_ns() + _POSTPONED)
+        await self._store.rotations.postpone(profile, kid, time.time_ns() + _POSTPONED)
 
 
 class _SlowToMake(Exception):
@@ -179,16 +185,3 @@ def _policy_of(record: KeyRecord) -> KeyPolicy:
         rules=record.rules,
         provider=record.provider,
     )
-
-
-def require_rotatable(record: KeyRecord) -> None:
-    """Raise UnsupportedOperation or KeyNotUsable if a key cannot be rotated; expired keys can."""
-    if record.material == "none":
-        raise UnsupportedOperation("A public key alone is replaced by importing another.")
-    record.require_understood()
-    if record.replaced:
-        raise KeyNotUsable("A rotation has replaced the key already.")
-    if record.ends is not None:
-        raise KeyNotUsable("A key that was made to be deleted is not rotated.")
-    if record.state != "enabled" or record.is_scheduled:
-        raise record.not_usable(time.time_ns())

@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from minikms.background import in_background
 from minikms.errors import StoreUnavailable
 from minikms.events import AuditSink
-from minikms.keys.service import KeyService
+from minikms.keys.deletions import DueDeletions
 
 LOGGER = logging.getLogger(__name__)
+
+# `KeyService.sweep`.
+Sweep: TypeAlias = Callable[[AuditSink | None], Awaitable[None]]
 
 # Seconds between two sweeps. Nobody sees a key once its deletion is due, but its material stays in
 # the store until the sweep. Scheduled rotations are late by the same time. A deleted key of a
@@ -21,31 +24,34 @@ _AGAIN: Final = 5.0
 
 
 @asynccontextmanager
-async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
-    """Delete and rotate due keys, now and every few minutes, while the block runs.
+async def sweeping(
+    deletions: DueDeletions, sweep: Sweep, sink: AuditSink | None
+) -> AsyncIterator[None]:
+    """Delete and rotate due keys by `sweep`, now and every few minutes, while the block runs.
 
+    Between them, what `deletions` has noted is deleted.
     Any number of processes may sweep a store at the same time.
     """
-    async with in_background(_sweep(keys, sink)):
+    async with in_background(_sweep(deletions, sweep, sink)):
         yield
 
 
-async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
+async def _sweep(deletions: DueDeletions, sweep: Sweep, sink: AuditSink | None) -> None:
     loop = asyncio.get_running_loop()
     next_sweep = loop.time()
     while True:
         until = next_sweep
-        if keys.deletions.may_go_on:
+        if deletions.may_go_on:
             until = min(until, loop.time() + _AGAIN)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                await keys.deletions.noted()
+                await deletions.noted()
         try:
             if loop.time() < next_sweep:
-                await keys.deletions.go_on(sink)
+                await deletions.go_on(sink)
             else:
                 next_sweep = loop.time() + _PERIOD
-                await keys.sweep(sink)
+                await sweep(sink)
         except StoreUnavailable:
             LOGGER.warning("due keys are neither deleted nor rotated: the store is unavailable")
         except Exception:  # the next sweep may succeed, so the task goes on

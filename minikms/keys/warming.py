@@ -9,7 +9,7 @@ from typing import Final
 
 from minikms.background import in_background
 from minikms.errors import ProfileNotFound, StoreUnavailable
-from minikms.keys.service import KeyService
+from minikms.keys.reading_ahead import ReadingAhead
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.keys.key_store import KeyStore
 
@@ -37,7 +37,7 @@ _PROGRESS: Final = 10.0
 
 @asynccontextmanager
 async def warming(
-    keys: KeyService, store: KeyStore, spare: Callable[[], None]
+    keys: ReadingAhead, store: KeyStore, spare: Callable[[], None]
 ) -> AsyncIterator[None]:
     """Cache keys until the cache is full; of each profile, the last used and the newest first.
 
@@ -48,7 +48,7 @@ async def warming(
         yield
 
 
-async def _warm(keys: KeyService, store: KeyStore, spare: Callable[[], None]) -> None:
+async def _warm(keys: ReadingAhead, store: KeyStore, spare: Callable[[], None]) -> None:
     began = time.monotonic()
     try:
         number, is_full = await _read_all(keys, store, spare)
@@ -65,10 +65,10 @@ async def _warm(keys: KeyService, store: KeyStore, spare: Callable[[], None]) ->
 
 
 async def _read_all(
-    keys: KeyService, store: KeyStore, spare: Callable[[], None]
+    keys: ReadingAhead, store: KeyStore, spare: Callable[[], None]
 ) -> tuple[int, bool]:
     """Read the keys of all profiles; return their number, and whether the cache is full."""
-    names, number = await _profiles(keys), 0
+    names, number = await _profiles(store), 0
     told = time.monotonic()
     for position, name in enumerate(names):
         if position % _TOGETHER == 0:
@@ -116,7 +116,7 @@ async def _read_all(
     return number, False
 
 
-async def _lasts(keys: KeyService, profile: str) -> bool:
+async def _lasts(keys: ReadingAhead, profile: str) -> bool:
     """Wait until the cache keeps keys of a profile; False if it does not in time."""
     until = time.monotonic() + _PATIENCE
     while not (lasts := keys.lasts(profile)) and time.monotonic() < until:
@@ -129,11 +129,11 @@ def _waits(store: KeyStore) -> bool:
     return store.database.is_busy
 
 
-async def _profiles(keys: KeyService) -> list[str]:
+async def _profiles(store: KeyStore) -> list[str]:
     """List the names of all profiles, the default profile first."""
     while True:
         try:
-            names = await keys.profiles()
+            names = await store.directory.names()
         except StoreUnavailable:
             await asyncio.sleep(_LONG_PAUSE)
         else:

@@ -84,9 +84,8 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
             app[REGISTRY], limit=app[CONFIG].provider_timeout, file=app[CONFIG].provider_faults
         )
         app[SERVICE] = KeyService(
-            app[REGISTRY], store, cache=bounds, rates=table, providers=providers
+            app[REGISTRY], store, reserved_aliases, cache=bounds, rates=table, providers=providers
         )
-        app[SERVICE].reserved_aliases = reserved_aliases
         app[CREDENTIALS] = Credentials(app[SERVICE])
         app[GATE].rates = ProfileRates(table, store.database.directory)
         app[GATE].profile_id = store.database.directory.last_id
@@ -97,22 +96,23 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
             stack.callback(table.close)
             await stack.enter_async_context(providers.running())
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
-            await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
-            await stack.enter_async_context(storing_last_uses(app[SERVICE], app[TOKENS]))
+            keys, sink = app[SERVICE], app[GATE].sink
+            await stack.enter_async_context(sweeping(keys.deletions, keys.sweep, sink))
+            await stack.enter_async_context(storing_last_uses(keys, app[TOKENS]))
             if app[CONFIG].warm:
-                await stack.enter_async_context(warming(app[SERVICE], store, spare))
+                await stack.enter_async_context(warming(keys.reading_ahead, store, spare))
             if app[CONFIG].needs_token:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = known = await stack.enter_async_context(access)
                 await stack.enter_async_context(tending_tokens(app[TOKENS], known))
             for door in app[DOORS]:
-                door.open(app[SERVICE], app[CREDENTIALS], app[GATE])
+                door.open(keys, app[CREDENTIALS], app[GATE])
             yield
 
 
 async def _stop_batches(app: web.Application) -> None:
     """Stop batches first: a batch may take longer than the grace period of running calls."""
-    app[SERVICE].stop_batches()
+    app[SERVICE].batches.stop()
 
 
 @asynccontextmanager

@@ -36,13 +36,13 @@ async def _store_again_and_again(keys: KeyService, tokens: Tokens) -> None:
     while True:
         await _store(keys, tokens)
         until = time.monotonic() + _PERIOD
-        while time.monotonic() < until and len(keys.uses.times) < _MANY:
+        while time.monotonic() < until and len(keys.operations.uses.times) < _MANY:
             await asyncio.sleep(_LOOK)
 
 
 async def _store(keys: KeyService, tokens: Tokens) -> None:
     try:
-        await keys.uses.store()
+        await keys.operations.uses.store()
         await tokens.uses.store()
     except StoreUnavailable:
         LOGGER.warning("last uses of keys and tokens are not stored: the store is unavailable")

@@ -77,7 +77,7 @@ async def load(file: str, keys: KeyService) -> None:
     with _located(file):
         for name in dict.fromkeys([*content["profiles"], *(seed.profile for seed in seeds)]):
             with suppress(ProfileExists):
-                await keys.create_profile(name)
+                await keys.profiles.create(name)
         loaded = [await _add(keys, seed) for seed in seeds].count(True)
     LOGGER.info("%s: keys loaded: %d, already there: %d", file, loaded, len(seeds) - loaded)
 
@@ -106,7 +106,9 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
     source, given = entry["source"], entry.get("kid")
     with _located(place):
         try:
-            record, material = await keys.read_key(entry["profile"], source, entry["policy"])
+            record, material = await keys.creation.read_key(
+                entry["profile"], source, entry["policy"]
+            )
         except KmsError:
             raise
         except asyncio.CancelledError:
@@ -141,9 +143,11 @@ def _refuse_duplicates(seeds: list[_Seed]) -> None:
 async def _add(keys: KeyService, seed: _Seed) -> bool:
     """Store a key; False if it is already there."""
     try:
-        kept = await keys.add_missing(seed.profile, seed.record, seed.material, seed.aliases)
+        kept = await keys.creation.add_missing(
+            seed.profile, seed.record, seed.material, seed.aliases
+        )
     except KeyExists:
-        stored = await keys.get(seed.profile, KeyRef(kid=seed.record.kid))
+        stored = await keys.operations.get(seed.profile, KeyRef(kid=seed.record.kid))
         if seed.record.rules not in (None, stored.rules):
             LOGGER.warning("%s.rules: the stored key has other rules, and keeps them", seed.place)
         return False

@@ -167,7 +167,8 @@ class StateMetrics:
 
     def _sample(self, app: web.Application) -> None:
         store, audit = app[STORE], app[AUDIT]
-        pool, cache, counters = store.database.pool, app[SERVICE].cache, store.database.counters
+        pool, counters, keys = store.database.pool, store.database.counters, app[SERVICE]
+        cache = keys.operations.cache
         refused = self._places.refused if self._places else {}
         self._in_flight.set(app[IN_FLIGHT].number)
         self._connections.set(sum(len(server.connections) for server in self._servers))
@@ -184,8 +185,9 @@ class StateMetrics:
         if audit is not None:
             self._audit_writable.set(audit.is_writable)
             self._audit_failing.set(audit.is_failing)
-        keys = app[SERVICE]
-        self._providers.sample(keys.providers, keys.deletions.waiting(), keys.objects.left())
+        self._providers.sample(
+            keys.operations.providers, keys.deletions.waiting(), keys.maker.objects.left()
+        )
         self._cached.set(len(cache))
         self._cached_bytes.set(cache.weight)
         for counter, number in (

@@ -261,7 +261,7 @@ def test_a_key_that_cannot_be_copied(command, key, key_file, tmp_path, flip, que
 
     async def add():
         async with KeyStore.open(StoreLocation.parse(url), StoreKey(key)) as store:
-            return (await KeyService(REGISTRY, store).generate("z", alg, KeyPolicy())).kid
+            return (await KeyService(REGISTRY, store).creation.generate("z", alg, KeyPolicy())).kid
 
     kid = asyncio.run(add())
     [(last,)] = query(path, "SELECT max(id) FROM items")

@@ -55,7 +55,7 @@ def test_verify_finds_a_damaged_store(command, persistent_url, key, key_file):
     async def damage():
         async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             service = KeyService(REGISTRY, store)
-            kid = (await service.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))).kid
+            kid = (await service.operations.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))).kid
             database = store._database
 
             async def lose_material(session):

@@ -40,7 +40,7 @@ def kids(tmp_path, key, token):
             while not providers["hsm"].status.available:
                 await asyncio.sleep(0.001)
             policy = KeyPolicy(provider="hsm")
-            made = await service.generate_batch(DEFAULT_PROFILE, "p256", 2, policy)
+            made = await service.creation.generate_batch(DEFAULT_PROFILE, "p256", 2, policy)
             return [each.kid for each in made]
 
     return asyncio.run(make())

@@ -117,7 +117,7 @@ async def test_a_service_that_was_open_before_a_rekey(run, persistent_url, key, 
     location = StoreLocation.parse(persistent_url)
     async with KeyStore.open(location, StoreKey(key)) as before:
         service = KeyService(REGISTRY, before)
-        record = await service.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))
+        record = await service.operations.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))
         new_file = str(tmp_path / "new")
         options = ["--new-key-file", new_file, "--generate-key"]
         ended = await asyncio.to_thread(
@@ -125,13 +125,13 @@ async def test_a_service_that_was_open_before_a_rekey(run, persistent_url, key, 
         )
         assert ended.returncode == 0
         # Its profiles' keys are the same, as far as it knows them.
-        assert await service.get(DEFAULT_PROFILE, KeyRef(kid=record.kid)) == record
-        await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+        assert await service.operations.get(DEFAULT_PROFILE, KeyRef(kid=record.kid)) == record
+        await service.creation.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
         for call in (
-            service.create_profile("u"),
-            service.get("t", KeyRef(alias="a")),
-            service.generate("t", "ed25519", KeyPolicy()),
-            service.list_keys("t", limit=1),
+            service.profiles.create("u"),
+            service.operations.get("t", KeyRef(alias="a")),
+            service.creation.generate("t", "ed25519", KeyPolicy()),
+            service.descriptions.list_keys("t", limit=1),
         ):
             with pytest.raises(StoreUnavailable, match="key has changed"):
                 await call

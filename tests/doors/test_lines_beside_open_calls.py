@@ -176,7 +176,7 @@ async def test_each_call_has_its_line_beside_calls_without_one(
     )
     addresses = {name: (urlsplit(url).hostname, urlsplit(url).port) for name, url in urls.items()}
     addresses["main"] = client.host, client.port
-    recorded = await storm(addresses, client.app[SERVICE].cache._entries.clear)
+    recorded = await storm(addresses, client.app[SERVICE].operations.cache._entries.clear)
     check(recorded, read(log))
 
 

@@ -40,11 +40,11 @@ async def keys():
 
 
 async def generate(keys, alg, **policy):
-    return await keys.generate(DEFAULT_PROFILE, alg, KeyPolicy(**policy))
+    return await keys.creation.generate(DEFAULT_PROFILE, alg, KeyPolicy(**policy))
 
 
 async def perform(keys, record, operation):
-    return await keys.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), operation)
+    return await keys.operations.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), operation)
 
 
 @pytest.mark.parametrize("alg", DERIVED)
@@ -63,7 +63,7 @@ async def test_equal_bytes_of_two_algorithms_have_two_secrets(keys):
     macs = set()
     for alg in ("a256gcm", "c20p", "xc20p", "ed25519", "x25519"):
         source = KeySource(alg=alg, secret=bytes(range(32)))
-        record = await keys.import_key(DEFAULT_PROFILE, source, KeyPolicy())
+        record = await keys.creation.import_key(DEFAULT_PROFILE, source, KeyPolicy())
         macs.add(await perform(keys, record, ComputeHmac(MESSAGE, "sha256")))
     assert len(macs) == 5
 
@@ -82,8 +82,8 @@ async def test_each_form_of_an_rsa_key_has_the_same_secret(keys):
         jwk | swapped | {"qi": _text(pow(p, -1, q))},
     ]
     for form in forms:
-        await keys.delete(DEFAULT_PROFILE, KeyRef(kid=record.kid))
-        await keys.import_key(DEFAULT_PROFILE, KeySource(jwk=form), KeyPolicy())
+        await keys.changes.delete(DEFAULT_PROFILE, KeyRef(kid=record.kid))
+        await keys.creation.import_key(DEFAULT_PROFILE, KeySource(jwk=form), KeyPolicy())
         assert await perform(keys, record, ComputeHmac(MESSAGE, "sha256")) == made
 
 
@@ -95,7 +95,7 @@ def _text(number):
 async def test_an_hmac_key_is_its_own_secret_with_each_hash(keys, name):
     secret = bytes(range(48))
     source = KeySource(alg="hs256", secret=secret)
-    record = await keys.import_key(DEFAULT_PROFILE, source, KeyPolicy())
+    record = await keys.creation.import_key(DEFAULT_PROFILE, source, KeyPolicy())
     made = await perform(keys, record, ComputeHmac(MESSAGE, name))
     assert made == hmac.new(secret, MESSAGE, getattr(hashlib, name)).digest()
 
@@ -111,19 +111,19 @@ async def test_only_an_hmac_key_needs_the_operation(keys):
 async def test_the_state_of_the_key_decides(keys):
     record = await generate(keys, "ed25519")
     made = await perform(keys, record, ComputeHmac(MESSAGE, "sha256"))
-    await keys.update(DEFAULT_PROFILE, record.kid, {"state": "verify-only"})
+    await keys.changes.update(DEFAULT_PROFILE, record.kid, {"state": "verify-only"})
     assert await perform(keys, record, VerifyHmac(MESSAGE, "sha256", made))
     with pytest.raises(KeyNotUsable):
         await perform(keys, record, ComputeHmac(MESSAGE, "sha256"))
-    await keys.update(DEFAULT_PROFILE, record.kid, {"state": "disabled"})
+    await keys.changes.update(DEFAULT_PROFILE, record.kid, {"state": "disabled"})
     with pytest.raises(KeyNotUsable):
         await perform(keys, record, VerifyHmac(MESSAGE, "sha256", made))
 
 
 async def test_a_public_key_alone_has_no_secret(keys):
     pair = await generate(keys, "p384")
-    await keys.delete(DEFAULT_PROFILE, KeyRef(kid=pair.kid))
-    record = await keys.import_key(DEFAULT_PROFILE, KeySource(jwk=pair.jwk), KeyPolicy())
+    await keys.changes.delete(DEFAULT_PROFILE, KeyRef(kid=pair.kid))
+    record = await keys.creation.import_key(DEFAULT_PROFILE, KeySource(jwk=pair.jwk), KeyPolicy())
     with pytest.raises(UnsupportedOperation):
         await perform(keys, record, ComputeHmac(MESSAGE, "sha256"))
 
@@ -132,9 +132,9 @@ async def test_many_are_computed_in_order(keys):
     record = await generate(keys, "p256")
     by, messages = KeyRef(kid=record.kid), [b"a", b"b", b"c"]
     items = [ComputeHmac(each, "sha256") for each in messages]
-    made = await keys.perform_batch(DEFAULT_PROFILE, by, Each(ComputeHmac.uses), items)
+    made = await keys.batches.perform(DEFAULT_PROFILE, by, Each(ComputeHmac.uses), items)
     assert made == [await perform(keys, record, each) for each in items]
     pairs = [VerifyHmac(*pair) for pair in zip(messages, ["sha256"] * 3, made, strict=True)]
     broken = [*pairs[:2], InvalidKey(), VerifyHmac(b"d", "sha256", made[2])]
-    results = await keys.perform_batch(DEFAULT_PROFILE, by, Each(VerifyHmac.uses), broken)
+    results = await keys.batches.perform(DEFAULT_PROFILE, by, Each(VerifyHmac.uses), broken)
     assert results == [True, True, broken[2], False]

@@ -14,16 +14,23 @@ from minikms.fair_gate import MAX_WAITING
 from minikms.fair_threads import PROCESSORS
 from minikms.key_requests import KeyPolicy
 from minikms.keys.making import KeyMaker, maker
-from minikms.keys.threads import KeyThreads
+from minikms.keys.operations import KeyOperations
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.keys.key_store import KeyStore
 
 REGISTRY = AlgorithmRegistry.from_installed()
 RSA, ML_DSA = REGISTRY.get("rsa2048"), REGISTRY.get("mldsa44")
 POLICY = KeyPolicy()
 
 
-async def test_so_many_at_once_and_so_many_wait():
-    keys, go_on, begun = KeyMaker(KeyThreads()), threading.Event(), []
+@pytest.fixture
+async def keys():
+    async with KeyStore.open_memory() as store:
+        yield KeyMaker(KeyOperations(REGISTRY, store))
+
+
+async def test_so_many_at_once_and_so_many_wait(keys):
+    go_on, begun = threading.Event(), []
     key = RSA.generate()
 
     def generate():
@@ -54,8 +61,8 @@ async def test_so_many_at_once_and_so_many_wait():
     await make()
 
 
-async def test_a_key_of_another_profile_is_made_before_the_ones_that_wait():
-    keys, go_on, begun, key = KeyMaker(KeyThreads()), threading.Event(), [], RSA.generate()
+async def test_a_key_of_another_profile_is_made_before_the_ones_that_wait(keys):
+    go_on, begun, key = threading.Event(), [], RSA.generate()
 
     def make(profile):
         def generate():
@@ -73,18 +80,16 @@ async def test_a_key_of_another_profile_is_made_before_the_ones_that_wait():
     assert begun.index("b") < len(begun) // 2
 
 
-async def test_a_pair_that_nothing_keeps():
-    pair = await KeyMaker(KeyThreads()).make_pair("a", REGISTRY.get("p256"))
+async def test_a_pair_that_nothing_keeps(keys):
+    pair = await keys.make_pair("a", REGISTRY.get("p256"))
     private = load_der_private_key(pair.private, None)
     assert jose_b64url(private.public_key().public_numbers().x.to_bytes(32, "big")) == pair.jwk["x"]
     assert "private" not in repr(pair)
     with pytest.raises(UnsupportedOperation):
-        await KeyMaker(KeyThreads()).make_pair("a", REGISTRY.get("a256gcm"))
+        await keys.make_pair("a", REGISTRY.get("a256gcm"))
 
 
-async def test_one_that_fails_gives_its_turn_back():
-    keys = KeyMaker(KeyThreads())
-
+async def test_one_that_fails_gives_its_turn_back(keys):
     def fail():
         raise ZeroDivisionError
 
@@ -93,8 +98,8 @@ async def test_one_that_fails_gives_its_turn_back():
             await keys.in_turn("a", RSA, "generate", maker(RSA, POLICY, fail))
 
 
-async def test_keys_arrive_one_by_one_and_leave_time_to_others():
-    keys, key, times = KeyMaker(KeyThreads()), RSA.generate(), []
+async def test_keys_arrive_one_by_one_and_leave_time_to_others(keys):
+    key, times = RSA.generate(), []
 
     def read():
         begin = time.monotonic()

@@ -29,7 +29,7 @@ def ruled(service):
 
     async def make(rules, alg="p256"):
         policy = KeyPolicy(rules=Rules.parse(rules))
-        made = await service.generate(DEFAULT_PROFILE, alg, policy)
+        made = await service.creation.generate(DEFAULT_PROFILE, alg, policy)
         return KeyRef(kid=made.kid)
 
     return make
@@ -52,15 +52,15 @@ async def test_an_operation_that_knows_no_rules_is_raw(service, ruled, rules, ru
     by = await ruled(rules)
     for _ in range(2):
         with pytest.raises(RuleViolated) as error:
-            await service.perform(DEFAULT_PROFILE, by, OfADoor())
+            await service.operations.perform(DEFAULT_PROFILE, by, OfADoor())
         assert error.value.rule == rule
-    assert await service.perform(DEFAULT_PROFILE, await ruled({"per_day": 9}), OfADoor())
+    assert await service.operations.perform(DEFAULT_PROFILE, await ruled({"per_day": 9}), OfADoor())
 
 
 async def test_the_operation_that_a_record_chooses_is_checked(service, ruled):
     async def sign(rules, options):
         choose = ByRecord(Sign.uses, lambda record: Sign(b"", options))
-        return await service.perform(DEFAULT_PROFILE, await ruled(rules), choose)
+        return await service.operations.perform(DEFAULT_PROFILE, await ruled(rules), choose)
 
     assert await sign({"algs": ["ES256"]}, SignOptions())
     for rules in ({"raw": False}, {"algs": ["ES256"]}):
@@ -71,23 +71,25 @@ async def test_the_operation_that_a_record_chooses_is_checked(service, ruled):
 async def test_each_operation_of_a_batch_is_checked(service, ruled):
     items = [Sign(b"", SignOptions()), Sign(b"", SignOptions(hash="sha512"))]
     batch = Each(Sign.uses)
-    good, refused = await service.perform_batch(
+    good, refused = await service.batches.perform(
         DEFAULT_PROFILE, await ruled({"algs": ["ES256"]}), batch, items
     )
     assert good.sig
     assert isinstance(refused, RuleViolated)
     with pytest.raises(RuleViolated):
-        await service.perform_batch(DEFAULT_PROFILE, await ruled({"raw": False}), batch, items)
+        await service.batches.perform(DEFAULT_PROFILE, await ruled({"raw": False}), batch, items)
 
 
 async def test_the_derived_secret_of_a_key_is_under_its_rules(service, ruled):
     by = await ruled("sd-jwt-vc")
     with pytest.raises(RuleViolated):
-        await service.perform(DEFAULT_PROFILE, by, ComputeHmac(b"", "sha256"))
+        await service.operations.perform(DEFAULT_PROFILE, by, ComputeHmac(b"", "sha256"))
     check = VerifyHmac(b"", "sha256", b"")
-    assert await service.perform(DEFAULT_PROFILE, by, check) is False
+    assert await service.operations.perform(DEFAULT_PROFILE, by, check) is False
 
 
 async def test_equal_rules_are_one_object_in_the_cache(service, ruled):
-    found = [await service.get(DEFAULT_PROFILE, await ruled("federation")) for _ in range(2)]
+    found = [
+        await service.operations.get(DEFAULT_PROFILE, await ruled("federation")) for _ in range(2)
+    ]
     assert found[0].rules is found[1].rules

@@ -109,7 +109,7 @@ async def client(start):
 
 async def stored(client, profile="default"):
     """Count the entries and keys in Askar."""
-    database = client.app[SERVICE].store._database
+    database = client.app[SERVICE].operations.store._database
     async with database._pool.store.session(await database.directory.look_up(profile)) as session:
         counts = [await session.count(category) for category in CATEGORIES]
         return (*counts, len(await session.fetch_all_keys()))

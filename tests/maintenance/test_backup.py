@@ -64,20 +64,20 @@ async def test_a_restored_backup_has_rules_and_the_uses_of_the_day(tmp_path):
     jws = SignJws(b"{}", {})
     async with KeyStore.create(location, key) as store:
         service = KeyService(REGISTRY, store)
-        made = await service.generate(DEFAULT_PROFILE, "p256", KeyPolicy(rules=rules))
+        made = await service.creation.generate(DEFAULT_PROFILE, "p256", KeyPolicy(rules=rules))
         by = KeyRef(kid=made.kid)
-        await service.perform(DEFAULT_PROFILE, by, jws)
+        await service.operations.perform(DEFAULT_PROFILE, by, jws)
     await back_up(await whole(path), file, key)
     path.unlink()
     await restore(path, file, key)
     async with KeyStore.open(location, key) as store:
         service = KeyService(REGISTRY, store)
-        assert (await service.get(DEFAULT_PROFILE, by)).rules == rules
+        assert (await service.operations.get(DEFAULT_PROFILE, by)).rules == rules
         with pytest.raises(RuleViolated):
-            await service.perform(DEFAULT_PROFILE, by, Sign(b"", SignOptions()))
-        await service.perform(DEFAULT_PROFILE, by, jws)
+            await service.operations.perform(DEFAULT_PROFILE, by, Sign(b"", SignOptions()))
+        await service.operations.perform(DEFAULT_PROFILE, by, jws)
         with pytest.raises(OverRate):
-            await service.perform(DEFAULT_PROFILE, by, jws)
+            await service.operations.perform(DEFAULT_PROFILE, by, jws)
 
 
 async def test_a_backup_is_as_old_as_its_beginning(tmp_path, monkeypatch):

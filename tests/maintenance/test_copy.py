@@ -44,7 +44,7 @@ async def source(persistent_url, key):
     """A service on a store with two profiles."""
     async with KeyStore.create(StoreLocation.parse(persistent_url), key) as store:
         service = KeyService(REGISTRY, store)
-        await service.create_profile("t")
+        await service.profiles.create("t")
         yield service
 
 
@@ -55,8 +55,8 @@ def target(tmp_path):
 
 async def add(service, alg="hs256", profile=DEFAULT_PROFILE, **policy):
     """The record of a new key, its place included."""
-    made = await service.generate(profile, alg, KeyPolicy(**policy))
-    return await service.get(profile, KeyRef(kid=made.kid))
+    made = await service.creation.generate(profile, alg, KeyPolicy(**policy))
+    return await service.operations.get(profile, KeyRef(kid=made.kid))
 
 
 async def copy_of(persistent_url, key, target, contents=StoreInspector):
@@ -109,18 +109,18 @@ def copied_while(persistent_url, key, target):
 async def test_a_key_that_is_deleted_meanwhile_is_copied(source, copied_while, target, key):
     """Its one entry was read before."""
     keys = [await add(source, profile="t") for _ in range(2)]
-    copies = await copied_while(lambda: source.delete("t", KeyRef(keys[0].kid)))
+    copies = await copied_while(lambda: source.changes.delete("t", KeyRef(keys[0].kid)))
     assert copies == [Copied(DEFAULT_PROFILE, 0, 0), Copied("t", 2, 0)]
     async with verified(target, key) as copied:
-        assert await copied.list_keys("t", limit=9) == (keys, False)
+        assert await copied.descriptions.list_keys("t", limit=9) == (keys, False)
 
 
 async def test_an_askar_key_that_is_deleted_meanwhile_is_not(source, copied_while, target, key):
     first, second = [await add(source, "xc20p", profile="t") for _ in range(2)]
-    copies = await copied_while(lambda: source.delete("t", KeyRef(first.kid)))
+    copies = await copied_while(lambda: source.changes.delete("t", KeyRef(first.kid)))
     assert copies == [Copied(DEFAULT_PROFILE, 0, 0), Copied("t", 1, 1)]
     async with verified(target, key) as copied:
-        assert await copied.list_keys("t", limit=9) == ([second], False)
+        assert await copied.descriptions.list_keys("t", limit=9) == ([second], False)
 
 
 async def test_a_key_that_is_made_meanwhile(source, copied_while, target, key):
@@ -131,7 +131,7 @@ async def test_a_key_that_is_made_meanwhile(source, copied_while, target, key):
 
     await copied_while(act)
     async with verified(target, key) as copied:
-        assert await copied.list_keys("t", limit=9) == ([first], False)
+        assert await copied.descriptions.list_keys("t", limit=9) == ([first], False)
         # A cursor that names the place of a key that is not here leaves out none that comes.
         assert (await add(copied, profile="t")).seq == f"{3:020d}"
 
@@ -142,8 +142,8 @@ async def test_rows_of_a_copy_are_in_the_order_of_creation(
     """Pages rely on it that are read by one query, as of keys with a rare label."""
     policy = KeyPolicy(labels={"rare": "yes"})
     # More than one batch: the index of an SQLite file has names in another order.
-    await source.generate_batch("t", "hs256", 300, policy)
-    made, _ = await source.list_keys("t", limit=300)
+    await source.creation.generate_batch("t", "hs256", 300, policy)
+    made, _ = await source.descriptions.list_keys("t", limit=300)
     await copy_of(persistent_url, key, target)
     with closing(sqlite3.connect(f"{tmp_path}/copy.db")) as file:
         places = file.execute(
@@ -156,31 +156,31 @@ async def with_versions(service, name="a"):
     """Give an alias of a new key some versions and settings, and return them."""
     await add(service, profile="t", aliases=(name,))
     for _ in range(3):
-        await service.rotate_name("t", name)
-    await service.change_versions(
+        await service.rotation.rotate_name("t", name)
+    await service.aliases.change_versions(
         "t",
         name,
         lambda _, versions: replace(versions.trimmed(2), deletion_allowed=True),
     )
-    return await service.versions("t", name)
+    return await service.aliases.versions("t", name)
 
 
 async def test_versions_of_aliases_are_copied(source, persistent_url, target, key):
     before = await with_versions(source)
     await copy_of(persistent_url, key, target)
     async with verified(target, key) as copied:
-        assert await copied.versions("t", "a") == before
-        kid = (await copied.rotate_name("t", "a")).kid
-        after = await copied.versions("t", "a")
+        assert await copied.aliases.versions("t", "a") == before
+        kid = (await copied.rotation.rotate_name("t", "a")).kid
+        after = await copied.aliases.versions("t", "a")
         assert [*after.kids.values()] == [*before.kids.values(), kid]
 
 
 async def test_an_alias_with_versions_that_changes_meanwhile(source, copied_while, target, key):
     """Its versions are as of the record that was read."""
     before = await with_versions(source)
-    await copied_while(lambda: source.rotate_name("t", "a"))
+    await copied_while(lambda: source.rotation.rotate_name("t", "a"))
     async with verified(target, key) as copied:
-        assert await copied.versions("t", "a") == before
+        assert await copied.aliases.versions("t", "a") == before
 
 
 async def test_an_alias_with_versions_that_is_made_again_meanwhile(
@@ -190,46 +190,46 @@ async def test_an_alias_with_versions_that_is_made_again_meanwhile(
     before = await with_versions(source)
 
     async def act():
-        await source.dissociate("t", before.latest_kid, "a")
+        await source.aliases.dissociate("t", before.latest_kid, "a")
         await add(source, profile="t", aliases=("a",))
 
     await copied_while(act)
     async with verified(target, key) as copied:
-        assert (await copied.versions("t", "a")).latest_kid == before.latest_kid
+        assert (await copied.aliases.versions("t", "a")).latest_kid == before.latest_kid
 
 
 async def test_an_alias_that_moves_meanwhile(source, copied_while, target, key):
     first = await add(source, profile="t", aliases=("a",))
     second = await add(source, profile="t")
-    await copied_while(lambda: source.associate("t", second.kid, "a"))
+    await copied_while(lambda: source.aliases.associate("t", second.kid, "a"))
     async with verified(target, key) as copied:
-        assert (await copied.get("t", KeyRef(alias="a"))).kid == first.kid
+        assert (await copied.operations.get("t", KeyRef(alias="a"))).kid == first.kid
 
 
 async def test_keys_with_a_life_behind_them(source, persistent_url, target, key):
     first = await add(source, "ed25519", profile="t", aliases=("a", "b"), expires=2**62)
-    signed = await source.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
-    second = await source.rotate("t", first.kid)
-    third = await source.rotate("t", second.kid)
-    await source.update("t", second.kid, {"state": "disabled"})
+    signed = await source.operations.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
+    second = await source.rotation.rotate("t", first.kid)
+    third = await source.rotation.rotate("t", second.kid)
+    await source.changes.update("t", second.kid, {"state": "disabled"})
     due, later = [await add(source, profile="t", aliases=(name,)) for name in ("due", "later")]
-    await source.schedule_deletion("t", KeyRef(later.kid), 10**15)
-    await source.store.deletions.schedule("t", KeyRef(due.kid), 1)
-    before, _ = await source.list_keys("t", limit=9)
+    await source.changes.schedule_deletion("t", KeyRef(later.kid), 10**15)
+    await source.operations.store.deletions.schedule("t", KeyRef(due.kid), 1)
+    before, _ = await source.descriptions.list_keys("t", limit=9)
     assert await copy_of(persistent_url, key, target) == [
         Copied(DEFAULT_PROFILE, 0, 0),
         Copied("t", 5, 0),
     ]
     async with verified(target, key) as copied:
-        assert await copied.list_keys("t", limit=9) == (before, False)
+        assert await copied.descriptions.list_keys("t", limit=9) == (before, False)
         for alias in ("a", "b"):
             by = KeyRef(alias=alias)
-            assert (await copied.get("t", by)).kid == third.kid
-            assert await copied.perform("t", by, Verify(b"", signed.sig, SignOptions()))
-        assert await copied.store.deletions.due("t") == [due.kid]
+            assert (await copied.operations.get("t", by)).kid == third.kid
+            assert await copied.operations.perform("t", by, Verify(b"", signed.sig, SignOptions()))
+        assert await copied.operations.store.deletions.due("t") == [due.kid]
         await copied.sweep()
-        assert await copied.store.deletions.due("t") == []
-        assert (await copied.restore("t", later.kid)).state_at(0) == "enabled"
+        assert await copied.operations.store.deletions.due("t") == []
+        assert (await copied.changes.restore("t", later.kid)).state_at(0) == "enabled"
     async with verified(target, key):
         pass
 
@@ -237,36 +237,36 @@ async def test_keys_with_a_life_behind_them(source, persistent_url, target, key)
 async def test_schedules_and_last_uses_are_copied(source, persistent_url, target, key):
     made = await add(source, "ed25519", profile="t", aliases=("a",), rotate_every=3600)
     other = await add(source, profile="t", aliases=("b",))
-    await source.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
-    await source.uses.store()
-    before, since = await source.describe("t", KeyRef(kid=made.kid)), time.time_ns()
+    await source.operations.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
+    await source.operations.uses.store()
+    before, since = await source.descriptions.describe("t", KeyRef(kid=made.kid)), time.time_ns()
     await copy_of(persistent_url, key, target)
     async with verified(target, key) as copied:
-        found = await copied.describe("t", KeyRef(kid=made.kid))
+        found = await copied.descriptions.describe("t", KeyRef(kid=made.kid))
         assert found == before
         assert found.last_used // 10**9 == before.last_used // 10**9
         assert found.noted_since == before.noted_since < since
-        assert (await copied.describe("t", KeyRef(kid=other.kid))).last_used is None
-        assert await copied.store.rotations.due("t") == []
-        await copied.update("t", made.kid, {"rotate_every": 3600, "rotates": 1})
-        assert await copied.store.rotations.due("t") == [made.kid]
+        assert (await copied.descriptions.describe("t", KeyRef(kid=other.kid))).last_used is None
+        assert await copied.operations.store.rotations.due("t") == []
+        await copied.changes.update("t", made.kid, {"rotate_every": 3600, "rotates": 1})
+        assert await copied.operations.store.rotations.due("t") == [made.kid]
         await copied.sweep()
-        assert (await copied.get("t", KeyRef(alias="a"))).scheduled
+        assert (await copied.operations.get("t", KeyRef(alias="a"))).scheduled
 
 
 @pytest.mark.parametrize("change", ["rotated", "scheduled", "restored"])
 async def test_a_key_whose_life_goes_on_meanwhile(source, copied_while, target, key, change):
     first = await add(source, "ed25519", profile="t", aliases=("a",))
     if change == "restored":
-        first = await source.schedule_deletion("t", KeyRef(first.kid), 10**15)
+        first = await source.changes.schedule_deletion("t", KeyRef(first.kid), 10**15)
     acts = {
-        "rotated": lambda: source.rotate("t", first.kid),
-        "scheduled": lambda: source.schedule_deletion("t", KeyRef(first.kid), 10**15),
-        "restored": lambda: source.restore("t", first.kid),
+        "rotated": lambda: source.rotation.rotate("t", first.kid),
+        "scheduled": lambda: source.changes.schedule_deletion("t", KeyRef(first.kid), 10**15),
+        "restored": lambda: source.changes.restore("t", first.kid),
     }
     await copied_while(acts[change])
     async with verified(target, key) as copied:
-        assert await copied.list_keys("t", limit=9) == ([first], False)
+        assert await copied.descriptions.list_keys("t", limit=9) == ([first], False)
 
 
 # By algorithm and form of the key that is read first, whether it is copied as it was then.
@@ -284,34 +284,36 @@ SAME_KID = {
 async def test_another_key_of_the_same_kid_meanwhile(source, copied_while, target, key, alg, form):
     """A private key that replaces its public one, or the other way round."""
     made = await add(source, alg, exportable=True)
-    jwk = await source.perform(DEFAULT_PROFILE, KeyRef(kid=made.kid), Export())
+    jwk = await source.operations.perform(DEFAULT_PROFILE, KeyRef(kid=made.kid), Export())
     private, public = KeySource(jwk=jwk), KeySource(jwk=made.jwk)
     first, second = (private, public) if form == "private" else (public, private)
-    await source.import_key("t", first, KeyPolicy())
+    await source.creation.import_key("t", first, KeyPolicy())
 
     async def act():
-        await source.delete("t", KeyRef(made.kid))
-        await source.import_key("t", second, KeyPolicy())
+        await source.changes.delete("t", KeyRef(made.kid))
+        await source.creation.import_key("t", second, KeyPolicy())
 
     kept = SAME_KID[alg, form]
     assert (await copied_while(act))[1] == Copied("t", int(kept), int(not kept))
     async with verified(target, key) as copied:
         if not kept:
             with pytest.raises(KeyNotFound):
-                await copied.get("t", KeyRef(kid=made.kid))
+                await copied.operations.get("t", KeyRef(kid=made.kid))
             return
-        now = await copied.get("t", KeyRef(kid=made.kid))
+        now = await copied.operations.get("t", KeyRef(kid=made.kid))
         assert now.material == ("bytes" if form == "private" else "none")
         if form == "private":
-            assert await copied.perform("t", KeyRef(kid=made.kid), Sign(b"", SignOptions()))
+            assert await copied.operations.perform(
+                "t", KeyRef(kid=made.kid), Sign(b"", SignOptions())
+            )
 
 
 async def test_a_profile_that_is_removed_meanwhile(source, copied_while, target, key):
     await add(source, profile="t")
-    assert await copied_while(lambda: source.remove_profile("t")) == [Copied("default", 0, 0)]
+    assert await copied_while(lambda: source.profiles.remove("t")) == [Copied("default", 0, 0)]
     async with verified(target, key) as copied:
         with pytest.raises(ProfileNotFound):
-            await copied.list_keys("t", limit=1)
+            await copied.descriptions.list_keys("t", limit=1)
 
 
 async def test_a_profile_that_is_made_again_meanwhile(source, copied_while, target, key):
@@ -320,18 +322,18 @@ async def test_a_profile_that_is_made_again_meanwhile(source, copied_while, targ
     made = []
 
     async def act():
-        await source.remove_profile("t")
-        await source.create_profile("t")
+        await source.profiles.remove("t")
+        await source.profiles.create("t")
         made.append(await add(source, profile="t"))
 
     assert (await copied_while(act))[1] == Copied("t", 1, 0)
     async with verified(target, key) as copied:
-        assert await copied.list_keys("t", limit=9) == (made, False)
+        assert await copied.descriptions.list_keys("t", limit=9) == (made, False)
 
 
 async def test_a_key_without_its_material(source, persistent_url, target, key):
     record = await add(source, profile="t")
-    await source.store._database.run(
+    await source.operations.store._database.run(
         "t", lambda session: replace_record(session, record.drop_material()), write=True
     )
     with pytest.raises(KeyUnreadable, match=f"Profile t: The key {record.kid} has no material"):
@@ -343,7 +345,7 @@ async def test_a_key_without_its_material(source, persistent_url, target, key):
 
 @pytest.mark.parametrize("fault", ["marker", "Askar has no profile"])
 async def test_a_profile_that_cannot_be_used(source, persistent_url, target, key, fault):
-    database = source.store._database
+    database = source.operations.store._database
     if fault == "marker":
         await database.run(
             "t", lambda session: session.remove("minikms.profile", "self"), write=True
@@ -384,18 +386,20 @@ async def test_rules_are_copied(source, persistent_url, key, target):
     await copy_of(persistent_url, key, target)
     async with KeyStore.open(target, key) as store:
         copied = KeyService(REGISTRY, store)
-        assert (await copied.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))).rules == rules
+        assert (await copied.operations.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))).rules == rules
         with pytest.raises(RuleViolated):
-            await copied.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), Sign(b"", SignOptions()))
+            await copied.operations.perform(
+                DEFAULT_PROFILE, KeyRef(kid=record.kid), Sign(b"", SignOptions())
+            )
 
 
 async def test_a_copy_has_the_settings_of_profiles(source, persistent_url, key, target):
     await add(source, profile="t")
-    await source.change_settings("t", {"max_keys": 2, "delete_scope": True})
+    await source.profiles.change_settings("t", {"max_keys": 2, "delete_scope": True})
     await copy_of(persistent_url, key, target)
     async with KeyStore.open(target, key) as store:
         copied = KeyService(REGISTRY, store)
-        assert await copied.settings() == await source.settings()
+        assert await copied.profiles.settings() == await source.profiles.settings()
         await add(copied, profile="t")
         with pytest.raises(TooManyKeys):
             await add(copied, profile="t")

@@ -68,21 +68,23 @@ async def check(location, key, contents=StoreInspector):
 
 async def test_a_store_with_nothing_wrong(location, key):
     async with service_of(location, key) as service:
-        await service.create_profile("t")
+        await service.profiles.create("t")
         for algorithm in ALGORITHMS:
             aliases = f"a {algorithm.name}", "last", LONG
             policy = KeyPolicy(aliases=aliases, labels={"n": "1"})
-            await service.generate(DEFAULT_PROFILE, algorithm.name, policy)
-        pages, _ = await service.list_keys(DEFAULT_PROFILE, limit=1000)
+            await service.creation.generate(DEFAULT_PROFILE, algorithm.name, policy)
+        pages, _ = await service.descriptions.list_keys(DEFAULT_PROFILE, limit=1000)
         public = [record for record in pages if record.jwk]
         for record in public:
-            await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy())
-        await service.update(DEFAULT_PROFILE, public[0].kid, {"rotate_every": 3600})
-        await service.rotate(DEFAULT_PROFILE, public[0].kid)
-        await service.update(DEFAULT_PROFILE, public[1].kid, {"state": "disabled", "expires": 1})
-        await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(public[2].kid), 10**12)
-        await service.store.deletions.schedule("t", KeyRef(public[2].kid), 1)
-        await service.delete("t", KeyRef(public[3].kid))
+            await service.creation.import_key("t", KeySource(jwk=record.jwk), KeyPolicy())
+        await service.changes.update(DEFAULT_PROFILE, public[0].kid, {"rotate_every": 3600})
+        await service.rotation.rotate(DEFAULT_PROFILE, public[0].kid)
+        await service.changes.update(
+            DEFAULT_PROFILE, public[1].kid, {"state": "disabled", "expires": 1}
+        )
+        await service.changes.schedule_deletion(DEFAULT_PROFILE, KeyRef(public[2].kid), 10**12)
+        await service.operations.store.deletions.schedule("t", KeyRef(public[2].kid), 1)
+        await service.changes.delete("t", KeyRef(public[3].kid))
     keys = len(ALGORITHMS) + 1 + len(public) - 1
     tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 2)
     assert await check(location, key) == ([], [], tally)
@@ -318,10 +320,10 @@ def with_key(tmp_path_factory):
             async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
                 for name in ("ed25519", "hs256", "p521"):
                     policy = KeyPolicy(aliases=(f"of {name}",))
-                    await service.generate(DEFAULT_PROFILE, name, policy)
+                    await service.creation.generate(DEFAULT_PROFILE, name, policy)
                 policy = KeyPolicy(aliases=("a",), labels={"n": "1"})
-                record = await service.generate(DEFAULT_PROFILE, alg, policy)
-                record = await service.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))
+                record = await service.creation.generate(DEFAULT_PROFILE, alg, policy)
+                record = await service.operations.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))
             made[alg] = await whole(path), key, record
         return made[alg]
 
@@ -345,21 +347,21 @@ async def test_a_key_that_does_not_fit_together(tmp_path, with_key, what):
 
 async def damage(service, work, profile=DEFAULT_PROFILE):
     """Change what is in a profile, behind the service's back."""
-    await service.store._database.run(profile, work, write=True)
+    await service.operations.store._database.run(profile, work, write=True)
 
 
 def system(work):
     """The same in the store's own profile."""
 
     async def change(service):
-        async with service.store._database._calls.transaction() as session:
+        async with service.operations.store._database._calls.transaction() as session:
             await work(session)
 
     return change
 
 
 async def without_askar_profile(service):
-    database = service.store._database
+    database = service.operations.store._database
     await database._pool.store.remove_profile(await database.directory.askar_profile("t"))
 
 
@@ -374,9 +376,9 @@ PROFILE_FAULTS = {
 @pytest.mark.parametrize("what", PROFILE_FAULTS)
 async def test_a_profile_that_cannot_be_used(location, key, what):
     async with service_of(location, key) as service:
-        await service.create_profile("t")
+        await service.profiles.create("t")
         for profile in (DEFAULT_PROFILE, "t"):
-            await service.generate(profile, "ed25519", KeyPolicy())
+            await service.creation.generate(profile, "ed25519", KeyPolicy())
         await PROFILE_FAULTS[what](service)
     faults, notes, tally = await check(location, key)
     assert (faults, notes) == ([("t", "", what)], [])
@@ -385,12 +387,12 @@ async def test_a_profile_that_cannot_be_used(location, key, what):
 
 async def test_rows_left_over_from_profiles_are_found(location, key):
     async with service_of(location, key) as service:
-        await service.create_profile("t")
-        askar_profile = await service.store._database.directory.askar_profile("t")
+        await service.profiles.create("t")
+        askar_profile = await service.operations.store._database.directory.askar_profile("t")
         await system(lambda session: session.replace("minikms.profile", "t", f"-{askar_profile}"))(
             service
         )
-        await service.store._database._pool.store.create_profile("stray")
+        await service.operations.store._database._pool.store.create_profile("stray")
     faults, notes, _ = await check(location, key)
     assert faults == []
     assert notes == [
@@ -422,13 +424,15 @@ async def test_askar_keys_are_read_together_or_by_algorithm(location, key, monke
 async def fill_sqlite(path, key):
     """A small store with every kind of thing in it; the record of a key of each kind."""
     async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
-        await service.create_profile("t")
+        await service.profiles.create("t")
         records = []
         for profile, alg in ((DEFAULT_PROFILE, "ed25519"), (DEFAULT_PROFILE, "xc20p")):
             policy = KeyPolicy(aliases=(f"of {alg}",), labels={"n": "1"})
-            record = await service.generate(profile, alg, policy)
-            records.append(await service.get(profile, KeyRef(kid=record.kid)))
-        await service.import_key("t", KeySource(jwk=records[0].jwk), KeyPolicy(aliases=("p",)))
+            record = await service.creation.generate(profile, alg, policy)
+            records.append(await service.operations.get(profile, KeyRef(kid=record.kid)))
+        await service.creation.import_key(
+            "t", KeySource(jwk=records[0].jwk), KeyPolicy(aliases=("p",))
+        )
     return records
 
 
@@ -498,7 +502,7 @@ async def test_flipped_bytes_among_many(tmp_path, key, flip, query):
     """More than one batch has, so that a cursor goes on behind it."""
     path = tmp_path / "keys.db"
     async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
-        await service.generate_batch(DEFAULT_PROFILE, "hs256", 600, KeyPolicy())
+        await service.creation.generate_batch(DEFAULT_PROFILE, "hs256", 600, KeyPolicy())
     values = query(path, "SELECT id FROM items WHERE length(value) > 200 ORDER BY id")
     assert len(values) == 600
     damaged = (0, 1, 255, 256, 400, 599)
@@ -557,21 +561,23 @@ def changed_while_read(act):
 
 
 CHANGES = {
-    "deleted": lambda service, kid: service.delete(DEFAULT_PROFILE, KeyRef(kid)),
-    "alias moved": lambda service, kid: service.associate(DEFAULT_PROFILE, kid, "of 3"),
-    "alias removed": lambda service, kid: service.dissociate(DEFAULT_PROFILE, kid, "of 2"),
-    "labelled": lambda service, kid: service.update(DEFAULT_PROFILE, kid, {"labels": {"m": "2"}}),
-    "scheduled": lambda service, kid: service.schedule_deletion(
+    "deleted": lambda service, kid: service.changes.delete(DEFAULT_PROFILE, KeyRef(kid)),
+    "alias moved": lambda service, kid: service.aliases.associate(DEFAULT_PROFILE, kid, "of 3"),
+    "alias removed": lambda service, kid: service.aliases.dissociate(DEFAULT_PROFILE, kid, "of 2"),
+    "labelled": lambda service, kid: service.changes.update(
+        DEFAULT_PROFILE, kid, {"labels": {"m": "2"}}
+    ),
+    "scheduled": lambda service, kid: service.changes.schedule_deletion(
         DEFAULT_PROFILE, KeyRef(kid), 10**12
     ),
-    "restored": lambda service, kid: service.restore(DEFAULT_PROFILE, OTHER[0]),
+    "restored": lambda service, kid: service.changes.restore(DEFAULT_PROFILE, OTHER[0]),
     "removed by a sweep": lambda service, kid: swept(service, OTHER[0]),
-    "rotated": lambda service, kid: service.rotate(DEFAULT_PROFILE, kid),
-    "made": lambda service, kid: service.generate(
+    "rotated": lambda service, kid: service.rotation.rotate(DEFAULT_PROFILE, kid),
+    "made": lambda service, kid: service.creation.generate(
         DEFAULT_PROFILE, "p521", KeyPolicy(aliases=("new",))
     ),
-    "profile removed": lambda service, kid: service.remove_profile("t"),
-    "profile made": lambda service, kid: service.create_profile("u"),
+    "profile removed": lambda service, kid: service.profiles.remove("t"),
+    "profile made": lambda service, kid: service.profiles.create("u"),
 }
 
 
@@ -579,7 +585,7 @@ OTHER = []
 
 
 async def swept(service, kid):
-    await service.store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
+    await service.operations.store.deletions.schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
     await service.sweep()
 
 
@@ -588,14 +594,14 @@ MOMENTS = ["aliases", "deletions", "askar_keys", "directory"]
 
 async def put_in_use(service):
     """Make keys of two profiles, one of which waits for its deletion; gives the kids of one."""
-    await service.create_profile("t")
-    await service.generate("t", "hs256", KeyPolicy())
+    await service.profiles.create("t")
+    await service.creation.generate("t", "hs256", KeyPolicy())
     kids = []
     for n in range(5):
         policy = KeyPolicy(aliases=(f"of {n}",))
         alg = ("ed25519", "hs256")[n % 2]
-        kids.append((await service.generate(DEFAULT_PROFILE, alg, policy)).kid)
-    await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(kids[4]), 10**12)
+        kids.append((await service.creation.generate(DEFAULT_PROFILE, alg, policy)).kid)
+    await service.changes.schedule_deletion(DEFAULT_PROFILE, KeyRef(kids[4]), 10**12)
     return kids
 
 
@@ -653,15 +659,17 @@ async def test_changes_during_verification_are_no_findings(
 async def test_a_profile_that_is_made_again_meanwhile(location, key):
     done = []
     async with service_of(location, key) as service:
-        await service.create_profile("t")
+        await service.profiles.create("t")
         for _ in range(3):
-            await service.generate("t", "hs256", KeyPolicy(aliases=("a",)))
+            await service.creation.generate("t", "hs256", KeyPolicy(aliases=("a",)))
 
         async def act(moment, profile):
             if moment == "records" and profile == "t":
-                await service.remove_profile("t")
-                await service.create_profile("t")
-                done.append(await service.generate("t", "ed25519", KeyPolicy(aliases=("a",))))
+                await service.profiles.remove("t")
+                await service.profiles.create("t")
+                done.append(
+                    await service.creation.generate("t", "ed25519", KeyPolicy(aliases=("a",)))
+                )
 
         faults, _, _ = await check(location, key, changed_while_read(act))
     assert faults == []
@@ -674,17 +682,19 @@ async def test_a_store_that_is_written_to(location, key):
 
     async def write(service):
         while not stopped.is_set():
-            record = await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=("a",)))
-            await service.generate(DEFAULT_PROFILE, "hs256", KeyPolicy(aliases=("b",)))
+            record = await service.creation.generate(
+                DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=("a",))
+            )
+            await service.creation.generate(DEFAULT_PROFILE, "hs256", KeyPolicy(aliases=("b",)))
             made.append(record.kid)
-            await service.associate(DEFAULT_PROFILE, made[len(made) // 2], "c")
+            await service.aliases.associate(DEFAULT_PROFILE, made[len(made) // 2], "c")
             if len(made) % 3 == 0:
-                await service.delete(DEFAULT_PROFILE, KeyRef(made.pop(0)))
+                await service.changes.delete(DEFAULT_PROFILE, KeyRef(made.pop(0)))
 
     async with service_of(location, key) as service:
         policies = [KeyPolicy(aliases=(f"of {n}",)) for n in range(50)]
         await asyncio.gather(
-            *(service.generate(DEFAULT_PROFILE, "ed25519", policy) for policy in policies)
+            *(service.creation.generate(DEFAULT_PROFILE, "ed25519", policy) for policy in policies)
         )
         writer = asyncio.create_task(write(service))
         for _ in range(5):
@@ -697,7 +707,7 @@ async def test_a_store_that_is_written_to(location, key):
 async def test_a_marker_without_a_sealing_key_gets_no_other_one(location, key):
     """Askar's name of the profile follows from the key, so that no other one fits."""
     async with service_of(location, key) as service:
-        await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+        await service.creation.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
         await damage(service, lambda s: s.replace("minikms.profile", "self", DEFAULT_PROFILE))
     faults, _, _ = await check(location, key)
     assert [fault[:2] for fault in faults] == [(DEFAULT_PROFILE, "")]

@@ -65,7 +65,7 @@ async def doors() -> AsyncIterator[Doors]:
     async with TestClient(KmsTestServer(app)), open_doors(app) as urls:
         keys = app[SERVICE].owning(["aws:"])
         for alias in (f"aws:{key_id}", "kms"):
-            await keys.generate(DEFAULT_PROFILE, "a256gcm", KeyPolicy(aliases=(alias,)))
+            await keys.creation.generate(DEFAULT_PROFILE, "a256gcm", KeyPolicy(aliases=(alias,)))
         yield Doors(urls["aws"], urls["vault"], key_id)
 
 

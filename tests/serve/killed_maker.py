@@ -107,7 +107,9 @@ async def make_and_delete(place: Place, points: Points, mine: str = "a") -> None
         while not providers["hsm"].status.available:
             await asyncio.sleep(0.001)
         several = KeyPolicy(provider="hsm")
-        await service.generate(DEFAULT_PROFILE, "p256", several)  # the store notes its prefix
+        await service.creation.generate(
+            DEFAULT_PROFILE, "p256", several
+        )  # the store notes its prefix
         for kind, name in (
             (Transaction, "commit"),
             (FilesProvider, "make"),
@@ -115,21 +117,21 @@ async def make_and_delete(place: Place, points: Points, mine: str = "a") -> None
         ):
             points.around(kind, name)
         policy = KeyPolicy(provider="hsm", aliases=(mine,), alias_taken="refuse")
-        first = await service.generate(DEFAULT_PROFILE, "p256", policy)
+        first = await service.creation.generate(DEFAULT_PROFILE, "p256", policy)
         with suppress(AliasExists):
-            await service.generate(DEFAULT_PROFILE, "ed25519", policy)
-        made = await service.generate_batch(DEFAULT_PROFILE, "p256", 3, several)
-        await service.rotate(DEFAULT_PROFILE, first.kid)
-        await service.delete(DEFAULT_PROFILE, KeyRef(first.kid))
-        await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(made[0].kid), 1)
+            await service.creation.generate(DEFAULT_PROFILE, "ed25519", policy)
+        made = await service.creation.generate_batch(DEFAULT_PROFILE, "p256", 3, several)
+        await service.rotation.rotate(DEFAULT_PROFILE, first.kid)
+        await service.changes.delete(DEFAULT_PROFILE, KeyRef(first.kid))
+        await service.changes.schedule_deletion(DEFAULT_PROFILE, KeyRef(made[0].kid), 1)
         await service.sweep()
-        await service.rotate_name(DEFAULT_PROFILE, mine)
-        await service.delete_name(DEFAULT_PROFILE, mine, lambda *_: None)
-        await service.create_profile(mine)
-        await service.generate(mine, "p256", several)
-        await service.remove_profile(mine)
+        await service.rotation.rotate_name(DEFAULT_PROFILE, mine)
+        await service.aliases.delete_name(DEFAULT_PROFILE, mine, lambda *_: None)
+        await service.profiles.create(mine)
+        await service.creation.generate(mine, "p256", several)
+        await service.profiles.remove(mine)
         await service.sweep()
-        await service.generate(DEFAULT_PROFILE, "p256", several)
+        await service.creation.generate(DEFAULT_PROFILE, "p256", several)
 
 
 async def compare(place: Place, orphans: int) -> None:

@@ -31,9 +31,9 @@ async def test_two_workers_delete_keys_made_to_be_deleted_once(
         keys = KeyService(REGISTRY, store)
         monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
         policy = KeyPolicy(delete_after=600)
-        made = await keys.generate_batch(DEFAULT_PROFILE, "ed25519", 100, policy)
+        made = await keys.creation.generate_batch(DEFAULT_PROFILE, "ed25519", 100, policy)
         monkeypatch.undo()
-        left = await keys.generate(DEFAULT_PROFILE, "ed25519", policy)
+        left = await keys.creation.generate(DEFAULT_PROFILE, "ed25519", policy)
     options["audit_log"] = str(tmp_path / "audit.log")
     service = await asyncio.to_thread(serve, "--port", "0", "--workers", "2", **options)
 
@@ -47,7 +47,9 @@ async def test_two_workers_delete_keys_made_to_be_deleted_once(
     assert await asyncio.to_thread(service.process.wait, 60) == 0
     assert sorted(swept()) == sorted(each.kid for each in made)
     async with KeyStore.open(location, key) as store:
-        found, _ = await KeyService(REGISTRY, store).list_keys(DEFAULT_PROFILE, limit=100)
+        found, _ = await KeyService(REGISTRY, store).descriptions.list_keys(
+            DEFAULT_PROFILE, limit=100
+        )
         assert [each.kid for each in found] == [left.kid]
 
 
@@ -59,9 +61,9 @@ async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store
         keys = KeyService(REGISTRY, store)
         for alias in ALIASES:
             policy = KeyPolicy(aliases=(alias,), rotate_every=3600)
-            old[alias] = (await keys.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
+            old[alias] = (await keys.creation.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
             due = {"rotate_every": 3600, "rotates": 1}
-            await keys.update(DEFAULT_PROFILE, old[alias], due)
+            await keys.changes.update(DEFAULT_PROFILE, old[alias], due)
     options["audit_log"] = str(tmp_path / "audit.log")
     service = await asyncio.to_thread(serve, "--port", "0", "--workers", "2", **options)
     async with ClientSession(f"http://{service.host}:{service.port}") as session:
@@ -83,12 +85,12 @@ async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store
     assert len(rotations) == len(old)
     async with KeyStore.open(location, key) as store:
         keys = KeyService(REGISTRY, store)
-        found, _ = await keys.list_keys(DEFAULT_PROFILE, limit=100)
+        found, _ = await keys.descriptions.list_keys(DEFAULT_PROFILE, limit=100)
         by_alias = {key.aliases[0]: key.kid for key in found if key.aliases}
         assert rotated == {old[alias]: by_alias[alias] for alias in ALIASES}
         assert len(found) == 2 * len(ALIASES)
         assert all(each.scheduled for each in found[len(ALIASES) :])
-        used = await keys.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[0]))
-        other = await keys.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[1]))
+        used = await keys.descriptions.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[0]))
+        other = await keys.descriptions.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[1]))
         assert used.last_used is not None
         assert other.last_used is None

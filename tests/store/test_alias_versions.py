@@ -45,7 +45,9 @@ class Calls:
         self.service = KeyService(REGISTRY, store, cache=cache)
 
     def __getattr__(self, name):
-        method = getattr(self.service, name)
+        parts = vars(self.service).values()
+        found = (getattr(part, name, None) for part in parts)
+        method = next(filter(callable, found))
         return lambda *args, **kwargs: method(DEFAULT_PROFILE, *args, **kwargs)
 
     async def make(self, *aliases, alg="ed25519"):
@@ -169,15 +171,15 @@ async def new_name(calls):
 async def test_a_profile_that_is_made_again_has_no_versions_of_the_earlier_one(calls):
     service = calls.service
     for _ in range(2):
-        await service.create_profile("t")
+        await service.profiles.create("t")
         with pytest.raises(AliasNotFound):
-            await service.versions("t", "n")
-        kid = (await service.generate("t", "ed25519", NAMED)).kid
+            await service.aliases.versions("t", "n")
+        kid = (await service.creation.generate("t", "ed25519", NAMED)).kid
         for _ in range(2):  # from the store, then from the cache
-            assert (await service.versions("t", "n")).kids == {1: kid}
-        assert await service.remove_profile("t")
+            assert (await service.aliases.versions("t", "n")).kids == {1: kid}
+        assert await service.profiles.remove("t")
     with pytest.raises(ProfileNotFound):
-        await service.versions("t", "n")
+        await service.aliases.versions("t", "n")
 
 
 async def test_a_deletion_that_is_due_frees_the_name(calls):
@@ -194,7 +196,7 @@ async def test_a_version_whose_deletion_is_due_stays_gone_if_the_clock_goes_back
     await calls.rotate_name("n")
     await calls.schedule_deletion(KeyRef(kid=old), 0)
     assert await calls.records([old]) == [None]
-    record = await calls.service.store.database.run(
+    record = await calls.service.operations.store.database.run(
         DEFAULT_PROFILE, lambda session: load_record(session, old)
     )
     assert record.deletes == 0
@@ -350,7 +352,7 @@ async def test_keys_of_an_older_store_stay_when_a_name_that_had_them_is_deleted(
     kids = [await calls.make("n")]
     kids.append((await calls.rotate_name("n")).kid)
     for kid in kids:
-        await calls.service.store.change(
+        await calls.service.operations.store.change(
             DEFAULT_PROFILE, kid, lambda record: replace(record, named_by=None)
         )
     await calls.delete_name("n", none)
@@ -538,7 +540,7 @@ async def test_a_slow_rotation_makes_the_key_for_the_policy_of_the_key_that_it_r
     await calls.make("n", alg="p256")
     other = (await calls.generate("p256", KeyPolicy(exportable=True))).kid
     monkeypatch.setattr(rotation, "is_slow_to_make", lambda *_: True)
-    in_turn, made = calls.service._maker.in_turn, []
+    in_turn, made = calls.service.maker.in_turn, []
 
     async def moving(*args):
         made.append(await in_turn(*args))
@@ -546,7 +548,7 @@ async def test_a_slow_rotation_makes_the_key_for_the_policy_of_the_key_that_it_r
             await calls.associate(other, "n")
         return made[-1]
 
-    monkeypatch.setattr(calls.service._maker, "in_turn", moving)
+    monkeypatch.setattr(calls.service.maker, "in_turn", moving)
     rotated = await calls.rotate_name("n")
     assert (rotated.exportable, len(made)) == (True, 2)
     assert (await calls.kids())[1:] == [other, rotated.kid]

@@ -81,7 +81,7 @@ async def database_client(start: Any, make_store: Any, database: tuple[str, str]
 async def profile_client(shared_server: TestServer) -> AsyncIterator[Any]:
     """A client of the shared service, which calls in a new profile where it names none."""
     name = secrets.token_hex()
-    await shared_server.app[SERVICE].create_profile(name)
+    await shared_server.app[SERVICE].profiles.create(name)
     client: TestClient[Any, Any] = TestClient(shared_server, headers={"X-Profile": name})
     yield client
     await client.session.close()  # the client's own `close` would close the server
@@ -100,7 +100,7 @@ def listening() -> Callable[..., Awaitable[None]]:
 
     async def wait(*clients: Any) -> None:
         for client in clients:
-            counters = client.app[SERVICE].store.database.counters
+            counters = client.app[SERVICE].operations.store.database.counters
             # All are counted when it begins to hear.
             await until("notices of PostgreSQL", lambda counters=counters: all(counters.values))
 

@@ -91,7 +91,7 @@ class Aws:
         """The UUID of a new key with these operations, or all of its algorithm."""
         key_id = key_id or str(uuid.uuid4())
         policy = KeyPolicy(aliases=(f"aws:{key_id}",), operations=operations or None)
-        await self.rest.app[SERVICE].owning(["aws:"]).generate(profile, alg, policy)
+        await self.rest.app[SERVICE].owning(["aws:"]).creation.generate(profile, alg, policy)
         return key_id
 
     async def kid(self, key_id: str) -> str:
@@ -150,8 +150,10 @@ async def aws(shared_aws):
     """The client of the shared service, which has no key and no profile of other tests."""
     yield shared_aws
     service = shared_aws.rest.app[SERVICE]
-    for name in set(await service.profiles()) - {DEFAULT_PROFILE}:
-        await service.remove_profile(name)
-    keys, more = await service.list_keys(DEFAULT_PROFILE, limit=1000)
-    await asyncio.gather(*(service.delete(DEFAULT_PROFILE, KeyRef(key.kid)) for key in keys))
+    for name in set(await service.profiles.names()) - {DEFAULT_PROFILE}:
+        await service.profiles.remove(name)
+    keys, more = await service.descriptions.list_keys(DEFAULT_PROFILE, limit=1000)
+    await asyncio.gather(
+        *(service.changes.delete(DEFAULT_PROFILE, KeyRef(key.kid)) for key in keys)
+    )
     assert not more

@@ -309,7 +309,7 @@ async def test_the_key_of_a_signature_is_looked_up_once(start_aws):
     aws = await start_aws()
     call = {"KeyId": await aws.make("p256", "sign", "verify"), "Message": MESSAGE, **ECDSA}
     signature = (await aws.sign(**call))["Signature"]
-    cache = aws.rest.app[SERVICE].cache
+    cache = aws.rest.app[SERVICE].operations.cache
     for operation, members in (("sign", call), ("verify", {**call, "Signature": signature})):
         before = cache.hits
         await getattr(aws, operation)(**members)

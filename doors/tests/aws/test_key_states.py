@@ -121,7 +121,7 @@ async def test_one_of_eight_callers_schedules_and_one_cancels(start_aws, any_sto
 async def test_a_key_that_is_gone_is_not_there(aws, key):
     await aws.create_alias(AliasName="alias/a", TargetKeyId=key["KeyId"])
     keys = aws.rest.app[SERVICE]
-    await keys.store.deletions.schedule(
+    await keys.operations.store.deletions.schedule(
         "default", KeyRef(alias=f"aws:{key['KeyId']}"), time.time_ns()
     )
     message = await aws.refused("NotFoundException", "describe_key", KeyId=key["KeyId"])

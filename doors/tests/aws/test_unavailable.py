@@ -52,13 +52,13 @@ async def test_a_call_that_cannot_be_recorded_is_not_done(start_aws, any_store, 
     aws = await start_aws(**any_store, audit_log=str(path))
     service = aws.rest.app[SERVICE]
     for operation, members in calls(*await two_keys(aws)):
-        before = await service.list_keys("default", limit=100)
+        before = await service.descriptions.list_keys("default", limit=100)
         os.rename(path, away)
         size = away.stat().st_size
         message = await aws.refused("DependencyTimeoutException", operation, **members)
         assert str(path) not in message
         assert (away.stat().st_size, path.exists()) == (size, False), operation
-        assert await service.list_keys("default", limit=100) == before, operation
+        assert await service.descriptions.list_keys("default", limit=100) == before, operation
         os.rename(away, path)
         await getattr(aws, operation)(**members)
         assert path.stat().st_size > size, operation

@@ -82,7 +82,7 @@ async def test_a_name_whose_key_is_due_for_deletion_is_made_again(vault):
     await make(vault)
     await rotate(vault)
     due = await kid_of(vault)
-    await vault.rest.app[SERVICE].schedule_deletion(DEFAULT_PROFILE, KeyRef(kid=due), 0)
+    await vault.rest.app[SERVICE].changes.schedule_deletion(DEFAULT_PROFILE, KeyRef(kid=due), 0)
     await make(vault)
     assert await kid_of(vault) != due
     assert [*await versions(vault)] == ["1"]

@@ -42,7 +42,7 @@ async def list_events(
     profiles = None if names is None else await _own_lines(call, names)
     kids = None if kid is None else {kid}
     if alias is not None and profile is not None:
-        named = {*(await service(call).versions(profile, alias)).kids.values()}
+        named = {*(await service(call).aliases.versions(profile, alias)).kids.values()}
         kids = named if kids is None else kids & named
     if audit is None or profiles == {} or kids == set():
         return _EVENT.encode([], many=True)
@@ -78,7 +78,7 @@ async def _own_lines(call: GatedCall, profiles: Collection[str]) -> dict[str, Ow
             found[name] = None
             continue
         with suppress(ProfileNotFound):
-            tenancy = await service(call).tenancy(name)
+            tenancy = await service(call).profiles.tenancy(name)
             # Without a time that is known, and true, no line without an id counts.
             is_timed = tenancy.created and not tenancy.has_bound_tokens
             found[name] = OwnLines(tenancy.id or "", tenancy.created if is_timed else None)

@@ -43,12 +43,12 @@ async def find(call: GatedCall, alias: str) -> Answer:
 
 
 async def _described(call: GatedCall, ref: KeyRef) -> Answer:
-    key = await service(call).describe(call.profile, ref)
+    key = await service(call).descriptions.describe(call.profile, ref)
     if PEM_FILE in call.request.headers.get("Accept", ""):
         return BodyAnswer(body=public_pem_of(key.jwk), content_type=PEM_FILE)
     earlier: Sequence[str] = ()
     if key.aliases:  # the first is the oldest, so each of the replaced keys had it
-        earlier = await service(call).predecessors(call.profile, key.kid, key.aliases[0])
+        earlier = await service(call).aliases.predecessors(call.profile, key.kid, key.aliases[0])
     return _KEY_WITH_COSE.encode(schemas.KeyAndEarlier(key, earlier))
 
 
@@ -64,9 +64,11 @@ async def list_keys(
     """List keys in order of creation, by page, or all of them as NDJSON."""
     tenant = call.profile
     if NDJSON in call.request.headers.get("Accept", ""):
-        pages = service(call).pages(tenant, after=after, alg=alg, alias=alias, labels=label)
+        pages = service(call).descriptions.pages(
+            tenant, after=after, alg=alg, alias=alias, labels=label
+        )
         return await stream(call.request, _KEY, _unused(pages, unused))
-    page, more = await service(call).list_keys(
+    page, more = await service(call).descriptions.list_keys(
         tenant, limit=limit, after=after, alg=alg, alias=alias, labels=label
     )
     body = _KEY.encode([key for key in page if key.is_unused(unused)], many=True)
@@ -89,7 +91,7 @@ async def _unused(
 async def update(call: GatedCall, kid: str) -> Answer:
     """Change the state, expiry, labels or schedule of a key."""
     changes = load(call, _UPDATE)
-    return _KEY.encode(await service(call).update(call.profile, kid, changes))
+    return _KEY.encode(await service(call).changes.update(call.profile, kid, changes))
 
 
 async def set_certificates(call: GatedCall, kid: str) -> Answer:
@@ -107,13 +109,13 @@ async def remove_certificates(call: GatedCall, kid: str) -> Answer:
 async def associate(call: GatedCall, kid: str) -> Answer:
     """Bind an alias to a key; another key loses it."""
     body = load(call, _ASSOCIATE)
-    await service(call).associate(call.profile, kid, body["alias"], body["alias_taken"])
+    await service(call).aliases.associate(call.profile, kid, body["alias"], body["alias_taken"])
     return _ASSOCIATION.encode({"alias": body["alias"], "kid": kid})
 
 
 async def dissociate(call: GatedCall, kid: str, alias: str) -> Answer:
     """Unbind an alias from a key."""
-    await service(call).dissociate(call.profile, kid, alias)
+    await service(call).aliases.dissociate(call.profile, kid, alias)
     return _ASSOCIATION.encode({"alias": alias, "kid": kid})
 
 
@@ -130,9 +132,11 @@ async def delete_by_alias(call: GatedCall, alias: str, after: int | None = None)
 async def _delete(call: GatedCall, ref: KeyRef, after: int | None) -> Answer:
     may_delete = call.caller.may_delete
     if after is None:
-        key = await service(call).delete(call.profile, ref, may_delete=may_delete)
+        key = await service(call).changes.delete(call.profile, ref, may_delete=may_delete)
     else:
-        key = await service(call).schedule_deletion(call.profile, ref, after, may_delete=may_delete)
+        key = await service(call).changes.schedule_deletion(
+            call.profile, ref, after, may_delete=may_delete
+        )
     if key.deletes is None:
         return _DELETION.encode({"message": "Key deleted", "kid": key.kid})
     done = {"message": "Key deletion scheduled", "kid": key.kid, "deletes": key.deletes}
@@ -142,4 +146,4 @@ async def _delete(call: GatedCall, ref: KeyRef, after: int | None) -> Answer:
 async def restore(call: GatedCall, kid: str) -> Answer:
     """Cancel the scheduled deletion of a key."""
     no_body(call)
-    return _KEY.encode(await service(call).restore(call.profile, kid))
+    return _KEY.encode(await service(call).changes.restore(call.profile, kid))

@@ -19,14 +19,14 @@ _PRIVATE = schemas.PrivateJwk()
 async def generate(call: GatedCall) -> Answer:
     """Generate a key."""
     body = load(call, _GENERATE)
-    key = await service(call).generate(call.profile, body["alg"], body["policy"])
+    key = await service(call).creation.generate(call.profile, body["alg"], body["policy"])
     return _KEY.encode(key)
 
 
 async def generate_batch(call: GatedCall) -> Answer:
     """Generate many keys: all of them or none."""
     body = load(call, _GENERATE_BATCH)
-    keys = await service(call).generate_batch(
+    keys = await service(call).creation.generate_batch(
         call.profile, body["alg"], body["count"], body["policy"], presence(call.request)
     )
     return _KEYS.encode({"keys": keys})
@@ -37,7 +37,7 @@ async def import_key(call: GatedCall) -> Answer:
     body = load(call, _IMPORT)
     if body["source"].wrapped is not None:
         call.caller.require("wrap")  # a key is used as `POST /unwrap` uses it
-    key = await service(call).import_key(
+    key = await service(call).creation.import_key(
         call.profile, body["source"], body["policy"], keep=body["if_exists"] == "keep"
     )
     return _KEY.encode(key)
@@ -46,10 +46,10 @@ async def import_key(call: GatedCall) -> Answer:
 async def rotate(call: GatedCall, kid: str) -> Answer:
     """Rotate a key: generate its successor; the old key then only verifies and decrypts."""
     no_body(call)
-    return _KEY.encode(await service(call).rotate(call.profile, kid))
+    return _KEY.encode(await service(call).rotation.rotate(call.profile, kid))
 
 
 async def export(call: GatedCall, kid: str) -> Answer:
     """Export the private JWK of an exportable key."""
-    jwk = await service(call).perform(call.profile, KeyRef(kid=kid), Export())
+    jwk = await service(call).operations.perform(call.profile, KeyRef(kid=kid), Export())
     return _PRIVATE.encode({"jwk": jwk})

@@ -81,7 +81,7 @@ def operation(
 
     async def handle(call: GatedCall) -> Answer:
         body = load(call, to_load)
-        perform = call.request.app[SERVICE].perform
+        perform = call.request.app[SERVICE].operations.perform
         result = await perform(call.profile, body["by"], build(body))
         return to_dump.encode(result if others else {member: result})
 
@@ -105,7 +105,7 @@ def batch_operation(
     async def handle(call: GatedCall) -> Answer:
         body = load(call, to_load)
         batch, items = build(body)
-        results = await service(call).perform_batch(
+        results = await service(call).batches.perform(
             call.profile, body["by"], batch, items, presence(call.request)
         )
         set_batch(results)
@@ -234,7 +234,7 @@ def open_hpke(body: Body) -> OpenHpke:
 async def sign_jws(call: GatedCall) -> Answer:
     """Sign a payload as JWS."""
     body = load(call, _JWS_REQUEST)
-    perform = service(call).perform
+    perform = service(call).operations.perform
     if "signing_input" in body:
         signing = SignSigningInput(body["signing_input"], body["disclosures"])
         return _SIGNATURE.encode(await perform(call.profile, body["by"], signing))
@@ -252,7 +252,7 @@ def verify_jws(body: Body) -> VerifyJws:
 async def sign_cose(call: GatedCall) -> Answer:
     """Sign a payload as COSE_Sign1."""
     body = load(call, _COSE_REQUEST)
-    perform = service(call).perform
+    perform = service(call).operations.perform
     if "sig_structure" in body:
         signing = SignSigStructure(body["sig_structure"])
         return _SIGNATURE.encode(await perform(call.profile, body["by"], signing))

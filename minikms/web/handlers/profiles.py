@@ -17,16 +17,16 @@ _PROFILE = schemas.Profile()
 async def create(call: GatedCall) -> Answer:
     """Create a profile."""
     name = call.enter(load(call, _CREATE)["name"])
-    await service(call).create_profile(name, call.caller.token)
+    await service(call).profiles.create(name, call.caller.token)
     return _CREATED.encode({"name": name, "success": True})
 
 
 async def list_profiles(call: GatedCall) -> Answer:
     """List the caller's profiles, and the settings of those that have some or are public."""
     covers = call.caller.covers
-    found = await service(call).settings()
+    found = await service(call).profiles.settings()
     names = [name for name in found if covers((name,))]
-    public = await service(call).published(names)
+    public = await service(call).profiles.published(names)
     shown = {
         name: {"jwks": "public" if name in public else "private", **found[name].shown()}
         for name in names
@@ -39,15 +39,15 @@ async def change(call: GatedCall, name: str) -> Answer:
     """Change the settings of a profile, and publish its JWK Set, or stop publishing it."""
     changes = load(call, _CHANGE)
     profile, jwks = call.enter(name), changes.pop("jwks", None)
-    settings = await service(call).change_settings(profile, changes)
+    settings = await service(call).profiles.change_settings(profile, changes)
     if jwks is not None:
-        await service(call).publish(profile, public=jwks == "public")
-    elif await service(call).publishes(profile):
+        await service(call).profiles.publish(profile, public=jwks == "public")
+    elif await service(call).profiles.publishes(profile):
         jwks = "public"
     return _PROFILE.encode({"name": name, "jwks": jwks or "private", **settings.shown()})
 
 
 async def delete(call: GatedCall, name: str) -> Answer:
     """Delete a profile with all its keys."""
-    removed = await service(call).remove_profile(call.enter(name))
+    removed = await service(call).profiles.remove(call.enter(name))
     return _DELETED.encode({"success": removed})

@@ -19,7 +19,7 @@ async def algorithms(call: GatedCall) -> Answer:
     app = call.request.app
     registry = app[REGISTRY]
     listed = _ALGORITHM.dump(list(registry), many=True)
-    for provider in app[SERVICE].providers:
+    for provider in app[SERVICE].operations.providers:
         for each in listed:
             if each["name"] in provider.algorithms:
                 each.setdefault("providers", []).append(provider.name)
@@ -42,7 +42,7 @@ async def require_ready(app: web.Application) -> list[str]:
     if (audit := app[AUDIT]) is not None:
         audit.require_writable()
     await app[SERVICE].ping()
-    away = [each.name for each in app[SERVICE].providers if not each.status.available]
+    away = [each.name for each in app[SERVICE].operations.providers if not each.status.available]
     if away and app[CONFIG].ready_needs_providers:
         raise ProviderUnavailable(f"The providers do not answer: {', '.join(away)}.")
     return away

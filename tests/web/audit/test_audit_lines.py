@@ -220,7 +220,7 @@ async def key_of(client, call):
         return kid, "ed25519"
     if alias is None or name in ("generateKey", "importKey"):
         return None, None
-    record = await client.app[SERVICE].get("default", KeyRef(alias=alias))
+    record = await client.app[SERVICE].operations.get("default", KeyRef(alias=alias))
     return record.kid, record.alg
 
 
@@ -455,9 +455,9 @@ async def state(client):
     service = client.app[SERVICE]
     tokens, _ = await client.app[TOKENS].page(None, 1000)
     found = {"tokens": [record.id for record in tokens]}
-    for profile in await service.profiles():
-        keys, _ = await service.list_keys(profile, limit=1000)
-        found[profile] = keys, await service.publishes(profile)
+    for profile in await service.profiles.names():
+        keys, _ = await service.descriptions.list_keys(profile, limit=1000)
+        found[profile] = keys, await service.profiles.publishes(profile)
     return found
 
 
@@ -472,7 +472,7 @@ async def reopened(client, path):
 @pytest.mark.each_store
 async def test_without_a_writable_log_no_call_changes_anything(client, path, lines):
     """Each call that would succeed is refused, and has changed nothing."""
-    database = client.app[SERVICE].store.database
+    database = client.app[SERVICE].operations.store.database
     token_id, before = "", None
     for number, call in enumerate(await calls(client)):
         before = await state(client)

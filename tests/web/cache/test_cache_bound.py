@@ -145,9 +145,9 @@ async def test_a_connection_for_notices_that_dies_without_a_reset(
 async def test_many_changes_in_one_notice(pair, listening, postgres_server):
     one, other = await pair(postgres_server.create_database(), 3600)
     await listening(one, other)
-    heard = other.app[SERVICE].store.database.counters
+    heard = other.app[SERVICE].operations.store.database.counters
     before = heard.snapshot()
-    async with one.app[SERVICE].store.database.counters.changing(range(SLOTS)):
+    async with one.app[SERVICE].operations.store.database.counters.changing(range(SLOTS)):
         pass
     async with asyncio.timeout(60):
         while any(map(int.__eq__, before, heard.values)):
@@ -160,7 +160,7 @@ async def heard(start, make_store, listening, own_postgres):
     url = own_postgres.create_database()
     client = await start(create_service(Config(**await make_store(url))))
     await listening(client)
-    return client.app[SERVICE].store.database.counters, url
+    return client.app[SERVICE].operations.store.database.counters, url
 
 
 # Any number of notices in one transaction differ.

@@ -26,7 +26,7 @@ async def client(start, any_store):
 
 
 def cache(client):
-    return client.app[SERVICE].cache
+    return client.app[SERVICE].operations.cache
 
 
 async def generate(client, alg="ed25519", others=(), **body):
@@ -119,10 +119,10 @@ async def test_a_key_in_memory_is_not_waited_for(client, by):
     service, ref = client.app[SERVICE], KeyRef(kid=kid) if by == "kid" else KeyRef(alias="a")
 
     def use():
-        return service.perform(DEFAULT_PROFILE, ref, Sign(b"message", SignOptions()))
+        return service.operations.perform(DEFAULT_PROFILE, ref, Sign(b"message", SignOptions()))
 
-    signed, record = await use(), await service.get(DEFAULT_PROFILE, ref)
-    for call in (use(), service.get(DEFAULT_PROFILE, ref)):
+    signed, record = await use(), await service.operations.get(DEFAULT_PROFILE, ref)
+    for call in (use(), service.operations.get(DEFAULT_PROFILE, ref)):
         with pytest.raises(StopIteration) as ended:
             call.send(None)  # the first step of it is the last
         assert ended.value.value in (signed, record)
@@ -130,16 +130,22 @@ async def test_a_key_in_memory_is_not_waited_for(client, by):
 
 async def test_the_repr_of_a_cached_key_shows_no_secret(client):
     service = client.app[SERVICE]
-    algorithm = service.registry.get("hs256")
+    algorithm = service.operations.registry.get("hs256")
     record, material = maker(
         algorithm, KeyPolicy(), lambda: algorithm.import_secret(b"planted" * 5)
     )()
-    await service.store.insert(DEFAULT_PROFILE, record, material)
-    await service.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
-    (entry,) = service.cache._entries.values()
+    await service.operations.store.insert(DEFAULT_PROFILE, record, material)
+    await service.operations.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
+    (entry,) = service.operations.cache._entries.values()
     assert entry.value.key.secret == b"planted" * 5
-    pending = service.cache.start_fill()
-    for shown in (service.cache, entry, service.cache._entries, pending, entry.value):
+    pending = service.operations.cache.start_fill()
+    for shown in (
+        service.operations.cache,
+        entry,
+        service.operations.cache._entries,
+        pending,
+        entry.value,
+    ):
         assert "planted" not in repr(shown)
     assert "planted" not in repr(CachedKey(record, "planted", "planted"))
 

@@ -37,7 +37,7 @@ def is_time_now(text):
 
 async def store_uses(client):
     """Store last uses, as the service does every two minutes."""
-    await client.app[SERVICE].uses.store()
+    await client.app[SERVICE].operations.uses.store()
     await client.app[TOKENS].uses.store()
 
 
@@ -83,7 +83,7 @@ async def test_another_service_shows_it_and_a_later_one(
     assert await used(other, kid) is None
     await post("/sign", {"kid": kid, "data": DATA})
     await store_uses(client)
-    other.app[SERVICE]._last_uses._remembered.clear()
+    other.app[SERVICE].operations.last_uses._remembered.clear()
     assert is_now(first := await used(other, kid))
     clock(1 * DAY)
     async with other.post("/sign", json={"kid": kid, "data": DATA}) as response:
@@ -95,7 +95,7 @@ async def test_another_service_shows_it_and_a_later_one(
     clock(0 * DAY)
     await post("/sign", {"kid": kid, "data": DATA})
     await store_uses(client)
-    other.app[SERVICE]._last_uses._remembered.clear()
+    other.app[SERVICE].operations.last_uses._remembered.clear()
     assert abs(await used(other, kid) - later) < timedelta(seconds=1)
 
 
@@ -109,13 +109,13 @@ async def test_an_earlier_use_stays_behind_a_later_one_of_the_same_entry(
     await store_uses(client)
     async with waiting_for("a use that the service itself stores since its start"):
         while (later := await used(client, kid)) is None:
-            client.app[SERVICE]._last_uses._remembered.clear()
+            client.app[SERVICE].operations.last_uses._remembered.clear()
             await asyncio.sleep(0.01)
     clock(1 * DAY)  # as in a process whose clock is behind
     for each in (kid, neighbour):
         await post("/sign", {"kid": each, "data": DATA})
     await store_uses(client)
-    client.app[SERVICE]._last_uses._remembered.clear()
+    client.app[SERVICE].operations.last_uses._remembered.clear()
     assert await used(client, kid) == later
     assert await used(client, neighbour) < later
 
@@ -200,14 +200,14 @@ async def test_storing_them_leaves_caches_alone(client, generate, post, start, a
         for _ in range(3):
             await each.post("/sign", json={"kid": kid, "data": DATA})
         await each.get("/jwks.json")
-    before = [each.app[SERVICE].cache.misses for each in clients]
+    before = [each.app[SERVICE].operations.cache.misses for each in clients]
     changes = bytes(client.app[STORE].database.counters.values)
     for each in clients:
         await store_uses(each)
     assert bytes(client.app[STORE].database.counters.values) == changes
     for each in clients:
         await each.post("/sign", json={"kid": kid, "data": DATA})
-    assert [each.app[SERVICE].cache.misses for each in clients] == before
+    assert [each.app[SERVICE].operations.cache.misses for each in clients] == before
 
 
 async def test_each_rotation_has_its_own(client, generate, post):
@@ -254,7 +254,7 @@ async def test_a_removed_profile_leaves_those_of_others(client, generate, post):
     await until_stored(client, 2)  # its own, and the time of the beginning
     await client.post("/profile", json={"name": "other"})
     assert (await client.delete("/profile/other")).status == 200
-    client.app[SERVICE]._last_uses._remembered.clear()
+    client.app[SERVICE].operations.last_uses._remembered.clear()
     assert is_now(await used(client, kid))
 
 
@@ -309,7 +309,7 @@ async def test_a_use_that_is_stored_after_the_deletion_leaves_nothing(client, st
 
 
 async def test_the_places_that_were_used_last_come_first(client, post, clock):
-    last_uses = client.app[SERVICE]._last_uses
+    last_uses = client.app[SERVICE].operations.last_uses
     body = {"alg": "ed25519", "count": 300}
     kids = [key["kid"] for key in (await post("/key/generate/batch", body))["keys"]]
     for day, (used_now, order) in enumerate([(10, [0]), (290, [1, 0]), (20, [0, 1])]):
@@ -323,7 +323,7 @@ async def test_the_places_that_were_used_last_come_first(client, post, clock):
 
 async def test_so_many_entries_are_remembered(client, monkeypatch):
     monkeypatch.setattr(last_use, "_REMEMBERED", 3)
-    last_uses = client.app[SERVICE]._last_uses
+    last_uses = client.app[SERVICE].operations.last_uses
     places = [256 * number for number in range(8)]
     assert len(await last_uses.read("default", places)) == 8
     assert [group.number for group in last_uses._remembered] == [5, 6, 7]

@@ -27,7 +27,7 @@ def caching(options, **others):
 
 
 def hears_notices(client):
-    return isinstance(client.app[SERVICE].store.database.counters, NotifyChangeCounters)
+    return isinstance(client.app[SERVICE].operations.store.database.counters, NotifyChangeCounters)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def pair(servers, kind, who, change):
 
 
 def cache(client):
-    return client.app[SERVICE].cache
+    return client.app[SERVICE].operations.cache
 
 
 async def generate(client, **options):
@@ -240,7 +240,10 @@ async def test_a_change_is_seen(pair, who, change):
     cache(changing)._entries.clear()
     expected = await all_answers(changing, kid)
     assert expected != before
-    if (who, changing.app[SERVICE].store.database.counters.needs_ttl) == ("another", True):
+    if (who, changing.app[SERVICE].operations.store.database.counters.needs_ttl) == (
+        "another",
+        True,
+    ):
         async with asyncio.timeout(60):  # the notice has its way to go
             while after != expected:
                 after = await all_answers(user, kid)
@@ -290,7 +293,7 @@ async def test_a_key_expires_in_memory(service, any_store):
     client = await service(any_store)
     kid = await generate(client)
     end = time.time_ns() + 500_000_000
-    await client.app[SERVICE].update("default", kid, {"expires": end})
+    await client.app[SERVICE].changes.update("default", kid, {"expires": end})
 
     def use():
         return client.post("/sign", json={"kid": kid, "data": ""})

@@ -45,7 +45,7 @@ async def main(url, key, kid):
     location = StoreLocation.parse(url)
     async with KeyStore.open(location, StoreKey(key)) as store:
         service = KeyService(AlgorithmRegistry.from_installed(), store)
-        await service.update("default", kid, {"state": "disabled"})
+        await service.changes.update("default", kid, {"state": "disabled"})
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -96,7 +96,7 @@ async def set_state(client, kid, state):
 
 
 def cache(client):
-    return client.app[SERVICE].cache
+    return client.app[SERVICE].operations.cache
 
 
 async def never(*args):
@@ -284,7 +284,7 @@ async def test_a_change_during_the_first_check_of_a_profile(without_notices, pai
 
         return await check_one(self, profile, lease, between)
 
-    counters = other.app[SERVICE].store.database.counters
+    counters = other.app[SERVICE].operations.store.database.counters
     monkeypatch.setattr(leases.Leases, "_check", check)
     while not end:
         await ok(await sign(other, used))
@@ -339,7 +339,7 @@ async def test_a_late_notice(pair, listening, monkeypatch):
         asyncio.get_running_loop().call_later(3 * TTL, receive, self, *args)
 
     monkeypatch.setattr(NotifyChangeCounters, "_receive", late)
-    other.app[SERVICE].store.database.counters._connection.terminate()
+    other.app[SERVICE].operations.store.database.counters._connection.terminate()
     await listening(other)
     await renewed(other, lambda: sign(other, kid))
     await disable(one, kid)

@@ -17,7 +17,7 @@ from minikms.errors import KeyUnreadable
 from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys import warming
 from minikms.keys.making import maker
-from minikms.keys.service import KeyService
+from minikms.keys.reading_ahead import ReadingAhead
 from minikms.serve.assembly import create_service
 from minikms.store.askar.errors import UndecryptableError
 from minikms.web.state import SERVICE, STORE
@@ -34,7 +34,7 @@ def sign(client, ref, profile="default"):
 
 
 def cache(client):
-    return client.app[SERVICE].cache
+    return client.app[SERVICE].operations.cache
 
 
 async def warmed(client, caplog):
@@ -86,7 +86,7 @@ async def test_keys_that_nobody_may_use_are_not_opened(start, warm, persistent, 
     disabled, due, scheduled, expired, good = [await generate(client) for _ in range(5)]
     await ok(await client.patch(f"/key/{disabled}", json={"state": "disabled"}))
     await ok(await client.patch(f"/key/{expired}", json={"expires": "2020-01-01T00:00:00Z"}))
-    await client.app[SERVICE].schedule_deletion("default", KeyRef(kid=due), 1)
+    await client.app[SERVICE].changes.schedule_deletion("default", KeyRef(kid=due), 1)
     await ok(await client.delete(f"/key/{scheduled}?after=7d"))
     client = await warm(client, persistent)
     await warmed(client, caplog)
@@ -170,7 +170,7 @@ async def test_nothing_is_read_ahead_while_a_call_reads_a_key(start, persistent)
     store = client.app[STORE]
     call = asyncio.create_task(store.database.read("default", read))
     await began.wait()
-    async with warming.warming(client.app[SERVICE], store, lambda: None):
+    async with warming.warming(client.app[SERVICE].reading_ahead, store, lambda: None):
         await asyncio.sleep(0.2)
         meanwhile = len(cache(client))
         end.set()
@@ -209,7 +209,7 @@ async def test_the_log_has_no_text_of_an_algorithm_that_fails(
 ):
     """The text may contain the key."""
     client = await start(create_service(Config(**persistent)))
-    algorithm = client.app[SERVICE].registry.get("ed25519")
+    algorithm = client.app[SERVICE].operations.registry.get("ed25519")
 
     def fail(self, stored):
         raise ValueError(f"planted: {stored.hex()}")
@@ -226,7 +226,7 @@ async def test_a_key_that_cannot_be_opened_does_not_stop_it(start, warm, persist
     client = await start(create_service(Config(**persistent)))
     service = client.app[SERVICE]
     kids = [await generate(client)]
-    algorithm = service.registry.get("p521")
+    algorithm = service.operations.registry.get("p521")
     record, _ = maker(algorithm, KeyPolicy(), algorithm.generate)()
     await client.app[STORE].insert("default", record, b"planted: no PKCS #8")
     kids.append(await generate(client))
@@ -297,7 +297,7 @@ async def test_a_profile_that_is_not_checked_takes_no_time_of_others(
         asked.append(profile)
         return profile != "default" and asked.count(profile) > 2
 
-    monkeypatch.setattr(KeyService, "lasts", lasts)
+    monkeypatch.setattr(ReadingAhead, "lasts", lasts)
     monkeypatch.setattr(warming, "_PATIENCE", 0.1)
     client = await warm(client, options)
     await until("keys to be read ahead", lambda: "2 keys were read ahead" in caplog.text)

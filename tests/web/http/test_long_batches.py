@@ -106,7 +106,7 @@ async def test_a_profile_whose_batches_wait_does_not_refuse_another_its_own(
         Held.go_on.wait(60)
         return items
 
-    run = client.app[SERVICE].threads.batches.run_all
+    run = client.app[SERVICE].operations.threads.batches.run_all
     tasks = [
         asyncio.create_task(run(DEFAULT_PROFILE, [1], stand_still, lambda: None, slow=True))
         for _ in range(2 * PROCESSORS + MAX_WAITING)

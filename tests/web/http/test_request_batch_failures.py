@@ -9,7 +9,7 @@ import pytest
 from minikms.config import Config
 from minikms.http import connection as connection_module
 from minikms.http.connection import Connection
-from minikms.keys.service import KeyService
+from minikms.keys.operations import KeyOperations
 from minikms.serve.assembly import create_service
 from minikms.web.metrics import Metrics
 
@@ -104,7 +104,7 @@ async def test_a_caller_that_leaves_as_its_call_is_handed_over_leaves_no_traceba
 
     [connection] = await begin()
     monkeypatch.setattr(Connection, "hand_over", lose)
-    monkeypatch.setattr(KeyService, "perform", waits)
+    monkeypatch.setattr(KeyOperations, "perform", waits)
     connection.send("POST", "/verify", orjson.dumps({"alias": "mine", "data": "", "sig": ""}), JSON)
     await began.wait()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):

@@ -385,7 +385,7 @@ async def test_calls_in_batches_have_the_same_answers_as_others(begin, connect_t
 async def test_a_batch_ends_a_connection_after_its_last_call(begin, handed_over, waits):
     connection = await begin()
     if waits:
-        connection.app[SERVICE].cache._entries.clear()
+        connection.app[SERVICE].operations.cache._entries.clear()
     await rest(connection)
     handed_over.clear()
     answer = await connection.call("POST", "/sign", call(), JSON, "Connection: close")
@@ -458,7 +458,7 @@ async def test_a_call_in_a_batch_is_recorded_as_others(
         metrics_port=int(free_port),
     )
     more = [JSON, bearer, "X-Forwarded-For: 192.0.2.1"]
-    opened = connection.app[SERVICE].cache
+    opened = connection.app[SERVICE].operations.cache
     for is_cached, patience in ((True, 60), (False, 60), (False, 0)):
         monkeypatch.setattr(request_batches, "_PATIENCE", patience)
         if not is_cached:
@@ -502,7 +502,7 @@ def held(begin, monkeypatch):
 
     async def run():
         connection = await begin()
-        connection.app[SERVICE].cache._entries.clear()
+        connection.app[SERVICE].operations.cache._entries.clear()
         begun, go_on, open_key = asyncio.Event(), asyncio.Event(), KeyStore.open_key
 
         async def waits(*args):
@@ -697,7 +697,7 @@ async def test_a_failure_inside_a_batch_is_the_usual_problem(
     def fail(*args):
         raise RuntimeError("a plugin's")
 
-    opened = connection.app[SERVICE].cache._entries
+    opened = connection.app[SERVICE].operations.cache._entries
     kinds = {type(entry.value.key) for entry in opened.values() if entry.value.key is not None}
     for kind in kinds:
         if kind.__module__.startswith("minikms"):

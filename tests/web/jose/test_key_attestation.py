@@ -181,7 +181,8 @@ async def test_a_key_without_its_algorithm_is_not_attested():
     async with KeyStore.open_memory() as store:
         service = KeyService(AlgorithmRegistry.from_installed(), store)
         by, key = [
-            await service.generate(DEFAULT_PROFILE, alg, KeyPolicy()) for alg in ("p256", "ed25519")
+            await service.creation.generate(DEFAULT_PROFILE, alg, KeyPolicy())
+            for alg in ("p256", "ed25519")
         ]
         about = Attestation((KeyRef(kid=key.kid),), 60)
         await Credentials(service).attestations.attest(DEFAULT_PROFILE, KeyRef(kid=by.kid), about)

@@ -24,7 +24,7 @@ def critical(client, generate):
             record = await load_record(session, kid)
             await replace_record(session, replace(record, crit=("rules",), unknown=LATER))
 
-        await client.app[SERVICE].store.database.write(DEFAULT_PROFILE, add)
+        await client.app[SERVICE].operations.store.database.write(DEFAULT_PROFILE, add)
         return kid
 
     return make
@@ -56,7 +56,7 @@ async def test_it_is_shown_and_changed_and_keeps_the_member(client, critical):
     async with client.get("/keys") as answer:
         [shown] = await answer.json()
     assert (shown["kid"], shown["aliases"]) == (kid, ["of p256", "b"])
-    work = client.app[SERVICE].store.database
+    work = client.app[SERVICE].operations.store.database
     record = await work.run(DEFAULT_PROFILE, lambda session: load_record(session, kid))
     assert (record.crit, record.unknown) == (("rules",), LATER)
     async with client.delete(f"/key/{kid}") as answer:

@@ -28,7 +28,7 @@ async def entries(client):
     async def work(session):
         return [await session.count(category) for category in (KEY, ALIAS, DELETION)]
 
-    return await client.app[SERVICE].store.database.run("default", work)
+    return await client.app[SERVICE].operations.store.database.run("default", work)
 
 
 @pytest.fixture

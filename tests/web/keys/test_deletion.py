@@ -36,12 +36,14 @@ async def schedule(client, kid, after="7d"):
 
 async def let_be_due(client, kid):
     """Let the time come that a key was given; it is still kept, as nobody has swept."""
-    await client.app[SERVICE].store.deletions.schedule("default", KeyRef(kid), time.time_ns())
+    await client.app[SERVICE].operations.store.deletions.schedule(
+        "default", KeyRef(kid), time.time_ns()
+    )
 
 
 async def kept(client, profile="default"):
     """Count the entries of keys: records, aliases, scheduled deletions, material of any form."""
-    database = client.app[SERVICE].store._database
+    database = client.app[SERVICE].operations.store._database
 
     async def work(session):
         names = ("key", "alias", "deletion")
@@ -230,7 +232,9 @@ async def test_overdue_keys_of_every_profile_are_swept(client, generate, start, 
     for profile in ("default", "other"):
         for alg in ("ed25519", "hs256", "p521"):
             key = await generate(alg, profile, alias=f"of {alg}")
-            await service.store.deletions.schedule(profile, KeyRef(key["kid"]), time.time_ns())
+            await service.operations.store.deletions.schedule(
+                profile, KeyRef(key["kid"]), time.time_ns()
+            )
     sweepers = [service]
     if any_store:
         sweepers.append((await start(create_service(Config(**any_store)))).app[SERVICE])
@@ -353,7 +357,7 @@ async def test_a_service_sweeps_when_it_starts(persistent_url, make_store, start
 @pytest.mark.each_store
 async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog):
     kids = [(await generate("hs256", alias=name))["kid"] for name in "abc"]
-    store = client.app[SERVICE].store
+    store = client.app[SERVICE].operations.store
     await store._database.run(
         "default", lambda session: session.remove("minikms.alias", "a"), write=True
     )
@@ -395,7 +399,7 @@ async def test_a_profile_that_cannot_be_read_holds_up_no_other(
 @pytest.mark.each_store
 async def test_a_sweep_leaves_keys_that_are_not_due(client, generate):
     kid = (await generate())["kid"]
-    store = client.app[SERVICE].store
+    store = client.app[SERVICE].operations.store
     assert not await store.deletions.remove_due("default", kid)
     await schedule(client, kid)
     assert not await store.deletions.remove_due("default", kid)

@@ -60,7 +60,7 @@ async def schedules(client):
     async def work(session):
         return await session.count("minikms.rotation")
 
-    return await client.app[SERVICE].store.database.run("default", work)
+    return await client.app[SERVICE].operations.store.database.run("default", work)
 
 
 def seconds_of(key):

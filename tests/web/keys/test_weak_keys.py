@@ -87,7 +87,7 @@ async def test_one_that_was_stored_before_verifies_nothing(client, refuses, prof
         material="none",
         created=time.time_ns(),
     )
-    await client.app[SERVICE].store.insert(profile, record, b"")
+    await client.app[SERVICE].operations.store.insert(profile, record, b"")
     body = {"kid": record.kid, "data": "", "sig": jose(x.ljust(2 * len(x), b"\0"))}
     for _ in range(2):  # the second time its record is in memory
         await refuses("/verify", body, 422, "invalid-key")

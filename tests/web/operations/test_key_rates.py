@@ -255,7 +255,7 @@ async def test_a_restart_and_other_services_do_not_renew_a_day(start, any_store,
 async def test_a_deleted_key_leaves_no_uses(client, generate):
     key = await generate(rules={"per_day": 5})
     await uses(client, "/sign", 1, {"kid": key["kid"], "data": DATA})
-    database = client.app[SERVICE].store.database
+    database = client.app[SERVICE].operations.store.database
 
     async def work(session):
         return await session.count("minikms.uses")

@@ -351,9 +351,12 @@ async def test_a_call_over_the_rate_reads_nothing_and_signs_nothing(client, alic
     await alice(calls_per_second=1)
     body = {"kid": key["kid"], "data": "aGk"}
     await ok(await client.post("/sign", json=body, headers=ALICE))
-    opened, hits = client.app[STORE].keys_opened, client.app[SERVICE].cache.hits
+    opened, hits = client.app[STORE].keys_opened, client.app[SERVICE].operations.cache.hits
     await refused(await client.post("/sign", json=body, headers=ALICE), 429, "over-rate")
-    assert (client.app[STORE].keys_opened, client.app[SERVICE].cache.hits) == (opened, hits)
+    assert (client.app[STORE].keys_opened, client.app[SERVICE].operations.cache.hits) == (
+        opened,
+        hits,
+    )
 
 
 async def test_a_rate_counts_until_the_settings_are_read_again(client, alice, frozen):

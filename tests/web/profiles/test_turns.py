@@ -73,7 +73,7 @@ async def test_a_long_call_of_another_tenant_has_the_next_turn_but_one(client, l
     text = jose_b64url(b'{"alg":"EdDSA"}') + "." + jose_b64url(bytes(69_999) + b"\xff")
     body = {"alias": "held", "signing_input": text}
     other = asyncio.create_task(client.post("/jws/sign", json=body, headers=ALICE))
-    threads = client.app[SERVICE].threads.long
+    threads = client.app[SERVICE].operations.threads.long
     await until("its place in the queue", lambda: "alice" in threads._gate._waiting)
     Held.go_on.set()
     assert (await other).status == 200

@@ -257,7 +257,7 @@ async def test_a_stored_jwk_with_a_private_member_is_never_served(start, persist
             record = await load_record(session, kid)
             await replace_record(session, replace(record, jwk={**record.jwk, "d": SECRET}))
 
-        await app[SERVICE].store.database.write(DEFAULT_PROFILE, spoil)
+        await app[SERVICE].operations.store.database.write(DEFAULT_PROFILE, spoil)
     client = await start(create_service(Config(**persistent)))
     for call in (
         client.get(f"/key/{kid}"),

@@ -212,7 +212,7 @@ async def test_a_provider_that_is_away_is_felt_by_its_keys_alone(
 async def test_the_next_call_after_a_loss_connects_again(client, make, post, token_folder):
     key = await make()
     for attempts in (2, 3):
-        [provider] = client.app[SERVICE].providers
+        [provider] = client.app[SERVICE].operations.providers
         provider._provider._is_open = False  # a session is lost
         await post("/sign", {"kid": key["kid"], "data": DATA})
         assert token_folder.attempts >= attempts
@@ -235,7 +235,7 @@ async def test_a_service_starts_while_its_provider_is_away(start, token_folder):
 async def test_a_wrong_pin_is_tried_once(start, token_folder):
     token_folder.set("wrong-pin")
     client = await start(create_service(Config(provider=(token_folder.option,))))
-    [provider] = client.app[SERVICE].providers
+    [provider] = client.app[SERVICE].operations.providers
     await until("the attempt", lambda: provider.status.detail == "The PIN is wrong.")
     body = {"alg": "p256", "provider": "hsm"}
     for _ in range(3):
@@ -248,7 +248,7 @@ async def test_a_wrong_pin_is_tried_once(start, token_folder):
 
 
 async def test_the_metrics_have_its_state(client, make, token_folder):
-    registry, providers = CollectorRegistry(), client.app[SERVICE].providers
+    registry, providers = CollectorRegistry(), client.app[SERVICE].operations.providers
     metrics = ProviderMetrics(registry)
 
     def value(name, provider="hsm"):

@@ -80,8 +80,8 @@ async def test_the_first_end_of_the_certificates_of_keys_in_use(start, monkeypat
             await ok(await client.post("/sign", json={"kid": kid, "data": "aGk"}))
             certificate = x509.load_pem_x509_certificate(made.encode())
             ends.append(certificate.not_valid_after_utc.timestamp())
-        app[SERVICE].uses.period += 719
+        app[SERVICE].operations.uses.period += 719
         await ok(await client.post("/sign", json={"kid": kid, "data": "aGk"}))
         await until("the metric within a day", is_end(ends[1]))
-        app[SERVICE].uses.period += 1
+        app[SERVICE].operations.uses.period += 1
         await until("the metric after a day", is_end(ends[2]))
