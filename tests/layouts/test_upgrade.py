@@ -23,7 +23,7 @@ from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
 from minikms.store.askar.layout import BEFORE, LAYOUT, UPGRADING
 from minikms.store.askar.location import StoreLocation
-from minikms.store.categories import ALIAS
+from minikms.store.categories import ALIAS, PROFILE
 from minikms.store.categories import KEY as KEYS
 from minikms.store.database import Database
 
@@ -375,6 +375,24 @@ async def test_a_record_that_does_not_decrypt_stays_and_is_counted(old, flip, qu
         faults = await upgraded(database)
     assert [fault[1:] for fault in faults] == [("", "1 records do not decrypt")]
     assert query(path, value) == before
+
+
+@one_file
+async def test_a_profile_whose_entry_does_not_decrypt_is_counted(
+    command, old, options, flip, query
+):
+    """No profile is named: the name is in the entry of the directory."""
+    location = StoreLocation.parse(old)
+    async with Database.open(location, KEY) as database:
+        await database.run_own(
+            lambda session: session.insert(PROFILE, "last", b"x" * 9), write=True
+        )
+    [(number,)] = query(await whole(location.path), "SELECT max(id) FROM items")
+    flip(location.path, number)
+    ended = await asyncio.to_thread(command, "store", "upgrade", *options)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    first, *_ = ended.stdout.splitlines()
+    assert first == "- - 1 entries of the directory of profiles do not decrypt"
 
 
 @one_file

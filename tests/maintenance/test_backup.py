@@ -4,6 +4,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -55,6 +57,89 @@ async def test_a_journal_that_was_left_beside_the_store_does_not_undo_a_restore(
     assert not journal.exists()
     async with KeyStore.open(location, key) as store:
         assert await store.directory.names() == ["after", "before", DEFAULT_PROFILE]
+
+
+# Has the file of a store open until its input ends.
+HOLDER = """
+import sqlite3, sys
+file = sqlite3.connect(sys.argv[1])
+file.execute("SELECT count(*) FROM items").fetchone()
+print("open", flush=True)
+sys.stdin.read()
+file.close()
+"""
+
+
+@pytest.mark.process
+async def test_a_damaged_store_that_a_process_has_open_is_not_replaced(tmp_path):
+    """SQLite itself cannot lock a file that is no database."""
+    path, file, key = tmp_path / "keys.db", tmp_path / "backup.db", StoreKey(new_raw_key())
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    await back_up(await whole(path), file, key)
+    damaged = b"no store" * 1000
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # it cannot end well
+    ) as holder:
+        assert holder.stdout.readline() == b"open\n"
+        path.write_bytes(damaged)
+        with pytest.raises(StoreError, match="stop it first"):
+            await restore(path, file, key)
+        assert path.read_bytes() == damaged
+        holder.stdin.close()
+    await restore(path, file, key)
+    assert path.read_bytes() != damaged
+
+
+async def test_a_file_whose_index_does_not_match_its_table_is_not_copied(tmp_path):
+    """SQLite would copy the table without noticing it."""
+    path, damaged, key = tmp_path / "keys.db", tmp_path / "damaged.db", StoreKey(new_raw_key())
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    before = (await whole(path)).read_bytes()
+    shutil.copy(path, damaged)
+    index = "ix_items_tags_item_id"
+    for statements in (
+        (
+            "CREATE TABLE hidden AS SELECT * FROM sqlite_schema WHERE name = '{index}'",
+            "DELETE FROM sqlite_schema WHERE name = '{index}'",
+        ),
+        (
+            "DELETE FROM items_tags WHERE id = (SELECT min(id) FROM items_tags)",
+            "INSERT INTO sqlite_schema SELECT * FROM hidden",
+        ),
+        ("DROP TABLE hidden",),
+    ):
+        with closing(sqlite3.connect(damaged, isolation_level=None)) as database:
+            database.execute("PRAGMA writable_schema = ON")
+            for statement in statements:
+                database.execute(statement.format(index=index))
+    with pytest.raises(StoreError, match="is damaged"):
+        await back_up(damaged, tmp_path / "backup.db", key)
+    assert not (tmp_path / "backup.db").exists()
+    with pytest.raises(StoreError, match="is damaged"):
+        await restore(path, damaged, key)
+    assert path.read_bytes() == before
+
+
+async def test_a_link_to_a_store_stays_when_the_store_is_restored(tmp_path):
+    path, file, key = tmp_path / "keys.db", tmp_path / "backup.db", StoreKey(new_raw_key())
+    location, link = StoreLocation.parse(f"sqlite://{path}"), tmp_path / "elsewhere" / "link.db"
+    async with KeyStore.create(location, key):
+        pass
+    await back_up(await whole(path), file, key)
+    async with KeyStore.open(location, key) as store:
+        await store.directory.create("after")
+    await whole(path)
+    link.parent.mkdir()
+    link.symlink_to(path)
+    await restore(link, file, key)
+    assert link.readlink() == path
+    async with KeyStore.open(location, key) as store:
+        assert await store.directory.names() == [DEFAULT_PROFILE]
 
 
 async def test_a_restored_backup_has_rules_and_the_uses_of_the_day(tmp_path):

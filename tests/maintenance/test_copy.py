@@ -6,7 +6,11 @@ from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 
 import pytest
+from sqlite_files import whole
 
+from minikms.access.token_record import Token, TokenRecord
+from minikms.access.tokens import Tokens
+from minikms.audit.heads import CHAIN
 from minikms.errors import (
     KeyNotFound,
     KeyUnreadable,
@@ -150,6 +154,42 @@ async def test_rows_of_a_copy_are_in_the_order_of_creation(
             "SELECT value FROM items_tags WHERE plaintext ORDER BY item_id"
         ).fetchall()
     assert [place.decode() for (place,) in places] == [record.seq for record in made]
+
+
+async def test_the_place_of_a_deleted_last_key_is_not_given_again(
+    source, persistent_url, target, key
+):
+    """A cursor that names this place would leave out the next key."""
+    keys = [await add(source, profile="t") for _ in range(2)]
+    await source.changes.delete("t", KeyRef(keys[1].kid))
+    await copy_of(persistent_url, key, target)
+    async with verified(target, key) as copied:
+        assert int((await add(copied, profile="t")).seq) > int(keys[1].seq)
+
+
+async def test_profiles_with_public_keys_stay_public_and_others_do_not(
+    source, persistent_url, target, key
+):
+    await source.profiles.publish("t", public=True)
+    await copy_of(persistent_url, key, target)
+    async with verified(target, key) as copied:
+        assert [await copied.profiles.publishes(name) for name in (DEFAULT_PROFILE, "t")] == [
+            False,
+            True,
+        ]
+
+
+async def test_all_of_many_tokens_are_copied_in_order(source, persistent_url, target, key):
+    """More than are inserted at a time."""
+    made = [
+        TokenRecord(Token.new().id, f"name {n}", "0" * 64, ("sign",), None, n) for n in range(300)
+    ]
+    await StoreWriter(source.operations.store.database).insert_tokens(made)
+    await copy_of(persistent_url, key, target)
+    async with verified(target, key) as copied:
+        found = [each async for each in Tokens(copied.operations.store.database).all_records()]
+    found.sort(key=lambda record: record.seq)
+    assert [record.id for record in found] == [record.id for record in made]
 
 
 async def with_versions(service, name="a"):
@@ -338,6 +378,46 @@ async def test_a_key_without_its_material(source, persistent_url, target, key):
     )
     with pytest.raises(KeyUnreadable, match=f"Profile t: The key {record.kid} has no material"):
         await copy_of(persistent_url, key, target)
+    with pytest.raises(StoreError, match="never finished"):
+        async with KeyStore.open(target, key):
+            pass
+
+
+async def add_chain(store):
+    """Insert an entry of an audit log."""
+
+    async def work(session):
+        await session.insert(CHAIN, "chain", b"x" * 999)
+
+    await store.database.run_own(work, write=True)
+
+
+# Makes entries of the store itself, of which the last one is damaged.
+OWN_ENTRIES = {
+    "profile": lambda store: store.directory.create("u"),
+    "chain of an audit log": add_chain,
+    "token": lambda store: Tokens(store.database).create("name", ("sign",)),
+}
+
+
+@pytest.mark.parametrize("what", OWN_ENTRIES)
+async def test_an_entry_of_the_store_that_does_not_decrypt_is_not_left_out(
+    tmp_path, key, target, flip, query, what
+):
+    path = tmp_path / "keys.db"
+    location = StoreLocation.parse(f"sqlite://{path}")
+    async with KeyStore.create(location, key):
+        pass
+    of_store = "FROM items WHERE profile_id = (SELECT id FROM profiles WHERE name = 'minikms')"
+    [(before,)] = query(await whole(path), f"SELECT max(id) {of_store}")
+    async with KeyStore.open(location, key) as store:
+        await OWN_ENTRIES[what](store)
+    [(number, _)] = query(
+        await whole(path), f"SELECT id, max(length(value)) {of_store} AND id > {before}"
+    )
+    flip(path, number)
+    with pytest.raises(KeyUnreadable):
+        await copy_of(f"sqlite://{path}", key, target)
     with pytest.raises(StoreError, match="never finished"):
         async with KeyStore.open(target, key):
             pass

@@ -13,6 +13,7 @@ from aries_askar import Key
 from issuers import ROOT, der
 from sqlite_files import whole
 
+from minikms.access.tokens import Tokens
 from minikms.errors import KeyUnreadable
 from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys.service import KeyService
@@ -305,6 +306,13 @@ KEY_FAULTS = {
         lambda session, record: session.replace("minikms.sequence", "last", "1"),
         [("", "its next key would take another's place in the order of creation")],
     ),
+    "order one behind": (
+        "hs256",
+        lambda session, record: session.replace(
+            "minikms.sequence", "last", str(int(record.seq) - 1)
+        ),
+        [("", "its next key would take another's place in the order of creation")],
+    ),
 }
 P521 = REGISTRY.get("p521").pack(REGISTRY.get("p521").generate())
 
@@ -526,6 +534,22 @@ async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
     assert faults == [("", "", "1 entries of the directory of profiles do not decrypt")]
     assert re.fullmatch("no profile uses Askar's profile [0-9a-f]{40}", *notes)
     assert tally.profiles == 1
+
+
+async def test_flipped_bytes_in_tokens_are_counted(tmp_path, key, flip, query):
+    """Such a token is refused, and nobody can tell its id."""
+    path = tmp_path / "keys.db"
+    location = StoreLocation.parse(f"sqlite://{path}")
+    async with KeyStore.create(location, key) as store:
+        for name in "abc":
+            await Tokens(store.database).create(name, ("sign",))
+    records = query(await whole(path), "SELECT id FROM items ORDER BY length(value) DESC")[:3]
+    flip(path, *records[0])
+    faults, notes, _ = await check(location, key)
+    assert (faults, notes) == ([("", "", "1 entries of tokens do not decrypt")], [])
+    flip(path, *records[1])
+    faults, notes, _ = await check(location, key)
+    assert (faults, notes) == ([("", "", "2 entries of tokens do not decrypt")], [])
 
 
 # A store in use
