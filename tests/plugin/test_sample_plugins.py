@@ -53,7 +53,8 @@ def fresh(tmp_path_factory):
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, service)
-    shutil.copytree(ROOT / "minikms", service / "minikms", ignore=UNBUILT)
+    for name in ("minikms", "doors"):
+        shutil.copytree(ROOT / name, service / name, ignore=UNBUILT)
     for plugin in plugins:
         shutil.copytree(ROOT / "tests" / plugin.name, plugin, ignore=UNBUILT)
     extended = [f"{each}[test]" for each in plugins]
