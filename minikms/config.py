@@ -210,7 +210,7 @@ class Config:
     unknown_variables: tuple[tuple[str, str], ...] = ()
     """Variables `MINIKMS_…` that nothing reads, each with a similar known one, or ""."""
     rate_table: int = -1
-    """The descriptor of the file in which workers count rates together (rates.py); -1 for none."""
+    """The descriptor of the file in which workers count rates together; -1 for none."""
     provider_faults: int = -1
     """The descriptor of the file in which workers mark faulty providers
     (keys/providers/providers.py); -1 for none."""

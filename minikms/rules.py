@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from minikms.claim_names import readings
+from minikms.basics.claim_names import readings
 from minikms.errors import RulesLoosened, RuleViolated
 
 # A record is read and written as a whole, so its rules are bounded: in number, and in the UTF-8

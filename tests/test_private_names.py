@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import minikms
+from minikms.basics.private_names import PrivateNames
 from minikms.http import private_names
-from minikms.private_names import PrivateNames
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs/internals/libraries.md").read_text("utf-8")

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from node import require
 
-from minikms.claim_names import is_taken_for
+from minikms.basics.claim_names import is_taken_for
 
 # All names that it takes for one, which have one character more or another one.
 SCRIPT = """

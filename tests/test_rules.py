@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from minikms.claim_names import is_taken_for, readings
+from minikms.basics.claim_names import is_taken_for, readings
 from minikms.errors import RulesLoosened, RuleViolated
 from minikms.rules import (
     MAX_LIFETIME,

@@ -17,9 +17,9 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key, import_key
 from yarl import URL
 
-from minikms import clocks
-from minikms.addresses import service_url
-from minikms.small_files import read_small_file
+from minikms.basics import clocks
+from minikms.basics.addresses import service_url
+from minikms.basics.small_files import read_small_file
 from minikms.startup_errors import JwtError
 
 LOGGER = logging.getLogger(__name__)

@@ -23,11 +23,11 @@ from joserfc.jwa import JWSAlgModel
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
-from minikms import clocks
 from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys
-from minikms.addresses import network_of
+from minikms.basics import clocks
+from minikms.basics.addresses import network_of
+from minikms.basics.fair_threads import FairThreads
 from minikms.errors import TooBusy, Unauthenticated
-from minikms.fair_threads import FairThreads
 from minikms.startup_errors import JwtError
 
 PROFILES_CLAIM: Final = "minikms_profiles"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from minikms.access.token_queues import TokenQueues
 from minikms.access.token_record import PREFIX, Token, TokenRecord
 from minikms.access.tokens import Tokens
-from minikms.addresses import network_of
+from minikms.basics.addresses import network_of
 from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
 from minikms.profile_settings import DELETE_SCOPE
 from minikms.startup_errors import AccessError

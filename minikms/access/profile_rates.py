@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from minikms.basics.rates import SECOND, RateTable
 from minikms.errors import OverRate
-from minikms.rates import SECOND, RateTable
 from minikms.store.profiles.directory import ProfileDirectory
 
 RULE: Final = "calls_per_second"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from minikms.addresses import network_of
+from minikms.basics.addresses import network_of
 from minikms.errors import TooManyAttempts
 
 # Limits per address: distinct waiting tokens, and waiting calls.

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from minikms.access.token_record import Token, TokenRecord
+from minikms.basics.noted_uses import NotedUses
 from minikms.errors import (
     KeyUnreadable,
     ProfileNotFound,
@@ -17,7 +18,6 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, set_token
 from minikms.key_bounds import SECOND
-from minikms.noted_uses import NotedUses
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
 from minikms.store.categories import TOKENS

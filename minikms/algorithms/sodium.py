@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nacl import bindings as sodium
 from nacl.exceptions import BadSignatureError
 
-from minikms.private_names import PrivateNames
+from minikms.basics.private_names import PrivateNames
 
 SIZE: Final = sodium.crypto_sign_BYTES  # of a signature
 

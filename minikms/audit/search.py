@@ -15,8 +15,8 @@ from minikms.audit.searched_files import (
     MovedError,
     SearchedFile,
 )
+from minikms.basics.fair_threads import FairThreads
 from minikms.errors import AuditUnavailable, TooBusy
-from minikms.fair_threads import FairThreads
 
 LOGGER = logging.getLogger("minikms.audit")
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from minikms import durations
 from minikms.audit.chain import Head
 from minikms.audit.heads import AuditStore, public_text
 from minikms.audit.query import Query
@@ -16,11 +15,12 @@ from minikms.audit.search import search
 from minikms.audit.searched_files import read_files
 from minikms.audit.verify import verify as verify_files
 from minikms.audit.verify_file import LogFile
+from minikms.basics import durations
+from minikms.basics.small_files import read_small_file
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.store_options import on_a_store, open_database
 from minikms.encodings import b64url_decode
 from minikms.events import SUCCESS
-from minikms.small_files import read_small_file
 from minikms.startup_errors import AuditError
 
 _MOST_HEADS: Final = 64 * 1024 * 1024  # bytes

@@ -8,7 +8,7 @@ import click
 from minikms.cli.help import HelpCommand, HelpOption
 from minikms.config import ENV_PREFIX, OPTIONS, DoorConfig
 from minikms.doors.registry import installed_doors
-from minikms.exits import fail
+from minikms.serve.exits import fail
 from minikms.startup_errors import PluginError
 
 _HEADING: Final = "Doors"

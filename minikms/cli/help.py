@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from minikms.errors import KmsError
-from minikms.exits import fail
+from minikms.serve.exits import fail
 from minikms.startup_errors import SetupError
 
 _HEADING: Final = "Options"

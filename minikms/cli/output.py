@@ -8,7 +8,7 @@ from typing import Final, Protocol, TextIO
 
 import click
 
-from minikms.background import in_background
+from minikms.basics.background import in_background
 
 # Seconds between two progress lines if standard error is not a terminal.
 PERIOD: Final = 10.0

@@ -20,8 +20,8 @@ from minikms.cli.store_options import (
     require_place,
 )
 from minikms.config import ENV_PREFIX
-from minikms.exits import fail
 from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.serve.exits import fail
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.secret_files import require_new, write_secret

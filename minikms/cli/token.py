@@ -9,10 +9,10 @@ import click
 from minikms.access.policy import SCOPES
 from minikms.access.token_record import Token, TokenRecord
 from minikms.access.tokens import Tokens
+from minikms.basics.durations import nanoseconds
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.output import echo_table
 from minikms.cli.store_options import on_a_store, open_database
-from minikms.durations import nanoseconds
 from minikms.startup_errors import AccessError
 from minikms.store.askar.secret_files import require_new, write_secret
 

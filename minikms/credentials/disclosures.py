@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from minikms.claim_names import is_taken_for, readings
+from minikms.basics.claim_names import is_taken_for, readings
 from minikms.credentials.strict_json import read_strictly
 from minikms.encodings import decode_canonical, jose_b64url
 from minikms.errors import RuleViolated

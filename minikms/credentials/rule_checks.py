@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from minikms.cbor import CborError, Map, Reader
-from minikms.claim_names import is_taken_for, readings
+from minikms.basics.claim_names import is_taken_for, readings
+from minikms.credentials.cbor import CborError, Map, Reader
 from minikms.credentials.disclosures import check_disclosures
 from minikms.credentials.strict_json import read_strictly
 from minikms.errors import RuleViolated

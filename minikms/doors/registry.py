@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from typing import Final
 
+from minikms.basics.plugin_classes import installed, load_class, package_of
 from minikms.doors.protocol import Door
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.plugin_classes import installed, load_class, package_of
 from minikms.startup_errors import PluginError, SetupError, one_line
 
 GROUP: Final = "minikms.doors"

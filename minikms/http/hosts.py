@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import HttpVersion10, web
 
-from minikms.addresses import is_loopback
+from minikms.basics.addresses import is_loopback
 from minikms.config import Config
 from minikms.errors import MisdirectedRequest
 from minikms.startup_errors import AccessError

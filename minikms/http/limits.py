@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from aiohttp import HttpVersion11, web
 
+from minikms.basics.fair_gate import FairGate
 from minikms.errors import RequestTimeout, TooBusy
-from minikms.fair_gate import FairGate
 from minikms.http.body_bounds import refuse_too_large
 
 

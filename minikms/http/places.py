@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from minikms.addresses import network_of
+from minikms.basics.addresses import network_of
 
 LOGGER = logging.getLogger("minikms")
 

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import http, http_parser, streams, web, web_protocol
 from aiohttp.http_parser import RawRequestMessage
 
-from minikms.private_names import PrivateNames
+from minikms.basics.private_names import PrivateNames
 from minikms.startup_errors import LibraryError
 
 _HANDLER: Final = web_protocol.RequestHandler

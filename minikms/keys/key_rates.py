@@ -4,9 +4,9 @@ import asyncio
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from minikms.basics.rates import DAY, MINUTE, RateTable
 from minikms.errors import OverRate, ValidationFailed
 from minikms.keys.operation import UsableKey
-from minikms.rates import DAY, MINUTE, RateTable
 from minikms.store.keys.day_leases import lease_uses
 from minikms.store.keys.key_store import KeyStore
 

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
+from minikms.basics.fair_threads import FairThreads
+from minikms.basics.noted_uses import NotedUses
+from minikms.basics.rates import RateTable
 from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
@@ -17,7 +20,6 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import set_key
-from minikms.fair_threads import FairThreads
 from minikms.key_requests import AnyKey, KeyRef
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.key_rates import KeyRates
@@ -31,10 +33,8 @@ from minikms.keys.operation import (
 from minikms.keys.providers.providers import Providers, RunningProvider
 from minikms.keys.threads import KeyThreads, is_slow
 from minikms.keys.version_cache import VersionCache
-from minikms.noted_uses import NotedUses
 from minikms.plugin.bound import BoundSigner
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rates import RateTable
 from minikms.records import KeyRecord, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.categories import KEY, PROFILE

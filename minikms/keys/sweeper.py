@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
 
-from minikms.background import in_background
+from minikms.basics.background import in_background
 from minikms.errors import StoreUnavailable
 from minikms.events import AuditSink
 from minikms.keys.deletions import DueDeletions

@@ -4,8 +4,8 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from minikms.basics.fair_threads import PROCESSORS, FairThreads
 from minikms.errors import TooBusy
-from minikms.fair_threads import PROCESSORS, FairThreads
 from minikms.plugin.protocol import Capability, Jwe, KeyAlgorithm
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from minikms.background import in_background
+from minikms.basics.background import in_background
 from minikms.errors import ProfileNotFound, StoreUnavailable
 from minikms.keys.reading_ahead import ReadingAhead
 from minikms.profile_settings import DEFAULT_PROFILE

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from minikms.basics.plugin_classes import class_named
 from minikms.key_bounds import MAX_PROVIDER
 from minikms.plugin.protocol import API_VERSION
 from minikms.plugin.provider import Provider
-from minikms.plugin_classes import class_named
 from minikms.startup_errors import ProviderError
 
 GROUP: Final = "minikms.providers"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, Final, NamedTuple, Self
 
+from minikms.basics.plugin_classes import installed, load_class, package_of
 from minikms.encodings import jose_b64url
 from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm, UnsupportedOption
 from minikms.plugin.bound import BoundSigner, bound_to
 from minikms.plugin.protocol import API_VERSION, KeyAlgorithm, Mac, Signer
 from minikms.plugin.provider import Provider, ProviderSigner
-from minikms.plugin_classes import installed, load_class, package_of
 from minikms.records import KeyRecord
 from minikms.startup_errors import PluginError, one_line
 

@@ -3,7 +3,7 @@
 import logging
 from typing import Any, Final
 
-from minikms.addresses import service_url
+from minikms.basics.addresses import service_url
 from minikms.seals.seal import Seal, SealFault, SealUnavailable, seal_options
 
 _TIMEOUT: Final = 5  # seconds

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from minikms.plugin_classes import class_named, installed
+from minikms.basics.plugin_classes import class_named, installed
 from minikms.seals.seal import Seal
 from minikms.startup_errors import StoreError
 

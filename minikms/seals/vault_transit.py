@@ -10,7 +10,7 @@ import orjson
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, TCPConnector
 from yarl import URL
 
-from minikms.addresses import service_url
+from minikms.basics.addresses import service_url
 from minikms.seals.seal import Seal, SealFault, SealUnavailable, seal_options
 from minikms.store.askar.secret_files import read_secret
 

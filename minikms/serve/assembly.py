@@ -13,6 +13,7 @@ from minikms.access.tokens import Tokens
 from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog, file_of_worker
 from minikms.audit.search import AuditSearch
+from minikms.basics.rates import RateTable
 from minikms.config import Config
 from minikms.credentials.service import Credentials
 from minikms.doors.app import DOORS, DoorApp
@@ -25,7 +26,6 @@ from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rates import RateTable
 from minikms.seals.key_file import read_key
 from minikms.serve.garbage import spare
 from minikms.serve.last_use_writer import storing_last_uses

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from minikms.access.tokens import Tokens
-from minikms.background import in_background
+from minikms.basics.background import in_background
 from minikms.errors import StoreUnavailable
 from minikms.keys.service import KeyService
 

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from minikms.addresses import is_loopback, local_address, url_host
+from minikms.basics.addresses import is_loopback, local_address, url_host
 from minikms.config import Config
 from minikms.doors.registry import installed_doors
-from minikms.exits import fail
 from minikms.seals.key_file import open_key
+from minikms.serve.exits import fail
 from minikms.startup_errors import SetupError, StoreError
 from minikms.store.askar.location import StoreLocation
 

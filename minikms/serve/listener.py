@@ -7,13 +7,13 @@ from typing import Final
 
 from cryptography import x509
 
+from minikms.basics.small_files import read_small_file
 from minikms.config import Config
 from minikms.http.acceptor import Acceptor
 from minikms.http.places import Places, room_for
 from minikms.http.proxies import is_one_of, parse_proxies
 from minikms.http.server import KmsRunner
 from minikms.serve.ports import cannot_listen
-from minikms.small_files import read_small_file
 from minikms.startup_errors import TlsError
 
 _MOST_PEM: Final = 1024 * 1024  # bytes

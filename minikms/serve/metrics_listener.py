@@ -19,7 +19,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from minikms.addresses import url_host
+from minikms.basics.addresses import url_host
 from minikms.config import Config
 from minikms.errors import TooBusy
 from minikms.http.acceptor import Acceptor

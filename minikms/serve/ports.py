@@ -5,7 +5,7 @@ import errno
 import socket
 from functools import partial
 
-from minikms.addresses import url_host
+from minikms.basics.addresses import url_host
 from minikms.startup_errors import ListenError
 
 

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from minikms.clocks import now
+from minikms.basics.clocks import now
 
 # Signals whose series exist from the beginning: Prometheus sees no increase when a series appears.
 _ENDS: Final = ("none", "SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV", "SIGTERM")

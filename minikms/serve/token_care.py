@@ -8,7 +8,7 @@ from typing import Final
 
 from minikms.access.policy import TokenAccess
 from minikms.access.tokens import Tokens
-from minikms.background import in_background
+from minikms.basics.background import in_background
 from minikms.errors import StoreUnavailable
 
 LOGGER = logging.getLogger(__name__)

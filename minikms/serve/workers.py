@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NoReturn
 
+from minikms.basics.rates import new_table
+from minikms.basics.system_calls import memory_file
 from minikms.config import Config
 from minikms.http.places import raise_descriptor_limit
-from minikms.rates import new_table
 from minikms.serve import lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
 from minikms.serve.worker_process import Worker, signal_name, spawn
 from minikms.store.askar.location import StoreLocation
-from minikms.system_calls import memory_file
 
 LOGGER = logging.getLogger("minikms")
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from minikms import clocks
+from minikms.basics import clocks
 from minikms.store.askar.slots import slot_of
 from minikms.store.connections.counters import ChangeCounters, Lease
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Self, TypeVar
 
 from aries_askar import AskarError, KeyAlg, Store
 
-from minikms.background import in_background
+from minikms.basics.background import in_background
 from minikms.errors import AliasNotFound, KeyNotFound, StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.askar.errors import UndecryptableError

@@ -22,12 +22,12 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
+from minikms.basics.private_names import PrivateNames
+from minikms.basics.system_calls import allocate
 from minikms.http.logs import EVENT
 from minikms.http.state import GONE
-from minikms.private_names import PrivateNames
 from minikms.rules import kind_of
 from minikms.startup_errors import MetricsError
-from minikms.system_calls import allocate
 from minikms.web.state_metrics import StateMetrics
 
 LOGGER = logging.getLogger("minikms")

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, NamedTuple
 from aiohttp import web
 from marshmallow import ValidationError, fields, validate
 
-from minikms import durations
 from minikms.access.token_record import ID_PATTERN
+from minikms.basics import durations
 from minikms.errors import ValidationFailed
 from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from minikms.basics.small_files import read_small_file
 from minikms.errors import KeyExists, KmsError, ProfileExists, ValidationFailed
 from minikms.key_bounds import KID_PATTERN, MAX_ALIASES
 from minikms.key_requests import KeyRef
@@ -17,7 +18,6 @@ from minikms.keys.service import KeyService
 from minikms.plugin.protocol import Stored
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.records import KeyRecord
-from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import BoundedList, ListOf, Part

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from minikms.background import in_background
+from minikms.basics.background import in_background
 from minikms.errors import KmsError
 from minikms.http.places import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT

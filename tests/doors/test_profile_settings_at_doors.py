@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientSession
 from calls import bearer, ok
 
-from minikms import rates
+from minikms.basics import rates
 
 DAY = 24 * 3600
 WEEK = 7 * DAY

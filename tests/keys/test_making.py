@@ -8,10 +8,10 @@ import time
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from minikms.basics.fair_gate import MAX_WAITING
+from minikms.basics.fair_threads import PROCESSORS
 from minikms.encodings import jose_b64url
 from minikms.errors import TooBusy, UnsupportedOperation
-from minikms.fair_gate import MAX_WAITING
-from minikms.fair_threads import PROCESSORS
 from minikms.key_requests import KeyPolicy
 from minikms.keys.making import KeyMaker, maker
 from minikms.keys.operations import KeyOperations

@@ -15,12 +15,12 @@ import pytest
 from minikms_files import FilesProvider
 from waiting import until, wait_until
 
+from minikms.basics.system_calls import memory_file
 from minikms.errors import ProviderFault, ProviderUnavailable, ValidationFailed
 from minikms.keys.providers import providers
 from minikms.keys.providers import threads as provider_threads
 from minikms.keys.providers.providers import Providers
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.system_calls import memory_file
 
 # Seconds that no call takes, and that each call takes that is held.
 LONG, SHORT = 1000, 0.02

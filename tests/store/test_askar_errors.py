@@ -15,7 +15,7 @@ from dataclasses import replace
 from aries_askar import AskarError, bindings
 
 from minikms.errors import KeyExists, KeyNotFound, ProfileExists
-from minikms.private_names import PrivateNames
+from minikms.basics.private_names import PrivateNames
 from minikms.records import KeyRecord
 from minikms.key_requests import KeyRef
 from minikms.startup_errors import StoreError

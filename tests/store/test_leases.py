@@ -4,8 +4,8 @@ import asyncio
 
 from waiting import until
 
-from minikms import clocks
-from minikms.background import in_background
+from minikms.basics import clocks
+from minikms.basics.background import in_background
 from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.slots import slot_of
 from minikms.store.categories import PROFILE

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import cbor2
 
-from minikms.cbor import ARRAY, BYTES, CborError, Map, Reader
+from minikms.credentials.cbor import ARRAY, BYTES, CborError, Map, Reader
 from minikms.credentials.cose.messages import X5CHAIN, X5T
 from minikms.credentials.jose.jws import SignerOrMac, certified
 from minikms.credentials.x509.certificates import chain_of, sent_chain

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Self
 
 import cbor2
 
-from minikms.cbor import (
+from minikms.credentials.cbor import (
     ARRAY,
     BYTES,
     MAP,

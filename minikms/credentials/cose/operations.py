@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minikms.cbor import (
+from minikms.credentials.cbor import (
     NULL,
     Map,
     byte_string,

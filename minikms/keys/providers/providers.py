@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from minikms.background import in_background
+from minikms.basics.background import in_background
+from minikms.basics.fair_threads import FairThreads
 from minikms.errors import (
     KeyNotUsable,
     ProviderFault,
@@ -21,7 +22,6 @@ from minikms.errors import (
     UnsupportedOption,
 )
 from minikms.events import set_provider
-from minikms.fair_threads import FairThreads
 from minikms.keys.providers.faults import Fault
 from minikms.keys.providers.threads import THREADS, Call, ProviderThreads
 from minikms.plugin.provider import Provider, ProviderSigner, ProviderStatus

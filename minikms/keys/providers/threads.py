@@ -13,7 +13,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from minikms.fair_threads import called
+from minikms.basics.fair_threads import called
 
 ResultT = TypeVar("ResultT")
 

@@ -14,7 +14,7 @@ from aries_askar import AskarError, AskarErrorCode, Store
 from aries_askar.bindings import get_library
 from aries_askar.bindings.lib import LibLoad
 
-from minikms.private_names import PrivateNames
+from minikms.basics.private_names import PrivateNames
 
 LOGGER = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final, NamedTuple, TypeAlias
 
+from minikms.basics.system_calls import allocate
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
-from minikms.system_calls import allocate
 
 LOGGER = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from minikms.small_files import read_small_file
+from minikms.basics.small_files import read_small_file
 from minikms.store.askar.files import sync
 
 _MOST: Final = 64 * 1024  # bytes; a passphrase may be long

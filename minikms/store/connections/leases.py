@@ -11,7 +11,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-from minikms import clocks
+from minikms.basics import clocks
 from minikms.errors import ProfileNotFound
 from minikms.store.askar.sequence import Position, Sequence
 from minikms.store.askar.slots import CONTENTS, SLOTS, slot_of

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from minikms.background import in_background
+from minikms.basics.background import in_background
 from minikms.store.askar.layout import SYSTEM
 from minikms.store.askar.location import StoreLocation
 from minikms.store.askar.postgres import NOTICES, connect, installed

@@ -6,9 +6,9 @@ from typing import Final
 
 import orjson
 
+from minikms.basics.rates import DAY, Window
 from minikms.errors import KeyNotFound
 from minikms.events import CURRENT
-from minikms.rates import DAY, Window
 from minikms.store.askar.sessions import Transaction
 from minikms.store.categories import DAY_USES, KEY
 from minikms.store.database import Database

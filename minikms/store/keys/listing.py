@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from minikms.basics.fair_gate import FairGate
 from minikms.errors import KeyUnreadable, StoreUnavailable
-from minikms.fair_gate import FairGate
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar.sequence import seq_of

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from aries_askar import AskarError, AskarErrorCode, Store
 
-from minikms import clocks
+from minikms.basics import clocks
 from minikms.errors import (
     KeyUnreadable,
     ProfileNotFound,

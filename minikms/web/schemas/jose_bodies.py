@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 import orjson
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
-from minikms.claim_names import is_taken_for
+from minikms.basics.claim_names import is_taken_for
 from minikms.credentials.jose import jws, jws_forms
 from minikms.credentials.jose.attestation import MAX_CLAIM_BYTES, OWN_CLAIMS, Attestation
 from minikms.key_bounds import MAX_ALIAS

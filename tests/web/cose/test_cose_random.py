@@ -7,7 +7,7 @@ import cbor2
 import pytest
 from encoded import b64, raw
 
-from minikms.cbor import MAX_DEPTH, MAX_ITEMS
+from minikms.credentials.cbor import MAX_DEPTH, MAX_ITEMS
 from minikms.credentials.cose.messages import SIGN1, Cose
 from minikms.errors import InvalidCose
 

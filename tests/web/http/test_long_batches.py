@@ -15,9 +15,9 @@ from problems import refused, slug_of
 from waiting import until
 
 from minikms.algorithms.okp import Ed25519
+from minikms.basics.fair_gate import MAX_WAITING
+from minikms.basics.fair_threads import PROCESSORS
 from minikms.config import Config
-from minikms.fair_gate import MAX_WAITING
-from minikms.fair_threads import PROCESSORS
 from minikms.http.state import IN_FLIGHT
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE

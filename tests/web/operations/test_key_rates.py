@@ -8,7 +8,7 @@ import pytest
 from calls import ok
 from problems import refused, slug_of
 
-from minikms import rates
+from minikms.basics import rates
 from minikms.config import Config
 from minikms.errors import KeyNotFound
 from minikms.keys import key_rates

@@ -10,8 +10,8 @@ from calls import bearer, ok
 from problems import refused, slug_of
 from waiting import waiting_for
 
-from minikms import rates
 from minikms.access.policy import OPEN, SCOPES
+from minikms.basics import rates
 from minikms.config import Config
 from minikms.key_requests import KeyRef
 from minikms.serve.assembly import create_service

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Final, TypeAlias, TypeVar
 
+from minikms.basics.fair_gate import MAX_WAITING, FairGate
 from minikms.errors import TooBusy
-from minikms.fair_gate import MAX_WAITING, FairGate
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
+from minikms.basics.fair_gate import MAX_WAITING, FairGate
 from minikms.errors import TooBusy
-from minikms.fair_gate import MAX_WAITING, FairGate
 
 
 def through(name, entered, gate, **options):

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from minikms import rates
-from minikms.rates import DAY, MINUTE, SECOND, RateTable, Window, new_table
+from minikms.basics import rates
+from minikms.basics.rates import DAY, MINUTE, SECOND, RateTable, Window, new_table
 
 NAME = ("alice", "kid", "rule")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minikms.addresses import network_of
+from minikms.basics.addresses import network_of
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
+from minikms.basics.fair_gate import MAX_WAITING
+from minikms.basics.fair_threads import PROCESSORS, FairThreads
 from minikms.errors import TooBusy
-from minikms.fair_gate import MAX_WAITING
-from minikms.fair_threads import PROCESSORS, FairThreads
 
 
 def anyway():

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from minikms.clocks import now_ns
-from minikms.system_calls import allocate, memory_file
+from minikms.basics.clocks import now_ns
+from minikms.basics.system_calls import allocate, memory_file
 
 SECOND: Final = 10**9
 MINUTE: Final = 60 * SECOND

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 import pytest
 from packages import leave_package
 
-from minikms import plugin_classes
+from minikms.basics import plugin_classes
 from minikms.doors.registry import installed_doors
 from minikms.plugin import API_VERSION, Provider, providers
 from minikms.plugin.providers import make_providers
