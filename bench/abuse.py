@@ -35,8 +35,8 @@ from certificate import write_certificate
 from service import bearer, running
 
 from minikms.access.token_record import Token
+from minikms.basics.secret_files import read_secret, write_secret
 from minikms.startup_errors import AccessError
-from minikms.store.askar.secret_files import read_secret, write_secret
 
 SLOW = 500
 WRONG = 10_000

@@ -33,8 +33,8 @@ from contender import (
 from service import bearer, process
 
 from minikms.access.token_record import Token
+from minikms.basics.secret_files import write_secret
 from minikms.startup_errors import AccessError
-from minikms.store.askar.secret_files import write_secret
 
 ALGORITHMS: Final = (
     *("ed25519", "p256", "k256", "rsa2048", "mldsa44"),

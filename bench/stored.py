@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+from minikms.basics.secret_files import write_secret
 from minikms.key_requests import KeyPolicy
 from minikms.keys.making import maker
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.secret_files import write_secret
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.keys.key_store import KeyStore
 

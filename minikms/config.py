@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Final
 
-from minikms.store.askar.location import KEY_METHODS, StoreLocation
-from minikms.store.cache import DEFAULT_MEMORY
+from minikms.store import DEFAULT_MEMORY, KEY_METHODS, StoreLocation
 
 ENV_PREFIX: Final = "MINIKMS_"
 

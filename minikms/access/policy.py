@@ -13,12 +13,11 @@ from minikms.access.token_queues import TokenQueues
 from minikms.access.token_record import PREFIX, Token, TokenRecord
 from minikms.access.tokens import Tokens
 from minikms.basics.addresses import network_of
+from minikms.basics.secret_files import read_secret
 from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
 from minikms.profile_settings import DELETE_SCOPE
 from minikms.startup_errors import AccessError
-from minikms.store.askar.secret_files import read_secret
-from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.categories import PROFILE, TOKENS
+from minikms.store import NOTHING, PROFILE, TOKENS, Bounds, Cache
 
 if TYPE_CHECKING:
     from minikms.access.jwt import JwtVerifier

@@ -4,7 +4,7 @@ from typing import Final
 
 from minikms.basics.rates import SECOND, RateTable
 from minikms.errors import OverRate
-from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store import ProfileDirectory
 
 RULE: Final = "calls_per_second"
 

@@ -18,23 +18,17 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, set_token
 from minikms.key_bounds import SECOND
-from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
-from minikms.store.categories import TOKENS
-from minikms.store.connections.counters import ChangeCounters
-from minikms.store.database import Database
-from minikms.store.profiles.tokens import (
-    LAST_USE,
-    TOGETHER,
-    UNPLACED,
-    after_place,
-    expired_at,
-    next_seq,
-    of_profiles,
-    seq_in,
-    token_tags,
+from minikms.store import (
+    TOKENS,
+    ChangeCounters,
+    Database,
+    Entry,
+    Session,
+    TagFilter,
+    Transaction,
+    UndecryptableError,
+    token_entries,
 )
-from minikms.store.profiles.tokens import count as count_tokens
 
 LOGGER = logging.getLogger(__name__)
 
@@ -95,7 +89,7 @@ class Tokens:
             if most is not None:
                 for profile in named or ():
                     await require_room(session, profile, most)
-            tags = token_tags(named, expires, await next_seq(session))
+            tags = token_entries.token_tags(named, expires, await token_entries.next_seq(session))
             await session.insert(TOKENS, record.id, record.to_bytes(), tags)
 
         await self._database.run_own(work, write=True)
@@ -151,11 +145,12 @@ class Tokens:
         await self.place_all()
         if profiles is not None and not profiles:
             return [], False
-        filters = [] if profiles is None else [of_profiles(profiles)]
+        filters = [] if profiles is None else [token_entries.of_profiles(profiles)]
         found: list[TokenRecord] = []
         while len(found) <= limit:
             read = min(limit + 1 - len(found), _READ)
-            query = {"$and": [*filters, after_place(after)]}  # omits tokens without a place
+            # Omits tokens without a place.
+            query = {"$and": [*filters, token_entries.after_place(after)]}
 
             async def work(
                 session: Session, query: TagFilter = query, read: int = read
@@ -191,7 +186,7 @@ class Tokens:
     def _listed(self, row: Entry) -> TokenRecord:
         record, tags = TokenRecord.from_bytes(row.value), row.tags
         last = max(_last_use(tags), self.uses.times.get(record.id, 0))
-        return replace(record, last_used=last or None, seq=seq_in(tags))
+        return replace(record, last_used=last or None, seq=token_entries.seq_in(tags))
 
     async def place_all(self, *, again: bool = False) -> None:
         """Add tags to tokens of version 0.3.0 and earlier, once per process.
@@ -212,8 +207,9 @@ class Tokens:
 
     async def _write(self, uses: Mapping[str, int]) -> None:
         ids = sorted(uses)  # all processes lock PostgreSQL rows in the same order
-        for start in range(0, len(ids), TOGETHER):
-            await self._write_some({each: uses[each] for each in ids[start : start + TOGETHER]})
+        together = token_entries.TOGETHER
+        for start in range(0, len(ids), together):
+            await self._write_some({each: uses[each] for each in ids[start : start + together]})
 
     async def _write_some(self, uses: Mapping[str, int]) -> None:
         async def work(session: Transaction) -> None:
@@ -223,7 +219,7 @@ class Tokens:
                     continue
                 tags = entry.tags
                 if at - _last_use(tags) >= _CLOSE:
-                    tags = tags | {LAST_USE: str(at)}
+                    tags = tags | {token_entries.LAST_USE: str(at)}
                     await session.replace(TOKENS, token_id, entry.value, tags, cached=False)
 
         await self._database.run_own(work, write=True)
@@ -245,24 +241,27 @@ async def require_room(session: Transaction, profile: str, most: int) -> None:
 
     The current time decides which are expired.
     """
-    if await count_tokens(session, profile) < most:
+    if await token_entries.count(session, profile) < most:
         return
-    over = {"$and": [of_profiles([profile]), expired_at(time.time_ns())]}
+    expired = token_entries.expired_at(time.time_ns())
+    over = {"$and": [token_entries.of_profiles([profile]), expired]}
     if await session.count(TOKENS, over):
         await session.remove_all(TOKENS, over)
-    if await count_tokens(session, profile) >= most:
+    if await token_entries.count(session, profile) >= most:
         raise TooManyTokens(f"The profile has at most {most:,} tokens.")
 
 
 async def _has_unplaced(session: Session) -> int:
-    return await session.count(TOKENS, UNPLACED)
+    return await session.count(TOKENS, token_entries.UNPLACED)
 
 
 async def _place_some(session: Transaction) -> None:
-    for row in await session.fetch_all(TOKENS, UNPLACED, TOGETHER, order_by="id"):
+    unplaced, together = token_entries.UNPLACED, token_entries.TOGETHER
+    for row in await session.fetch_all(TOKENS, unplaced, together, order_by="id"):
         record = TokenRecord.from_bytes(row.value)
         last, value = _last_use(row.tags), row.value
-        tags = token_tags(record.profiles, record.expires, await next_seq(session), last)
+        seq = await token_entries.next_seq(session)
+        tags = token_entries.token_tags(record.profiles, record.expires, seq, last)
         # Removed and inserted, since listings need rows in the order of their places.
         await session.remove(TOKENS, row.name)
         await session.insert(TOKENS, row.name, value, tags)
@@ -275,4 +274,4 @@ def _is_within(record: TokenRecord, profiles: Collection[str]) -> bool:
 
 def _last_use(tags: Mapping[str, Any]) -> int:
     """Return the stored time of a token's last use, 0 if none is known."""
-    return int(tags.get(LAST_USE, 0))
+    return int(tags.get(token_entries.LAST_USE, 0))

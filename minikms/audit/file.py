@@ -9,8 +9,8 @@ import stat
 from typing import Final
 
 from minikms.audit.chain import LONGEST, START, Line
+from minikms.basics.shared_files import first_moved, open_or_make, why_not_owned
 from minikms.startup_errors import AuditError
-from minikms.store.askar.files import first_moved, open_or_make, why_not_owned
 
 # Mode bits that let users other than the owner write to a file.
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH

@@ -14,9 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from minikms.audit.chain import KEY_LENGTH, Head
 from minikms.encodings import jose_b64url
 from minikms.errors import KeyUnreadable
-from minikms.store.askar.errors import DuplicateError
-from minikms.store.askar.sessions import Entry, Session, Transaction
-from minikms.store.database import Database
+from minikms.store import Database, DuplicateError, Entry, Session, Transaction
 
 SIGNING_KEY: Final = "minikms.audit.key"
 CHAIN: Final = "minikms.audit.chain"

@@ -11,7 +11,7 @@ from minikms.cli.output import echo_table
 from minikms.cli.store_options import registry_of
 from minikms.cli.variables import unknown_variables
 from minikms.serve import core_dumps, garbage
-from minikms.store.askar.layout import LAYOUT
+from minikms.store.internals import LAYOUT
 
 
 @click.group(

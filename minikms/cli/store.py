@@ -37,9 +37,8 @@ from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
 from minikms.startup_errors import StoreError
-from minikms.store.askar.location import require_one_driver_environment
-from minikms.store.connections.calls import LONG_TIMEOUT
-from minikms.store.database import Database
+from minikms.store import Database
+from minikms.store.internals import LONG_TIMEOUT, require_one_driver_environment
 
 
 @click.group(cls=HelpGroup)

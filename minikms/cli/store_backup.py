@@ -11,7 +11,7 @@ from minikms.cli.store_options import durable, key_of, on_a_store
 from minikms.maintenance.backup import back_up
 from minikms.maintenance.backup import restore as restore_backup
 from minikms.startup_errors import StoreError
-from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store import StoreKey, StoreLocation
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 

@@ -9,6 +9,7 @@ import click
 from minikms.access.policy import SCOPES
 from minikms.access.token_record import Token
 from minikms.access.tokens import Tokens
+from minikms.basics.secret_files import require_new, write_secret
 from minikms.cli.help import ON_A_STORE, HelpCommand
 from minikms.cli.options import config_of
 from minikms.cli.store_options import (
@@ -23,10 +24,7 @@ from minikms.config import ENV_PREFIX
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.exits import fail
 from minikms.startup_errors import AccessError, StoreError
-from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.secret_files import require_new, write_secret
-from minikms.store.database import Database
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import Database, KeyStore, StoreKey, StoreLocation
 
 
 @click.command(

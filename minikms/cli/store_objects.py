@@ -23,8 +23,8 @@ from minikms.maintenance.provider_objects import (
 from minikms.plugin.provider import Provider
 from minikms.plugin.providers import make_providers
 from minikms.startup_errors import ProviderError
-from minikms.store.database import Database, require_unused
-from minikms.store.keys.provider_objects import ProviderObjects
+from minikms.store import Database
+from minikms.store.internals import ProviderObjects, require_unused
 
 PROVIDER = "--provider 'hsm=pkcs11:token=kms?module-path=/usr/lib/libpkcs11.so'"
 

@@ -10,16 +10,15 @@ from typing import Any
 
 import click
 
+from minikms.basics.secret_files import write_secret
 from minikms.cli.options import Command, config_of, options_of_config
 from minikms.config import ENV_PREFIX, Config
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.seals.key_file import read_key, seals_of
 from minikms.seals.opening import seal
 from minikms.startup_errors import StoreError
-from minikms.store.askar.location import KEY_METHODS, StoreKey, StoreLocation
-from minikms.store.askar.secret_files import write_secret
-from minikms.store.askar.stores import new_raw_key, open_store
-from minikms.store.database import Database
+from minikms.store import KEY_METHODS, Database, StoreKey, StoreLocation, new_raw_key
+from minikms.store.internals import open_store
 
 
 def on_a_store(command: Command) -> Command:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from minikms.basics.secret_files import replace_secret, require_new, write_secret
 from minikms.cli.help import HelpCommand
 from minikms.cli.options import config_of, options_of_config
 from minikms.seals.envelope import Envelope
@@ -14,7 +15,6 @@ from minikms.seals.opening import faults
 from minikms.seals.opening import seal as seal_key
 from minikms.seals.opening import unseal as unseal_key
 from minikms.startup_errors import StoreError
-from minikms.store.askar.secret_files import replace_secret, require_new, write_secret
 
 _KEY_FILE = "--store-key-file store.key"
 _URI = "'vault-transit:https://vault.example/v1/transit/keys/kms?token-file=vault.token'"

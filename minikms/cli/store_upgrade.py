@@ -11,9 +11,8 @@ from minikms.cli.store_options import on_a_store, store_of
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
-from minikms.store.askar.layout import LAYOUT
-from minikms.store.connections.calls import LONG_TIMEOUT
-from minikms.store.database import Database
+from minikms.store import Database
+from minikms.store.internals import LAYOUT, LONG_TIMEOUT
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))

@@ -10,11 +10,11 @@ from minikms.access.policy import SCOPES
 from minikms.access.token_record import Token, TokenRecord
 from minikms.access.tokens import Tokens
 from minikms.basics.durations import nanoseconds
+from minikms.basics.secret_files import require_new, write_secret
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.output import echo_table
 from minikms.cli.store_options import on_a_store, open_database
 from minikms.startup_errors import AccessError
-from minikms.store.askar.secret_files import require_new, write_secret
 
 
 @click.group(cls=HelpGroup)

@@ -1,4 +1,8 @@
-"""The names that the author of a door imports (docs/writing-a-door.md)."""
+"""The public surface for authors of doors (docs/writing-a-door.md): `__all__` below.
+
+With `minikms.doors.operations`, `minikms.doors.paths` and `minikms.doors.public_keys` it is the
+whole of it; the other modules of this wing are private and may change at any time.
+"""
 
 from minikms import errors
 from minikms.doors.json_bodies import parse_json

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from minikms.key_requests import AliasBinding, require_own_aliases
 from minikms.keys.operations import KeyOperations
 from minikms.records import KeyRecord
-from minikms.store.keys.checks import CheckVersions
+from minikms.store import CheckVersions
 from minikms.versions import KeyVersions
 
 

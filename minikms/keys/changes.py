@@ -11,7 +11,7 @@ from minikms.keys.making import require_fitting, require_rotatable
 from minikms.keys.operations import KeyOperations
 from minikms.records import KeyRecord, State
 from minikms.rules import Rules
-from minikms.store.keys.checks import Check, no_check
+from minikms.store import Check, no_check
 
 
 class Changes:

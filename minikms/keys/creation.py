@@ -19,7 +19,7 @@ from minikms.plugin.protocol import (
     Stored,
 )
 from minikms.records import KeyRecord
-from minikms.store.keys.checks import CheckVersions
+from minikms.store import CheckVersions
 
 
 class Creation:

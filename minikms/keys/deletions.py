@@ -16,10 +16,7 @@ from typing import Final, TypeAlias
 
 from minikms.errors import KeyUnreadable, ProfileNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent, AuditSink
-from minikms.store.askar.errors import UndecryptableError
-from minikms.store.keys.key_store import KeyStore
-from minikms.store.keys.provider_objects import ProviderObject
-from minikms.store.profiles.removals import RemovedProfile
+from minikms.store import KeyStore, ProviderObject, RemovedProfile, UndecryptableError
 
 LOGGER = logging.getLogger(__name__)
 

@@ -7,8 +7,7 @@ from weakref import WeakValueDictionary
 from minikms.basics.rates import DAY, MINUTE, RateTable
 from minikms.errors import OverRate, ValidationFailed
 from minikms.keys.operation import UsableKey
-from minikms.store.keys.day_leases import lease_uses
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import KeyStore, lease_uses
 
 PER_MINUTE: Final = "per_minute"
 PER_DAY: Final = "per_day"

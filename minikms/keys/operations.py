@@ -36,10 +36,7 @@ from minikms.keys.version_cache import VersionCache
 from minikms.plugin.bound import BoundSigner
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord, OrphanRecord
-from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
-from minikms.store.categories import KEY, PROFILE
-from minikms.store.keys.key_store import KeyStore
-from minikms.store.keys.last_use import LastUses
+from minikms.store import KEY, NOTHING, PROFILE, Bounds, Cache, KeyStore, LastUses, PendingEntry
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -8,10 +8,7 @@ from typing import Any, Final
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.keys.operations import KeyOperations
 from minikms.profile_settings import ProfileSettings
-from minikms.store.askar.slots import CONTENTS
-from minikms.store.cache import Cache
-from minikms.store.categories import PROFILE
-from minikms.store.profiles.tenancy import Tenancy
+from minikms.store import CONTENTS, PROFILE, Cache, Tenancy
 
 # The number of profiles that one call looks at before others go on.
 _NAMES: Final = 100

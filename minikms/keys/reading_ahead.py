@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operations import KeyOperations, keep_in_cache
-from minikms.store.categories import PROFILE
-from minikms.store.keys.use_times import groups_of
+from minikms.store import PROFILE, groups_of
 
 LOGGER = logging.getLogger(__name__)
 

@@ -21,10 +21,14 @@ from minikms.keys.making import KeyMaker, is_slow_to_make, maker, require_rotata
 from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar.errors import UndecryptableError
-from minikms.store.keys.checks import CheckVersions, no_check_of_versions
-from minikms.store.keys.due_entries import NotDueError
-from minikms.store.keys.rotation import NotRotatableError, Successor
+from minikms.store import (
+    CheckVersions,
+    NotDueError,
+    NotRotatableError,
+    Successor,
+    UndecryptableError,
+    no_check_of_versions,
+)
 
 LOGGER = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from minikms.keys.profiles import Profiles
 from minikms.keys.reading_ahead import ReadingAhead
 from minikms.keys.rotation import Rotation
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import KeyStore
 
 
 class KeyService:

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from minikms.errors import AliasNotFound
-from minikms.store.cache import Bounds, Cache
-from minikms.store.categories import ALIAS, PROFILE
-from minikms.store.keys.entries import alias_entry
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import ALIAS, PROFILE, Bounds, Cache, KeyStore, alias_entry
 from minikms.versions import KeyVersions
 
 # The most bytes of the cache; bytes of an entry, and of each version in it.

@@ -11,7 +11,7 @@ from minikms.basics.background import in_background
 from minikms.errors import ProfileNotFound, StoreUnavailable
 from minikms.keys.reading_ahead import ReadingAhead
 from minikms.profile_settings import DEFAULT_PROFILE
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import KeyStore
 
 LOGGER = logging.getLogger(__name__)
 

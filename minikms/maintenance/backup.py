@@ -10,12 +10,18 @@ from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import quote
 
+from minikms.basics.shared_files import sync
 from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
-from minikms.store.askar.files import is_open_elsewhere, note_backup, require_one_name, sync
-from minikms.store.askar.identity import set_new_identity
-from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.schema import connect, require_askars_schema
+from minikms.store import StoreKey, StoreLocation
+from minikms.store.internals import (
+    connect,
+    is_open_elsewhere,
+    note_backup,
+    require_askars_schema,
+    require_one_name,
+    set_new_identity,
+)
 
 # Seconds that a backup waits for another program that has locked the file.
 _TIMEOUT: Final = 60.0

@@ -10,9 +10,8 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.categories import KEY
-from minikms.store.connections.rows import BATCH
-from minikms.store.profiles.tenancy import Tenancy
+from minikms.store import KEY, Tenancy
+from minikms.store.internals import BATCH
 from minikms.versions import KeyVersions
 
 

@@ -10,9 +10,8 @@ from minikms.maintenance.stored_key import StoredKey, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.categories import ALIAS, DELETION, KEY, ROTATION
-from minikms.store.keys.due_entries import deletion_tags
-from minikms.store.keys.entries import alias_entry, tags_of
+from minikms.store import ALIAS, KEY, alias_entry
+from minikms.store.internals import DELETION, ROTATION, deletion_tags, tags_of
 
 # Reports a fault: the profile and the kid, empty if they do not apply, and a description.
 Report: TypeAlias = Callable[[str, str, str], None]

@@ -17,20 +17,34 @@ from minikms.maintenance.stored_key import (
 from minikms.plugin.protocol import Stored
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.records import KeyRecord
-from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.layout import Layout, require_current
-from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.sessions import Entry, KeyEntry, Session
-from minikms.store.categories import ALIAS, KEY, LAST_USES, PROFILE
-from minikms.store.connections.calls import LONG_TIMEOUT
-from minikms.store.database import Database
-from minikms.store.keys.entries import find_versions
-from minikms.store.keys.last_use import SINCE
-from minikms.store.keys.provider_objects import ProviderObject, ProviderObjects, objects_in
-from minikms.store.profiles.entries import DirectoryListing, use_tags
-from minikms.store.profiles.publication import publishes
-from minikms.store.profiles.removals import RemovedProfile
-from minikms.store.profiles.tenancy import Tenancy
+from minikms.store import (
+    ALIAS,
+    KEY,
+    PROFILE,
+    Database,
+    Entry,
+    ProviderObject,
+    RemovedProfile,
+    Session,
+    StoreKey,
+    StoreLocation,
+    Tenancy,
+    UndecryptableError,
+)
+from minikms.store.internals import (
+    LAST_USES,
+    LONG_TIMEOUT,
+    SINCE,
+    DirectoryListing,
+    KeyEntry,
+    Layout,
+    ProviderObjects,
+    find_versions,
+    objects_in,
+    publishes,
+    require_current,
+    use_tags,
+)
 from minikms.versions import KeyVersions
 
 # Categories of the store's own profile that a copy contains unchanged. Heads come first: a head

@@ -11,7 +11,7 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.provider import Provider
 from minikms.records import PrivateRecordError
 from minikms.startup_errors import StoreError
-from minikms.store.askar.errors import UndecryptableError
+from minikms.store import UndecryptableError
 
 
 class KeyWithObject(NamedTuple):

@@ -6,10 +6,8 @@ from typing import Any, Final, TypeVar
 
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.sessions import Session
-from minikms.store.categories import ALIAS, DELETION, KEY, ROTATION
-from minikms.store.keys.entries import alias_entry, find_material
+from minikms.store import ALIAS, KEY, Session, UndecryptableError, alias_entry
+from minikms.store.internals import DELETION, ROTATION, find_material
 from minikms.versions import KeyVersions
 
 ResultT = TypeVar("ResultT")

@@ -16,13 +16,8 @@ from minikms.errors import KeyUnreadable
 from minikms.maintenance.faults import Report
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.stored_key import parsed
-from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.sequence import seq_of
-from minikms.store.askar.sessions import Entry, Transaction
-from minikms.store.categories import ALIAS, KEY
-from minikms.store.connections.rows import read_by_halves
-from minikms.store.database import Database
-from minikms.store.keys.entries import alias_entry
+from minikms.store import ALIAS, KEY, Database, Entry, Transaction, UndecryptableError, alias_entry
+from minikms.store.internals import read_by_halves, seq_of
 from minikms.versions import KeyVersions
 
 # The number of places in the order of creation whose keys are read at a time: a power of two, as in

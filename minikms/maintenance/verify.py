@@ -13,11 +13,8 @@ from minikms.maintenance.inspect import StoredRecord, StoreInspector
 from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, holder_of, material_category
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.askar.sessions import Entry
-from minikms.store.categories import ALIAS, DELETION, KEY, ROTATION
-from minikms.store.connections.rows import BATCH
-from minikms.store.keys.entries import alias_entry
-from minikms.store.profiles.tokens import LAST_USE, token_tags
+from minikms.store import ALIAS, KEY, Entry, alias_entry, token_entries
+from minikms.store.internals import BATCH, DELETION, ROTATION
 
 ItemT = TypeVar("ItemT")
 
@@ -104,7 +101,7 @@ async def _check_tokens(
                 unreadable += 1
                 continue
             record, tags = row
-            expected = token_tags(record.profiles, record.expires, record.seq)
+            expected = token_entries.token_tags(record.profiles, record.expires, record.seq)
             if record.seq and not _same_tags(tags, expected):
                 fault("", "", f"the tags of the token {record.id} do not match its record")
             for profile in record.profiles or ():
@@ -127,7 +124,8 @@ def _same_tags(tags: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     def plain(value: Any) -> Any:
         return {value} if isinstance(value, str) else set(value)
 
-    return {name: plain(value) for name, value in tags.items() if name != LAST_USE} == {
+    last_use = token_entries.LAST_USE
+    return {name: plain(value) for name, value in tags.items() if name != last_use} == {
         name: plain(value) for name, value in expected.items()
     }
 

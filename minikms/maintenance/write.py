@@ -10,18 +10,27 @@ from minikms.access.token_record import TokenRecord
 from minikms.errors import KeyExists
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar.errors import DuplicateError
-from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.sessions import Entry, Transaction
-from minikms.store.categories import ALIAS, LAST_USES, TOKENS
-from minikms.store.connections.calls import LONG_TIMEOUT
-from minikms.store.database import Database
-from minikms.store.keys.entries import alias_entry, insert_key
-from minikms.store.keys.last_use import SINCE
-from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.profiles.entries import use_tags
-from minikms.store.profiles.publication import publish
-from minikms.store.profiles.tokens import next_seq, token_tags
+from minikms.store import (
+    ALIAS,
+    TOKENS,
+    Database,
+    DuplicateError,
+    Entry,
+    StoreKey,
+    StoreLocation,
+    Transaction,
+    alias_entry,
+    token_entries,
+)
+from minikms.store.internals import (
+    LAST_USES,
+    LONG_TIMEOUT,
+    SINCE,
+    ProviderObjects,
+    insert_key,
+    publish,
+    use_tags,
+)
 from minikms.versions import KeyVersions
 
 
@@ -63,8 +72,8 @@ class StoreWriter:
 
         async def work(session: Transaction) -> None:
             for each in records:
-                used, seq = each.last_used or 0, await next_seq(session)
-                tags = token_tags(each.profiles, each.expires, seq, used)
+                used, seq = each.last_used or 0, await token_entries.next_seq(session)
+                tags = token_entries.token_tags(each.profiles, each.expires, seq, used)
                 await session.insert(TOKENS, each.id, each.to_bytes(), tags)
 
         await self._database.run_own(work, write=True)

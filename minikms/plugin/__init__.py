@@ -1,4 +1,7 @@
-"""The only module that an algorithm's author imports: protocol, bases, helpers, errors."""
+"""The whole public surface for authors of algorithms and providers: `__all__` below.
+
+The other modules of this wing are private and may change at any time.
+"""
 
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import (

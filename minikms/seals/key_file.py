@@ -1,10 +1,10 @@
 """The file of a store key, plain or sealed."""
 
+from minikms.basics.secret_files import read_private, secret_of
 from minikms.seals.envelope import Envelope
 from minikms.seals.opening import SealStates, unseal
 from minikms.startup_errors import StoreError
-from minikms.store.askar.location import StoreKey
-from minikms.store.askar.secret_files import read_private, secret_of
+from minikms.store import StoreKey
 
 
 def read_key(file: str, text: str, method: str) -> StoreKey:

@@ -11,8 +11,8 @@ from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTime
 from yarl import URL
 
 from minikms.basics.addresses import service_url
+from minikms.basics.secret_files import read_secret
 from minikms.seals.seal import Seal, SealFault, SealUnavailable, seal_options
-from minikms.store.askar.secret_files import read_secret
 
 _URI: Final = re.compile(r"vault-transit:(https?://[^/?#]+)(/[^?#]*)?/v1/([^?#]+)/keys/([^/?#]+)")
 _TIMEOUT: Final = 5  # seconds

@@ -31,9 +31,7 @@ from minikms.serve.garbage import spare
 from minikms.serve.last_use_writer import storing_last_uses
 from minikms.serve.token_care import tending_tokens
 from minikms.startup_errors import AccessError, AuditError, TracesError
-from minikms.store.askar.location import StoreLocation
-from minikms.store.cache import Bounds
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import Bounds, KeyStore, StoreLocation
 from minikms.web import seeds
 from minikms.web.app import create_app
 from minikms.web.state import AUDIT, AUDIT_SEARCH, CREDENTIALS, REGISTRY, SERVICE, STORE, TOKENS

@@ -15,7 +15,7 @@ from minikms.doors.registry import installed_doors
 from minikms.seals.key_file import open_key
 from minikms.serve.exits import fail
 from minikms.startup_errors import SetupError, StoreError
-from minikms.store.askar.location import StoreLocation
+from minikms.store import StoreLocation
 
 LOGGER = logging.getLogger("minikms")
 

@@ -8,9 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from minikms.startup_errors import StoreError
-from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.stores import new_raw_key
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import KeyStore, StoreKey, StoreLocation, new_raw_key
 
 # Everyone may write there, so the store has a folder of its own.
 _MOUNT: Final = "/dev/shm"  # noqa: S108 # nosec B108

@@ -19,7 +19,7 @@ from minikms.http.places import raise_descriptor_limit
 from minikms.serve import lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
 from minikms.serve.worker_process import Worker, signal_name, spawn
-from minikms.store.askar.location import StoreLocation
+from minikms.store import StoreLocation
 
 LOGGER = logging.getLogger("minikms")
 

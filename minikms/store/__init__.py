@@ -1,1 +1,73 @@
-"""Keys at rest, in Askar. Only this wing opens sessions; others give it work for one."""
+"""Keys at rest, in Askar: the names that other wings may use.
+
+Only this wing opens sessions; others give it work for one. Commands on whole stores also import
+`minikms.store.internals`.
+"""
+
+from minikms.store.askar.errors import CAUSES, DuplicateError, UndecryptableError
+from minikms.store.askar.files import last_backup
+from minikms.store.askar.location import KEY_METHODS, StoreKey, StoreLocation
+from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
+from minikms.store.askar.slots import CONTENTS
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.cache import DEFAULT_MEMORY, NOTHING, Bounds, Cache, PendingEntry
+from minikms.store.categories import ALIAS, KEY, PROFILE, TOKENS
+from minikms.store.connections.counters import ChangeCounters
+from minikms.store.database import Database
+from minikms.store.keys.checks import Check, CheckVersions, no_check, no_check_of_versions
+from minikms.store.keys.day_leases import lease_uses
+from minikms.store.keys.due_entries import NotDueError
+from minikms.store.keys.entries import alias_entry
+from minikms.store.keys.key_store import KeyStore
+from minikms.store.keys.last_use import LastUses
+from minikms.store.keys.provider_objects import ProviderObject
+from minikms.store.keys.rotation import NotRotatableError, Successor
+from minikms.store.keys.use_times import groups_of
+from minikms.store.profiles import token_entries
+from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.removals import RemovedProfile
+from minikms.store.profiles.tenancy import Tenancy
+
+__all__ = [
+    "ALIAS",
+    "CAUSES",
+    "CONTENTS",
+    "DEFAULT_MEMORY",
+    "KEY",
+    "KEY_METHODS",
+    "NOTHING",
+    "PROFILE",
+    "TOKENS",
+    "Bounds",
+    "Cache",
+    "ChangeCounters",
+    "Check",
+    "CheckVersions",
+    "Database",
+    "DuplicateError",
+    "Entry",
+    "KeyStore",
+    "LastUses",
+    "NotDueError",
+    "NotRotatableError",
+    "PendingEntry",
+    "ProfileDirectory",
+    "ProviderObject",
+    "RemovedProfile",
+    "Session",
+    "StoreKey",
+    "StoreLocation",
+    "Successor",
+    "TagFilter",
+    "Tenancy",
+    "Transaction",
+    "UndecryptableError",
+    "alias_entry",
+    "groups_of",
+    "last_backup",
+    "lease_uses",
+    "new_raw_key",
+    "no_check",
+    "no_check_of_versions",
+    "token_entries",
+]

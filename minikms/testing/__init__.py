@@ -11,6 +11,9 @@ It has the tests of the capabilities that the algorithm declares, and no others.
     class TestFiles(ProviderContract):
         def new_provider(self) -> Provider:
             return FilesProvider("files:/tmp/keys")
+
+These two classes are the whole public surface; the other modules of this wing are private and may
+change at any time.
 """
 
 import pkgutil

@@ -13,7 +13,7 @@ from minikms.key_requests import KeyRef
 from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.records import KeyRecord
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import KeyStore
 from minikms.testing.base import Contract, Part
 from minikms.testing.damage import damaged_jwks, flip_bit, jwks_of_another_type, material_members
 

@@ -12,7 +12,7 @@ from minikms.audit.search import AuditSearch
 from minikms.credentials.service import Credentials
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import KeyStore
 
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
 STORE: Final = web.AppKey("store", KeyStore)

@@ -17,9 +17,7 @@ from minikms.basics.background import in_background
 from minikms.errors import KmsError
 from minikms.http.places import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT
-from minikms.store.askar.errors import CAUSES
-from minikms.store.askar.files import last_backup
-from minikms.store.askar.location import StoreLocation
+from minikms.store import CAUSES, StoreLocation, last_backup
 from minikms.web.handlers.system import require_ready
 from minikms.web.provider_metrics import ProviderMetrics
 from minikms.web.state import AUDIT, CREDENTIALS, SERVICE, STORE

@@ -5,11 +5,11 @@ import os
 import pytest
 from stores import write_key
 
+from minikms.basics.secret_files import replace_secret, write_secret
 from minikms.seals.key_file import read_key, seals_of
 from minikms.seals.opening import seal
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey
-from minikms.store.askar.secret_files import replace_secret, write_secret
 
 pytestmark = pytest.mark.usefixtures("quick_check_value")
 

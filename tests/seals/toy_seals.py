@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from packages import leave_package
 
+from minikms.basics.secret_files import replace_secret
 from minikms.seals.key_file import read_key
 from minikms.seals.opening import seal
-from minikms.store.askar.secret_files import replace_secret
 
 SAMPLE = Path(__file__).parents[1] / "toy_seal"
 

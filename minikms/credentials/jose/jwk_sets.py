@@ -11,9 +11,7 @@ from minikms.credentials.x509.certificates import sent_chain, thumbprint_of
 from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Jwe, Kem, KeyAgreement, PublicKeyEncryption, Signer
 from minikms.records import KeyRecord
-from minikms.store.askar.slots import CONTENTS
-from minikms.store.cache import Cache, PendingEntry
-from minikms.store.categories import PROFILE
+from minikms.store import CONTENTS, PROFILE, Cache, PendingEntry
 
 _PAGE: Final = 1000  # keys that are read at a time
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from minikms.errors import KmsError, ProfileNotFound, StoreUnavailable
 from minikms.keys.providers.providers import RunningProvider
 from minikms.plugin.provider import ProviderKey
-from minikms.store.keys.key_store import KeyStore
+from minikms.store import KeyStore
 
 LOGGER = logging.getLogger(__name__)
 

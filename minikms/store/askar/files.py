@@ -1,35 +1,26 @@
-"""Files that processes share: an SQLite store, the files beside it, and audit logs.
-
-Checks that a shared file has one owner, is at its path, and has room on its disk.
-"""
+"""The file of an SQLite store and the files beside it: their places, owners and room."""
 
 import errno
 import fcntl
 import logging
 import os
 import re
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
+from minikms.basics.shared_files import Identified, first_moved, open_or_make, why_not_owned
 from minikms.basics.system_calls import allocate
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 
 LOGGER = logging.getLogger(__name__)
 
-# Do not follow a link, wait for a pipe, or take a terminal that somebody has put there.
-_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
 # SQLite locks these bytes of its file (PENDING_BYTE in its os.h). An open connection in WAL mode
 # has a shared lock on some of them.
 _SQLITE_LOCKED: Final = 512, 0x40000000
-
-# A path, and the device and inode of the file at it when it was opened.
-Identified: TypeAlias = tuple[Path | str, tuple[int, int]]
 
 # Free bytes that a disk must have before writes resume after a failed one.
 _ROOM: Final = 256 * 1024
@@ -98,18 +89,6 @@ class OpenFile(NamedTuple):
         return first_moved([(self.path, self.identity)]) is None
 
 
-def first_moved(files: Iterable[Identified]) -> Path | str | None:
-    """The first of some paths that does not lead to the file with its device and inode."""
-    for path, identity in files:
-        try:
-            facts = os.stat(path)
-        except OSError:
-            return path
-        if (facts.st_dev, facts.st_ino) != identity:
-            return path
-    return None
-
-
 def open_beside(store: Path, ending: str) -> OpenFile:
     """Open or make the file with this ending beside a store; raises StoreError.
 
@@ -136,24 +115,6 @@ def open_beside(store: Path, ending: str) -> OpenFile:
     return OpenFile(file, Path(name), (opened.st_dev, opened.st_ino))
 
 
-def open_or_make(name: str, flags: int = 0) -> tuple[int, bool]:
-    """Open or make a file with mode 0600; tell whether it was made; raises OSError."""
-    try:
-        # If everybody may write to the folder, Linux refuses O_CREAT on another user's file.
-        return os.open(name, _FLAGS | flags | os.O_CREAT | os.O_EXCL, 0o600), True
-    except FileExistsError:
-        return os.open(name, _FLAGS | flags), False
-
-
-def why_not_owned(facts: os.stat_result, *owners: int) -> str:
-    """Say why a file is refused: it is not regular, or has several names or another owner."""
-    if not stat.S_ISREG(facts.st_mode):
-        return "it is not a regular file"
-    if facts.st_nlink > 1:
-        return "it has several names (hard links)"
-    return "" if facts.st_uid in owners else "it belongs to another user"
-
-
 def disk_fault(folder: Path) -> str:
     """The kernel's error for a folder's disk, quotas included; "" if it has room."""
     try:
@@ -163,15 +124,6 @@ def disk_fault(folder: Path) -> str:
         full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
         return "disk is full" if full else f"disk cannot be written: {exc.strerror}"
     return ""
-
-
-def sync(path: Path) -> None:
-    """Sync a file, or the names in a folder, to the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def note_backup(store: Path, begun: float) -> None:

@@ -14,7 +14,7 @@ from minikms.store.connections.calls import StoreCalls
 from minikms.store.profiles.entries import directory_entry, is_removed, read_entry
 from minikms.store.profiles.marker import Marker, new_sealing_key
 from minikms.store.profiles.tenancy import Tenancy, new_name
-from minikms.store.profiles.tokens import bind_token
+from minikms.store.profiles.token_entries import bind_token
 
 
 async def make_profile(

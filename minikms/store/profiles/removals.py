@@ -11,7 +11,7 @@ from minikms.store.askar.errors import UndecryptableError
 from minikms.store.categories import LAST_USES, PROFILE, SEQUENCE
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.profiles.entries import askar_name, is_removed, marked_removed, use_tags
-from minikms.store.profiles.tokens import TOGETHER, revoke, tokens_of
+from minikms.store.profiles.token_entries import TOGETHER, revoke, tokens_of
 
 ResultT = TypeVar("ResultT")
 

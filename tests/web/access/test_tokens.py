@@ -20,7 +20,7 @@ from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.categories import TOKENS as CATEGORY
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.profiles import removals
-from minikms.store.profiles.tokens import TOGETHER, UNPLACED
+from minikms.store.profiles.token_entries import TOGETHER, UNPLACED
 from minikms.web.state import STORE, TOKENS
 
 BODY = {"name": "t", "scopes": ["sign"]}

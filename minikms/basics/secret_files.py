@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from minikms.basics.shared_files import sync
 from minikms.basics.small_files import read_small_file
-from minikms.store.askar.files import sync
 
 _MOST: Final = 64 * 1024  # bytes; a passphrase may be long
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
