@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -12,12 +13,6 @@ from minikms.store.connections.counters import ChangeCounters, Lease
 ValueT = TypeVar("ValueT")
 
 DEFAULT_MEMORY: Final = 128 * 1024 * 1024
-
-# Entries on probation are evicted first while they have more than this part of the cache.
-_PROBATION: Final = 0.1
-
-# The number of used entries that a search for room passes, so that no call waits for all of them.
-_CHANCES: Final = 100
 
 # Bytes of a value with its entry if a cache does not weigh its values.
 _EACH: Final = 512
@@ -40,23 +35,13 @@ class Bounds(NamedTuple):
 NOTHING: Final = Bounds()
 
 
-class _Link:
-    """A link of a circular list."""
-
-    __slots__ = ("after", "before")
-
-    def __init__(self) -> None:
-        self.after: _Link = self
-        self.before: _Link = self
-
-
-class _Entry(_Link):
-    """A cached value, in one segment, and the names under which it is found.
+class _Entry:
+    """A cached value, and the names under which it is found.
 
     Its default `repr` does not show the value, which may be a key.
     """
 
-    __slots__ = ("counters", "lease", "names", "read", "segment", "used", "value", "weight")
+    __slots__ = ("counters", "lease", "names", "read", "value", "weight")
 
     def __init__(
         self,
@@ -73,46 +58,13 @@ class _Entry(_Link):
         self.counters = counters  # slot and value
         self.read = read  # when reading it began
         self.lease = lease
-        self.used = False
-        self.segment: _Segment | None = None
-
-
-class _Segment(_Link):
-    """Entries in the order in which they were added, and their weight."""
-
-    __slots__ = ("weight",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = 0
-
-    @property
-    def oldest(self) -> _Entry | None:
-        """The entry that was added first."""
-        return self.after if isinstance(self.after, _Entry) else None
-
-    def add(self, entry: _Entry) -> None:
-        """Add an entry, which is in no segment."""
-        entry.segment = self
-        entry.before, entry.after = self.before, self
-        self.before.after = self.before = entry
-        self.weight += entry.weight
-
-    def remove(self, entry: _Entry) -> None:
-        """Remove an entry of this segment."""
-        entry.segment = None
-        entry.before.after, entry.after.before = entry.after, entry.before
-        self.weight -= entry.weight
 
 
 class Cache(Generic[ValueT]):
     """A cache with `bounds`; `weigh` gives the bytes of a value with its entry and its names.
 
-    The newest value stays, even if it alone exceeds the memory. New entries are on probation. To
-    make room, the oldest of them is evicted, or protected if it was used since it was read. So
-    calls that read many values once do not evict the used ones. Protected entries have at most nine
-    tenths of the cache; the oldest is evicted unless it was used since it was last the oldest. A
-    value that is read again soon after its eviction is protected at once.
+    To make room, the least recently used values are evicted. The newest value stays, even if it
+    alone exceeds the memory.
 
     If `counters` may miss a change, a value is valid for the `ttl` after its lease was last
     renewed. `hits` and `misses` count the calls of `get`.
@@ -131,22 +83,15 @@ class Cache(Generic[ValueT]):
         self._weigh = weigh
         self._ttl = ttl if counters.needs_ttl else math.inf
         self._entries: dict[Hashable, _Entry] = {}
-        self._probation, self._protected = _Segment(), _Segment()
-        self._number = 0
-        # Hashes of names that were evicted from probation, and of names evicted before those.
-        self._evicted: set[int] = set()
-        self._evicted_before: set[int] = set()
+        # All entries, the least recently used first.
+        self._order: OrderedDict[_Entry, None] = OrderedDict()
+        self.weight = 0  # bytes of all values, with their entries
         # The counters of entries by slot, which entries share.
         self._counters: dict[int, tuple[int, int]] = {}
         self.hits = self.misses = self.evictions = 0
 
     def __len__(self) -> int:
-        return self._number
-
-    @property
-    def weight(self) -> int:
-        """The bytes of all values, with their entries."""
-        return self._probation.weight + self._protected.weight
+        return len(self._order)
 
     def get(self, name: Hashable) -> ValueT | None:
         """The value with this name, or None if it must be read from the store."""
@@ -155,7 +100,7 @@ class Cache(Generic[ValueT]):
             if entry.lease is not None:
                 entry.lease.uses += 1
             if self._is_valid(entry):
-                entry.used = True
+                self._order.move_to_end(entry)
                 self.hits += 1
                 value: ValueT = entry.value
                 return value
@@ -174,7 +119,7 @@ class Cache(Generic[ValueT]):
     def has_room(self, value: ValueT) -> bool:
         """Tell whether a value can be cached without an eviction."""
         fits = self.weight + self._weigh(value) <= self._memory
-        return fits and self._number < self._size
+        return fits and len(self) < self._size
 
     def keeps(self, *sources: tuple[str, str]) -> bool:
         """Tell whether values read from now on stay valid while these entries do not change."""
@@ -184,9 +129,9 @@ class Cache(Generic[ValueT]):
     def weigh_again(self, name: Hashable) -> None:
         """Count a value that has grown since it was cached."""
         entry = self._entries.get(name)
-        if entry is not None and entry.segment is not None:
+        if entry is not None:
             weight = self._weigh(entry.value)
-            entry.segment.weight += weight - entry.weight
+            self.weight += weight - entry.weight
             entry.weight = weight
             self._make_room(0)
 
@@ -228,46 +173,25 @@ class Cache(Generic[ValueT]):
             if before is not None:
                 self._drop(before)
         self._make_room(entry.weight, 1)
-        name = hash(entry.names[0])
-        known = name in self._evicted or name in self._evicted_before
-        (self._protected if known else self._probation).add(entry)
-        self._number += 1
+        self._order[entry] = None
+        self.weight += entry.weight
         for name in entry.names:
             self._entries[name] = entry
 
     def _make_room(self, weight: int, number: int = 0) -> None:
         """Evict entries until `number` more, of this weight, have room, or none is left."""
-        chances = _CHANCES
-        while self.weight + weight > self._memory or self._number + number > self._size:
-            segment = self._probation
-            if segment.weight <= self.weight * _PROBATION:
-                segment = self._protected
-            entry = segment.oldest
-            if entry is None:
+        while self.weight + weight > self._memory or len(self) + number > self._size:
+            if not self._order:
                 return
-            if entry.used and chances:
-                chances -= 1
-                entry.used = False
-                segment.remove(entry)
-                self._protected.add(entry)
-            else:
-                self._drop(entry)
-                self.evictions += 1
-                if segment is self._probation:
-                    self._remember_evicted(entry)
-
-    def _remember_evicted(self, entry: _Entry) -> None:
-        """Remember the hash of an evicted name; about as many hashes are kept as entries."""
-        self._evicted.add(hash(entry.names[0]))
-        if len(self._evicted) > self._number // 2:
-            self._evicted_before, self._evicted = self._evicted, set()
+            self._drop(next(iter(self._order)))
+            self.evictions += 1
 
     def _drop(self, entry: _Entry) -> None:
         """Remove an entry, unless it was removed already."""
-        if entry.segment is None:
+        if entry not in self._order:
             return
-        entry.segment.remove(entry)
-        self._number -= 1
+        del self._order[entry]
+        self.weight -= entry.weight
         for name in entry.names:
             self._entries.pop(name, None)  # a damaged record may list an alias twice
 
