@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pasted import ROOT, Block, blocks, environment
+from document_blocks import ROOT, Block, blocks, environment
 from ports import free_port
 
 from minikms_client.pytest_plugin import serve

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from pasted import ROOT, Block, blocks, paste
+from document_blocks import ROOT, Block, blocks, paste
 
 GUIDE = (ROOT / "docs/guide.md").read_text("utf-8")
 

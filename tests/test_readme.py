@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 from aiohttp import ClientSession
+from document_blocks import ROOT, Block, blocks, environment, paste, section
 from environments import environment as environment_of_packages
-from pasted import ROOT, Block, blocks, environment, paste, section
 from report import README_LINES, title_in_production
 from rows import IN_PRODUCTION
 

@@ -7,10 +7,10 @@ import ssl
 from contextlib import asynccontextmanager
 
 import pytest
-from access.identity_provider import AUDIENCE, ISSUER, Clock, Gate, Provider, SigningKey
+from access.jwt_issuer import AUDIENCE, ISSUER, Clock, Gate, Provider, SigningKey
 from aiohttp import web
-from authority import Authority
-from encoded import jose
+from base64url import jose
+from tls_certificates import Authority
 
 from minikms.access import issuer_keys
 from minikms.access.jwt import JwtVerifier

@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from access.identity_provider import AUDIENCE, ISSUER, LEFT_OUT, SigningKey, compact, good
+from access.jwt_issuer import AUDIENCE, ISSUER, LEFT_OUT, SigningKey, compact, good
 from algorithm_facts import FACTS
+from base64url import jose, part
 from cryptography.hazmat.primitives import hashes, hmac, serialization
-from encoded import jose, part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from pasted import URL, Block, paste
+from document_blocks import URL, Block, paste
 
 from minikms import plugin
 from minikms.algorithms import okp

@@ -5,7 +5,7 @@ import secrets
 import pytest
 from algorithm_facts import FACTS
 from aries_askar import Key as AskarKey
-from derived import algorithm_names
+from built_in_algorithms import algorithm_names
 
 from minikms.encodings import b64url, b64url_decode
 from minikms.plugin import BytesStored

@@ -1,7 +1,7 @@
 """Public keys of providers: each algorithm takes those of its own kind alone."""
 
 import pytest
-from derived import algorithm_names
+from built_in_algorithms import algorithm_names
 
 from minikms.credentials.x509.public_keys import public_key_of, spki
 from minikms.errors import InvalidKey

@@ -2,7 +2,7 @@
 
 import pytest
 from aries_askar import Key as AskarKey
-from derived import algorithm_names
+from built_in_algorithms import algorithm_names
 
 from minikms.plugin.registry import AlgorithmRegistry
 

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from stores import new_store
+from filled_stores import new_store
 
 from minikms.audit.heads import AuditStore
 from minikms.audit.verify import verify

@@ -10,7 +10,7 @@ import shutil
 import signal
 
 import pytest
-from processes import needs_root, open_files
+from proc_files import needs_root, open_files
 from serve.small_disks import fill, small_disk
 from waiting import LONG, waiting_for
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from stores import write_key
+from filled_stores import write_key
 
 from minikms.store.askar.stores import new_raw_key
 

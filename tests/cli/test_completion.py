@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from click.testing import CliRunner
-from service_process import MINIKMS, environment
+from minikms_processes import MINIKMS, environment
 
 from minikms.cli.main import main
 

@@ -11,8 +11,8 @@ import subprocess
 import sys
 
 import pytest
-from service_process import MINIKMS, begin_process, environment
-from stores import complaints, fill, options_of
+from filled_stores import fill, options_of
+from minikms_processes import MINIKMS, begin_process, complaints, environment
 
 from minikms.versions import KeyVersions
 

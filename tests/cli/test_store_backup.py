@@ -14,7 +14,8 @@ import threading
 import time
 
 import pytest
-from stores import everything, fill, options_of, refused, write_key
+from filled_stores import everything, fill, options_of, write_key
+from minikms_processes import refused
 
 from minikms.store.askar.stores import new_raw_key
 

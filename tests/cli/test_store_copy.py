@@ -8,17 +8,8 @@ import time
 
 import pytest
 from aries_askar import Store
-from stores import (
-    PASSPHRASE,
-    REGISTRY,
-    complaints,
-    everything,
-    fill,
-    next_place,
-    options_of,
-    refused,
-    write_key,
-)
+from filled_stores import PASSPHRASE, REGISTRY, everything, fill, next_place, options_of, write_key
+from minikms_processes import complaints, refused
 
 from minikms.key_requests import KeyPolicy
 from minikms.keys.service import KeyService

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stores import REGISTRY, fill, options_of
+from filled_stores import REGISTRY, fill, options_of
 
 from minikms.key_requests import KeyRef
 from minikms.keys.service import KeyService

@@ -4,8 +4,8 @@ import random
 import time
 
 import pytest
-from service_process import MINIKMS
-from stores import options_of, refused, write_key
+from filled_stores import options_of, write_key
+from minikms_processes import MINIKMS, refused
 
 from minikms.cli.store_options import new_key
 from minikms.seals.key_file import read_key

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from click.testing import CliRunner
-from stores import options_of
+from filled_stores import options_of
 
 from minikms.cli.main import main
 from minikms.key_requests import KeyPolicy

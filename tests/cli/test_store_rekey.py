@@ -7,7 +7,8 @@ import stat
 import time
 
 import pytest
-from stores import PASSPHRASE, REGISTRY, everything, fill, options_of, refused, write_key
+from filled_stores import PASSPHRASE, REGISTRY, everything, fill, options_of, write_key
+from minikms_processes import refused
 
 from minikms.errors import StoreUnavailable
 from minikms.key_requests import KeyPolicy, KeyRef

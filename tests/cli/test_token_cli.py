@@ -7,10 +7,10 @@ import stat
 import subprocess
 import sys
 
-import pasted
+import document_blocks
 import pytest
 from deploy.deployment import ROOT
-from pasted import blocks, section
+from document_blocks import blocks, section
 
 from minikms.access.policy import SCOPES, read_admin_token
 from minikms.access.token_record import Token
@@ -187,7 +187,7 @@ def test_the_admin_token_is_replaced_by_the_documented_steps(tmp_path, command, 
     assert ask(service, "GET", "/keys", old.reveal())[0] == 200
     assert block.text.count("8c1f0a5d92b3e467") == 1
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    environment = pasted.environment(
+    environment = document_blocks.environment(
         HOME=str(tmp_path),
         **{f"MINIKMS_{name.upper()}": given for name, given in variables.items()},
     )

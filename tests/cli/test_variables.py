@@ -4,7 +4,7 @@ import re
 
 import pytest
 from deploy.deployment import ROOT
-from stores import write_key
+from filled_stores import write_key
 
 from minikms.cli.door_options import ServeCommand
 from minikms.cli.main import serve as serve_command

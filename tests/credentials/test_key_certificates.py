@@ -5,8 +5,8 @@ import datetime
 from dataclasses import replace
 
 import pytest
-from authority import CA, certificate_of
 from cryptography.hazmat.primitives.serialization import Encoding
+from issued_certificates import CA, certificate_of
 
 from minikms.credentials.x509.certificates import first_end, read_chain
 from minikms.errors import TooLargeRecord

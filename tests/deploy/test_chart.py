@@ -7,7 +7,7 @@ import pytest
 import yaml
 from deploy.deployment import DEPLOY, ROOT, named_variables, variables
 from deploy.helm_chart import container, environment, load_script, needs_helm, only, pod, render
-from pasted import blocks
+from document_blocks import blocks
 
 from minikms.config import OPTIONS, Config
 from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT

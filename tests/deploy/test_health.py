@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from authority import Authority
 from deploy.deployment import DEPLOY, ROOT
-from service_process import environment
+from minikms_processes import environment
+from tls_certificates import Authority
 
 
 @pytest.mark.process

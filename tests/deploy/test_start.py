@@ -17,9 +17,9 @@ import yaml
 from deploy.deployment import DEPLOY, ROOT, settings
 from deploy.helm_chart import container, needs_helm, render
 from deploy.helm_chart import environment as variables_of
+from minikms_processes import MINIKMS, Service, environment
 from ports import free_port
 from postgres import let_through
-from service_process import MINIKMS, Service, environment
 
 from minikms.store.askar.stores import new_raw_key
 

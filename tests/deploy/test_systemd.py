@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from deploy.deployment import DEPLOY, ROOT, UNIT, named_variables, settings, tool, variables
-from pasted import blocks, section
-from processes import needs_root
+from document_blocks import blocks, section
+from proc_files import needs_root
 
 from minikms.config import Config
 from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT

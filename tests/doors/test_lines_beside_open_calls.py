@@ -13,8 +13,8 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
+from filled_stores import new_store
 from ports import free_ports
-from stores import new_store
 
 from minikms.events import AuditEvent, record_together
 from minikms.web.state import SERVICE

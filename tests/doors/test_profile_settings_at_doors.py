@@ -5,7 +5,7 @@ import time
 
 import pytest
 from aiohttp import ClientSession
-from calls import bearer, ok
+from http_answers import bearer, ok
 
 from minikms.basics import rates
 

@@ -4,7 +4,7 @@ import contextlib
 
 import orjson
 import pytest
-from access.identity_provider import AUDIENCE, ISSUER, SigningKey
+from access.jwt_issuer import AUDIENCE, ISSUER, SigningKey
 from aiohttp import ClientSession
 
 SOURCE = """

@@ -10,12 +10,11 @@ from pathlib import Path
 import cbor2
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from authority import CA
-from calls import ok
-from encoded import b64, part, raw
-from issuers import MIDDLE, pem, public_key
+from base64url import b64, part, raw
+from http_answers import ok
+from issued_certificates import CA, MIDDLE, pem, public_key
 from joserfc.jwk import ECKey
-from uses import PEER
+from operation_calls import PEER
 
 from minikms.rules import JwsRules, Rules
 from minikms.web.schemas.rule_bodies import JwsRules as DescribedRules

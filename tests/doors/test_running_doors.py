@@ -9,7 +9,7 @@ import socket
 import ssl
 
 import pytest
-from authority import Authority
+from tls_certificates import Authority
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("plain")]
 

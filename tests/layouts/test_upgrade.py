@@ -11,11 +11,12 @@ from contextlib import closing
 
 import orjson
 import pytest
+from filled_stores import options_of, write_key
 from layouts.layout_calls import send
-from layouts.old_store import EXPECTED, KEY, put_old_store
+from layouts.store_3_0 import EXPECTED, KEY, put_old_store
+from minikms_processes import complaints, refused
 from ports import free_port
-from sqlite_files import whole
-from stores import complaints, options_of, refused, write_key
+from sqlite_copies import whole
 
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys, upgrade

@@ -10,9 +10,9 @@ import time
 from contextlib import closing
 
 import pytest
-from processes import needs_root
-from sqlite_files import whole
-from stores import REGISTRY
+from filled_stores import REGISTRY
+from proc_files import needs_root
+from sqlite_copies import whole
 
 from minikms.credentials.jose.jws import SignJws
 from minikms.errors import OverRate, RuleViolated

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 
 import pytest
-from sqlite_files import whole
+from sqlite_copies import whole
 
 from minikms.access.token_record import Token, TokenRecord
 from minikms.access.tokens import Tokens

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 from aries_askar import Key
-from issuers import ROOT, der
-from sqlite_files import whole
+from issued_certificates import ROOT, der
+from sqlite_copies import whole
 
 from minikms.access.tokens import Tokens
 from minikms.errors import KeyUnreadable

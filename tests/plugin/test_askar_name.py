@@ -1,7 +1,7 @@
 """Algorithms whose name is not the one that Askar has for their keys."""
 
 import pytest
-from derived import algorithm_names
+from built_in_algorithms import algorithm_names
 
 from minikms.algorithms.symmetric import XC20P
 from minikms.plugin import AskarKeyAlgorithm

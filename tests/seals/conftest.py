@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from aiohttp.test_utils import TestClient
-from in_process import KmsTestServer, open_doors
+from app_servers import KmsTestServer, open_doors
 from seals.toy_seals import Toy, install
 
 from minikms.config import Config, DoorConfig

@@ -11,9 +11,9 @@ from functools import partial
 
 import boto3
 import pytest
+from filled_stores import everything, fill, options_of, write_key
+from minikms_processes import refused, services
 from openbao import needs_openbao, openbao
-from service_process import services
-from stores import everything, fill, options_of, refused, write_key
 from vault import ROOT_TOKEN
 
 from minikms.seals.key_file import read_key

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from stores import write_key
+from filled_stores import write_key
 
 from minikms.basics.secret_files import replace_secret, write_secret
 from minikms.seals.key_file import read_key, seals_of

@@ -6,8 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from filled_stores import new_store
+from minikms_processes import refused
 from seals.toy_seals import seal_file
-from stores import new_store, refused
 
 from minikms.config import Config
 from minikms.seals import opening

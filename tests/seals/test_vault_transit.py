@@ -7,8 +7,8 @@ import os
 
 import pytest
 from aiohttp import web
+from filled_stores import write_key
 from openbao import needs_openbao, openbao
-from stores import write_key
 from vault import ROOT_TOKEN
 
 from minikms.seals import SealFault, SealUnavailable, vault_transit

@@ -6,7 +6,7 @@ import shutil
 import time
 
 from aiohttp import ClientSession
-from pasted import ROOT, blocks, section
+from document_blocks import ROOT, blocks, section
 from ports import free_port, free_ports
 from postgres import Postgres, Standby
 from proxy import Proxy

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, TCPConnector
-from calls import bearer
+from http_answers import bearer
 from ports import free_port
 
 _OF_DOOR = {503: "store-unavailable"}

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from authority import Authority
 from cryptography import x509
+from filled_stores import new_store
 from serve.test_metrics import GENERATE, key, pids
-from stores import new_store
+from tls_certificates import Authority
 from waiting import wait_until
 
 from minikms.store.askar.errors import CAUSES, cause_of

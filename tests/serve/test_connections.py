@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from authority import Authority
+from tls_certificates import Authority
 
 from minikms.http.acceptor import _HANDSHAKES
 

@@ -14,9 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from serve.acknowledged_calls import (
+    CACHE_TTL,
+    CLIENTS,
+    Ledger,
+    status,
+    under_load,
+    until_made,
+    until_ready,
+)
 from serve.haproxy import needs_haproxy
 from serve.high_availability import COPIES, OPTIONS, Setup
-from serve.ledger import CACHE_TTL, CLIENTS, Ledger, status, under_load, until_made, until_ready
 from waiting import LONG, waiting_for
 
 ROUNDS = int(os.environ.get("MINIKMS_TEST_FAILOVER_ROUNDS", "1"))

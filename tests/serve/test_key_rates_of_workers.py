@@ -8,7 +8,7 @@ import time
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from calls import ok
+from http_answers import ok
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]  # four workers start
 

@@ -7,7 +7,7 @@ import signal
 from functools import partial
 
 import pytest
-from serve.ledger import CLIENTS, Ledger, status, under_load, until_made
+from serve.acknowledged_calls import CLIENTS, Ledger, status, under_load, until_made
 
 ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "3"))
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from processes import needs_root, open_files
+from filled_stores import new_store
+from proc_files import needs_root, open_files
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 from seals.toy_seals import Toy, install, seal_file
-from stores import new_store
 from waiting import wait_until
 
 from minikms.config import Config

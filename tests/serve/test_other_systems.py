@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from stores import options_of
+from filled_stores import options_of
 
 pytestmark = [pytest.mark.process, pytest.mark.interpreter]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from serve.acknowledged_calls import CACHE_TTL, CLIENTS, Ledger, under_load, until_made, until_ready
 from serve.haproxy import needs_haproxy
-from serve.ledger import CACHE_TTL, CLIENTS, Ledger, under_load, until_made, until_ready
 from serve.patroni import Cluster, needs_patroni
 from waiting import LONG, waiting_for
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from calls import ok
+from http_answers import ok
 from problems import slug_of
 
 pytestmark = pytest.mark.process

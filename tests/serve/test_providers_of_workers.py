@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from stores import new_store
+from filled_stores import new_store
 from waiting import wait_until
 
 pytestmark = pytest.mark.process

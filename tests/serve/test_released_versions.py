@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from stores import refused
+from minikms_processes import refused
 from waiting import LONG, wait_until
 
 from minikms.store.askar.location import StoreKey, StoreLocation

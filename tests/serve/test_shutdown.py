@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from filled_stores import new_store
 from ports import free_ports
 from serve.haproxy import HAProxy, needs_haproxy
-from stores import new_store
 
 pytestmark = pytest.mark.process
 

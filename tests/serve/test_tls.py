@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from authority import Authority
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from stores import new_store
+from filled_stores import new_store
+from tls_certificates import Authority
 
 from minikms.config import Config
 from minikms.http.gate import certificate_subject

@@ -8,8 +8,8 @@ from collections import deque
 
 import pytest
 from aiohttp import web
+from filled_stores import new_store
 from ports import free_port
-from stores import new_store
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 trace_service = pytest.importorskip(

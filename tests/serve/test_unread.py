@@ -8,7 +8,7 @@ import time
 
 import psutil
 import pytest
-from authority import Authority
+from tls_certificates import Authority
 from waiting import until
 
 pytestmark = pytest.mark.process

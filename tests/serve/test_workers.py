@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import needs_root, open_files
-from stores import new_store
+from filled_stores import new_store
+from proc_files import needs_root, open_files
 from waiting import wait_until
 
 from minikms.audit.log import file_of_worker

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from service_process import MINIKMS
+from minikms_processes import MINIKMS
 
 from minikms.maintenance.backup import back_up
 from minikms.profile_settings import DEFAULT_PROFILE

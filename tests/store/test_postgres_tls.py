@@ -6,11 +6,11 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
-from authority import Authority
 from click.testing import CliRunner
+from filled_stores import new_store, write_key
 from proxy import Proxy
 from store.postgres_tls import tls_front
-from stores import new_store, write_key
+from tls_certificates import Authority
 from waiting import waiting_for
 
 from minikms.cli.main import main

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from aries_askar import Store
-from stores import opened
+from filled_stores import opened
 
 from minikms.errors import (
     AliasNotFound,

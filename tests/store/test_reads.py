@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from aries_askar import AskarError, AskarErrorCode
-from stores import opened
+from filled_stores import opened
 from waiting import until, waiting_for
 
 from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable

@@ -7,9 +7,9 @@ import shutil
 import sqlite3
 
 import pytest
+from minikms_processes import refused
 from proxy import Proxy
-from sqlite_files import whole
-from stores import refused
+from sqlite_copies import whole
 
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreLocation

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from aries_askar import AskarError, AskarErrorCode
-from stores import opened
+from filled_stores import opened
 
 from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent

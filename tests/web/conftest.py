@@ -14,10 +14,10 @@ import problems
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from calls import bearer
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from http_answers import bearer
 from postgres import Postgres
 from waiting import until, waiting_for
 

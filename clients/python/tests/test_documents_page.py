@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from pasted import ROOT, blocks
+from document_blocks import ROOT, blocks
 
 
 @pytest.mark.skipif(

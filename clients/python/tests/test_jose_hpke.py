@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from pasted import ROOT, blocks, section
+from document_blocks import ROOT, blocks, section
 
 from minikms_client import DecryptionFailed
 from minikms_client.wire import decode, encode

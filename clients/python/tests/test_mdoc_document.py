@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from document_blocks import ROOT, blocks, paste
 from mdocs import COSE, MDL, NAMESPACE, VALIDITY, iaca, signer
 from node import install
-from pasted import ROOT, blocks, paste
 
 from minikms_client.mdoc import MdocIssuer
 from minikms_client.wire import encode

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import COMMANDS
-from pasted import blocks, section
+from document_blocks import blocks, section
 
 from minikms_client import Client, ProblemError
 from minikms_client.pytest_plugin import serve

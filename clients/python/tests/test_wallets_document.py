@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pasted import ROOT, Block, blocks, paste, section
+from document_blocks import ROOT, Block, blocks, paste, section
 
 WALLETS = (ROOT / "docs/wallets.md").read_text("utf-8")
 START = section((ROOT / "docs/mdoc.md").read_text("utf-8"), "## Start it")

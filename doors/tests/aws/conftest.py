@@ -9,10 +9,10 @@ from typing import Any
 import boto3
 import pytest
 from aiohttp.test_utils import TestClient
+from app_servers import KmsTestServer, open_doors
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
-from in_process import KmsTestServer, open_doors
 
 from minikms.config import Config, DoorConfig
 from minikms.key_requests import KeyPolicy, KeyRef

@@ -8,7 +8,7 @@ import shutil
 import boto3
 import pytest
 from aws_facts import FACTS
-from pasted import ROOT, Block, blocks, paste
+from document_blocks import ROOT, Block, blocks, paste
 from ports import free_port
 
 from minikms.plugin.registry import AlgorithmRegistry

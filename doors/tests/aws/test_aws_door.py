@@ -11,7 +11,7 @@ from unittest import mock
 import botocore.session
 import pytest
 from aiohttp import ClientSession
-from in_process import keys_of_door
+from app_servers import keys_of_door
 
 from minikms import errors
 from minikms.web.responses import error_classes

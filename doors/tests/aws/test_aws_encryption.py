@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
+from app_servers import keys_of_door
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import padding
-from in_process import keys_of_door
 
 from minikms_aws.encryption import aad_of
 

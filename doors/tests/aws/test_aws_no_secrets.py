@@ -5,7 +5,7 @@ import logging
 
 import orjson
 import pytest
-from in_process import keys_of_door
+from app_servers import keys_of_door
 
 SECRET = b"secret-" + bytes(range(65, 90))
 TEXT = base64.b64encode(SECRET).decode()

@@ -10,8 +10,8 @@ from pathlib import Path
 import boto3
 import botocore.session
 import pytest
-from authority import Authority
 from botocore.exceptions import ClientError
+from tls_certificates import Authority
 
 pytestmark = pytest.mark.process
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from stores import new_store
+from filled_stores import new_store
 
 from minikms.encodings import b64url, b64url_decode
 from minikms.web.routes import ROUTES

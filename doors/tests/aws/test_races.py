@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from app_servers import keys_of_door
 from botocore.exceptions import ClientError
-from in_process import keys_of_door
 
 ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
 

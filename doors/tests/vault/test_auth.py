@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 
 import orjson
 import pytest
-from access.identity_provider import AUDIENCE, ISSUER, SigningKey, good
+from access.jwt_issuer import AUDIENCE, ISSUER, SigningKey, good
 from ports import free_port
 
 DENIED = (403, {"errors": ["permission denied"]})

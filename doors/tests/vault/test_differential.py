@@ -7,8 +7,8 @@ import secrets
 import subprocess
 
 import pytest
+from minikms_processes import services
 from openbao import BAO, needs_openbao, openbao
-from service_process import services
 from vault import Vault
 from vault_calls import GROUPS
 from vault_calls.asking import answers, disagreements

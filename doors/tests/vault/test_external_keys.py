@@ -7,8 +7,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from cryptography import x509
+from minikms_processes import services
 from openbao import needs_openbao, openbao
-from service_process import services
 from vault import Vault
 
 from minikms.access.token_record import Token

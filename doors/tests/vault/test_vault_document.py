@@ -5,8 +5,8 @@ import re
 import shutil
 
 import pytest
+from document_blocks import ROOT, Block, blocks, paste, section
 from openbao import BAO, openbao
-from pasted import ROOT, Block, blocks, paste, section
 from ports import free_port
 from vault_calls.keys import TYPES
 

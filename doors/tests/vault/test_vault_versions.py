@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import ClientSession
-from in_process import keys_of_door
+from app_servers import keys_of_door
 from vault_client import Vault
 from waiting import waiting_for
 

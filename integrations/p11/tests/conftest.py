@@ -4,8 +4,8 @@ import os
 
 import pytest
 from kms import ADMIN, HeldService, Kms, Profile
+from minikms_processes import services
 from ports import free_port
-from service_process import services
 from sidecars import MODULE, sidecars
 from waiting import wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from service_process import Service
+from minikms_processes import Service
 
 ADMIN = "mkms_504cacd0b2ddb4c3_2qCJLc6NjLDNti229Rsh9NeZrro2rM9FSRRWeg1BMgSiLxVwJc"  # a test's
 SCOPES = [

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from commands import need, need_provider
-from pasted import ROOT, blocks, paste
+from document_blocks import ROOT, blocks, paste
 
 from minikms_p11 import constants
 from minikms_p11.algorithms import ALGORITHMS

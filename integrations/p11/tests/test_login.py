@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from kms import ADMIN
+from minikms_processes import begin_process
 from pkcs11 import Attribute, Mechanism, ObjectClass
 from rpc import Refused, Size, ecdh1, frame, oaep, refused
-from service_process import begin_process
 from sidecars import BECOME, COMMAND, NOBODY, let_through
 from waiting import until, wait_until
 

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 from aiohttp import ClientSession
-from service_process import begin_and_answer, services
+from minikms_processes import begin_and_answer, services
 from token_service import run
 from tokens import SOFTHSM, Opencryptoki, SlowSoftHsm, SoftHsm
 

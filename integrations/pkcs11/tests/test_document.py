@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from pasted import ROOT, blocks, paste, section
+from document_blocks import ROOT, blocks, paste, section
 
 from minikms_pkcs11.kinds import KINDS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pkcs11
 import pytest
-from service_process import services
+from minikms_processes import services
 from tokens import PIN, SoftHsm
 
 from minikms.seals import SealFault, SealUnavailable

@@ -6,7 +6,7 @@ import subprocess
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from service_process import begin_process
+from minikms_processes import begin_process
 from waiting import SECONDS, waiting_for
 
 MESSAGE = b"hello"

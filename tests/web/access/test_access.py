@@ -7,14 +7,14 @@ import json
 import time
 
 import pytest
-from access.identity_provider import AUDIENCE, ISSUER, SigningKey
+from access.jwt_issuer import AUDIENCE, ISSUER, SigningKey
 from aiohttp import web
 from aiohttp.test_utils import TestClient
-from calls import bearer
-from derived import profile_of
-from in_process import KmsTestServer
+from app_servers import KmsTestServer
+from http_answers import bearer
 from multidict import CIMultiDict
 from problems import refused
+from web.openapi.openapi_document import profile_of
 
 from minikms.access import policy
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES

@@ -5,7 +5,7 @@ import json
 
 import orjson
 import pytest
-from calls import bearer, ok
+from http_answers import bearer, ok
 from problems import refused, slug_of
 from waiting import until
 

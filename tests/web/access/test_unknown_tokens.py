@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from calls import bearer
+from http_answers import bearer
 from problems import slug_of
 from waiting import until
 

@@ -9,9 +9,8 @@ from io import BytesIO
 import pytest
 from aiohttp import web
 from cryptography import x509
-from derived import profile_of
 from problems import refused, slug_of
-from web.openapi.openapi_document import sent_in_turn
+from web.openapi.openapi_document import profile_of, sent_in_turn
 
 from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.token_record import Token

@@ -12,7 +12,7 @@ from unittest.mock import ANY
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient
-from in_process import KmsTestServer
+from app_servers import KmsTestServer
 from problems import refused
 from waiting import waiting_for
 

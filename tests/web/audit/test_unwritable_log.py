@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from problems import refused
-from processes import needs_root
+from proc_files import needs_root
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from calls import bearer, ok
+from http_answers import bearer, ok
 from proxy import Proxy
 from waiting import until, until_refused
 

@@ -2,7 +2,7 @@
 
 import pytest
 from aries_askar import AskarErrorCode, Session
-from calls import ok
+from http_answers import ok
 from problems import slug_of
 
 from minikms.config import Config

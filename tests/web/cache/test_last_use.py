@@ -4,9 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from calls import pages
+from http_answers import pages
 from problems import refused
-from sqlite_files import whole
+from sqlite_copies import whole
 from waiting import until, waiting_for
 
 from minikms.config import Config

@@ -6,8 +6,8 @@ import time
 
 import pytest
 from aiohttp.test_utils import TestClient
-from calls import ok
-from in_process import KmsTestServer
+from app_servers import KmsTestServer
+from http_answers import ok
 from problems import slug_of
 
 from minikms.access.policy import SCOPES

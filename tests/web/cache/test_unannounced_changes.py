@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from calls import bearer, ok
+from http_answers import bearer, ok
 from waiting import until_refused
 
 from minikms.access.policy import SCOPES

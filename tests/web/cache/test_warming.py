@@ -8,7 +8,7 @@ import sqlite3
 import time
 
 import pytest
-from calls import ok
+from http_answers import ok
 from problems import slug_of
 from waiting import until, until_refused
 

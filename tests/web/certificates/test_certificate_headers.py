@@ -7,9 +7,9 @@ import json
 
 import cbor2
 import pytest
+from base64url import b64, part, raw
 from cryptography import x509
-from encoded import b64, part, raw
-from issuers import MIDDLE, ROOT, der, pem, public_key, x5t
+from issued_certificates import MIDDLE, ROOT, der, pem, public_key, x5t
 
 pytestmark = pytest.mark.shared_service
 

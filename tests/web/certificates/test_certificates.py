@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from issuers import LATER, MIDDLE, NOW, ROOT, Issuer, der, pem, public_key, x5t
+from issued_certificates import LATER, MIDDLE, NOW, ROOT, Issuer, der, pem, public_key, x5t
 from joserfc import jws
 from joserfc.jwk import ECKey
 from jwcrypto.jwk import JWK

@@ -10,9 +10,9 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from issued_certificates import CA, certificate_of
 from problems import refused
 from web.certificates.test_issuing import IACA, ONLY, USAGES, pem, read
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from issued_certificates import CA, certificate_of
 from web.certificates.test_issuing import facts, pem, read, usages
 
 pytestmark = pytest.mark.shared_service

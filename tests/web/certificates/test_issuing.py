@@ -9,12 +9,12 @@ from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
-from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID
+from issued_certificates import CA, certificate_of
 from jwcrypto.jwk import JWK
 from web.certificates.test_csr import IDENTIFIERS, NAMES
 

@@ -5,9 +5,9 @@ import shutil
 import subprocess
 
 import pytest
-from authority import CA, certificate_of
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from issued_certificates import CA, certificate_of
 
 from minikms.credentials.x509.names import read_alternative_names
 

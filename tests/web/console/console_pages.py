@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from calls import ok
+from http_answers import ok
 
 from minikms.access.policy import SCOPES
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from calls import bearer
+from http_answers import bearer
 from problems import refused
 
 from minikms.access.policy import SCOPES

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-from calls import bearer, ok
 from cryptography import x509
+from http_answers import bearer, ok
 from node import AXE, install
 from problems import refused
 from token_folder import until_open

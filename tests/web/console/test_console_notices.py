@@ -1,7 +1,7 @@
 """Notices of the console: refusals, what ends them, and what they cover."""
 
 import pytest
-from calls import ok
+from http_answers import ok
 from web.console.console_pages import Held, expect, make, make_token, open_page
 
 # Chromium opens pages and presses their buttons.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from calls import bearer, ok
+from http_answers import bearer, ok
 
 browsers = pytest.importorskip(
     "playwright.async_api", reason="needs playwright: pip install -e '.[test-all]'"

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from calls import bearer, ok
+from http_answers import bearer, ok
 from waiting import waiting_for
 from web.console.console_pages import Held, expect, make, make_token, open_page, sign_in
 

@@ -5,8 +5,8 @@ import hashlib
 import cbor2
 import pytest
 from algorithm_facts import FACTS, using
-from encoded import b64, raw
-from issuers import MIDDLE, ROOT, der, pem, public_key
+from base64url import b64, raw
+from issued_certificates import MIDDLE, ROOT, der, pem, public_key
 
 pytestmark = pytest.mark.shared_service
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import cbor2
 import pytest
 from algorithm_facts import FACTS
-from encoded import b64, raw
+from base64url import b64, raw
 from environments import environment
+from json_programs import ask
 from node import install
-from peers import ask
 
 pytestmark = pytest.mark.shared_service
 

@@ -5,7 +5,7 @@ import tracemalloc
 
 import cbor2
 import pytest
-from encoded import b64, raw
+from base64url import b64, raw
 
 from minikms.credentials.cbor import MAX_DEPTH, MAX_ITEMS
 from minikms.credentials.cose.messages import SIGN1, Cose

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import cbor2
 import pytest
+from base64url import b64, jose
 from cryptography.x509 import load_der_x509_certificate
-from encoded import b64, jose
 
 pytestmark = pytest.mark.shared_service
 

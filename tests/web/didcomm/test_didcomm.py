@@ -6,7 +6,7 @@ import os
 
 import base58
 import pytest
-from encoded import raw
+from base64url import raw
 from nacl import bindings as sodium
 from nacl.public import Box, PrivateKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from encoded import b64
+from base64url import b64
 from environments import environment
 
 # The first installs ACA-Py.

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 from aiohttp import ClientSession
-from calls import pages
+from http_answers import pages
+from minikms_processes import begin_and_answer, services
 from problems import slug_of
-from service_process import begin_and_answer, services
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service

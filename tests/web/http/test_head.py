@@ -5,7 +5,7 @@ import json
 
 import orjson
 import pytest
-from calls import endless
+from http_answers import endless
 
 from minikms.config import Config
 from minikms.http.gate import GATE

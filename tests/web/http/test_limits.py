@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from calls import endless
+from http_answers import endless
 from problems import refused
 from waiting import until
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from joserfc import jwe
 from joserfc.jwk import OKPKey
 from nacl.public import Box, PrivateKey, SealedBox
-from uses import COSE, OTHER_BODIES, USES
+from operation_calls import COSE, OTHER_BODIES, USES
 from waiting import until
 
 from minikms.audit.file import AuditFile

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
+from base64url import raw
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from encoded import raw
-from issuers import pem
+from issued_certificates import pem
 from jwcrypto.jwk import JWK
 from jwcrypto.jws import JWS, InvalidJWSSignature
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import cbor2
 import pytest
+from base64url import b64, raw
 from cryptography import x509
-from encoded import b64, raw
-from issuers import MIDDLE, ROOT, der, pem, public_key, x5t
+from issued_certificates import MIDDLE, ROOT, der, pem, public_key, x5t
 from joserfc import jws
 from joserfc.jwk import ECKey
 

@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64encode
 
 import pytest
-from encoded import part
+from base64url import part
 
 pytestmark = pytest.mark.shared_service
 

@@ -5,11 +5,11 @@ from importlib.metadata import EntryPoint
 
 import pytest
 from algorithm_facts import AEADS, FACTS, named, using
+from base64url import b64, part, raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
-from encoded import b64, part, raw
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 from problems import refused
 

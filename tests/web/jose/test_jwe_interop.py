@@ -5,14 +5,14 @@ import json
 import joserfc.jwe
 import pytest
 from algorithm_facts import AEADS, FACTS, named, using
-from encoded import b64, raw
+from base64url import b64, raw
 from joserfc.drafts import jwe_chacha20, jwe_ecdh_1pu
 from joserfc.jwa import JWE_ALG_MODELS, JWE_ENC_MODELS
 from joserfc.jwk import import_key
+from json_programs import ask
 from jwcrypto import jwe as jwcrypto
 from jwcrypto.jwk import JWK
 from node import install
-from peers import ask
 
 from minikms.credentials.jose.jwe_models import ALGS, ENCS
 

@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
+from base64url import b64, changed, part, raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
-from encoded import b64, changed, part, raw
 
 pytestmark = pytest.mark.shared_service
 

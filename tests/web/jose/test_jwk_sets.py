@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from calls import ok
+from http_answers import ok
 from waiting import until
 
 from minikms.config import Config

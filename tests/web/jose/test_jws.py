@@ -5,7 +5,7 @@ import json
 import joserfc.jws
 import pytest
 from algorithm_facts import FACTS, using
-from encoded import b64, part, raw
+from base64url import b64, part, raw
 from joserfc.jwk import import_key
 
 pytestmark = pytest.mark.shared_service

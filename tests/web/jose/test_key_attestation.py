@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
-from encoded import b64, jose, raw
-from issuers import MIDDLE, der, pem, public_key
+from base64url import b64, jose, raw
+from issued_certificates import MIDDLE, der, pem, public_key
 from joserfc import jwt
 from joserfc.jwk import import_key
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from encoded import changed
+from base64url import changed
 
 from minikms.encodings import b64url, b64url_decode
 

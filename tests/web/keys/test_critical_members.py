@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from operation_calls import USES
 from problems import refused
-from uses import USES
 
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.keys.entries import load_record, replace_record

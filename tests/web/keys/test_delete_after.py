@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 
 import pytest
-from calls import pages
+from http_answers import pages
 from problems import refused
 from token_folder import until_open
 from waiting import until, waiting_for

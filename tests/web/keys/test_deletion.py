@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 
 import pytest
-from calls import pages
+from http_answers import pages
 from problems import refused
 from waiting import until, waiting_for
 

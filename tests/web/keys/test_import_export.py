@@ -2,8 +2,8 @@
 
 import pytest
 from algorithm_facts import ECDSA, KEY_PAIRS, named
-from derived import on_stores
-from encoded import b64, part, raw
+from base64url import b64, part, raw
+from built_in_algorithms import on_stores
 from problems import refused
 
 from minikms.key_bounds import MAX_LABELS

@@ -5,10 +5,10 @@ import re
 import base58
 import pytest
 from algorithm_facts import ECDSA, FACTS, named
+from base64url import raw
+from built_in_algorithms import on_stores
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from derived import on_stores
-from encoded import raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service

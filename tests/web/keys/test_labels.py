@@ -3,7 +3,7 @@
 from urllib.parse import urlencode
 
 import pytest
-from calls import pages
+from http_answers import pages
 from problems import refused
 
 pytestmark = pytest.mark.shared_service

@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from operation_calls import DATA, SIXTEEN, USES
 from problems import refused
-from uses import DATA, SIXTEEN, USES
 
 pytestmark = pytest.mark.shared_service
 

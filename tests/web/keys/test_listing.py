@@ -4,7 +4,7 @@ import re
 
 import pytest
 from aiohttp import ClientPayloadError
-from calls import pages
+from http_answers import pages
 from problems import refused
 
 from minikms.errors import StoreUnavailable

@@ -10,9 +10,9 @@ import base58
 import pytest
 from algorithm_facts import ECDSA, FACTS, named
 from aries_askar import Key as AskarKey
+from base64url import jose
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from encoded import jose
 
 pytestmark = pytest.mark.shared_service
 

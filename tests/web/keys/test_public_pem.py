@@ -2,9 +2,9 @@
 
 import pytest
 from algorithm_facts import FACTS
+from base64url import raw
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from encoded import raw
 from joserfc.jwk import import_key
 from problems import refused
 

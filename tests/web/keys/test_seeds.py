@@ -7,8 +7,8 @@ import logging
 import re
 
 import pytest
-from encoded import b64, raw
-from pasted import ROOT, section
+from base64url import b64, raw
+from document_blocks import ROOT, section
 
 from minikms.config import Config
 from minikms.plugin.protocol import SecretImporter, SeedImporter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from algorithm_facts import ECDSA, FACTS
-from encoded import jose, raw
+from base64url import jose, raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service

@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from encoded import jose
+from base64url import jose
 from problems import refused
 
 from minikms.encodings import thumbprint

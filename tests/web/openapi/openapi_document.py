@@ -1,6 +1,7 @@
 """The OpenAPI document, as clients read it and readers of its page send its examples."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from jsonschema import validators
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from referencing.jsonschema import DRAFT4
 
+PROFILE_HEADER = {"$ref": "#/components/parameters/Profile"}
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -17,6 +19,19 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
     for path, item in document["paths"].items():
         for method in (method for method in item if method in METHODS):
             yield method.upper(), path, item[method]
+
+
+def profile_of(document: dict[str, Any], name: str, *, named: str) -> str | None:
+    """The profile that the call `name` is in, when it has no header; `named` where it names one.
+
+    None where no profile has to do with it.
+    """
+    for _, path, operation in operations(document):
+        if operation["operationId"] == name:
+            if PROFILE_HEADER in operation.get("parameters", ()):
+                return "default"
+            return named if re.match(r"/profile\b", path) else None
+    raise KeyError(name)
 
 
 def sent_in_turn(document: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any], Any]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from base58 import b58decode
+from base64url import raw
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_crl
-from encoded import raw
 from web.openapi.openapi_document import operations, sent_in_turn, validator
 
 from minikms.access.token_record import Token

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import KmsTestServer
+from app_servers import KmsTestServer
 from node import install
 
 from minikms.config import Config

@@ -2,7 +2,7 @@
 
 import pytest
 from aries_askar import Key, KeyAlg, crypto_box
-from encoded import b64, raw
+from base64url import b64, raw
 from nacl import bindings as sodium
 from nacl.public import Box, PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from algorithm_facts import AEADS, FACTS, using
+from base64url import b64, raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -12,7 +13,6 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap, aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.padding import PKCS7
-from encoded import b64, raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service

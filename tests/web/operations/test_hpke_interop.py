@@ -4,10 +4,10 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from encoded import b64, raw
+from base64url import b64, raw
 from environments import environment
+from json_programs import ask
 from node import install
-from peers import ask
 
 pytestmark = [pytest.mark.shared_service, pytest.mark.slow]
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 from algorithm_facts import FACTS, named, using
+from base64url import b64, raw
 from dilithium_py.ml_dsa import ML_DSA_44, ML_DSA_65, ML_DSA_87
-from encoded import b64, raw
 from joserfc import jws
 from joserfc.jwk import KeySet, import_key
 

@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from calls import ok
+from http_answers import ok
 from problems import refused, slug_of
 
 from minikms.basics import rates

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from algorithm_facts import FACTS, named
-from encoded import b64, raw
+from base64url import b64, raw
 from nacl import bindings as sodium
 from problems import refused
 

@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 from algorithm_facts import ECDSA, FACTS, named, using
+from base64url import b64, raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from encoded import b64, raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service

@@ -7,7 +7,7 @@ import time
 import cbor2
 import pytest
 from algorithm_facts import FACTS
-from encoded import b64, jose, part, raw
+from base64url import b64, jose, part, raw
 
 pytestmark = pytest.mark.shared_service
 

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 
 import cbor2
 import pytest
-from encoded import b64, part
+from base64url import b64, part
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.mlkem import MlKem768

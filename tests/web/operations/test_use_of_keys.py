@@ -1,8 +1,8 @@
 """Rules of every operation on a key: its name, its profile, and its permitted operations."""
 
 import pytest
+from operation_calls import OTHER_BODIES, USES
 from problems import refused
-from uses import OTHER_BODIES, USES
 
 from minikms.access.policy import ANY_TOKEN, OPEN
 from minikms.web.routes import ROUTES

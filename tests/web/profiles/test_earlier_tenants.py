@@ -11,8 +11,8 @@ from pathlib import Path
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient
-from calls import bearer
-from in_process import KmsTestServer
+from app_servers import KmsTestServer
+from http_answers import bearer
 from problems import refused
 
 from minikms.access.token_record import TokenRecord

@@ -2,7 +2,7 @@
 
 import pytest
 from aiohttp.test_utils import TestClient
-from in_process import KmsTestServer
+from app_servers import KmsTestServer
 from problems import refused
 
 from minikms.config import Config

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from aiohttp.test_utils import TestClient
-from calls import bearer, ok
+from http_answers import bearer, ok
 from problems import refused, slug_of
 from waiting import waiting_for
 

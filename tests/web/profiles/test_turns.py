@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 from typing import ClassVar
 
 import pytest
-from encoded import b64
+from base64url import b64
 from waiting import until
 
 from minikms.algorithms.okp import Ed25519

@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient
+from app_servers import KmsTestServer
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from in_process import KmsTestServer
 from problems import refused
 
 import minikms

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from calls import ok
+from base64url import b64
 from cryptography import x509
-from encoded import b64
+from http_answers import ok
 from problems import refused
 from prometheus_client import CollectorRegistry
 from token_folder import TokenFolder, until_open

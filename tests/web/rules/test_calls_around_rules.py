@@ -6,7 +6,7 @@ import time
 
 import cbor2
 import pytest
-from encoded import b64
+from base64url import b64
 from problems import slug_of
 
 pytestmark = pytest.mark.shared_service

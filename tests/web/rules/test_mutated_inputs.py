@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from encoded import jose, raw
+from base64url import jose, raw
 from environments import environment
 
 pytestmark = [

@@ -5,7 +5,7 @@ import time
 
 import cbor2
 import pytest
-from encoded import b64, raw
+from base64url import b64, raw
 from problems import slug_of
 
 pytestmark = pytest.mark.shared_service

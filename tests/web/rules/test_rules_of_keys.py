@@ -9,9 +9,9 @@ import time
 import cbor2
 import orjson
 import pytest
-from encoded import b64, raw
+from base64url import b64, raw
+from operation_calls import USES
 from problems import refused
-from uses import USES
 
 from minikms.rules import MAX_RULE_BYTES, PRESETS
 

@@ -17,7 +17,7 @@ from base64 import b64decode, b64encode
 
 import cbor2
 import pytest
-from encoded import b64, jose, part, raw
+from base64url import b64, jose, part, raw
 from joserfc.jwk import ECKey
 from problems import slug_of
 from web.rules.credential_libraries import LIBRARIES, PYPI, SD_JWT, install_npm

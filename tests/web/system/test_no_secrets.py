@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import base58
 import pytest
 from algorithm_facts import FACTS
-from encoded import raw
-from uses import OTHER_BODIES, USES
+from base64url import raw
+from operation_calls import OTHER_BODIES, USES
 from waiting import once_not_busy
 
 from minikms.web.routes import ROUTES

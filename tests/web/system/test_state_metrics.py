@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from calls import ok
 from cryptography import x509
+from http_answers import ok
 from prometheus_client import CollectorRegistry
 from waiting import until
 

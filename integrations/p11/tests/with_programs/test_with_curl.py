@@ -3,9 +3,9 @@
 import subprocess
 
 import pytest
-from authority import Authority
 from commands import Shell, need, openssl_config, uri_pem
 from ports import free_port
+from tls_certificates import Authority
 from waiting import wait_until
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from authority import CA, certificate_of
 from commands import Shell, missing, need, public_pem
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from issued_certificates import CA, certificate_of
 
 SOURCES = sorted((Path(__file__).parent / "java").glob("*.java"))
 DATA = b"what a program signs"

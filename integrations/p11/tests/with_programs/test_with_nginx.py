@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands import Shell, need, openssl_config, uri_pem
 from ports import free_port
-from processes import needs_root
+from proc_files import needs_root
 from waiting import wait_until
 
 CONFIG = """

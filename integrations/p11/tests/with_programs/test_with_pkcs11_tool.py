@@ -8,7 +8,6 @@ from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
-from authority import CA, Authority, certificate_of
 from commands import Shell, need, public_pem
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -16,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
-from service_process import services
+from issued_certificates import CA, certificate_of
+from minikms_processes import services
 from sidecars import sidecars
+from tls_certificates import Authority
 
 HASHES = ["sha1", "sha224", "sha256", "sha384", "sha512"]
 JOSE_HASHES = HASHES[2:]

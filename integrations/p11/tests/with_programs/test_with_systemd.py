@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from commands import Shell, need
-from pasted import ROOT, blocks
+from document_blocks import ROOT, blocks
 from sidecars import let_through
 from waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""Programs of other libraries, which answer JSON on their standard input."""
+"""Run programs that read JSON from standard input and print JSON."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Calls over HTTP: their token, their success, pages, and a listing without an end."""
+"""Read answers over HTTP: successes, and pages of a listing; answer a listing without an end."""
 
 import re
 from typing import Any

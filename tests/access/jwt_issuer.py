@@ -1,4 +1,4 @@
-"""An identity provider: keys, a server that publishes them, and tokens made without joserfc."""
+"""An issuer of JWTs: its keys, its tokens, made without joserfc, and the server of its JWK Set."""
 
 import asyncio
 import ssl
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from encoded import jose, part
+from base64url import jose, part
 
 from minikms.plugin import SignatureOptions
 from minikms.plugin.registry import AlgorithmRegistry

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from sqlite_files import write
+from sqlite_copies import write
 
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.keys.key_store import KeyStore

@@ -1,4 +1,4 @@
-"""SQLite files of stores that tests copy."""
+"""Read and write the SQLite files of stores, so that tests can copy them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Blocks of a document, pasted into one shell in their order, and what they print."""
+"""Run the blocks of a document in one shell, in their order, and compare the output."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One call of each operation: by a key that can do it, or by none."""
+"""The calls of operations: path and body of each, and an algorithm whose keys can do it."""
 
 from typing import Any, NamedTuple
 

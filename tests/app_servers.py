@@ -1,4 +1,4 @@
-"""Services in the test's own process: a server for an application, and its doors."""
+"""Servers for an application and its doors, in the test's own process."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -45,6 +45,26 @@ def end_group(process):
     process.communicate(timeout=60)
 
 
+def refused(ended, code=2):
+    """The error of a refused command."""
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == code
+    assert line.startswith("minikms: ")
+    return line.removeprefix("minikms: ")
+
+
+def complaints(ended):
+    """The lines on standard error, without lines that a busy machine adds.
+
+    A busy machine adds progress, and Askar's warnings of slow statements.
+    """
+    expected = ("Copying keys: ", "Checking keys: ", "Upgrading keys: ")
+    lines = ended.stderr.splitlines()
+    return [
+        line for line in lines if not line.startswith(expected) and "slow statement" not in line
+    ]
+
+
 class Service:
     """A service in a process, and its output."""
 

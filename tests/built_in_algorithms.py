@@ -1,14 +1,10 @@
-"""Lists that follow from the code: algorithms by what they are, and the profile of a call."""
-
-import re
+"""The built-in algorithms by their classes, and the stores on which a test runs with each."""
 
 import pytest
 from algorithm_facts import SLOW
 
 from minikms.plugin.askar import AskarKeyAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
-
-PROFILE_HEADER = {"$ref": "#/components/parameters/Profile"}
 
 BUILT_IN = [
     entry.algorithm
@@ -40,17 +36,3 @@ def on_stores(names):
     stored = [(store, name) for store in ("sqlite", "postgres") for name in forms.values()]
     pairs = [*(("memory", name) for name in names), *stored]
     return pytest.mark.parametrize(("any_store", "alg"), pairs, indirect=["any_store"])
-
-
-def profile_of(document, name, *, named):
-    """The profile that the call `name` is in, when it has no header; `named` where it names one.
-
-    None where no profile has to do with it.
-    """
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            if operation["operationId"] == name:
-                if PROFILE_HEADER in operation.get("parameters", ()):
-                    return "default"
-                return named if re.match(r"/profile\b", path) else None
-    raise KeyError(name)

@@ -1,4 +1,4 @@
-"""Two issuers of certificates, one below the other, by pyca/cryptography."""
+"""X.509 certificates by pyca/cryptography, for keys of the service: by two issuers, or by any."""
 
 import base64
 import datetime
@@ -7,10 +7,30 @@ import hashlib
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from jwcrypto.jwk import JWK
 
 NOW = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
 LATER = NOW + datetime.timedelta(days=365)
+CA = x509.BasicConstraints(ca=True, path_length=None)
+
+
+def certificate_of(subject, *extensions, key=None, issuer=None, begin=None, end=None):
+    """A private key, and its certificate by an issuer, which is also such a pair, or by itself.
+
+    A subject is an RFC 4514 text.
+    """
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name.from_rfc4514_string(subject, {"emailAddress": NameOID.EMAIL_ADDRESS})
+    now = datetime.datetime.now(datetime.UTC)
+    begin = begin or now - datetime.timedelta(days=1)
+    end = end or now + datetime.timedelta(days=30)
+    above, signer = (issuer[1].subject, issuer[0]) if issuer else (name, key)
+    number = x509.random_serial_number()
+    builder = x509.CertificateBuilder(above, name, key.public_key(), number, begin, end)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
+    return key, builder.sign(signer, hashes.SHA256())
 
 
 class Issuer:

@@ -1,10 +1,10 @@
-"""Stores for tests of commands: made, filled and read as a whole."""
+"""Make stores, fill them with keys of every kind, and read them as a whole."""
 
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
 
-from sqlite_files import whole, write
+from sqlite_copies import whole, write
 
 from minikms.access.tokens import Tokens
 from minikms.key_requests import KeyPolicy, KeyRef, KeySource
@@ -126,23 +126,3 @@ async def next_place(url, key, profile):
         service = KeyService(REGISTRY, store)
         made = await service.creation.generate(profile, "hs256", KeyPolicy())
         return int((await service.operations.get(profile, KeyRef(kid=made.kid))).seq)
-
-
-def refused(ended, code=2):
-    """The error of a refused command."""
-    (line,) = ended.stderr.splitlines()
-    assert ended.returncode == code
-    assert line.startswith("minikms: ")
-    return line.removeprefix("minikms: ")
-
-
-def complaints(ended):
-    """The lines on standard error, without lines that a busy machine adds.
-
-    A busy machine adds progress, and Askar's warnings of slow statements.
-    """
-    expected = ("Copying keys: ", "Checking keys: ", "Upgrading keys: ")
-    lines = ended.stderr.splitlines()
-    return [
-        line for line in lines if not line.startswith(expected) and "slow statement" not in line
-    ]

@@ -1,4 +1,4 @@
-"""Facts about another process, from /proc."""
+"""Read /proc of another process."""
 
 import contextlib
 import os

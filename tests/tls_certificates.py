@@ -1,4 +1,4 @@
-"""A CA of the tests' own."""
+"""A CA that issues certificates of servers and clients for TLS, as files."""
 
 import datetime
 import ipaddress
@@ -17,25 +17,6 @@ OTHER_USES = (
     "decipher_only",
 )
 PEM = serialization.Encoding.PEM
-CA = x509.BasicConstraints(ca=True, path_length=None)
-
-
-def certificate_of(subject, *extensions, key=None, issuer=None, begin=None, end=None):
-    """A private key, and its certificate by an issuer, which is also such a pair, or by itself.
-
-    A subject is an RFC 4514 text.
-    """
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name.from_rfc4514_string(subject, {"emailAddress": NameOID.EMAIL_ADDRESS})
-    now = datetime.datetime.now(datetime.UTC)
-    begin = begin or now - datetime.timedelta(days=1)
-    end = end or now + datetime.timedelta(days=30)
-    above, signer = (issuer[1].subject, issuer[0]) if issuer else (name, key)
-    number = x509.random_serial_number()
-    builder = x509.CertificateBuilder(above, name, key.public_key(), number, begin, end)
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=True)
-    return key, builder.sign(signer, hashes.SHA256())
 
 
 class Authority:
