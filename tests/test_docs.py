@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,14 @@ def test_folder_tree_has_the_folders_of_the_package():
     tree = set(re.findall(r"^ *(\w+)/ ", ARCHITECTURE, re.MULTILINE))
     packages = {path.parent.name for path in (ROOT / "minikms").rglob("__init__.py")}
     assert tree == packages - {"minikms"} | {"examples"}
+
+
+def test_files_of_tests_have_different_names_and_few_helpers_stand_above_all_folders():
+    folders = "tests", "doors/tests", "clients/*/tests", "integrations/*/tests", "examples"
+    names = [file.name for each in folders for file in ROOT.glob(f"{each}/**/test_*.py")]
+    assert [name for name, number in Counter(names).items() if number > 1] == []
+    helpers = [file.name for file in ROOT.glob("tests/*.py") if not file.name.startswith("test_")]
+    assert len(helpers) <= 25
 
 
 @pytest.mark.parametrize("path", ["/sign", "/key/generate"])
