@@ -37,7 +37,8 @@ def code(language):
     return [textwrap.dedent(block).removeprefix(f"```{language}\n")[:-3] for block in blocks]
 
 
-SAMPLE_MODULE, SAMPLE_TEST, WITHOUT_A_BASE = code("python")
+SAMPLE_MODULE, SAMPLE_TEST = code("python")
+WITHOUT_A_BASE = Path(__file__).with_name("without_a_base.py").read_text()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_the_guide_has_the_samples_test_class():
 
 
 def module(source):
-    """A module with the code of the guide, where an entry point finds it."""
+    """A module with the code of the guide's class, where an entry point finds it."""
     made = ModuleType("minikms_of_the_guide")
     sys.modules[made.__name__] = made
     exec(source, made.__dict__)
