@@ -26,7 +26,7 @@ P, D = 2**448 - 2**224 - 1, -39081
 
 
 def is_point(data: bytes) -> bool:
-    """Tell whether it is on the curve, and not of low order, which pyca/cryptography does not ask."""
+    """Tell whether it is on the curve, and not of low order, which pyca does not check."""
     y, sign = int.from_bytes(data[:56], "little"), data[56]
     # Section 5.2.3: x² = (y² - 1)/(d y² - 1) has a root; where y is 0, 1 or -1 the order is low.
     x_squared = (y * y - 1) * (D * y * y - 1)
