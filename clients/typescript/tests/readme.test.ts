@@ -6,8 +6,8 @@ const file = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 
 const readme = await file('README.md')
 const recipes = await readdir(new URL('../recipes', import.meta.url))
 
-test.each(recipes)('the README has the recipe %s as it is tested', async (name) => {
-  expect(readme).toContain(`\`\`\`ts\n${await file(`recipes/${name}`)}\`\`\``)
+test.each(recipes)('the README links the recipe %s, or has it as it is tested', async (name) => {
+  expect(readme.includes(`](recipes/${name})`) || readme.includes(`\`\`\`ts\n${await file(`recipes/${name}`)}\`\`\``)).toBe(true)
 })
 
 test.each(recipes.filter((name) => !name.includes('.test.')))('the recipe %s prints what its comments say', async (name) => {
