@@ -58,7 +58,19 @@ class Aliases:
 
         Raises KeyNotFound, or AliasNotFound if the key does not have it.
         """
-        await self._deletions.write(profile, partial(_unbind, kid=kid, alias=alias))
+
+        async def work(session: Transaction) -> None:
+            if kid is None:
+                record = await find_record(session, KeyRef(alias=alias))
+            else:
+                record = await fetch_record(session, kid)
+                if (await find_versions(session, alias)).latest_kid != kid:
+                    raise AliasNotFound(alias)
+            set_key(record.kid, record.alg)
+            await session.remove(ALIAS, alias_entry(alias))
+            await replace_record(session, record.without_alias(alias).released())
+
+        await self._deletions.write(profile, work)
 
     async def versions(self, profile: str, alias: str) -> KeyVersions:
         """The versions of an alias; raises AliasNotFound."""
@@ -72,7 +84,20 @@ class Aliases:
         If `change` raises, nothing is stored. The keys of versions that it leaves out are removed,
         as by `remove`. Raises AliasNotFound and Forbidden.
         """
-        work = partial(_change_versions, alias=alias, change=change, may_delete=may_delete)
+
+        async def work(session: Transaction) -> KeyVersions:
+            record, before = await find_named(session, alias)
+            set_key(record.kid, record.alg)
+            after = change(record, before)
+            if after == before:
+                return after
+            after = replace(after, kept=True)
+            left_out = {*before.kids.values()} - {*after.kids.values()}
+            deletes = time_of_deletion(session, may_delete=may_delete) if left_out else None
+            await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
+            await _remove_keys(session, record, left_out, deletes)
+            return after
+
         return await self._deletions.write(profile, work, timeout=LONG_TIMEOUT)
 
     async def remove(
@@ -86,55 +111,24 @@ class Aliases:
         removed.
         Raises AliasNotFound and Forbidden.
         """
-        work = partial(_remove, alias=alias, check=check, may_delete=may_delete)
+
+        async def work(session: Transaction) -> KeyRecord:
+            deletes = time_of_deletion(session, may_delete=may_delete)
+            record, versions = await find_named(session, alias)
+            set_key(record.kid, record.alg)
+            check(record, versions)
+            left = record.without_alias(alias).released()
+            is_last = not (left.aliases or left.named_by)
+            kids, stays = {*versions.kids.values()} - {record.kid}, is_last and deletes is not None
+            await _remove_keys(session, record, kids, deletes, keep_name=stays)
+            if not is_last:
+                await session.remove(ALIAS, alias_entry(alias))
+                await replace_record(session, left)
+            else:
+                await delete_key(session, record, deletes)
+            return record
+
         return await self._deletions.write(profile, work, timeout=LONG_TIMEOUT)
-
-
-async def _unbind(session: Transaction, kid: str | None, alias: str) -> None:
-    if kid is None:
-        record = await find_record(session, KeyRef(alias=alias))
-    else:
-        record = await fetch_record(session, kid)
-        if (await find_versions(session, alias)).latest_kid != kid:
-            raise AliasNotFound(alias)
-    set_key(record.kid, record.alg)
-    await session.remove(ALIAS, alias_entry(alias))
-    await replace_record(session, record.without_alias(alias).released())
-
-
-async def _change_versions(
-    session: Transaction, alias: str, change: ChangeVersions, may_delete: bool
-) -> KeyVersions:
-    record, before = await find_named(session, alias)
-    set_key(record.kid, record.alg)
-    after = change(record, before)
-    if after == before:
-        return after
-    after = replace(after, kept=True)
-    left_out = {*before.kids.values()} - {*after.kids.values()}
-    deletes = time_of_deletion(session, may_delete=may_delete) if left_out else None
-    await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
-    await _remove_keys(session, record, left_out, deletes)
-    return after
-
-
-async def _remove(
-    session: Transaction, alias: str, check: CheckVersions, may_delete: bool
-) -> KeyRecord:
-    deletes = time_of_deletion(session, may_delete=may_delete)
-    record, versions = await find_named(session, alias)
-    set_key(record.kid, record.alg)
-    check(record, versions)
-    left = record.without_alias(alias).released()
-    is_last = not (left.aliases or left.named_by)
-    kids, stays = {*versions.kids.values()} - {record.kid}, is_last and deletes is not None
-    await _remove_keys(session, record, kids, deletes, keep_name=stays)
-    if not is_last:
-        await session.remove(ALIAS, alias_entry(alias))
-        await replace_record(session, left)
-    else:
-        await delete_key(session, record, deletes)
-    return record
 
 
 async def _remove_keys(

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Final, TypeAlias
 
 from minikms.events import set_key, set_new_key
@@ -70,44 +69,76 @@ class Rotations:
         change; if it raises, nothing changes. Raises KeyNotFound, AliasNotFound, TooManyKeys,
         TooManyAliases and TooLargeRecord.
         """
-        work = partial(_rotate, ref=ref, successor=successor, check=check)
+
+        async def work(session: Transaction) -> KeyRecord:
+            known = {}
+            if ref.alias is None:
+                old = await find_record(session, ref)
+            else:
+                old, known[ref.alias] = await find_named(session, ref.alias)
+            set_key(old.kid, old.alg)
+            named = await versions_of(session, old, known)
+            if check is not None:
+                alias = ref.alias or ""
+                check(old, named[alias])
+                named[alias] = replace(named[alias], kept=True)
+                named[alias].require_room(len(old.aliases))
+            return await _replace_key(session, old, successor, named, enabled=check is not None)
+
         return await self._deletions.write(profile, work)
 
     async def due(self, profile: str) -> list[str]:
         """The kids of up to 1,000 keys whose scheduled rotation is due."""
-        return await self._database.run(profile, due_rotations)
+
+        async def work(session: Session) -> list[str]:
+            rows = await session.fetch_all(ROTATION, due_filter(), _DUE)
+            if not rows:
+                await require_profile(session)
+            return [row.name for row in rows]
+
+        return await self._database.run(profile, work)
 
     async def rotate_due(self, profile: str, kid: str, successor: Successor) -> KeyRecord:
         """Store the `successor` of a key whose scheduled rotation is due; see `rotate`.
 
-        Raises NotDueError, NotRotatableError, TooManyAliases and TooLargeRecord.
+        The old key stays enabled if the Vault door has changed one of its names, as by
+        `rotate_name`. Raises NotDueError, TooManyAliases and TooLargeRecord, and NotRotatableError
+        for a key that has no alias, is not enabled, does not exist, or whose name is soft-deleted.
         """
-        return await self._database.write(
-            profile, lambda session: replace_due_key(session, kid, successor)
-        )
+
+        async def work(session: Transaction) -> KeyRecord:
+            old = await load_record(session, kid)
+            if old is None:
+                raise NotRotatableError
+            if old.rotates is None or old.rotates > time.time_ns():
+                raise NotDueError
+            if not old.aliases or old.state != "enabled" or old.deletes is not None:
+                raise NotRotatableError
+            named = await versions_of(session, old)
+            if any(each.soft_deleted for each in named.values()):
+                raise NotRotatableError
+            set_key(old.kid, old.alg)
+            kept = any(each.kept for each in named.values())
+            return await _replace_key(session, old, successor, named, enabled=kept, scheduled=True)
+
+        return await self._database.write(profile, work)
 
     async def postpone(self, profile: str, kid: str, until: int) -> None:
-        """Leave a key out of `due` until a time in nanoseconds."""
-        await self._database.write(profile, partial(postpone, kid=kid, until=until))
+        """Leave a key out of `due` until a time in nanoseconds; its record does not change."""
 
+        async def work(session: Transaction) -> None:
+            entry = await session.fetch(ROTATION, kid, for_update=True)
+            if entry is None:
+                return
+            with suppress(UndecryptableError):
+                if await session.fetch(KEY, kid) is None:  # an older version has deleted the key
+                    await session.remove(ROTATION, kid)
+                    return
+            # Otherwise the key was changed or postponed meanwhile.
+            if int(entry.tags["~at"]) <= time.time_ns():
+                await session.replace(ROTATION, kid, b"", rotation_tags(until), cached=False)
 
-async def _rotate(
-    session: Transaction, ref: KeyRef, successor: Successor, check: CheckVersions | None
-) -> KeyRecord:
-    """Store the `successor` of a key, which stays enabled with `check`; see `Rotations.rotate`."""
-    known = {}
-    if ref.alias is None:
-        old = await find_record(session, ref)
-    else:
-        old, known[ref.alias] = await find_named(session, ref.alias)
-    set_key(old.kid, old.alg)
-    named = await versions_of(session, old, known)
-    if check is not None:
-        alias = ref.alias or ""
-        check(old, named[alias])
-        named[alias] = replace(named[alias], kept=True)
-        named[alias].require_room(len(old.aliases))
-    return await replace_key(session, old, successor, named, enabled=check is not None)
+        await self._database.write(profile, work)
 
 
 async def end_schedule(session: Transaction, kid: str) -> None:
@@ -117,7 +148,7 @@ async def end_schedule(session: Transaction, kid: str) -> None:
     await set_rotation(session, kid, None)
 
 
-async def replace_key(
+async def _replace_key(
     session: Transaction,
     old: KeyRecord,
     successor: Successor,
@@ -146,51 +177,3 @@ async def replace_key(
     await replace_record(session, old.succeeded(enabled=enabled))
     set_new_key(stored.kid)
     return stored
-
-
-async def replace_due_key(session: Transaction, kid: str, successor: Successor) -> KeyRecord:
-    """Store the `successor` of a key whose scheduled rotation is due; return its record.
-
-    The old key stays enabled if the Vault door has changed one of its names, as by `rotate_name`.
-    Raises NotDueError, and NotRotatableError for a key that has no alias, is not enabled, does not
-    exist, or whose name is soft-deleted.
-    """
-    old = await load_record(session, kid)
-    if old is None:
-        raise NotRotatableError
-    if old.rotates is None or old.rotates > time.time_ns():
-        raise NotDueError
-    if not old.aliases or old.state != "enabled" or old.deletes is not None:
-        raise NotRotatableError
-    named = await versions_of(session, old)
-    if any(each.soft_deleted for each in named.values()):
-        raise NotRotatableError
-    set_key(old.kid, old.alg)
-    kept = any(each.kept for each in named.values())
-    return await replace_key(session, old, successor, named, enabled=kept, scheduled=True)
-
-
-async def postpone(session: Transaction, kid: str, until: int) -> None:
-    """Let sweeps look at a key again at `until`, in nanoseconds; its record does not change."""
-    entry = await session.fetch(ROTATION, kid, for_update=True)
-    if entry is None:
-        return
-    with suppress(UndecryptableError):
-        if await session.fetch(KEY, kid) is None:  # an older version has deleted the key
-            await session.remove(ROTATION, kid)
-            return
-    if not _is_later(entry.tags):
-        await session.replace(ROTATION, kid, b"", rotation_tags(until), cached=False)
-
-
-async def due_rotations(session: Session) -> list[str]:
-    """The kids of up to 1,000 keys at which a sweep has to look now."""
-    rows = await session.fetch_all(ROTATION, due_filter(), _DUE)
-    if not rows:
-        await require_profile(session)
-    return [row.name for row in rows]
-
-
-def _is_later(tags: Mapping[str, str]) -> bool:
-    """Tell whether sweeps look at the key later: it was changed or postponed meanwhile."""
-    return int(tags["~at"]) > time.time_ns()
