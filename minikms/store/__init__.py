@@ -7,8 +7,8 @@ Only this wing opens sessions; others give it work for one. Commands on whole st
 from minikms.store.askar.errors import CAUSES, DuplicateError, UndecryptableError
 from minikms.store.askar.files import last_backup
 from minikms.store.askar.location import KEY_METHODS, StoreKey, StoreLocation
+from minikms.store.askar.sequence import CONTENTS
 from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
-from minikms.store.askar.slots import CONTENTS
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.cache import DEFAULT_MEMORY, NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.categories import ALIAS, KEY, PROFILE, TOKENS

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms.basics import clocks
-from minikms.store.askar.slots import slot_of
+from minikms.store.askar.sequence import slot_of
 from minikms.store.connections.counters import ChangeCounters, Lease
 
 ValueT = TypeVar("ValueT")

@@ -19,9 +19,8 @@ from aries_askar import AskarError, AskarErrorCode
 from minikms.errors import KmsError, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent, set_profile_id
 from minikms.profile_settings import NO_SETTINGS
-from minikms.store.askar.sequence import Sequence
+from minikms.store.askar.sequence import CONTENTS, Sequence, slot_of
 from minikms.store.askar.sessions import Transaction
-from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.categories import PROFILE
 from minikms.store.connections.calls import LOST, StoreCalls
 from minikms.store.connections.counters import ChangeCounters

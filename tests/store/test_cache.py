@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from minikms.errors import StoreUnavailable
-from minikms.store.askar.slots import slot_of
+from minikms.store.askar.sequence import slot_of
 from minikms.store.cache import Bounds, Cache
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.connections.notices import PostgresChangeCounters

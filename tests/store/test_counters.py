@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from minikms.startup_errors import StoreError
-from minikms.store.askar.slots import SLOTS, slot_of
+from minikms.store.askar.sequence import SLOTS, slot_of
 from minikms.store.cache import Bounds, Cache
 from minikms.store.connections.counters import FileChangeCounters
 
@@ -27,7 +27,7 @@ def remember(cache, key, value, *sources):
 
 
 def test_slots_are_the_same_in_every_process():
-    code = "import minikms.store.askar.slots as c; print(c.slot_of('minikms.key', 'k'))"
+    code = "import minikms.store.askar.sequence as c; print(c.slot_of('minikms.key', 'k'))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert int(found.stdout) == slot_of("minikms.key", "k")
     spread = {slot_of("minikms.key", str(n)) for n in range(10 * SLOTS)}
@@ -66,7 +66,7 @@ def elsewhere(folder, within, code=0):
     script = f"""
 import asyncio, os
 from pathlib import Path
-from minikms.store.askar.slots import slot_of
+from minikms.store.askar.sequence import slot_of
 from minikms.store.connections.counters import FileChangeCounters
 
 async def change():

@@ -26,8 +26,7 @@ from minikms.startup_errors import StoreError
 from minikms.store.askar import stores as askar
 from minikms.store.askar.files import is_open_here
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.sequence import Sequence
-from minikms.store.askar.slots import CONTENTS, slot_of
+from minikms.store.askar.sequence import CONTENTS, Sequence, slot_of
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.categories import PROFILE
 from minikms.store.database import Database

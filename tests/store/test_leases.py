@@ -6,8 +6,7 @@ from waiting import until
 
 from minikms.basics import clocks
 from minikms.basics.background import in_background
-from minikms.store.askar.sequence import Sequence
-from minikms.store.askar.slots import slot_of
+from minikms.store.askar.sequence import Sequence, slot_of
 from minikms.store.categories import PROFILE
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.connections.leases import Leases

@@ -12,8 +12,8 @@ from minikms.key_requests import KeyRef
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.records import KeyRecord
 from minikms.store import writes
+from minikms.store.askar.sequence import CONTENTS, slot_of
 from minikms.store.askar.sessions import Transaction
-from minikms.store.askar.slots import CONTENTS, slot_of
 from minikms.store.connections.calls import StoreCalls
 
 pytestmark = pytest.mark.each_store

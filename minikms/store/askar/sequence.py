@@ -4,11 +4,13 @@ It also has the number of keys if the profile has `max_keys`.
 
 On PostgreSQL, a transaction that replaces or removes entries logs the slots of their counters
 (`store/connections/counters.py`) here, under a random mark. So a process that knows an earlier mark
-finds which entries were changed since, even if all notices were lost.
+finds which entries were changed since, even if all notices were lost. A slot is the place of a
+counter, the same in every process.
 """
 
 import secrets
 import struct
+import zlib
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple, Self
 
@@ -21,6 +23,18 @@ _MARK: Final = 8
 # The most bytes of a log, which has room for some hundred changes. PostgreSQL would store a row of
 # over 2 KB in pieces elsewhere.
 _MAX_LOG: Final = 1536
+
+
+# The number of slots. Entries may share one: each of them then seems to change more often.
+SLOTS: Final = 4096
+
+# The category for the one counter of all entries of a profile, which every write in it increments.
+CONTENTS: Final = "minikms.contents"
+
+
+def slot_of(category: str, name: str) -> int:
+    """The slot of an entry."""
+    return zlib.crc32(f"{category}/{name}".encode()) % SLOTS
 
 
 def seq_of(place: int) -> str:

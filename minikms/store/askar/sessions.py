@@ -13,8 +13,7 @@ from aries_askar import Session as AskarSession
 
 from minikms.events import AuditEvent
 from minikms.profile_settings import NO_SETTINGS
-from minikms.store.askar.sequence import Sequence
-from minikms.store.askar.slots import CONTENTS, slot_of
+from minikms.store.askar.sequence import CONTENTS, Sequence, slot_of
 from minikms.store.categories import SEQUENCE
 
 # Askar's tag filter (WQL): names and values, and operators such as `$and`, `$in` or `$gt`.

@@ -18,8 +18,7 @@ from minikms.basics.background import in_background
 from minikms.basics.system_calls import allocate
 from minikms.startup_errors import StoreError
 from minikms.store.askar.files import open_beside
-from minikms.store.askar.sequence import Sequence
-from minikms.store.askar.slots import SLOTS
+from minikms.store.askar.sequence import SLOTS, Sequence
 
 # The number of uses during a lease by which a profile is in use: with fewer, a check costs more
 # than it saves. A call that reads a key again is two uses.

@@ -13,8 +13,7 @@ from typing import Final, TypeAlias
 
 from minikms.basics import clocks
 from minikms.errors import ProfileNotFound
-from minikms.store.askar.sequence import Position, Sequence
-from minikms.store.askar.slots import CONTENTS, SLOTS, slot_of
+from minikms.store.askar.sequence import CONTENTS, SLOTS, Position, Sequence, slot_of
 from minikms.store.categories import PROFILE
 from minikms.store.connections.counters import IN_USE, ChangeCounters, Lease
 

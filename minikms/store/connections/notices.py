@@ -16,8 +16,7 @@ from minikms.basics.background import in_background
 from minikms.store.askar.layout import SYSTEM
 from minikms.store.askar.location import StoreLocation
 from minikms.store.askar.postgres import NOTICES, connect, installed
-from minikms.store.askar.sequence import Sequence
-from minikms.store.askar.slots import SLOTS
+from minikms.store.askar.sequence import SLOTS, Sequence
 from minikms.store.categories import PROFILE, TOKENS
 from minikms.store.connections.counters import ChangeCounters, Lease
 from minikms.store.connections.leases import Leases

@@ -22,7 +22,7 @@ from minikms.errors import (
 from minikms.events import CURRENT, set_profile_id
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.store.askar.layout import SYSTEM
-from minikms.store.askar.slots import slot_of
+from minikms.store.askar.sequence import slot_of
 from minikms.store.categories import PROFILE
 from minikms.store.connections.calls import StoreCalls
 from minikms.store.connections.counters import ChangeCounters

@@ -8,7 +8,7 @@ from minikms.errors import AuditUnavailable, ProfileExists, StoreUnavailable
 from minikms.events import CURRENT
 from minikms.profile_settings import ProfileSettings
 from minikms.store.askar.errors import DuplicateError
-from minikms.store.askar.slots import slot_of
+from minikms.store.askar.sequence import slot_of
 from minikms.store.categories import PROFILE, SELF
 from minikms.store.connections.calls import StoreCalls
 from minikms.store.profiles.entries import directory_entry, is_removed, read_entry

@@ -18,7 +18,7 @@ from minikms.access.policy import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.slots import SLOTS
+from minikms.store.askar.sequence import SLOTS
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.connections import notices
 from minikms.web.state import SERVICE, TOKENS

@@ -12,7 +12,7 @@ from minikms.keys.making import maker
 from minikms.keys.signing import ComputeMac, Sign, SignOptions
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
-from minikms.store.askar.slots import CONTENTS, slot_of
+from minikms.store.askar.sequence import CONTENTS, slot_of
 from minikms.store.askar.stores import AskarError
 from minikms.store.categories import KEY
 from minikms.web.state import SERVICE
