@@ -1,10 +1,9 @@
-"""Opens, makes, reads, writes, rekeys and closes an Askar store.
+"""Reads, writes, rekeys and closes an open Askar store.
 
 It is over 300 lines, since it is the one interface of the store to the wings above.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import (
     AsyncExitStack,
@@ -13,59 +12,41 @@ from contextlib import (
     suppress,
 )
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from aries_askar import AskarError, KeyAlg, Store
+from aries_askar import AskarError, KeyAlg
 
 from minikms.basics.background import in_background
 from minikms.errors import AliasNotFound, KeyNotFound, StoreUnavailable
-from minikms.startup_errors import StoreError
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.files import StoreFile, is_open_elsewhere, require_one_name
-from minikms.store.askar.identity import FIRST
+from minikms.store.askar.files import StoreFile
 from minikms.store.askar.layout import (
-    LAYOUT,
     SYSTEM,
-    UPGRADING,
-    Layout,
     begin_making,
-    begin_upgrade,
-    check_layout,
     finish_making,
     finish_upgrade,
-    lacks_statistics,
     note_rekey,
-    note_statistics,
     read_layout,
-    require_current,
 )
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.postgres import check_sessions, require_no_service
-from minikms.store.askar.schema import check_schema
 from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
 from minikms.store.askar.stores import (
     check_key,
     close_store,
-    open_store,
-    provision_store,
-    write_statistics,
 )
-from minikms.store.askar.writer_lock import WriterLock
 from minikms.store.categories import STORE
 from minikms.store.connections import notices
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
-from minikms.store.connections.counters import ChangeCounters, FileChangeCounters
+from minikms.store.connections.counters import FileChangeCounters
 from minikms.store.connections.pool import StorePool
 from minikms.store.connections.pool_state import PoolState
 from minikms.store.connections.rows import BATCH, all_rows
+from minikms.store.opening import OpenedStore, make_store, open_checked
 from minikms.store.profiles.directory import ProfileDirectory
 from minikms.store.profiles.marker import StaleProfileError, require_profile
 from minikms.store.reads import Read, Reads
 from minikms.store.writes import Writes
-
-LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
@@ -82,19 +63,13 @@ class Database:
 
     def __init__(
         self,
-        store: Store,
-        location: StoreLocation,
-        key: StoreKey,
-        writer_lock: WriterLock | None,
-        counters: ChangeCounters,
+        opened: OpenedStore,
         *,
         timeout: float | None = None,
-        layout: Layout = LAYOUT,
-        rekeyed: bytes = b"",
-        identity: bytes = FIRST,
     ) -> None:
-        self.layout = layout
-        self.identity = identity
+        location, counters, writer_lock = opened.location, opened.counters, opened.writer_lock
+        self.layout = opened.layout
+        self.identity = opened.identity
         self.counters = counters
         self._location = location
         self._writer_lock = writer_lock
@@ -102,8 +77,10 @@ class Database:
         file = None
         if location.path and writer_lock and isinstance(counters, FileChangeCounters):
             file = StoreFile(location.path, [*writer_lock.files, counters.file])
-        self._pool = StorePool(store, location, key, counters, writer_lock, file, timeout)
-        self._calls = StoreCalls(self._pool, counters, rekeyed)
+        self._pool = StorePool(
+            opened.store, location, opened.key, counters, writer_lock, file, timeout
+        )
+        self._calls = StoreCalls(self._pool, counters, opened.rekeyed)
         self.directory = ProfileDirectory(self._calls, counters)
         self._reads = Reads(self._calls)
         self._writes = Writes(self._calls, self.directory, counters)
@@ -128,55 +105,8 @@ class Database:
         layout is marked: its upgrade has begun, and nobody else may use it. For both, processes of
         older layouts do not write to an SQLite file as long as it is open.
         """
-        writer_lock = None
-        if location.path and location.path.is_file():
-            require_one_name(location.path)
-            writer_lock = WriterLock(location.path)
-            # A connection cannot be opened while another process writes.
-            try:
-                async with asyncio.timeout(_OPEN_TIMEOUT):
-                    await writer_lock.acquire()
-            except TimeoutError:
-                raise StoreError(f"Another process keeps the store at {location} locked.") from None
-        try:
-            # First: the check of the schema needs a transaction.
-            unchecked = await check_sessions(location)
-            checked = await check_schema(location)
-            store = await open_store(location, key)
-            if checked.unreadable:
-                await close_store(store, location)
-                raise StoreError(checked.unreadable)
-            if unchecked:
-                LOGGER.info("the sessions at %s are not checked: %s", location, unchecked)
-            layout, rekeyed = await check_layout(store, location)
-            if serving:
-                require_current(layout, location)
-            if upgrading and layout < LAYOUT:
-                location.require_two_connections()  # before anything is changed
-                store = await _unused_elsewhere(store, location, key)
-                await begin_upgrade(store, location)
-                layout = UPGRADING
-            if serving and location.path and await lacks_statistics(store, location):
-                store = await _with_statistics(store, location, key, location.path)
-            counters = _counters(location)
-            if isinstance(counters, FileChangeCounters):
-                counters.repair()
-            if (serving or upgrading) and writer_lock:
-                writer_lock.exclude_older()
-        finally:
-            if writer_lock:
-                writer_lock.release()
-        database = cls(
-            store,
-            location,
-            key,
-            writer_lock,
-            counters,
-            timeout=timeout,
-            layout=layout,
-            rekeyed=rekeyed,
-            identity=checked.identity,
-        )
+        opened = await open_checked(location, key, serving=serving, upgrading=upgrading)
+        database = cls(opened, timeout=timeout)
         async with aclosing(database):
             yield database
 
@@ -190,21 +120,13 @@ class Database:
         If an earlier process began to make the store and did not finish, start again. Raises
         StoreError if the store exists already, or cannot be made.
         """
-        if location.path:
-            require_one_name(location.path)
-        store = await provision_store(location, key, SYSTEM)
-        try:
-            writer_lock = WriterLock(location.path) if location.path else None
-            counters = _counters(location)
-        except StoreError:
-            await close_store(store, location)
-            raise
-        made = cls(store, location, key, writer_lock, counters, timeout=timeout)
+        opened = await make_store(location, key)
+        made = cls(opened, timeout=timeout)
         async with aclosing(made) as database, AsyncExitStack() as stack:
             if location.backend == "memory":
                 # The store ends with its last connection, and the pool closes unused connections
                 # after half an hour. So this session stays open until the end.
-                held = await stack.enter_async_context(store.session(SYSTEM))
+                held = await stack.enter_async_context(opened.store.session(SYSTEM))
                 await held.count(STORE)
             await database._calls.run(database._begin, write=True, timeout=LONG_TIMEOUT)
             yield database
@@ -438,14 +360,6 @@ class Database:
         await self._calls.run(work, write=True, timeout=LONG_TIMEOUT)
 
 
-async def require_unused(location: StoreLocation) -> None:
-    """Raise StoreError if another process uses a store; this one must have closed its file."""
-    if location.path is None:
-        await require_no_service(location)
-    elif location.path.is_file() and is_open_elsewhere(location.path):
-        raise StoreError(f"Another process has the store at {location} open: stop it first.")
-
-
 async def _of_profile(work: Read[ResultT], session: Session) -> ResultT:
     """Call `work`; raises StaleProfileError if an entry is missing because the profile is gone."""
     try:
@@ -453,32 +367,3 @@ async def _of_profile(work: Read[ResultT], session: Session) -> ResultT:
     except (KeyNotFound, AliasNotFound):
         await require_profile(session)
         raise
-
-
-async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey) -> Store:
-    """Open the store again, unless another process uses it; raises StoreError."""
-    if location.path is None:
-        await require_unused(location)
-        return store
-    await close_store(store, location)
-    await require_unused(location)
-    return await open_store(location, key)
-
-
-async def _with_statistics(
-    store: Store, location: StoreLocation, key: StoreKey, path: Path
-) -> Store:
-    """Open the store again, with statistics in its SQLite file unless others have it open."""
-    await close_store(store, location)
-    written = not is_open_elsewhere(path) and write_statistics(path)
-    store = await open_store(location, key)
-    if written:
-        await note_statistics(store, location)
-    return store
-
-
-def _counters(location: StoreLocation) -> ChangeCounters:
-    """The change counters of a store; raises StoreError."""
-    if location.backend == "postgres":
-        return notices.postgres_counters(location)
-    return FileChangeCounters(location.path) if location.path else ChangeCounters()

@@ -11,11 +11,11 @@ from minikms.store.askar.stores import open_store
 from minikms.store.categories import DELETION, LAST_USES, ROTATION
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.connections.rows import BATCH, read_by_halves
-from minikms.store.database import require_unused
 from minikms.store.keys.due_entries import deletion_tags
 from minikms.store.keys.entries import find_material, find_versions, insert_key, tags_of
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects, objects_in
+from minikms.store.opening import require_unused
 from minikms.store.profiles.entries import DirectoryListing, use_tags
 from minikms.store.profiles.publication import publish, publishes
 

@@ -64,14 +64,14 @@ async def test_a_service_writes_them_once_to_an_older_file(location, key, monkey
     def fails(path):
         raise AssertionError(f"{path} is written again")
 
-    monkeypatch.setattr("minikms.store.database.write_statistics", fails)
+    monkeypatch.setattr("minikms.store.opening.write_statistics", fails)
     assert "PRIMARY KEY" in await opened(location, key, serving=True)
 
 
 async def test_an_older_file_that_another_process_has_open_stays(location, key, monkeypatch):
     await forget(location, key)
     with monkeypatch.context() as patch:
-        patch.setattr("minikms.store.database.is_open_elsewhere", lambda _: True)
+        patch.setattr("minikms.store.opening.is_open_elsewhere", lambda _: True)
         assert "ix_items_uniq" in await opened(location, key, serving=True)
     assert "PRIMARY KEY" in await opened(location, key, serving=True)
 
