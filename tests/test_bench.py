@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keys_in_use
 import many_keys
+import many_tenants
 import pytest
 from contenders import CONTENDERS
 from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, PRODUCED, PRODUCTION, UNMET
@@ -51,6 +52,18 @@ async def test_calls_and_commands_are_measured_by_the_number_of_keys(tmp_path, m
     for cost in run.costs["sqlite"][30].values():
         assert cost.seconds > 0
         assert cost.memory > 1
+
+
+@pytest.mark.postgres
+@pytest.mark.process
+async def test_calls_are_measured_by_the_number_of_profiles(monkeypatch, capsys):
+    monkeypatch.setattr(many_tenants, "CALLS", 2)
+    await many_tenants.measure([(30, 3)], workers=1)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("30 keys in 3 profiles")
+    assert len(lines) == 7
+    for line in lines:
+        assert re.search(r" [1-9]\d* statements, [1-9]\d* buffers$", line), line
 
 
 async def test_stores_that_are_not_filled_in_time_have_no_rows(tmp_path):

