@@ -1,22 +1,23 @@
-"""Searches the files of an audit log, newest lines first."""
+"""Searches the files of an audit log, newest lines first, page by page."""
 
 import errno
 import logging
 import os
+import secrets
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from minikms.audit.cursor import BEGINNING, Cursor, CursorSeal
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from minikms.audit.line_reader import Clock, Found, LineReader, OutOfTimeError
-from minikms.audit.query import LineFilter, Query
-from minikms.audit.searched_files import (
-    LogFiles,
-    MovedError,
-    SearchedFile,
-)
+from minikms.audit.query import LATEST, LineFilter, Query
+from minikms.audit.searched_files import Identity, LogFiles, MovedError, SearchedFile
 from minikms.basics.fair_threads import FairThreads
-from minikms.errors import AuditUnavailable, TooBusy
+from minikms.encodings import b64url_decode, jose_b64url
+from minikms.errors import AuditUnavailable, TooBusy, ValidationFailed
 
 LOGGER = logging.getLogger("minikms.audit")
 
@@ -26,6 +27,57 @@ _PATIENCE: Final = 10.0
 
 # Attempts to read the files at their paths while logrotate renames them.
 _ATTEMPTS: Final = 5
+
+_NONCE_LENGTH: Final = 12
+
+
+class Cursor(NamedTuple):
+    """The place of a search.
+
+    `ends` are the offsets in files that it has begun; other files are still to be searched if their
+    `key` is at most `before`.
+    """
+
+    before: tuple[str, Identity]
+    ends: dict[Identity, int]
+
+    def end_of(self, file: SearchedFile) -> int:
+        """Return the end of the unsearched part of a file; 0 if all of it has been searched."""
+        if file.identity in self.ends:
+            return min(self.ends[file.identity], file.size)
+        return file.size if file.key <= self.before else 0
+
+
+BEGINNING: Final = Cursor((LATEST, (0, 0)), {})
+"""The cursor of a search that has read nothing yet."""
+
+
+class CursorSeal:
+    """Encrypts cursors by AES-GCM under a key that the processes of a service share.
+
+    A cursor has offsets in files, from which a tenant could count the calls of others.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, cursor: Cursor) -> str:
+        """Encrypt a cursor, as base64url."""
+        nonce = secrets.token_bytes(_NONCE_LENGTH)
+        plain = orjson.dumps([cursor.before, *cursor.ends.items()])
+        return jose_b64url(nonce + self._cipher.encrypt(nonce, plain, None))
+
+    def open(self, text: str) -> Cursor:
+        """Decrypt a cursor; raises ValidationFailed."""
+        try:
+            sealed = b64url_decode(text)
+            nonce, encrypted = sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:]
+            plain = self._cipher.decrypt(nonce, encrypted, None)
+        except (ValueError, InvalidTag):
+            fault = "#/after", "The cursor did not come from a page of this service."
+            raise ValidationFailed(errors=[fault]) from None
+        (time, identity), *ends = orjson.loads(plain)
+        return Cursor((time, tuple(identity)), {tuple(file): end for file, end in ends})
 
 
 class Page(NamedTuple):

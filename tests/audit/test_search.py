@@ -14,10 +14,9 @@ from audit.audit_logs import write
 from minikms.audit import line_reader
 from minikms.audit import search as search_module
 from minikms.audit import searched_files as files_module
-from minikms.audit.cursor import BEGINNING, Cursor, CursorSeal
 from minikms.audit.line_reader import Clock
 from minikms.audit.query import FAILED, OwnLines, Query
-from minikms.audit.search import AuditSearch, search
+from minikms.audit.search import BEGINNING, AuditSearch, Cursor, CursorSeal, search
 from minikms.audit.searched_files import LogFiles, MovedError, SearchedFile, read_files
 from minikms.errors import AuditUnavailable, ValidationFailed
 from minikms.startup_errors import AuditError
