@@ -15,7 +15,6 @@ from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.making import KeyMaker
 from minikms.keys.operations import KeyOperations, KeySettings
 from minikms.keys.profiles import Profiles
-from minikms.keys.reading_ahead import ReadingAhead
 from minikms.keys.rotation import Rotation
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store import KeyStore
@@ -41,7 +40,6 @@ class KeyService:
         self.descriptions = DescribedKeys(keys)
         self.maker = KeyMaker(keys)
         self.profiles = Profiles(keys)
-        self.reading_ahead = ReadingAhead(keys)
         self.deletions = DueDeletions(store, {each.name: each.destroy for each in keys.providers})
         self._reserve(reserved_aliases)
 

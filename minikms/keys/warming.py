@@ -5,13 +5,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from minikms.basics.background import in_background
 from minikms.errors import ProfileNotFound, StoreUnavailable
-from minikms.keys.reading_ahead import ReadingAhead
+from minikms.keys.cached_keys import CachedKey
+from minikms.keys.operations import KeyOperations, keep_in_cache
 from minikms.profile_settings import DEFAULT_PROFILE
-from minikms.store import KeyStore
+from minikms.store import PROFILE, KeyStore, groups_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,22 +37,20 @@ _PROGRESS: Final = 10.0
 
 
 @asynccontextmanager
-async def warming(
-    keys: ReadingAhead, store: KeyStore, spare: Callable[[], None]
-) -> AsyncIterator[None]:
+async def warming(keys: KeyOperations, spare: Callable[[], None]) -> AsyncIterator[None]:
     """Cache keys until the cache is full; of each profile, the last used and the newest first.
 
     Reading pauses while calls wait for the store. `spare` excludes the present objects from garbage
     collection.
     """
-    async with in_background(_warm(keys, store, spare)):
+    async with in_background(_warm(keys, spare)):
         yield
 
 
-async def _warm(keys: ReadingAhead, store: KeyStore, spare: Callable[[], None]) -> None:
+async def _warm(keys: KeyOperations, spare: Callable[[], None]) -> None:
     began = time.monotonic()
     try:
-        number, is_full = await _read_all(keys, store, spare)
+        number, is_full = await _read_all(keys, spare)
         spare()
     except Exception:
         LOGGER.exception("reading keys ahead has ended")
@@ -64,17 +63,15 @@ async def _warm(keys: ReadingAhead, store: KeyStore, spare: Callable[[], None]) 
     )
 
 
-async def _read_all(
-    keys: ReadingAhead, store: KeyStore, spare: Callable[[], None]
-) -> tuple[int, bool]:
+async def _read_all(keys: KeyOperations, spare: Callable[[], None]) -> tuple[int, bool]:
     """Read the keys of all profiles; return their number, and whether the cache is full."""
-    names, number = await _profiles(store), 0
+    names, number = await _profiles(keys.store), 0
     told = time.monotonic()
     for position, name in enumerate(names):
         if position % _TOGETHER == 0:
             for each in names[position : position + _TOGETHER]:
-                keys.lasts(each)
-        if not await _lasts(keys, name):
+                _keeps(keys, each)
+        if not await _wait_until_kept(keys, name):
             LOGGER.warning("the keys of a profile are not read ahead: it could not be checked")
             continue
         left: list[range] | None = None  # the places to read, from the end of the list
@@ -88,15 +85,15 @@ async def _read_all(
                     position + 1,
                     len(names),
                 )
-            if _waits(store):
+            if _waits(keys.store):
                 await asyncio.sleep(_PAUSE)
                 continue
             try:
                 if left is None:
-                    left = (await keys.places_to_read(name))[::-1]
+                    left = (await _places_to_read(keys, name))[::-1]
                     continue
                 places = left[-1]
-                read = await keys.read_ahead(name, places[-1])
+                read = await _read_some(keys, name, places[-1])
             except ProfileNotFound:
                 break
             except StoreUnavailable:
@@ -116,12 +113,62 @@ async def _read_all(
     return number, False
 
 
-async def _lasts(keys: ReadingAhead, profile: str) -> bool:
+async def _places_to_read(keys: KeyOperations, profile: str) -> list[range]:
+    """List the places of all keys in groups: groups used last first, then the newest.
+
+    Raises ProfileNotFound and StoreUnavailable.
+    """
+    last = await keys.store.listing.last_place(profile)
+    groups = dict.fromkeys([*await keys.last_uses.groups(profile), *groups_of(last)])
+    present = [range(group.start, min(group.stop, last + 1)) for group in groups]
+    return [places for places in present if places]
+
+
+class _Read(NamedTuple):
+    """The number of cached keys, the place before the first of them, and if the cache is full."""
+
+    keys: int
+    before: int
+    is_full: bool = False
+
+
+async def _read_some(keys: KeyOperations, profile: str, end: int) -> _Read:
+    """Cache some keys up to the place `end` in the order of creation, the last one first.
+
+    Evicts no other key. Raises ProfileNotFound and StoreUnavailable.
+    """
+    pending = keys.cache.start_fill()
+    found, before = await keys.store.listing.read_back(profile, end)
+    number = 0
+    for record, stored in found:
+        if (profile, record.kid, None) in keys.cache or not keys.registry.has(record):
+            continue
+        cached = CachedKey(record)
+        if record.material != "none":
+            try:
+                cached.key = keys.registry.of(record).unpack(stored)
+            except Exception as exc:  # an algorithm's message may contain the key
+                LOGGER.error("the key %s cannot be opened: %s", record.kid, type(exc).__name__)
+                continue
+        if not keys.cache.has_room(cached):
+            return _Read(number, before, is_full=True)
+        keep_in_cache(pending, profile, cached)
+        number += 1
+        await asyncio.sleep(0)  # let other calls go on
+    return _Read(number, before)
+
+
+def _keeps(keys: KeyOperations, profile: str) -> bool:
+    """Tell whether the cache keeps keys of a profile that are read from now on."""
+    return keys.cache.keeps((PROFILE, profile))
+
+
+async def _wait_until_kept(keys: KeyOperations, profile: str) -> bool:
     """Wait until the cache keeps keys of a profile; False if it does not in time."""
     until = time.monotonic() + _PATIENCE
-    while not (lasts := keys.lasts(profile)) and time.monotonic() < until:
+    while not (keeps := _keeps(keys, profile)) and time.monotonic() < until:
         await asyncio.sleep(_PAUSE)
-    return lasts
+    return keeps
 
 
 def _waits(store: KeyStore) -> bool:

@@ -98,7 +98,7 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
             await stack.enter_async_context(sweeping(keys.deletions, keys.sweep, sink))
             await stack.enter_async_context(storing_last_uses(keys, app[TOKENS]))
             if app[CONFIG].warm:
-                await stack.enter_async_context(warming(keys.reading_ahead, store, spare))
+                await stack.enter_async_context(warming(keys.operations, spare))
             if app[CONFIG].needs_token:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = known = await stack.enter_async_context(access)

@@ -17,7 +17,6 @@ from minikms.errors import KeyUnreadable
 from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys import warming
 from minikms.keys.making import maker
-from minikms.keys.reading_ahead import ReadingAhead
 from minikms.serve.assembly import create_service
 from minikms.store.askar.errors import UndecryptableError
 from minikms.web.state import SERVICE, STORE
@@ -170,7 +169,7 @@ async def test_nothing_is_read_ahead_while_a_call_reads_a_key(start, persistent)
     store = client.app[STORE]
     call = asyncio.create_task(store.database.read("default", read))
     await began.wait()
-    async with warming.warming(client.app[SERVICE].reading_ahead, store, lambda: None):
+    async with warming.warming(client.app[SERVICE].operations, lambda: None):
         await asyncio.sleep(0.2)
         meanwhile = len(cache(client))
         end.set()
@@ -293,11 +292,11 @@ async def test_a_profile_that_is_not_checked_takes_no_time_of_others(
         await generate(client, profile=profile)
     asked = []
 
-    def lasts(self, profile):
+    def keeps(keys, profile):
         asked.append(profile)
         return profile != "default" and asked.count(profile) > 2
 
-    monkeypatch.setattr(ReadingAhead, "lasts", lasts)
+    monkeypatch.setattr(warming, "_keeps", keeps)
     monkeypatch.setattr(warming, "_PATIENCE", 0.1)
     client = await warm(client, options)
     await until("keys to be read ahead", lambda: "2 keys were read ahead" in caplog.text)
