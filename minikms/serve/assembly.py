@@ -23,13 +23,11 @@ from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
 from minikms.keys.providers.providers import Providers
 from minikms.keys.service import KeyService
-from minikms.keys.sweeper import sweeping
 from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.seals.key_file import read_key
 from minikms.serve.garbage import spare
-from minikms.serve.last_use_writer import storing_last_uses
-from minikms.serve.token_care import tending_tokens
+from minikms.serve.upkeep import storing_last_uses, sweeping, tending_tokens
 from minikms.startup_errors import AccessError, AuditError, TracesError
 from minikms.store import Bounds, KeyStore, StoreLocation
 from minikms.web import seeds
@@ -95,7 +93,7 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
             await stack.enter_async_context(providers.running())
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             keys, sink = app[SERVICE], app[GATE].sink
-            await stack.enter_async_context(sweeping(keys.deletions, keys.sweep, sink))
+            await stack.enter_async_context(sweeping(keys, sink))
             await stack.enter_async_context(storing_last_uses(keys, app[TOKENS]))
             if app[CONFIG].warm:
                 await stack.enter_async_context(warming(keys.operations, spare))

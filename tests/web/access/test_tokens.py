@@ -14,7 +14,7 @@ from minikms.access.tokens import Tokens
 from minikms.config import Config
 from minikms.errors import TooManyTokens
 from minikms.http.gate import GATE
-from minikms.serve import token_care
+from minikms.serve import upkeep
 from minikms.serve.assembly import create_service
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.categories import TOKENS as CATEGORY
@@ -249,7 +249,7 @@ async def test_the_tokens_of_a_removed_profile_go_a_few_at_a_time(guarded, monke
 
 
 async def test_a_revoked_token_leaves_the_cache(start, monkeypatch):
-    monkeypatch.setattr(token_care, "_PERIOD", 0.01)
+    monkeypatch.setattr(upkeep, "_TEND_EVERY", 0.01)
     client = await start(create_service(Config(auth="token")))
     headers = await admin_of(client, "default")
     await ok(await client.get("/keys", headers=headers))

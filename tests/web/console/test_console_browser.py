@@ -727,7 +727,7 @@ async def test_keys_of_a_provider_are_made_and_found_and_it_is_away(start, page,
 async def test_health_shows_the_store_key_and_providers_of_a_service(
     start, page, token_folder, free_port, monkeypatch
 ):
-    monkeypatch.setattr("minikms.keys.sweeper._PERIOD", 0.1)
+    monkeypatch.setattr("minikms.serve.upkeep._SWEEP_EVERY", 0.1)
     seals = (("pkcs11", "failed"), ("vault-transit", "opened"), ("awskms", "not-asked"))
     facts = {"key_kept": "sealed", "seals": seals, "metrics_port": int(free_port)}
     client = await start(create_service(Config(provider=(token_folder.option,), **facts)))

@@ -213,7 +213,7 @@ async def test_it_is_not_in_the_jwk_set(client, generate):
 
 
 async def test_its_object_at_a_provider_goes_with_it(start, token_folder, clock, monkeypatch):
-    monkeypatch.setattr("minikms.keys.sweeper._PERIOD", 0.02)
+    monkeypatch.setattr("minikms.serve.upkeep._SWEEP_EVERY", 0.02)
     client = await start(create_service(Config(provider=(token_folder.option,))))
     await until_open(client)
     made = {"alg": "p256", "provider": "hsm", **FOR_TEN_MINUTES}

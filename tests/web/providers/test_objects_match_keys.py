@@ -18,7 +18,7 @@ KEY = {"alg": "p256", "provider": "hsm"}
 @pytest.fixture
 async def client(start, token_folder, monkeypatch):
     """A client of a service with the provider `hsm`, which often sweeps."""
-    monkeypatch.setattr("minikms.keys.sweeper._PERIOD", 0.02)
+    monkeypatch.setattr("minikms.serve.upkeep._SWEEP_EVERY", 0.02)
     client = await start(create_service(Config(provider=(token_folder.option,))))
     await until_open(client)
     return client

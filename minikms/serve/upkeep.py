@@ -1,0 +1,112 @@
+"""Work on the store that a running service repeats; several processes may do it concurrently."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final
+
+from minikms.access.policy import TokenAccess
+from minikms.access.tokens import Tokens
+from minikms.basics.background import in_background
+from minikms.errors import StoreUnavailable
+from minikms.events import AuditSink
+from minikms.keys.service import KeyService
+
+LOGGER = logging.getLogger(__name__)
+
+# Seconds between two sweeps. Nobody sees a key once its deletion is due, but its material stays in
+# the store until the sweep. Scheduled rotations are late by the same time. A deleted key of a
+# provider is removed at once or, if its provider does not answer, after one of the next tries.
+_SWEEP_EVERY: Final = 300.0
+_SWEEP_AGAIN: Final = 5.0
+
+# Seconds between two writes of last uses; the number of noted times that are written sooner; and
+# seconds between two looks at that number.
+_WRITE_EVERY: Final = 120.0
+_MANY: Final = 20_000
+_LOOK: Final = 10.0
+
+# Seconds between two rounds. Until the next round, a revoked token stays in the cache, though
+# nobody may use it, and listings may lack tokens whose last use an older version has stored.
+_TEND_EVERY: Final = 240.0
+
+
+@asynccontextmanager
+async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
+    """Delete and rotate due keys, now and every few minutes, while the block runs.
+
+    In between, keys are removed that this process has deleted.
+    """
+    async with in_background(_sweep(keys, sink)):
+        yield
+
+
+@asynccontextmanager
+async def storing_last_uses(keys: KeyService, tokens: Tokens) -> AsyncIterator[None]:
+    """Store the times of last uses every two minutes, and at the end of the block."""
+    async with in_background(_store_again_and_again(keys, tokens)):
+        yield
+    await _store_last_uses(keys, tokens)
+
+
+@asynccontextmanager
+async def tending_tokens(tokens: Tokens, access: TokenAccess) -> AsyncIterator[None]:
+    """Give tokens their tags, and drop revoked ones from the cache, while the block runs."""
+    async with in_background(_tend(tokens, access)):
+        yield
+
+
+async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
+    loop, deletions = asyncio.get_running_loop(), keys.deletions
+    next_sweep = loop.time()
+    while True:
+        until = next_sweep
+        if deletions.may_go_on:
+            until = min(until, loop.time() + _SWEEP_AGAIN)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await deletions.noted()
+        with _logged("due keys are neither deleted nor rotated: the store is unavailable"):
+            if loop.time() < next_sweep:
+                await deletions.go_on(sink)
+            else:
+                next_sweep = loop.time() + _SWEEP_EVERY
+                await keys.sweep(sink)
+
+
+async def _store_again_and_again(keys: KeyService, tokens: Tokens) -> None:
+    while True:
+        await _store_last_uses(keys, tokens)
+        until = time.monotonic() + _WRITE_EVERY
+        while time.monotonic() < until and len(keys.operations.uses.times) < _MANY:
+            await asyncio.sleep(_LOOK)
+
+
+async def _store_last_uses(keys: KeyService, tokens: Tokens) -> None:
+    with _logged("last uses of keys and tokens are not stored: the store is unavailable"):
+        await keys.operations.uses.store()
+        await tokens.uses.store()
+
+
+async def _tend(tokens: Tokens, access: TokenAccess) -> None:
+    while True:
+        await access.drop_stale()
+        with _logged("tokens of older versions are not indexed: the store is unavailable"):
+            await tokens.place_all(again=True)
+        await asyncio.sleep(_TEND_EVERY)
+
+
+@contextmanager
+def _logged(message: str) -> Iterator[None]:
+    """Log a failure instead of raising it: the next time may succeed.
+
+    The message is for an unavailable store; for another failure, it is cut at its colon.
+    """
+    try:
+        yield
+    except StoreUnavailable:
+        LOGGER.warning(message)
+    except Exception:
+        LOGGER.exception(message.partition(":")[0])
