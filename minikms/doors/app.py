@@ -24,7 +24,7 @@ from minikms.http.logs import request_id
 from minikms.http.proxies import parse_proxies
 from minikms.http.request_batches import EVERY_PATH
 from minikms.http.server import KmsRunner
-from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, PARAMETERS, SHUTDOWN, UNREAD
+from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVERS, PARAMETERS, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
 from minikms.keys.service import KeyService
 from minikms.profile_settings import PROFILE_PATTERN
@@ -82,12 +82,12 @@ class DoorApp:
 
     def runner(self, **kwargs: Any) -> KmsRunner:
         """Return its runner; `kwargs` go to aiohttp's AppRunner."""
-        main = self._main
+        main, observers = self._main, self._main[OBSERVERS]
         return KmsRunner(
             self._app,
             main[CONFIG],
             main[SHUTDOWN],
-            main.get(OBSERVER),
+            observers,
             form=self._form,
             list_method=self._door.list_method,
             **kwargs,

@@ -6,7 +6,7 @@ changes the same queue of aiohttp's that the limits count.
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final, NamedTuple
@@ -67,7 +67,7 @@ class ConnectionSetup:
     loop: asyncio.AbstractEventLoop
     limits: ConnectionLimits
     form: AnswerForm
-    observer: Observer | None
+    observers: Sequence[Observer]
     shutdown: Shutdown
     options: Mapping[str, Any]
     make_request: Callable[..., web.Request]
@@ -99,7 +99,7 @@ class Connection(web.RequestHandler):
         "_limits",
         "_lingering",
         "_logs",
-        "_observer",
+        "_observers",
         "_paused_reading",
         "_rests_since",
         "_setup",
@@ -122,7 +122,7 @@ class Connection(web.RequestHandler):
         self._setup = setup
         self._limits = setup.limits
         self._form = setup.form
-        self._observer = setup.observer
+        self._observers = setup.observers
         self._shutdown = setup.shutdown
         self._batch = setup.batch
         if setup.limits.list_method:
@@ -524,8 +524,8 @@ class Connection(web.RequestHandler):
         answer = head(body, call.request, self._form, is_last) + body
         transport.write(answer)
         self._rests_since = self.loop.time()
-        if self._observer is not None:
-            self._observer.answered(call.request, 200, perf_counter() - call.begun)
+        for observer in self._observers:
+            observer.answered(call.request, 200, perf_counter() - call.begun)
         if self._logs:
             logger: Any = self.access_logger
             logger.write(call.request, 200, len(answer), perf_counter() - call.begun)
@@ -557,8 +557,8 @@ class Connection(web.RequestHandler):
         if status < 500:
             self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
             response = self._form.respond(_unreadable(exc))
-            if self._observer is not None:
-                self._observer.unreadable(response.status)
+            for observer in self._observers:
+                observer.unreadable(response.status)
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
             if request.writer.output_size > 0:

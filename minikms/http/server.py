@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -52,8 +53,8 @@ class KmsServer(web.Server):
         )
         self._application: Any = inner.request_handler
         self._setup = setup
-        if setup.observer is not None:
-            setup.observer.add(self)
+        for observer in setup.observers:
+            observer.add(self)
 
     def _request(self, message: Any, payload: Any, protocol: Any, *rest: Any) -> web.BaseRequest:
         """Return the request of the started call, or make one for `message`."""
@@ -64,7 +65,7 @@ class KmsServer(web.Server):
         return call.request
 
     async def _answer(self, request: Any) -> web.StreamResponse:
-        """Answer a request, with its started call if it has one, and report to the observer."""
+        """Answer a request, with its started call if it has one, and report to the observers."""
         connection: Any = request.protocol
         connection.begin(request)
         call: Call | None = connection.started
@@ -83,8 +84,8 @@ class KmsServer(web.Server):
             raise
         finally:
             connection.answering = False
-            if self._setup.observer is not None:
-                self._setup.observer.answered(request, status, perf_counter() - begun)
+            for observer in self._setup.observers:
+                observer.answered(request, status, perf_counter() - begun)
         if connection.ends:
             response.force_close()
         if max(request.content_length or 0, response.content_length or 0) > _LARGE:
@@ -141,7 +142,7 @@ class KmsRunner(web.AppRunner):
         app: web.Application,
         config: Config,
         shutdown: Shutdown,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
         *,
         form: AnswerForm = JSON,
         list_method: bool = False,
@@ -160,11 +161,13 @@ class KmsRunner(web.AppRunner):
             config.max_body,
             list_method,
         )
-        self._observer = observer
+        self._observers = observers
         self._timeout = shutdown_timeout
         self._handler_cancellation = handler_cancellation
         self._options: dict[str, Any] = {
-            "access_log_class": getattr(observer, "access_logger", logs.AccessLogger),
+            "access_log_class": getattr(
+                observers[-1] if observers else None, "access_logger", logs.AccessLogger
+            ),
             "access_log": logging.getLogger("minikms.access"),
             "auto_decompress": False,
             "max_line_size": config.max_header,
@@ -195,7 +198,7 @@ class KmsRunner(web.AppRunner):
             loop,
             self._limits,
             self._form,
-            self._observer,
+            self._observers,
             self._shutdown,
             self._options,
             inner.request_factory,

@@ -1,13 +1,12 @@
 """State that the applications of a service share: its AppKeys, and their types."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final
 
 from aiohttp import web
 
 from minikms.config import Config
 from minikms.http.limits import InFlight
-from minikms.http.logs import AccessLogger
 from minikms.http.places import Places
 from minikms.http.unread import UnreadAnswers
 
@@ -25,8 +24,8 @@ class Shutdown:
         self.begun = False
 
 
-class Observer(Protocol):
-    """Sees every request of a server and its outcome, for metrics."""
+class Observer:
+    """Sees every request of a server and its outcome; its methods do nothing by default."""
 
     def add(self, server: web.Server) -> None:
         """Note a server, to count its connections."""
@@ -44,39 +43,11 @@ class Observer(Protocol):
         """
 
 
-class Observers:
-    """Combines several observers; the access logger is the last one's."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-        self.access_logger: Any = getattr(observers[-1], "access_logger", AccessLogger)
-
-    def add(self, server: web.Server) -> None:
-        """Pass a server on to all."""
-        for each in self._observers:
-            each.add(server)
-
-    def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
-        """Pass an answer on to all."""
-        for each in self._observers:
-            each.answered(request, status, seconds)
-
-    def unreadable(self, status: int) -> None:
-        """Pass a request that did not parse on to all."""
-        for each in self._observers:
-            each.unreadable(status)
-
-    def watch(self, places: Places, expiry: Callable[[], float]) -> None:
-        """Pass places and the certificate on to all."""
-        for each in self._observers:
-            each.watch(places, expiry)
-
-
 CONFIG: Final = web.AppKey("config", Config)
 IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 UNREAD: Final = web.AppKey("unread", UnreadAnswers)
 # The variables of a path by name; absent if it has none.
 PARAMETERS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("parameters")
-# Absent without metrics.
-OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
+# The last one may choose the class of the access log.
+OBSERVERS: Final[web.AppKey[list[Observer]]] = web.AppKey("observers")

@@ -25,7 +25,7 @@ from minikms.errors import TooBusy
 from minikms.http.acceptor import Acceptor
 from minikms.http.places import Places
 from minikms.http.server import KmsRunner
-from minikms.http.state import CONFIG, OBSERVER, Shutdown
+from minikms.http.state import CONFIG, OBSERVERS, Shutdown
 from minikms.serve.key_metrics import StoreKeyCollector
 from minikms.serve.ports import cannot_listen
 from minikms.serve.process_metrics import ProcessCollector, Processes, only_this_process
@@ -51,7 +51,7 @@ def add_to(app: web.Application) -> None:
             LOGGER.warning("%s: %s", lost, PRIVATE_NAMES.without)
         return
     metrics = Metrics(multiprocessing.current_process().name if parent else None)
-    app[OBSERVER] = metrics
+    app[OBSERVERS].append(metrics)
     of_this: Callable[[], Awaitable[bytes]] = partial(_text, metrics.registry)
     of_all: Callable[[], Awaitable[bytes]] = partial(_of_parent, app[CONFIG])
     app[METRICS] = of_all if parent else of_this

@@ -12,7 +12,7 @@ from minikms.config import Config
 from minikms.doors.app import DOORS
 from minikms.http import memory
 from minikms.http.places import raise_descriptor_limit
-from minikms.http.state import OBSERVER
+from minikms.http.state import OBSERVERS
 from minikms.serve import core_dumps, garbage, log_output
 from minikms.serve.assembly import create_service
 from minikms.serve.lifecycle import (
@@ -60,7 +60,7 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
     runners = [runner, *(of_door for of_door, _ in doors)]
     listeners = [listener]
     listeners += [Listener(config, r, places, d.where.host, d.where.port) for r, d in doors]
-    if observer := app.get(OBSERVER):
+    for observer in app[OBSERVERS]:
         observer.watch(places, lambda: listener.expires)
     signals = _signals(config, parent)
 

@@ -22,18 +22,16 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from minikms.events import CURRENT
 from minikms.http.logs import EVENT, TRACE_ID, TracedAccessLogger, request_id
-from minikms.http.places import Places
-from minikms.http.state import OBSERVER, Observers
+from minikms.http.state import OBSERVERS, Observer
 from minikms.web.state import STORE
 
-# The database methods that calls read and write by.
-_METHODS: Final = ("read", "run", "run_own", "write")
+# The database methods that calls read and write by, and their names in spans.
 _OPERATIONS: Final = {"read": "read", "run": "read", "run_own": "read", "write": "write"}
 
 _CONTEXT: Final = TraceContextTextMapPropagator()
 
 
-class Tracing:
+class Tracing(Observer):
     """An observer that sends a span for each call, with the spans of the store below it."""
 
     access_logger = TracedAccessLogger
@@ -49,19 +47,10 @@ class Tracing:
     async def running(self, app: web.Application) -> AsyncIterator[None]:
         """Note the times of the store's calls; send the last spans at the end."""
         database = app[STORE].database
-        for name in _METHODS:
+        for name in _OPERATIONS:
             setattr(database, name, _timed(name, getattr(database, name)))
         yield
         await asyncio.to_thread(self._provider.shutdown)  # the shutdown waits for the collector
-
-    def add(self, server: web.Server) -> None:
-        """Do nothing."""
-
-    def unreadable(self, status: int) -> None:
-        """Do nothing: such a request has no trace."""
-
-    def watch(self, places: Places, expiry: Callable[[], float]) -> None:
-        """Do nothing."""
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
         """Make the spans of a call; other requests, such as health checks, get none."""
@@ -98,8 +87,7 @@ def add_to(app: web.Application) -> None:
     """Send traces of the calls of an application."""
     traced = Tracing()
     app.cleanup_ctx.append(traced.running)
-    other = app.get(OBSERVER)
-    app[OBSERVER] = traced if other is None else Observers(other, traced)
+    app[OBSERVERS].append(traced)
 
 
 def _timed(name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

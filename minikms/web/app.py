@@ -11,7 +11,7 @@ from minikms.http.hosts import known_hosts
 from minikms.http.limits import InFlight, expect
 from minikms.http.proxies import parse_proxies
 from minikms.http.server import KmsRunner
-from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD, Shutdown
+from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVERS, SHUTDOWN, UNREAD, Shutdown
 from minikms.http.unread import UnreadAnswers
 from minikms.plugin.providers import make_providers
 from minikms.plugin.registry import AlgorithmRegistry
@@ -44,6 +44,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), hosts, asked_profile)
     app[UNREAD] = UnreadAnswers()
     app[SHUTDOWN] = Shutdown()
+    app[OBSERVERS] = []
     app[CONFIG] = config
     app[REGISTRY] = registry
     _add_routes(app, registry)
@@ -105,4 +106,5 @@ def _largest_body(route: Route, most: int) -> int | None:
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
     """Make the runner of an application; `kwargs` are arguments of aiohttp's AppRunner."""
-    return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), **kwargs)
+    observers = app[OBSERVERS]
+    return KmsRunner(app, app[CONFIG], app[SHUTDOWN], observers, **kwargs)

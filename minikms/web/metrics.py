@@ -6,6 +6,7 @@ serve/metrics_listener.py serves them.
 import logging
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -25,7 +26,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from minikms.basics.private_names import PrivateNames
 from minikms.basics.system_calls import allocate
 from minikms.http.logs import EVENT
-from minikms.http.state import GONE
+from minikms.http.places import Places
+from minikms.http.state import GONE, Observer
 from minikms.rules import kind_of
 from minikms.startup_errors import MetricsError
 from minikms.web.state_metrics import StateMetrics
@@ -79,7 +81,7 @@ class _ByLabels(dict[tuple[int | str, ...], FamilyT], Generic[FamilyT]):
         return member
 
 
-class Metrics:
+class Metrics(Observer):
     """The metric families of one process.
 
     No label has a value that callers choose: their number would be unbounded. `worker` is the name
@@ -137,10 +139,14 @@ class Metrics:
         ).labels(version("minikms-server"), platform.python_version()).set(1)
         self._state = StateMetrics(self.registry, counts_keys=worker in (None, "worker 1"))
         self.sampled = self._state.sampled
-        self.add = self._state.add
-        self.watch = self._state.watch
         if worker:
             _check_files(worker)
+
+    def add(self, server: web.Server) -> None:
+        self._state.add(server)
+
+    def watch(self, places: Places, expiry: Callable[[], float]) -> None:
+        self._state.watch(places, expiry)
 
     def unreadable(self, status: int) -> None:
         """Count a request that did not parse."""
