@@ -145,20 +145,26 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
         rows = [glance[title] for title in GLANCE if title in glance]
         yield "glance", _rows(run, rows, rate, names)
     for connections in sorted({row.connections for row in one}):
-        rows = [row for row in one if row.connections == connections]
+        rows = [row for row in one if row.connections == connections and not _at_a_glance(run, row)]
         yield f"rates at {connections}", _rows(run, rows, rate)
-        if connections == CONNECTIONS:
-            yield f"work at {connections}", _rows(run, rows, work)
     if many:
         for title, cell in (*CELLS.items(), ("memory", memory)):
             rows = [row for row in many if title != "memory" or row in run.memory]
             yield f"{title} with many keys", _rows(run, rows, cell)
     for store, costs in run.costs.items():
+        if store == "memory":  # for tests and trials; its goals are enough
+            continue
         calls = dict.fromkeys(call for of in costs.values() for call in of)
         cells = [(call, *(time_of(of.get(call)) for of in costs.values())) for call in calls]
         most = (f"{max(cost.memory for cost in of.values()):,.0f}" for of in costs.values())
         head = ("", *map("{:,}".format, costs))
         yield f"{store} by number of keys", table(head, [*cells, ("MiB in memory", *most)])
+
+
+def _at_a_glance(run: Run, row: Row) -> bool:
+    """Whether the short table has all figures of a row."""
+    of_the_table = row.title in GLANCE and row.connections == CONNECTIONS
+    return of_the_table and run.rows[row].keys() <= set(SHOWN)
 
 
 def readme(run: Run, text: str) -> str:
