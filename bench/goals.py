@@ -199,7 +199,7 @@ MANY_KEYS: Final = (
 
 CURVE: Final = tuple(
     goal
-    for store, title in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"), ("memory", "memory"))
+    for store, title in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"))
     for goal in (
         Goal(f"ms of 100 among 100,000 keys, {title}", listed(store, PAGE), most=10),
         Goal(f"ms of 100 by alg, {title}", listed(store, *BY_ALG), most=50),

@@ -21,14 +21,12 @@ from service import process, running
 from stored import create
 
 STEPS: Final = (1, 1_000, 10_000, 100_000, 1_000_000)
-IN_MEMORY: Final = 100_000  # the most keys in memory
 CALLS: Final = 100  # each with a different key, if there are enough
 BATCH: Final = 1000
 PATIENT: Final = ClientTimeout(total=None)
 
-# Algorithms of a tenth and of a hundredth of the batches. Labels: one on half of all keys, one on a
-# thousandth.
-TENTH, HUNDREDTH = "p256", "x25519"
+# The algorithm of a tenth of the batches. Labels: one on half of all keys, one on a thousandth.
+TENTH: Final = "p256"
 FIRST, SIGN, GET, ALIAS = "sign, first use", "sign, in use", "get", "find by alias"
 ASSOCIATE, GENERATE, THOUSAND = "associate", "generate", "generate 1,000 in a batch"
 PAGE, NDJSON, JWKS = "page of 100", "all as NDJSON", "JWK Set"
@@ -39,11 +37,8 @@ PAGES: Final = {
     "in the middle": "limit=100&after={0}",
     "alg of a tenth": f"limit=100&alg={TENTH}",
     "alg of a tenth, in the middle": f"limit=100&alg={TENTH}&after={{0}}",
-    "alg of a hundredth": f"limit=100&alg={HUNDREDTH}",
-    "alg of a hundredth, in the middle": f"limit=100&alg={HUNDREDTH}&after={{0}}",
     "label of half": "limit=100&label=half:a",
     "label of a thousandth": "limit=100&label=rare:yes",
-    "label of a thousandth, in the middle": "limit=100&label=rare:yes&after={0}",
 }
 TIMES: Final = 7  # the number of times a page is read
 BACKUP: Final = "store backup"  # only for an SQLite file
@@ -62,21 +57,14 @@ async def measure(run: Run, urls: Mapping[str, str], folder: Path, most: int, en
     async with AsyncExitStack() as stack:
         begin, profiles = time.monotonic(), {}
         for store, url in urls.items():
-            options: tuple[str, ...] = ()
-            if store != "memory":
-                key_file = f"{folder}/{store}.key"
-                await create(url, key_file)
-                options = ("--store", url, "--store-key-file", key_file)
+            key_file = f"{folder}/{store}.key"
+            await create(url, key_file)
+            options = ("--store", url, "--store-key-file", key_file)
             client, pid = await stack.enter_async_context(running(*options, timeout=PATIENT))
             profiles[store] = Profile(client, pid, options)
         for step in (step for step in STEPS if step <= most):
-            chosen = {
-                store: profile
-                for store, profile in profiles.items()
-                if store != "memory" or step <= IN_MEMORY
-            }
             async with run.before(end, f"{step:,} keys"):
-                await measure_step(run, chosen, folder, step)
+                await measure_step(run, profiles, folder, step)
             click.echo(f"{step:,} keys: {(time.monotonic() - begin) / 60:.1f} minutes", err=True)
 
 
@@ -103,7 +91,7 @@ async def measure_step(run: Run, profiles: "dict[str, Profile]", folder: Path, s
 
 def has(store: str, call: str) -> bool:
     """Tell whether a store supports a call or command."""
-    return call not in COMMANDS or store == "sqlite" or (store == "postgres" and call != BACKUP)
+    return store == "sqlite" or call != BACKUP
 
 
 class Profile:
@@ -119,7 +107,7 @@ class Profile:
         """Make keys until there are `end`."""
         while self.keys < end:
             number, batch = min(BATCH, end - self.keys), self.keys // BATCH
-            alg = TENTH if batch % 10 == 9 else HUNDREDTH if batch % 100 == 55 else "ed25519"
+            alg = TENTH if batch % 10 == 9 else "ed25519"
             labels = {"half": "a" if batch % 2 else "b"}
             if batch % 10 == 3 and number > 10:  # a thousandth: the first ten of a batch
                 await self._make(alg, 10, labels | {"rare": "yes"})

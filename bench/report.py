@@ -152,8 +152,6 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
             rows = [row for row in many if title != "memory" or row in run.memory]
             yield f"{title} with many keys", _rows(run, rows, cell)
     for store, costs in run.costs.items():
-        if store == "memory":  # for tests and trials; its goals are enough
-            continue
         calls = dict.fromkeys(call for of in costs.values() for call in of)
         cells = [(call, *(time_of(of.get(call)) for of in costs.values())) for call in calls]
         most = (f"{max(cost.memory for cost in of.values()):,.0f}" for of in costs.values())

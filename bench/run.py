@@ -188,7 +188,7 @@ async def measure(
             folders = await prepared(run, folder / "many", NAMES)
             await KeysInUse(run, folders, rounds, seconds * LONGER).measure(most, ends["many-keys"])
         if "curve" in ends:
-            urls = {"sqlite": f"sqlite://{folder}/curve.db", "memory": "memory"}
+            urls = {"sqlite": f"sqlite://{folder}/curve.db"}
             if database:
                 urls["postgres"] = database("curve")
             await many_keys.measure(run, urls, folder, most, ends["curve"])
