@@ -144,9 +144,8 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
         names = [name for name in SHOWN if name in run.contenders]
         rows = [glance[title] for title in GLANCE if title in glance]
         yield "glance", _rows(run, rows, rate, names)
-    for connections in sorted({row.connections for row in one}):
-        rows = [row for row in one if row.connections == connections and not _at_a_glance(run, row)]
-        yield f"rates at {connections}", _rows(run, rows, rate)
+        if more := [row for row in glance.values() if not _at_a_glance(run, row)]:
+            yield "more rates", _rows(run, more, rate)
     if many:
         for title, cell in (*CELLS.items(), ("memory", memory)):
             rows = [row for row in many if title != "memory" or row in run.memory]
@@ -161,8 +160,7 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
 
 def _at_a_glance(run: Run, row: Row) -> bool:
     """Whether the short table has all figures of a row."""
-    of_the_table = row.title in GLANCE and row.connections == CONNECTIONS
-    return of_the_table and run.rows[row].keys() <= set(SHOWN)
+    return row.title in GLANCE and run.rows[row].keys() <= set(SHOWN)
 
 
 def readme(run: Run, text: str) -> str:
