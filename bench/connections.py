@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from contender import Contender, Request
-from server import Measurement, Refused, Server, used_by_children
+from server import Measurement, Refused, Server
 from service import process
 
 
@@ -28,7 +28,7 @@ async def loaded(server: Server, call: bytes, callers: int, seconds: float) -> M
     """Make calls from another process, each over a new connection."""
     file = server.folder / "call"
     file.write_bytes(call)
-    used, others = server.used(), used_by_children()
+    used = server.used()
     command = (sys.executable, __file__, server.url, file, seconds, callers)
     async with process(*map(str, command), stdout=PIPE) as caller:
         output, _ = await caller.communicate()
@@ -41,7 +41,6 @@ async def loaded(server: Server, call: bytes, callers: int, seconds: float) -> M
         p50=statistics.median(times) * 1000,
         p99=statistics.quantiles(times, n=100)[-1] * 1000,
         cpu=(server.used() - used) / number * 1e6,
-        wrk=(used_by_children() - others) / number * 1e6,
     )
 
 

@@ -236,9 +236,8 @@ def times(run: Run, row: Row, name: str) -> str:
 
 
 def work(run: Run, row: Row, name: str) -> str:
-    """The processor time of a request, and wrk's."""
-    found = run.measured(row, name)
-    return f"{median(found, 'cpu'):.0f} · {median(found, 'wrk'):.0f}"
+    """The processor time of a request."""
+    return f"{median(run.measured(row, name), 'cpu'):.0f}"
 
 
 def cells_of(

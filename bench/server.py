@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -32,15 +31,13 @@ class Refused(Exception):
 class Measurement(NamedTuple):
     """One round of load: requests a second, and the milliseconds of a request.
 
-    `cpu` and `wrk` are microseconds of processor time of a request, for the contender and for wrk,
-    or another source of the load.
+    `cpu` is the contender's processor time of a request in microseconds.
     """
 
     rate: float
     p50: float
     p99: float
     cpu: float
-    wrk: float
 
 
 class Memory(NamedTuple):
@@ -125,7 +122,7 @@ class Server:
             "".join(f"{each.method}\t{each.path}\t{each.body.decode()}\n" for each in requests)
         )
         headers = {**self.contender.headers, **requests[0].headers}
-        audited, used, others = self._audited(), self.used(), used_by_children()
+        audited, used = self._audited(), self.used()
         async with process(
             "wrk",
             "--threads=1",
@@ -154,7 +151,6 @@ class Server:
             p50=found["p50"] / 1000,
             p99=found["p99"] / 1000,
             cpu=seconds_used / number * 1e6,
-            wrk=(used_by_children() - others) / number * 1e6,
         )
 
     def used(self) -> float:
@@ -165,12 +161,6 @@ class Server:
 
     def _audited(self) -> int:
         return sum(file.stat().st_size for file in self.folder.glob("audit*.log"))
-
-
-def used_by_children() -> float:
-    """Seconds of processor time of processes of ours that have ended."""
-    times = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return times.ru_utime + times.ru_stime
 
 
 @asynccontextmanager
