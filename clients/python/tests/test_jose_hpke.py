@@ -1,19 +1,19 @@
-"""JWEs by HPKE, opened by the functions of docs/wallets.md.
+"""JWEs by HPKE, opened by the recipe that docs/wallets.md links.
 
 jose_hpke_vectors.json has the vectors of integrated encryption in draft-ietf-jose-hpke-encrypt-20,
 examples/jose-vectors.json of github.com/ietf-wg-jose/draft-ietf-jose-hpke-encrypt.
 """
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
-from document_blocks import ROOT, blocks, section
 
 from minikms_client import DecryptionFailed
 from minikms_client.wire import decode, encode
 
-DOCUMENT = (ROOT / "docs/wallets.md").read_text("utf-8")
+RECIPE = Path(__file__).parents[1] / "recipes/jose_hpke.py"
 VECTORS = json.loads(Path(__file__).with_name("jose_hpke_vectors.json").read_text())
 # The plaintext that the draft names, of RFC 7520 section 5.
 BEGIN, END = b"You can trust us to stick with you", b"We are your friends, Frodo."
@@ -21,10 +21,7 @@ BEGIN, END = b"You can trust us to stick with you", b"We are your friends, Frodo
 
 @pytest.fixture(scope="module")
 def recipe():
-    [program] = blocks(section(DOCUMENT, "### JWEs by HPKE"))
-    names = {}
-    exec(program.text, names)
-    return names
+    return runpy.run_path(str(RECIPE))
 
 
 def test_the_vectors_are_of_every_suite(recipe):

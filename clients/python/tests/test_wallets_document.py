@@ -13,13 +13,9 @@ WALLET = Path(__file__).with_name("dc_api_wallet.mjs")
 READER = Path(__file__).with_name("status_list_reader.mjs")
 READERS = "jose@6.2.18 @sd-jwt/jwt-status-list@0.19.0 @auth0/cose@1.0.2"
 PACKAGES = "jose@6.2.18 @openid4vc/openid4vp@0.4.6 @sd-jwt/sd-jwt-vc@0.19.0"
+# The commands name the programs in the checkout.
+IN_CHECKOUT = {"clients/python/recipes": str(ROOT / "clients/python/recipes")}
 MISSING = [name for name in ("node", "npm", "openssl", "curl") if shutil.which(name) is None]
-
-
-def pasted(block):
-    """A block of a program as a person runs it."""
-    run = f"python <<'END'\n{block.text}END\n"
-    return Block("sh", run) if block.language == "python" else block
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +34,7 @@ def test_status_list_tokens_are_read_by_other_libraries(tmp_path):
     read = Block("sh", f"{install}node {READER.name}\n")
     statuses = Block("text", "JWT 1 0\nCWT 1 0\n")
     recipe = blocks(section(WALLETS, "### Status lists"))
-    done = paste(map(pasted, [*blocks(START), *recipe, read, statuses]), tmp_path)
+    done = paste([*blocks(START), *recipe, read, statuses], tmp_path, IN_CHECKOUT)
     assert done.answered == done.shown
     assert len(done.shown) == 1
 
@@ -54,6 +50,6 @@ def test_a_verifier_asks_and_opens_the_answer_of_another_library(tmp_path):
     left = Block("sh", "mkms key list --json | grep -c kid\n")
     without_the_key = Block("text", "2\n")
     steps = [keys, request, answer, opening, shown, verify, claims, left, without_the_key]
-    done = paste(map(pasted, blocks(START) + steps), tmp_path)
+    done = paste(blocks(START) + steps, tmp_path, IN_CHECKOUT)
     assert done.answered == done.shown
     assert len(done.shown) == 3
