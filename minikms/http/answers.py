@@ -70,15 +70,16 @@ async def prepared(
         response.force_close()
 
 
-def head(
-    body: bytes, request: web.BaseRequest, form: AnswerForm = JSON, is_last: bool = False
-) -> bytes:
-    """Make the head of a success in HTTP/1.1; the connection stays open unless `is_last`."""
+def head(body: bytes, known_id: str, form: AnswerForm = JSON, is_last: bool = False) -> bytes:
+    """Make the head of a success in HTTP/1.1 to the request with this id.
+
+    The connection stays open unless `is_last`.
+    """
     ends = "Connection: close\r\n" if is_last else ""
     cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if isinstance(body, NotStored) else ""
     return (
         f"HTTP/1.1 200 OK\r\nContent-Type: {form.content_type}\r\n{cached}"
-        f"Content-Length: {len(body)}\r\n{form.request_id_header}: {request_id(request)}\r\n"
+        f"Content-Length: {len(body)}\r\n{form.request_id_header}: {known_id}\r\n"
         f"Date: {rfc822_formatted_time()}\r\nServer: {_SERVER}\r\n{ends}\r\n"
     ).encode("latin-1")
 
@@ -143,7 +144,7 @@ class JsonAnswer(BodyAnswer):
                 self.headers[CACHE_CONTROL] = NO_STORE
             return await super().prepare(request)
         self._request = request
-        self._whole = head(body, request, self._form)
+        self._whole = head(body, request_id(request), self._form)
         self._size = len(self._whole) + len(body)
         return request.writer
 

@@ -521,14 +521,15 @@ class Connection(web.RequestHandler):
         parser.message_consumed()
         self.server.requests_count += 1
         is_last = message.should_close
-        answer = head(body, call.request, self._form, is_last) + body
+        known_id = logs.request_id(call.request)
+        answer = head(body, known_id, self._form, is_last) + body
         transport.write(answer)
         self._rests_since = self.loop.time()
         for observer in self._observers:
             observer.answered(call.request, 200, perf_counter() - call.begun)
         if self._logs:
             logger: Any = self.access_logger
-            logger.write(call.request, 200, len(answer), perf_counter() - call.begun)
+            logger.write(call.request, known_id, 200, len(answer), perf_counter() - call.begun)
         if is_last:
             self._waiter = call.rests
             self.force_close()  # sends the answer first

@@ -68,12 +68,14 @@ class AccessLogger(AbstractAccessLogger):
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        self.write(request, response.status, response.body_length, time)
+        self.write(request, request_id(request), response.status, response.body_length, time)
 
-    def write(self, request: web.BaseRequest, status: int, length: int, time: float) -> None:
-        """Write the line of a request; `length` is in bytes, `time` in seconds."""
+    def write(
+        self, request: web.BaseRequest, known_id: str, status: int, length: int, time: float
+    ) -> None:
+        """Write the line of a request with this id; `length` is in bytes, `time` in seconds."""
         facts: dict[str, Any] = {
-            "request_id": request_id(request),
+            "request_id": known_id,
             "method": request.method,
             "path": without_secrets(request.rel_url.raw_path),
             "status": status,
@@ -111,11 +113,13 @@ class _WithTrace(logging.LoggerAdapter[logging.Logger]):
 class TracedAccessLogger(AccessLogger):
     """Logs requests with the `trace_id` of each."""
 
-    def write(self, request: web.BaseRequest, status: int, length: int, time: float) -> None:
+    def write(
+        self, request: web.BaseRequest, known_id: str, status: int, length: int, time: float
+    ) -> None:
         logger = self.logger
         self.logger = _WithTrace(logger, {"trace_id": request.get(TRACE_ID)})  # type: ignore[assignment]
         try:
-            super().write(request, status, length, time)
+            super().write(request, known_id, status, length, time)
         finally:
             self.logger = logger
 
