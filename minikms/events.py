@@ -6,7 +6,7 @@ to it, such as the key and the token of the call.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from minikms.errors import AuditUnavailable, KmsError
@@ -66,14 +66,6 @@ class AuditEvent:
     count_call: Callable[[str], None] | None = field(default=None, repr=False)
     store_times: list[tuple[str, int, int]] = field(init=False, repr=False, compare=False)
 
-    def lines(self) -> list["AuditEvent"]:
-        """Return an event for each key that the call uses, the call's main key first."""
-        if not self.others:
-            return [self]
-        kids = dict(self.others)
-        kids.pop(self.kid or "", None)
-        return [self, *(replace(self, kid=kid, alg=alg) for kid, alg in kids.items())]
-
     def record(self, outcome: str = "") -> None:
         """Write the event to the audit log, once for each outcome; raises AuditUnavailable.
 
@@ -83,7 +75,7 @@ class AuditEvent:
         if self.recorded != outcome:
             if self.sink is not None:
                 self.outcome = AuditUnavailable.slug  # stays so if writing fails
-                self.sink(self.lines(), outcome)
+                self.sink([self], outcome)
             self.recorded = self.outcome = outcome
 
 
@@ -99,7 +91,7 @@ def record_together(events: Iterable[AuditEvent]) -> None:
             unwritten.setdefault((event.sink, event.answered), []).append(event)
     for (sink, outcome), together in unwritten.items():
         if sink is not None:
-            sink([line for event in together for line in event.lines()], outcome)
+            sink(together, outcome)
         for event in together:
             event.recorded = event.outcome = outcome
 

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import repeat
+from dataclasses import replace
 from typing import Any, Final, Self
 
 import orjson
@@ -72,8 +72,18 @@ class AuditLog:
             log._file.close()
 
     def write(self, events: Sequence[AuditEvent], outcome: str) -> None:
-        """Write events with an outcome each, all or none; raises AuditUnavailable."""
-        facts = list(map(_encode, events, repeat(outcome)))
+        """Write events with an outcome, all or none; raises AuditUnavailable.
+
+        Each key that a call uses gets a line, its main key first.
+        """
+        facts = []
+        for event in events:
+            facts.append(_encode(event, outcome))
+            if event.others:
+                kids = dict(event.others)
+                kids.pop(event.kid or "", None)
+                for kid, alg in kids.items():
+                    facts.append(_encode(replace(event, kid=kid, alg=alg), outcome))
         try:
             self._chain.append(facts, self._file.append)
         except OSError as exc:
