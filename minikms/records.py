@@ -167,18 +167,17 @@ class KeyRecord:
         if other.rules not in (None, self.rules):
             raise KeyExists("The key already exists, with other rules.")
 
+    @property
+    def is_always_usable(self) -> bool:
+        """Tell whether `require_usable` raises at no time, for no operation."""
+        is_unlimited = self.expires is None and self.deletes is None
+        return self.state == "enabled" and is_unlimited and not self.crit
+
     def require_usable(self, operation: str, now: int) -> None:
         """Raise KeyNotUsable if its state at `now`, or a critical member, forbids the operation.
 
         Raises KeyNotFound if its deletion is due at `now`.
         """
-        if (
-            self.state == "enabled"
-            and self.expires is None
-            and self.deletes is None
-            and not self.crit
-        ):
-            return
         if self._is_due(now):
             raise KeyNotFound()
         self.require_understood()

@@ -97,6 +97,7 @@ def test_a_record_of_before_keys_had_a_life():
     record = KeyRecord.from_bytes(orjson.dumps(old))
     assert (record.expires, record.deletes) == (None, None)
     record.require_usable("sign", 2**63)
+    assert record.is_always_usable
     assert orjson.loads(record.to_bytes()).items() >= old.items()
 
 
@@ -116,6 +117,7 @@ def test_a_state_is_that_of_a_moment(record, now, operation):
         with pytest.raises(KeyNotUsable) as refusal:
             record.require_usable(operation, now)
         assert state in refusal.value.detail
+        assert not record.is_always_usable
 
 
 @given(RECORDS, RECORDS)

@@ -32,8 +32,9 @@ _EACH_UNKNOWN: Final = 10
 class CachedKey:
     """The record of a key, with its private and public key after their first use.
 
-    Every use is checked against the record again, since the time may matter. `period` is the last
-    period in which the key was used (`NotedUses`). The first use sets `algorithm`.
+    Every use is checked against the record again, since the time may matter, unless the key
+    `is_always_usable`. `period` is the last period in which the key was used (`NotedUses`). The
+    first use sets `algorithm`.
     """
 
     record: KeyRecord
@@ -41,6 +42,10 @@ class CachedKey:
     public: Any = field(default=None, repr=False)
     period: int = 0
     algorithm: KeyAlgorithm[Any] | None = None
+    is_always_usable: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_always_usable = self.record.is_always_usable
 
     def names(self, profile: str) -> tuple[Name, ...]:
         """Return the names by which calls find the key: its kid and its aliases.

@@ -282,7 +282,8 @@ class KeyOperations:
         elif use.operation not in record.operations and not use.by_anyone:
             may = ", ".join(record.operations) or "nothing"
             raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")
-        record.require_usable(use.operation, time.time_ns())
+        if not found.is_always_usable:
+            record.require_usable(use.operation, time.time_ns())
         key: UsableKey[Any] = UsableKey(algorithm, use, record.kid, record, alias)
         if record.rules is not None:
             key.rules = record.rules
