@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
-from minikms.basics.fair_threads import FairThreads
 from minikms.basics.noted_uses import NotedUses
 from minikms.basics.rates import RateTable
 from minikms.errors import (
@@ -110,38 +109,35 @@ class KeyOperations:
             operation = operation.chosen(key)  # before a use is counted, since it may raise
         if key.rules is not None:
             await self.rates.count(profile, key)
-        threads = self._threads_for(key, operation)
-        if threads is None:
-            result = operation.compute(key)
+        if operation.is_long or operation.is_slow or key.algorithm.slow:
+            result = await self._compute_aside(profile, key, operation)
         else:
-            provider = self.provider_of(key)
-            if provider is not None:
-                result = await provider.run(partial(operation.compute, key))
-            else:
-                result = await threads.run(profile, partial(operation.compute, key))
+            result = operation.compute(key)
         if key.alias is None or operation.is_final(result):
             return result
         for kid in await self.versions.predecessors(profile, key.kid, key.alias):
             older = await self.predecessor(profile, kid, operation)
             if older is not None:
-                threads = self._threads_for(older, operation)
-                compute = partial(operation.compute, older)
-                other = compute() if threads is None else await threads.run(profile, compute)
+                other = await self._compute_aside(profile, older, operation)
                 if operation.is_final(other):
                     return other
         name_in_event(key)
         return result
 
-    def _threads_for(
-        self, key: UsableKey[Any], operation: Operation[Any, Any]
-    ) -> FairThreads | None:
-        """Return the threads that perform an operation; None if the event loop does."""
+    async def _compute_aside(
+        self, profile: str, key: UsableKey[Any], operation: Operation[Any, ResultT]
+    ) -> ResultT:
+        """Compute a result in the thread for it; on the event loop if the operation is quick."""
         if operation.is_long:
-            return self.threads.long
-        algorithm = key.algorithm
-        if operation.is_slow or (algorithm.slow and is_slow(algorithm, key.use.operation)):
-            return self.threads.slow
-        return None
+            threads = self.threads.long
+        elif operation.is_slow or is_slow(key.algorithm, key.use.operation):
+            threads = self.threads.slow
+        else:
+            return operation.compute(key)
+        provider = self.provider_of(key)
+        if provider is not None:
+            return await provider.run(partial(operation.compute, key))
+        return await threads.run(profile, partial(operation.compute, key))
 
     def provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
         """Return the provider that performs the operation; None if the service does."""
