@@ -245,7 +245,7 @@ class DueDeletions:
             "destroyObject",
             sweep.sink,
             profile=profile,
-            profile_id=None if profile is None else self._directory.last_id(profile),
+            profile_id=None if profile is None else self._directory.ids.get(profile),
             kid=found.kid,
             provider=found.provider,
             object_id=found.object_id,

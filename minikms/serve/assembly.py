@@ -84,7 +84,7 @@ async def _service(app: web.Application, reserved_aliases: tuple[str, ...]) -> A
         )
         app[CREDENTIALS] = Credentials(app[SERVICE])
         app[GATE].rates = ProfileRates(table, store.database.directory)
-        app[GATE].profile_id = store.database.directory.last_id
+        app[GATE].profile_id = store.database.directory.ids.get
         app[TOKENS] = Tokens(store.database)
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])

@@ -160,7 +160,7 @@ class Writes:
         """
         for write in self._next(transaction, group, waiting):
             written, outer = transaction.written, CURRENT.set(write.event)
-            set_profile_id(profile, self._directory.last_id(profile))
+            set_profile_id(profile, self._directory.ids.get(profile))
             try:
                 write.value = await write.work(transaction)
                 if write.event is not None:

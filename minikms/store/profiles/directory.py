@@ -67,7 +67,8 @@ class ProfileDirectory:
     """Makes, removes and looks up profiles by the names that tenants use.
 
     `settings` and `calls_per_second` have the settings of the profiles that have some, as this
-    process knows them. They are current if the profile is `known`.
+    process knows them. They are current if the profile is `known`. `ids` has the ids of profiles as
+    this process knew them last.
     """
 
     def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:
@@ -77,6 +78,7 @@ class ProfileDirectory:
         self.removals = ProfileRemovals(calls)
         self.settings: dict[str, ProfileSettings] = {}
         self.calls_per_second: dict[str, int] = {}
+        self.ids: dict[str, str | None] = {}
         self._refreshing: set[str] = set()
         # On PostgreSQL, where a notice of a change may be lost.
         self._lease = counters.lease(())
@@ -172,11 +174,6 @@ class ProfileDirectory:
             return self._known[name].tenancy
         return (await self._calls.run(partial(self._look_up, name))).tenancy
 
-    def last_id(self, name: str) -> str | None:
-        """The id of a profile as this process knew it last; None if it never did."""
-        known = self._known.get(name)
-        return None if known is None else known.tenancy.id
-
     async def owner(self, askar_profile: str) -> tuple[str, bool] | None:
         """The name that is stored in one of Askar's profiles; None if it cannot be read.
 
@@ -260,6 +257,7 @@ class ProfileDirectory:
         tenancy = Tenancy.of(askar_profile, marker.sealing_key, marker.created)
         found = _Known(store, askar_profile, tenancy, slot, counter, read)
         self._known[name] = found
+        self.ids[name] = tenancy.id
         self._set(name, settings)
         set_profile_id(name, tenancy.id)
         return found
@@ -278,6 +276,7 @@ class ProfileDirectory:
         """Forget a profile, and its sealing key."""
         self._set(name, NO_SETTINGS)
         known = self._known.pop(name, None)
+        self.ids.pop(name, None)
         if known is not None:
             self._calls.sealing_keys.pop(known.askar_profile, None)
 
