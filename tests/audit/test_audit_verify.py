@@ -211,6 +211,18 @@ async def test_a_file_between_two_others_that_was_changed_is_found(path, store, 
     assert places == ["audit.1:2", "audit.log:1"]
 
 
+async def test_a_changed_last_line_is_not_the_one_that_the_next_chain_names(path, store, checked):
+    """Heads alone do not say which of the two files was changed, so both are named."""
+    await write(path, store, 2)
+    os.rename(path, older := path.with_suffix(".1"))
+    await write(path, store, 1)
+    lines = older.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(b'"time":"2', b'"time":"1')
+    older.write_bytes(b"".join(lines))
+    places = [where for where, _ in (await checked(path, older, by="apart"))[0]]
+    assert places == ["audit.1:3", "audit.log:1"]
+
+
 @pytest.mark.parametrize("left", [1, 11, 200, -1], ids=str)
 async def test_a_file_that_was_cut_within_its_first_line_is_found(path, store, checked, left):
     await write(path, store, 2)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from click.testing import CliRunner
 from filled_stores import options_of
+from minikms_files import FilesProvider
 
 from minikms.cli.main import main
 from minikms.key_requests import KeyPolicy
@@ -84,6 +85,23 @@ def test_an_orphan_is_destroyed_unless_a_key_lacks_its_object(options, token, ki
     assert of_another_store in token.keys
     assert len(token.keys) == 3
     assert called("verify", "--provider", token.option, *options)[0] == 0
+
+
+def test_an_object_that_is_made_during_the_command_stays(options, token, kids, monkeypatch):
+    """The process that makes it may store its key later."""
+    pem = next(token.path.glob("*.pem")).read_bytes()
+    made = token.path / f"{min(token.keys)[:12]}{'0' * 20}.pem"
+    find = FilesProvider.find
+
+    def find_before_it_is_made(provider):
+        found = find(provider)
+        made.write_bytes(pem)
+        return found
+
+    monkeypatch.setattr(FilesProvider, "find", find_before_it_is_made)
+    code, output = called("destroy-orphans", "--yes", "--provider", token.option, *options)
+    assert (code, output) == (0, "Destroyed 0 objects of the provider hsm.\n")
+    assert made.exists()
 
 
 def test_a_store_that_shares_its_objects_destroys_none(options, token, kids):

@@ -23,7 +23,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
-from minikms.store.categories import ALIAS, DELETION
+from minikms.store.categories import ALIAS, DELETION, TOKENS
 from minikms.store.keys.entries import alias_entry, load_record, seal, tags_of
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.profiles.marker import ensure_sealing_key, sealing_key
@@ -552,6 +552,19 @@ async def test_flipped_bytes_in_tokens_are_counted(tmp_path, key, flip, query):
     assert (faults, notes) == ([("", "", "2 entries of tokens do not decrypt")], [])
 
 
+async def test_a_token_of_version_0_3_0_has_no_tags(location, key):
+    """Nor has a token whose last use a service of that version has stored since."""
+    async with service_of(location, key) as service:
+        tokens = Tokens(service.operations.store.database)
+        for tags in ({}, {"used": "7"}):
+            _, record = await tokens.create("issuer", ("sign",))
+            untagged = system(
+                lambda s, each=record, tags=tags: s.replace(TOKENS, each.id, each.to_bytes(), tags)
+            )
+            await untagged(service)
+    assert (await check(location, key))[:2] == ([], [])
+
+
 # A store in use
 
 
@@ -697,6 +710,22 @@ async def test_a_profile_that_is_made_again_meanwhile(location, key):
 
         faults, _, _ = await check(location, key, changed_while_read(act))
     assert faults == []
+    assert len(done) == 1
+
+
+async def test_a_profile_that_is_being_made_is_not_left_over(location, key):
+    """Askar has a new profile first, and the directory last."""
+    done = []
+    async with service_of(location, key) as service:
+        await service.creation.generate(DEFAULT_PROFILE, "hs256", KeyPolicy())
+
+        async def act(moment, _):
+            if moment == "records" and not done:
+                store = service.operations.store._database._pool.store
+                done.append(await store.create_profile("being made"))
+
+        faults, notes, _ = await check(location, key, changed_while_read(act))
+    assert (faults, notes) == ([], [])
     assert len(done) == 1
 
 
