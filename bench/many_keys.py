@@ -33,7 +33,6 @@ PAGE, NDJSON, JWKS = "page of 100", "all as NDJSON", "JWK Set"
 SINGLE: Final = (FIRST, SIGN, GET, ALIAS, ASSOCIATE, GENERATE, THOUSAND, PAGE)
 PAGES: Final = {
     PAGE: "limit=100",
-    "page of 1,000": "limit=1000",
     "in the middle": "limit=100&after={0}",
     "alg of a tenth": f"limit=100&alg={TENTH}",
     "alg of a tenth, in the middle": f"limit=100&alg={TENTH}&after={{0}}",
