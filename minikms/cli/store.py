@@ -59,7 +59,7 @@ async def info(**options: Any) -> None:
     async with StoreInspector.open(location, key, any_layout=True) as inspector:
         click.echo(f"Backend: {location.backend}")
         click.echo(f"Location: {location}")
-        click.echo(f"Layout: {inspector.layout}")
+        click.echo(f"Layout: {inspector.database.layout}")
         profiles = keys = 0
         async for profile, counts in count(inspector, algs):
             profiles, keys = profiles + 1, keys + sum(counts.values())

@@ -11,7 +11,7 @@ from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store import KEY, Tenancy
-from minikms.store.internals import BATCH
+from minikms.store.internals import BATCH, publishes
 from minikms.versions import KeyVersions
 
 
@@ -59,7 +59,7 @@ async def copy(
         while (askar_profile := await _askar_profile(source, profile)) is not None:
             await target.directory.create(profile, await source.settings(profile))
             try:
-                tenancy = await source.tenancy(profile)
+                tenancy = await source.database.directory.tenancy(profile)
                 copied = await _copy_profile(source, target, profile, advance)
             except ProfileNotFound:
                 copied = None
@@ -138,7 +138,7 @@ async def _copy_profile(
             await target.insert(profile, keys, versions)
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)
             advance(len(records))
-    if await source.publishes(profile):
+    if await source.database.run(profile, publishes):
         await target.publish(profile)
     # Cursors of listings stay valid in the copy, even after the last key.
     if last := max(newest, await source.last_seq(profile)):

@@ -23,12 +23,9 @@ from minikms.store import (
     PROFILE,
     Database,
     Entry,
-    ProviderObject,
-    RemovedProfile,
     Session,
     StoreKey,
     StoreLocation,
-    Tenancy,
     UndecryptableError,
 )
 from minikms.store.internals import (
@@ -36,12 +33,8 @@ from minikms.store.internals import (
     LONG_TIMEOUT,
     SINCE,
     DirectoryListing,
-    KeyEntry,
-    Layout,
     ProviderObjects,
     find_versions,
-    objects_in,
-    publishes,
     require_current,
     use_tags,
 )
@@ -64,12 +57,13 @@ class StoredRecord:
 class StoreInspector:
     """Reads everything in a store, profile by profile; each method is one session.
 
+    Reads that need no care for damaged entries go to its `database`.
     Calls may be slow. All raise ProfileNotFound for a profile that does not exist, KeyUnreadable
     for one that does not decrypt, and StoreUnavailable.
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self.tokens = Tokens(database)
         self.objects = ProviderObjects(database)
 
@@ -84,11 +78,6 @@ class StoreInspector:
                 require_current(database.layout, location)
             yield cls(database)
 
-    @property
-    def layout(self) -> Layout:
-        """Read the layout of the store."""
-        return self._database.layout
-
     # Profiles
 
     async def profiles(self) -> list[str]:
@@ -100,31 +89,27 @@ class StoreInspector:
 
     async def directory(self) -> DirectoryListing:
         """Read all entries of the directory of profiles."""
-        batches = self._database.batches(None, PROFILE)
+        batches = self.database.batches(None, PROFILE)
         return DirectoryListing.of([row async for batch in batches for row in batch])
-
-    async def askar_profiles(self) -> set[str]:
-        """List Askar's names of all profiles except the store's own."""
-        return await self._database.directory.askar_profiles()
 
     async def askar_profile(self, profile: str) -> str | None:
         """Look up Askar's name of a profile in the directory, or None."""
         try:
-            return await self._database.directory.askar_profile(profile)
+            return await self.database.directory.askar_profile(profile)
         except ProfileNotFound:
             return None
 
     async def settings(self, profile: str) -> ProfileSettings:
         """Read the settings of a profile; default settings if it does not exist."""
         try:
-            return await self._database.directory.settings_of(profile)
+            return await self.database.directory.settings_of(profile)
         except ProfileNotFound:
             return NO_SETTINGS
 
     async def fault(self, profile: str, askar_profile: str) -> str | None:
         """Describe why a profile cannot be used at all; None if it can."""
         try:
-            owner = await self._database.directory.owner(askar_profile)
+            owner = await self.database.directory.owner(askar_profile)
         except KeyUnreadable:
             return "it does not decrypt"
         if owner == (profile, True) or await self.askar_profile(profile) != askar_profile:
@@ -132,37 +117,19 @@ class StoreInspector:
         if owner is not None:
             name = owner[0] if owner[0] != profile else f"an earlier {profile}"
             return f"Askar's profile for it belongs to {name}: rows were exchanged in the database"
-        if askar_profile in await self.askar_profiles():
+        if askar_profile in await self.database.directory.askar_profiles():
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"
-
-    async def tenancy(self, profile: str) -> Tenancy:
-        """Read the id of a profile, and the time of its creation."""
-        return await self._database.directory.tenancy(profile)
-
-    async def publishes(self, profile: str) -> bool:
-        """Tell whether the profile's public keys are public to everybody."""
-        return await self._database.run(profile, publishes)
 
     # The store's own profile
 
     async def own(self) -> AsyncGenerator[list[Entry], None]:
         """Yield the entries of audit logs, in batches; raises KeyUnreadable."""
         for category in _OWN:
-            async for batch in self._database.batches(None, category):
+            async for batch in self.database.batches(None, category):
                 if None in batch:
                     raise KeyUnreadable(f"An entry of {category} does not decrypt.")
                 yield [row for row in batch if row]
-
-    # Objects of providers
-
-    async def objects_in(self, profile: str) -> list[ProviderObject]:
-        """The objects of a profile's keys; raises UndecryptableError and PrivateRecordError."""
-        return await self._database.run(profile, objects_in, timeout=LONG_TIMEOUT)
-
-    async def objects_of_removed(self, entry: str, askar_profile: str) -> list[ProviderObject]:
-        """The objects of a removed profile's keys; `entry` is its entry in the directory."""
-        return await self.objects.of_removed(RemovedProfile(entry, askar_profile))
 
     # Keys
 
@@ -182,7 +149,7 @@ class StoreInspector:
                 counts[""] = await session.count(KEY, others) if counts else left
             return counts
 
-        return await self._database.run(profile, work)
+        return await self.database.run(profile, work)
 
     async def entries(self, profile: str) -> int:
         """Count the records and aliases."""
@@ -190,7 +157,7 @@ class StoreInspector:
         async def work(session: Session) -> int:
             return await session.count(KEY) + await session.count(ALIAS)
 
-        return await self._database.run(profile, work)
+        return await self.database.run(profile, work)
 
     async def records(
         self, profile: str, *, in_order: bool = True
@@ -199,15 +166,11 @@ class StoreInspector:
 
         They are in the order of creation; without `in_order`, the first comes sooner.
         """
-        async for batch in self._database.batches(profile, KEY, in_order=in_order):
+        async for batch in self.database.batches(profile, KEY, in_order=in_order):
             yield [
                 None if row is None else StoredRecord(row.name, parsed(row.value), row.tags)
                 for row in batch
             ]
-
-    def rows(self, profile: str, category: str) -> AsyncGenerator[list[Entry | None], None]:
-        """Yield all entries of a category, in batches; None for one that does not decrypt."""
-        return self._database.batches(profile, category)
 
     async def versions(self, profile: str, record: KeyRecord) -> dict[str, KeyVersions]:
         """The versions of the aliases of a key, as of its record."""
@@ -224,11 +187,7 @@ class StoreInspector:
                 found[alias] = versions.as_of(record.kid)
             return found
 
-        return await self._database.run(profile, work)
-
-    def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """Yield all Askar keys, as `Database.askar_keys` does."""
-        return self._database.askar_keys(profile)
+        return await self.database.run(profile, work)
 
     async def material(self, profile: str, records: Sequence[KeyRecord]) -> list[Stored | None]:
         """Read the material of keys whose records were read before.
@@ -247,7 +206,7 @@ class StoreInspector:
         async def work(session: Session) -> list[Stored | None]:
             return [await material(session, record) for record in records]
 
-        return await self._database.run(profile, work)
+        return await self.database.run(profile, work)
 
     async def find(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
         """Read the record of each kid; None if missing or unreadable."""
@@ -255,7 +214,7 @@ class StoreInspector:
         async def work(session: Session) -> list[KeyRecord | None]:
             return [await _record(session, kid) for kid in kids]
 
-        return await self._database.run(profile, work)
+        return await self.database.run(profile, work)
 
     async def inspect(
         self,
@@ -273,7 +232,7 @@ class StoreInspector:
         async def work(session: Session) -> list[StoredKey]:
             return [await read_stored_key(session, kid, aliases) for kid in kids]
 
-        return await self._database.run(profile, work, write=exclusively)
+        return await self.database.run(profile, work, write=exclusively)
 
     async def last_uses(self, askar_profile: str) -> dict[str, bytes]:
         """Read the last-use entries of a profile's keys, by the numbers in their names."""
@@ -284,7 +243,7 @@ class StoreInspector:
                 return {row.name.rpartition("/")[2]: row.value for row in rows}
             return {}
 
-        return await self._database.run_own(work)
+        return await self.database.run_own(work)
 
     async def uses_noted_since(self) -> bytes | None:
         """Read the stored time since when uses are noted; None if they are not noted."""
@@ -293,12 +252,12 @@ class StoreInspector:
             entry = await session.fetch(LAST_USES, SINCE)
             return None if entry is None else entry.value
 
-        return await self._database.run_own(work)
+        return await self.database.run_own(work)
 
     async def last_seq(self, profile: str) -> int:
         """Read the last assigned place in the order of creation; 0 before the first."""
         try:
-            return await self._database.run(profile, Session.last_place)
+            return await self.database.run(profile, Session.last_place)
         except UndecryptableError:
             raise KeyUnreadable("The counter for the order of keys does not decrypt.") from None
 

@@ -11,7 +11,8 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.provider import Provider
 from minikms.records import PrivateRecordError
 from minikms.startup_errors import StoreError
-from minikms.store import UndecryptableError
+from minikms.store import RemovedProfile, UndecryptableError
+from minikms.store.internals import LONG_TIMEOUT, objects_in
 
 
 class KeyWithObject(NamedTuple):
@@ -116,7 +117,7 @@ async def _named(inspector: StoreInspector) -> _Named:
             if await inspector.fault(profile, askar_profile):
                 named.unreadable.append(profile)
                 continue
-            found = await inspector.objects_in(profile)
+            found = await inspector.database.run(profile, objects_in, timeout=LONG_TIMEOUT)
         except ProfileNotFound:
             continue  # removed meanwhile
         except (KeyUnreadable, UndecryptableError, PrivateRecordError):
@@ -129,6 +130,6 @@ async def _named(inspector: StoreInspector) -> _Named:
     directory = await inspector.directory()
     for entry, askar_profile in directory.removed.items():
         with suppress(ProfileNotFound):  # erased meanwhile
-            removed = await inspector.objects_of_removed(entry, askar_profile)
+            removed = await inspector.objects.of_removed(RemovedProfile(entry, askar_profile))
             named.object_ids.update(each.object_id for each in removed)
     return named

@@ -60,7 +60,7 @@ async def verify(
         tally.faults += 1
         report(profile, kid, what)
 
-    before = await inspector.askar_profiles()
+    before = await inspector.database.directory.askar_profiles()
     directory = await inspector.directory()
     if directory.unreadable:
         fault("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
@@ -78,7 +78,7 @@ async def verify(
             continue  # removed meanwhile
     await _check_tokens(inspector, fault, note)
     # A profile that is being made or removed is not in both listings.
-    left = before & await inspector.askar_profiles()
+    left = before & await inspector.database.directory.askar_profiles()
     directory = await inspector.directory()
     named = {*directory.askar_profiles.values(), *directory.removed.values()}
     for askar_profile in sorted(left - named):
@@ -94,7 +94,7 @@ async def _check_tokens(
     A token names profiles with their ids, and must not match a later profile with the same name.
     Somebody may have restored the token of an earlier profile, or the profile.
     """
-    unreadable = 0
+    unreadable, directory = 0, inspector.database.directory
     async for batch in inspector.tokens.all_rows():
         for row in batch:
             if row is None:
@@ -107,7 +107,7 @@ async def _check_tokens(
             for profile in record.profiles or ():
                 named = record.ids.get(profile)
                 with suppress(ProfileNotFound, KeyUnreadable):
-                    if (await inspector.tenancy(profile)).admits(named, record.created):
+                    if (await directory.tenancy(profile)).admits(named, record.created):
                         continue
                     if named == "":
                         note(f"the token {record.id} is older than the profile {profile}")
@@ -147,6 +147,7 @@ class _ProfileCheck:
         advance: Callable[[int], None],
     ) -> None:
         self._inspector = inspector
+        self._database = inspector.database
         self._registry = registry
         self._profile = profile
         self._tally = tally
@@ -177,28 +178,24 @@ class _ProfileCheck:
         for category, number in (hidden - named).items():
             self._report("", f"{number} entries of {category} do not decrypt, nor do their names")
 
-    # Reading
-
     async def _read(
         self, category: str, found: dict[str, ItemT], value: Callable[[Entry], ItemT]
     ) -> int:
         """Put the values of entries by name into `found`; return the number that do not decrypt."""
         hidden = 0
-        async with aclosing(self._inspector.rows(self._profile, category)) as batches:
+        async with aclosing(self._database.batches(self._profile, category)) as batches:
             async for batch in batches:
                 found.update((row.name, value(row)) for row in batch if row is not None)
                 hidden += batch.count(None)
         return hidden
 
     async def _read_askar_keys(self) -> None:
-        async with aclosing(self._inspector.askar_keys(self._profile)) as batches:
+        async with aclosing(self._database.askar_keys(self._profile)) as batches:
             async for keys in batches:
                 if keys is None:
                     self._report("", "Askar keys of an algorithm do not decrypt as a whole")
                     continue
                 self._askar_keys.update((entry.name, None) for entry in keys)
-
-    # Checking
 
     async def _check_records(self, askar_profile: str) -> int:
         """Check every key that has a record; return the number that do not decrypt."""

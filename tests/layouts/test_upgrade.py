@@ -198,10 +198,10 @@ async def contents(url):
             found[profile] = [
                 (category, row.name, row.value, row.tags)
                 for category in (KEYS, ALIAS)
-                async for batch in inspector.rows(profile, category)
+                async for batch in inspector.database.batches(profile, category)
                 for row in batch
             ]
-        layout = inspector.layout
+        layout = inspector.database.layout
     if location.path:
         await whole(location.path)
     return layout, found

@@ -421,7 +421,7 @@ async def test_askar_keys_are_read_together_or_by_algorithm(location, key, monke
     async with service_of(location, key) as service:
         await damage(service, insert)
     async with StoreInspector.open(location, key) as inspector:
-        read = [keys async for keys in inspector.askar_keys(DEFAULT_PROFILE) if keys]
+        read = [keys async for keys in inspector.database.askar_keys(DEFAULT_PROFILE) if keys]
     assert sorted(entry.name for keys in read for entry in keys) == sorted(algs)
     assert len(read) == (1 if batch == 4 else 2)
 
