@@ -15,7 +15,7 @@ _HANDLER: Final = web_protocol.RequestHandler
 ADMITTED: Final = ">=3.14.1,<3.15"
 _SERIES: Final = "3.14."
 
-# Every connection needs these names (http/connection.py, http/request_batches.py).
+# Every connection needs these names (bounded.py, connection.py and request_batches.py beside it).
 NAMES: Final = PrivateNames(
     "aiohttp",
     (

@@ -12,7 +12,7 @@ from aiohttp import web
 from minikms.config import Config
 from minikms.http import answers, logs, memory, private_names
 from minikms.http.answers import JSON, AnswerForm, JsonAnswer
-from minikms.http.connection import Connection, ConnectionLimits, ConnectionSetup
+from minikms.http.connection import Connection, ConnectionSetup
 from minikms.http.problems import answer_failure
 from minikms.http.request_batches import Call, PlainRoutes
 from minikms.http.state import GONE, Observer, Shutdown
@@ -153,18 +153,9 @@ class KmsRunner(web.AppRunner):
         private_names.check()
         app.on_response_prepare.append(partial(answers.prepared, shutdown, form))
         self._shutdown = shutdown
-        self._form = form
-        self._limits = ConnectionLimits(
-            config.header_timeout,
-            config.idle_timeout,
-            config.max_head,
-            config.max_body,
-            list_method,
-        )
-        self._observers = observers
         self._timeout = shutdown_timeout
         self._handler_cancellation = handler_cancellation
-        self._options: dict[str, Any] = {
+        options = {
             "access_log_class": getattr(
                 observers[-1] if observers else None, "access_logger", logs.AccessLogger
             ),
@@ -177,6 +168,9 @@ class KmsRunner(web.AppRunner):
             **kwargs,
             "keepalive_timeout": _KEEPALIVE,
         }
+        self._make_setup = partial(
+            ConnectionSetup, config, list_method, form, observers, shutdown, options
+        )
         self._kms_server: KmsServer | None = None
         super().__init__(app)
 
@@ -194,13 +188,8 @@ class KmsRunner(web.AppRunner):
         await super().setup()
         inner: Any = super().server
         loop = asyncio.get_running_loop()
-        setup = ConnectionSetup(
+        setup = self._make_setup(
             loop,
-            self._limits,
-            self._form,
-            self._observers,
-            self._shutdown,
-            self._options,
             inner.request_factory,
             PlainRoutes(self.app, inner.request_handler),
             memory.GiveBackTimer(loop),
