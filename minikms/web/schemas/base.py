@@ -1,5 +1,6 @@
 """Base classes of bodies: loading, dumping, and parts that several bodies share."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -161,6 +162,12 @@ class Request(Body):
             raise ValidationError(f"Give at least one of: {', '.join(self.any_of)}.")
 
 
+def made_of(kind: Any, data: dict[str, Any]) -> Any:
+    """Make an object of a data class from the members of a body that it has, and remove them."""
+    names = [each.name for each in dataclasses.fields(kind) if each.name in data]
+    return kind(**{name: data.pop(name) for name in names})
+
+
 class Either:
     """A body of one of two schemas: of the second if it has the field `member`."""
 
@@ -168,7 +175,6 @@ class Either:
         self._first = first
         self._second = second
         self._member = member
-        self.max_size = first.max_size
 
     def parse(self, document: Any) -> dict[str, Any]:
         """Load a body; raises ValidationFailed."""

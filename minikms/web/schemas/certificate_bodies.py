@@ -15,7 +15,7 @@ from minikms.credentials.x509.revocation import MAX_CRL_DAYS, MAX_CRL_NUMBER, MA
 from minikms.errors import ValidationFailed
 from minikms.key_bounds import SECOND
 from minikms.key_requests import AnyKey
-from minikms.web.schemas.base import Body, ByKey, Request
+from minikms.web.schemas.base import Body, ByKey, Request, made_of
 from minikms.web.schemas.fields import BoundedList, Converted, Flag, LongList, Part, Text, number
 from minikms.web.schemas.named_fields import alias, certificate, jose_alg
 from minikms.web.schemas.times import Timestamp
@@ -121,15 +121,9 @@ class IssueCertificateRequest(ByKey):
 
     @post_load
     def _to_request(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = (
-            *("profile", "subject", "alternative_names", "csr", "key", "days"),
-            *("issuer_alternative_names", "crl", "policies", "cps", "issuer_url"),
-            "document_signing",
-        )
-        given = {name: data.pop(name) for name in names if name in data}
-        if "key" in given:
-            given["key"] = AnyKey.named(given["key"])
-        return {"request": CertificateRequest(**given), **data}
+        if "key" in data:
+            data["key"] = AnyKey.named(data["key"])
+        return {"request": made_of(CertificateRequest, data), **data}
 
 
 class IssuedCertificate(Body):

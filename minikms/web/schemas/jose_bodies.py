@@ -1,7 +1,6 @@
 """Bodies of JWS and JWK Sets: each request, followed by its answer."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Final, get_args
 
 import orjson
@@ -12,7 +11,7 @@ from minikms.credentials.jose import jws, jws_forms
 from minikms.credentials.jose.attestation import MAX_CLAIM_BYTES, OWN_CLAIMS, Attestation
 from minikms.key_bounds import MAX_ALIAS
 from minikms.key_requests import AnyKey
-from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
+from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, made_of
 from minikms.web.schemas.fields import (
     Base64Url,
     BoundedList,
@@ -181,10 +180,8 @@ class AttestKeysRequest(ByKey):
 
     @post_load
     def _to_attestation(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        keys = tuple(AnyKey.named(text) for text in data.pop("keys"))
-        names = fields(Attestation)[1:]
-        claims = {each.name: data.pop(each.name) for each in names}
-        return {**data, "attestation": Attestation(keys, **claims)}
+        data["keys"] = tuple(AnyKey.named(text) for text in data["keys"])
+        return {"attestation": made_of(Attestation, data), **data}
 
 
 class AttestationJwt(Body):

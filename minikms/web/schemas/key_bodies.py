@@ -11,7 +11,7 @@ from minikms.encodings import b64url
 from minikms.key_bounds import MAX_CERTIFICATES
 from minikms.key_requests import KeyPolicy, KeySource
 from minikms.records import KeyRecord
-from minikms.web.schemas.base import Body, Request
+from minikms.web.schemas.base import Body, Request, made_of
 from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, ListOf, Part, Text, number
 from minikms.web.schemas.named_fields import (
     algorithm,
@@ -59,26 +59,13 @@ class NewKeyOptions(Request):
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = (
-            "aliases",
-            "alias_taken",
-            "labels",
-            "exportable",
-            "operations",
-            "expires",
-            "rules",
-            "rotate_every",
-            "delete_after",
-            "provider",
-        )
-        given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
-            given["aliases"] = (data.pop("alias"),)
-        if "delete_after" in given and "rotate_every" in given:
+            data["aliases"] = (data.pop("alias"),)
+        if "delete_after" in data and "rotate_every" in data:
             raise ValidationError("Not allowed with rotate_every.", "delete_after")
-        for name in given.keys() & {"aliases", "operations"}:
-            given[name] = tuple(given[name])
-        return {"policy": KeyPolicy(**given), **data}
+        for name in data.keys() & {"aliases", "operations"}:
+            data[name] = tuple(data[name])
+        return {"policy": made_of(KeyPolicy, data), **data}
 
 
 class KeyOptions(NewKeyOptions):
@@ -130,9 +117,7 @@ class ImportKey(KeyOptions):
 
     @post_load
     def _to_source(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("alg", "jwk", "secret", "seed", "wrapped", "unwrap_kid")
-        given = {name: data.pop(name) for name in names if name in data}
-        return {"source": KeySource(**given), **data}
+        return {"source": made_of(KeySource, data), **data}
 
 
 class UpdateKey(Request):

@@ -17,22 +17,6 @@ def _jwks_access(*, required: bool) -> Text:
     )
 
 
-def _max_keys() -> fields.Integer:
-    return _bound("Largest number of keys.", 0, MAX_KEYS)
-
-
-def _min_deletion_delay() -> fields.Integer:
-    return _bound("Shortest delay of a deletion, in seconds.", 1, MAX_DELETION_DELAY)
-
-
-def _calls_per_second() -> fields.Integer:
-    return _bound("Largest rate of calls.", 1, MAX_CALLS)
-
-
-def _delete_scope() -> Flag:
-    return Flag("Whether callers need the scope keys:delete to delete keys.")
-
-
 def _bound(description: str, least: int, most: int) -> fields.Integer:
     """Make a field for a number, or null for no bound."""
     return fields.Integer(
@@ -65,10 +49,10 @@ class ProfileDeleted(Body):
 class ProfileSettings(Body):
     """The settings of a profile; null for no bound."""
 
-    max_keys = _max_keys()
-    min_deletion_delay = _min_deletion_delay()
-    calls_per_second = _calls_per_second()
-    delete_scope = _delete_scope()
+    max_keys = _bound("Largest number of keys.", 0, MAX_KEYS)
+    min_deletion_delay = _bound("Shortest delay of a deletion, in seconds.", 1, MAX_DELETION_DELAY)
+    calls_per_second = _bound("Largest rate of calls.", 1, MAX_CALLS)
+    delete_scope = Flag("Whether callers need the scope keys:delete to delete keys.")
 
 
 class ListedSettings(ProfileSettings):
@@ -92,16 +76,12 @@ class ProfileNames(Body):
     )
 
 
-class ChangeProfile(Request):
+class ChangeProfile(ProfileSettings, Request):
     """A change of a profile; omitted members stay unchanged."""
 
     any_of = ("jwks", "max_keys", "min_deletion_delay", "calls_per_second", "delete_scope")
 
     jwks = _jwks_access(required=False)
-    max_keys = _max_keys()
-    min_deletion_delay = _min_deletion_delay()
-    calls_per_second = _calls_per_second()
-    delete_scope = _delete_scope()
 
 
 class Profile(ProfileSettings):
