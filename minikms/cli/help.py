@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any, Final
 
 import click
@@ -106,16 +107,18 @@ class HelpGroup(click.Group, HelpCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._loads: dict[str, Callable[[], click.Command]] = {}
+        self._late: set[str] = set()
 
-    def add_late_command(self, name: str, load: Callable[[], click.Command]) -> None:
-        """Add a command that `load` imports when the command is used or described."""
+    def add_late_command(self, name: str) -> None:
+        """Add the command in the module of its name, imported when it is used or described."""
         self.commands[name] = HelpCommand(name)  # replaced; it keeps the place in the list
-        self._loads[name] = load
+        self._late.add(name)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if load := self._loads.pop(cmd_name, None):
-            self.commands[cmd_name] = load()
+        if cmd_name in self._late:
+            self._late.remove(cmd_name)
+            module = import_module(f"minikms.cli.{cmd_name}")
+            self.commands[cmd_name] = getattr(module, cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
