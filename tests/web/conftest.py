@@ -115,7 +115,7 @@ def profile(client: Any) -> str:
 
 @pytest.fixture
 def with_aliases(client: Any, profile: str) -> Callable[..., Awaitable[str]]:
-    """Store an Ed25519 key that has so many aliases, as an earlier version might have left it."""
+    """Store an Ed25519 key with `number` aliases, like keys of earlier versions."""
     algorithm: Any = AlgorithmRegistry.from_installed().get("ed25519")
 
     async def make(number: int, jwk: dict[str, str] | None = None) -> str:
@@ -156,7 +156,7 @@ def post(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
 
 @pytest.fixture
 def get(client: Any) -> Callable[..., Awaitable[Any]]:
-    """Ask for what must be there, and give the answer's body."""
+    """Send a GET request that must succeed; return the answer's body."""
 
     async def call(path: str, **options: Any) -> Any:
         async with client.get(path, **options) as response:

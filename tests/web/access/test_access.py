@@ -32,7 +32,7 @@ from minikms.web.state import DOCUMENT, TOKENS
 
 GUARDED = [route for route in ROUTES if route.scope != OPEN]
 EXAMPLES = read_examples()
-# A scope, and another one that is enough.
+# A scope, and another scope that also suffices.
 ALSO = {"keys:delete": "keys:write"}
 PLACES = {one.name: one.example for one in (KEY, PROFILE_NAME, TOKEN)}
 
@@ -469,7 +469,7 @@ async def test_wrong_tokens_are_counted_by_address(start, admin):
 
     for _ in range(3):
         assert (await attempt("203.0.113.7"))[0] == 401
-    # What stands before the last address that is no proxy's was written by the caller.
+    # The caller wrote every address before the last address that is not a proxy's.
     for told in ("203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.7, 127.0.0.9"):
         status, after = await attempt(told)
         assert status == 429
@@ -477,7 +477,7 @@ async def test_wrong_tokens_are_counted_by_address(start, admin):
     assert (await attempt("203.0.113.7", admin[0]))[0] == 200
     assert (await client.get("/keys", headers={"X-Forwarded-For": "203.0.113.7"})).status == 401
     assert (await attempt("203.0.113.8"))[0] == 401
-    # Nor does anything before an entry that is no address: it is the proxy's call then.
+    # Entries before an invalid address do not count either: the call counts as the proxy's.
     told = [f"192.0.2.{number}, unknown, 127.0.0.9" for number in range(4)]
     assert [(await attempt(one))[0] for one in told] == [401, 401, 401, 429]
     # One caller has a whole /64 of IPv6.

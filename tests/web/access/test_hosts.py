@@ -124,7 +124,7 @@ async def test_a_request_names_one_host(client, called):
         ({"allowed_host": "kms.example,*"}, "rebound.example", True),
         ({"host": "localhost"}, "rebound.example", False),
         ({"host": "::1"}, "rebound.example", False),
-        # Whoever reaches it from elsewhere knows it by names that it does not know.
+        # Callers on other machines may use names that the service does not know.
         ({"host": "0.0.0.0"}, "rebound.example", True),
     ],
 )

@@ -158,7 +158,7 @@ async def test_a_page_is_asked_for_in_its_form(guarded):
 
 
 async def test_a_tenant_reads_no_token_of_another(guarded):
-    """One that cannot be read is not in its way."""
+    """Another tenant's unreadable token does not disturb the listing."""
     client, operator = guarded
     alice, bob = await admin_of(client, "alice"), await admin_of(client, "bob")
     _, record = await client.app[TOKENS].create("t", ("sign",), ("bob",))
@@ -261,7 +261,7 @@ async def test_a_revoked_token_leaves_the_cache(start, monkeypatch):
 
 
 def test_version_0_3_0_reads_the_profiles_of_a_record():
-    """It makes a tuple of what it finds, and takes a profile out by its name."""
+    """Version 0.3.0 makes a tuple of the stored profiles, and removes a profile by its name."""
     record = TokenRecord("0" * 16, "t", "", ("sign",), ("a", "b"), 1, ids={"a": "1", "b": None})
     stored = json.loads(record.to_bytes())
     assert tuple(stored["profiles"]) == ("a", "b")

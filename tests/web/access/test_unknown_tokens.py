@@ -1,4 +1,4 @@
-"""Tokens that nobody knows, sent in numbers, and those who are known meanwhile."""
+"""Floods of unknown tokens, and callers with valid tokens meanwhile."""
 
 import asyncio
 from collections import Counter
@@ -74,7 +74,7 @@ async def test_known_tokens_pass_while_wrong_tokens_flood(client, session):
             assert (await client.post(path, json=body)).status == 200
     found = Counter(await asyncio.gather(*guesses))
     assert found["too-many-attempts"] == 50
-    # Those that waited too long for the store hear that.
+    # Calls that waited too long for the store get `store-unavailable`.
     assert found["unauthenticated"] + found["store-unavailable"] == 100
     assert client.app[IN_FLIGHT].number == 0
 

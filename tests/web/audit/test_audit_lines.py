@@ -1,4 +1,4 @@
-"""The audit log's line of each call, and what happens if it cannot be written."""
+"""The audit log has a line for each call; if a line cannot be written, the call fails."""
 
 import asyncio
 import json
@@ -330,7 +330,7 @@ async def test_a_call_refused_before_its_body_leaves_a_line(
         assert (line["operation"], line["outcome"], line["profile"]) == (*recorded, "bob")
         assert line["kid"] == ("nope" if "nope" in target else None)
         assert line["address"] == "127.0.0.1"
-        # Nobody is asked for who calls; it is known if the token is in memory.
+        # The store is not asked for the caller; a cached token names them.
         assert line["who"] == ("operator" if sent else "")
 
 
@@ -402,7 +402,7 @@ async def test_an_import_names_the_key_that_unwrapped_it(client, lines):
     kid = (await answer.json())["kid"]
     seen = [(line["kid"], line["alg"], line["outcome"]) for line in lines()]
     assert seen == [(kid, "a128gcm", "success"), (kek, "a256kw", "success")]
-    # One that was used in vain, too.
+    # A key that was used without success is named as well.
     answer = await client.post("/key/import", json={**body, "alg": "a256gcm"})
     seen = [(line["kid"], line["alg"], line["outcome"]) for line in lines()]
     assert (answer.status, seen) == (422, [(kek, "a256kw", "invalid-key")])
@@ -446,7 +446,7 @@ async def test_an_attestation_names_the_key_that_signs_and_the_attested_keys(cli
     assert [(line["kid"], line["outcome"]) for line in lines()] == [(signer, "not-attestable")]
 
 
-# Where no line can be written
+# Calls whose line cannot be written
 
 
 async def state(client):
@@ -525,7 +525,7 @@ async def test_without_a_writable_log_open_routes_answer(client, path):
 
 @pytest.mark.each_store
 async def test_a_line_is_there_before_its_change_is(post, path, monkeypatch):
-    """Seen by whoever is asked to commit."""
+    """The line is written before `commit` is called."""
     commit, recorded = Transaction.commit, []
 
     async def watched(transaction):
@@ -538,7 +538,7 @@ async def test_a_line_is_there_before_its_change_is(post, path, monkeypatch):
     assert [(line["operation"], line["kid"]) for line in recorded] == [("generateKey", kid)]
 
 
-# What is in it
+# The content of a line
 
 
 def forms(secret):
@@ -548,7 +548,7 @@ def forms(secret):
 
 
 async def test_nothing_that_callers_keep_is_in_it(client, path):
-    """Neither content of requests nor of answers, but for the fields that lines have."""
+    """A line has no content of requests or answers except its own fields."""
     markers = set()
 
     def planted(name):

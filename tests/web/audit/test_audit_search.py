@@ -63,7 +63,7 @@ async def events(client, headers, **query):
 
 
 async def names(client, headers, **query):
-    """Who did what, with which outcome, oldest first."""
+    """The caller, operation and outcome of each event, oldest first."""
     found = await events(client, headers, **query)
     return [(each["who"], each["operation"], each["outcome"]) for each in reversed(found)]
 
@@ -420,7 +420,7 @@ async def test_a_secret_in_place_of_a_name_is_left_out(client, ops, path, secret
 
 
 async def test_a_call_that_finds_its_key_at_last_has_no_other_alias(client, ops, last_line):
-    """The key of a JWE is one of several recipients, the first of which is not there."""
+    """The key of a JWE is one of several recipients, and the first one does not exist."""
     kid = await key_in(client, ops, "default", alias="there")
     async with client.post("/sign", json={"alias": "there", "data": ""}, headers=ops) as answer:
         assert answer.status == 200

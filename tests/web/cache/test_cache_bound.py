@@ -36,7 +36,7 @@ def name_of(url):
 
 @pytest.fixture
 def pair(start, make_store, admin):
-    """Two services on one database: who changes, and who has all in memory."""
+    """Two services on one database: the first makes changes, the second caches everything."""
 
     async def make(url, ttl):
         options = await make_store(url, StoreKey(new_raw_key()))
@@ -48,7 +48,7 @@ def pair(start, make_store, admin):
 
 
 async def changes(one, other, everything):
-    """Changes of what the other has in memory: each with the call that it is to end."""
+    """Changes of values that `other` caches, each with a call that must fail afterwards."""
     token, record = await one.app[TOKENS].create("t", SCOPES)
     kids = []
     for _ in range(5):
@@ -76,7 +76,7 @@ async def changes(one, other, everything):
 
 
 async def ends(change, use, within):
-    """Make a change; what it ends is not begun again later than so many seconds afterwards."""
+    """Make a change; `use` must fail `within` so many seconds, and keep failing."""
     await ok(await use())
     await ok(await change())
     await until_refused(use, time.monotonic() + within)

@@ -240,7 +240,7 @@ async def test_a_removed_profile_takes_them_along(client):
 
 
 async def until_stored(client, number):
-    """Wait until the store has so many entries: the service may itself be storing some."""
+    """Wait until the store has `number` entries: the service may still be storing some."""
     async with waiting_for(f"{number} entries"):
         while await stored(client) != number:
             await asyncio.sleep(0.01)

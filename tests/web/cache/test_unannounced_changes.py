@@ -105,7 +105,7 @@ async def never(*args):
 
 
 async def use_for(seconds, *calls):
-    """Use keys again and again for so many seconds."""
+    """Use keys again and again for `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for call in calls:
@@ -114,7 +114,7 @@ async def use_for(seconds, *calls):
 
 
 async def renewed(client, *calls, seconds=1.5 * TTL, begin=lambda: None, of=None):
-    """Use keys until their lease is renewed in time for so many seconds, and none is read again.
+    """Use keys until their lease is renewed in time for `seconds`, without reading a key again.
 
     `begin` is called as this time begins; `of` is another cache than the one of keys.
     """
@@ -129,12 +129,12 @@ async def renewed(client, *calls, seconds=1.5 * TTL, begin=lambda: None, of=None
 
 
 async def refused_within(seconds, call):
-    """Use a key until it is refused, as is each use that begins after so many seconds."""
+    """Use a key until it is refused; uses that begin after `seconds` must be refused."""
     await refused_by(time.monotonic() + seconds, call)
 
 
 async def refused_by(end, call):
-    """Use a key until it is refused, as is each use that begins after `end`."""
+    """Use a key until it is refused; uses that begin after `end` must be refused."""
     await until_refused(call, end)
     for _ in range(3):
         assert (await call()).status in (404, 409)

@@ -211,7 +211,7 @@ async def test_a_jws_header_with_another_certificate_is_refused(
         path, body = given(pointer, header)
         found = await refuses(path, body | {"kid": key["kid"]}, 422, "validation-failed")
         assert [each["pointer"] for each in found["errors"]] == [pointer]
-    # A key without a certificate may have one that the service does not know.
+    # The service may not know the certificate of a key.
     path, body = given(pointer, others)
     await post(path, body | {"kid": (await generate("p256"))["kid"]})
 
@@ -257,7 +257,7 @@ async def test_a_cose_header_with_another_certificate_is_refused(
 async def test_a_header_from_before_the_alias_moved_is_refused(
     client, certified, post, refuses, pointer
 ):
-    """As docs/mdoc.md advises: the next signer is ready, and then the alias moves to it."""
+    """As in docs/mdoc.md, the alias moves to the next signer once that is ready."""
     _, old = await certified(alias="signer")
     next_key, new = await certified()
     header = {X5T: thumbprint(old)} if pointer in OF_COSE else {"x5t#S256": x5t(old)}

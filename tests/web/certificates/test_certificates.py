@@ -146,7 +146,7 @@ async def test_a_jwk_set_has_the_chain_without_its_root(put, get, generate):
 
 
 async def test_a_self_issued_certificate_of_another_key_is_sent(put, get, generate):
-    """As of a CA that changed its key: it is not a root."""
+    """A CA that changed its key has such a certificate, which is not a root."""
     key = await generate("p256")
     new = Issuer("middle")
     leaf, link = new.issue(public_key(key)), MIDDLE.issue(new.key.public_key(), new.name)
@@ -172,14 +172,14 @@ async def test_a_self_signed_certificate_of_the_key_is_in_the_jwk_set(put, get, 
 
 
 async def test_a_jws_with_the_chain_of_its_key(put, post, generate):
-    """As HAIP wants an SD-JWT VC: the chain is there, and not its root."""
+    """HAIP requires the chain without its root in an SD-JWT VC."""
     key = await generate("p256", alias="a")
     leaf = MIDDLE.issue(public_key(key))
     async with put(key["kid"], pem(leaf, MIDDLE.certificate, ROOT.certificate)) as response:
         assert response.status == 200
     body = {"alias": "a", "payload": "aGVsbG8", "header": {"typ": "dc+sd-jwt"}}
     made = await post("/jws/sign", body | {"certificate_header": "x5c"})
-    # jwcrypto and joserfc have no check of a chain: the first certificate gives the key.
+    # jwcrypto and joserfc do not check a chain; they take the key of the first certificate.
     token = made["jws"]
     header = json.loads(b64url_decode(token.partition(".")[0]))
     assert header == {

@@ -149,12 +149,12 @@ async def test_the_bounds_of_members(post, authority):
 
 
 def entries(number):
-    """As many entries, with members that are as long as in lists of real certificates."""
+    """Make `number` entries, with members as long as in real lists."""
     return [{"serial": f"{n + (1 << 158):x}", "date": DATE} for n in range(1, number + 1)]
 
 
 def large(kid, revoked):
-    """The arguments of a request with a large body, of which aiohttp would warn as bytes."""
+    """The arguments of a request with a large body, in a file: aiohttp warns of large bytes."""
     body = json.dumps({"kid": kid, **CRL, "revoked": revoked}).encode()
     return {"data": BytesIO(body), "headers": {"Content-Type": "application/json"}}
 

@@ -207,8 +207,9 @@ async def test_the_csr_of_another_program_gives_the_names(post, authority, gener
     assert len(list(found["subjectAltName"][0])) == 2
 
 
-# What the linter finds, which is no error: RFC 5280 section 4.2.1.4 advises against qualifiers, and
-# ETSI EN 319 412-2 clause 4.3.2 against two key usages, of which PAdES and C2PA need one each.
+# Findings of the linter that are not errors: RFC 5280 section 4.2.1.4 advises against qualifiers,
+# and ETSI EN 319 412-2 clause 4.3.2 against two key usages. PAdES and C2PA each need one of the
+# two.
 QUALIFIER = "pkix.certificate_policies_policy_has_qualifier"
 TWO_USAGES = "etsi.en_319_412_2.nat-4.3.2-1.mixed_key_usage_setting"
 # ISO/IEC 18013-5 Table B.7 requires what ETSI EN 319 412-2 clause 4.3.10 forbids.

@@ -1,4 +1,4 @@
-"""Certificates that keys sign: each profile, its rules, and what others say of them."""
+"""Issued certificates: each profile, its rules, and checks by other libraries."""
 
 import datetime
 import shutil
@@ -618,7 +618,7 @@ async def test_openssl_verifies_a_chain_of_an_iaca(post, generate, authority, tm
     kid, root = await authority(**IACA)
     key = (await generate("p256"))["kid"]
     body = {"kid": kid, "profile": profile, "subject": SIGNER, "key": key, "days": 7}
-    # It knows nothing of ISO's purposes, and says so of a critical extension only by its purpose.
+    # It does not know ISO's purposes, and reports a critical extension only by its purpose.
     verify(tmp_path, root, read(await post("/certificate", body)))
 
 

@@ -73,7 +73,7 @@ async def test_mutated_certificates(client, generate):
 
 
 async def test_mutated_certificates_with_a_right_signature(client, generate, get):
-    """What is taken is shown, sent in a JWS, and read as the one of an issuer."""
+    """Accepted certificates can be shown, sent in a JWS, and read as an issuer's."""
     key, other = await generate("p256"), await generate("p256")
     there, chance, seen = f"/key/{key['kid']}", random.Random(7), set()
     body = {"kid": key["kid"], "profile": "self-signed", "subject": "CN=a,C=DE", "days": 9}

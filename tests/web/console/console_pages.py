@@ -38,7 +38,7 @@ class Held:
 
 
 def complaints(page):
-    """What the browser complained of, but for refused calls."""
+    """The browser's error messages, except about refused calls."""
     refusal = re.compile(r"Failed to load resource: .* status of 4\d\d ")
     return [one for one in page.complaints if not refusal.match(one)]
 
@@ -48,7 +48,7 @@ async def sign_in(page, address, token):
     await page.get_by_label("Token").fill(token)
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.locator("#menu a").first).to_be_visible()
-    # The first page has come, and waits for nothing.
+    # Wait until the first page is complete.
     await expect(page.locator("main h1")).not_to_have_text("Sign in")
     await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
 

@@ -80,7 +80,7 @@ async def test_a_token_typed_in_the_page_is_sent(start, page, admin):
     await page.goto(str(client.make_url("/docs")))
     await execute(await open_operation(page.locator("#operations-operations-mac")), "401")
 
-    # Closed panels show it, too.
+    # Closed panels also show the lock.
     locked = page.locator("#operations-operations-sign .authorization__btn .locked")
     assert await locked.count() == 0
     await page.get_by_role("button", name="Authorize").first.click()
@@ -163,10 +163,10 @@ async def press_heading(page, tag):
 
 
 async def test_each_works_when_all_are_pressed_from_top_to_bottom(client, page):
-    """With its example as it stands, on a new service; test_openapi.py sends the other examples.
+    """Each operation sends its first example to a new service; test_openapi.py sends the others.
 
-    Of no operation is what is not a success higher than the window: to open each takes long, so
-    that is looked at here, too.
+    This test also checks that no operation's error answers are higher than the window, since
+    opening all of them takes long.
     """
     await page.goto(str(client.make_url("/docs")))
     await expect(page.locator(".opblock")).to_have_count(len(ROUTES))
@@ -220,7 +220,7 @@ async def test_an_example_key_is_imported_where_it_is_not_there(client, page):
     assert key["aliases"] == ["example mac"]
     assert await (await client.get("/keys")).json() == []
 
-    await execute(panel)  # of what is there, no second one
+    await execute(panel)  # the key exists, so no second one is made
     assert len(await (await client.get("/keys", headers={"X-Profile": "alice"})).json()) == 1
     await panel.locator("textarea").fill('{"alias": "of mine", "data": ""}')
     await execute(panel, "404")

@@ -836,7 +836,7 @@ async def test_names_that_are_markup_stay_texts(guarded, address, signed_in):
 
 
 async def test_a_page_without_its_scripts_says_so(client, page):
-    """As after an installation over the running service."""
+    """A new installation over the running service removes the old scripts."""
     await page.route("**/main.js", lambda route: route.fulfill(status=404))
     await page.goto(str(client.make_url("/console/")))
     await expect(page.get_by_text("the scripts of the console cannot be loaded")).to_be_visible()
@@ -941,7 +941,7 @@ async def test_no_page_is_wider_than_a_narrow_window(guarded, signed_in, narrow)
 
 
 async def test_colours_of_the_system_leave_the_chosen_visible(guarded, signed_in):
-    """As the contrast themes of Windows, which replace all backgrounds."""
+    """The contrast themes of Windows replace all backgrounds."""
     page = signed_in
     key = await make(guarded)
     await page.emulate_media(forced_colors="active")

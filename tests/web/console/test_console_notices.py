@@ -1,4 +1,4 @@
-"""Notices of the console: refusals, what ends them, and what they cover."""
+"""Notices of the console: how refusals are shown and closed, and that they hide nothing."""
 
 import pytest
 from http_answers import ok

@@ -1,4 +1,4 @@
-"""The console between its callers: what is left, late, or of an earlier one; and what it stores."""
+"""The console keeps nothing of an earlier caller: late answers, forms, pages, and storage."""
 
 import asyncio
 

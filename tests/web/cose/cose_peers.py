@@ -31,7 +31,7 @@ def python_cwt(question):
 
 
 def pycose_both_ways(question):
-    """Verify messages, of which the second is detached, and make one."""
+    """Verify two messages, the second detached, and make one."""
     alg, secret = getattr(algorithms, question["alg"]), bytes.fromhex(question["secret"])
     if question["public"]:
         theirs = keys.CoseKey.from_dict({**_loaded(question["public"]), -4: secret})

@@ -81,7 +81,7 @@ async def test_pycose_agrees(post, key, peers):
     asked = []
     for alg, theirs in PYCOSE.items():
         by, public, private = await key(alg)
-        ways = [ATTACHED, DETACHED] if public else [ATTACHED]  # pycose has no detached codes
+        ways = [ATTACHED, DETACHED] if public else [ATTACHED]  # pycose makes no detached codes
         body = {**by, "payload": b64(PAYLOAD), "external_aad": b64(AAD)}
         messages = await signed(post, body, *ways)
         secret = raw(private["d" if public else "k"]).hex()

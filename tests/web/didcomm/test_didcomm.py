@@ -162,7 +162,7 @@ def x25519_jwk(verkey):
 
 
 async def test_a_wallet_that_makes_the_envelope_itself(post, wallet, agent):
-    """As Credo does, which asks for each box (docs/wallets.md)."""
+    """Credo does so, and calls the service for each box (docs/wallets.md)."""
     key = await wallet(alias="did:sov:1#key")
     by, cek, verkey = {"alias": "did:sov:1#key"}, os.urandom(32), agent.verkey
     to = {"to": x25519_jwk(verkey)}
@@ -270,7 +270,7 @@ async def test_unusable_sender_keys_are_refused(client, refuses, wallet, generat
     ):
         body = {"to": [agent.verkey], "message": HELLO, "from": sender}
         await refuses("/didcomm/pack", body, status, slug)
-    # One that only verifies still opens.
+    # A key that may no longer sign still opens messages.
     packed = {"packed": agent.pack([old["b58"]], b"hello")}
     assert (await client.post("/didcomm/unpack", json=packed)).status == 200
 
@@ -334,7 +334,7 @@ async def test_a_mismatch_says_nothing_more(client, wallet, agent):
     low_order = base58.b58encode(bytes([1, *bytes(31)]))
     for text in (b"", b"\xff" * 44, agent.verkey.encode()[:-1], b"z" * 44, low_order):
         changed.append(written(encrypted_to(verkey, cek, agent, text)))
-    # Somebody else than who is named, and somebody else than who it is for.
+    # Another sender than the named one, and another recipient than the intended one.
     changed.append(written(encrypted_to(verkey, cek, agent, other.verkey.encode())))
     stolen = {**encrypted_to(other.verkey, cek), "header": {"kid": verkey}}
     changed.append(written(stolen, "Anoncrypt"))

@@ -188,8 +188,8 @@ async def _received(client: Any, parts: list[bytes]) -> bytes:
         for part in parts:
             await loop.sock_sendall(caller, part)
             await asyncio.sleep(0.02)
-        # Where the service has closed before all was read, its system resets the connection. What
-        # came before that is still in the socket, but a stream of asyncio would not give it.
+        # If the service closes before it has read everything, its system resets the connection.
+        # Earlier data stays in the socket, but an asyncio stream would not return it.
         async with waiting_for("the end of a connection"):
             with contextlib.suppress(ConnectionResetError):
                 while data := await loop.sock_recv(caller, 65536):

@@ -65,7 +65,7 @@ BODIES = {
     "8 MB": (b" " * 8 * 1024 * 1024, TOO_LARGE),
 }
 
-# And with other headers than that of JSON.
+# Bodies with other content types than JSON.
 HEADERS = {
     "a form": (b"alg=ed25519", ["Content-Type: application/x-www-form-urlencoded"], MEDIA_TYPE),
     "plain text": (GOOD, ["Content-Type: text/plain"], MEDIA_TYPE),
@@ -202,7 +202,7 @@ async def test_a_body_of_the_limit_is_read(connection):
         assert (await connection.call("POST", "/sign", call.ljust(size), JSON)).status == status
 
 
-# Every field of every request: the pointer names it, and what was sent is in no answer.
+# Fields of every request: the pointer names the field, and no answer contains the sent value.
 MARK = "planted-7f3a"
 FIELDS = {
     "/sign": {"kid": "k", "data": ""},

@@ -14,7 +14,7 @@ from minikms.web.routes import KID, NAME, ROUTES
 pytestmark = pytest.mark.shared_service
 
 MANY = 300_000
-# As many `{}` as a small body has.
+# The number of `{}` in a small body.
 FEWER = 19_000
 JSON = {"Content-Type": "application/json"}
 
@@ -153,7 +153,7 @@ async def test_a_refused_body_of_many_values_is_parsed_once(client, monkeypatch,
 
 
 def jwe_of(recipients, members, protected=0):
-    """A JWE in JSON, its recipients with so many header members each."""
+    """Make a JWE in JSON whose recipients have `members` header members each."""
     header = {"enc": "A256GCM", **{f"p{number}": 0 for number in range(protected)}}
     own = {"alg": "ECDH-ES+A256KW", **{f"m{number}": 0 for number in range(members)}}
     return {

@@ -1,4 +1,4 @@
-"""Many callers at once: each gets its own answer, and what is left fits together."""
+"""Many concurrent callers: each gets its own answer, and the store stays consistent."""
 
 import asyncio
 from collections import Counter

@@ -44,7 +44,7 @@ def items(number, item):
 )
 @pytest.mark.parametrize("schema", [BatchVerifyRequest(), BatchSignRequest()])
 def test_a_batch_of_bad_items(schema, item):
-    calls_to_read(schema, items(1, item))  # for what is cached
+    calls_to_read(schema, items(1, item))  # fills caches
     few, first = calls_to_read(schema, items(32, item))
     many, again = calls_to_read(schema, items(1000, item))
     assert len(first) == 32

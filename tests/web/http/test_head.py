@@ -13,7 +13,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
 JSON = "Content-Type: application/json"
-# What differs from one answer to the next.
+# Headers that differ between answers.
 OWN = ("Date", "X-Request-Id")
 
 

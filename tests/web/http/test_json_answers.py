@@ -1,4 +1,4 @@
-"""Answers in JSON as they come over the wire, and what is said of a body that is no JSON."""
+"""JSON answers on the wire, and the problem of a body that is not JSON."""
 
 import gzip
 

@@ -25,7 +25,7 @@ GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"alg":"ed25519"}'
 JSON = {"Content-Type": "application/json"}
 LIST = b"GET /keys HTTP/1.1\r\nHost: localhost\r\n"
-# Long enough for what must not happen in a while, and short enough to wait for what must.
+# Long enough to see that nothing happens, and a short wait for things that happen.
 SOON = 0.2
 NEVER = 600
 
@@ -47,13 +47,13 @@ GO_ON = web.AppKey("go_on", asyncio.Event)
 
 @pytest.fixture(params=[False, True], ids=["C", "Python"])
 def list_method(request):
-    """Whether the service has the parser of doors that take LIST, or the one in C."""
+    """Whether the service uses the Python parser, which accepts LIST, or the parser in C."""
     return request.param
 
 
 @pytest.fixture
 async def client(start, request, monkeypatch, list_method):
-    # How long a connection stays open that has more to send than is read.
+    # How long a refused connection stays open while the client sends more than is read.
     monkeypatch.setattr("minikms.http.server._LINGERING", SOON)
     app = create_service(Config(**request.param))
     app[GO_ON] = asyncio.Event()
@@ -189,7 +189,7 @@ async def test_a_body_is_as_large_as_it_may_be(connection):
     assert (await connection.receive()).status == 100
     connection.writer.write(body)
     assert (await connection.receive()).status == 200
-    # The rest of one that is refused is taken, so that the connection can go on.
+    # The rest of a refused body is received, so that the connection can go on.
     response = await connection.call("POST", "/key/generate", body + b" ")
     assert response.problem() == (413, "body-too-large")
     assert (await connection.call("GET", "/keys")).status == 200
@@ -201,7 +201,7 @@ def requests():
 
 @limits(max_body=100)
 async def test_nothing_of_a_refused_call_stays(client):
-    # What is garbage in a cycle waits for the collector, which counts objects and not their size.
+    # Garbage in a reference cycle waits for the collector, which counts objects, not bytes.
     refused = {
         413: ("POST", "/key/generate", BODY.ljust(101)),
         400: ("POST", "/key/generate", b"{"),
@@ -261,7 +261,7 @@ async def test_headers_that_are_far_too_large(connect):
 
 
 def head(size, begin=LIST):
-    """A head of so many bytes, each header of which is as long as it may be, without its end."""
+    """Make a head of `size` bytes without its end; its headers have almost the maximal length."""
     line = b"X-%05d: " + b"a" * 500 + b"\r\n"
     lines = [begin]
     while size - sum(map(len, lines)) > 1000:
@@ -432,7 +432,7 @@ async def test_too_many_at_once(client):
     assert (await client.get("/healthz")).status == 200
     client.app[GO_ON].set()
     assert [(await task).status for task in under_way] == [200, 200]
-    for _ in range(5):  # what was refused, and what failed, has left no trace
+    for _ in range(5):  # refused and failed calls left no trace
         assert (await client.get("/keys")).status == 200
         await refused(await client.get("/nowhere"), 404, "route-not-found")
     assert client.app[IN_FLIGHT].number == 0
@@ -459,7 +459,7 @@ async def test_a_slow_sender_takes_no_place_in_flight(client, connect):
     assert (await client.post("/key/generate", json={"alg": "ed25519"})).status == 200
     under_way = asyncio.create_task(client.get("/wait"))
     await until("a call under way", lambda: client.app[IN_FLIGHT].number == 1)
-    for connection in slow[:10]:  # a body that comes while there is no place
+    for connection in slow[:10]:  # a body that arrives while the limit is reached
         connection.writer.write(BODY[1:])
         assert (await connection.receive()).problem() == (503, "too-busy")
     client.app[GO_ON].set()

@@ -1,4 +1,4 @@
-"""Batches that take long, and those who call meanwhile, are gone, or stop the service."""
+"""Long batches while other callers call, their own caller leaves, or the service stops."""
 
 import asyncio
 import contextlib

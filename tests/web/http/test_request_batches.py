@@ -127,7 +127,7 @@ EXAMPLES = read_examples()
 WALLET = EXAMPLES["importKey"]["requests"]["for DIDComm v1"]
 PACKED = EXAMPLES["packDidcomm"]["answer"]["packed"]
 PACK = orjson.dumps(EXAMPLES["packDidcomm"]["requests"]["from a key"])
-# What has a key opened that makes no signatures.
+# A request that opens the key, for algorithms that do not sign.
 OPENED_BY = {
     "a256gcm": ("/encrypt", {"plaintext": ""}),
     "a256kw": ("/wrap", {"key": SECRET}),
@@ -139,7 +139,7 @@ OPENED_BY = {
 CRL = {"number": 1, "days": 1, "revoked": []}
 SELF_SIGNED = {"profile": "self-signed", "subject": "CN=a", "days": 1}
 
-# Each with what is sent, and whether that is answered in its batch.
+# Each call with its body and headers, and whether it is answered in its batch.
 CALLS = {
     "Ed25519": (call(), [JSON], True),
     "another JOSE name": (call(alg="Ed25519"), [JSON], True),
@@ -615,7 +615,7 @@ async def test_calls_at_once_are_told_of_in_one_piece(
     assert {answer.status for answer in await call_at_once()} == {200}
     assert (handed_over, len(written)) == ([], 1)
     lines = log.read_bytes().splitlines()
-    for before, line in pairwise(lines):  # nothing has changed by what was not written
+    for before, line in pairwise(lines):  # failed writes did not break the chain
         assert json.loads(line)["prev"] == hashlib.sha256(before).hexdigest()
 
 
@@ -647,7 +647,7 @@ async def test_a_call_whose_caller_is_gone_is_recorded(
     if not earlier:
         served.transport.abort()
     assert await connection.at_end()
-    # What nobody waits for any more is not done; once it is done, it is told of.
+    # A call without a waiting caller is skipped; if it was already performed, it is audited.
     told = [] if earlier else ["success"]
     assert [json.loads(line)["outcome"] for line in written] == told
     assert (await other.call("POST", "/sign", call(), JSON)).status == 200

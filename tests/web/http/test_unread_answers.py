@@ -11,7 +11,7 @@ PAGE = 8 * PIECE
 
 
 class Caller(asyncio.Transport):
-    """A caller who reads so many pieces of its answer, and then no more."""
+    """A caller who reads `pieces` pieces of its answer, and then stops."""
 
     def __init__(self, pieces=0):
         super().__init__()
@@ -40,7 +40,7 @@ class SlowCaller(Caller):
 
 
 def answer(answers, caller, body=None):
-    """Send a caller a page of its own, or one that it shares."""
+    """Send a caller a page of its own, or a shared one."""
     body = bytes(PAGE) if body is None else body
     return asyncio.create_task(
         answers.send(SimpleNamespace(transport=caller), caller.take, bytes(body))

@@ -1,7 +1,7 @@
 """JAdES and CB-AdES of the level B-B (ETSI TS 119 182-1 and TS 119 152-1, clause 6.3), row by row.
 
 The checks are those of DSS (esig/dss: JAdESBaselineRequirementsChecker and
-CBAdESBaselineRequirementsChecker), and those of the clauses that it leaves to its reader.
+CBAdESBaselineRequirementsChecker), and the checks of the clauses that DSS leaves out.
 """
 
 import base64
@@ -167,7 +167,7 @@ async def test_a_jws_is_jades_of_the_level_b_b(post, signer, options, members, l
 @pytest.mark.parametrize(
     ("options", "protected", "lacks"),
     [
-        # As an mdoc has it.
+        # The form of an mdoc.
         ({"certificate_header": ["x5chain", "x5t-protected"], "tagged": False}, claims(), set()),
         ({"certificate_header": ["x5chain-protected", "x5t-protected"]}, claims(), set()),
         ({"certificate_header": "x5chain-protected"}, claims(), set()),

@@ -1,4 +1,4 @@
-"""Members of headers whose values have another type than the one that is registered for them."""
+"""Header members with values of another type than the registered one."""
 
 from base64 import urlsafe_b64encode
 

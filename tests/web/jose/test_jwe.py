@@ -76,7 +76,7 @@ def fails(client):
     return call
 
 
-# What each kind of key is for, with an `enc` that goes with it.
+# The JWE algorithms of each kind of key, each with a fitting `enc`.
 KINDS = [
     *((alg, name, "A128GCM") for alg in CURVES for name in (ES[0], ES[3])),
     *((alg, name, "A256CBC-HS512") for alg in CURVES for name in (PU[0], PU[3])),
@@ -196,7 +196,7 @@ async def test_recipients_of_every_kind(generate, encrypt, opens, fails):
     for key, header in zip((x25519, p256, p256b, kw, rsa), headers, strict=True):
         assert await opens(jwe, kid=key["kid"]) == {**protected_of(jwe), **header}
     await fails(jwe, kid=stranger["kid"])
-    # The kid says which: that of another recipient does not make it try that one's.
+    # The kid selects the recipient: with another recipient's kid, that entry is not tried.
     renamed = [{**one, "header": {**one["header"], "kid": "x"}} for one in jwe["recipients"]]
     await opens({**jwe, "recipients": renamed}, kid=p256b["kid"])
     wrong = [{**one, "header": {**one["header"], "kid": p256["kid"]}} for one in renamed[:1]]
@@ -264,7 +264,7 @@ async def test_jwes_have_the_form_of_didcomm_v2(generate, encrypt, opens, fails)
 
 
 async def test_a_jwe_by_ecdh_1pu_is_bound_to_its_tag(generate, encrypt, fails):
-    """Whoever has the content's key makes no other content for the other recipients."""
+    """A recipient, who has the content key, cannot make other content for the other recipients."""
     alice, bob = await generate("p256"), await generate("p256")
     made = [
         await encrypt(
@@ -313,7 +313,7 @@ async def test_a_private_jwk_of_a_sender_is_refused(generate, encrypt, opens, fa
 
 async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client, refuses):
     bob, alice = await generate("x25519"), await generate("x25519", alias="a")
-    # As long as a kid, and none; and one that is another key's kid.
+    # Aliases that look like kids: one has a kid's length, another is the kid of another key.
     other = await generate("x25519", alias="A" * 43)
     await client.post(f"/key/{other['kid']}/associate", json={"alias": alice["kid"]})
     to = {"jwk": bob["jwk"], "alg": "ECDH-1PU"}

@@ -63,7 +63,7 @@ def goes(alg, name, enc):
 
 
 def combinations(alg, encs=ENCS, *, every):
-    """Each `alg` of a key with each `enc`; without `every`, with one, which differs by the key."""
+    """Pair each `alg` of a key with each `enc`, or without `every`, with one of them."""
     for place, name in enumerate(KINDS[alg], [*KINDS].index(alg)):
         fitting = [enc for enc in encs if goes(alg, name, enc)]
         if every or not fitting:
@@ -173,7 +173,7 @@ async def test_a_header_as_no_writer_here_would_write_it(keys, opens):
     await opens(made, jwe)
 
 
-# Reads {"decrypt": [{jwk, jwe}], "encrypt": [{jwk, alg, enc, form}]}, writes what came of each.
+# Reads {"decrypt": [{jwk, jwe}], "encrypt": [{jwk, alg, enc, form}]}, writes the result of each.
 SCRIPT = """
 import * as jose from "jose";
 import { readFileSync } from "node:fs";
@@ -217,7 +217,7 @@ async def test_jose_of_npm_opens_ours_and_we_open_its(keys, encrypt, opens, npm_
     (npm_jose / "run.mjs").write_text(SCRIPT)
     asked = {"decrypt": [], "encrypt": []}
     owners = []
-    for alg in KINDS.keys() - {"k256", "x448"}:  # which it has no more
+    for alg in KINDS.keys() - {"k256", "x448"}:  # which jose no longer supports
         made, jwk = await keys(alg)
         for number, (name, enc) in enumerate(combinations(alg, JWCRYPTO_ENCS, every=True)):
             if name.startswith("ECDH-1PU"):

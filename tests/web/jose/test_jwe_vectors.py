@@ -110,7 +110,7 @@ async def test_rfc_7518_appendix_c(post):
     assert answer == {"plaintext": "aGVsbG8=", "header": APPENDIX_C["header"]}
 
 
-# RFC 8037 appendix A.6, whose keys are those of RFC 7748 section 6.1.
+# RFC 8037 appendix A.6, with the keys of RFC 7748 section 6.1.
 BOB = "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"
 EPHEMERAL = "hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo"
 SHARED = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
@@ -246,7 +246,7 @@ async def test_messages_of_didcomm_v2(post, number, kid):
 
 
 async def test_every_secret_of_didcomm_v2_is_imported(post):
-    """All of them, those that sign too, and what each can do."""
+    """Signing keys are imported as well, and each key gets its operations."""
     for name, jwk in DIDCOMM["secrets"].items():
         key = await post("/key/import", {"jwk": jwk, "alias": name})
         assert ("jwe-decrypt" in key["operations"]) == (jwk["crv"] != "Ed25519")

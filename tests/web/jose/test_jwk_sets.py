@@ -35,7 +35,7 @@ def service(start, listening):
 
 @pytest.fixture
 def pages_read(monkeypatch):
-    """The profiles of which a page was read, in order."""
+    """The profile of each page read, in order."""
     page, read = KeyListing.page, []
 
     async def spy(self, profile, **options):
@@ -66,7 +66,7 @@ async def test_a_set_is_read_once_while_nothing_changes(service, any_store, page
         assert await answer.json() == await answers[0].json()
     assert await kids(client) == [kid, "a"]
     assert pages_read == ["alice"]
-    # What another profile does is none of it.
+    # Changes in another profile do not matter.
     await client.post("/key/generate", json={"alg": "ed25519"})
     assert await kids(client) == [kid, "a"]
     assert pages_read == ["alice"]
@@ -323,7 +323,7 @@ async def test_a_part_has_a_tag_of_its_own(service, any_store, pages_read):
 
 
 async def test_cached_parts_take_memory_by_their_size(service, any_store):
-    """However many ways there are to ask for the same."""
+    """Equivalent queries share the cache."""
     client = await service(any_store)
     for alg in ("ed25519", "p256"):
         await generate(client, alg=alg)

@@ -11,7 +11,7 @@ from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.web.state import STORE
 
 USE = {name: "sig" if FACTS[name].signing else "enc" for name in KEY_PAIRS if FACTS[name].uses}
-# The names of those that have one alone.
+# The JOSE names of algorithms that have only one.
 ONLY = {name: FACTS[name].signing[0] for name in USE if len(FACTS[name].signing) == 1} | {
     name: FACTS[name].jose[0] for name in using("decapsulate")
 }
@@ -44,7 +44,7 @@ async def test_the_default_set_is_read_by_jwcrypto(client, generate):
             etag, text = response.headers["ETag"], await response.text()
         read = {key.thumbprint() for key in jwk.JWKSet.from_json(text)["keys"]}
         assert read == {made[alg]["kid"] for alg in USE.keys() - KEMS}
-    await client.delete("/key?alias=mlkem768")  # of which the set has nothing
+    await client.delete("/key?alias=mlkem768")  # a key that is not in the set
     async with client.get("/jwks.json", headers={"If-None-Match": etag}) as response:
         assert response.status == 304
 
@@ -120,7 +120,7 @@ async def test_a_set_has_only_the_requested_keys(client, generate):
     assert await found("?kty=RSA&kty=AKP&use=sig") == {"rsa2048", *mldsa}
     assert await found("?alg=ES256") == {"p256"}
     assert await found("?alg=ES256&alg=ES512&profile=default") == {"p256", "p521"}
-    # One that has several names has no `alg`, and is found by each.
+    # A key with several JOSE names has no `alg` in the set, and is found by each name.
     assert await found("?alg=EdDSA") == {"ed25519", "ed448"}
     assert await found("?alg=Ed25519") == {"ed25519"}
     assert await found("?alg=PS384&alg=HS256") == {"rsa2048"}

@@ -254,7 +254,7 @@ async def test_headers_that_never_verify(post, generate):
 
     assert await valid(await signed({"alg": "EdDSA"}))
     assert await valid(await signed({"alg": "Ed25519", "kid": "whatever"}))
-    # RFC 7797: unencoded and yet in its place, where it has no full stop.
+    # RFC 7797: an unencoded payload may stay in the JWS if it has no full stop.
     plain = {"alg": "EdDSA", "b64": False, "crit": ["b64"]}
     assert await valid(await signed(plain, b"$02", plain=True))
     encoded = {"alg": "EdDSA", "b64": True, "crit": ["b64"]}
