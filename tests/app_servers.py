@@ -21,7 +21,7 @@ class KmsTestServer(TestServer):
 
     async def _make_runner(self, **kwargs: Any) -> KmsRunner:
         # aiohttp's tests cancel a handler whose caller leaves; `minikms serve` does not.
-        # Nor does it wait a minute for one that hangs.
+        # It does not wait a minute for a hanging handler either.
         own = {"handler_cancellation": False, "shutdown_timeout": 5}
         return create_runner(self.app, **{**kwargs, **own, **self._options})
 

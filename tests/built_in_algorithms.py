@@ -14,7 +14,7 @@ BUILT_IN = [
 
 
 def algorithm_names(*kinds, but=()):
-    """The names of the built-in algorithms that are one of `kinds`, or any, and none of `but`."""
+    """The names of built-in algorithms of one of `kinds` (default: any), except those of `but`."""
     return [
         algorithm.name
         for algorithm in BUILT_IN

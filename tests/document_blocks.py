@@ -117,10 +117,10 @@ def paste(
     whole: bool = False,
     **variables: str,
 ) -> Pasted:
-    """Run the blocks of `sh` in one shell, as they stand, but for the port and `replaced`.
+    """Run the blocks of `sh` unchanged in one shell, except for the port and `replaced`.
 
-    What a block prints last is in the one behind it, of `json` or `text`; all that it prints, if
-    `whole`. A service holds its terminal, so its command ends a block. `variables` are further ones
+    The next block, of `json` or `text`, shows the end of a block's output, or with `whole` all
+    output. A service holds its terminal, so its command ends a block. `variables` are further ones
     of the environment.
     """
     (folder / ".venv").symlink_to(sys.prefix)

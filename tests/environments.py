@@ -1,4 +1,4 @@
-"""Environments of Python apart from that of the tests, for packages that cannot be beside it."""
+"""Makes Python environments for packages that conflict with the environment of the tests."""
 
 import shutil
 import subprocess

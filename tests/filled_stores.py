@@ -47,7 +47,7 @@ def new_store(folder):
 
 @asynccontextmanager
 async def opened(options):
-    """Open the store of a service with these options; without any, one in memory."""
+    """Open the store of a service with these options, or a store in memory without options."""
     if not options:
         async with KeyStore.open_memory() as store:
             yield store

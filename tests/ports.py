@@ -6,7 +6,7 @@ import os
 import random
 import socket
 
-# Below the ports that the system gives to connections, of which concurrent tests have many.
+# Below the ephemeral ports, which the connections of concurrent tests use.
 _FIRST, _END = 20_000, 32_000
 
 # Each process of pytest-xdist has its own, and gives each of them once in a long time: a test may

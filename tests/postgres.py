@@ -182,7 +182,7 @@ class Postgres:
         server = self._server()
         for process in server.children(recursive=True):
             process.resume()
-        server.resume()  # after the others, so that none of them is gone before its turn
+        server.resume()  # last, so that no child ends before it is resumed
 
     def _server(self) -> psutil.Process:
         assert self._process

@@ -43,10 +43,10 @@ def _templates() -> dict[str, re.Pattern[str]]:
 
 
 def documented(method: str, path: str) -> set[str] | None:
-    """The slugs that the document has at an operation; None if there is no such operation."""
+    """The slugs that the document lists for an operation; None if it has no such operation."""
     path = unquote(path.partition("?")[0], errors="replace")
     forms = _templates()
-    # `/key/generate` is no `/key/{kid}`.
+    # `/key/generate` does not match `/key/{kid}`.
     template = path if path in forms else next((t for t in forms if forms[t].fullmatch(path)), "")
     return _operations().get((method, template))
 
@@ -56,7 +56,7 @@ def problem(
 ) -> tuple[int, str]:
     """Assert that an answer is a whole problem, documented at its operation; its status and slug.
 
-    Without `method` and `path` it is the answer to bytes that may be no call.
+    Without `method` and `path`, it answers bytes that may not be a valid call.
     """
     assert status >= 400, content
     assert headers["Content-Type"] == "application/problem+json"

@@ -12,7 +12,7 @@ needs_root = pytest.mark.skipif(
 
 
 def open_files(pid: int) -> set[str]:
-    """The names of a process's open files, some of which may be closed by now."""
+    """The names of a process's open files; some may be closed by now."""
     found = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

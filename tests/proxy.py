@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 class Proxy:
     """Forwards the connections of a port of 127.0.0.1 to another.
 
-    What it forwards waits for `delay` seconds. Without `ends`, it keeps a connection open that the
+    Forwarded data waits for `delay` seconds. Without `ends`, it keeps a connection open that the
     other side has ended.
     """
 

@@ -113,7 +113,7 @@ async def test_every_call_of_the_soak_is_answered_and_has_its_audit_line(tmp_pat
 def run():
     names = ("memory", "openbao", "echo", "moto")
     found = Run({name: CONTENDERS[name] for name in names})
-    # The ratio is that of rounds, not of medians: 2, 2 and 3.
+    # The ratio is computed for each round, not of the medians: 2, 2 and 3.
     found.rows[ED25519] = {
         "memory": [Measurement(rate, 1.25, 3.5, 100) for rate in (2000.0, 4000.0, 3000.0)],
         "openbao": [Measurement(rate, 2.5, 9, 200) for rate in (1000.0, 2000.0, 1000.0)],

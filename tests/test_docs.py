@@ -1,4 +1,4 @@
-"""The documents have everything, and what they point to is there."""
+"""The documents are complete, and their links have targets."""
 
 import re
 import sys

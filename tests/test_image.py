@@ -1,4 +1,4 @@
-"""The root folder of the image: the service runs in it, and it has nothing else."""
+"""The image's root folder runs the service, and contains nothing else."""
 
 import hashlib
 import json
@@ -130,7 +130,7 @@ def test_the_bill_of_materials_has_everything_in_the_image(image):
 
 
 def test_the_image_has_no_library_under_the_gpl(image):
-    """Programs that are linked with readline or GDBM are under the GPL, too."""
+    """Programs linked with readline or GDBM are under the GPL."""
     root, _ = image
     assert [
         path.name for path in root.rglob("lib*") if re.match("lib(readline|gdbm)", path.name)

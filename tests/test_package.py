@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-# What a checkout gathers that is no part of it (.gitignore).
+# Files that gather in a checkout, and do not belong to it (.gitignore).
 PASSING = shutil.ignore_patterns(
     ".git", ".acapy", ".venv*", "*.egg-info", ".*_cache", ".hypothesis", ".schemathesis",
     "__pycache__", "node_modules", ".coverage*", "build", "dist",

@@ -31,12 +31,12 @@ TABLES = {
     for module in MODULES
     for name, table in vars(module).items()
     if isinstance(table, PrivateNames)
-    # Imported elsewhere, it has its name there, too.
+    # Skip modules that only import the table.
     and f"{name}: " in inspect.getsource(module)
 }
 LISTED = {name for table in TABLES.values() for _, name, _ in table.names}
 
-# What no table can have, since it is an attribute of objects alone, or imported.
+# Names that no table can have: attributes of objects alone, or imported names.
 ROWS = re.findall(r"^\| `\w+\.(_\w+)` \| `(\S+)` \|", DOCUMENT, re.MULTILINE)
 IN_NO_CLASS = {name for name, _ in ROWS}
 

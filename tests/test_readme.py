@@ -39,7 +39,7 @@ def mkms(tmp_path_factory):
 @pytest.mark.process
 @pytest.mark.timeout(120)  # installs a package
 def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres, mkms):
-    """From the run command to PostgreSQL, as they stand, but for port and database."""
+    """Run the blocks up to PostgreSQL unchanged, except for port and database."""
     own = [block for block in BLOCKS[: BLOCKS.index(("sh", MEMORY))] if block.language != "sql"]
     psql = shlex.join(map(str, own_postgres.psql("postgres")))
     moved = [
@@ -60,7 +60,7 @@ def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres, mk
     assert len(done.shown) == 2
     assert done.commands.count("minikms serve") == 3
     assert "pip install" not in done.commands
-    # Nothing of what they leave in a checkout comes into a commit.
+    # The files that they leave in a checkout are ignored by git.
     ignored = [name.rstrip("/") for name in (ROOT / ".gitignore").read_text().split()]
     left = {path.name for path in tmp_path.iterdir()} - {"service.log", "before.pem"}
     assert {"keys.db", "store.key", "admin.token", "app.token"} <= left

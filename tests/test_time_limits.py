@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Each way to stand still, and processes that would outlive a test: a service that takes no signal
-# but SIGKILL, with its workers, and one that has left for a session of its own.
+# Tests that hang in each way, and processes that would outlive a test: a service with workers that
+# only SIGKILL ends, and a process in a session of its own.
 FAILING = """
 import asyncio
 import os

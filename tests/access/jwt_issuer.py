@@ -39,7 +39,7 @@ class SigningKey:
         )
 
     def token(self, claims=None, *, alg=None, **header):
-        """A token that is good for a minute, but for what is given; None leaves something out."""
+        """Make a token valid for a minute; `claims` replace the usual ones, None omits a header."""
         alg = alg or self.alg
         header = {"alg": alg, "typ": "JWT", "kid": self.jwk["kid"], **header}
         header = {name: value for name, value in header.items() if value is not None}
@@ -47,7 +47,7 @@ class SigningKey:
 
 
 def good(claims=None):
-    """Claims that are accepted, but for those that are given."""
+    """Make valid claims, then replace the given ones; LEFT_OUT drops a claim."""
     now = int(time.time())
     usual = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now, "exp": now + 60}
     return {k: v for k, v in {**usual, **(claims or {})}.items() if v is not LEFT_OUT}
@@ -67,7 +67,7 @@ class Clock:
 
 
 class Provider:
-    """A server on loopback, which publishes `keys` or whatever `answer` makes."""
+    """A server on loopback, which publishes `keys`, or the result of `answer`."""
 
     def __init__(self):
         self.keys = []

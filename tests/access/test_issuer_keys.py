@@ -1,4 +1,4 @@
-"""When the keys of a provider are read, from a real server and a file, and what fails there."""
+"""An issuer's keys are read in time from a real server and from a file; faults are survived."""
 
 import asyncio
 import gzip
@@ -111,7 +111,7 @@ async def test_many_unknown_kids_make_one_request_and_known_ones_do_not_wait(
         provider.answer = gate = Gate(provider.publish)
         waiting = [asyncio.create_task(accepts(verifier, second)) for _ in range(50)]
         await gate.reached.wait()
-        # What is under way cannot end before the gate is opened.
+        # The running read cannot end before the gate opens.
         assert await accepts(verifier, first)
         clock.now += 600
         assert await accepts(verifier, first)

@@ -127,7 +127,7 @@ async def test_a_token_expires_in_a_year_that_has_a_date(verifier, key, exp):
         ("minikms_profiles", None),
         ("minikms_profiles", ["alice", 7]),
         ("minikms_profiles", {"*": True}),
-        # Good for whoever proves to have a key, and no proof is looked at.
+        # Such a token is bound to a key, and the service checks no proof of possession.
         ("cnf", {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
         ("cnf", {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
         ("cnf", {}),

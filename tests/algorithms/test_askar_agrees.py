@@ -1,4 +1,4 @@
-"""Our signatures verify with Askar's own implementations, in Rust: none of ours is on them."""
+"""Our signatures verify with Askar's implementations in Rust, which our algorithms do not use."""
 
 import secrets
 

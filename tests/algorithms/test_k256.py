@@ -13,7 +13,7 @@ from minikms.algorithms import secp256k1
 from minikms.plugin import HASHES, SignatureOptions
 
 ROOT = Path(__file__).parents[2]
-# As on a Python for which it is not installed.
+# Runs tests as if coincurve were not installed.
 BLOCKED = "import pytest, sys; sys.modules['coincurve'] = None; sys.exit(pytest.main(sys.argv[1:]))"
 OPENSSL = secp256k1.K256()
 MESSAGES = [hashlib.sha256(bytes([number])).digest() for number in range(64)]

@@ -22,7 +22,7 @@ ALGORITHMS = [entry.algorithm for entry in AlgorithmRegistry.from_installed()]
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=[alg.name for alg in ALGORITHMS])
 def test_one_key_in_many_threads(algorithm):
-    """A cached key is used by all calls, some of which are in threads."""
+    """All calls share a cached key, and some of them run in threads."""
     key = algorithm.unpack(algorithm.pack(algorithm.generate()))
 
     def use(number):

@@ -1,4 +1,4 @@
-"""Public keys of providers: each algorithm takes those of its own kind alone."""
+"""Each algorithm accepts only public keys of its own kind from a provider."""
 
 import pytest
 from built_in_algorithms import algorithm_names

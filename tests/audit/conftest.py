@@ -32,7 +32,7 @@ def path(tmp_path):
 
 @pytest.fixture(params=["store", "apart"])
 def checked(request, store):
-    """Check files by the store, or by heads alone: what is wrong, and what is not vouched for."""
+    """Check files by the store or by heads alone; returns faults and notes."""
 
     async def check(*files, by=request.param, partial=False):
         public, heads = await store.public_key(), await store.heads()

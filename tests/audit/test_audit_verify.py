@@ -112,7 +112,7 @@ def made_anew_under_another_name(lines):
     made_anew(lines)
 
 
-# What was done, and where it is found: with the store, and with heads alone.
+# Each change, and the line that reports it: checked with the store, and with heads alone.
 DONE = {
     changed: ("audit.log:5", "audit.log:6"),
     one_bit: ("audit.log:7", "audit.log:8"),
@@ -281,7 +281,7 @@ async def test_a_missing_chain_that_nothing_leads_to_is_found(path, store, datab
     (between,) = {head.follows for head in await store.heads()} & {
         head.chain for head in await store.heads() if head.follows
     }
-    # As of a process that was killed before the store had a head of it.
+    # Like a process killed before the store had a head of its chain.
     await database.run_own(lambda session: session.remove(HEAD, between), write=True)
     ((where, what),) = (await checked(path.with_name("0")))[0]
     assert (where, "in none of these files" in what) == ("audit.log", True)
@@ -362,7 +362,7 @@ async def test_a_first_line_that_is_torn(path, store, checked):
 
 @pytest.mark.parametrize("order", [1, -1], ids=["open first", "closed first"])
 async def test_a_head_of_an_open_chain_does_not_hide_its_end(path, store, order):
-    """As of two exports, one of them made before the chain ended with the same line."""
+    """Two exports of heads: one was made while the chain was open, and both name the same line."""
     await write(path, store, 3)
     (closed,) = await store.heads()
     lines = path.read_bytes().splitlines(keepends=True)

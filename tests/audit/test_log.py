@@ -92,7 +92,7 @@ def open_logs(path):
     """The audit logs of this name, or moved from it, that this process has open."""
     found = []
     for number in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of the listing itself
             found.append(os.readlink(f"/proc/self/fd/{number}"))
     return [file for file in found if file.startswith(str(path.with_suffix("")))]
 
@@ -123,7 +123,7 @@ async def test_a_moved_log_is_opened_again(path, store, checked):
     assert [json.loads(line)["n"] for line in path.read_bytes().splitlines()] == [1, 2]
     emptied = await store.heads()
     faults, notes = await checked(path, moved)
-    # What was emptied is in no file: two chains, between those of two files.
+    # The emptied lines are in no file: two chains are missing between the chains of the two files.
     assert [where for where, _ in faults] == ["audit.log:1", "audit.1:2"]
     assert (notes, len(emptied)) == ([], 4)
     assert open_logs(path) == before
@@ -316,7 +316,7 @@ def test_a_file_that_stops_the_start(path, run):
 async def test_a_store_that_refuses_the_log_stops_the_start(
     path, run, make_store, postgres_server, workers
 ):
-    """It can be opened, and not written, as on a standby."""
+    """The database is read-only, like a standby."""
     url = postgres_server.create_database()
     options = await make_store(url)
     name = url.rpartition("/")[2]

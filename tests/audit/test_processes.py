@@ -246,7 +246,7 @@ async def test_a_disk_that_is_full(answering, command, make_store, tmp_path):
 async def test_a_log_that_is_moved_off_a_full_disk(
     answering, command, make_store, tmp_path, beside
 ):
-    """As docs/operations/messages.md describes, also if the store is on that disk."""
+    """The steps of docs/operations/messages.md help, even if the store is on the full disk."""
     with small_disk(tmp_path / "disk", 2 * 1024 * 1024) as disk:
         path, aside, away = disk / "audit.log", disk / "audit.log.1", tmp_path / "audit.log.1"
         folder = disk if beside == "store" else tmp_path

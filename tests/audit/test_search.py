@@ -60,7 +60,7 @@ def seconds(page):
 
 
 def pages(path, query, limit, time=1000):
-    """Every page of a search, each of which begins where the one before ended."""
+    """Every page of a search; each begins at the end of the previous page."""
     after, found = BEGINNING, []
     while True:
         page = search(files_of(path), query, limit, after, Clock(time))

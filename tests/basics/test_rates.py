@@ -31,7 +31,7 @@ def tables():
 
 
 def passed(take, clock, most, length, calls, interval):
-    """The number of calls that pass, of so many in equal distances."""
+    """Count the admitted calls, if `calls` are made at equal intervals."""
     number = 0
     for _ in range(calls):
         number += take(NAME, length, most) == 0

@@ -125,11 +125,11 @@ def test_a_log_level_that_says_less(run, level):
 @pytest.mark.interpreter
 @pytest.mark.process
 def test_a_log_that_nobody_reads(serve):
-    # What it writes in part while it is stopped for a moment, Python itself would not go on with.
+    # A stop and a continue interrupt a partial write, which Python itself would not finish.
     service = serve("--port", "0", command=["env", "PYTHONUNBUFFERED=1", *MODULE])
     path = "/key/" + "x" * 4000
     with contextlib.closing(service.connect()) as connection:
-        for _ in range(200):  # of which a pipe takes 16
+        for _ in range(200):  # a pipe holds 16 of them
             connection.request("GET", path)
             with connection.getresponse() as response:
                 response.read()
@@ -254,8 +254,8 @@ def test_a_start_imports_no_other_commands():
 @pytest.mark.timeout(120)  # it waits for 26 s besides the start
 @pytest.mark.skipif(not FAKETIME, reason="faketime is missing: apt-get install faketime")
 def test_keys_in_memory_outlive_a_connection(serve):
-    # Askar's pool closes one that is half an hour old. Once the service has started, a minute takes
-    # less than a second.
+    # Askar's pool closes a connection after half an hour. Once the service has started, a minute
+    # takes less than a second.
     clock = f"LD_PRELOAD={FAKETIME}", "FAKETIME=+0 x100", "FAKETIME_START_AFTER_SECONDS=8"
     service = serve("--port", "0", "--cache-size", "0", command=["env", *clock, *MODULE])
 

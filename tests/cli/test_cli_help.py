@@ -102,7 +102,7 @@ def test_an_example_can_be_typed(words, command):
         while isinstance(found, click.Group):
             found, args = found.get_command(click.Context(found), args[0]), args[1:]
         assert found is command or command is main
-        found.make_context("example", args)  # raises where an option is none
+        found.make_context("example", args)  # raises if an option is unknown
 
 
 def test_commands_stand_in_the_order_of_use():

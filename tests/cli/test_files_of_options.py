@@ -5,7 +5,7 @@ import os
 import pytest
 
 MIB = 1024 * 1024
-# Each option with what it needs besides.
+# Each option, and the other options that it needs.
 OPTIONS = {
     "--store-key-file": ("--store", "sqlite://{folder}/keys.db"),
     "--admin-token-file": ("--auth", "token"),

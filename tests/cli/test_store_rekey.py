@@ -83,7 +83,7 @@ def test_a_new_key_that_cannot_be(run, persistent_url, key, key_file, tmp_path, 
         return await everything(persistent_url, key)
 
     async def make_a_profile_meanwhile():
-        """As a service does that had the store open before."""
+        """Make and remove a profile, like a service that opened the store before `rekey`."""
         async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             ended = await asyncio.to_thread(
                 run, "store", "rekey", *options_of(persistent_url, key_file), *options

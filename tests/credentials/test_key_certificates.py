@@ -1,4 +1,4 @@
-"""The certificates of a key: bounds before they are read, and the first one that ends."""
+"""Certificates of keys: sizes are checked before parsing, and the earliest expiry is found."""
 
 import base64
 import datetime

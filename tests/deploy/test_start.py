@@ -45,7 +45,7 @@ COMMAND = [sys.executable, "-c", RESTRICTED, str(USER.pw_uid), str(USER.pw_gid),
 
 
 class Deployment(NamedTuple):
-    """What a file runs: the environment, and the arguments of `minikms`."""
+    """The commands of a deployment file: its environment, and the arguments of `minikms`."""
 
     environment: dict[str, str]
     init: list[str]

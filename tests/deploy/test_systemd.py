@@ -96,8 +96,8 @@ def test_user_and_folders(tmp_path):
 
 
 # A new machine: this one in a mount namespace, whose changes stay in memory. It has the folders in
-# /etc of a new Debian, and this environment in place of the one that the first step installs. Each
-# command is a step that may fail; a container has no systemd to reload.
+# /etc of a new Debian, and uses this environment instead of the one that the first step installs.
+# Any command may fail. A container has no systemd to reload.
 NEW_MACHINE = """
 set -eu
 mount -t tmpfs changes "$1"
@@ -115,7 +115,7 @@ exec chroot root sh -euc "cd /srv; export PATH=/usr/sbin:/usr/bin:/sbin:/bin; $5
 """
 
 
-# Steps that need a network, systemd or the sidecar, whose own tests run the last three.
+# Steps that need a network, systemd or the sidecar. The sidecar's own tests run the last three.
 LEFT_OUT = "python3 -m venv", "systemctl ", ". /etc/", "export ", "module=", "runuser -u $user"
 
 

@@ -1,4 +1,4 @@
-"""Each call has its audit line, whichever calls without a line arrive at the same time.
+"""Each call has its audit line, even if calls without a line arrive at the same time.
 
 A call that needs no token has no line. It may be the first call of a turn of the event loop, of a
 shared session or of a transaction, the last one, or stand between others.
@@ -25,7 +25,7 @@ DOORS = "aws", "vault", "eudiplo"
 
 
 def post(path, body, *headers):
-    """The head and the body of a call, but for the id of the request."""
+    """The head and the body of a call, without a request id."""
     content = json.dumps(body).encode()
     head = [f"POST {path} HTTP/1.1", "Host: localhost", *headers, f"Content-Length: {len(content)}"]
     return head, content
@@ -52,7 +52,7 @@ class Main:
 
 
 class Aws:
-    """It has no call without a line."""
+    """The AWS door; all its calls have a line."""
 
     open = None
 
@@ -155,7 +155,7 @@ async def storm(addresses, make_cold):
 
 
 def check(recorded, lines):
-    """Each answer with a line has it once, and a call without one has none."""
+    """Each call that needs an audit line has exactly one, and other calls have no line."""
     found = Counter(
         line.get("request_id") for line in lines if line.get("request_id", "")[:1] == "r"
     )

@@ -33,7 +33,7 @@ AWS = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentServi
 NAMES = {"p256": "ES256", "rsa2048": "RS256"}
 NUMBERS = {"p256": -7, "rsa2048": -257}
 ALGORITHMS = {"p256": "ECDSA_SHA_256", "rsa2048": "RSASSA_PKCS1_V1_5_SHA_256"}
-# What the log says of the ports of doors.
+# Names of the doors in the log, by fixture.
 TITLES = {"AWS KMS": "aws", "Vault Transit": "vault", "EUDIPLO's HTTP KMS": "eudiplo"}
 
 # The calls on a key: the door, the path and the body. The key has the aliases `k` and `alias/k`.

@@ -49,7 +49,7 @@ async def test_so_many_at_once_and_so_many_wait(keys):
         assert caught.value.headers == {"Retry-After": "1"}
         with pytest.raises(TooBusy):
             await keys.make_pair("a", RSA)
-        # Neither keys of another kind nor those that come in wait for them.
+        # Keys of another kind, and imported keys, do not wait for them.
         await keys.in_turn("a", ML_DSA, "generate", maker(ML_DSA, POLICY, ML_DSA.generate))
         await keys.in_turn("a", RSA, "import", maker(RSA, POLICY, lambda: key))
         assert len(begun) <= PROCESSORS

@@ -7,7 +7,7 @@ TIMES = frozenset({"last_used", "request_id"})  # members that differ from call 
 
 
 def send(service, call):
-    """Send a call to a service; return its status and what its answer says.
+    """Send a call to a service; return the status and the content of the answer.
 
     `service` has the address of each port, and the token. `call` is the port, the method, the path,
     the body, and the profile.

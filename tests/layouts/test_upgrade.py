@@ -455,7 +455,7 @@ def test_a_store_that_cannot_be_read_meanwhile_stays_as_it_is(run, old, options)
 
 
 async def test_a_cancelled_upgrade_leaves_the_profile_unchanged(old):
-    """As by Ctrl-C: the transaction ends with the next key, and is not committed."""
+    """A cancelled upgrade, as by Ctrl-C, stops at the next key and commits nothing."""
     before = await contents(old)
     async with Database.open(StoreLocation.parse(old), KEY, upgrading=True) as database:
 

@@ -72,7 +72,7 @@ file.close()
 
 @pytest.mark.process
 async def test_a_damaged_store_that_a_process_has_open_is_not_replaced(tmp_path):
-    """SQLite itself cannot lock a file that is no database."""
+    """SQLite itself cannot lock a file that is not a database."""
     path, file, key = tmp_path / "keys.db", tmp_path / "backup.db", StoreKey(new_raw_key())
     async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
         pass
@@ -166,7 +166,7 @@ async def test_a_restored_backup_has_rules_and_the_uses_of_the_day(tmp_path):
 
 
 async def test_a_backup_is_as_old_as_its_beginning(tmp_path, monkeypatch):
-    """It lacks what is written after it was begun."""
+    """A backup lacks later writes."""
     path, key, written = tmp_path / "keys.db", StoreKey(new_raw_key()), []
     async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
         pass

@@ -136,7 +136,7 @@ async def test_a_key_that_is_made_meanwhile(source, copied_while, target, key):
     await copied_while(act)
     async with verified(target, key) as copied:
         assert await copied.descriptions.list_keys("t", limit=9) == ([first], False)
-        # A cursor that names the place of a key that is not here leaves out none that comes.
+        # A cursor may name the place of an absent key; the page still lists every later key.
         assert (await add(copied, profile="t")).seq == f"{3:020d}"
 
 
@@ -392,7 +392,7 @@ async def add_chain(store):
     await store.database.run_own(work, write=True)
 
 
-# Makes entries of the store itself, of which the last one is damaged.
+# Makes the store's own entries; the last entry made is damaged.
 OWN_ENTRIES = {
     "profile": lambda store: store.directory.create("u"),
     "chain of an audit log": add_chain,

@@ -107,7 +107,7 @@ async def test_a_key_without_object_and_an_object_without_key(store, inspector, 
         await store.directory.create(name)
     lost = await generate(store, token, "kid-2", "t")
     token.destroy(lost)
-    for number in range(2):  # their objects are to be destroyed
+    for number in range(2):  # their objects must be destroyed
         deleted = await generate(store, token, f"deleted-{number}")
         await store.deletions.delete(DEFAULT_PROFILE, KeyRef(f"deleted-{number}"))
     token.destroy(deleted)

@@ -338,7 +338,7 @@ def with_key(tmp_path_factory):
     return give
 
 
-# Askar gives the same of both stores, and what does not fit together is found in that.
+# Askar returns the same rows for both kinds of stores, and the check reads only these.
 @pytest.mark.parametrize("what", KEY_FAULTS)
 async def test_a_key_that_does_not_fit_together(tmp_path, with_key, what):
     alg, work, expected = KEY_FAULTS[what]
@@ -527,7 +527,7 @@ async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
     path = tmp_path / "keys.db"
     await fill_sqlite(path, key)
     [(own,)] = query(path, "SELECT id FROM profiles WHERE name = 'minikms'")
-    # What was written there last is the entry of t.
+    # The last entry written there belongs to t.
     [(number,)] = query(path, f"SELECT max(id) FROM items WHERE profile_id = {own}")
     flip(path, number)
     faults, notes, tally = await check(StoreLocation.parse(f"sqlite://{path}"), key)
@@ -537,7 +537,7 @@ async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
 
 
 async def test_flipped_bytes_in_tokens_are_counted(tmp_path, key, flip, query):
-    """Such a token is refused, and nobody can tell its id."""
+    """A damaged token is refused, and its id cannot be read."""
     path = tmp_path / "keys.db"
     location = StoreLocation.parse(f"sqlite://{path}")
     async with KeyStore.create(location, key) as store:
@@ -630,7 +630,7 @@ MOMENTS = ["aliases", "deletions", "askar_keys", "directory"]
 
 
 async def put_in_use(service):
-    """Make keys of two profiles, one of which waits for its deletion; gives the kids of one."""
+    """Make keys in two profiles, one of them soft-deleted; gives the kids of one profile."""
     await service.profiles.create("t")
     await service.creation.generate("t", "hs256", KeyPolicy())
     kids = []
@@ -665,7 +665,8 @@ async def service_in_use(url, key, in_use):
         yield KeyService(REGISTRY, store), key, kids
 
 
-# Each change comes at each moment on SQLite, of which one is quick; and at two on PostgreSQL.
+# On SQLite, each change comes at each moment, and only one moment is not `slow`. On PostgreSQL, at
+# two.
 @pytest.mark.parametrize(
     ("persistent_url", "when"),
     [

@@ -1,4 +1,4 @@
-"""Algorithms whose name is not the one that Askar has for their keys."""
+"""Algorithms that have another name than Askar's name of their keys."""
 
 import pytest
 from built_in_algorithms import algorithm_names

@@ -110,10 +110,10 @@ def test_keys_of_a_plugin_that_was_removed(plugin, started, run, options, tmp_pa
         assert listed[:2] == [other, orphan]
         assert [key.get("installed", True) for key in listed] == [True, False, False, False]
     assert ok(call("GET", f"/keys?alias={quote(ALIAS)}")) == [orphan]
-    # Others are served as before.
+    # Other keys are served as before.
     assert [key["kid"] for key in ok(call("GET", "/jwks.json"))["keys"]] == [other["kid"]]
 
-    # It is not used, and the answer says why.
+    # Calls with the orphaned key are refused, and the answer says why.
     for route, body in {
         "/sign": by,
         "/verify": by | {"sig": sig},
@@ -136,7 +136,7 @@ def test_keys_of_a_plugin_that_was_removed(plugin, started, run, options, tmp_pa
     )
     assert slug(call("POST", "/key/generate", made)) == (422, "unsupported-algorithm")
 
-    # It is looked after like any other.
+    # It can be managed like any other key.
     assert ok(call("PATCH", path, {"labels": {"a": "b"}})) == orphan | {"labels": {"a": "b"}}
     assert ok(call("POST", f"{path}/associate", {"alias": "too"}))["kid"] == first["kid"]
     assert ok(call("DELETE", f"{path}?after=1d"))["kid"] == first["kid"]

@@ -1,4 +1,4 @@
-"""The sample plugins, installed as by a user, and what an author sees of the contract."""
+"""The sample plugins, installed like a user's, and the contract suite's output for their author."""
 
 import base64
 import contextlib
@@ -22,7 +22,7 @@ from minikms.encodings import b64url, b64url_decode
 
 pytestmark = pytest.mark.process
 
-# One of the samples needs it, and Python 3.14 has no wheel of it.
+# One of the samples needs coincurve, which has no wheel for Python 3.14.
 coincurve = pytest.importorskip("coincurve")
 
 ROOT = Path(__file__).parents[2]

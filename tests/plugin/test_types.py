@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 ROOT = Path(__file__).parents[2]
 ED448 = (ROOT / "tests/algorithms/without_a_base.py").read_text()
 
-# Changes of the guide's class, each of which has a key of the wrong type.
+# Changes to the guide's class; each gives a key the wrong type.
 WRONG = {
     "a private key of another type": ("sign(self, key: Ed448PrivateKey", "sign(self, key: bytes"),
     "a public key of another type": ("self, public: Ed448PublicKey", "self, public: bytes"),
@@ -54,7 +54,7 @@ def found(tmp_path_factory):
     done = subprocess.run(
         [
             sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary",
-            # As for an installed package: no errors of what the author imports.
+            # As for an installed package, mypy reports no errors in the author's imports.
             "--follow-imports=silent", "--hide-error-context", "--no-color-output", ".",
         ],
         cwd=folder,

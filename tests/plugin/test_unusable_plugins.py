@@ -125,7 +125,7 @@ UNUSABLE = {
 
 @pytest.fixture
 def unusable(request, tmp_path):
-    """A directory with one package whose entry point `bp256` is no algorithm."""
+    """A directory with one package, whose entry point `bp256` is not an algorithm."""
     source = HEAD + "\n".join(line.removeprefix(" " * 8) for line in request.param.splitlines())
     (tmp_path / "broken_bp256.py").write_text(source)
     leave_package(tmp_path, "minikms-bp256", GROUP, bp256="broken_bp256:Mine")
@@ -135,7 +135,7 @@ def unusable(request, tmp_path):
 def refusal(directory, monkeypatch):
     """The one sentence that says why a plugin cannot be used."""
     monkeypatch.syspath_prepend(directory)
-    monkeypatch.delitem(sys.modules, "broken_bp256", raising=False)  # that of another test
+    monkeypatch.delitem(sys.modules, "broken_bp256", raising=False)  # left by another test
     with pytest.raises(PluginError) as caught:
         AlgorithmRegistry.from_installed()
     [sentence] = str(caught.value).splitlines()

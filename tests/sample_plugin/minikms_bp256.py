@@ -7,7 +7,7 @@ from minikms.plugin import EcAlgorithm, Pkcs8KeyAlgorithm
 
 
 class BP256(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
-    """The store keeps its keys as PKCS #8; no multicodec has them."""
+    """The store keeps its keys as PKCS #8; they have no multicodec."""
 
     name, crv = "bp256", "BP-256"
     aliases = ("brainpoolP256r1",)

@@ -281,7 +281,7 @@ def test_a_file_opens_whenever_its_sealing_is_killed(seal, file, key, one, two, 
 def test_openbao_and_aws_seal_a_store_together(
     run, seal, file, key, on_a_store, tmp_path, aws_credentials, caplog
 ):
-    """Each opens it alone; without both, nothing does."""
+    """Either seal opens the store; without both, the store stays closed."""
     token_file = write_key(tmp_path / "vault.token", ROOT_TOKEN)
     folder = tmp_path / "openbao"
     folder.mkdir()

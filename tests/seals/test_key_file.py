@@ -46,7 +46,7 @@ def test_a_sealed_file_is_refused_if_others_can_read_it(file, one):
 
 @pytest.mark.parametrize("mode", [0o620, 0o604, 0o602, 0o601], ids=oct)
 def test_a_file_is_refused_for_each_bit_that_opens_it_to_others(file, mode):
-    """Who can write it chooses the key under which a new store is made."""
+    """A user who can write the file chooses the key of a new store."""
     os.chmod(file, mode)
     with pytest.raises(StoreError, match="open to others"):
         read_key(file, "", "raw")

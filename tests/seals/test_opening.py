@@ -1,4 +1,4 @@
-"""A store key that several seals encrypt, each of which opens it."""
+"""A store key that several seals encrypt; any of them opens it."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ SECRET = "DRtQ8UwJSTmDyRsNcFQzS7xZHVZk8jgBgQFXQ5BPnFSz"
 
 @pytest.fixture
 def sealed(one, two):
-    """The envelope of a key with two seals, each of which was called twice: to seal and to open."""
+    """A store key's envelope with two seals; each was called twice, to seal and to open."""
     envelope = seal(SECRET, (one.uri, two.uri))
     assert (one.calls, two.calls) == (2, 2)
     return envelope
@@ -52,7 +52,7 @@ def test_a_plaintext_that_is_not_the_key_opens_nothing(sealed, one, two, fault):
 
 
 def test_a_file_of_version_0_3_opens(one, two):
-    """It has no check value, so a seal can give another key, which does not open the store."""
+    """Without a check value, a seal may return another key, which does not open the store."""
     old = Envelope("hsvZ2-_tDkQpvXcyAq2tFw", ())
     bound = old.associated_data
     keys = [

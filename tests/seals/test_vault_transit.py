@@ -57,7 +57,7 @@ def test_a_token_that_others_can_read_is_not_sent(tmp_path, token_file, mode):
     os.chmod(token_file, mode)
     if not mode:
         os.unlink(token_file)
-    # The port is not asked: it has no server.
+    # No server listens at the port: the token file is checked before any call.
     seal = VaultTransit(f"vault-transit:http://127.0.0.1:1/v1/t/keys/k?token-file={token_file}")
     with pytest.raises(SealUnavailable, match="token file"):
         seal.unseal(b"vault:v1:x", BOUND)

@@ -35,7 +35,7 @@ class Ledger:
         self.batches = {}  # by their label, whether they were answered
         self.aliases = {}  # of an alias that only one client moves, the key that it names
         self.unanswered = []
-        self.refused = []  # status, and slug of the problem; "" where it is no problem of ours
+        self.refused = []  # status, and slug of the problem; "" for a foreign body
         self.slowest = 0.0  # in seconds, of calls that were answered
         self.pause = 0.0  # in seconds, of a client between its turns
         self.numbers = itertools.count()

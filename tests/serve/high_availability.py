@@ -47,7 +47,7 @@ class Machine:
 
 
 class Copies:
-    """The copies of Mini KMS and haproxy, on ports of 127.0.0.1, of which `others` are left."""
+    """The copies of Mini KMS and haproxy on ports of 127.0.0.1; `others` more ports stay free."""
 
     def __init__(self, folder, others=0):
         self.folder = folder

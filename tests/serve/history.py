@@ -18,7 +18,7 @@ _OF_DOOR = {503: "store-unavailable"}
 class Process:
     """A process that answers calls.
 
-    It has read nothing before it was `started`, and misses changes by others for `lag` seconds.
+    It cannot have cached anything before `started`, and misses changes by others for `lag` seconds.
     """
 
     started: float
@@ -51,7 +51,7 @@ class Call:
 
     @property
     def may_be_done(self) -> bool:
-        """It was acknowledged, or nobody knows."""
+        """Whether the call was acknowledged, or has an unknown outcome."""
         if not self.status:
             return self.slug != "unsent"
         return self.is_done or self.answer.get("outcome") == "unknown"
@@ -118,5 +118,5 @@ class History:
         call.ended = time.monotonic()
         if call.status not in (0, 200):
             slug = str(call.answer.get("type", "")).rpartition(":")[2]
-            call.slug = slug or _OF_DOOR.get(call.status, "")  # its answers have no slug
+            call.slug = slug or _OF_DOOR.get(call.status, "")  # its answers do not contain a slug
         return call

@@ -36,7 +36,7 @@ class Load:
         self._revocable: list[str] = []
 
     def at(self, target: Target, parts: int = 0) -> "Load":
-        """Call one of the services alone, or so many parts of the time besides each of them."""
+        """Call only `target`; with `parts`, call all services, and `target` more often."""
         here = copy(self)
         here._targets = [target] * parts + self._targets if parts else [target]
         return here

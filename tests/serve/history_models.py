@@ -46,10 +46,10 @@ def unexpected(calls: Iterable[Call]) -> list[str]:
 def stale_reads(calls: Iterable[Call]) -> list[str]:
     """Find reads of a value that the object did not have.
 
-    It is the state of a key, the key of an alias, whether a token is valid. A change is seen at
-    once in the process that made it, and in one that was started after it; in another one after its
-    lag. A refused write never has an effect. A write with an unknown outcome may have
-    one, but not after a later acknowledged write: the writes of a profile follow each other.
+    Values are the state of a key, the key of an alias, and whether a token is valid. A change is
+    seen at once by the process that made it and by processes started after it, and by others after
+    their lag. A refused write never has an effect. A write with an unknown outcome may have one,
+    but not after a later acknowledged write: the writes of a profile follow each other.
     """
     objects: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
@@ -84,7 +84,7 @@ def _lag(read: Call, write: Call) -> float:
 def wrong_room(calls: Iterable[Call], most: int) -> list[str]:
     """Find a profile that has more than `most` keys, or refuses one although it has room.
 
-    A call makes the key in its answer, or deletes the one that it `writes`.
+    A call makes the key in its answer, or deletes the key that it `writes`.
     """
     calls = list(calls)
     makers = [call for call in calls if call.writes is None and call.may_be_done]

@@ -135,7 +135,7 @@ async def make_and_delete(place: Place, points: Points, mine: str = "a") -> None
 
 
 async def compare(place: Place, orphans: int) -> None:
-    """Start again, and raise unless the provider has the store's keys, and so many other ones."""
+    """Start again; raise unless the provider has the store's keys and `orphans` other ones."""
     provider = FilesProvider(place.uri)
     registry = REGISTRY.with_providers({"hsm": provider})
     providers = Providers(registry)

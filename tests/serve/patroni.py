@@ -176,7 +176,7 @@ class Cluster(Copies):
         )
 
     def _wait(self, what, condition):
-        end = time.monotonic() + 2 * LONG  # of which a leader that is gone keeps its role 20
+        end = time.monotonic() + 2 * LONG  # a lost leader keeps its role for 20 s of it
         while not condition(roles := self._roles()):
             if time.monotonic() > end or any(member.has_ended() for member in self.members):
                 logs = "".join((member.folder / "log").read_text() for member in self.members)

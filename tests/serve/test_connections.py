@@ -185,7 +185,7 @@ def test_the_limit_of_descriptors_is_raised(serve, dial):
 
 
 def test_silent_connections_leave_descriptors(serve, dial):
-    """As many as the process has descriptors, from many addresses."""
+    """Callers from many addresses open more connections than the process has descriptors."""
     service = serve("--port", "0", command=[*LIMITED, "200", "200", MINIKMS])
     for number in range(250):
         dial(service, f"127.0.0.{2 + number % 5}")

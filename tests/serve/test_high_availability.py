@@ -35,11 +35,11 @@ pytestmark = [
     pytest.mark.timeout(900 * ROUNDS),  # a round fails over, and builds the standby again
     needs_haproxy,
 ]
-# What the page says, in seconds: from the promotion until writes go on. And for a machine that is
-# busy with other tests.
+# The page's bound in seconds from the promotion to the next write, and a margin for a machine that
+# is busy with other tests.
 BACK, MARGIN = 15, 15
 
-# Of a caller between its turns, in seconds, while a copy is away, which takes long.
+# Seconds that a caller rests between calls while a copy is away, which takes long.
 PAUSE = 1
 
 
@@ -74,7 +74,7 @@ FAULTS = killed, frozen, cut_off
 
 
 async def test_primaries_that_fail_in_turn(setup, run):
-    # What is acknowledged around one kind of fault is to hold over those that follow, too.
+    # Writes acknowledged around one kind of fault must survive the next faults.
     ledgers, back = {fault: Ledger() for fault in FAULTS}, defaultdict(list)
     for _ in range(ROUNDS):
         for fault, ledger in ledgers.items():
@@ -171,7 +171,7 @@ async def killed_copy(setup):
         ledger.pause = 0
         await until_made(ledger, 2 * CLIENTS)
     print_row("a copy killed", ledger, [])
-    # What it had under way, at most one call of each client, has no answer, or haproxy's.
+    # Its calls in flight, at most one for each client, get no answer, or haproxy's.
     assert {status for status, _ in ledger.refused} <= {502}
     assert len(ledger.refused) + len(ledger.unanswered) <= CLIENTS
     await ledger.check(setup.sessions[1])

@@ -1,8 +1,8 @@
 """Histories of services under faults, compared with models of what may happen (history_models.py).
 
 Clients change and use keys for a minute, while processes are killed and stopped, and connections to
-PostgreSQL held still, delayed and ended. `MINIKMS_TEST_HISTORY_SEED` repeats the choices of a run,
-though not its times; `MINIKMS_TEST_HISTORY_SECONDS` is its length. Each run prints both.
+PostgreSQL are stalled, delayed and closed. `MINIKMS_TEST_HISTORY_SEED` repeats the choices of a
+run, though not its times; `MINIKMS_TEST_HISTORY_SECONDS` is its length. Each run prints both.
 
 The models were tried with deliberate faults of the service, in runs of 30 to 60 seconds:
 
@@ -51,8 +51,8 @@ from waiting import LONG, waiting_for
 SECONDS = float(os.environ.get("MINIKMS_TEST_HISTORY_SECONDS", "60"))
 SEED = os.environ.get("MINIKMS_TEST_HISTORY_SEED") or str(random.randrange(10**6))
 
-# Clients of each of three services, by the part of their calls that are changes. Some go on with
-# what is cached while a service does not reach its database.
+# Clients of each of three services: each number is the share of changes in a client's calls.
+# Clients without changes go on by the cache while a service does not reach its database.
 CLIENTS = 0, 0, 0, 0.5, 0.5, 0.5, 0.5, 0.5
 TTL = 1  # --cache-ttl
 

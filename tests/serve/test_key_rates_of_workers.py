@@ -1,4 +1,4 @@
-"""The rates of a key in several workers and services, one of which is killed."""
+"""Rates of a key hold over several workers and services, even if one is killed."""
 
 import asyncio
 import os

@@ -27,7 +27,7 @@ async def test_the_service_is_killed(answering, run, persistent):
         async with session:
             await ledger.check(session)
             async with under_load(session, ledger):
-                # So many keys that clients come to delete some, however slow the machine is.
+                # Enough keys that clients delete some, even on a slow machine.
                 await until_made(ledger, CLIENTS * (1 + 6 * chance.random()))
                 await asyncio.sleep(0.02 * chance.random())
                 service.process.send_signal(signal.SIGKILL)

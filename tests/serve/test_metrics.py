@@ -296,7 +296,7 @@ def test_the_cache_of_keys(counted):
 
 @contextlib.contextmanager
 def writers(service, number):
-    """So many callers, each of whom makes one key after another."""
+    """Run `number` callers; each makes one key after another."""
     stop = threading.Event()
 
     def keep_on():
@@ -349,7 +349,7 @@ def test_connections_to_the_store_in_use(counted, store, tmp_path):
 @pytest.mark.process
 def test_a_store_that_is_reopened(counted, store, tmp_path):
     service = counted(*store)
-    # Where no connection is free yet, none can be made meanwhile, and none is lost.
+    # Open a connection first: none can be opened during the lock, and none is lost.
     assert service.status("POST", "/key/generate", GENERATE) == 200
     with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -28,7 +28,7 @@ backend none
 
 
 def said(service):
-    """The lines so far, but for those of requests."""
+    """The lines so far, except those of requests."""
     return [line for line in service.lines if " minikms.access " not in line]
 
 

@@ -15,7 +15,7 @@ from waiting import LONG, waiting_for
 pytestmark = [
     pytest.mark.kill,
     pytest.mark.postgres,
-    pytest.mark.timeout(900),  # three leaders are killed, each of which keeps its role for 20 s
+    pytest.mark.timeout(900),  # three leaders are killed; each keeps its role for 20 s
     needs_haproxy,
     needs_patroni,
 ]

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.timeout(180),  # the first installs a released version
 ]
 
-# Where the history is, which tests in a copy of the files have elsewhere.
+# The folder with the git history; tests in a copy of the files set another one.
 HISTORY = str(Path(__file__).parents[2])
 
 
@@ -68,7 +68,7 @@ def released(tmp_path_factory, release):
     for step in (
         ["git", "-C", HISTORY, "archive", "-o", archive, release.commit, "minikms", "setup.cfg"],
         ["tar", "-x", "-C", folder, "-f", archive],
-        # Its entry points are where Python looks for those of what is installed.
+        # Write its entry points to where Python looks for the entry points of packages.
         ["env", "-C", folder, sys.executable, "-c", "__import__('setuptools').setup()", "egg_info"],
         [*command, "algorithms"],
     ):
@@ -171,10 +171,8 @@ def test_the_old_store_is_upgraded_and_refused_to_the_old_until_it_is_restored(
 
 
 async def upgrade_unseen(options):
-    """Upgrade a store that an old service has open, as it is where that is not seen.
-
-    It has no connection open, which its pool closes after a while, or none to PostgreSQL but
-    Askar's. No key is rewritten here.
+    """Upgrade a store in use by an old service that the upgrade cannot detect. Its pool has closed
+    its idle connections, or its only PostgreSQL connections are Askar's. No key is rewritten here.
     """
     location = StoreLocation.parse(options["store"])
     async with KeyStore.open(location, StoreKey(options["store_key"])) as store:

@@ -45,7 +45,7 @@ def test_callers_that_stay_lose_no_call(serve, workers):
             all_have_called.wait(60)
             while not call(connection, body):
                 pass
-        # As whoever has nobody else to turn to; the other worker may stop a moment later.
+        # Call like a client without another service; the other worker may stop a moment later.
         with contextlib.closing(service.connect()) as connection:
             while not call(connection, body):
                 pass
@@ -126,7 +126,7 @@ backend kms
     server one 127.0.0.1:{one}
     server two 127.0.0.1:{two}
 """
-# What wrk sends: one call in fifty writes. Each of 16 connections rests 10 ms between two calls.
+# The requests of wrk; one in fifty writes. Each of 16 connections rests 10 ms between two calls.
 REQUESTS = """
 local sign, make
 local number = 0

@@ -1,4 +1,4 @@
-"""TLS with real certificates: who is accepted, and what a new certificate changes while it runs."""
+"""TLS with real certificates: which callers are accepted, and how certificates are renewed."""
 
 import contextlib
 import http.client
@@ -267,7 +267,7 @@ def test_each_worker_renews_its_certificate(serve, one, tmp_path):
     renewed.add(re.search(r"\[(\d+)\]", service.read_until("read again"))[1])
     assert renewed == set(re.findall(r"is process (\d+)", "".join(service.lines)))
     assert {shown(service, caller(one)) for _ in range(20)} == {"second"}
-    # One that takes the place of another comes with what is there by then.
+    # A worker that replaces a killed one loads the newest certificate.
     replace(certificate, one.issue("third"))
     os.kill(int(renewed.pop()), signal.SIGKILL)
     service.read_until(" is process ")

@@ -18,8 +18,8 @@ CALLERS = 40
 LIST = b"GET /keys?limit=1000 HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 NDJSON = b"Accept: application/x-ndjson\r\n"
 
-# What a service may take besides 64 MiB that wait: the keys of pages that are being made, and what
-# TLS has for each connection.
+# Memory of a service besides 64 MiB of unread answers: keys of pages in the making, and TLS buffers
+# of each connection.
 MOST = 220 * MIB
 
 
@@ -98,7 +98,7 @@ async def test_memory_for_unread_answers_is_bounded(service, dial, accept):
         dial(LIST % accept)
     # 64 MiB are 16 pages.
     await until("the end of most connections", lambda: connections() <= 17)
-    # Whoever reads is answered, among those who do not.
+    # A caller who reads is answered among callers who do not.
     for _ in range(3):
         assert len(call(service, "GET", "/keys?limit=1000")) > 3 * MIB
     connections()

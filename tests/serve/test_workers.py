@@ -217,7 +217,7 @@ def test_workers_finish_running_calls(pair, number, send):
         send(pair.process.pid, number)
         pair.read_until(f"minikms[{pair.process.pid}] stopping: {number.name} ")
         assert finish().startswith(b"HTTP/1.1 200 OK\r\n")
-    # What it writes ends when the last process has.
+    # Its output ends with the last process.
     code, written = pair.end()
     assert (code, "Traceback" in written) == (0, False)
 
@@ -240,7 +240,7 @@ def test_workers_leave_sigint_to_their_parent(serve, store):
     for process in workers:
         os.kill(process, signal.SIGINT)
     ask_all(pair, workers, "GET", "/healthz")
-    # It has nothing in memory that does.
+    # The parent does not load aiohttp.
     loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in (*workers, pair.process.pid)]
     assert ["/aiohttp/" in maps for maps in loaded] == [True, True, False]
     code, written = pair.stop()

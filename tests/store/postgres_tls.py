@@ -90,7 +90,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 def _read(connection: socket.socket, size: int) -> bytes:
-    """Read exactly `number` bytes, and none of a TLS handshake."""
+    """Read exactly `size` bytes, and no byte of a TLS handshake behind them."""
     data = b""
     while len(data) < size:
         more = connection.recv(size - len(data))

@@ -121,7 +121,7 @@ def test_a_database_that_is_not_there(refused, host):
     ],
 )
 def test_a_url_that_is_none(refused, url):
-    # As every command reads it.
+    # Every command reads the URL in this way.
     refused("store", "info", STORE=url, STORE_KEY=OTHER_KEY)
 
 

@@ -115,7 +115,7 @@ VALUES = {
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Reads that begin before they end, changes of what they read, and values that grow."""
+    """Overlapping reads, changes of the values read, and growing values."""
 
     reads = Bundle("reads")
 

@@ -1,4 +1,4 @@
-"""Change counters: their slots, and those that processes share on an SQLite file."""
+"""Change counters: their slots, and sharing between processes on an SQLite file."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ def test_a_process_that_is_killed_within_a_change(tmp_path):
     remember(cache, "a", "of a", A)
     elsewhere(tmp_path, "os.kill(os.getpid(), 9)", -signal.SIGKILL)
     assert cache.get("a") is None
-    # Whether it was done is not known, so nobody relies on what is read now.
+    # The outcome is unknown, so values read now are not cached.
     remember(cache, "a", "of a", A)
     assert cache.get("a") is None
     counters.repair()

@@ -183,7 +183,7 @@ async def test_a_change_of_a_record_keeps_its_material_sealed_as_it_was(store):
 async def test_a_profile_of_an_older_process_gets_a_sealing_key_with_its_first_key(
     store, monkeypatch
 ):
-    """As an older service makes one that runs on, although the store was upgraded."""
+    """An older service that still runs after the upgrade makes such a profile."""
     with monkeypatch.context() as patch:
         patch.setattr(making, "new_name", lambda _: secrets.token_hex(16))
         await store.directory.create("old")

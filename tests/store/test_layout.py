@@ -71,7 +71,7 @@ def test_an_older_process_refuses_a_store_that_is_being_upgraded():
 
 async def test_no_older_process_writes_while_a_service_has_the_file_open(sqlite, key):
     location = StoreLocation.parse(f"sqlite://{sqlite}")
-    with open(f"{sqlite}-lock-2") as lock:  # that of layout 3.0
+    with open(f"{sqlite}-lock-2") as lock:  # the lock of layout 3.0
         async with KeyStore.open(location, key) as command:
             await command.directory.create("of a command")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,7 +35,7 @@ async def store():
 
 
 async def test_pages_of_any_length_have_few_statements(store, monkeypatch):
-    """A connection keeps its last 100 statements, of which each length would be one of its own."""
+    """A connection keeps its last 100 statements, and each length of a query needs its own."""
     lengths = set()
     fetch_all = Session.fetch_all
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL behind PgBouncer: what works, and what is refused at the start."""
+"""PostgreSQL behind PgBouncer works, or is refused at the start."""
 
 import asyncio
 import logging

@@ -171,7 +171,7 @@ def through(front, url, options):
 
 @pytest.fixture
 def trusted(postgres_server, authorities, certificates):
-    """A server whose certificate is right, and what the URL says to see that."""
+    """A server with a valid certificate, and the URL options that verify it."""
     with tls_front(postgres_server.port) as front:
         front.present(*certificates[0])
         yield front, f"sslmode=verify-full&sslrootcert={quote(authorities[0].file)}"

@@ -13,7 +13,7 @@ from minikms.store.askar.location import StoreLocation
 from minikms.store.categories import STORE
 from minikms.store.keys.key_store import KeyStore
 
-# As Askar reads a page.
+# Askar's query for a page.
 PAGE = """
     SELECT i.id FROM items i WHERE i.profile_id = 2
     AND (i.kind = 2 OR 2 IS NULL) AND (i.category = 'a' OR 'a' IS NULL)

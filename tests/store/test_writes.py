@@ -109,7 +109,7 @@ async def test_one_that_fails_fails_alone(store, transactions):
 
 
 async def test_one_that_fails_after_it_has_written(store, transactions):
-    """Its write is not stored, and those of the others are."""
+    """Its write is not stored, and the other writes are."""
 
     async def half(session):
         await session.insert("test", "half", b"written")
