@@ -46,7 +46,7 @@ class AwsKey:
 
     @property
     def by_kid(self) -> KeyRef:
-        """A reference by kid: its aliases may name another key by now."""
+        """A reference by kid, since the key's aliases may name another key by now."""
         return KeyRef(kid=self.record.kid)
 
     def require_not_pending(self) -> None:

@@ -41,7 +41,7 @@ async def disable_key_rotation(call: AwsCall, body: Body) -> None:
 
 @operation("GetKeyRotationStatus", "keys:read", BY_KEY_ID)
 async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Return the rotation schedule of a key; Terraform requests it for asymmetric keys, too."""
+    """Return the rotation schedule of a key; Terraform also requests it for asymmetric keys."""
     key = await call.key(body["KeyId"], by_alias=False)
     record = key.record
     if record.rotate_every is None or record.rotates is None or record.deletes is not None:

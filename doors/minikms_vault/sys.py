@@ -190,7 +190,7 @@ def capabilities_of(
 ) -> VaultOperation:
     """Make the operation that reports a caller's capabilities on the routes of a path.
 
-    `either` maps an operation's name to scopes of which it needs one.
+    `either` maps an operation's name to scopes; the operation needs one of them.
     """
 
     def may(route: DoorRoute, caller: DoorCaller) -> bool:

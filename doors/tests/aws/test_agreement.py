@@ -24,7 +24,7 @@ async def test_both_sides_derive_the_same_secret(aws, alg):
 
 
 def damaged(public):
-    """The same with another y, which is not that of the other point with this x."""
+    """The public key with another y, so that its point is not on the curve."""
     return public[:-1] + bytes([public[-1] ^ 1])
 
 
@@ -115,6 +115,6 @@ async def test_a_secret_for_an_enclave(aws):
 
 
 async def test_secp256k1_does_not_agree_at_aws(aws):
-    """Such a key is here none of AWS's."""
+    """The AWS door does not find such a key."""
     key_id = await aws.make("k256", "derive")
     await aws.refused("NotFoundException", "get_public_key", KeyId=key_id)

@@ -1,4 +1,4 @@
-"""docs/aws.md: what is pasted does what it shows, and its table is that of AWS's model."""
+"""docs/aws.md: its commands print the shown output, and its table agrees with AWS's model."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The door itself: which operations it has, who calls, and what errors look like."""
+"""The door itself: its operations, its callers, and the form of its errors."""
 
 import asyncio
 import io
@@ -30,12 +30,12 @@ MODEL = botocore.session.get_session().get_service_model("kms")
 OPERATIONS = door._operations()
 JSON = "application/x-amz-json-1.1"
 
-# Members of AWS's that say nothing here: nobody has grants, a key's policy is that of the service,
-# and of the profiles of others no key is shown.
+# Members that the door ignores: there are no grants, keys have no policies of their own, and a
+# listing shows only keys of the caller's profile.
 IGNORED = {"GrantTokens", "BypassPolicyLockoutSafetyCheck", "ResourceOwners"}
 
-# Where the model says less than AWS's documents, where we take what KeySpec has, and what counts
-# for nothing here.
+# Members that differ from the model: AWS's documents say more, KeySpec's values are accepted, or
+# the door ignores the member.
 OTHER = {
     "ScheduleKeyDeletion.PendingWindowInDays",
     "CreateKey.CustomerMasterKeySpec",
@@ -62,7 +62,7 @@ async def test_random_bytes_have_the_asked_length(aws):
         )
 
 
-# What there is of AWS's
+# The operations of AWS
 
 
 def test_every_operation_of_aws_is_here_or_refused():
@@ -108,7 +108,7 @@ def compare(ours, shape, where):
                 expected = re.sub(r"\\u(\w{4})", lambda code: chr(int(code[1], 16)), expected)
             found = getattr(member, bounds[limit])
             assert found == expected or expected == 0, f"{at}: {limit}"
-        # What a DryRunModifier, which is not taken here, would allow to leave out.
+        # Only a DryRunModifier, which the door refuses, would make this member optional.
         if name != "CiphertextBlob":
             assert member.required == (name in shape.required_members), at
 
@@ -131,7 +131,7 @@ async def test_an_operation_that_is_not_here(aws, name):
     assert said == f"{name} is not supported here."
 
 
-# What is no call
+# Requests that are not calls
 
 
 @pytest.fixture

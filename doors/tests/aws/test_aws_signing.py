@@ -191,7 +191,7 @@ async def test_an_algorithm_that_is_not_here(aws):
 
 
 async def test_a_high_s_verifies_on_secp256k1(aws):
-    """As AWS verifies what another signer made; here signatures have a low s."""
+    """AWS verifies a high s of other signers; the service makes a low s."""
     key_id = await aws.make("k256")
     call = {"KeyId": key_id, "Message": MESSAGE, "SigningAlgorithm": "ECDSA_SHA_256"}
     r, s = utils.decode_dss_signature((await aws.sign(**call))["Signature"])

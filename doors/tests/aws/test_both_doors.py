@@ -240,7 +240,7 @@ def test_changes_at_one_door_of_a_worker_count_at_all(serve, tmp_path):
     def at_the_other():
         return service.status("POST", "/sign", sign)
 
-    # The lines of what was called before.
+    # Skip the log lines of the earlier calls.
     for _ in range(2):
         service.read_until(" minikms.access[")
     record_path = "/key?alias=alias/k"

@@ -1,4 +1,4 @@
-"""A key of another profile is to a caller as one that is not there, whatever it is called."""
+"""Another profile's keys look as if they did not exist, by any name."""
 
 import base64
 import uuid
@@ -15,7 +15,7 @@ ABSENT_ID = str(uuid.UUID(int=1))
 
 
 def calls(key_id):
-    """A call of each operation on a key, but for those that find it by a ciphertext."""
+    """A call of each operation on a key, except those that find the key by a ciphertext."""
     by = {"KeyId": key_id}
     return [
         ("cancel_key_deletion", by),

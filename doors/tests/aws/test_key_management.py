@@ -1,4 +1,4 @@
-"""Keys that are made at the AWS door, and what it says of them."""
+"""Keys made at the AWS door, and its descriptions of them."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ from botocore.session import get_session
 MODEL = get_session().get_service_model("kms")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-# Key specs, with the usages that their keys may have and what they do then.
+# Key specs, with the usages of their keys and the algorithms of each usage.
 KINDS = {FACTS[name].aws: FACTS[name].aws_usages for name in named() if FACTS[name].aws}
 MEMBERS = {
     "SIGN_VERIFY": "SigningAlgorithms",
@@ -285,7 +285,7 @@ async def test_the_last_use_of_a_key(aws, create, clock):
     used = (await aws.get_key_last_usage(**by))["KeyLastUsage"]["Timestamp"]
     assert used >= key["CreationDate"]
     await aws.rotate(key["KeyId"])
-    # The uses of the key that the rotation replaced count, too.
+    # Uses of the replaced key still count.
     after = await aws.get_key_last_usage(**by)
     assert after["TrackingStartDate"] == found["TrackingStartDate"]
     assert after["KeyCreationDate"] > found["KeyCreationDate"]

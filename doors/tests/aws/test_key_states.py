@@ -84,7 +84,7 @@ async def test_a_key_pending_deletion_refuses_all_changes(aws, key, state_of):
         assert message == f"{key['Arn']} is pending deletion."
     for operation, name in [("create_alias", "alias/new"), ("update_alias", "alias/of-another")]:
         await aws.refused("KMSInvalidStateException", operation, AliasName=name, TargetKeyId=key_id)
-    # What only reads goes on.
+    # Reads still succeed.
     assert (await aws.list_resource_tags(KeyId=key_id))["Tags"] == tags
     assert key_id in [each["KeyId"] for each in (await aws.list_keys())["Keys"]]
     assert (await aws.get_key_policy(KeyId=key_id))["PolicyName"] == "default"

@@ -10,7 +10,7 @@ ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
 
 
 async def outcomes(calls):
-    """The answers of calls at once, and the codes of those that were refused."""
+    """Make concurrent calls; return the answers, and the codes of the refused calls."""
     found = await asyncio.gather(*calls, return_exceptions=True)
     for each in found:
         if isinstance(each, BaseException) and not isinstance(each, ClientError):
@@ -111,7 +111,7 @@ async def test_an_answer_names_the_key_that_was_used(aws, monkeypatch, operation
 
     monkeypatch.setattr(service, "perform", after_a_move)
     made = await getattr(aws, operation)(KeyId="alias/it", Message=b"m", **members)
-    # By the kid: by the UUID, signatures of the keys before would do, too.
+    # Verify by kid: by the UUID, signatures of earlier keys would also be valid.
     kid = await aws.kid(made.pop("KeyId").rpartition("/")[2])
     del made["ResponseMetadata"]
     await getattr(aws, check)(KeyId=kid, Message=b"m", **made)

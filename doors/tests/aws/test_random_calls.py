@@ -29,7 +29,7 @@ KEYS = {
     "ML_DSA_44": ("SIGN_VERIFY",),
     "ML_KEM_768": ("ENCAPSULATE_DECAPSULATE",),
 }
-# What AWS's model has of no operation, or not of each that needs it here.
+# Errors that AWS's model lists for no operation, or not for each that raises them here.
 COMMON = {
     "AccessDeniedException",
     "InvalidArnException",
@@ -49,7 +49,8 @@ USAGES = {
     "Derive": "KEY_AGREEMENT",
     "capsulate": "ENCAPSULATE_DECAPSULATE",
 }
-# What ends the use of a key or an alias has one of its own, so that there is use of others.
+# Operations that end the use of a key or an alias get keys of their own, so that others stay
+# usable.
 ENDING = {"DisableKey", "ScheduleKeyDeletion", "CancelKeyDeletion", "DeleteAlias", "UpdateAlias"}
 # Keys that take seconds to make.
 SLOW = {"RSA_3072", "RSA_4096"}
@@ -79,7 +80,7 @@ TEXTS = (
 
 
 def values_of(strategy, number=200):
-    """So many values, other ones each time; to draw whole bodies so would take most of the time."""
+    """Draw `number` new values; drawing whole bodies in this way would take most of the time."""
     found = []
 
     @settings(
@@ -110,7 +111,7 @@ def number_from(least, most):
 
 
 def bodies(keys, number):
-    """So many times the name of an operation, and a body for it, other ones each time."""
+    """Yield `number` new pairs of an operation's name and a body."""
     texts, junk = values_of(TEXTS), values_of(JUNK)
     *others, last = keys
 
@@ -162,7 +163,7 @@ def bodies(keys, number):
 
 
 async def made_keys(aws):
-    """A key of each spec and usage, how it may be named, and what it has made; and one more."""
+    """Make a key of each spec and usage, and one more, with their names and results."""
     keys = []
     for spec, usages in KEYS.items():
         for usage in usages:
@@ -221,7 +222,7 @@ def require(shape, value):
 
 
 async def call(aws, name, sent):
-    """The status, and the code of an error, of what is answered; fails where it does not fit."""
+    """Return the status and the error code of an answer; fail if they do not fit the model."""
     headers = {"X-Amz-Target": f"TrentService.{name}"}
     async with aws.rest.session.post(aws.url, data=sent, headers=headers) as response:
         status, content = response.status, await response.read()

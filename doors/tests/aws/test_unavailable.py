@@ -34,7 +34,7 @@ def calls(key_id, other):
 
 
 async def two_keys(aws):
-    """The ids of two keys that can sign: one with an alias, one that waits for its deletion."""
+    """The ids of two signing keys: one has an alias, the other is pending deletion."""
     ids = []
     for _ in range(2):
         made = await aws.create_key(

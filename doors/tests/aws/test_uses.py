@@ -25,7 +25,7 @@ KEYS = {
     "KEY_AGREEMENT": "p256",
     "ENCAPSULATE_DECAPSULATE": "mlkem768",
 }
-# The operations of each usage, with an algorithm if that of KEYS does not fit, and the members.
+# Operations with their usage, an algorithm if the one in KEYS does not fit, and the members.
 CALLS = {
     "Sign": ("SIGN_VERIFY", "", SIGNED),
     "Verify": ("SIGN_VERIFY", "", {**SIGNED, "Signature": b"s"}),

@@ -38,7 +38,7 @@ def decrypt(answer, blob="blob", change=lambda blob: blob, **arguments):
 
 
 def oaep(spec, size):
-    """The bound of what a key encrypts."""
+    """The maximal plaintext of an RSA key."""
     algorithm = "RSAES_OAEP_SHA_256"
     return Fact(
         "test_encrypt_validate_plaintext_size_per_key_type",
@@ -210,7 +210,7 @@ ENCRYPTION = (
 
 AES, RSA = {"KeySpec": "AES_256"}, {"KeyPairSpec": "RSA_2048"}
 PAIR = {**RSA, "PublicKey": bytes}
-# What is made, and the members of the answer: its ciphertext, its plaintext where it has one.
+# An operation that makes a data key, and the members of its answer: ciphertext and plaintext.
 MADE = (
     ("GenerateDataKey", AES, {}, "CiphertextBlob", "Plaintext"),
     ("GenerateDataKeyWithoutPlaintext", AES, {}, "CiphertextBlob", None),

@@ -1,8 +1,8 @@
-"""A fact about AWS KMS: calls by boto3 in their order, and what AWS answered.
+"""A fact about AWS KMS: a sequence of boto3 calls, and AWS's answers.
 
-Facts were read from what LocalStack's project has recorded from AWS itself
+The facts come from recordings of AWS by the LocalStack project
 (github.com/localstack/localstack, tests/aws/services/kms/test_kms.py and its snapshots), and are
-written down here in a form of our own. A fact has the name of the test there.
+written here in a form of our own. A fact has the name of the test there.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ LATER = {"CurrentKeyMaterialId", "DestinationKeyMaterialId", "KeyMaterialId", "S
 
 
 class Ref(NamedTuple):
-    """A value that an earlier call has kept, or what a function makes of it."""
+    """A value kept by an earlier call, changed by a function."""
 
     name: str
     change: Callable[[Any], Any] = lambda value: value
@@ -29,14 +29,14 @@ class Size(NamedTuple):
 
 
 class Has(dict):
-    """Members of an answer that may have others, too."""
+    """Members of an answer, which may have more members."""
 
 
 class Refused(NamedTuple):
-    """An error: its code, and its message, in which `{name}` stands for what was kept.
+    """An error: its code and message; `{name}` stands for a kept value.
 
-    It has no message where AWS's is empty. One that ends with `[` begins a set, whose members AWS
-    has in no order that could be told, and of which it has more by now.
+    `message` is empty if AWS's is. A message that ends with `[` is compared up to there: AWS
+    lists a set in any order, and has more members by now.
     """
 
     code: str
@@ -44,7 +44,7 @@ class Refused(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call, what was answered, and what of the answer is kept, each by its path.
+    """A call, its answer, and the values of the answer to keep, by their paths.
 
     An answer has these members and no others, each with this value, or of this type. None stands
     for an answer that is not looked at.
@@ -76,7 +76,7 @@ def key(name="key", **spec):
 
 
 def with_key(operation, name="key", answer=None, **arguments):
-    """A call with a key's id, and what else."""
+    """A call with a key's id and other arguments."""
     return Call(operation, {"KeyId": Ref(name), **arguments}, answer)
 
 

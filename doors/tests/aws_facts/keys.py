@@ -44,7 +44,7 @@ def described(name="key", **members):
 
 
 def unknown(key_id, message):
-    """DescribeKey of what is not there."""
+    """DescribeKey of a key that does not exist."""
     return Call("DescribeKey", {"KeyId": key_id}, Refused("NotFoundException", message))
 
 

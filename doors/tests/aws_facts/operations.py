@@ -24,7 +24,7 @@ def usage(name, is_, operation):
 
 
 def random(size, answer):
-    """GenerateRandom of so many bytes."""
+    """GenerateRandom of `size` bytes."""
     return Call("GenerateRandom", {"NumberOfBytes": size}, answer)
 
 
@@ -47,7 +47,7 @@ RANDOM = (
 
 
 def signed(spec, algorithm):
-    """A signature of a message and of its digest, and what is refused."""
+    """Signatures over a message and over its digest, and refused calls."""
     digest = hashlib.new("sha" + algorithm[-3:], MESSAGE).digest()
     used = {"KeyId": Ref("key"), "SigningAlgorithm": algorithm}
     too_long = f"Digest is invalid length for algorithm {algorithm}."
@@ -103,7 +103,7 @@ def mac(algorithm, answer=None, name="key"):
 
 
 def verify_mac(algorithm, answer, message=MESSAGE):
-    """VerifyMac of what was kept."""
+    """VerifyMac of the kept MAC."""
     given = {"KeyId": Ref("key"), "Message": message, "MacAlgorithm": algorithm, "Mac": Ref("mac")}
     return Call("VerifyMac", given, answer)
 

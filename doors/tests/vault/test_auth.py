@@ -32,7 +32,7 @@ LOGINS = [
 async def test_a_token_is_read_from_either_header(guarded, issue, headers):
     token = await issue("keys:read")
     given = {name: value.format(token) for name, value in headers.items()}
-    assert (await guarded.call("LIST", "transit/keys", **given))[0] == 404  # there are none yet
+    assert (await guarded.call("LIST", "transit/keys", **given))[0] == 404  # there are no keys yet
 
 
 async def test_the_first_of_several_tokens_counts(guarded, issue):

@@ -1,4 +1,4 @@
-"""Errors at the Vault door: statuses, sentences, and what the log says."""
+"""Errors at the Vault door: statuses, messages, and log lines."""
 
 import asyncio
 from urllib.parse import urlsplit

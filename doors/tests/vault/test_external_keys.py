@@ -15,7 +15,7 @@ from minikms.access.token_record import Token
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120), needs_openbao]
 
-# As docs/vault.md lists them.
+# The types that docs/vault.md lists.
 TYPES = ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "ed25519", "mldsa-44")
 HELLO = "aGVsbG8="
 CONFIG = "sys/external-keys/configs"
@@ -108,7 +108,7 @@ def test_transit_of_openbao_uses_each_key(bao, issue):
             continue
         signed = bao.ask("POST", f"transit/sign/own-{name}", {"input": HELLO}).data["signature"]
         body = {"input": HELLO, "signature": signed}
-        # The signature is the door's, which verifies it, too.
+        # The door made the signature, so both servers verify it.
         for server, path in ((bao, f"own-{name}"), (door, name)):
             answer = server.ask("POST", f"transit/verify/{path}", body)
             assert answer.data["valid"] is True, (name, answer)

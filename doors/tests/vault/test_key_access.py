@@ -35,7 +35,7 @@ CALLS = {
     "POST transit/keys/k/set-certificate": "keys:write",
 }
 SCOPES = {"keys:read", "keys:write", "keys:export", "keys:delete", "sign", "decrypt"}
-# A scope, and another one that is enough.
+# A scope, and another scope that also suffices.
 ALSO = {"keys:delete": "keys:write"}
 
 

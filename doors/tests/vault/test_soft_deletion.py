@@ -19,7 +19,7 @@ USES = {
     "datakey/wrapped": ("aes256-gcm96", {}),
     "datakey/plaintext": ("aes256-gcm96", {}),
 }
-# What makes the value that a member needs.
+# The operation that makes the value of a member.
 MADE_BY = {
     "signature": ("sign", {"input": INPUT}),
     "ciphertext": ("encrypt", {"plaintext": INPUT}),

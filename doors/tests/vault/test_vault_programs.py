@@ -28,7 +28,7 @@ HELLO = base64.b64encode(b"hello").decode()
 
 @pytest.fixture
 def door(serve, admin):
-    """A service that needs a token, called at its door."""
+    """A service that needs a token, and the address of its Vault door."""
     token, file = admin
     service = serve(
         "--port", "0", "--vault-port", "0", "--auth", "token", "--admin-token-file", file

@@ -36,7 +36,7 @@ async def denied(vault, path, rule="raw", **body):
 async def test_only_allowed_algorithms_sign(vault, ruled):
     await ruled("ecdsa-p256", {"algs": ["ES256"]})
     assert await vault.data("POST", "transit/sign/k", {"input": INPUT})
-    # Another hash has no name in JOSE.
+    # With another hash, the signature has no JOSE name.
     await denied(vault, "sign/k/sha2-512", "algs")
     await denied(vault, "hmac/k", "algs")
     body = {"batch_input": [{"input": INPUT}], "hash_algorithm": "sha2-512"}
@@ -69,7 +69,7 @@ FORMS = [
 
 async def test_no_form_of_a_signature_has_another_algorithm(vault, ruled):
     await ruled("rsa-2048", {"algs": ["RS384"]})
-    for form in FORMS:  # with a hash of its own, even one that JOSE has a name for
+    for form in FORMS:  # with another hash, even if JOSE has a name for it
         await denied(vault, "sign/k", "algs", **form)
 
 

@@ -89,7 +89,7 @@ async def test_a_name_whose_key_is_due_for_deletion_is_made_again(vault):
 
 
 async def test_a_move_of_an_alias_at_the_aws_door_changes_no_name(start_with_doors):
-    """An alias of AWS has a slash, which no name of Vault has; a key of AWS may have a name."""
+    """AWS's aliases have a slash, and Vault's names have none; an AWS key may have both."""
     client, urls = await start_with_doors("vault", "aws")
     headers = {"Content-Type": "application/x-amz-json-1.1"}
     async with ClientSession() as session:
@@ -301,7 +301,8 @@ async def test_two_services_on_one_store(start_vault, persistent):
     for vault in pair:
         await sees(vault, 31)
     assert await versions(pair[0]) == await versions(pair[1])
-    # A rotation by kid, with one that is quicker, is refused: it makes no key without a name.
+    # A rotation by kid is refused if another rotation was quicker, since its key would have no
+    # name.
     kid = await kid_of(pair[0])
     await rotate(pair[1])
     answer = await pair[0].rest.post(f"/key/{kid}/rotate")

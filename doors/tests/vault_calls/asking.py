@@ -11,7 +11,7 @@ from vault_calls.judge import judge
 
 
 def answers(calls: Iterable[Call], server: Vault) -> Iterator[tuple[Call, Answer]]:
-    """Send calls, with what earlier answers had for them; gives each as sent, with its answer."""
+    """Send calls, filled with values of earlier answers; yield each call sent, with its answer."""
     kept: dict[str, Any] = {}
     for call in calls:
         filled = call.filled(kept)
@@ -25,7 +25,7 @@ def answers(calls: Iterable[Call], server: Vault) -> Iterator[tuple[Call, Answer
 
 
 def disagreements(calls: list[Call], expected: list[Answer], door: Vault) -> str:
-    """The differences between OpenBao's answers and the door's, which pyca judges, too."""
+    """List differences between OpenBao's answers and the door's; pyca checks the door's answers."""
     found = []
     for call, there, (sent, here) in zip(calls, expected, answers(calls, door), strict=True):
         judge(door, sent, here)

@@ -1,4 +1,4 @@
-"""What software for identities sends, by its sources."""
+"""Calls of identity software, according to its source code."""
 
 from vault_calls.call import HELLO, Call, delete, get, post
 from vault_calls.signing import DIGEST
@@ -127,7 +127,7 @@ def _cosign(name):
             Call("PUT", f"transit/keys/{key}", {"type": kind}),
             get(f"keys/{key}"),
             Call("PUT", f"transit/sign/{key}{hashed}", signing, keep={"sig": "data.signature"}),
-            # It verifies RSA as PSS, so its own signatures are not valid.
+            # The client verifies RSA as PSS, so its own signatures are not valid.
             Call("PUT", f"transit/verify/{key}{hashed}", verifying),
         ]
     return calls

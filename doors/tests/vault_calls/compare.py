@@ -109,7 +109,7 @@ def _compare(call: Call, path: str, theirs: Any, ours: Any) -> Iterator[str]:
 
 
 def _is_version(path: str) -> bool:
-    """Whether it is the time of a symmetric key's version, or an exported key."""
+    """Whether the value is the time of a symmetric key's version, or an exported key."""
     return bool(re.fullmatch(r"data\.keys\.\d+", path))
 
 

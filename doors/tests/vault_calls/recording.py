@@ -1,4 +1,4 @@
-"""What OpenBao answered to the calls of this package: openbao.json, made by record_openbao.py."""
+"""OpenBao's answers to the calls of this package: openbao.json, made by record_openbao.py."""
 
 import json
 from pathlib import Path
