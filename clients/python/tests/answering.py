@@ -36,8 +36,8 @@ def refusal(slug, status=503, retry_after="0", **members):
 def answering(*answers):
     """A server that gives these answers in turn; None closes the connection without one.
 
-    A real service cannot be made to refuse just so many calls, nor to give bad answers. Gives the
-    URL and what it was asked.
+    A real service cannot be made to refuse an exact number of calls, or to give bad answers. Gives
+    the URL and the received requests.
     """
     left, asked = list(answers), []
 

@@ -75,7 +75,7 @@ def shell(minikms, tmp_path):
 
 @pytest.fixture
 def command(minikms, tmp_path, monkeypatch):
-    """Run commands of a line, each of which takes what the one before prints, in this process."""
+    """Run a pipeline of commands in this process; each reads the output of the previous one."""
     monkeypatch.chdir(tmp_path)
     for name, value in environment(minikms).items():
         monkeypatch.setenv(name, value)

@@ -14,7 +14,7 @@ from minikms_client.errors import problem
 
 # Parameters that belong to the client, not to a call.
 OF_THE_CLIENT = {"X-Profile", "profile"}
-# What answers have beside what their class has: texts for people, and names of what was asked for.
+# Members of answers that the client's classes leave out.
 NOT_KEPT = {"message", "success"}
 # Methods for the second body of an operation.
 OTHERS = {"signJws": "sign_signing_input", "signCose": "sign_sig_structure"}

@@ -80,7 +80,7 @@ def test_an_alias_that_looks_like_a_kid(command):
 
 
 def test_a_name_is_one_call(shell, tmp_path):
-    """The audit log has no failure of a call that was only a try."""
+    """mkms finds a key by name with one call: the audit log has no failed attempts."""
     log = tmp_path / "audit.log"
     with serve("--audit-log", str(log)) as url:
         mkms = f"mkms --url {url} --profile default"
@@ -112,7 +112,7 @@ def test_an_alias_of_the_length_of_a_kid(command):
 
 @pytest.mark.parametrize(("number", "begin"), [(33, "-d"), (1885, "--")])
 def test_a_kid_that_begins_with_hyphens(shell, command, minikms, number, begin):
-    """As one in 64 does, and one in 4,096."""
+    """One kid in 64 begins with a hyphen, and one in 4,096 with two."""
     secret = number.to_bytes(32, "big")
     kid = minikms.import_key(alg="ed25519", secret=secret, exportable=True).kid
     assert kid.startswith(begin)
@@ -744,7 +744,7 @@ def test_a_token_that_is_missing(shell, command, guarded_url, admin_token, tmp_p
     (tmp_path / "token").write_text(admin_token)
     command(f"mkms --url {guarded_url} --profile default --token-file token key list")
     shell(f"MINIKMS_TOKEN={admin_token} mkms --url {guarded_url} --profile default key list")
-    # As with Client, the token counts where the environment has both.
+    # As with Client, a token in the environment has precedence over a token file there.
     both = f"MINIKMS_TOKEN=wrong MINIKMS_TOKEN_FILE=token mkms --url {guarded_url}"
     shell(f"{both} --profile default key list", code=4)
     shell(f"{both} --profile default --token-file token key list")

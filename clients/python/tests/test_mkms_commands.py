@@ -45,7 +45,7 @@ KEYS = {
 
 
 def commands(group=mkms, path="mkms"):
-    """The commands that are no groups, by path."""
+    """The commands that are not groups, by path."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{path} {name}")

@@ -14,7 +14,7 @@ def complete(shell):
     """The completions of a line in bash, as the printed script finds them."""
 
     def complete(line, breaks=None):
-        # What bash sets before it calls the function of a completion.
+        # The variables that bash sets before it calls a completion function.
         script = "source <(mkms completion bash)"
         if breaks is not None:
             script += f"; COMP_WORDBREAKS={shlex.quote(breaks)}"

@@ -20,7 +20,7 @@ KID = "k" * 43
 
 
 def steering(written):
-    """The characters in what was written that have no glyph."""
+    """The unprintable characters in the output."""
     return {char for char in written if not char.isprintable()} - set("\r\n\t")
 
 

@@ -94,7 +94,7 @@ def test_an_answer_of_a_proxy_is_repeated_if_the_call_may_be(status):
         assert len(asked) == 6
 
 
-# A second call would do more than the first, or answer for it that there is nothing to do.
+# A repeated call would change more than one call, or get the answer that nothing is left to do.
 ONCE = [
     ("generateKey", lambda kms: kms.generate_key("ed25519")),
     ("generateKey", lambda kms: kms.generate_key("ed25519", alias="a")),
