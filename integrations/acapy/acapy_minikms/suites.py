@@ -21,7 +21,7 @@ from minikms_client import AliasNotFound, AsyncClient, MinikmsError
 
 
 class AliasKeyPair(WalletKeyPair):
-    """A key of Mini KMS, named by an alias, that signs there."""
+    """A key that signs in Mini KMS, named by an alias."""
 
     def __init__(self, client: AsyncClient, alias: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

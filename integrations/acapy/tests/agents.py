@@ -20,11 +20,11 @@ from pathlib import Path
 import httpx
 from aries_askar import Store
 
-WAIT = 60  # seconds for what takes one on a machine that has nothing else to do
-# Of the agents' own stores. To derive one of a password takes 0.8 s whenever a store is opened.
+WAIT = 60  # seconds for steps that take one on an idle machine
+# The key of the agents' own stores. Deriving a key from a password takes 0.8 s at each opening.
 RAW_KEY = Store.generate_raw_key()
 
-# Agents are forked from a process that has imported what they do, which is most of their start.
+# Agents are forked from a process that has imported their modules, which takes most of a start.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["preloaded"])
 

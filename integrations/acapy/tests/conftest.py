@@ -8,7 +8,7 @@ from agents import Agent, Server, Webhooks
 
 @pytest.fixture(scope="session")
 def minikms_command():
-    """The command that starts Mini KMS, in whatever environment it is."""
+    """The command that starts Mini KMS, which may be installed in another environment."""
     given = os.environ.get("MINIKMS_COMMAND") or shutil.which("minikms")
     if given is None:
         pytest.skip("Mini KMS is not installed: set MINIKMS_COMMAND to the command that starts it")

@@ -106,7 +106,7 @@ def test_a_jsonld_credential_is_issued_and_presented(alice, bob):
 def verify_ed25519_2020(document, did, method=None):
     """Check the proof of a document by pyld and pyca alone (Ed25519Signature2020).
 
-    The key is that of a did:key; `method` is the verification method where it is not of that DID.
+    The did:key gives the key; `method` is the verification method if it belongs to another DID.
     """
     document = json.loads(json.dumps(document))
     proof = document.pop("proof")

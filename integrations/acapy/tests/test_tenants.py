@@ -57,7 +57,7 @@ def test_the_keys_of_a_removed_subwallet_are_removed(agent, server):
         refused = agent.call("DELETE", f"/multitenancy/wallet/{wallet}")
     assert refused.status_code == 400
     assert "Mini KMS" in refused.reason_phrase
-    # It can still be used, and be removed again.
+    # The wallet can still be used, and its removal be tried again.
     agent.new_did("key", "ed25519", token=token)
     assert agent.call("DELETE", f"/multitenancy/wallet/{wallet}").is_success
     assert f"acapy-{wallet}" not in profiles(server)
@@ -109,7 +109,7 @@ def test_a_subwallet_has_its_own_token(minikms_command, webhooks, tmp_path):
         with Agent("guarded", tmp_path, webhooks, *agent_options, kms=server.url) as agent:
             wallet, of_wallet = new_subwallet(agent, "wallet")
             body = {"method": "key", "options": {"key_type": "ed25519"}}
-            # It has no token yet, and does not borrow the agent's.
+            # The subwallet has no token yet, and does not use the agent's.
             assert agent.call("POST", "/wallet/did/create", body, token=of_wallet).is_error
             scopes = ["keys:read", "keys:write", "sign", "encrypt", "decrypt"]
             made = httpx.post(
