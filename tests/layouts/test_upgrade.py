@@ -38,7 +38,7 @@ KILLED = """
 import asyncio, json, os, signal, sys
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys, upgrade
-from minikms.store import database
+from minikms.store import database, opening
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Transaction
 
@@ -68,8 +68,8 @@ def leave(*fault):
 async def main():
     for name in ("insert", "replace", "remove", "remove_all", "commit"):
         count(Transaction, name)
-    for name in ("begin_upgrade", "finish_upgrade"):
-        count(database, name)
+    count(opening, "begin_upgrade")
+    count(database, "finish_upgrade")
     async with database.Database.open(location, key, upgrading=True) as opened:
         numbers = await numbers_of_keys(StoreInspector(opened), leave)
         await upgrade(opened, numbers, leave, lambda number: None)
