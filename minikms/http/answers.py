@@ -90,12 +90,10 @@ class BodyAnswer(web.Response):
     _request: Any = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Begin to send the answer."""
         self._request = request
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send the rest of the answer."""
         request, body = self._request, self.body
         if isinstance(body, bytes) and len(body) > SMALL and request.method != "HEAD":
             await request.app[UNREAD].send(request, self.write, body)
@@ -130,7 +128,6 @@ class JsonAnswer(BodyAnswer):
         return self._size or super().body_length
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Begin to send the answer."""
         body: Any = self.body
         if (
             request.version != HttpVersion11
@@ -149,7 +146,6 @@ class JsonAnswer(BodyAnswer):
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send the rest of the answer."""
         if not self._whole:
             await super().write_eof(data)
             return

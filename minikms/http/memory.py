@@ -27,12 +27,10 @@ class GiveBackTimer:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Give memory back soon."""
         if self._timer is None:
             self._timer = self._loop.call_later(_GIVE_BACK_AFTER, self._give_back)
 
     def cancel(self) -> None:
-        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -122,7 +122,6 @@ class KmsServer(web.Server):
         super().pre_shutdown()
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """End the connections."""
         await super().shutdown(timeout)
         self._setup.give_back_timer.cancel()
 

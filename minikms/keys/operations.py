@@ -37,7 +37,6 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord, OrphanRecord
 from minikms.store import KEY, NOTHING, PROFILE, Bounds, Cache, KeyStore, LastUses, PendingEntry
 
-ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 # Names the key of an operation: one or several references, or a caller's public JWK.

@@ -175,7 +175,6 @@ class _Signing:
         return cls(signer, chosen, der)
 
     def sign_many(self, key: Any, messages: Sequence[bytes]) -> list[bytes]:
-        """Sign many messages."""
         signatures = self.signer.sign_many(key, messages, self.options)
         return [self.der.to_der(one) for one in signatures] if self.der else signatures
 

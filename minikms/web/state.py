@@ -39,7 +39,6 @@ class Document:
         self._making: asyncio.Task[bytes] | None = None
 
     async def content(self) -> bytes:
-        """The content of the document."""
         if not self._making:
             self._making = asyncio.create_task(asyncio.to_thread(self._make))
         return await asyncio.shield(self._making)  # others may wait for it

@@ -90,7 +90,6 @@ class EncryptJwe:
 
     @property
     def form(self) -> Serialization:
-        """The serialization of the JWE."""
         if self.serialization is not None:
             return self.serialization
         return "general" if self.aad or len(self.recipients) > 1 else "compact"

@@ -58,7 +58,6 @@ class Jws(NamedTuple):
 
     @property
     def signing_input(self) -> bytes:
-        """The signed bytes."""
         plain = self.header.get("b64") is False
         return signing_input(self.protected, self.payload, plain=plain)
 

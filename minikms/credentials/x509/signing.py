@@ -108,7 +108,6 @@ class _Key:
         return self._sign(bytes(data))
 
     def public_key(self) -> Any:
-        """Return the public key."""
         return self._public
 
 

@@ -21,7 +21,6 @@ class Fault:
         self._is_set = False
 
     def is_set(self) -> bool:
-        """Tell whether the mark is set."""
         if not self._is_set and self._file >= 0:
             self._is_set = os.pread(self._file, 1, self._place) == b"\1"
         return self._is_set

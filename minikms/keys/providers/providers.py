@@ -141,7 +141,6 @@ class RunningProvider:
 
     @property
     def status(self) -> ProviderStatus:
-        """Its current state."""
         if self._fault.is_set() or not self._is_open:
             return ProviderStatus(available=False, detail=self._trouble)
         return self._provider.status()
