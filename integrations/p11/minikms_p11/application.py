@@ -48,7 +48,8 @@ class Operation:
     def add(self, part: bytes, hash_name: str, room: int) -> None:
         """Take another part, of a program that may keep `room` more bytes.
 
-        It is kept if it has no hash, or is short, since a restart cannot hand over a hash.
+        The part is kept if the mechanism has no hash, or the data is short, since a restart cannot
+        hand over a hash.
         """
         data = self.data = bytearray() if self.data is None else self.data
         fits = len(part) <= room
@@ -197,12 +198,12 @@ class Application:
         return any(kid in kids for kids in self.temporary.values())
 
     def pin_logins(self) -> dict[int, Login]:
-        """The logins by PIN, by slot, also those whose tokens were refused."""
+        """The logins by PIN, by slot, including logins with a refused token."""
         logins = {**self._logins, **self._refused}
         return {slot: login for slot, login in logins.items() if login.by_pin}
 
     async def access(self, session: Session) -> Login:
-        """The login for a slot; without one, the access that needs none."""
+        """The login for a slot, or else the access without a login."""
         slot = session.slot
         login = self._logins.get(slot) or self._renewed(slot, self._refused.get(slot))
         if login is not None:
@@ -281,7 +282,7 @@ class Application:
                 if current is None or login.file is None or current.file != login.file:
                     raise
             elif self._renewed(slot, login) is None:
-                # It answers so after many wrong tokens of others, too.
+                # The service also answers so after many wrong tokens of other callers.
                 if login.by_pin and problem.slug == "too-many-attempts":
                     raise
                 del self._logins[slot]
@@ -293,7 +294,7 @@ class Application:
     def known(self, session: Session, handle: int, *, fresh: bool = True) -> AnyObject | None:
         """The object of a handle if it is in memory, of a key that was read lately if `fresh`.
 
-        Raises Refusal for one that is not there.
+        Raises Refusal for an unknown handle.
         """
         if handle in self.own:
             return self.own[handle][1]

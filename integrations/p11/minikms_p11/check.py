@@ -1,4 +1,4 @@
-"""What `--check` tries in addition to the options: the tokens, and who may read their files."""
+"""Checks of `--check` beyond the options: the tokens, and the permissions of their files."""
 
 import os
 import stat

@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._perform()
 
     async def pause(self) -> None:
-        """Begin no more calls, and wait for those in flight, and until their answers are read.
+        """Begin no more calls; wait for the calls in flight, and until their answers are read.
 
         A call that takes too long fails, and a program that does not read loses its connection.
         """

@@ -23,7 +23,8 @@ class Directory:
     """Keys of a profile, each as it was last read from the service.
 
     A search by CKA_ID, by CKA_LABEL or by the public key asks the service for that key; any other
-    search reads all keys, at most once in `fresh` seconds. So long a key is used as it was read.
+    search reads all keys, at most once in `fresh` seconds. Seconds for which a key that was read is
+    used.
     """
 
     def __init__(self, service: Service, profile: str, handles: Handles, fresh: float) -> None:
@@ -48,8 +49,8 @@ class Directory:
                     continue
                 if isinstance(found, CertificateObject):
                     fingerprint = found.fingerprint
-                    # A certificate that certifies several keys is one object, and so is one that is
-                    # also the own one of a key.
+                    # A certificate in the chains of several keys is one object, even if it is also
+                    # a key's own certificate.
                     if fingerprint in seen or (found.index and fingerprint in own):
                         continue
                     seen.add(fingerprint)
@@ -80,7 +81,7 @@ class Directory:
         self._read_at[key.kid] = time.monotonic()
 
     def forget(self, kid: str) -> None:
-        """Read a key anew when it is next wanted, and the listing, too."""
+        """Drop a key and the listing, so that both are read again at the next use."""
         self._drop(kid)
         self._listed_at = -self._fresh
 
@@ -188,7 +189,7 @@ class Directory:
 
 
 def reference_of(profile: str, found: KeyObject | CertificateObject) -> Reference:
-    """What a handle of an object names."""
+    """Return the reference that an object's handle stands for."""
     fingerprint = found.fingerprint.hex() if isinstance(found, CertificateObject) else ""
     return Reference(profile, found.key.kid, found.object_class, fingerprint)
 

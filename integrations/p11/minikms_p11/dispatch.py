@@ -42,7 +42,7 @@ _LETTERS: Final = re.compile("[af]?[a-zA-Z]")
 
 
 class _Form:
-    """A call with what reads its request and writes its answer."""
+    """A call, with the functions that read its request and write its answer."""
 
     def __init__(self, call: Call) -> None:
         self.call = call

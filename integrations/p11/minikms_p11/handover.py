@@ -1,6 +1,7 @@
 """The state that a sidecar hands to the process that takes its place.
 
-It goes through a file in memory, which only the two processes have: it has the tokens of logins.
+The state goes through a file in memory that only the two processes have open, since it contains the
+tokens of logins.
 """
 
 import base64

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minikms_p11.algorithms import ALGORITHMS, CURVES_BY_NAME, Algorithm
 
-# Labels of a key for what a program set, in place of its kid and its alias.
+# Labels of a key with values that a program set in place of its kid and its alias.
 ID_LABEL: Final = "pkcs11.id"  # CKA_ID, in hexadecimal
 NAME_LABEL: Final = "pkcs11.label"  # CKA_LABEL
 SESSION_LABEL: Final = "pkcs11.session"  # of a key pair that is deleted with its session
 
-# What both an alias and the value of NAME_LABEL may be, and the longest CKA_ID.
+# The form of both an alias and the value of NAME_LABEL.
 NAME: Final = re.compile(r"[^\0-\x1f\x7f-\x9f]{1,4096}")
-LONGEST_ID: Final = 4096  # bytes: the value of a label has at most 8,192 characters
+LONGEST_ID: Final = 4096  # bytes of the longest CKA_ID: a label has at most 8,192 characters
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
@@ -76,7 +76,7 @@ class Key:
 
     @property
     def has_private_object(self) -> bool:
-        """If a pair has operations of its private key; imported public keys have none."""
+        """Whether the private key of a pair has operations; an imported public key has none."""
         return not self.operations.isdisjoint({"sign", "derive", "decrypt"})
 
     @property

@@ -90,7 +90,7 @@ class Pause:
 
 
 class Logins:
-    """Checks PINs, those of a user of the machine one after the other."""
+    """Checks PINs, one after the other for each user of the machine."""
 
     def __init__(self, service: Service, pins: Pins) -> None:
         self._service, self._pins = service, pins

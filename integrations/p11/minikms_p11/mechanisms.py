@@ -1,4 +1,4 @@
-"""The mechanisms of a slot, and how those that sign work with a key of the service."""
+"""The mechanisms of a slot, and how a mechanism signs with a key of the service."""
 
 import hashlib
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Signing:
     """A mechanism that signs, or makes MACs."""
 
     key_type: int
-    hash: str = ""  # of the data; without one the program gives a digest, or for a MAC the data
+    hash: str = ""  # of the data; if empty, the program gives a digest, or for a MAC the data
     pss: bool = False
     mac: str = ""  # the hash of HMAC
 

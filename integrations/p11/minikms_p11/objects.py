@@ -56,7 +56,7 @@ class KeyObject:
 
 @dataclass(frozen=True)
 class CertificateObject:
-    """A certificate of a key: its own, or one that certifies it."""
+    """A certificate in the chain of a key; the first one is its own."""
 
     key: Key
     index: int

@@ -181,7 +181,7 @@ class Server:
     async def _begin_again(self) -> None:
         """Replace this process by a new one, which keeps the programs and their state.
 
-        Returns if the sidecar is to end meanwhile.
+        Returns early if the sidecar must end.
         """
         deadline = asyncio.get_running_loop().time() + _LONGEST_WAIT
         while self._hashes() and asyncio.get_running_loop().time() < deadline:
@@ -201,7 +201,7 @@ class Server:
         os.execv(sys.executable, _command())
 
     async def _pause(self) -> None:
-        """Accept no more programs, and stop those that are connected between two calls."""
+        """Accept no more programs, and pause connected programs between two calls."""
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
         if self._listening_again is not None:

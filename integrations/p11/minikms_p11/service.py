@@ -155,6 +155,6 @@ class Service:
 
 
 def _name(method: str, path: str, body: Mapping[str, Any] | None) -> str:
-    """What the log says of a call."""
+    """The name of a call in the log."""
     kid = body.get("kid") if body else None
     return f"{method} /{path}" if kid is None else f"{method} /{path}, key {kid}"

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 _ASK_AGAIN: Final = 10.0  # seconds, for whether the service needs tokens
 _LONGEST_END: Final = 5.0  # seconds that the end waits for calls of programs that have gone
-_MOST_ABANDONED: Final = 64  # calls; more would hold up those of other programs
+_MOST_ABANDONED: Final = 64  # calls; more would delay other programs' calls
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class Sidecar:
         return directory
 
     async def needs_login(self) -> bool:
-        """If programs must log in: there is no `--token-file`, and the service needs tokens."""
+        """Tell if programs must log in: there is no `--token-file`, and the service needs tokens."""
         if self.token is not None:
             return False
         if time.monotonic() >= self._ask_at:

@@ -164,8 +164,8 @@ class Reader:
     def mechanism(self) -> Mechanism | None:
         """The mechanism, or None, which cancels an operation.
 
-        Version 2 of the protocol has nothing after a mechanism without a parameter, and a byte
-        before a parameter. Earlier versions have an empty byte array, and no such byte.
+        In version 2 of the protocol, nothing follows a mechanism without a parameter, and a byte
+        precedes a parameter. Earlier versions have an empty byte array, and no such byte.
         """
         number = self.u32()
         if number == _NULL:
@@ -174,7 +174,7 @@ class Reader:
         if self._version < 2:
             return Mechanism(number, read(self) if read else self.sized() or None)
         if read is None:
-            # What follows depends on the mechanism, and only a known one can be used.
+            # The next bytes depend on the mechanism, so an unknown one cannot be read.
             if number not in _WITHOUT_PARAMETER:
                 raise Refusal(c.CKR_MECHANISM_INVALID)
             return Mechanism(number)

@@ -43,7 +43,7 @@ class Shell:
         }
 
     def done(self, *command, content=None):
-        """What a program has done: its exit code and its output, errors in it."""
+        """Run a program; return its exit code and its output with its errors."""
         return subprocess.run(
             list(map(str, command)),
             input=content,

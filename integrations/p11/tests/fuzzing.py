@@ -1,4 +1,4 @@
-"""Random messages, and whatever else a program may send, by a seed."""
+"""Random messages and other bytes that a program may send, by a seed."""
 
 import random
 import socket
@@ -23,7 +23,7 @@ from rpc import (
 
 GENERAL_ERROR = 5
 NAMES = [name for name in NUMBERS if name not in ("C_Finalize", "C_Login", "C_LoginUser")]
-# What the sidecar does most with.
+# Calls that the sidecar does most work for.
 OFTEN = [
     *("C_OpenSession", "C_FindObjectsInit", "C_FindObjects", "C_GetAttributeValue"),
     *("C_SignInit", "C_Sign", "C_SignUpdate", "C_SignFinal", "C_VerifyInit", "C_Verify"),
@@ -85,7 +85,7 @@ class Fuzzer:
                     raise
 
     def _noise(self):
-        """Bytes that are no frame."""
+        """Bytes that are not a frame."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.path))
             length = self.random.choice([0, 1, 5, 13, 100, 10_000])

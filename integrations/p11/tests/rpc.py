@@ -216,7 +216,7 @@ class Program:
         self.socket.sendall(bytes((version if offered is None else offered,)))
         self.version = self._read(1)[0]
         self._last = 0x0F
-        self._others = {}  # answers that overtook the one that was waited for
+        self._others = {}  # answers that overtook the awaited answer
         if initialize:
             self.call("C_Initialize", HANDSHAKE, 0, b"")
 
@@ -332,7 +332,7 @@ class Program:
             return u32(number)
         return u32(number) + (b"\0" if parameter is None else b"\1" + parameter)
 
-    # What most tests do
+    # Calls of most tests
 
     def open(self, slot=0, flags=6):
         """Open a session, by default to read and write."""

@@ -1,8 +1,8 @@
 """The contract of providers over a loop: minikms-pkcs11, p11-kit's client, a sidecar, a service.
 
-So a second Mini KMS keeps the keys of the first. p11-kit, the sidecar and the service do not let
-all of the contract: there are no keys on edwards25519, and RSA signs by no other hash or salt than
-JOSE has.
+So a second Mini KMS keeps the keys of the first. Some parts of the contract cannot pass through
+p11-kit, the sidecar and the service: keys on edwards25519, and RSA signatures with a hash or salt
+that JOSE lacks.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Logins: PINs, tokens, users of the machine, and what a refused token ends."""
+"""Logins: PINs, tokens, users of the machine, and the end of a login by a refused token."""
 
 import asyncio
 import contextlib
@@ -325,7 +325,7 @@ class TestPins:
         assert "1234" not in written
 
     def refusal(self, *args):
-        """What a sidecar says that does not start."""
+        """The error message of a sidecar that does not start."""
         ended = subprocess.run(
             [*COMMAND, "--url", "http://127.0.0.1:1", "--socket", "/tmp/none", *args],
             capture_output=True,
@@ -502,7 +502,7 @@ class TestUsers:
         assert sidecar.log.count(f"of user {NOBODY}") == 1
 
     def test_a_user_has_only_a_share_of_the_connections(self, start, slot, reachable):
-        """So idle ones of one user do not keep another one out."""
+        """Idle connections of one user do not exclude another user."""
         sidecar = start(*slot, "--uid", str(NOBODY), "--uid", "0", folder=reachable)
         code = (
             "import socket, sys\nopened = []\n"
@@ -690,7 +690,7 @@ class TestTheService:
         assert sidecar.log.count("the service answers again") == 1
 
     async def test_a_refused_connection_is_tried_again(self):
-        """As while the service restarts."""
+        """The service refuses connections while it restarts."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         service = Service(f"http://127.0.0.1:{port}")

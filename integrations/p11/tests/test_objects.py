@@ -495,7 +495,7 @@ class TestChangesByOthers:
 
     @pytest.fixture
     def chain(self, profile):
-        """A key with its certificate and that of its CA, and the two texts."""
+        """A key that has its certificate and its CA's, and the two texts."""
         ca, key = ec.generate_private_key(ec.SECP256R1()), profile.generate(labels=WEB)
         root = certificate("CA", ca.public_key(), "CA", ca)
         texts = [certificate("web", public_key(key), "CA", ca), root]
@@ -555,7 +555,7 @@ class TestChangesByOthers:
             program.call(call, session, mechanism, handle)
 
     async def test_a_key_that_was_read_during_a_listing_is_newer(self, profile):
-        """As one that a program just made, or gave a name, while another one lists."""
+        """A program may make or rename a key while another program lists keys."""
         record = profile.generate()
         newer = Key.read({**record, "labels": WEB})
 
@@ -701,7 +701,7 @@ class TestCertificates:
 
     @pytest.fixture
     def chain(self, keys):
-        """A key, the text of its certificate, and that of its CA."""
+        """A key, and the texts of its certificate and of its CA's."""
         ca, key = ec.generate_private_key(ec.SECP256R1()), keys.generate()
         root = certificate("CA", ca.public_key(), "CA", ca)
         return key, certificate("web", public_key(key), "CA", ca), root
@@ -756,7 +756,7 @@ class TestCertificates:
         assert len(keys.key(key["kid"])["certificates"]) == 2
 
     def test_a_certificate_that_also_certifies_others_is_one_object(self, program, session, keys):
-        """As the own one of its key, also if the other key is older."""
+        """The object belongs to its own key, even if the other key is older."""
         key, issuer = keys.generate(), keys.generate()
         more = {
             "issuer_alternative_names": ["email:ca@ca.example"],

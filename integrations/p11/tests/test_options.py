@@ -1,4 +1,4 @@
-"""The options of the command: what they take, and what they refuse."""
+"""The options of the command accept and refuse these values."""
 
 import subprocess
 

@@ -80,7 +80,7 @@ class TestVersions:
 class TestCalls:
     @pytest.mark.parametrize("name", NUMBERS)
     def test_a_call_answers_by_its_signature(self, shared, version, name):
-        """Its own answer, or an error; never that the message is malformed."""
+        """The call's own answer, or an error; never the error for a malformed message."""
         with shared.connect(version, initialize=name != "C_Initialize") as program:
             assert (program.result(name, *empty(name)) == c.CKR_FUNCTION_NOT_SUPPORTED) == (
                 name not in SUPPORTED
@@ -453,7 +453,7 @@ class TestCallsAtOnce:
         assert program.answer("C_GenerateRandom", slow) == b"x" * 16
 
     def test_calls_beyond_64_wait_and_none_is_lost(self, start, held, token_file):
-        """Even one that needs no service waits for its turn."""
+        """Even a call that does not need the service waits for its turn."""
         program = start("--token-file", str(token_file), kms=held).connect()
         session = program.open()
         sent = [program.send("C_GenerateRandom", session, 16) for _ in range(64)]

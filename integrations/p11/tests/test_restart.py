@@ -330,7 +330,7 @@ class TestARestart:
             assert program.call("C_GetInfo")
 
     def test_no_connection_is_lost(self, sidecar):
-        """Also one that is made just when the old process stops to accept any."""
+        """This includes connections made at the moment when the old process stops accepting."""
         errors, end = [], threading.Event()
 
         def connect():
@@ -361,7 +361,7 @@ class TestARestart:
         assert len(program.call("C_GenerateRandom", program.session, 8)) == 8
 
     def test_a_program_that_does_not_read_holds_up_nobody(self, sidecar, program, token):
-        """It is cut off, since what was written for it cannot be handed over."""
+        """The program is disconnected, since its unread answers cannot be handed over."""
         lazy = sidecar.connect()
         session = lazy.open()
         lazy.login(session, token)
@@ -546,7 +546,7 @@ class TestTheSocket:
 
 
 class TestSocketActivation:
-    """As systemd does it: a listening socket as file 3, and LISTEN_PID of the process itself."""
+    """Like systemd, passes a listening socket as file 3, and the process's own id as LISTEN_PID."""
 
     @pytest.fixture
     def activated(self, start, slot, tmp_path_factory):
@@ -586,7 +586,7 @@ class TestSocketActivation:
 
 
 class TestStandardInput:
-    """As p11-kit's `remote: |minikms-p11 …` does it: a socket as standard input and output."""
+    """Like p11-kit's `remote: |minikms-p11 …`, passes a socket as standard input and output."""
 
     @pytest.fixture
     def remote(self, kms, slot, tmp_path):

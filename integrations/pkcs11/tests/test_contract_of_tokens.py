@@ -1,4 +1,4 @@
-"""The contract of all providers, on each kind of token, and on one that is named."""
+"""The contract of all providers, on each kind of token, and on a token selected by name."""
 
 import os
 

@@ -177,7 +177,7 @@ def test_another_key_in_its_place(provider):
 
 
 def test_a_handle_that_the_token_gave_to_another_key(provider):
-    """As opencryptoki does after the key was destroyed."""
+    """opencryptoki does so after the key was destroyed."""
     first, second = made(provider), made(provider)
     assert signs(provider, first)
     assert signs(provider, second)
@@ -251,7 +251,7 @@ def test_a_signature_that_needs_more_room(provider, monkeypatch, algorithm, room
 
 @pytest.fixture
 def faults(softhsm, connect):
-    """A provider, and what its token does to each signature by a known handle, if anything.
+    """A provider, and a list of faults for its signatures by a known handle.
 
     Nothing makes a token of software fail.
     """

@@ -15,7 +15,7 @@ K256_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 @pytest.mark.parametrize("name", HASHES)
 def test_digest_info(name):
-    """As pyca makes it for the same digest."""
+    """The result equals pyca's for the same digest."""
     digest = hashlib.new(name, b"hello").digest()
     call = signing(digest, Scheme("rsa-pkcs1v15", name))
     signature = RSA.sign(call.data, padding.PKCS1v15(), utils.NoDigestInfo())

@@ -103,14 +103,14 @@ class SlowSoftHsm(SoftHsm):
         self.environment |= {"SLOW_MODULE": str(SOFTHSM), "SLOW_FILE": str(self._delay)}
 
     def delay(self, seconds):
-        """Let each call take so much longer, from now on."""
+        """Delay each call from now on."""
         new = self._delay.with_suffix(".new")
         new.write_text(str(round(seconds * 1000)))
         new.rename(self._delay)
 
 
 class Opencryptoki(Token):
-    """The software token of opencryptoki, of which a machine has one."""
+    """The software token of opencryptoki; a machine has only one."""
 
     module = OPENCRYPTOKI
     slot = "3"  # of Debian's opencryptoki.conf
@@ -150,7 +150,7 @@ class Opencryptoki(Token):
         """Start its daemon."""
         if not Path("/run/opencryptoki").exists():
             subprocess.run(["systemd-tmpfiles", "--create", "opencryptoki.conf"], check=True)
-        # As root it would start itself again, in the background.
+        # Started as root, the daemon would start itself again in the background.
         self._daemon = subprocess.Popen(
             ["/usr/sbin/pkcsslotd", "-f"],
             user="pkcsslotd",

@@ -15,12 +15,12 @@ Function: TypeAlias = Callable[..., Any]
 
 
 def fits(length: int, room: int | None) -> bool:
-    """If an answer of `length` bytes fits; without a room only its length is asked for."""
+    """Whether an answer of `length` bytes fits; if `room` is None, only the length is requested."""
     return room is not None and length <= room
 
 
 def into(value: bytes, room: int | None) -> bytes | Size:
-    """An answer, or its length if that is asked for, or does not fit (CKR_BUFFER_TOO_SMALL)."""
+    """The answer, or its length if only that is requested or the answer does not fit."""
     return value if fits(len(value), room) else Size(len(value))
 
 

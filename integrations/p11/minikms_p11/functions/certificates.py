@@ -22,8 +22,9 @@ _LARGEST: Final = 32768  # bytes; of all certificates of a key in DER
 async def create_certificate(application: Application, session: Session, template: Template) -> int:
     """Give a certificate to the key whose public key it has, or to the chain that it continues.
 
-    Returns its handle. A new certificate of a key replaces those above it, too. Its CKA_LABEL is
-    the key's from then on: Java's KeyStore finds an entry, and renames it, in this way.
+    Returns its handle. A new certificate of a key also replaces the chain above the old one. Its
+    CKA_LABEL is the key's from then on: Java's KeyStore finds an entry, and renames it, in this
+    way.
     """
     content = template.get(c.CKA_VALUE)
     if not isinstance(content, bytes) or not 0 < len(content) <= _LARGEST:

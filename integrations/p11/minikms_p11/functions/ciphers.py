@@ -17,7 +17,7 @@ from minikms_p11.refusal import Refusal
 from minikms_p11.verification import oaep
 from minikms_p11.wire import Ecdh1Parameter, Mechanism, OaepParameter, Size, Template
 
-# As the service decrypts: RSA-OAEP-256 of RFC 7518 section 4.3.
+# The service decrypts by RSA-OAEP-256 (RFC 7518 section 4.3).
 _OAEP: Final = OaepParameter(c.CKM_SHA256, c.CKG_MGF1_SHA256, c.CKZ_DATA_SPECIFIED, b"")
 _NO_LABEL: Final = OaepParameter(c.CKM_SHA256, c.CKG_MGF1_SHA256, 0, b"")
 

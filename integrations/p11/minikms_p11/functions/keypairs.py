@@ -91,9 +91,10 @@ def _algorithm(mechanism: Mechanism | None, public: Template) -> str:
 
 
 def _operations(private: Template, alg: str) -> list[str]:
-    """The operations that the program wants; none for those of the algorithm.
+    """List the operations that the program wants; empty for the algorithm's default.
 
-    They are those of the usages that are true; if none is, of the usages that are not false.
+    They belong to the usages that are true, or if no usage is true, to the usages that are not
+    false.
     """
     usages = [kind for kind, names in _OPERATIONS.items() if _has(alg, names[0])]
     refused = [kind for kind in usages if private.get(kind) is False]

@@ -35,9 +35,10 @@ def name_of(template: Template) -> dict[str, str]:
 async def add_labels(
     application: Application, session: Session, key: Key, labels: dict[str, str]
 ) -> Key:
-    """Add labels to those of a key; raises Refusal for another name than its alias.
+    """Add labels to a key; raises Refusal for a name that differs from its alias.
 
-    It would not be shown. `keytool -changealias` deletes a key whose name it has not changed.
+    Such a name would not be shown. `keytool -changealias` deletes a key whose name it has not
+    changed.
     """
     name = labels.get(NAME_LABEL)
     if key.aliases and name is not None:

@@ -111,7 +111,7 @@ def test_each_key_signs_by_each_algorithm(begin, profile):
         for name, algorithm in HASHES.items():
             if not alg.startswith("rsa"):
                 public.verify(signer.sign(alg, f"{name}withECDSA"), DATA, ec.ECDSA(algorithm))
-            elif name not in ("SHA1", "SHA224"):  # the service has no such signatures
+            elif name not in ("SHA1", "SHA224"):  # the service does not make such signatures
                 pkcs1 = signer.sign(alg, f"{name}withRSA")
                 public.verify(pkcs1, DATA, padding.PKCS1v15(), algorithm)
                 pss = signer.sign(alg, f"{name}withRSASSA-PSS")
@@ -238,7 +238,7 @@ def test_keytool_makes_an_rsa_key_here_if_its_provider_is_named(keytool, profile
 
 
 def test_keytool_gives_an_entry_another_alias(keytool, profile):
-    """It writes the new entry, and deletes the one that has the old alias."""
+    """keytool writes the new entry, and deletes the entry with the old alias."""
     wish = "-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=made"
     keytool(*wish, "-alias", "before")
     (key,) = profile.call("GET", "/keys")

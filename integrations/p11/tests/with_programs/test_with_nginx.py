@@ -196,7 +196,7 @@ def test_after_a_kill_of_the_sidecar_it_needs_a_restart(nginx, replace):
     for _ in range(3):
         with pytest.raises(ssl.SSLError):
             nginx.worker()
-    # A new configuration is loaded by the master, whose connection has ended, too.
+    # The master loads a new configuration; its connection has also ended.
     nginx.process.send_signal(signal.SIGHUP)
     with pytest.raises(ssl.SSLError):
         nginx.worker()

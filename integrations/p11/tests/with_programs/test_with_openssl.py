@@ -82,7 +82,7 @@ def test_oaep_and_ecdh(profile, shell):
 
 
 def test_a_pin_from_a_file(kms, profile, start, slot, tmp_path, module):
-    """It reads 31 characters, and a token has more: a PIN of --pins stands for it."""
+    """OpenSSL reads at most 31 characters, and a token is longer: a PIN of --pins stands for it."""
     key = profile.generate("p256", alias="key")
     token, _ = kms.token(profile.name)
     (tmp_path / "token").write_text(token)

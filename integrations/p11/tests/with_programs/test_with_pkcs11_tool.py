@@ -176,7 +176,7 @@ def test_random_bytes_are_the_service_s(kms, tool, shell):
 
 
 def test_a_chain_of_certificates(profile, tool, shell):
-    """The key's own certificate has its CKA_ID, and those above it have none."""
+    """The key's own certificate has its CKA_ID; the certificates above have none."""
     key = profile.generate("p256", alias="web")
     root = certificate_of("CN=root", CA)
     middle = certificate_of("CN=middle", CA, issuer=root)
@@ -217,7 +217,7 @@ def test_two_programs_with_two_profiles(kms, start, tmp_path_factory, module):
             re.findall(r"^  ID: +(\w+)$", listed, re.MULTILINE)
             == [keys[number]["kid"].encode().hex()] * 2
         )
-        # The other profile's token is no PIN of this slot, and without one nothing is seen.
+        # The other profile's token is not a PIN of this slot, and without a PIN nothing is shown.
         shell.refused(*use, "--login", "--pin", pins[1 - number], "--list-objects")
         assert "ID" not in shell.run(*use, "--list-objects")
 
