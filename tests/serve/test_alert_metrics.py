@@ -199,7 +199,7 @@ def test_the_last_backup(counted, run, store, tmp_path):
     )
     assert begun - 1 <= value(service, "last_backup_timestamp_seconds") <= time.time()
     made = value(service, "last_backup_timestamp_seconds")
-    # It exists already, so this one fails.
+    # This backup fails, since the file exists.
     assert run("store", "backup", str(tmp_path / "b.db"), *options).returncode == 2
     service.stop()
     service = counted(*store)

@@ -86,7 +86,7 @@ class Sidecar:
         return directory
 
     async def needs_login(self) -> bool:
-        """Tell if programs must log in: there is no `--token-file`, and the service needs tokens."""
+        """Tell if programs must log in: the service needs tokens, and no `--token-file` is set."""
         if self.token is not None:
             return False
         if time.monotonic() >= self._ask_at:
