@@ -23,8 +23,8 @@ MAX_RATE: Final = 1_000_000_000  # calls
 SIGNING: Final = frozenset({"sign", "mac"})
 """The operations of keys that make signatures or authentication codes."""
 
-# Operations on bytes that callers choose. With a shared secret, a caller can compute MACs itself,
-# such as those of an mdoc (ISO/IEC 18013-5 section 9.1.3.5).
+# Operations on bytes that callers choose. With a shared secret, a caller can compute MACs, such as
+# an mdoc's (ISO/IEC 18013-5 section 9.1.3.5).
 _RAW: Final = SIGNING | {"derive", "decapsulate"}
 # Operations that authenticate the key as the sender of a ciphertext.
 _SENDING: Final = frozenset({"box", "jwe-encrypt"})
@@ -118,7 +118,7 @@ class JwsRules:
 
     @property
     def names(self) -> set[str]:
-        """The claims that are checked, of which a payload has no other spelling."""
+        """The checked claims; a payload must not contain another spelling of them."""
         names = {EXP, *(name for name, _ in self.claims)}
         return names | {AKA_VCTS} if VCT in names else names
 

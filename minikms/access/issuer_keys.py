@@ -206,7 +206,7 @@ def _parse(content: bytes) -> list[IssuerKey]:
 def _import(jwk: Any) -> IssuerKey | None:
     """Import a JWK; None if it does not verify signatures (RFC 7517 section 5).
 
-    A key published with its private part is ignored, too.
+    A key published with its private part is also ignored.
     """
     if not isinstance(jwk, dict) or "d" in jwk or jwk.get("use", "sig") != "sig":
         return None

@@ -63,7 +63,8 @@ class Claims:
 class _Signatures(JWSRegistry):
     """joserfc's algorithms that verify with a public key.
 
-    It does not warn at each `EdDSA`, a deprecated name (RFC 9864) that providers still use.
+    Unlike joserfc, it does not warn of each `EdDSA`, a deprecated name (RFC 9864) that providers
+    still use.
     """
 
     def get_alg(self, name: str) -> JWSAlgModel:

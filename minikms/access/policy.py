@@ -52,7 +52,7 @@ ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
 
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
-# The name of all other addresses together, once so many are counted.
+# The shared name of further addresses, once the maximum is counted.
 _OTHERS: Final = ""
 
 # In bytes: the memory of all cached tokens, of one token with its scopes, and of each of its

@@ -259,7 +259,7 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
     }
     if event.alias is not None:
         facts["alias"] = event.alias
-    if event.new_kid is not None and outcome == SUCCESS:  # there is no such key otherwise
+    if event.new_kid is not None and outcome == SUCCESS:  # a failed call has no new key
         facts["new_kid"] = event.new_kid
     if event.certificate is not None:
         facts["certificate"] = event.certificate

@@ -20,8 +20,8 @@ ResultT = TypeVar("ResultT")
 PROCESSORS: Final = min(os.cpu_count() or 1, 16)
 """The number of threads that can compute at a time."""
 
-# Seconds of a slice, for which a list has a thread. It is enough for some signatures by RSA, or a
-# whole batch by Ed25519, and a hundred times the cost of handing a call to a thread.
+# Seconds of a slice, for which a list has a thread: enough for some RSA signatures or a whole batch
+# of Ed25519, and a hundred times the cost of passing a call to a thread.
 _SLICE: Final = 0.01
 # The number of quick items between two looks at the clock. Together they take about a slice.
 _QUICK: Final = 100
@@ -36,7 +36,7 @@ class FairThreads:
     A list is worked off in slices of time, and waits for a turn before each. `given` is the number
     of calls that may be submitted, by default two for each thread, so that a thread that ends the
     first starts the second without waiting for the event loop. `in_thread` replaces the threads.
-    The other arguments are those of FairGate.
+    FairGate describes the other arguments.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ def package_of(entry: EntryPoint) -> str:
     return _name(entry.dist) if entry.dist else "unknown"
 
 
-# To read the metadata of all packages, or to parse that of one, takes milliseconds of each start.
+# Cached, since reading the metadata of all packages takes milliseconds of each start.
 @functools.cache
 def _installed_on(_path: tuple[str, ...]) -> Callable[..., EntryPoints]:
     return entry_points().select
@@ -44,7 +44,7 @@ def load_class(
     """Load a subclass of `base` without abstract methods; raises PluginError for anything else.
 
     `refusal` makes the error for a fault, and names the entry point. With `api_version`, a class
-    for a later version is refused, too.
+    for a later version is also refused.
     """
     try:
         loaded = entry.load()

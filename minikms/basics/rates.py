@@ -58,9 +58,9 @@ class Window(NamedTuple):
         return Window(now)
 
     def room(self, now: int, length: int, most: int) -> int:
-        """Return how many more calls it admits, if `most` are allowed.
+        """Return how many more calls the window admits, if `most` are allowed.
 
-        It is the window at `now`.
+        The window must be the one at `now`.
         """
         return most - self.calls - self.before * (self.start + length - now - 1) // length
 
@@ -91,7 +91,7 @@ class RateTable:
         self._key = self._memory[:_KEY_BYTES]
 
     def take(self, name: tuple[str, ...], length: int, most: int, number: int = 1) -> int:
-        """Count calls if the window admits them, of which `most` are allowed per `length`.
+        """Count calls if the window admits them; `most` are allowed per `length`.
 
         Returns 0, or the nanoseconds until the window admits them.
         """

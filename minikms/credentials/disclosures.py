@@ -12,8 +12,8 @@ from minikms.rules import JwsRules
 
 _SD, _SD_ALG, _ITEM = "_sd", "_sd_alg", "..."
 _OF_SD_JWT: Final = frozenset({_SD, _SD_ALG, _ITEM})
-# Claims of which an SD-JWT VC never discloses anything (draft-ietf-oauth-sd-jwt-vc-19, section
-# 2.2.2.3), and `iat`.
+# Claims that an SD-JWT VC must not make selectively disclosable (draft-ietf-oauth-sd-jwt-vc-19,
+# section 2.2.2.3), and `iat`.
 _PLAIN: Final = frozenset(
     {"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "aka_vcts", "status", "iat"}
 )

@@ -62,7 +62,7 @@ class KeyCertificates:
         return await self._keys.perform(profile, by, crl)
 
     async def first_end(self) -> float:
-        """Return when the first certificate ends of those in the chains of keys in use.
+        """Return the earliest end of a certificate in the chains of keys in use.
 
         In seconds since the epoch; infinity without such a certificate. A key is in use while it is
         cached, and was used in one of the last `_LATELY` periods: a key whose alias has moved to

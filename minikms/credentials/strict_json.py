@@ -22,7 +22,7 @@ def read_strictly(text: bytes) -> Any:
         written = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
         if written.translate(None, _SPACE) == text.translate(None, _SPACE):
             return value
-        # So does JSON with escapes, for example. It is read again, ten times as slowly.
+        # JSON with escapes, for example, also differs. It is read again, ten times as slowly.
         return _DECODER.decode(text.decode())
     except (TypeError, RecursionError):
         raise ValueError("not to be read in one way") from None

@@ -24,8 +24,8 @@ class DoorCaller(Protocol):
     """The caller of a door, as a handler sees it; without tokens, a caller with every scope.
 
     `profiles` None means all profiles. `token` is the public id of the caller's token in the store,
-    empty without a token. `created` and `expires` are times of the token in nanoseconds since the
-    epoch, None if there is none.
+    empty without a token. `created` and `expires` are the token's times in nanoseconds since the
+    epoch, or None.
     """
 
     @property

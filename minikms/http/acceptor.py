@@ -1,4 +1,4 @@
-"""Accepts connections, each of which takes a place first (http/places.py).
+"""Accepts connections; each takes a place first (http/places.py).
 
 asyncio's servers accept any number of connections. If no descriptor is left, uvloop's servers close
 accepted connections without logging it.

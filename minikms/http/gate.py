@@ -209,7 +209,7 @@ class Gate:
             except BaseException as exc:
                 self._record_refusal(call, exc)
                 if not isinstance(exc, _ORDINARY) and is_of_an_algorithm(exc):
-                    # It may be SystemExit, which would end the service.
+                    # The exception may be SystemExit, which would end the service.
                     raise RuntimeError("an algorithm raised it") from exc
                 raise
             if route.secret:
@@ -407,7 +407,7 @@ def _set_id(event: AuditEvent, known: Caller) -> None:
 def certificate_subject(tls: Any) -> str | None:
     """Return the subject of the caller's certificate (RFC 4514), or None without a certificate.
 
-    It is read at the beginning of a request: at its end, the connection may be closed. OpenSSL
+    Call this when a request begins: at its end, the connection may be closed. OpenSSL
     accepts subjects that the parser refuses, such as a Latin-1 TeletexString; a fingerprint then
     stands for the subject, so that the call still has its line.
     """

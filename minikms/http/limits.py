@@ -77,7 +77,7 @@ async def read_body(request: web.Request, in_flight: InFlight, timeout: float, m
 async def expect(request: web.Request, most: int | None = None) -> None:
     """Ask for a body that the caller has not sent yet (RFC 9110 section 10.1.1).
 
-    Raises BodyTooLarge if the body has more than `most` bytes, by default those of `--max-body`.
+    Raises BodyTooLarge if the body has more than `most` bytes, by default `--max-body`.
     """
     refuse_too_large(request.content_length or 0, most or request.client_max_size)
     if request.version != HttpVersion11:

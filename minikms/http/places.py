@@ -13,7 +13,7 @@ from minikms.basics.addresses import network_of
 
 LOGGER = logging.getLogger("minikms")
 
-# Limit of remembered callers: the parse of an address takes longer than all else that counts them.
+# The number of parsed addresses to remember: parsing takes longer than the rest of counting.
 _CALLERS: Final = 1024
 
 REASONS: Final = ("limit", "address", "descriptors")

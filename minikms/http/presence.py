@@ -8,7 +8,7 @@ from aiohttp import web
 def presence(request: web.Request) -> Callable[[], None]:
     """Make a check that raises ConnectionResetError once the caller of a request has left.
 
-    A half-closed client counts as one that has left, since both look the same.
+    A half-closed client counts as gone, since both look the same.
     """
 
     def require_present() -> None:

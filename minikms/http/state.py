@@ -28,7 +28,7 @@ class Observer:
     """Sees every request of a server and its outcome; its methods do nothing by default."""
 
     def add(self, server: web.Server) -> None:
-        """Note a server, to count its connections."""
+        """Add a server whose connections are counted."""
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
         """Note an answered request, and the seconds that it took."""

@@ -241,7 +241,7 @@ def describe(
 def allowed_operations(
     algorithm: KeyAlgorithm[Any], policy: KeyPolicy, *, public_only: bool
 ) -> tuple[str, ...]:
-    """Return the operations of a new key: those of the policy, by default all that are not opt-in.
+    """Return the operations of a new key: the policy's, or by default all except opt-in operations.
 
     Raises UnsupportedOperation if the key does not support one of them, and UnsupportedOption if
     the rules do not fit the key.

@@ -93,7 +93,7 @@ class Rotation:
         """Call `store` with the function that returns the successor of the key.
 
         `store` calls it in its transaction. A successor that is slow to make is made before the
-        transaction, and made again if another kind of key must be replaced by then.
+        transaction. It is made again if the transaction finds a key of another kind to replace.
         """
         with suppress(_SlowToMake):
             return await store(self._make_successor)

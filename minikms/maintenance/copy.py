@@ -45,8 +45,8 @@ async def copy(
 
     `advance` is called with the number of keys that were handled since its last call. Raises
     KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
-    copied first. Tokens come after the profiles, and name those of the copy. The copy shares
-    objects of providers with the source, and destroys none (store/keys/provider_objects.py).
+    copied first. Tokens are copied after the profiles, and name the profiles of the copy. The copy
+    shares objects of providers with the source, and destroys none (store/keys/provider_objects.py).
     """
     async with aclosing(source.own()) as batches:
         async for batch in batches:

@@ -17,7 +17,7 @@ _FACTS: Final = (
 
 
 class BoundSigner(Signer[ProviderKey, Any]):
-    """A signing algorithm with private keys in a provider, of which the store has references.
+    """A signing algorithm with private keys in a provider; the store has references to them.
 
     The algorithm in software hashes, and does all that needs only the public key. A key signs and
     verifies, and does nothing else. Signing and making run in threads of the provider

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, x448, 
 class Curve:
     """A curve, with its number in COSE.
 
-    `signatures` maps the JOSE names of its signatures to their COSE numbers, of which the first is
-    used for signing. `hash` is their hash in X.509, None for EdDSA. `elliptic` is the EC curve in
+    `signatures` maps the JOSE names of its signatures to their COSE numbers; signing uses the first
+    number. `hash` is their hash in X.509, None for EdDSA. `elliptic` is the EC curve in
     pyca/cryptography, `okp` the public and the private class of OKP keys; a curve with neither is
     not in X.509.
     """

@@ -43,7 +43,7 @@ class _Kdf(NamedTuple):
         return hmac.digest(salt or bytes(self.size), b"HPKE-v1" + suite + label + secret, self.hash)
 
     def expand(self, suite: bytes, key: bytes, label: bytes, info: bytes, length: int) -> bytes:
-        """LabeledExpand of section 4; the length is at most that of the hash."""
+        """LabeledExpand of section 4; `length` is at most the size of the hash."""
         labeled = length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info
         return hmac.digest(key, labeled + b"\1", self.hash)[:length]
 
@@ -194,7 +194,7 @@ def _suite(kem: int, kdf_name: str, aead_name: str) -> _Suite:
 class PycaHpke(Hpke[KeyT, PublicT]):
     """HPKE with the KEM `hpke_kem`, which uses the algorithm's keys unchanged.
 
-    It is a KEM of pyca/cryptography, but none of its hybrids, or `X448_KEM`.
+    `hpke_kem` is `X448_KEM`, or a KEM of pyca/cryptography that is not a hybrid.
     """
 
     hpke_aad = True

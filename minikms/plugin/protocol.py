@@ -188,7 +188,7 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     def cose_algs(self) -> Mapping[int, str]:
         """The COSE `alg` numbers of its signatures, the default first, each with its JOSE `alg`.
 
-        By default those of `jws_algs`. If JOSE has no name, a number stands for the empty text.
+        By default, the numbers of `jws_algs`. A number without a JOSE name maps to the empty text.
         """
         return cose_algs_of(self.jws_algs)
 
@@ -243,7 +243,7 @@ class Mac(Capability, Generic[KeyT]):
     def cose_algs(self) -> Mapping[int, str]:
         """The COSE `alg` numbers of its codes, the default first, each with its JOSE `alg`.
 
-        By default those of `jws_algs`.
+        By default, the numbers of `jws_algs`.
         """
         return cose_algs_of(self.jws_algs)
 

@@ -71,8 +71,8 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):
     def unpack(self, stored: Stored) -> Pkcs8T:
         if not isinstance(stored, bytes):
             raise TypeError(f"{self.name} keys are kept as bytes")
-        # The store returns the bytes of `pack`, so the key is of the same class, and RSA's
-        # consistency check would find nothing, but hold the interpreter lock for tens of
+        # The store returns the bytes of `pack`, so the key has the same class. RSA's consistency
+        # check is skipped: it would always pass, and hold the interpreter lock for tens of
         # milliseconds.
         key = ser.load_der_private_key(stored, None, unsafe_skip_rsa_key_validation=True)
         return cast("Pkcs8T", key)

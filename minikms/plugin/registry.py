@@ -94,7 +94,7 @@ class AlgorithmRegistry:
         """The registry of the entry points of every installed package.
 
         `without` names entry points to leave out, as NAME or PACKAGE:NAME. Raises PluginError if
-        there is no such entry point, and if two algorithms own the same JWKs: one would get all.
+        `without` names an unknown entry point, or if two algorithms own the same JWKs.
         """
         registry = cls(_left_in(installed(GROUP), set(without)))
         registry._require_one_owner()

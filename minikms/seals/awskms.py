@@ -8,7 +8,7 @@ from minikms.seals.seal import Seal, SealFault, SealUnavailable, seal_options
 
 _TIMEOUT: Final = 5  # seconds
 
-# botocore raises none of its own errors for an unexpected body, such as `null` or a list.
+# botocore does not raise its own errors for an unexpected body, such as `null` or a list.
 _MALFORMED: Final = (AttributeError, LookupError, TypeError, ValueError)
 
 # AWS's error codes for a ciphertext that is malformed or from another key.

@@ -1,4 +1,4 @@
-"""The format of a sealed store key: an envelope with one or more seals, each of which opens it."""
+"""The format of a sealed store key: an envelope with one or more seals; any of them opens it."""
 
 import binascii
 import hashlib

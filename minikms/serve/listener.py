@@ -91,7 +91,7 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
             raise TlsError(f"{file} cannot be read: {exc.strerror}.") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # OpenSSL sends two, each of which takes 4% of a handshake. Go's servers send one as well.
+    # OpenSSL sends two session tickets, and each takes 4% of a handshake. Go's servers send one.
     context.num_tickets = 1
     try:
         # OpenSSL would prompt for the password of an encrypted key if none were given.

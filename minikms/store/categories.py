@@ -8,7 +8,7 @@ from typing import Final
 SELF: Final = "self"
 
 # The entry with the last place in the order of creation (`store/askar/sequence.py`). It does not
-# have a counter, since cached values do not depend on it.
+# have a change counter, since cached values do not depend on it.
 SEQUENCE: Final = "minikms.sequence"
 
 # The record of a key, and its sealed material; named by the kid.

@@ -92,8 +92,8 @@ class Writes:
         """Run `work` in a write transaction, which it may share; return its result.
 
         `work` is called again if another process has remade the profile, or if another write of its
-        transaction has failed. It is not called if its caller is gone before the transaction
-        begins. If `timeout` is given, it has that many seconds and a transaction of its own. Raises
+        transaction has failed. It is not called if the caller leaves before the transaction begins.
+        If `timeout` is given, it has that many seconds and a transaction of its own. Raises
         ProfileNotFound.
         """
         if timeout is not None:
@@ -184,7 +184,7 @@ class Writes:
     def _next(
         self, transaction: Transaction, group: list[_Write], waiting: deque[_Write]
     ) -> Iterator[_Write]:
-        """The writes of a group, then waiting writes, which join it; not if the caller is gone."""
+        """Yield the group's writes, then waiting writes, which join it; skip callers who left."""
         for write in list(group):
             if not write.future.done():
                 yield write
@@ -231,7 +231,7 @@ class Writes:
             return known
         sequence = await transaction.sequence()
         # SQLite gives the number of a removed profile to the next new one, and an older session
-        # would write there. Such a session finds no place.
+        # would write there. The sequence has no place then.
         if not sequence.place:
             await require_profile(transaction)
         return sequence

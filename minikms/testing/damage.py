@@ -47,7 +47,7 @@ def damaged_jwks(
 ) -> Iterator[dict[str, Any]]:
     """Yield copies of `jwk` in which one of `members` is missing or malformed.
 
-    It is not a string, not base64url, too short or too long.
+    A malformed member is not a string, not base64url, too short or too long.
     """
     for member in members:
         data = b64url_decode(jwk[member])

@@ -149,7 +149,7 @@ class KeyAgreementContract(Contract):
     def test_a_point_of_low_order_is_refused(self) -> None:
         algorithm = self.declared(KeyAgreement)
         jwk = algorithm.public_jwk(self.keys()[0])
-        if jwk["kty"] == "OKP":  # RFC 7748 section 6; other kinds have no such point
+        if jwk["kty"] == "OKP":  # RFC 7748 section 6; only OKP keys have such points
             size = len(b64url_decode(jwk["x"]))
             for u in (bytes(size), b"\1" + bytes(size - 1)):
                 with pytest.raises(InvalidKey):  # noqa: PT012 - of either

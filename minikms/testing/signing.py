@@ -101,7 +101,7 @@ class SignerContract(Contract):
     def _prehashed(
         self, signer: Signer[Any, Any], options: SignatureOptions, digest: bytes
     ) -> bytes | type[Exception]:
-        """Return the signature over a digest, or the error, which verification must raise, too."""
+        """Return the signature over a digest, or the error, which verification must also raise."""
         key, prehashed = self.keys()[0], replace(options, prehashed=True)
         try:
             return signer.sign(key, digest, prehashed)

@@ -36,8 +36,8 @@ class Attestation:
     """The claims that the caller gives an attestation; None leaves a claim out.
 
     `keys` are the attested keys; with `allow_imported` they may be imported. The attestation
-    expires after `expires_in` seconds, or with the first of its keys. `claims` are further ones,
-    none of OWN_CLAIMS.
+    expires after `expires_in` seconds, or with the first of its keys. `claims` are further claims,
+    and must not name any of OWN_CLAIMS.
     """
 
     keys: tuple[KeyRef | AnyKey, ...]

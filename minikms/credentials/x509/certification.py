@@ -49,10 +49,10 @@ class CertificateRequest:
     """A caller's request for a certificate.
 
     `profile` is one of PROFILES. `csr` (a certificate request in PEM) has the subject's key, or
-    `key` names it; without both, it is the issuer's key. `subject` and `alternative_names` replace
-    the names in `csr`. `policies` are object identifiers, with `cps`, the URI of the practice
-    statement, as their qualifier. `issuer_url` is the URI of the issuer's certificate. Of these
-    URIs and of `crl`, the profile may require some.
+    `key` names it; by default, the subject has the issuer's key. `subject` and `alternative_names`
+    replace the names in `csr`. `policies` are object identifiers, with `cps`, the URI of the
+    practice statement, as their qualifier. `issuer_url` is the URI of the issuer's certificate. Of
+    these URIs and of `crl`, the profile may require some.
     """
 
     profile: str

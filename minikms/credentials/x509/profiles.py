@@ -57,7 +57,7 @@ class CertificateProfile:
 
     If `is_ca`, it is signed with its own key, otherwise with the key of a CA. `usages` are its key
     usages. `constraints` are its basic constraints. `purpose` is its extended key usage, with a
-    flag if that is critical. None means that it has no such extension. A caller may add the purpose
+    flag if that is critical. None omits an extension. A caller may add the purpose
     of documents if it `may_sign_documents`. `most_days` bounds its lifetime. `statement` is the
     value of its QCStatements. If `is_etsi`, ETSI EN 319 412-2 and 319 412-3 apply, and with
     `needs_support` the rules for relying parties. The other members are rules of ISO/IEC 18013-5.

@@ -1,8 +1,8 @@
 """The identity of a store's file, which a backup changes: it shows that a store is a copy.
 
-It is a number in the header of an SQLite file that applications may set (`PRAGMA user_version`), so
-that a backup needs no key to change it. A store in PostgreSQL or in memory always has the identity
-of a new store.
+The identity is a number in the header of an SQLite file that applications may set (`PRAGMA
+user_version`), so that a backup can change it without a key. A store in PostgreSQL or in memory
+always has the identity of a new store.
 """
 
 import secrets

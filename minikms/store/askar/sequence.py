@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Self
 
 _DIGITS: Final = 20
 
-# Begins the number of keys; a log never begins so, since no change has so many slots.
+# Begins the number of keys. A log never begins with this byte, since no change has so many slots.
 _KEYS: Final = b"k"
 _MARK: Final = 8
 

@@ -39,7 +39,7 @@ class Entry(Protocol):
 
 
 class KeyEntry(Protocol):
-    """A key of Askar's in a store; its name is unique. It is read as an `Entry` is."""
+    """An Askar key in a store; its name is unique. It is read like an `Entry`."""
 
     name: str
     key: AskarKey

@@ -190,7 +190,7 @@ class StoreCalls:
                 except AskarError as exc:
                     self.pool.on_failure(store, exc)
                     self.pool.errors[cause_of(last_error(exc))] += 1
-                    # It may have been committed, so it must not be tried again.
+                    # The transaction may have been committed, so it must not be tried again.
                     raise StoreUnavailable(unknown=True) from exc
             if transaction.stored is not None:
                 self._counters.note_write(profile, transaction.stored, transaction.left)

@@ -1,4 +1,4 @@
-"""Opens a second pool of connections, which replaces one that does not answer."""
+"""Opens a second pool of connections, to replace a pool that does not answer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -193,7 +193,7 @@ async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersio
 async def versions_of(
     session: Session, record: KeyRecord, known: Mapping[str, KeyVersions] = MappingProxyType({})
 ) -> dict[str, KeyVersions]:
-    """The versions of each alias of a key, but for `known` ones read; raises AliasNotFound."""
+    """The versions of each alias of a key; reads unless `known` has them; raises AliasNotFound."""
     return {
         alias: known.get(alias) or await find_versions(session, alias) for alias in record.aliases
     }

@@ -27,9 +27,8 @@ from minikms.store.keys.record_queries import (
 )
 from minikms.store.profiles.marker import require_profile
 
-# The largest number of places in one query; each is a parameter. It is a power of two, since a
-# connection keeps a statement for each number of parameters. Databases limit parameters (SQLite
-# 32,766).
+# The largest number of places in one query; each is a parameter. A power of two, since a connection
+# keeps a statement for each number of parameters. Databases limit parameters (SQLite 32,766).
 _RANGE: Final = 1024
 
 # The least number of places in the later queries of a page, since each query has a cost of its own.

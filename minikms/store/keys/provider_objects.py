@@ -134,7 +134,7 @@ class ProviderObjects:
         """The objects of the keys of a removed profile; none if they do not decrypt."""
         try:
             return await self._database.directory.removals.run(profile, objects_in)
-        except ProfileNotFound:  # it was erased, but for its entry in the directory
+        except ProfileNotFound:  # only its entry in the directory is left
             return []
         except (KeyUnreadable, UndecryptableError, PrivateRecordError):
             LOGGER.error("objects at providers may stay: a removed profile does not decrypt")

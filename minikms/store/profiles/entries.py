@@ -31,7 +31,7 @@ class DirectoryListing(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Entry | None]) -> Self:
-        """The listing of these entries; None stands for one that does not decrypt."""
+        """The listing of these entries; None stands for an entry that does not decrypt."""
         present: dict[str, str] = {}
         removed: dict[str, str] = {}
         for row in filter(None, rows):

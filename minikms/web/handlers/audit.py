@@ -67,7 +67,7 @@ async def list_events(
 
 
 async def _own_lines(call: GatedCall, profiles: Collection[str]) -> dict[str, OwnLines | None]:
-    """The lines of profiles that the caller may see; without missing profiles.
+    """The lines of existing profiles that the caller may see.
 
     An earlier profile with the same name may have belonged to another tenant. The default profile
     is never removed, and an operator sees all lines of a name.

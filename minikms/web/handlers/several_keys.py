@@ -1,4 +1,4 @@
-"""Handlers of operations on several keys or on none, and of those that wait for several steps."""
+"""Handlers of operations on several keys or without a key, and of operations in several steps."""
 
 from functools import partial
 

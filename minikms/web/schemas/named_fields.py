@@ -56,7 +56,7 @@ class Labels(Described, fields.Dict):
 class CertificateHeader(Readable, fields.Field[Any]):
     """Header parameters with the certificate of a key: none, a name, or a list of names.
 
-    In the document, `component` is the type of one value, and `component`Name that of an item.
+    In the document, `component` is the type of one value, and `component`Name the type of an item.
     """
 
     write = None
