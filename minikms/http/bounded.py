@@ -69,8 +69,8 @@ class BoundedConnection(web.RequestHandler):
         self._last = False
         # The body of the request whose answer was begun last.
         self._begun: StreamReader = EMPTY_PAYLOAD
-        # The rest of a refused request. It is received and dropped for a while, so that the client
-        # can read its answer.
+        # The rest of a refused request, received and dropped for a while, so that the client can
+        # read its answer.
         self._lingering: StreamReader | None = None
 
     def close(self) -> None:

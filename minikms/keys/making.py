@@ -96,7 +96,7 @@ class KeyMaker:
         make: Callable[[], ResultT],
         check: Callable[[], None],
     ) -> list[ResultT]:
-        """Generate `count` keys by `make`, in threads; raises TooBusy, and as `check` does."""
+        """Generate `count` keys by `make`, in threads; raises TooBusy and the errors of `check`."""
 
         def make_some(places: Sequence[int]) -> list[ResultT]:
             return [make() for _ in places]

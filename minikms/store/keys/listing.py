@@ -158,8 +158,8 @@ class KeyListing:
     async def read_back(self, profile: str, end: int) -> tuple[list[tuple[KeyRecord, Stored]], int]:
         """Read some keys up to a place in the order of creation, newest first.
 
-        Return the keys with their material, and the place before them, 0 at the end. Keys that are
-        disabled, scheduled for deletion or cannot be read are left out.
+        Return the keys with their material, and the place to continue from, 0 at the end. Keys that
+        are disabled, scheduled for deletion or cannot be read are left out.
         """
 
         async def work(session: Session) -> tuple[list[tuple[KeyRecord, Stored]], int]:
