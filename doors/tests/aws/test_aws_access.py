@@ -19,7 +19,7 @@ NO_PROFILE = (
     "There is no such profile of Mini KMS, or the token is not for it. The access key id"
     " profile-NAME selects the profile NAME, any other id the profile default."
 )
-# Another scope that is enough in place of one.
+# Another scope that also suffices.
 ALSO = {"keys:delete": "keys:write"}
 ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
 

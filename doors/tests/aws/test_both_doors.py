@@ -222,7 +222,7 @@ def test_changes_at_one_door_of_a_worker_count_at_all(serve, tmp_path):
     sign = b'{"alias":"alias/k","data":"aGVsbG8"}'
 
     def answered_by_all(call):
-        """Each answer, of new connections until both workers have given one."""
+        """Call on new connections until both workers have answered; return each answer."""
         answers, waiting = set(), set(workers)
         while waiting:
             answers.add(call())

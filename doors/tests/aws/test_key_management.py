@@ -311,7 +311,7 @@ async def test_each_region_and_profile_has_its_own_arns(aws, create):
 
 
 def test_the_members_of_answers_are_in_the_model():
-    """Each name of an answer above is one of botocore's model, which would ignore others."""
+    """botocore's model has each member named above; botocore would ignore other members."""
     shape = MODEL.shape_for("KeyMetadata")
     assert set(MEMBERS.values()) | {"CurrentKeyMaterialId"} <= set(shape.members)
     specs = set(MODEL.shape_for("KeySpec").enum)

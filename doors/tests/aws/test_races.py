@@ -1,4 +1,4 @@
-"""Calls at the AWS door while keys change at it, or at the other one."""
+"""Calls at the AWS door while keys change at either door."""
 
 import asyncio
 

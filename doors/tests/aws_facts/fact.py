@@ -46,7 +46,7 @@ class Refused(NamedTuple):
 class Call(NamedTuple):
     """A call, its answer, and the values of the answer to keep, by their paths.
 
-    An answer has these members and no others, each with this value, or of this type. None stands
+    An answer has exactly these members, each with the given value or type. None stands
     for an answer that is not looked at.
     """
 
