@@ -15,7 +15,7 @@ from minikms_client.pytest_plugin import serve
 
 @pytest.fixture
 async def kms(minikms):
-    """The client for asyncio, in the profile of the other one."""
+    """The client for asyncio, in the same profile as `minikms`."""
     async with AsyncClient(minikms.url, token="", profile=minikms.profile) as client:
         yield client
 

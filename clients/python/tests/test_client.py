@@ -1,4 +1,4 @@
-"""Both clients, call by call, against a real server; what is verified is verified by others."""
+"""Both clients, call by call, against a real server; other libraries verify the results."""
 
 import hmac
 import json

@@ -12,7 +12,7 @@ from commands import on_a_terminal
 
 @pytest.fixture
 def guarded(command, guarded_url, monkeypatch):
-    """No settings but the service that needs a token."""
+    """Only the setting of a service that needs a token."""
     monkeypatch.delenv("MINIKMS_PROFILE", raising=False)
     monkeypatch.setenv("MINIKMS_URL", guarded_url)
     return guarded_url
