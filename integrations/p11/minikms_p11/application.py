@@ -111,7 +111,7 @@ class Application:
         self.own: dict[int, tuple[int, SessionPublicKey | SessionSecret]] = {}  # with the session
         self.temporary: dict[int, list[str]] = {}  # kids of key pairs, by the session
         self._logins: dict[int, Login] = {}  # by slot
-        # By slot: logins whose tokens were refused, until their files have others.
+        # By slot: logins whose tokens were refused, until their files contain new tokens.
         self._refused: dict[int, Login] = {}
 
     def slot(self, number: int) -> Slot:

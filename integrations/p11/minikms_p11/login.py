@@ -72,7 +72,7 @@ class Pins:
 class Pause:
     """The pause after a failed login: twice as long as the one before, up to 8 seconds.
 
-    Only time shortens it, by half in a minute: a right login may be of another program.
+    Only time shortens the pause, by half in a minute: a correct login may be another program's.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Pause:
         self._end = now + self._length
 
     def left(self, now: float) -> float:
-        """Its seconds that are left."""
+        """The remaining seconds of the pause."""
         return max(0.0, self._end - now)
 
 

@@ -57,7 +57,7 @@ class Sidecar:
         pins = Pins(settings.pins)
         self.service = Service(settings.url)
         self.logins = Logins(self.service, pins)
-        # By profile and digest of the token: kept while a program has a login with them.
+        # By profile and digest of the token; kept while a program has a login with both.
         self._directories: WeakValueDictionary[tuple[str, bytes], Directory] = WeakValueDictionary()
         self._needs_login = True
         self._ask_at = 0.0  # whether the service needs tokens
