@@ -116,7 +116,7 @@ class NeverEndsALongMessage(SleepsOverALongMessage):
     "a_digest_is_signed_like_its_message_or_refused",
 )
 class SignsAtLength(Ed25519):
-    """Of a signature all that is behind the first bytes counts for nothing."""
+    """Verification ignores all bytes of a signature after the first ones."""
 
     def sign(self, key, message, options):
         return super().sign(key, message, options) + bytes(2 * 1024 * 1024)

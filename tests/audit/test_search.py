@@ -355,7 +355,7 @@ def test_a_socket_beside_the_log_does_not_end_the_search(path, tmp_path, monkeyp
 
 
 async def test_only_files_of_the_log_have_to_be_readable(path, tmp_path, monkeypatch, caplog):
-    """Of a file whose lines may be wanted, a search says that it cannot read it."""
+    """A search reports an unreadable file if it may contain matching lines."""
     unreadable, opened = {"audit.log.bak", "audit.log.2"}, os.open
 
     def refuse(name, *args, **options):

@@ -19,7 +19,7 @@ from minikms.store.keys.key_store import KeyStore
 
 pytestmark = pytest.mark.process
 
-# Each kind of store is read from, and written to.
+# Each kind of store is source and target.
 ACROSS = pytest.mark.parametrize(
     ("persistent_url", "target_url"),
     [("sqlite", "postgres"), ("postgres", "sqlite")],

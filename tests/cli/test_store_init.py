@@ -71,7 +71,7 @@ def test_a_container_that_makes_its_store_at_each_start(command, persistent_url,
 
 @pytest.mark.process
 def test_an_init_that_is_killed(command, begin, persistent_url, tmp_path):
-    """The same command says how to go on, or goes on by itself where it may use what is there."""
+    """The same command says how to continue, or continues if it may use the existing files."""
     key_file = tmp_path / "store.key"
     process = init(begin, persistent_url, tmp_path)
     while not (key_file.exists() and key_file.stat().st_size):

@@ -1,4 +1,4 @@
-"""Each rule of a key at each call that signs: on each store, and in two workers."""
+"""Each rule of a key holds at each signing call, on each store, and in two workers."""
 
 import json
 import re

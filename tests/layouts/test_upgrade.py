@@ -220,7 +220,7 @@ def upgraded_in_a_process(url, last=0):
 @pytest.mark.kill
 @pytest.mark.timeout(600)  # twenty processes and more, one after the other
 async def test_an_upgrade_killed_at_any_step_completes_when_run_again(old, server, tmp_path):
-    """Each profile is as it was, or upgraded; run again, all is as after an upgrade of one go."""
+    """Each profile is unchanged or upgraded; a second run completes the upgrade."""
     before = await contents(old)
 
     async def again(number):
@@ -424,7 +424,7 @@ def exchange(path, table, column, *of):
 
 @one_file
 async def test_exchanged_records_stay_as_they_are_and_are_named(old):
-    """By somebody with the key, or a fault."""
+    """Damage by someone with the key, or by a fault."""
     kids = []
 
     async def exchange_records(session):

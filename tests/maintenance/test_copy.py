@@ -111,7 +111,7 @@ def copied_while(persistent_url, key, target):
 
 
 async def test_a_key_that_is_deleted_meanwhile_is_copied(source, copied_while, target, key):
-    """Its one entry was read before."""
+    """The key's only entry was read before the deletion."""
     keys = [await add(source, profile="t") for _ in range(2)]
     copies = await copied_while(lambda: source.changes.delete("t", KeyRef(keys[0].kid)))
     assert copies == [Copied(DEFAULT_PROFILE, 0, 0), Copied("t", 2, 0)]
@@ -226,7 +226,7 @@ async def test_an_alias_with_versions_that_changes_meanwhile(source, copied_whil
 async def test_an_alias_with_versions_that_is_made_again_meanwhile(
     source, copied_while, target, key
 ):
-    """Its versions are lost by then."""
+    """The key's versions are lost by then."""
     before = await with_versions(source)
 
     async def act():
@@ -309,7 +309,7 @@ async def test_a_key_whose_life_goes_on_meanwhile(source, copied_while, target, 
         assert await copied.descriptions.list_keys("t", limit=9) == ([first], False)
 
 
-# By algorithm and form of the key that is read first, whether it is copied as it was then.
+# By algorithm and form of the key that is read first: whether its earlier state is copied.
 SAME_KID = {
     ("ed25519", "private"): True,
     ("ed25519", "public"): True,

@@ -22,7 +22,7 @@ pytestmark = [
 
 KILLS = 3
 
-# Of a caller between its turns, in seconds, while a member comes back, which takes long.
+# Seconds that a caller rests between calls while a member comes back, which takes long.
 PAUSE = 1
 
 

@@ -75,7 +75,7 @@ def test_ctrl_c_ends_a_service_at_once(serve, workers):
 
 @pytest.mark.interpreter
 def test_a_connection_that_was_made_in_time_is_answered(serve):
-    """The first call of a connection comes when the port is closed by then."""
+    """The first call of a connection arrives after the port was closed."""
     code = "from minikms.cli import main; from minikms.serve import process;"
     code += "process.LAST_CALLS = 60; main.main()"
     options = ["--port", "0", "--shutdown-grace", "1"]

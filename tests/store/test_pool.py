@@ -1,4 +1,4 @@
-"""A file that another program locks, and a disk that is full: what was acknowledged is there."""
+"""A locked file and a full disk lose no acknowledged write."""
 
 import asyncio
 import subprocess

@@ -63,7 +63,7 @@ async def test_a_file_beside_it_that_is_not_the_one_that_was_opened(sqlite, key,
 
 
 async def test_the_cache_is_not_used_without_the_file_of_changes(sqlite, key):
-    """Other processes write to the new file that a token was revoked, say."""
+    """Other processes write to the new file, for example the revocation of a token."""
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
         cache = Cache[str](store.database.counters, Bounds(10))
         cache.start_fill().fill(("token",), "good", ("minikms.token", "1"))

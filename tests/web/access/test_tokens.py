@@ -96,7 +96,7 @@ async def test_tokens_that_are_made_at_once_are_within_the_limit_and_in_order(st
 async def test_a_token_for_a_profile_that_was_made_again_meanwhile_is_for_none(
     guarded, monkeypatch
 ):
-    """Its maker's token was for the former profile, and for another one, so that it stays."""
+    """The maker's token was for the former profile and for another one, so that it stays."""
     client, operator = guarded
     token, _ = await client.app[TOKENS].create("m", ("admin",), ("alice", "bob"))
     create = client.app[TOKENS].create

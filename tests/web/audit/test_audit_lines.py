@@ -208,7 +208,7 @@ async def key_of(client, call):
     """The kid and algorithm of the key that a call names, None and None where it names none."""
     name, _, path, query, body = call
     body = body or {}
-    # Of a JWE the sender's, or else the first recipient's.
+    # The line of a JWE has the sender's key, or else the first recipient's.
     first = body["recipients"][0].get("alias") if "recipients" in body else None
     alias = query.get("alias") or body.get("alias") or first
     if name == "packDidcomm":

@@ -141,7 +141,7 @@ async def refused_by(end, call):
 
 
 async def until_changed(call, changed, end):
-    """Call until the answer has changed, which a call half a second after `end` must see."""
+    """Call until the answer has changed; a call half a second after `end` must see the change."""
     while True:
         begun = time.monotonic()
         if changed(await ok(await call())):

@@ -439,7 +439,7 @@ async def test_too_many_at_once(client):
 
 
 async def test_the_place_of_a_connection_is_given_back_once():
-    """Its handshake may fail, and the connection be lost besides."""
+    """A handshake may fail, and its connection also be lost."""
     places = Places(2, most_of_one=1)
     give_back, _ = places.take("192.0.2.1"), places.take("192.0.2.2")
     for _ in range(2):

@@ -25,7 +25,7 @@ def parameters_of(document, route):
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 async def test_an_unknown_parameter_is_refused(client, route):
-    """Not by a route that is open: monitors and browsers add parameters of their own."""
+    """Open routes do not refuse them: monitors and browsers add parameters of their own."""
     query = "a/b=c&delay=604800"
     response = await client.request(route.method, f"{PATHS[route]}?{query}")
     if route.scope == OPEN:

@@ -65,7 +65,7 @@ async def test_a_failure_before_a_call_starts_leaves_it_to_aiohttp(begin, failin
 async def test_a_failure_after_one_answer_ends_its_connection_alone(
     begin, failing_once, free_port, caplog
 ):
-    """Its connection ends, since it cannot be known how far it came; the others go on."""
+    """The call's connection is closed, since its progress is unknown; other connections stay."""
     connections = await begin(8, metrics_port=int(free_port))
     failing_once(Metrics, "answered")
     for connection in connections:

@@ -23,7 +23,7 @@ OF_JWE = OF_JWS | {
 
 
 def wrong_values(members):
-    """Each name with values of other types than its own."""
+    """Each name, with values that do not have its type."""
     for name, right in members.items():
         yield from ((name, value) for kind, value in VALUES.items() if kind != right)
     yield from (("x5c", [7]), ("x5c", [[]]), ("kid", [[]]), ("kid", {"a": []}))

@@ -91,7 +91,7 @@ async def test_the_query_names_the_profile_of_the_set(client, get, generate):
 
 @pytest.mark.each_store
 async def test_more_than_a_page(client):
-    # Few in each transaction, which a service gives up after five seconds.
+    # Store few keys in each transaction: a service cancels a transaction after five seconds.
     writer = StoreWriter(client.app[STORE].database)
     kids = await fill(writer, DEFAULT_PROFILE, 0, 1003, batch=50)
     assert [key["kid"] for key in await jwks(client)] == kids

@@ -128,7 +128,7 @@ async def test_an_attestation_says_no_more_than_its_caller(post, generate, signe
     key = await generate("p256")
     token = (await post("/key-attestation", {"alias": "provider", "keys": [key["kid"]]}))["jwt"]
     header, claims = header_and_claims(token)
-    # Not the alias, under which a JWK Set has another key after a rotation.
+    # The header does not name the alias: after a rotation, a JWK Set has another key under it.
     assert header["kid"] == by["kid"]
     assert claims.keys() == {"iat", "exp", "attested_keys"}
     assert claims["exp"] - claims["iat"] == 300

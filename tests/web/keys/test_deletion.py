@@ -325,7 +325,7 @@ async def test_restored_while_another_service_removes_it(persistent, start, paus
 
 @pytest.mark.parametrize("change", ["POST /key/{kid}/restore", "DELETE /key/{kid}?after=9h"])
 async def test_changed_before_it_is_noted_as_due(client, generate, paused, clock, change):
-    """By a machine whose clock is behind: a call that finds the key due leaves it as it is."""
+    """On a machine whose clock is behind, a call that finds the key due leaves it unchanged."""
     kid = (await generate())["kid"]
     await schedule(client, kid, "1h")
     begun, go_on = paused("minikms.store.keys.deletions.Deletions.record")

@@ -145,7 +145,7 @@ async def test_an_alias_verifies_signatures_of_its_older_keys(client, generate, 
     assert await valid(post, made[0][::2], kid=keys[0]["kid"]) == [False, False]
     assert await valid(post, made[3][::2], kid=keys[0]["kid"]) == [True, True]
     assert await valid(post, made[0][1::2], kid=keys[1]["kid"]) == [False, False]
-    # Nor does an alias take what none of them made.
+    # A signature by another key does not verify under the alias either.
     other = await generate("p256")
     sig = (await post("/sign", {"kid": other["kid"], "data": DATA}))["sig"]
     assert await valid(post, [("/verify", "signs", {"data": DATA, "sig": sig})]) == [False]

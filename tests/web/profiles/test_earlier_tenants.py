@@ -1,4 +1,4 @@
-"""A name of a profile that is used again: nothing of the former tenant is the next one's.
+"""If a profile's name is used again, the new tenant gets nothing of the former tenant.
 
 The attacker writes to the database, without the store's key: rows of an earlier time come back.
 """
