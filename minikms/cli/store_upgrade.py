@@ -40,6 +40,7 @@ async def upgrade(**options: Any) -> None:
             numbers = await numbers_of_keys(StoreInspector(database), leave)
             bar.length = total = sum(numbers.values())
             renewed = await upgrade_store(database, numbers, leave, bar.update)
+        await database.renew_statistics()
     if not is_older:
         click.echo(f"The store at {location} already has the layout {LAYOUT}.")
         return

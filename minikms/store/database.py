@@ -18,6 +18,7 @@ from aries_askar import AskarError, KeyAlg
 
 from minikms.basics.background import in_background
 from minikms.errors import AliasNotFound, KeyNotFound, StoreUnavailable
+from minikms.startup_errors import StoreError
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.files import StoreFile
 from minikms.store.askar.layout import (
@@ -29,6 +30,7 @@ from minikms.store.askar.layout import (
     read_layout,
 )
 from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.postgres import ServerError, missing_statistics
 from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
 from minikms.store.askar.stores import (
@@ -108,6 +110,8 @@ class Database:
         opened = await open_checked(location, key, serving=serving, upgrading=upgrading)
         database = cls(opened, timeout=timeout)
         async with aclosing(database):
+            if serving:
+                database._calls.statistics.begin_renewal()
             yield database
 
     @classmethod
@@ -332,10 +336,18 @@ class Database:
                 await finish_making(transaction, self._location, self._making)
 
         await self._calls.run(work, write=True)
+        await self._calls.statistics.make()
 
     async def renew_statistics(self) -> None:
         """Return once PostgreSQL has new statistics, which listings need."""
         await self._calls.statistics.renew()
+
+    async def missing_statistics(self) -> list[str]:
+        """Name the extended statistics that PostgreSQL lacks; raises StoreError."""
+        try:
+            return await missing_statistics(self._location)
+        except ServerError as exc:
+            raise StoreError(f"The statistics at {self._location} cannot be read: {exc}.") from None
 
     async def finish_upgrade(self) -> None:
         """Mark the store as upgraded, after all its contents; raises StoreError."""

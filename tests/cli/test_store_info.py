@@ -46,6 +46,21 @@ def test_info_counts_profiles_keys_and_algorithms(command, persistent_url, key, 
         assert persistent_url.split("@")[0].split(":")[-1] not in ended.stdout
 
 
+@pytest.mark.postgres
+def test_info_names_missing_statistics_and_an_upgrade_makes_them(
+    command, postgres_server, key, key_file
+):
+    url = postgres_server.create_database()
+    asyncio.run(fill(url, key))
+    store = options_of(url, key_file)
+    assert "statistics" not in command("store", "info", *store).stdout
+    postgres_server.execute("DROP STATISTICS minikms_items", url.rpartition("/")[2])
+    found = command("store", "info", *store).stdout
+    assert "Missing statistics: minikms_items: run `minikms store upgrade`.\n" in found
+    assert command("store", "upgrade", *store).returncode == 0
+    assert "statistics" not in command("store", "info", *store).stdout
+
+
 def test_verify_finds_a_damaged_store(command, persistent_url, key, key_file):
     asyncio.run(fill(persistent_url, key))
     ended = command("store", "verify", *options_of(persistent_url, key_file))

@@ -17,6 +17,7 @@ def sessions(options=""):
 
 def test_the_settings_of_sessions_in_postgres():
     assert "-c idle_in_transaction_session_timeout=5s" in sessions()
+    assert "-c plan_cache_mode=force_custom_plan" in sessions()
     assert "-c lock_timeout=1500ms" in sessions()
     assert "-c lock_timeout=7500ms" in sessions("connect_timeout=10")
 

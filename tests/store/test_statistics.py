@@ -1,7 +1,9 @@
 """Statistics by which SQLite and PostgreSQL find rows by their tags."""
 
 import asyncio
+import json
 import sqlite3
+import subprocess
 from contextlib import closing
 
 import pytest
@@ -125,6 +127,60 @@ async def test_tables_are_analyzed_without_the_right_to_create(postgres_server, 
     restricted = f"postgres://{name}:p@127.0.0.1:{postgres_server.port}/{name}"
     async with KeyStore.create(StoreLocation.parse(restricted), key) as store:
         postgres_server.execute(f"REVOKE CREATE ON SCHEMA {name} FROM {name}", name)
+        postgres_server.execute("DROP STATISTICS minikms_items, minikms_tags", name)
         await grow(store, postgres_server, url)
     assert await analyzed(postgres_server, url) >= 510
     assert postgres_server.execute("SELECT stxname FROM pg_statistic_ext", name) == ""
+
+
+# Profiles with keys, each with the tags of Askar's: hashes for what Askar encrypts.
+PROFILES, KEYS = 200, 500
+FILL = f"""
+    ALTER TABLE items SET (autovacuum_enabled = false);
+    ALTER TABLE items_tags SET (autovacuum_enabled = false);
+    CREATE TEMPORARY VIEW keys AS SELECT 1000 + k * {PROFILES} + p AS id, k, p
+    FROM generate_series(1, {KEYS}) AS k, generate_series(1, {PROFILES}) AS p;
+    INSERT INTO profiles (id, name) SELECT 100 + p, p FROM generate_series(1, {PROFILES}) AS p;
+    INSERT INTO items (id, profile_id, kind, category, name, value)
+    SELECT id, 100 + p, 2, sha256(p::text::bytea), sha256(id::text::bytea), repeat('v', 300)::bytea
+    FROM keys;
+    INSERT INTO items_tags (item_id, name, value, plaintext)
+    SELECT id, 'seq', lpad(k::text, 20, '0')::bytea, 1 FROM keys
+    UNION ALL SELECT id, sha256(p::text::bytea), sha256(p::text::bytea), 0 FROM keys;
+"""
+# As Askar reads a page in PostgreSQL.
+PAGE_OF_ONE = f"""
+    EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT i.id, i.name, i.value FROM items i
+    WHERE i.profile_id = 150
+    AND (i.kind = 2 OR 2 IS NULL) AND (i.category = sha256('50') OR sha256('50') IS NULL)
+    AND i.id IN (SELECT item_id FROM items_tags WHERE name = 'seq' AND plaintext = 1
+    AND value IN ({", ".join(f"'{place:020d}'" for place in range(1, 129))}))
+"""
+
+
+def buffers(server, name):
+    """The buffers that a page of one profile touches."""
+    [found] = json.loads(server.execute(PAGE_OF_ONE, name))
+    return found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"]
+
+
+def extended(server, name):
+    return server.execute("SELECT stxname FROM pg_statistic_ext ORDER BY 1", name).split()
+
+
+@pytest.mark.postgres
+async def test_a_page_of_one_of_many_profiles_does_not_read_each_of_its_keys(postgres_server, key):
+    url = postgres_server.create_database()
+    name, location = url.rpartition("/")[2], StoreLocation.parse(url)
+    async with KeyStore.create(location, key):
+        pass
+    assert extended(postgres_server, name) == ["minikms_items", "minikms_tags"]
+    postgres_server.execute("DROP STATISTICS minikms_items", name)  # as in a store of 0.4.0
+    subprocess.run(postgres_server.psql(name), input=FILL, text=True, check=True)
+    postgres_server.execute("ANALYZE items, items_tags", name)
+    before = buffers(postgres_server, name)
+    async with KeyStore.open(location, key, serving=True):
+        async with asyncio.timeout(60):
+            while buffers(postgres_server, name) > before / 2:
+                await asyncio.sleep(0.1)
+    assert extended(postgres_server, name) == ["minikms_items", "minikms_tags"]

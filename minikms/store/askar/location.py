@@ -30,6 +30,9 @@ SESSION_SETTINGS: Final = {
     "tcp_keepalives_interval": "5s",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "30s",
+    # Otherwise a statement that was prepared may be planned without its values after five uses, and
+    # then reads all places of all profiles for a page.
+    "plan_cache_mode": "force_custom_plan",
 }
 
 # Options of a PostgreSQL URL that Askar reads itself. With `schema` it fails to make a store.

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreLocation
@@ -48,16 +48,38 @@ _OUTDATED: Final = """
     FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('items_tags')
 """
 
-# Counts how often a tag's name and value occur together, for the three most frequent pairs. Without
-# it, PostgreSQL multiplies the shares of name, value and prefix, and takes a label that half of the
-# keys have for a rare one. For less frequent pairs, its plan then begins at the first key, and
-# reads more for a page in the middle. Before PostgreSQL 14, an expression cannot have statistics.
-_TOGETHER: Final = """
-    CREATE STATISTICS IF NOT EXISTS minikms_tags (mcv)
-    ON name, value, SUBSTR(value, 1, 12) FROM items_tags;
-    ALTER STATISTICS minikms_tags SET STATISTICS 3
+
+class _Extended(NamedTuple):
+    """Extended statistics: the first version of PostgreSQL that has them, and their statements."""
+
+    since: int
+    create: str
+
+
+# Without these, PostgreSQL takes columns for independent, and multiplies their shares.
+_EXTENDED: Final = {
+    # A category, which is encrypted, belongs to one profile. Otherwise a profile among thousands
+    # seems to have one key, and a page reads all of its keys.
+    "minikms_items": _Extended(
+        12,
+        "CREATE STATISTICS IF NOT EXISTS minikms_items (dependencies, ndistinct) "
+        "ON profile_id, kind, category FROM items",
+    ),
+    # How often a tag's name and value occur together, for the three most frequent pairs. Otherwise
+    # a label that half of the keys have seems to be a rare one. For less frequent pairs, the plan
+    # then begins at the first key, and reads more for a page in the middle. Before PostgreSQL 14,
+    # an expression cannot have statistics.
+    "minikms_tags": _Extended(
+        14,
+        "CREATE STATISTICS IF NOT EXISTS minikms_tags (mcv) "
+        "ON name, value, SUBSTR(value, 1, 12) FROM items_tags; "
+        "ALTER STATISTICS minikms_tags SET STATISTICS 3",
+    ),
+}
+_FOUND: Final = """
+    SELECT stxname::pg_catalog.text FROM pg_catalog.pg_statistic_ext
+    WHERE stxrelid IN (pg_catalog.to_regclass('items'), pg_catalog.to_regclass('items_tags'))
 """
-_SINCE: Final = 14
 
 
 def installed() -> bool:
@@ -164,30 +186,53 @@ async def require_no_service(location: StoreLocation) -> None:
         raise StoreError(f"A service uses the database of the store at {location}: stop it first.")
 
 
-class TableStatistics:
-    """Analyzes the tables in the background each time the number of a profile's keys has doubled.
+async def missing_statistics(location: StoreLocation) -> list[str]:
+    """Name the extended statistics that a store lacks; raises ServerError."""
+    if not _has_statistics(location):
+        return []
+    async with connected(location) as session:
+        return await _missing(session)
 
-    Without statistics it assumes that a profile has one row, and a page of a listing takes seconds.
-    Its autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with the
-    extra `postgres` is analyzed; other databases have fixed statistics or none.
+
+def _has_statistics(location: StoreLocation) -> bool:
+    return location.backend == "postgres" and installed()
+
+
+async def _missing(session: "asyncpg.Connection") -> list[str]:
+    found = {row[0] for row in await session.fetch(_FOUND)}
+    version = session.get_server_version().major
+    return [name for name, each in _EXTENDED.items() if version >= each.since and name not in found]
+
+
+class TableStatistics:
+    """Makes extended statistics, and analyzes the tables when a profile's keys have doubled.
+
+    Without statistics PostgreSQL assumes that a profile has one row, and a page of a listing takes
+    seconds. Its autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with
+    the extra `postgres` is analyzed; other databases have fixed statistics or none.
     """
 
     def __init__(self, location: StoreLocation) -> None:
         self._location = location
-        self._is_used = location.backend == "postgres" and installed()
+        self._is_used = _has_statistics(location)
         self._task: asyncio.Task[None] | None = None
 
     def note_doubled(self, keys: int) -> None:
         """Renew the statistics, since a profile has twice as many keys by now."""
-        if self._is_used and keys >= _LEAST and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._analyze())
+        if keys >= _LEAST:
+            self.begin_renewal()
+
+    def begin_renewal(self) -> None:
+        """Renew the statistics in the background."""
+        if self._is_used and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._renew())
 
     async def renew(self) -> None:
         """Renew the statistics, and return once they are."""
         if self._is_used:
             if self._task is not None:
                 await self._task
-            await self._analyze()
+            await self._renew()
 
     async def aclose(self) -> None:
         """Stop."""
@@ -196,24 +241,39 @@ class TableStatistics:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _analyze(self) -> None:
-        import asyncpg  # slow to import, and only PostgreSQL needs it
+    async def make(self) -> None:
+        """Make the extended statistics that are missing, without analyzing the tables."""
+        if self._is_used:
+            await self._run(self._make_missing)
 
+    async def _renew(self) -> None:
+        async def work(session: "asyncpg.Connection") -> None:
+            if await self._make_missing(session) or await session.fetchval(_OUTDATED):
+                await session.execute("ANALYZE items, items_tags")
+
+        await self._run(work)
+
+    async def _run(self, work: Callable[["asyncpg.Connection"], Awaitable[object]]) -> None:
         try:
             async with (
                 asyncio.timeout(_ANALYZE_TIMEOUT),
                 connected(self._location, "minikms statistics") as session,
             ):
-                if await session.fetchval(_OUTDATED):
-                    if session.get_server_version().major >= _SINCE:
-                        try:
-                            await session.execute(_TOGETHER)
-                        except asyncpg.PostgresError as exc:  # it needs a right of its own
-                            LOGGER.info(
-                                "%s has no statistics of pairs: %s",
-                                self._location,
-                                type(exc).__name__,
-                            )
-                    await session.execute("ANALYZE items, items_tags")
+                await work(session)
         except (ServerError, TimeoutError) as exc:
             LOGGER.warning("%s is not analyzed: %s", self._location, str(exc) or "TimeoutError")
+
+    async def _make_missing(self, session: "asyncpg.Connection") -> bool:
+        """Make the extended statistics that are missing; tell whether some were made."""
+        import asyncpg  # slow to import, and only PostgreSQL needs it
+
+        made = False
+        for name in await _missing(session):
+            try:
+                await session.execute(_EXTENDED[name].create)
+                made = True
+            except asyncpg.PostgresError as exc:  # only the owner of the tables may make them
+                LOGGER.info(
+                    "%s lacks the statistics %s: %s", self._location, name, type(exc).__name__
+                )
+        return made
