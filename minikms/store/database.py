@@ -30,7 +30,7 @@ from minikms.store.askar.layout import (
     read_layout,
 )
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.postgres import ServerError, missing_statistics
+from minikms.store.askar.postgres import ServerError, estimated_keys, missing_statistics
 from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
 from minikms.store.askar.stores import (
@@ -341,6 +341,13 @@ class Database:
     async def renew_statistics(self) -> None:
         """Return once PostgreSQL has new statistics, which listings need."""
         await self._calls.statistics.renew()
+
+    async def estimated_keys(self) -> int | None:
+        """Estimate the number of keys without reading them, or None; raises StoreUnavailable."""
+        try:
+            return await estimated_keys(self._location)
+        except ServerError:
+            raise StoreUnavailable() from None
 
     async def missing_statistics(self) -> list[str]:
         """Name the extended statistics that PostgreSQL lacks; raises StoreError."""

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import orjson
+
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreLocation
 
@@ -47,6 +49,11 @@ _OUTDATED: Final = """
         / pg_catalog.current_setting('block_size')::pg_catalog.int4 > relpages * 1.5
     FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('items_tags')
 """
+
+
+# The planner's estimate of the number of keys and tokens, each of which has one such tag. The query
+# itself does not run.
+_KEYS: Final = "EXPLAIN (FORMAT JSON) SELECT FROM items_tags WHERE name = 'seq'"
 
 
 class _Extended(NamedTuple):
@@ -184,6 +191,18 @@ async def require_no_service(location: StoreLocation) -> None:
         ) from None
     if services:
         raise StoreError(f"A service uses the database of the store at {location}: stop it first.")
+
+
+async def estimated_keys(location: StoreLocation) -> int | None:
+    """Estimate the number of keys by the statistics, without reading rows; raises ServerError.
+
+    None if there are no statistics of ours.
+    """
+    if not _has_statistics(location):
+        return None
+    async with connected(location) as session:
+        [found] = orjson.loads(await session.fetchval(_KEYS))
+    return int(found["Plan"]["Plan Rows"])
 
 
 async def missing_statistics(location: StoreLocation) -> list[str]:

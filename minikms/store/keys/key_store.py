@@ -51,6 +51,9 @@ ResultT = TypeVar("ResultT")
 # The largest number of records that a shared session reads for one call.
 _FEW: Final = 4
 
+# The number of keys in PostgreSQL from which they are estimated, not counted.
+_MANY: Final = 10_000
+
 
 class KeyStore:
     """Keys in an Askar store; parts have their `aliases`, `deletions`, `rotations` and `listing`.
@@ -107,9 +110,12 @@ class KeyStore:
     async def totals(self) -> tuple[int, int]:
         """Count the keys and the profiles, in a session for each profile.
 
-        The keys of a profile that is removed meanwhile, or does not decrypt, do not count.
+        The keys of a profile that is removed meanwhile, or does not decrypt, do not count. Many
+        keys in PostgreSQL are estimated, with the tokens, since a count would read a row for each.
         """
         names, keys = await self.directory.names(), 0
+        if (estimated := await self._database.estimated_keys()) and estimated >= _MANY:
+            return estimated, len(names)
         for name in names:
             with suppress(ProfileNotFound, KeyUnreadable):
                 keys += await self._database.run(name, _count_keys, timeout=LONG_TIMEOUT)
