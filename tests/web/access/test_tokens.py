@@ -204,7 +204,7 @@ async def test_a_service_gives_tokens_of_an_earlier_version_their_place(
     location = StoreLocation.parse(store["store"])
     async with KeyStore.open(location, StoreKey(store["store_key"])) as opened:
         with monkeypatch.context() as patch:
-            patch.setattr("minikms.access.tokens.token_tags", lambda *_: {})
+            patch.setattr("minikms.store.profiles.token_entries.token_tags", lambda *_: {})
             _, record = await Tokens(opened.database).create("t", ("sign",), ("default",))
         assert await opened.database.run_own(lambda session: session.count(CATEGORY, UNPLACED))
     config = Config(**{**store, "auth": "token", "admin_token_file": admin[1]})
