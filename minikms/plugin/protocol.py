@@ -212,7 +212,7 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     def verify(
         self, public: PublicT, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        """Tell whether `signature` is valid; one of the wrong length is not, without an error."""
+        """Tell whether `signature` is valid; for a wrong length, return False without an error."""
 
 
 class EcdsaSigner(Signer[KeyT, PublicT]):

@@ -33,7 +33,7 @@ _LIMIT: Final = 15.0
 # Calls that did not return within the limit, by sealed key.
 _Hanging: TypeAlias = dict[SealedKey, Future[bytes]]
 
-# In bytes, so that an envelope fits into the largest key file.
+# The longest store key to seal, in bytes, so that an envelope fits into the largest key file.
 _MOST: Final = 2048
 
 
