@@ -154,8 +154,8 @@ class Connection(asyncio.Protocol):
 class Refused(asyncio.Protocol):
     """The connection of a user who is not admitted.
 
-    Its first byte is read before it is closed, within seconds: a program that writes to a closed
-    socket gets SIGPIPE, which ends it.
+    The connection is closed after its first byte, or after seconds: a program that writes to a
+    closed socket is ended by SIGPIPE.
     """
 
     def __init__(self, all_refused: set["Refused"]) -> None:

@@ -32,7 +32,7 @@ class Object(Protocol):
     def object_class(self) -> int: ...
 
     def attribute(self, kind: int) -> Value:
-        """Its value; raises Refusal if the object does not have it, or does not show it."""
+        """The value of an attribute; raises Refusal if the object lacks or hides it."""
         ...
 
 

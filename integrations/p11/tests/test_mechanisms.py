@@ -148,7 +148,7 @@ class TestEcdsa:
 
 class TestEd25519:
     def test_a_signature(self, pair):
-        """By a client that p11-kit does not yet have."""
+        """Signs by the test's own client, since p11-kit does not support Ed25519 yet."""
         key = pair("ed25519")
         signature = key.sign(Mechanism.EDDSA)
         key.public_key.verify(signature, MESSAGE)

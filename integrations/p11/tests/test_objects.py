@@ -544,7 +544,7 @@ class TestChangesByOthers:
         ],
     )
     def test_a_key_that_was_taken_out_of_a_slot_is_not_used(self, program, keys, call, mechanism):
-        """By a handle that found it before, once `--cache` has passed."""
+        """A handle found earlier is refused after `--cache` seconds."""
         session = program.open(slot=2)
         key = keys.generate("rsa2048" if call == "C_DecryptInit" else "p256", labels=WEB)
         handle = one(program, session, key, PUBLIC if call == "C_VerifyInit" else PRIVATE)

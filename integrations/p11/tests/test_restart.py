@@ -630,7 +630,7 @@ class TestStandardInput:
         assert line["request_id"].startswith(f"p11:{os.getpid()}:")
 
     def test_p11_kit_starts_it(self, kms, slot, tmp_path_factory):
-        """By a module in the configuration of a user, which it does not read for root."""
+        """p11-kit reads the module from a user's configuration, which it ignores for root."""
         if os.getuid() or not shutil.which("p11-kit"):
             pytest.skip("needs root, and p11-kit: apt-get install p11-kit")
         folder = tmp_path_factory.mktemp("configuration")

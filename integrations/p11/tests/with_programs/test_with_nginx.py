@@ -182,7 +182,7 @@ def test_its_workers_answer_after_each_restart(nginx, sidecar, kms):
 
 
 def test_a_program_of_another_user_is_refused_and_ends_by_itself(shell, sidecar, module):
-    """Not by a signal."""
+    """The program ends by an error, not by a signal."""
     tool = need("pkcs11-tool", "opensc"), "--module", module, "--list-token-slots"
     assert "token label" in shell.run("setpriv", "--reuid=nobody", "--clear-groups", *tool)
     said = shell.refused("setpriv", "--reuid=daemon", "--clear-groups", *tool)
