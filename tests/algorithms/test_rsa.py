@@ -15,10 +15,10 @@ COMMON = 2 * (2**199 + 101)
 ALIKE = COMMON * (3 * 2**822 + 1667) + 1, COMMON * (7 * 2**821 + 148) + 1
 # The second is very near the first, the third 2⁹²⁴ − 962 away, the fourth 2⁹²⁴ + 424.
 BASE, NEXT, CLOSE, APART = (3 * 2**1022 + 2 * n + 1 for n in (518, 848, 2**923 + 37, 2**923 + 730))
-# Of 1,025, of 1,023, and of 4,091 bits.
+# Primes of 1,025, 1,023 and 4,091 bits.
 LONGER, SHORTER = 3 * 2**1023 + 2 * 101 + 1, 3 * 2**1021 + 2 * 95 + 1
 LONG = 2**4090 + 2 * 2533 + 1
-# A Carmichael number (Chernick): for any of its powers it looks like a prime.
+# A Carmichael number (Chernick), which passes the Fermat test like a prime.
 K = 7 * 2**335 + 548079
 CARMICHAEL = (6 * K + 1) * (12 * K + 1) * (18 * K + 1)
 

@@ -107,7 +107,7 @@ async def test_a_moved_log_is_opened_again(path, store, checked):
         log.reopen()
         await head(store, lambda head: head.follows)
         log.write([event()], "success")
-        # Its file is the same by now: another chain goes on there.
+        # The file is the same, so the next chain continues in it.
         log.reopen()
         await head(store, lambda head: head.continues)
         log.write([event()], "success")

@@ -57,7 +57,7 @@ async def test_too_many_of_a_name_are_refused_until_one_leaves():
         await asyncio.sleep(0)
         with pytest.raises(TooBusy):
             await through("a", entered, gate)
-        # Neither another name nor a caller who gave its place up is refused.
+        # Calls under another name, and callers who gave up their place, are not refused.
         waiting += [through("b", entered, gate), through("a", entered, gate, again=True)]
         await asyncio.sleep(0)
         for task in waiting[:2]:

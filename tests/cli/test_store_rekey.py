@@ -125,7 +125,7 @@ async def test_a_service_that_was_open_before_a_rekey(run, persistent_url, key, 
             run, "store", "rekey", *options_of(persistent_url, key_file), *options
         )
         assert ended.returncode == 0
-        # Its profiles' keys are the same, as far as it knows them.
+        # The service still has the keys of the profiles that it knows.
         assert await service.operations.get(DEFAULT_PROFILE, KeyRef(kid=record.kid)) == record
         await service.creation.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
         for call in (

@@ -115,7 +115,7 @@ async def fail_over(setup, fault, ledger):
 
 
 async def without_a_standby(setup):
-    """Writes wait for it, and fail; reads go on. Then the primary does without."""
+    """Writes wait for the standby and fail; reads succeed. Then the primary works without it."""
     copy = setup.sessions[0]
     await asyncio.to_thread(setup.standby.server.kill)
     assert await write(copy) == 503

@@ -163,7 +163,7 @@ def test_one_that_has_no_memory_to_start_is_replaced(pair):
     os.kill(before["worker 2"], signal.SIGKILL)
     pair.read_until(f"worker 2 (process {before['worker 2']}) ended with signal 9\n")
     pair.read_until("worker 2 (process ")
-    assert pair.status("GET", "/healthz") == 200  # by the other one
+    assert pair.status("GET", "/healthz") == 200  # by the other worker
     resource.prlimit(parent, resource.RLIMIT_AS, most)
     pair.read_until("worker 2 is process ")
     ask_all(pair, pids(pair).values(), "GET", "/healthz")

@@ -348,7 +348,7 @@ async def test_the_number_of_versions_is_bounded(calls):
 
 
 async def test_keys_of_an_older_store_stay_when_a_name_that_had_them_is_deleted(calls):
-    """Another alias may have had them."""
+    """The keys may have belonged to another alias."""
     kids = [await calls.make("n")]
     kids.append((await calls.rotate_name("n")).kid)
     for kid in kids:
@@ -466,7 +466,7 @@ async def test_a_key_is_found_by_an_alias_that_is_rotated_meanwhile(pair, moving
 
 @pytest.mark.parametrize("moved", ["n", "m"])
 async def test_no_version_of_a_name_that_was_used_by_name_is_forgotten(calls, moved, monkeypatch):
-    """Not by a rotation of any alias of its key, nor by a move; the refusal changes nothing."""
+    """Rotations and moves that would forget one are refused, and change nothing."""
     monkeypatch.setattr(versions, "MAX_VERSIONS", 20)
     kids = [await calls.make("n")]
     kids += [(await calls.rotate_name("n")).kid for _ in range(18)]

@@ -353,7 +353,7 @@ async def test_a_file_is_closed_however_long_its_disk_takes(sqlite, key, monkeyp
 
 
 async def test_a_file_is_closed_right_after_a_session(sqlite, key):
-    """Askar's own `close` leaves it open in one of four cases."""
+    """Askar's own `close` leaves the file open in one of four cases."""
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     for _ in range(40):
         store = await askar.open_store(location, key)

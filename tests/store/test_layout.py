@@ -1,4 +1,4 @@
-"""The layout of a store, which an upgrade raises, and processes of an older one."""
+"""An upgrade raises the layout of a store, and excludes processes of an older layout."""
 
 import fcntl
 

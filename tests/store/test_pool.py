@@ -34,7 +34,8 @@ input()
 def held(path):
     """Let another program hold the file.
 
-    Not this process: of two SQLite libraries in one, neither sees the other's locks.
+    This process must not hold it: two SQLite libraries in one process do not see each other's
+    locks.
     """
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=-1, stdout=-1) as holder:
         holder.stdout.readline()
@@ -73,7 +74,7 @@ async def test_a_store_with_a_new_key_is_opened_again_with_it(sqlite, key):
 async def test_each_outage_of_a_file_that_cannot_be_opened_is_logged_once(
     sqlite, key, caplog, monkeypatch
 ):
-    """Of the same reason, which is hard to cause for one process alone."""
+    """Each outage has the same reason, which is hard to cause for one process alone."""
     location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
 
     async def refuse(*args):

@@ -14,7 +14,7 @@ from web.certificates.test_csr import NAMES
 
 pytestmark = [
     pytest.mark.shared_service,
-    # Of a serial number that is negative, say.
+    # Warnings of negative serial numbers, for example.
     pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning"),
 ]
 

@@ -234,7 +234,7 @@ async def test_several_services_start_on_one_store(start, seed, persistent, coun
             assert sum(len(key["aliases"]) for key in keys) == 1
 
 
-# Each behind TAKEN, which is good.
+# Each bad entry follows TAKEN, which is valid.
 TAKEN = GOOD | {"aliases": ["taken"]}
 BAD_ENTRIES = [
     ("", 1),
