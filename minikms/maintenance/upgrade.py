@@ -20,7 +20,7 @@ from minikms.store import ALIAS, KEY, Database, Entry, Transaction, Undecryptabl
 from minikms.store.internals import read_by_halves, seq_of
 from minikms.versions import KeyVersions
 
-# The number of places in the order of creation whose keys are read at a time: a power of two, as in
+# Keys are read by this many places in the order of creation at a time: a power of two, as in
 # store/keys/listing.py.
 _PLACES: Final = 64
 

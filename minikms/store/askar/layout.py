@@ -39,10 +39,11 @@ class Layout(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-# The layout of this version, the one before, which `minikms store upgrade` takes, and the layout of
-# a store whose upgrade has begun: older versions refuse it as newer. See docs/internals/store.md.
+# The layout of this version (docs/internals/store.md).
 LAYOUT: Final = Layout(4, 0)
+# The previous layout, which `minikms store upgrade` accepts.
 BEFORE: Final = Layout(3, 0)
+# The layout of a store whose upgrade has begun: older versions refuse it as newer.
 UPGRADING: Final = Layout(3, 1)
 
 # Askar's name of the store's own profile, its default one, which no caller reaches.
