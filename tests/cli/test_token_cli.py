@@ -109,7 +109,7 @@ def test_a_file_that_is_there_is_left_alone(tmp_path, command):
     assert "File exists" in made.stderr
     assert "minikms token create" in made.stderr
     assert file.read_text() == "mine"
-    assert [*tmp_path.iterdir()] == [file]  # nothing was made that a second try would meet
+    assert [*tmp_path.iterdir()] == [file]  # nothing blocks a second try
     file.unlink()
     assert command("store", "init", "--generate-key", **variables).returncode == 0
 

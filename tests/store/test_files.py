@@ -80,7 +80,7 @@ async def test_a_store_where_a_link_leads(sqlite, key, tmp_path):
 
 
 async def test_a_second_name_of_a_store_in_use_is_refused(sqlite, key, tmp_path):
-    """By it, keys were acknowledged and lost: it has a log and locks of its own."""
+    """Each name has its own log and locks, so acknowledged keys were lost."""
     other = tmp_path / "other.db"
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     async with KeyStore.open(location, key) as store:

@@ -349,13 +349,13 @@ def comparable(answer):
         del body["sig"], headers["Content-Length"]  # which is random
     if "certificate" in body:  # with a random serial number
         del body["certificate"], headers["Content-Length"]
-    if "jwt" in body:  # with the time, and a signature of it
+    if "jwt" in body:  # without the times and the signature over them
         head, claims, _ = body["jwt"].split(".")
         claims = orjson.loads(b64url_decode(claims))
         body["jwt"] = head, {name: claims[name] for name in claims if name not in ("iat", "exp")}
-    if "packed" in body:  # which is random, as are these
+    if "packed" in body:  # all its members are random
         body = {name: len(value) for name, value in body["packed"].items()}
-    elif "ciphertext" in body or "jwe" in body:  # and these, with a nonce or a secret beside them
+    elif "ciphertext" in body or "jwe" in body:  # random as well
         body = {name: len(value) for name, value in body.items()}
     return answer.status, headers, body
 

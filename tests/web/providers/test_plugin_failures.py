@@ -212,7 +212,7 @@ async def test_a_file_of_keys(start, fail, tmp_path, monkeypatch, raised):
 
 
 class Leaky(P256):
-    """Its public JWK is the private one where `FAILING` says so."""
+    """A faulty algorithm: if `FAILING` names `public_jwk`, its public JWKs are private."""
 
     def public_jwk(self, key):
         jwk = super().public_jwk(key)
