@@ -572,22 +572,28 @@ def changed_while_read(act):
     """An inspector of a store that is changed between any two reads."""
 
     class Changed(StoreInspector):
+        def __init__(self, database):
+            super().__init__(database)
+            batches, askar_keys = database.batches, database.askar_keys
+
+            async def changed_batches(profile, category, **options):
+                name = {ALIAS: "aliases", DELETION: "deletions"}.get(category)
+                async for batch in batches(profile, category, **options):
+                    if name:
+                        await act(name, profile)
+                    yield batch
+
+            async def changed_keys(profile):
+                async for keys in askar_keys(profile):
+                    await act("askar_keys", profile)
+                    yield keys
+
+            database.batches, database.askar_keys = changed_batches, changed_keys
+
         async def records(self, profile, *, in_order=True):
             async for batch in super().records(profile, in_order=in_order):
                 await act("records", profile)
                 yield batch
-
-        async def rows(self, profile, category):
-            name = {ALIAS: "aliases", DELETION: "deletions"}.get(category)
-            async for batch in super().rows(profile, category):
-                if name:
-                    await act(name, profile)
-                yield batch
-
-        async def askar_keys(self, profile):
-            async for keys in super().askar_keys(profile):
-                await act("askar_keys", profile)
-                yield keys
 
         async def directory(self):
             found = await super().directory()
