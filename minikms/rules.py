@@ -1,7 +1,7 @@
 """The rules of a key: the signatures that it may make, and how often it may be used.
 
-They are parsed strictly, and can only be tightened. keys/rule_checks.py compares payloads with
-them.
+They are parsed strictly, and can only be tightened. credentials/rule_checks.py compares payloads
+with them.
 """
 
 from collections.abc import Collection, Mapping
