@@ -187,3 +187,21 @@ async def test_a_page_of_one_of_many_profiles_does_not_read_each_of_its_keys(pos
         keys, _ = await store.totals()
         assert keys == pytest.approx(PROFILES * KEYS, rel=0.05)
     assert extended(postgres_server, name) == ["minikms_items", "minikms_tags"]
+
+
+@pytest.mark.postgres
+async def test_few_keys_are_counted_without_a_connection_for_an_estimate(postgres_server, key):
+    url = postgres_server.create_database()
+    name = url.rpartition("/")[2]
+
+    def sessions():
+        """The connections that were ever made to the database, the asking one included."""
+        asked = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+        return int(postgres_server.execute(asked, name))
+
+    async with KeyStore.create(StoreLocation.parse(url), key) as store:
+        assert await store.totals() == (0, 1)
+        before = sessions()
+        for _ in range(10):
+            assert await store.totals() == (0, 1)
+        assert sessions() - before < 5

@@ -71,6 +71,7 @@ class KeyStore:
         self.listing = KeyListing(database, self.deletions)
         self.objects = ProviderObjects(database)
         self.keys_opened = 0
+        self._total = _MANY  # keys at the last count; as many before the first one
 
     @classmethod
     @asynccontextmanager
@@ -112,13 +113,16 @@ class KeyStore:
 
         The keys of a profile that is removed meanwhile, or does not decrypt, do not count. Many
         keys in PostgreSQL are estimated, with the tokens, since a count would read a row for each.
+        If the last count found few, no estimate is read: it takes a connection of its own.
         """
         names, keys = await self.directory.names(), 0
-        if (estimated := await self._database.estimated_keys()) and estimated >= _MANY:
+        estimated = await self._database.estimated_keys() if self._total >= _MANY else None
+        if estimated is not None and estimated >= _MANY:
             return estimated, len(names)
         for name in names:
             with suppress(ProfileNotFound, KeyUnreadable):
                 keys += await self._database.run(name, _count_keys, timeout=LONG_TIMEOUT)
+        self._total = keys
         return keys, len(names)
 
     # Keys
