@@ -30,13 +30,10 @@ from minikms.store.askar.layout import (
     read_layout,
 )
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.postgres import ServerError, estimated_keys, missing_statistics
+from minikms.store.askar.postgres import ServerError
 from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
-from minikms.store.askar.stores import (
-    check_key,
-    close_store,
-)
+from minikms.store.askar.stores import check_key, close_store
 from minikms.store.categories import STORE
 from minikms.store.connections import notices
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
@@ -345,14 +342,14 @@ class Database:
     async def estimated_keys(self) -> int | None:
         """Estimate the number of keys without reading them, or None; raises StoreUnavailable."""
         try:
-            return await estimated_keys(self._location)
+            return await self._calls.statistics.estimated_keys()
         except ServerError:
             raise StoreUnavailable() from None
 
     async def missing_statistics(self) -> list[str]:
         """Name the extended statistics that PostgreSQL lacks; raises StoreError."""
         try:
-            return await missing_statistics(self._location)
+            return await self._calls.statistics.missing()
         except ServerError as exc:
             raise StoreError(f"The statistics at {self._location} cannot be read: {exc}.") from None
 

@@ -50,7 +50,6 @@ _OUTDATED: Final = """
     FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('items_tags')
 """
 
-
 # The planner's estimate of the number of keys and tokens, each of which has one such tag. The query
 # itself does not run.
 _KEYS: Final = "EXPLAIN (FORMAT JSON) SELECT FROM items_tags WHERE name = 'seq'"
@@ -193,36 +192,6 @@ async def require_no_service(location: StoreLocation) -> None:
         raise StoreError(f"A service uses the database of the store at {location}: stop it first.")
 
 
-async def estimated_keys(location: StoreLocation) -> int | None:
-    """Estimate the number of keys by the statistics, without reading rows; raises ServerError.
-
-    None if there are no statistics of ours.
-    """
-    if not _has_statistics(location):
-        return None
-    async with connected(location) as session:
-        [found] = orjson.loads(await session.fetchval(_KEYS))
-    return int(found["Plan"]["Plan Rows"])
-
-
-async def missing_statistics(location: StoreLocation) -> list[str]:
-    """Name the extended statistics that a store lacks; raises ServerError."""
-    if not _has_statistics(location):
-        return []
-    async with connected(location) as session:
-        return await _missing(session)
-
-
-def _has_statistics(location: StoreLocation) -> bool:
-    return location.backend == "postgres" and installed()
-
-
-async def _missing(session: "asyncpg.Connection") -> list[str]:
-    found = {row[0] for row in await session.fetch(_FOUND)}
-    version = session.get_server_version().major
-    return [name for name, each in _EXTENDED.items() if version >= each.since and name not in found]
-
-
 class TableStatistics:
     """Makes extended statistics, and analyzes the tables when a profile's keys have doubled.
 
@@ -233,7 +202,7 @@ class TableStatistics:
 
     def __init__(self, location: StoreLocation) -> None:
         self._location = location
-        self._is_used = _has_statistics(location)
+        self._is_used = location.backend == "postgres" and installed()
         self._task: asyncio.Task[None] | None = None
 
     def note_doubled(self, keys: int) -> None:
@@ -259,6 +228,24 @@ class TableStatistics:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+
+    async def estimated_keys(self) -> int | None:
+        """Estimate the number of keys without reading rows; raises ServerError.
+
+        None if the database has no statistics of ours.
+        """
+        if not self._is_used:
+            return None
+        async with connected(self._location) as session:
+            [found] = orjson.loads(await session.fetchval(_KEYS))
+        return int(found["Plan"]["Plan Rows"])
+
+    async def missing(self) -> list[str]:
+        """Name the extended statistics that the database lacks; raises ServerError."""
+        if not self._is_used:
+            return []
+        async with connected(self._location) as session:
+            return await _missing(session)
 
     async def make(self) -> None:
         """Make the extended statistics that are missing, without analyzing the tables."""
@@ -296,3 +283,9 @@ class TableStatistics:
                     "%s lacks the statistics %s: %s", self._location, name, type(exc).__name__
                 )
         return made
+
+
+async def _missing(session: "asyncpg.Connection") -> list[str]:
+    found = {row[0] for row in await session.fetch(_FOUND)}
+    version = session.get_server_version().major
+    return [name for name, each in _EXTENDED.items() if version >= each.since and name not in found]
