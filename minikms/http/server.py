@@ -155,9 +155,7 @@ class KmsRunner(web.AppRunner):
         self._timeout = shutdown_timeout
         self._handler_cancellation = handler_cancellation
         options = {
-            "access_log_class": getattr(
-                observers[-1] if observers else None, "access_logger", logs.AccessLogger
-            ),
+            "access_log_class": (observers[-1] if observers else Observer).access_logger,
             "access_log": logging.getLogger("minikms.access"),
             "auto_decompress": False,
             "max_line_size": config.max_header,

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.http.limits import InFlight
+from minikms.http.logs import AccessLogger
 from minikms.http.places import Places
 from minikms.http.unread import UnreadAnswers
 
@@ -26,6 +27,8 @@ class Shutdown:
 
 class Observer:
     """Sees every request of a server and its outcome; its methods do nothing by default."""
+
+    access_logger = AccessLogger
 
     def add(self, server: web.Server) -> None:
         """Add a server whose connections are counted."""
