@@ -133,10 +133,10 @@ class KeyOperations:
             threads = self.threads.slow
         else:
             return operation.compute(key)
-        provider = self.provider_of(key)
+        compute, provider = partial(operation.compute, key), self.provider_of(key)
         if provider is not None:
-            return await provider.run(partial(operation.compute, key))
-        return await threads.run(profile, partial(operation.compute, key))
+            return await provider.run(compute)
+        return await threads.run(profile, compute)
 
     def provider_of(self, key: UsableKey[Any]) -> RunningProvider | None:
         """Return the provider that performs the operation; None if the service does."""
