@@ -20,7 +20,7 @@ from service import postgres_server, running
 from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
-from minikms.store.database import Database
+from minikms.store import Database
 
 if TYPE_CHECKING:
     import asyncpg

@@ -23,8 +23,7 @@ class Directory:
     """Keys of a profile, each as it was last read from the service.
 
     A search by CKA_ID, by CKA_LABEL or by the public key asks the service for that key; any other
-    search reads all keys, at most once in `fresh` seconds. Seconds for which a key that was read is
-    used.
+    search reads all keys, at most once in `fresh` seconds. A key that was read is used for as long.
     """
 
     def __init__(self, service: Service, profile: str, handles: Handles, fresh: float) -> None:
