@@ -297,7 +297,7 @@ class CallsARawSignatureDer(P256):
         return signature
 
     def from_der(self, der):
-        if len(der) == 64 and not der.startswith(b"\x30"):
+        if len(der) == 64:
             return der
         return super().from_der(der)
 
