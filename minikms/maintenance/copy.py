@@ -12,7 +12,6 @@ from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store import KEY, Tenancy
 from minikms.store.internals import BATCH, publishes
-from minikms.versions import KeyVersions
 
 
 @dataclass(frozen=True)
@@ -125,16 +124,16 @@ async def _copy_profile(
                 raise KeyUnreadable(
                     "The record of a key cannot be read: `minikms store verify` says more."
                 )
-            keys, versions = [], dict[str, KeyVersions]()
+            keys = []
             materials = await source.material(profile, records)
             for record, material in zip(records, materials, strict=True):
                 if material is None:
                     material = await _material(source, profile, record)
                 if material is not None:
-                    if record.aliases:
-                        versions |= await source.versions(profile, record)
                     keys.append((record, material))
                 newest = max(newest, int(record.seq))
+            named = [record for record, _ in keys if record.aliases]
+            versions = await source.versions(profile, named) if named else {}
             await target.insert(profile, keys, versions)
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)
             advance(len(records))

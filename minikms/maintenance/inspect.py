@@ -108,8 +108,14 @@ class StoreInspector:
 
     async def fault(self, profile: str, askar_profile: str) -> str | None:
         """Describe why a profile cannot be used at all; None if it can."""
+        directory = self.database.directory
+        with suppress(KeyUnreadable, ProfileNotFound):
+            # A look-up is enough for a profile that can be used, and is known to later calls.
+            await directory.tenancy(profile)
+            if directory.known(profile) == askar_profile:
+                return None
         try:
-            owner = await self.database.directory.owner(askar_profile)
+            owner = await directory.owner(askar_profile)
         except KeyUnreadable:
             return "it does not decrypt"
         if owner == (profile, True) or await self.askar_profile(profile) != askar_profile:
@@ -117,7 +123,7 @@ class StoreInspector:
         if owner is not None:
             name = owner[0] if owner[0] != profile else f"an earlier {profile}"
             return f"Askar's profile for it belongs to {name}: rows were exchanged in the database"
-        if askar_profile in await self.database.directory.askar_profiles():
+        if askar_profile in await directory.askar_profiles():
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"
 
@@ -172,12 +178,12 @@ class StoreInspector:
                 for row in batch
             ]
 
-    async def versions(self, profile: str, record: KeyRecord) -> dict[str, KeyVersions]:
-        """The versions of the aliases of a key, as of its record."""
+    async def versions(self, profile: str, records: Sequence[KeyRecord]) -> dict[str, KeyVersions]:
+        """The versions of the aliases of keys, as of their records."""
 
         async def work(session: Session) -> dict[str, KeyVersions]:
             found = {}
-            for alias in record.aliases:
+            for record, alias in ((each, alias) for each in records for alias in each.aliases):
                 try:
                     versions = await find_versions(session, alias)
                 except KeyUnreadable:

@@ -209,16 +209,18 @@ class _ProfileCheck:
                 self._tally.keys += len(batch)
                 newest = max([newest, *(int(each.record.seq) for each in found if each.record)])
                 # Read again by name, since a store in use changes.
-                suspects = await self._suspects(found)
-                for stored in await self._inspector.inspect(self._profile, suspects):
-                    if any(faults_of(stored, self._registry)):
-                        await self._confirm(stored.kid)
+                if suspects := await self._suspects(found):
+                    for stored in await self._inspector.inspect(self._profile, suspects):
+                        if any(faults_of(stored, self._registry)):
+                            await self._confirm(stored.kid)
                 self._advance(len(batch))
         try:
             last = await self._inspector.last_seq(self._profile)
             # If the profile was removed and made again, the places of its keys began anew.
-            same = await self._inspector.askar_profile(self._profile) == askar_profile
-            if same and newest > last:
+            if (
+                newest > last
+                and await self._inspector.askar_profile(self._profile) == askar_profile
+            ):
                 self._report("", "its next key would take another's place in the order of creation")
         except KeyUnreadable as exc:
             self._report("", exc.detail)

@@ -106,7 +106,9 @@ class StoreWriter:
         await self._database.write(profile, work, timeout=LONG_TIMEOUT)
 
     async def insert_last_uses(self, profile: str, entries: Mapping[str, bytes]) -> None:
-        """Insert the last uses of a profile's keys."""
+        """Insert the last uses of a profile's keys, if there are some."""
+        if not entries:
+            return
         askar_profile = await self.directory.askar_profile(profile)
 
         async def work(session: Transaction) -> None:

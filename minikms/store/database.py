@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeVar
 from aries_askar import AskarError, KeyAlg
 
 from minikms.basics.background import in_background
-from minikms.errors import AliasNotFound, KeyNotFound, StoreUnavailable
+from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.files import StoreFile
@@ -271,16 +271,23 @@ class Database:
         """Yield the present entries of a category in batches, by default in the order of rows.
 
         If `profile` is None, the entries of the store's own profile. In a batch, None stands for an
-        entry that does not decrypt.
+        entry that does not decrypt. Raises ProfileNotFound if the profile is removed meanwhile.
         """
         askar_profile = SYSTEM
         if profile is not None:
             look_up = partial(self.directory.look_up, profile)
-            askar_profile = await self._calls.run(look_up, write=True)
+            known = self.directory.known(profile)
+            askar_profile = await self._calls.run(look_up, write=True) if known is None else known
         rows = all_rows(self._calls, askar_profile, category, in_order=in_order)
-        async with aclosing(rows) as batches:
-            async for batch in batches:
-                yield batch
+        try:
+            async with aclosing(rows) as batches:
+                async for batch in batches:
+                    yield batch
+        except AskarError as exc:
+            if profile is None:
+                raise
+            await self.directory.successor(profile, askar_profile, exc)
+            raise ProfileNotFound() from None
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
         """Yield all keys that Askar holds: one list if they are few, else a list per algorithm.
