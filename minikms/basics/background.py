@@ -1,9 +1,13 @@
 """Background tasks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
 @asynccontextmanager
@@ -16,3 +20,31 @@ async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def at_once(
+    most: int, work: Callable[[ItemT], Awaitable[ResultT]], items: Iterable[ItemT]
+) -> AsyncGenerator[ResultT, None]:
+    """Yield the results of `work` for items, at most `most` of them at a time, as they come.
+
+    With `most` of 1, they come in the order of the items. The first error ends all others.
+    """
+
+    async def run(item: ItemT) -> ResultT:
+        return await work(item)
+
+    left, tasks = iter(items), set[asyncio.Task[ResultT]]()
+    try:
+        while True:
+            for item in islice(left, most - len(tasks)):
+                tasks.add(asyncio.create_task(run(item)))
+            if not tasks:
+                return
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+            tasks -= done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -20,6 +20,7 @@ from minikms.cli.store_objects import (
     tell_differences,
 )
 from minikms.cli.store_options import (
+    at_once,
     durable,
     on_a_store,
     other_key,
@@ -119,12 +120,14 @@ async def rekey(
     help="Store of the copy: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
 @with_another_key("to", "Key of the copy, if it is another one")
+@at_once
 @on_a_store
 async def copy(
     target: str,
     to_key_file: str | None,
     to_key_method: str | None,
     generate_key: bool,
+    jobs: int,
     **options: Any,
 ) -> None:
     """Copy a store, which may be in use.
@@ -149,8 +152,8 @@ async def copy(
         other as to_key,
         StoreWriter.create(place, to_key or key) as writer,
     ):
-        bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
-        async with aclosing(copy_store(source, writer, bar.update)) as copies:
+        bar.length = sum([sum(counts.values()) async for _, counts in count(source, (), jobs=jobs)])
+        async with aclosing(copy_store(source, writer, bar.update, jobs=jobs)) as copies:
             async for copied in copies:
                 profiles, keys = profiles + 1, keys + copied.keys
                 if not is_among_output():
@@ -178,8 +181,9 @@ store.add_command(destroy_orphans)
     )
 )
 @options_of_config("without_algorithm", "provider")
+@at_once
 @on_a_store
-async def verify(**options: Any) -> None:
+async def verify(jobs: int, **options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use.
 
     With a provider, also compare the keys of the provider with the store.
@@ -194,8 +198,8 @@ async def verify(**options: Any) -> None:
             open_providers(options) as providers,
             StoreInspector.open(location, key) as inspector,
         ):
-            bar.length = await entries(inspector)
-            tally = await verify_store(inspector, registry, tell_fault, left, bar.update)
+            bar.length = await entries(inspector, jobs=jobs)
+            tally = await verify_store(inspector, registry, tell_fault, left, bar.update, jobs=jobs)
             tally.faults += await tell_differences(inspector, providers)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "

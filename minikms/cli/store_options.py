@@ -26,6 +26,17 @@ def on_a_store(command: Command) -> Command:
     return options_of_config("store", "store_key_file", "store_key_method")(command)
 
 
+def at_once(command: Command) -> Command:
+    """Add the flag of the profiles that are handled at a time to a command."""
+    return click.option(
+        "--jobs",
+        default=4,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Most profiles at a time; fewer than max_connections of the store.",
+    )(command)
+
+
 def generating_key(name: str) -> Callable[[Command], Command]:
     """Add the flag that generates the key `name` to a command."""
     return click.option(

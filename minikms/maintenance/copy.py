@@ -1,7 +1,7 @@
 """Counts the keys of a store, and copies a store into another."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from minikms.access.token_record import TokenRecord
@@ -24,23 +24,31 @@ class Copied:
 
 
 async def count(
-    inspector: StoreInspector, algs: Iterable[str]
+    inspector: StoreInspector, algs: Iterable[str], *, jobs: int = 1
 ) -> AsyncGenerator[tuple[str, dict[str, int]], None]:
     """Count the keys of each profile for each of these algorithms, and for all others."""
-    for profile in await inspector.profiles():
-        try:
+
+    async def number(profile: str) -> tuple[str, dict[str, int]] | None:
+        with suppress(ProfileNotFound):  # removed meanwhile
             if await _askar_profile(inspector, profile) is not None:
-                yield profile, await inspector.count(profile, algs)
-        except ProfileNotFound:
-            continue  # removed meanwhile
+                return profile, await inspector.count(profile, algs)
+        return None
+
+    numbers = inspector.at_once(jobs, number, await inspector.profiles())
+    async with aclosing(numbers) as counted:
+        async for each in counted:
+            if each is not None:
+                yield each
 
 
 async def copy(
     source: StoreInspector,
     target: StoreWriter,
     advance: Callable[[int], None],
+    *,
+    jobs: int = 1,
 ) -> AsyncGenerator[Copied, None]:
-    """Copy every profile as of one moment; the source may be in use.
+    """Copy every profile as of one moment, `jobs` profiles at a time; the source may be in use.
 
     `advance` is called with the number of keys that were handled since its last call. Raises
     KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
@@ -53,7 +61,8 @@ async def copy(
     if since := await source.uses_noted_since():
         await target.insert_uses_noted_since(since)
     ids: dict[str, tuple[Tenancy, str | None]] = {}
-    for profile in await source.profiles():
+
+    async def copied_profile(profile: str) -> Copied | None:
         # A profile removed meanwhile is left out; a recreated one is copied again.
         while (askar_profile := await _askar_profile(source, profile)) is not None:
             await target.directory.create(profile, await source.settings(profile))
@@ -68,10 +77,16 @@ async def copy(
                 await target.insert_last_uses(profile, await source.last_uses(askar_profile))
             if copied is not None and await source.askar_profile(profile) == askar_profile:
                 ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
-                yield copied
-                break
+                return copied
             if (removed := await target.directory.remove(profile)) is not None:
                 await target.directory.removals.erase(removed)
+        return None
+
+    profiles = source.at_once(jobs, copied_profile, await source.profiles())
+    async with aclosing(profiles) as copies:
+        async for each in copies:
+            if each is not None:
+                yield each
     await _copy_tokens(source, target, ids)
     # Copied last, since it is stored before the first key of a provider.
     if ownership := await source.objects.ownership():

@@ -1,12 +1,21 @@
 """Reads a store's contents, damaged or not, for commands that copy and verify stores."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from minikms.access.tokens import Tokens
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
+from minikms.basics.background import at_once
 from minikms.errors import AliasNotFound, KeyUnreadable, ProfileNotFound
 from minikms.maintenance.stored_key import (
     StoredKey,
@@ -39,6 +48,9 @@ from minikms.store.internals import (
     use_tags,
 )
 from minikms.versions import KeyVersions
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 # Categories of the store's own profile that a copy contains unchanged. Heads come first: a head
 # refers to a chain and to the signing key, which are then there whatever is inserted meanwhile.
@@ -126,6 +138,16 @@ class StoreInspector:
         if askar_profile in await directory.askar_profiles():
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"
+
+    def at_once(
+        self, jobs: int, work: Callable[[ItemT], Awaitable[ResultT]], items: Iterable[ItemT]
+    ) -> AsyncGenerator[ResultT, None]:
+        """Yield the results of `work` for items, which may be slow, as they come.
+
+        At most `jobs` at a time, and fewer than connections: each may hold one while it waits for
+        another one.
+        """
+        return at_once(max(min(jobs, self.database.pool.connections - 1), 1), work, items)
 
     # The store's own profile
 

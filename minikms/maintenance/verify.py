@@ -29,16 +29,17 @@ class Tally:
     faults: int = 0
 
 
-async def entries(inspector: StoreInspector) -> int:
+async def entries(inspector: StoreInspector, *, jobs: int = 1) -> int:
     """Count the entries that `verify` would check now."""
-    number = 0
-    for profile, askar_profile in (await inspector.directory()).askar_profiles.items():
-        try:
-            if not await inspector.fault(profile, askar_profile):
-                number += await inspector.entries(profile)
-        except ProfileNotFound:
-            continue  # removed meanwhile
-    return number
+
+    async def number(of: tuple[str, str]) -> int:
+        with suppress(ProfileNotFound):  # removed meanwhile
+            if not await inspector.fault(*of):
+                return await inspector.entries(of[0])
+        return 0
+
+    profiles = (await inspector.directory()).askar_profiles.items()
+    return sum([each async for each in inspector.at_once(jobs, number, profiles)])
 
 
 async def verify(
@@ -47,8 +48,10 @@ async def verify(
     report: Report,
     note: Callable[[str], None],
     advance: Callable[[int], None] = lambda number: None,
+    *,
+    jobs: int = 1,
 ) -> Tally:
-    """Check a store, which may be in use.
+    """Check a store, which may be in use, `jobs` profiles at a time.
 
     `report` is called with each fault: the profile and the kid, empty if they do not apply, and a
     few words. `note` is called with harmless leftovers, and `advance` with the number of entries
@@ -66,16 +69,22 @@ async def verify(
         fault("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
     for profile in directory.removed:
         note(f"the profile {profile} was removed, but parts of it remain")
-    for profile, askar_profile in directory.askar_profiles.items():
+
+    async def check(of: tuple[str, str]) -> None:
+        profile, askar_profile = of
         tally.profiles += 1
-        try:
+        with suppress(ProfileNotFound):  # removed meanwhile
             if unusable := await inspector.fault(profile, askar_profile):
                 fault(profile, "", unusable)
             else:
                 check = _ProfileCheck(inspector, registry, profile, tally, fault, advance)
                 await check.run(askar_profile)
-        except ProfileNotFound:
-            continue  # removed meanwhile
+
+    async with aclosing(
+        inspector.at_once(jobs, check, directory.askar_profiles.items())
+    ) as checked:
+        async for _ in checked:
+            pass
     await _check_tokens(inspector, fault, note)
     # A profile that is being made or removed is not in both listings.
     left = before & await inspector.database.directory.askar_profiles()

@@ -63,12 +63,12 @@ async def add(service, alg="hs256", profile=DEFAULT_PROFILE, **policy):
     return await service.operations.get(profile, KeyRef(kid=made.kid))
 
 
-async def copy_of(persistent_url, key, target, contents=StoreInspector):
+async def copy_of(persistent_url, key, target, contents=StoreInspector, **options):
     """Copy a store, and give what was copied of each profile."""
     async with (
         contents.open(StoreLocation.parse(persistent_url), key) as opened,
         StoreWriter.create(target, key) as made,
-        aclosing(copy(opened, made, lambda number: None)) as copies,
+        aclosing(copy(opened, made, lambda number: None, **options)) as copies,
     ):
         return [copied async for copied in copies]
 

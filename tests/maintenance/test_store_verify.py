@@ -58,11 +58,13 @@ async def service_of(location, key):
         yield KeyService(REGISTRY, store)
 
 
-async def check(location, key, contents=StoreInspector):
+async def check(location, key, contents=StoreInspector, **options):
     """The faults of a store, what is left over, and the tally."""
     faults, notes = [], []
     async with contents.open(location, key) as opened:
-        tally = await verify(opened, REGISTRY, lambda *fault: faults.append(fault), notes.append)
+        tally = await verify(
+            opened, REGISTRY, lambda *fault: faults.append(fault), notes.append, **options
+        )
     assert tally.faults == len(faults)
     return faults, notes, tally
 
@@ -391,6 +393,26 @@ async def test_a_profile_that_cannot_be_used(location, key, what):
     faults, notes, tally = await check(location, key)
     assert (faults, notes) == ([("t", "", what)], [])
     assert tally.keys == 1
+
+
+@pytest.mark.parametrize("jobs", [3, 100])  # 100 are more than the connections
+async def test_profiles_that_are_checked_at_once_have_the_same_faults(location, key, jobs):
+    names = [f"p{number}" for number in range(8)]
+    async with service_of(location, key) as service:
+        for profile in names:
+            await service.profiles.create(profile)
+            for _ in range(3):
+                await service.creation.generate(profile, "ed25519", KeyPolicy(aliases=("a",)))
+        for profile in names[::2]:
+            kid = (await service.operations.get(profile, KeyRef(alias="a"))).kid
+            await damage(
+                service, lambda session, kid=kid: session.remove("minikms.key", kid), profile
+            )
+        await system(lambda session: session.remove("minikms.profile", "p1"))(service)
+    faults, notes, tally = await check(location, key)
+    assert len(faults) == 4
+    found = await check(location, key, jobs=jobs)
+    assert (sorted(found[0]), found[1:]) == (sorted(faults), (notes, tally))
 
 
 async def test_rows_left_over_from_profiles_are_found(location, key):

@@ -34,6 +34,10 @@ LOGGER = logging.getLogger(__name__)
 # Seconds that a call waits for a connection.
 ACQUIRE_TIMEOUT: Final = 2.0
 
+# Seconds that maintenance waits for one: SQLite sorts all rows of another profile meanwhile with
+# their values, which takes a minute for a million keys.
+SORTING: Final = 900.0
+
 # Seconds between failed attempts to reconnect, and the least time between two new pools, since more
 # connections do not help a slow server.
 _PAUSE: Final = 1.0
@@ -80,8 +84,8 @@ class StorePool:
     """Lends the connections of an open Askar store, and opens the store again if it is broken.
 
     `writes_fail` says that a transaction on PostgreSQL failed, or got no answer, and that none has
-    succeeded since. `timeout`, in seconds, replaces both limits of a call (for a connection, and
-    for the database's answer), for maintenance that no caller waits for.
+    succeeded since. `timeout`, in seconds, replaces the limit for the database's answer, for
+    maintenance that no caller waits for; it also waits longer for a connection.
     """
 
     def __init__(
@@ -109,7 +113,7 @@ class StorePool:
         self._key = key
         self._counters = counters
         self._file = file
-        self.acquire_timeout = timeout or ACQUIRE_TIMEOUT
+        self.acquire_timeout = ACQUIRE_TIMEOUT if timeout is None else SORTING
         self._free = _Free(location, writer_lock)
         # SQLite: whether a write failed, and the last reason why the store was not reopened.
         self._healthy = True

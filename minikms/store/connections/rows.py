@@ -9,15 +9,12 @@ from aries_askar.store import Scan
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sessions import Entry
 from minikms.store.connections.calls import StoreCalls
+from minikms.store.connections.pool import SORTING
 
 ResultT = TypeVar("ResultT")
 
 # The number of rows in a batch.
 BATCH: Final = 256
-
-# Seconds for the first row in order: SQLite first sorts all rows with their values, which takes a
-# minute for a million keys.
-_SORTING: Final = 900.0
 
 
 async def all_rows(
@@ -31,7 +28,7 @@ async def all_rows(
     index; PostgreSQL, whose order may change, still reads in the order of rows.
     """
     is_sorted = in_order or calls.pool.location.backend == "postgres"
-    order, patience = ("id", _SORTING) if is_sorted else (None, None)
+    order, patience = ("id", SORTING) if is_sorted else (None, None)
 
     def scan(start: int, limit: int) -> Any:
         return calls.pool.store.scan(category, {}, start, limit, askar_profile, order_by=order)
