@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 from pathlib import Path
 
@@ -282,6 +283,37 @@ async def test_a_database_that_does_not_answer(counted, make_store, own_postgres
         await asyncio.to_thread(own_postgres.resume)
 
 
+@pytest.mark.process
+async def test_a_row_that_another_session_locks(counted, make_store, own_postgres):
+    url = own_postgres.create_database()
+    service = await asyncio.to_thread(counted, **await make_store(f"{url}?connect_timeout=4"))
+    assert await asyncio.to_thread(service.status, "POST", "/key/generate", GENERATE) == 200
+    lock = "BEGIN; SELECT id FROM profiles FOR UPDATE; SELECT pg_sleep(600);"
+    command = [*own_postgres.psql(url.rsplit("/", 1)[1]), "-c", lock]
+
+    def locked():
+        return own_postgres.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        ).strip()
+
+    def seen():
+        wait_until("the lock", lambda: locked() == "1")
+        assert service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503
+        wait_until(
+            "store errors total", lambda: value(service, "store_errors_total", cause="busy") > 0
+        )
+        assert value(service, "store_errors_total", cause="timeout") == 0
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        try:
+            await asyncio.to_thread(seen)
+        finally:
+            own_postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event = 'PgSleep'"
+            )
+
+
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
@@ -292,6 +324,8 @@ async def test_a_database_that_does_not_answer(counted, make_store, own_postgres
         ("(code: 5) database is locked", "busy"),
         ("pool timed out while waiting for an open connection", "busy"),
         ("sorry, too many clients already", "busy"),
+        ("canceling statement due to lock timeout", "busy"),
+        ("canceling statement due to statement timeout", "timeout"),
         ("The store at postgres://… does not answer.", "timeout"),
         ("error connecting: Connection refused (os error 111)", "refused"),
         ("the database system is starting up", "refused"),

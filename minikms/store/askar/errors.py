@@ -93,7 +93,16 @@ CAUSES: Final = ("refused", "timeout", "lost", "busy", "read-only", "full", "oth
 _PARTS: Final = (
     ("full", ("is full", "no space left", "could not extend")),
     ("read-only", ("readonly", "read-only")),
-    ("busy", ("is locked", "timed out while waiting", "too many clients", "slots are reserved")),
+    (
+        "busy",
+        (
+            "is locked",
+            "lock timeout",
+            "timed out while waiting",
+            "too many clients",
+            "slots are reserved",
+        ),
+    ),
     ("refused", ("connection refused", "starting up", "unable to open")),
     ("timeout", ("does not answer", "timed out", "timeout")),
     ("lost", ("reset", "broken pipe", "closed", "terminat", "shutting down", "end of file", "eof")),
