@@ -1,7 +1,7 @@
 """Creates, changes and removes profiles, and publishes their JWK Sets."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -46,9 +46,14 @@ class Profiles:
         """Find the id of a profile and the time of its creation; raises ProfileNotFound."""
         return await self._store.directory.tenancy(name)
 
-    async def settings(self) -> dict[str, ProfileSettings]:
-        """List the settings of all profiles by name, sorted."""
-        return await self._store.directory.all_settings()
+    async def page(
+        self, own: Collection[str] | None, limit: int, after: str
+    ) -> tuple[dict[str, ProfileSettings], bool]:
+        """List the settings of up to `limit` profiles by name, sorted, and whether more follow.
+
+        The page begins after the name `after`. `own` has the profiles of the caller, None for all.
+        """
+        return await self._store.directory.page(own, limit, after)
 
     async def change_settings(self, profile: str, changes: Mapping[str, Any]) -> ProfileSettings:
         """Change settings of a profile, and return all its settings; raises ProfileNotFound."""

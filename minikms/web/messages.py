@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import orjson
 from aiohttp import web
@@ -21,6 +22,7 @@ from minikms.errors import (
     ValidationFailed,
 )
 from minikms.events import CURRENT, set_asked
+from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.http.body_bounds import SMALL_BODY, BodyBound
 from minikms.http.gate import GatedCall
 from minikms.http.state import IN_FLIGHT, UNREAD
@@ -132,6 +134,12 @@ def no_body(call: GatedCall) -> None:
         load(call, _NOTHING)
     elif request.headers.get("Origin", request.host).rpartition("://")[2] != request.host:
         _require_json(request)
+
+
+def paged(call: GatedCall, body: bytes, query: Sequence[tuple[str, str]]) -> Answer:
+    """A page in JSON; the call with `query` gets the next one (RFC 8288)."""
+    link = f'<{call.request.path}?{urlencode(query)}>; rel="next"'
+    return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
 
 
 async def stream(

@@ -202,6 +202,17 @@ TOKENS_LIMIT: Final = LIMIT._replace(
     component="TokensLimit", description=f"Largest number of tokens; {DEFAULT_LIMIT} by default."
 )
 TOKENS_AFTER: Final = AFTER._replace(component="TokensAfter")
+PROFILES_LIMIT: Final = LIMIT._replace(
+    component="ProfilesLimit",
+    description=f"Largest number of profiles; {DEFAULT_LIMIT} by default.",
+)
+PROFILES_AFTER: Final = AFTER._replace(component="ProfilesAfter", field=profile())
+PROFILES_INCLUDE: Final = _query(
+    "ProfilesInclude",
+    "include",
+    "jwks, to tell which JWK Sets are public: each profile of the page is read.",
+    fields.String(validate=validate.OneOf(("jwks",))),
+)
 LABEL_FILTER: Final = _query(
     "LabelFilter",
     "label",

@@ -479,7 +479,8 @@ async def test_a_copy_has_the_settings_of_profiles(source, persistent_url, key, 
     await copy_of(persistent_url, key, target)
     async with KeyStore.open(target, key) as store:
         copied = KeyService(REGISTRY, store)
-        assert await copied.profiles.settings() == await source.profiles.settings()
+        found = [await each.profiles.page(None, 100, "") for each in (copied, source)]
+        assert found[0] == found[1]
         await add(copied, profile="t")
         with pytest.raises(TooManyKeys):
             await add(copied, profile="t")

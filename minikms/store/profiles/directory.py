@@ -6,9 +6,10 @@ So a name of Askar's is never used twice.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from aries_askar import AskarError, AskarErrorCode, Store
@@ -143,18 +144,39 @@ class ProfileDirectory:
 
     async def all_settings(self) -> dict[str, ProfileSettings]:
         """The settings of all profiles, by name, sorted."""
+        found, _ = await self.page(None, None, "")
+        return found
 
-        async def work() -> dict[str, ProfileSettings]:
+    async def page(
+        self, own: Collection[str] | None, limit: int | None, after: str
+    ) -> tuple[dict[str, ProfileSettings], bool]:
+        """The settings of up to `limit` profiles by name, sorted, and whether more follow.
+
+        The page begins after the name `after`. If `own` is given, it has only these profiles. The
+        database cannot sort encrypted names, so a page reads the whole directory, in one statement.
+        """
+
+        async def work() -> tuple[dict[str, ProfileSettings], bool]:
             async with self._calls.session() as session:
                 entries = await session.fetch_all(PROFILE)
-            found = {}
+            following = []
             for place, entry in enumerate(entries, 1):
-                value = entry.value
-                if not is_removed(value):
-                    found[entry.name] = settings_in(value)
+                name = entry.name
+                if name > after and (own is None or name in own):
+                    following.append((name, entry))
                 if place % _NAMES == 0:
                     await asyncio.sleep(0)
-            return dict(sorted(found.items()))
+            following.sort(key=itemgetter(0))
+            found: dict[str, ProfileSettings] = {}
+            for place, (name, entry) in enumerate(following, 1):
+                value = entry.value
+                if not is_removed(value):
+                    if len(found) == limit:
+                        return found, True
+                    found[name] = settings_in(value)
+                if place % _NAMES == 0:
+                    await asyncio.sleep(0)
+            return found, False
 
         return await self._calls.run(work)
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from urllib.parse import urlencode
 
 from minikms.audit.query import OwnLines, Query
 from minikms.errors import ProfileNotFound
 from minikms.events import SUCCESS
-from minikms.http.answers import JSON, Answer, BodyAnswer
+from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
 from minikms.profile_settings import DEFAULT_PROFILE
-from minikms.web.messages import named_profile, service
+from minikms.web.messages import named_profile, paged, service
 from minikms.web.parameters import DEFAULT_LIMIT
 from minikms.web.schemas.audit_bodies import AuditEvent
 from minikms.web.state import AUDIT_SEARCH
@@ -62,8 +61,7 @@ async def list_events(
         return body
     given = [pair for pair in call.request.query.items() if pair[0] not in ("limit", "after")]
     given += [("limit", str(limit)), ("after", following)]
-    link = f'<{call.request.path}?{urlencode(given)}>; rel="next"'
-    return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
+    return paged(call, body, given)
 
 
 async def _own_lines(call: GatedCall, profiles: Collection[str]) -> dict[str, OwnLines | None]:

@@ -1,10 +1,9 @@
 """Handlers of keys: look up, list, change, name, delete."""
 
 from collections.abc import AsyncIterator, Sequence
-from urllib.parse import urlencode
 
 from minikms.credentials.x509.public_keys import public_pem_of
-from minikms.http.answers import JSON, Answer, BodyAnswer
+from minikms.http.answers import Answer, BodyAnswer
 from minikms.http.gate import GatedCall
 from minikms.key_requests import KeyRef
 from minikms.records import KeyRecord
@@ -14,6 +13,7 @@ from minikms.web.messages import (
     credentials,
     load,
     no_body,
+    paged,
     service,
     stream,
 )
@@ -76,8 +76,7 @@ async def list_keys(
         return body
     query = [("limit", str(limit)), ("after", page[-1].seq)]
     query += [(name, text) for name, text in call.request.query.items() if name in _FILTERS]
-    link = f'<{call.request.path}?{urlencode(query)}>; rel="next"'
-    return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
+    return paged(call, body, query)
 
 
 async def _unused(

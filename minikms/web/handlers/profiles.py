@@ -3,7 +3,8 @@
 from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
 from minikms.profile_settings import NO_SETTINGS
-from minikms.web.messages import load, service
+from minikms.web.messages import load, paged, service
+from minikms.web.parameters import DEFAULT_LIMIT
 from minikms.web.schemas import profile_bodies as schemas
 
 _CREATE = schemas.CreateProfile()
@@ -21,18 +22,25 @@ async def create(call: GatedCall) -> Answer:
     return _CREATED.encode({"name": name, "success": True})
 
 
-async def list_profiles(call: GatedCall) -> Answer:
-    """List the caller's profiles, and the settings of those that have some or are public."""
-    covers = call.caller.covers
-    found = await service(call).profiles.settings()
-    names = [name for name in found if covers((name,))]
-    public = await service(call).profiles.published(names)
-    shown = {
-        name: {"jwks": "public" if name in public else "private", **found[name].shown()}
-        for name in names
-        if name in public or found[name] != NO_SETTINGS
-    }
-    return _PROFILES.encode({"profiles": names, "settings": shown})
+async def list_profiles(
+    call: GatedCall, limit: int = DEFAULT_LIMIT, after: str = "", include: str | None = None
+) -> Answer:
+    """List the caller's profiles by name, and the settings of profiles that have some, by page."""
+    found, more = await service(call).profiles.page(call.caller.profiles, limit, after)
+    names = list(found)
+    query = [("limit", str(limit))]
+    if include is None:
+        shown = {name: found[name].shown() for name in names if found[name] != NO_SETTINGS}
+    else:
+        public = await service(call).profiles.published(names)
+        shown = {
+            name: {"jwks": "public" if name in public else "private", **found[name].shown()}
+            for name in names
+            if name in public or found[name] != NO_SETTINGS
+        }
+        query.append(("include", include))
+    body = _PROFILES.encode({"profiles": names, "settings": shown})
+    return paged(call, body, [*query, ("after", names[-1])]) if more else body
 
 
 async def change(call: GatedCall, name: str) -> Answer:

@@ -1,13 +1,11 @@
 """Handlers of tokens: create, list, revoke."""
 
-from urllib.parse import urlencode
-
 from minikms.access.policy import SCOPES
 from minikms.errors import ProfileNotFound, TokenNotFound
-from minikms.http.answers import JSON, Answer, BodyAnswer
+from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
 from minikms.http.state import CONFIG
-from minikms.web.messages import load
+from minikms.web.messages import load, paged
 from minikms.web.parameters import DEFAULT_LIMIT
 from minikms.web.schemas import token_bodies as schemas
 from minikms.web.state import TOKENS
@@ -45,9 +43,7 @@ async def list_tokens(call: GatedCall, limit: int = DEFAULT_LIMIT, after: str = 
     body = _TOKEN.encode(page, many=True)
     if not more:
         return body
-    query = urlencode({"limit": limit, "after": page[-1].seq})
-    link = f'<{call.request.path}?{query}>; rel="next"'
-    return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
+    return paged(call, body, [("limit", str(limit)), ("after", page[-1].seq)])
 
 
 async def get_own(call: GatedCall) -> Answer:

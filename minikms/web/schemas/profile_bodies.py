@@ -56,13 +56,13 @@ class ProfileSettings(Body):
 
 
 class ListedSettings(ProfileSettings):
-    """The settings of a profile, and whether its JWK Set is public."""
+    """The settings of a profile, and with `include=jwks` whether its JWK Set is public."""
 
-    jwks = _jwks_access(required=True)
+    jwks = _jwks_access(required=False)
 
 
 class ProfileNames(Body):
-    """Names of profiles, and the settings of profiles that have some or a public JWK Set."""
+    """Names of profiles, and the settings of profiles that have some."""
 
     profiles = ListOf(profile(), required=True)
     settings = fields.Dict(
@@ -70,8 +70,8 @@ class ProfileNames(Body):
         values=Part(ListedSettings),
         required=True,
         metadata={
-            "description": "Settings by profile name, of profiles that have some or a public JWK "
-            "Set."
+            "description": "Settings by profile name, of profiles that have some, or with "
+            "`include=jwks` a public JWK Set."
         },
     )
 

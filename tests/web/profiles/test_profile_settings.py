@@ -65,18 +65,18 @@ async def test_settings_are_changed_and_shown(client, alice):
     assert (changed["jwks"], changed["max_keys"], changed["calls_per_second"]) == ("public", 3, 100)
     assert (await alice(max_keys=3))["jwks"] == "public"
     await ok(await client.post("/profile", json={"name": "bob"}))
-    listed = await ok(await client.get("/profiles"))
+    listed = await ok(await client.get("/profiles?include=jwks"))
     settings = {"max_keys": 3, "delete_scope": True, "calls_per_second": 100, "jwks": "public"}
     settings = {**NONE, **settings}
     assert listed == {"profiles": ["alice", "bob", "default"], "settings": {"alice": settings}}
     await alice(max_keys=None, calls_per_second=None, delete_scope=False, jwks="private")
-    assert (await ok(await client.get("/profiles")))["settings"] == {}
+    assert (await ok(await client.get("/profiles?include=jwks")))["settings"] == {}
 
 
 @pytest.mark.each_store
 async def test_the_listing_says_whose_jwk_set_is_public(client, alice):
     async def listed():
-        return (await ok(await client.get("/profiles")))["settings"]
+        return (await ok(await client.get("/profiles?include=jwks")))["settings"]
 
     for _ in range(2):
         await alice(jwks="public")
@@ -85,6 +85,8 @@ async def test_the_listing_says_whose_jwk_set_is_public(client, alice):
         assert await listed() == {}
     await alice(max_keys=1)
     assert await listed() == {"alice": {**NONE, "max_keys": 1, "jwks": "private"}}
+    without = (await ok(await client.get("/profiles")))["settings"]
+    assert without == {"alice": {**NONE, "max_keys": 1}}
 
 
 async def test_settings_that_are_refused(client, alice):

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from minikms_client._async.transport import AsyncTransport
+from minikms_client.answers import Answer
 from minikms_client.models import (
     Algorithm,
     AuditEvent,
@@ -30,11 +31,28 @@ class AsyncAdministration(AsyncTransport):
 
     async def list_profiles(self) -> tuple[str, ...]:
         """Return the names of the profiles, sorted."""
-        return await self._read(Call("GET", "/profiles"), lambda data: texts(data["profiles"]))
+        names: tuple[str, ...] = ()
+        async for answer in self._profiles():
+            names += answer.read(lambda data: texts(data["profiles"]))
+        return names
 
     async def profile_settings(self) -> dict[str, ProfileSettings]:
         """Return the settings of each profile that has some, by name."""
-        return await self._read(Call("GET", "/profiles"), _settings)
+        found: dict[str, ProfileSettings] = {}
+        async for answer in self._profiles(("include", "jwks")):
+            found |= answer.read(_settings)
+        return found
+
+    async def _profiles(self, *given: tuple[str, str]) -> AsyncIterator[Answer]:
+        """Yield the pages of the listing of profiles."""
+        query = [*given]
+        while True:
+            answer = await self._send(Call("GET", "/profiles", query=query))
+            yield answer
+            after = next_page(answer.headers.get("Link"))
+            if after is None:
+                return
+            query = [*given, ("after", after)]
 
     async def change_profile(
         self,

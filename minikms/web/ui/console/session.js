@@ -61,8 +61,10 @@ export function chooseProfile(name) {
 
 /** The names of the profiles that the caller may use, or null if it cannot know them. */
 export async function knownProfiles() {
-  if (may("profiles")) return (await request("GET", "profiles")).profiles;
-  return own.profiles;
+  if (!may("profiles")) return own.profiles;
+  const names = [];
+  for await (const { items } of listing("profiles", { query: { limit: 1000 } })) names.push(...items.profiles);
+  return names;
 }
 
 /** Call the API in the current profile. */

@@ -10,7 +10,12 @@ const DAY = 86_400; // seconds
 
 /** The content of the page. */
 export async function profiles({ signal, refresh }) {
-  const { profiles: names, settings } = await request("GET", "profiles", { signal });
+  const names = [];
+  const settings = new Map();
+  for await (const { items } of listing("profiles", { query: { include: "jwks" }, signal })) {
+    names.push(...items.profiles);
+    for (const [name, given] of Object.entries(items.settings)) settings.set(name, given);
+  }
   const make = async ({ name }) => {
     await request("POST", "profile", { body: { name } });
     tell("The profile is made.");
@@ -51,8 +56,8 @@ function tellMenu() {
 function columns(settings, refresh) {
   return [
     ["Profile", foreign],
-    ["Settings", (name) => inWords(settings[name])],
-    ["Public keys", (name) => (isPublic(settings[name]) ? badge("published") : "for callers only")],
+    ["Settings", (name) => inWords(settings.get(name))],
+    ["Public keys", (name) => (isPublic(settings.get(name)) ? badge("published") : "for callers only")],
     [
       "Actions",
       (name) =>
@@ -60,11 +65,11 @@ function columns(settings, refresh) {
           "div",
           { class: "buttons" },
           button("Show keys", () => open(name), { class: "small", "aria-label": `Show keys of ${name}` }),
-          button("Settings", () => askSettings(name, settings[name] ?? {}, refresh), {
+          button("Settings", () => askSettings(name, settings.get(name) ?? {}, refresh), {
             class: "small",
             "aria-label": `Settings of ${name}`,
           }),
-          isPublic(settings[name])
+          isPublic(settings.get(name))
             ? button("Withdraw keys", () => askPublishing(name, false, refresh), { class: "small", "aria-label": `Withdraw keys of ${name}` })
             : button("Publish keys", () => askPublishing(name, true, refresh), { class: "small", "aria-label": `Publish keys of ${name}` }),
           name !== "default" &&
