@@ -62,7 +62,7 @@ async def info(**options: Any) -> None:
         click.echo(f"Location: {location}")
         click.echo(f"Layout: {inspector.database.layout}")
         if missing := await inspector.database.missing_statistics():
-            click.echo(f"Missing statistics: {', '.join(missing)}: run `minikms store upgrade`.")
+            click.echo(f"Missing in PostgreSQL: {', '.join(missing)}: run `minikms store upgrade`.")
         profiles = keys = 0
         async for profile, counts in count(inspector, algs):
             profiles, keys = profiles + 1, keys + sum(counts.values())

@@ -130,6 +130,7 @@ class Database:
                 held = await stack.enter_async_context(opened.store.session(SYSTEM))
                 await held.count(STORE)
             await database._calls.run(database._begin, write=True, timeout=LONG_TIMEOUT)
+            await database._calls.statistics.make()  # settings apply to what is stored later
             yield database
 
     async def aclose(self) -> None:
@@ -340,7 +341,6 @@ class Database:
                 await finish_making(transaction, self._location, self._making)
 
         await self._calls.run(work, write=True)
-        await self._calls.statistics.make()
 
     async def renew_statistics(self) -> None:
         """Return once PostgreSQL has new statistics, which listings need."""
@@ -354,7 +354,7 @@ class Database:
             raise StoreUnavailable() from None
 
     async def missing_statistics(self) -> list[str]:
-        """Name the extended statistics that PostgreSQL lacks; raises StoreError."""
+        """Name the statistics and settings that PostgreSQL lacks; raises StoreError."""
         try:
             return await self._calls.statistics.missing()
         except ServerError as exc:

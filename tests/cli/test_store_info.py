@@ -47,18 +47,20 @@ def test_info_counts_profiles_keys_and_algorithms(command, persistent_url, key, 
 
 
 @pytest.mark.postgres
-def test_info_names_missing_statistics_and_an_upgrade_makes_them(
+def test_info_names_missing_statistics_and_settings_and_an_upgrade_makes_them(
     command, postgres_server, key, key_file
 ):
     url = postgres_server.create_database()
     asyncio.run(fill(url, key))
     store = options_of(url, key_file)
-    assert "statistics" not in command("store", "info", *store).stdout
-    postgres_server.execute("DROP STATISTICS minikms_items", url.rpartition("/")[2])
+    assert "Missing" not in command("store", "info", *store).stdout
+    for statement in "DROP STATISTICS minikms_items", "ALTER TABLE items RESET (fillfactor)":
+        postgres_server.execute(statement, url.rpartition("/")[2])
     found = command("store", "info", *store).stdout
-    assert "Missing statistics: minikms_items: run `minikms store upgrade`.\n" in found
+    missing = "minikms_items, items.fillfactor"
+    assert f"Missing in PostgreSQL: {missing}: run `minikms store upgrade`.\n" in found
     assert command("store", "upgrade", *store).returncode == 0
-    assert "statistics" not in command("store", "info", *store).stdout
+    assert "Missing" not in command("store", "info", *store).stdout
 
 
 def test_verify_finds_a_damaged_store(command, persistent_url, key, key_file):

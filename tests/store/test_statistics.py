@@ -1,4 +1,4 @@
-"""Statistics by which SQLite and PostgreSQL find rows by their tags."""
+"""Statistics by which SQLite and PostgreSQL find rows, and settings of PostgreSQL's tables."""
 
 import asyncio
 import json
@@ -187,6 +187,64 @@ async def test_a_page_of_one_of_many_profiles_does_not_read_each_of_its_keys(pos
         keys, _ = await store.totals()
         assert keys == pytest.approx(PROFILES * KEYS, rel=0.05)
     assert extended(postgres_server, name) == ["minikms_items", "minikms_tags"]
+
+
+SETTINGS = {
+    "items": {"autovacuum_vacuum_scale_factor=0.02", "fillfactor=90"},
+    "items_tags": {"autovacuum_vacuum_scale_factor=0.02"},
+}
+
+
+def settings(server, name):
+    query = "SELECT relname || ' ' || unnest(reloptions) FROM pg_class WHERE relkind = 'r'"
+    found = {table: set() for table in SETTINGS}
+    for line in server.execute(query, name).splitlines():
+        table, setting = line.split()
+        found[table].add(setting)
+    return found
+
+
+@pytest.mark.postgres
+async def test_a_service_sets_what_its_tables_lack_and_keeps_what_others_set(postgres_server, key):
+    url = postgres_server.create_database()
+    name, location = url.rpartition("/")[2], StoreLocation.parse(url)
+    async with KeyStore.create(location, key):
+        assert settings(postgres_server, name) == SETTINGS  # from its first key on
+    for table in SETTINGS:  # as in a store of 0.4.0
+        reset = f"ALTER TABLE {table} RESET (autovacuum_vacuum_scale_factor, fillfactor)"
+        postgres_server.execute(reset, name)
+    own = "ALTER TABLE items_tags SET (autovacuum_vacuum_scale_factor = 0.3)"
+    postgres_server.execute(own, name)
+    async with KeyStore.open(location, key, serving=True):
+        async with asyncio.timeout(20):
+            while settings(postgres_server, name)["items"] != SETTINGS["items"]:
+                await asyncio.sleep(0.1)
+    kept = {"autovacuum_vacuum_scale_factor=0.3"}
+    assert settings(postgres_server, name)["items_tags"] == kept
+
+
+@pytest.mark.postgres
+async def test_changed_keys_need_no_new_entries_in_indexes(postgres_server, key):
+    """Since each page has room for one more version of a row."""
+    url = postgres_server.create_database()
+    name, location = url.rpartition("/")[2], StoreLocation.parse(url)
+    async with KeyStore.create(location, key) as store:
+        await fill(StoreWriter(store.database), DEFAULT_PROFILE, 0, 1_000)
+    changed = """
+        ALTER TABLE items SET (autovacuum_enabled = false);
+        SELECT pg_stat_force_next_flush();
+        CREATE TABLE before AS SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+        WHERE relname = 'items';
+        UPDATE items SET value = value WHERE id % 20 = 0;
+        SELECT pg_stat_force_next_flush();
+        SELECT n.n_tup_upd - b.n_tup_upd, n.n_tup_hot_upd - b.n_tup_hot_upd
+        FROM pg_stat_user_tables AS n, before AS b WHERE relname = 'items'
+    """
+    command = postgres_server.psql(name)
+    said = subprocess.run(command, input=changed, stdout=subprocess.PIPE, text=True, check=True)
+    rows, in_their_pages = map(int, said.stdout.split()[-1].split("|"))
+    assert rows > 40
+    assert in_their_pages == rows
 
 
 @pytest.mark.postgres

@@ -55,18 +55,19 @@ _OUTDATED: Final = """
 _KEYS: Final = "EXPLAIN (FORMAT JSON) SELECT FROM items_tags WHERE name = 'seq'"
 
 
-class _Extended(NamedTuple):
-    """Extended statistics: the first version of PostgreSQL that has them, and their statements."""
+class _Made(NamedTuple):
+    """The first version of PostgreSQL that has something, and the statements that make it."""
 
     since: int
-    create: str
+    make: str
 
 
-# Without these, PostgreSQL takes columns for independent, and multiplies their shares.
-_EXTENDED: Final = {
+# The statistics and the settings of tables that the service makes, by their names in `_FOUND`.
+# Without the statistics, PostgreSQL takes columns for independent, and multiplies their shares.
+_MADE: Final = {
     # A category, which is encrypted, belongs to one profile. Otherwise a profile among thousands
     # seems to have one key, and a page reads all of its keys.
-    "minikms_items": _Extended(
+    "minikms_items": _Made(
         12,
         "CREATE STATISTICS IF NOT EXISTS minikms_items (dependencies, ndistinct) "
         "ON profile_id, kind, category FROM items",
@@ -75,16 +76,30 @@ _EXTENDED: Final = {
     # a label that half of the keys have seems to be a rare one. For less frequent pairs, the plan
     # then begins at the first key, and reads more for a page in the middle. Before PostgreSQL 14,
     # an expression cannot have statistics.
-    "minikms_tags": _Extended(
+    "minikms_tags": _Made(
         14,
         "CREATE STATISTICS IF NOT EXISTS minikms_tags (mcv) "
         "ON name, value, SUBSTR(value, 1, 12) FROM items_tags; "
         "ALTER STATISTICS minikms_tags SET STATISTICS 3",
     ),
+    # Each change of a key leaves a dead row of the key, and one of each of its tags. By default,
+    # a fifth of a table may be dead: of ten million keys, two million.
+    "items.autovacuum_vacuum_scale_factor": _Made(
+        9, "ALTER TABLE items SET (autovacuum_vacuum_scale_factor = 0.02)"
+    ),
+    "items_tags.autovacuum_vacuum_scale_factor": _Made(
+        9, "ALTER TABLE items_tags SET (autovacuum_vacuum_scale_factor = 0.02)"
+    ),
+    # No index has the columns of an item that change. So a changed row needs no new entries in
+    # indexes, if its page has room.
+    "items.fillfactor": _Made(9, "ALTER TABLE items SET (fillfactor = 90)"),
 }
 _FOUND: Final = """
     SELECT stxname::pg_catalog.text FROM pg_catalog.pg_statistic_ext
     WHERE stxrelid IN (pg_catalog.to_regclass('items'), pg_catalog.to_regclass('items_tags'))
+    UNION ALL SELECT relname || '.' || pg_catalog.split_part(setting, '=', 1)
+    FROM pg_catalog.pg_class, pg_catalog.unnest(reloptions) AS setting
+    WHERE oid IN (pg_catalog.to_regclass('items'), pg_catalog.to_regclass('items_tags'))
 """
 
 
@@ -193,7 +208,7 @@ async def require_no_service(location: StoreLocation) -> None:
 
 
 class TableStatistics:
-    """Makes extended statistics, and analyzes the tables when a profile's keys have doubled.
+    """Makes extended statistics and settings of the tables, and analyzes these as they grow.
 
     Without statistics PostgreSQL assumes that a profile has one row, and a page of a listing takes
     seconds. Its autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with
@@ -241,14 +256,14 @@ class TableStatistics:
         return int(found["Plan"]["Plan Rows"])
 
     async def missing(self) -> list[str]:
-        """Name the extended statistics that the database lacks; raises ServerError."""
+        """Name the statistics and settings that the database lacks; raises ServerError."""
         if not self._is_used:
             return []
         async with connected(self._location) as session:
             return await _missing(session)
 
     async def make(self) -> None:
-        """Make the extended statistics that are missing, without analyzing the tables."""
+        """Make the statistics and settings that are missing, without analyzing the tables."""
         if self._is_used:
             await self._run(self._make_missing)
 
@@ -270,22 +285,20 @@ class TableStatistics:
             LOGGER.warning("%s is not analyzed: %s", self._location, str(exc) or "TimeoutError")
 
     async def _make_missing(self, session: "asyncpg.Connection") -> bool:
-        """Make the extended statistics that are missing; tell whether some were made."""
+        """Make the statistics and settings that are missing; tell whether some were made."""
         import asyncpg  # slow to import, and only PostgreSQL needs it
 
         made = False
         for name in await _missing(session):
             try:
-                await session.execute(_EXTENDED[name].create)
+                await session.execute(_MADE[name].make)
                 made = True
-            except asyncpg.PostgresError as exc:  # only the owner of the tables may make them
-                LOGGER.info(
-                    "%s lacks the statistics %s: %s", self._location, name, type(exc).__name__
-                )
+            except asyncpg.PostgresError as exc:  # only the owner of the tables may
+                LOGGER.info("%s lacks %s: %s", self._location, name, type(exc).__name__)
         return made
 
 
 async def _missing(session: "asyncpg.Connection") -> list[str]:
     found = {row[0] for row in await session.fetch(_FOUND)}
     version = session.get_server_version().major
-    return [name for name, each in _EXTENDED.items() if version >= each.since and name not in found]
+    return [name for name, each in _MADE.items() if version >= each.since and name not in found]
