@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.skipif(not PGBOUNCER, reason="needs pgbouncer: apt-get install pgbouncer"),
 ]
 
-# What docs/operations/stores.md says.
+# What docs/operations/postgresql.md says.
 SESSION = "pool_mode = session\nignore_startup_parameters = extra_float_digits, options\n"
 SETTINGS = "idle_in_transaction_session_timeout = '5s'", "lock_timeout = '1500ms'"
 
