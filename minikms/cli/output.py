@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol, TextIO
@@ -24,28 +25,39 @@ class Progress(Protocol):
 
 
 class ProgressLines:
-    """Progress as a line every few seconds, for a pipe or a file: `Checking keys: 512 of 20000`.
+    """Progress as a line every few seconds, for a pipe or a file.
 
-    A command that ends before the first line is due writes none.
+    `Checking keys: 5120 of 20000, 512/s, 29 s left`. A command that ends before the first line is
+    due writes none.
     """
 
     def __init__(self, label: str) -> None:
         self.length: int | None = None
         self._label = label
         self._done = 0
+        self._began = 0.0  # the first step
 
     def update(self, n_steps: int) -> None:
+        self._began = self._began or time.monotonic()
         self._done += n_steps
 
     async def write(self) -> None:
         """Write lines until cancelled, even if nothing was done since the last one."""
         while True:
             await asyncio.sleep(PERIOD)
-            of = "" if self.length is None else f" of {self.length}"
             try:
-                click.echo(f"{self._label}: {self._done}{of}", err=True)
+                click.echo(f"{self._label}: {self._state()}", err=True)
             except OSError:  # the reader has gone
                 return
+
+    def _state(self) -> str:
+        if self.length is None:
+            return str(self._done)
+        state = f"{self._done} of {self.length}"
+        if not self._done:
+            return state
+        rate = self._done / max(time.monotonic() - self._began, 1e-3)
+        return f"{state}, {rate:.0f}/s, {max(self.length - self._done, 0) / rate:.0f} s left"
 
 
 @asynccontextmanager
@@ -57,7 +69,15 @@ async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progr
             yield lines
         return
     empty = (None for _ in ())  # the length is not known yet
-    with click.progressbar(empty, label=label, show_pos=show_pos, file=sys.stderr) as bar:
+
+    def rate() -> str | None:
+        seconds = bar.time_per_iteration
+        return f"{1 / seconds:.0f}/s" if bar.pos and seconds else None
+
+    bar = click.progressbar(
+        empty, label=label, show_pos=show_pos, item_show_func=lambda _: rate(), file=sys.stderr
+    )
+    with bar:
         yield bar
 
 

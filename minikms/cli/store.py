@@ -1,7 +1,9 @@
 """The commands of stores: `minikms store …`."""
 
 import sys
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,6 +27,7 @@ from minikms.cli.store_options import (
     on_a_store,
     other_key,
     registry_of,
+    resumable,
     store_of,
     with_another_key,
 )
@@ -34,11 +37,12 @@ from minikms.config import ENV_PREFIX
 from minikms.maintenance.copy import copy as copy_store
 from minikms.maintenance.copy import count
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.progress import Progress
 from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
 from minikms.startup_errors import StoreError
-from minikms.store import Database
+from minikms.store import Database, StoreLocation
 from minikms.store.internals import LONG_TIMEOUT, require_one_driver_environment
 
 
@@ -121,6 +125,7 @@ async def rekey(
 )
 @with_another_key("to", "Key of the copy, if it is another one")
 @at_once
+@resumable
 @on_a_store
 async def copy(
     target: str,
@@ -128,12 +133,13 @@ async def copy(
     to_key_method: str | None,
     generate_key: bool,
     jobs: int,
+    progress_file: Path | None,
     **options: Any,
 ) -> None:
     """Copy a store, which may be in use.
 
     The copy has the same store key, unless another one is given. MINIKMS_TO_STORE_KEY may hold it.
-    An interrupted copy is not a store; run the command again.
+    An interrupted copy is not a store; run the command again. With --progress, it continues.
     """
     (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)
@@ -150,15 +156,22 @@ async def copy(
         progress("Copying keys", show_pos=True) as bar,
         StoreInspector.open(location, key) as source,
         other as to_key,
-        StoreWriter.create(place, to_key or key) as writer,
     ):
-        bar.length = sum([sum(counts.values()) async for _, counts in count(source, (), jobs=jobs)])
-        async with aclosing(copy_store(source, writer, bar.update, jobs=jobs)) as copies:
-            async for copied in copies:
-                profiles, keys = profiles + 1, keys + copied.keys
-                if not is_among_output():
-                    deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
-                    click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
+        with _progress_in(progress_file, "store copy", source, location, to=str(place)) as noted:
+            there = (await source.directory()).askar_profiles.values()
+            kept = {noted.done[profile]["copy"] for profile in noted.kept(there)}
+            async with StoreWriter.create(place, to_key or key, noted.mark, kept) as writer:
+                counts = count(source, (), jobs=jobs, done=noted.done)
+                bar.length = sum([sum(each.values()) async for _, each in counts])
+                copying = copy_store(source, writer, bar.update, jobs=jobs, progress=noted)
+                async with aclosing(copying) as copies:
+                    async for copied in copies:
+                        profiles, keys = profiles + 1, keys + copied.keys
+                        if not is_among_output():
+                            deleted = (
+                                f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
+                            )
+                            click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
     click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
 
 
@@ -182,8 +195,9 @@ store.add_command(destroy_orphans)
 )
 @options_of_config("without_algorithm", "provider")
 @at_once
+@resumable
 @on_a_store
-async def verify(jobs: int, **options: Any) -> None:
+async def verify(jobs: int, progress_file: Path | None, **options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use.
 
     With a provider, also compare the keys of the provider with the store.
@@ -198,15 +212,31 @@ async def verify(jobs: int, **options: Any) -> None:
             open_providers(options) as providers,
             StoreInspector.open(location, key) as inspector,
         ):
-            bar.length = await entries(inspector, jobs=jobs)
-            tally = await verify_store(inspector, registry, tell_fault, left, bar.update, jobs=jobs)
-            tally.faults += await tell_differences(inspector, providers)
+            with _progress_in(progress_file, "store verify", inspector, location) as noted:
+                bar.length = await entries(inspector, jobs=jobs, done=noted.done)
+                tally = await verify_store(
+                    inspector, registry, tell_fault, left, bar.update, jobs=jobs, progress=noted
+                )
+                tally.faults += await tell_differences(inspector, providers)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
     )
     if tally.faults:
         sys.exit(1)
+
+
+@contextmanager
+def _progress_in(
+    file: Path | None, command: str, store: StoreInspector, location: StoreLocation, **facts: str
+) -> Iterator[Progress]:
+    """Open the file of progress of a command, and say how much is done; raises StoreError."""
+    identity = store.database.identity.decode()
+    facts = {"command": command, "store": str(location), "identity": identity, **facts}
+    with Progress.open(file, facts) as noted:
+        if noted.done:
+            tell(f"Continuing after {len(noted.done)} profiles, which {file} names.")
+        yield noted
 
 
 def _keys(number: int) -> str:

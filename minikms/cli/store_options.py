@@ -6,6 +6,7 @@ A command that makes a key file removes it if it cannot create the store.
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +35,17 @@ def at_once(command: Command) -> Command:
         show_default=True,
         type=click.IntRange(1),
         help="Most profiles at a time; fewer than max_connections of the store.",
+    )(command)
+
+
+def resumable(command: Command) -> Command:
+    """Add the flag of the file of progress to a command."""
+    return click.option(
+        "--progress",
+        "progress_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Note finished profiles in this file; if it exists, continue after them.",
     )(command)
 
 

@@ -1,12 +1,13 @@
 """Counts the keys of a store, and copies a store into another."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from minikms.access.token_record import TokenRecord
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.progress import Progress
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
@@ -24,13 +25,21 @@ class Copied:
 
 
 async def count(
-    inspector: StoreInspector, algs: Iterable[str], *, jobs: int = 1
+    inspector: StoreInspector,
+    algs: Iterable[str],
+    *,
+    jobs: int = 1,
+    done: Container[str] = (),
 ) -> AsyncGenerator[tuple[str, dict[str, int]], None]:
-    """Count the keys of each profile for each of these algorithms, and for all others."""
+    """Count the keys of each profile for each of these algorithms, and for all others.
+
+    `done` has Askar's names of profiles that are left out.
+    """
 
     async def number(profile: str) -> tuple[str, dict[str, int]] | None:
         with suppress(ProfileNotFound):  # removed meanwhile
-            if await _askar_profile(inspector, profile) is not None:
+            askar_profile = await _askar_profile(inspector, profile)
+            if askar_profile is not None and askar_profile not in done:
                 return profile, await inspector.count(profile, algs)
         return None
 
@@ -47,6 +56,7 @@ async def copy(
     advance: Callable[[int], None],
     *,
     jobs: int = 1,
+    progress: Progress | None = None,
 ) -> AsyncGenerator[Copied, None]:
     """Copy every profile as of one moment, `jobs` profiles at a time; the source may be in use.
 
@@ -54,7 +64,12 @@ async def copy(
     KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
     copied first. Tokens are copied after the profiles, and name the profiles of the copy. The copy
     shares objects of providers with the source, and destroys none (store/keys/provider_objects.py).
+    Copied profiles are noted in `progress`, and those that it has are not copied again.
     """
+    progress = progress or Progress()
+    progress.begin(target.mark)
+    if progress.mark:
+        await target.empty_own()
     async with aclosing(source.own()) as batches:
         async for batch in batches:
             await target.insert_own(batch)
@@ -62,24 +77,33 @@ async def copy(
         await target.insert_uses_noted_since(since)
     ids: dict[str, tuple[Tenancy, str | None]] = {}
 
+    kept = {*await target.directory.names()}
+
     async def copied_profile(profile: str) -> Copied | None:
         # A profile removed meanwhile is left out; a recreated one is copied again.
         while (askar_profile := await _askar_profile(source, profile)) is not None:
-            await target.directory.create(profile, await source.settings(profile))
+            earlier = progress.done.get(askar_profile) if profile in kept else None
+            if earlier is None and profile in kept:
+                kept.remove(profile)
+                await _remove(target, profile)
             try:
                 tenancy = await source.database.directory.tenancy(profile)
-                copied = await _copy_profile(source, target, profile, advance)
+                if earlier is None:
+                    copied = await _copy_profile(source, target, profile, askar_profile, advance)
+                else:
+                    copied = Copied(profile, earlier["keys"], earlier["deleted"])
             except ProfileNotFound:
                 copied = None
             except KeyUnreadable as exc:
                 raise KeyUnreadable(f"Profile {profile}: {exc.detail}") from None
-            if copied is not None:
-                await target.insert_last_uses(profile, await source.last_uses(askar_profile))
             if copied is not None and await source.askar_profile(profile) == askar_profile:
                 ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
+                if earlier is None:
+                    copy = await target.directory.askar_profile(profile)
+                    numbers = {"keys": copied.keys, "deleted": copied.deleted}
+                    progress.note(askar_profile, copy=copy, **numbers)
                 return copied
-            if (removed := await target.directory.remove(profile)) is not None:
-                await target.directory.removals.erase(removed)
+            await _remove(target, profile)
         return None
 
     profiles = source.at_once(jobs, copied_profile, await source.profiles())
@@ -125,12 +149,19 @@ async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:
     return askar_profile
 
 
+async def _remove(target: StoreWriter, profile: str) -> None:
+    if (removed := await target.directory.remove(profile)) is not None:
+        await target.directory.removals.erase(removed)
+
+
 async def _copy_profile(
     source: StoreInspector,
     target: StoreWriter,
     profile: str,
+    askar_profile: str,
     advance: Callable[[int], None],
 ) -> Copied:
+    await target.directory.create(profile, await source.settings(profile))
     copied = deleted = newest = 0
     async with aclosing(source.records(profile)) as batches:
         async for batch in batches:
@@ -157,6 +188,7 @@ async def _copy_profile(
     # Cursors of listings stay valid in the copy, even after the last key.
     if last := max(newest, await source.last_seq(profile)):
         await target.set_last_seq(profile, last)
+    await target.insert_last_uses(profile, await source.last_uses(askar_profile))
     return Copied(profile, copied, deleted)
 
 

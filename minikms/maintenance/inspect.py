@@ -54,7 +54,7 @@ ResultT = TypeVar("ResultT")
 
 # Categories of the store's own profile that a copy contains unchanged. Heads come first: a head
 # refers to a chain and to the signing key, which are then there whatever is inserted meanwhile.
-_OWN: Final = (HEAD, CHAIN, SIGNING_KEY)
+OWN: Final = (HEAD, CHAIN, SIGNING_KEY)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class StoreInspector:
 
     async def own(self) -> AsyncGenerator[list[Entry], None]:
         """Yield the entries of audit logs, in batches; raises KeyUnreadable."""
-        for category in _OWN:
+        for category in OWN:
             async for batch in self.database.batches(None, category):
                 if None in batch:
                     raise KeyUnreadable(f"An entry of {category} does not decrypt.")

@@ -1,15 +1,16 @@
 """Verifies a store: checks records, material and aliases against each other."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
+from minikms.maintenance.progress import Progress
 from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, holder_of, material_category
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
@@ -28,13 +29,20 @@ class Tally:
     aliases: int = 0
     faults: int = 0
 
+    def add(self, other: "Tally") -> None:
+        """Add other numbers to these."""
+        self.profiles += other.profiles
+        self.keys += other.keys
+        self.aliases += other.aliases
+        self.faults += other.faults
 
-async def entries(inspector: StoreInspector, *, jobs: int = 1) -> int:
-    """Count the entries that `verify` would check now."""
+
+async def entries(inspector: StoreInspector, *, jobs: int = 1, done: Container[str] = ()) -> int:
+    """Count the entries that `verify` would check now; `done` has Askar's names of profiles."""
 
     async def number(of: tuple[str, str]) -> int:
         with suppress(ProfileNotFound):  # removed meanwhile
-            if not await inspector.fault(*of):
+            if of[1] not in done and not await inspector.fault(*of):
                 return await inspector.entries(of[0])
         return 0
 
@@ -50,14 +58,16 @@ async def verify(
     advance: Callable[[int], None] = lambda number: None,
     *,
     jobs: int = 1,
+    progress: Progress | None = None,
 ) -> Tally:
     """Check a store, which may be in use, `jobs` profiles at a time.
 
     `report` is called with each fault: the profile and the kid, empty if they do not apply, and a
     few words. `note` is called with harmless leftovers, and `advance` with the number of entries
-    that were checked since its last call.
+    that were checked since its last call. Profiles without faults are noted in `progress`, and
+    those that it has are not checked again.
     """
-    tally = Tally()
+    tally, progress = Tally(), progress or Progress()
 
     def fault(profile: str, kid: str, what: str) -> None:
         tally.faults += 1
@@ -65,6 +75,8 @@ async def verify(
 
     before = await inspector.database.directory.askar_profiles()
     directory = await inspector.directory()
+    progress.kept(directory.askar_profiles.values())
+    progress.begin()
     if directory.unreadable:
         fault("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
     for profile in directory.removed:
@@ -72,13 +84,24 @@ async def verify(
 
     async def check(of: tuple[str, str]) -> None:
         profile, askar_profile = of
-        tally.profiles += 1
+        if earlier := progress.done.get(askar_profile):
+            tally.add(Tally(**earlier))
+            return
+        found = Tally(profiles=1)
+
+        def fault(profile: str, kid: str, what: str) -> None:
+            found.faults += 1
+            report(profile, kid, what)
+
         with suppress(ProfileNotFound):  # removed meanwhile
             if unusable := await inspector.fault(profile, askar_profile):
                 fault(profile, "", unusable)
             else:
-                check = _ProfileCheck(inspector, registry, profile, tally, fault, advance)
+                check = _ProfileCheck(inspector, registry, profile, found, fault, advance)
                 await check.run(askar_profile)
+            if not found.faults:
+                progress.note(askar_profile, **asdict(found))
+        tally.add(found)
 
     async with aclosing(
         inspector.at_once(jobs, check, directory.askar_profiles.items())

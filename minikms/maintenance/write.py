@@ -1,6 +1,6 @@
 """Writes the contents of another store unchanged into a new store."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import MappingProxyType
@@ -8,6 +8,7 @@ from typing import Self
 
 from minikms.access.token_record import TokenRecord
 from minikms.errors import KeyExists
+from minikms.maintenance.inspect import OWN
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store import (
@@ -47,12 +48,40 @@ class StoreWriter:
 
     @classmethod
     @asynccontextmanager
-    async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """Create a store; it is marked as finished if the block succeeds. Raises StoreError."""
-        async with Database.create(location, key, timeout=LONG_TIMEOUT) as database:
+    async def create(
+        cls,
+        location: StoreLocation,
+        key: StoreKey,
+        earlier: bytes = b"",
+        kept: Collection[str] = (),
+    ) -> AsyncIterator[Self]:
+        """Create a store; it is marked as finished if the block succeeds. Raises StoreError.
+
+        `earlier` is the mark of an interrupted copy, of which the profiles `kept` stay, by Askar's
+        names of them.
+        """
+        async with Database.create(
+            location, key, timeout=LONG_TIMEOUT, earlier=earlier, kept=kept
+        ) as database:
             yield cls(database)
             await database.finish()
             await database.renew_statistics()
+
+    @property
+    def mark(self) -> bytes:
+        """The mark of the unfinished store, with which another process can continue."""
+        return self._database.mark
+
+    async def empty_own(self) -> None:
+        """Remove what an interrupted copy has stored besides profiles."""
+
+        async def work(session: Transaction) -> None:
+            for category in (*OWN, TOKENS):
+                await session.remove_all(category)
+            if await session.fetch(LAST_USES, SINCE) is not None:
+                await session.remove(LAST_USES, SINCE)
+
+        await self._database.run_own(work, write=True)
 
     async def publish(self, profile: str) -> None:
         """Make the profile's public keys public to everybody."""

@@ -4,7 +4,7 @@ It is over 300 lines, since it is the one interface of the store to the wings ab
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import (
     AsyncExitStack,
     aclosing,
@@ -34,7 +34,7 @@ from minikms.store.askar.postgres import ServerError
 from minikms.store.askar.sequence import Sequence
 from minikms.store.askar.sessions import Entry, KeyEntry, Session
 from minikms.store.askar.stores import check_key, close_store
-from minikms.store.categories import STORE
+from minikms.store.categories import LAST_USES, PROFILE, STORE
 from minikms.store.connections import notices
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.connections.counters import FileChangeCounters
@@ -43,6 +43,7 @@ from minikms.store.connections.pool_state import PoolState
 from minikms.store.connections.rows import BATCH, all_rows
 from minikms.store.opening import OpenedStore, make_store, open_checked
 from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.entries import askar_name, use_tags
 from minikms.store.profiles.marker import StaleProfileError, require_profile
 from minikms.store.reads import Read, Reads
 from minikms.store.writes import Writes
@@ -114,12 +115,19 @@ class Database:
     @classmethod
     @asynccontextmanager
     async def create(
-        cls, location: StoreLocation, key: StoreKey, *, timeout: float | None = None
+        cls,
+        location: StoreLocation,
+        key: StoreKey,
+        *,
+        timeout: float | None = None,
+        earlier: bytes = b"",
+        kept: Collection[str] = (),
     ) -> AsyncIterator[Self]:
         """Make a store; others can open it once the caller has called `finish`.
 
-        If an earlier process began to make the store and did not finish, start again. Raises
-        StoreError if the store exists already, or cannot be made.
+        If an earlier process began to make the store and did not finish, start again, or keep the
+        profiles `kept`, by Askar's names of them, if its mark is `earlier`. Raises StoreError if
+        the store exists already, or cannot be made.
         """
         opened = await make_store(location, key)
         made = cls(opened, timeout=timeout)
@@ -129,7 +137,8 @@ class Database:
                 # after half an hour. So this session stays open until the end.
                 held = await stack.enter_async_context(opened.store.session(SYSTEM))
                 await held.count(STORE)
-            await database._calls.run(database._begin, write=True, timeout=LONG_TIMEOUT)
+            begin = partial(database._begin, earlier, kept)
+            await database._calls.run(begin, write=True, timeout=LONG_TIMEOUT)
             await database._calls.statistics.make()  # settings apply to what is stored later
             yield database
 
@@ -322,12 +331,21 @@ class Database:
 
     # Making, upgrading and rekeying a store
 
-    async def _begin(self) -> None:
-        """Mark the store as being made by this process, and empty it."""
+    @property
+    def mark(self) -> bytes:
+        """The mark of the store that this process makes, for a process that continues."""
+        return self._making
+
+    async def _begin(self, earlier: bytes, kept: Collection[str]) -> None:
+        """Mark the store as being made by this process, and empty it but for `kept`."""
         async with self._calls.transaction() as transaction:
-            self._making = await begin_making(transaction, self._location)
+            self._making = await begin_making(transaction, self._location, earlier)
+            for entry in await transaction.fetch_all(PROFILE):
+                if (name := askar_name(entry.value)) not in kept:
+                    await transaction.remove_all(LAST_USES, use_tags(name))
+                    await transaction.remove(PROFILE, entry.name)
         for name in await self._pool.store.list_profiles():
-            if name != SYSTEM:
+            if name != SYSTEM and name not in kept:
                 await self._pool.store.remove_profile(name)
 
     async def finish(self) -> None:

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 from filled_stores import fill, options_of
@@ -87,7 +88,8 @@ def test_progress_is_seen_before_the_store_is_open(on_a_terminal, key, key_file,
             assert part, shown
             shown += part
         assert process.poll() is None
-    read_all(terminal)
+        time.sleep(1)  # a rate is shown from the first second on
+    assert re.search(rb" \d+/s", read_all(terminal))
     assert process.wait(60) == 0
 
 
@@ -151,7 +153,8 @@ def test_progress_in_a_pipe_is_lines(key, key_file, tmp_path, verb, label):
     assert process.returncode == 0
     assert waiting == [f"{label}: 0\n"] * 3
     steps = {"copy": 271, "verify": 271 + 279}[verb]
-    found = re.findall(rf"{label}: (\d+) of {steps}", shown)
+    found = re.findall(rf"{label}: (\d+) of {steps}(?=\n|, \d+/s, \d+ s left\n)", shown)
+    assert len(found) == shown.count(" of ")
     done = [int(number) for number in found]
     assert done == sorted(done)
     assert 0 < done[-1] <= steps

@@ -18,6 +18,7 @@ from minikms.errors import KeyUnreadable
 from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys.service import KeyService
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.progress import Progress
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
@@ -796,3 +797,40 @@ async def test_a_marker_without_a_sealing_key_gets_no_other_one(location, key):
     async with KeyStore.open(location, key) as store:
         with pytest.raises(KeyUnreadable):
             await store.database.write(DEFAULT_PROFILE, ensure_sealing_key)
+
+
+async def test_a_check_continues_after_profiles_without_faults(location, key, tmp_path):
+    """Profiles with faults are checked again, so that the faults are told again."""
+    names = ["p0", "p1", "p2"]
+    async with service_of(location, key) as service:
+        for profile in names:
+            await service.profiles.create(profile)
+            await service.creation.generate(profile, "ed25519", KeyPolicy(aliases=("a",)))
+        kid = (await service.operations.get("p1", KeyRef(alias="a"))).kid
+        await damage(service, lambda session: session.remove("minikms.key", kid), "p1")
+    expected = await check(location, key)
+    assert len(expected[0]) == 1
+    path, facts = tmp_path / "progress", {"command": "store verify"}
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(note):
+        raise StoppedError
+
+    async with StoreInspector.open(location, key) as opened:
+        await opened.database._pool.store.create_profile("stray")  # noted after the profiles
+        with pytest.raises(StoppedError), Progress.open(path, facts) as progress:
+            await verify(opened, REGISTRY, lambda *_: None, stop, progress=progress)
+        await opened.database._pool.store.remove_profile("stray")
+    read = []
+
+    class Reading(StoreInspector):
+        def records(self, profile, *, in_order=True):
+            read.append(profile)
+            return super().records(profile, in_order=in_order)
+
+    with Progress.open(path, facts) as progress:
+        assert await check(location, key, Reading, progress=progress) == expected
+    assert read == ["p1"]
+    assert not path.exists()

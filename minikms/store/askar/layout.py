@@ -118,13 +118,21 @@ async def note_statistics(store: Store, location: StoreLocation) -> None:
         await session.insert(STORE, _STATISTICS, b"")
 
 
-async def begin_making(session: Transaction, location: StoreLocation) -> bytes:
+async def begin_making(
+    session: Transaction, location: StoreLocation, earlier: bytes = b""
+) -> bytes:
     """Empty the store's own profile, and mark the store as being made.
 
-    Returns the mark, which is unique. Raises StoreError if the store is finished.
+    Returns the mark, which is unique. If `earlier` is the mark of an interrupted process, nothing
+    is changed. Raises StoreError if the store is finished, or has another mark.
     """
     if await session.fetch(STORE, _LAYOUT) is not None:
         raise StoreError(f"There is a store at {location} already.")
+    if earlier:
+        making = await session.fetch(STORE, _MAKING)
+        if making is None or making.value != earlier:
+            raise StoreError(f"The unfinished store at {location} is not the one to continue.")
+        return earlier
     await session.remove_all()  # including tokens and entries of audit logs
     mark = secrets.token_bytes(16)
     await session.insert(STORE, _MAKING, mark)

@@ -180,6 +180,8 @@ class ProviderObjects:
         """Store in a new copy that it shares the objects of the original store."""
 
         async def work(session: Transaction) -> None:
+            if await _ownership(session) is not None:
+                return  # stored before the copy was interrupted
             await session.insert(STORE, _OBJECTS, ownership.of_a_copy().to_bytes())
 
         await self._write(work)
