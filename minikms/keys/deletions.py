@@ -9,7 +9,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeAlias
@@ -82,23 +81,27 @@ class DueDeletions:
         """Wait until this process deletes a key of a provider."""
         await self._is_noted.wait()
 
-    async def sweep(self, profiles: Sequence[str], sink: AuditSink | None) -> None:
+    async def sweep(self, profiles: Sequence[str], sink: AuditSink | None) -> set[str]:
         """Remove all due keys of these profiles, and erase removed profiles.
 
-        Raises StoreUnavailable; another failure is logged, and holds up no other key or profile.
+        Return the profiles in which keys are left. Raises StoreUnavailable; another failure is
+        logged, and holds up no other key or profile.
         """
         self._take_noted()
-        sweep = await self._begin(sink)
+        sweep, left = await self._begin(sink), set()
         for profile in profiles:
             try:
-                await self._sweep_profile(profile, sweep)
+                if await self._sweep_profile(profile, sweep):
+                    left.add(profile)
             except ProfileNotFound:
                 continue  # removed meanwhile
             except (KeyUnreadable, UndecryptableError):
+                left.add(profile)
                 LOGGER.exception("due keys of a profile are not deleted")
         removed = await self._sweep_removed(sweep)
         for gone in self._waiting.keys() - {*profiles, *removed}:
             del self._waiting[gone]
+        return left
 
     async def go_on(self, sink: AuditSink | None) -> None:
         """Remove keys that this process deleted since the last sweep, and keys that wait."""
@@ -112,10 +115,12 @@ class DueDeletions:
             if name is None:
                 await self._sweep_removed(sweep)
                 continue
-            with suppress(ProfileNotFound):  # removed meanwhile
+            try:
                 for kid, place in kids.items():
                     if place not in sweep.away:
                         await self._remove(name, kid, sweep)
+            except ProfileNotFound:  # removed meanwhile
+                self._waiting.pop(name, None)
 
     def _note(self, profile: str | None, kids: Iterable[str]) -> None:
         self._noted.setdefault(profile, {}).update(dict.fromkeys(kids))
@@ -129,7 +134,8 @@ class DueDeletions:
     async def _begin(self, sink: AuditSink | None) -> _Sweep:
         return _Sweep(sink, await self._store.objects.owns())
 
-    async def _sweep_profile(self, profile: str, sweep: _Sweep) -> None:
+    async def _sweep_profile(self, profile: str, sweep: _Sweep) -> bool:
+        """Remove the due keys of a profile; returns whether some are left."""
         left: set[str] = set()
         # Keys that cannot be removed do not hold up others, even if a page is full of them.
         while kids := set(await self._store.deletions.due(profile, besides=len(left))) - left:
@@ -147,6 +153,7 @@ class DueDeletions:
         waiting = self._waiting.get(profile, {})
         for kid in waiting.keys() - left:  # another process has removed it
             del waiting[kid]
+        return bool(left)
 
     async def _remove(self, profile: str, kid: str, sweep: _Sweep) -> bool:
         """Remove a key whose deletion is due, once its object is destroyed or left to others.
@@ -160,6 +167,7 @@ class DueDeletions:
                 return True
             found = await self._store.objects.due(profile, kid)
             if found is None:  # another process was first, or the deletion was cancelled
+                waiting.pop(kid, None)
                 return False
             waiting[kid] = found.provider, found.token
             if not await self._is_done(found, sweep):
@@ -181,6 +189,9 @@ class DueDeletions:
     async def _sweep_removed(self, sweep: _Sweep) -> Sequence[RemovedProfile]:
         """Erase removed profiles once their objects are gone or left; returns all of them."""
         removed = await self._directory.removals.pending()
+        for gone in self._waiting.keys() - {*removed}:
+            if isinstance(gone, RemovedProfile):  # another process has erased it
+                del self._waiting[gone]
         for profile in removed:
             try:
                 await self._erase(profile, sweep)

@@ -126,19 +126,26 @@ class Rotation:
         made = await self._maker.in_turn(profile, algorithm, "generate", make)
         yield partial(_give_if_alike, made, found)
 
-    async def rotate_due(self, profiles: Iterable[str], sink: AuditSink | None) -> None:
+    async def rotate_due(self, profiles: Iterable[str], sink: AuditSink | None) -> set[str]:
         """Rotate the keys of these profiles whose scheduled rotation is due.
 
-        Raises StoreUnavailable; another failure is logged, and holds up no other key or profile.
+        Return the profiles in which keys may be left. Raises StoreUnavailable; another failure is
+        logged, and holds up no other key or profile.
         """
+        left = set()
         for profile in profiles:
             try:
-                for kid in await self._store.rotations.due(profile):
+                due = await self._store.rotations.due(profile)
+                for kid in due:
                     await self._rotate_if_due(profile, kid, sink)
+                if due:  # there may be more
+                    left.add(profile)
             except ProfileNotFound:
                 continue  # removed meanwhile
             except (KeyUnreadable, UndecryptableError):
+                left.add(profile)
                 LOGGER.exception("due keys of a profile are not rotated")
+        return left
 
     async def _rotate_if_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
         """Rotate a key if it is still due; if that fails, postpone its rotation."""

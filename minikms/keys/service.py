@@ -1,10 +1,13 @@
 """Composes the interface of keys to the wings above: a part for each subject."""
 
 import copy
+import logging
 import secrets
+import time
 from collections.abc import Collection, Sequence
-from typing import Self, Unpack
+from typing import Final, Self, Unpack
 
+from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.events import AuditSink
 from minikms.keys.aliases import Aliases
 from minikms.keys.batch_calls import BatchCalls
@@ -17,7 +20,12 @@ from minikms.keys.operations import KeyOperations, KeySettings
 from minikms.keys.profiles import Profiles
 from minikms.keys.rotation import Rotation
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store import KeyStore
+from minikms.store import KeyStore, UndecryptableError
+
+LOGGER = logging.getLogger(__name__)
+
+# Nanoseconds for which `list_due` looks ahead. It is called once a day.
+_AHEAD: Final = 48 * 3600 * 10**9
 
 
 class KeyService:
@@ -56,16 +64,37 @@ class KeyService:
         other._reserve([each for each in self._reserved_aliases if each not in prefixes])
         return other
 
-    async def sweep(self, sink: AuditSink | None = None) -> None:
+    async def sweep(self, sink: AuditSink | None = None) -> int:
         """Remove keys whose scheduled deletion is due, and rotate keys whose rotation is due.
 
-        Each removal and each rotation is an audit event in `sink`. Raises StoreUnavailable; other
-        failures are logged, and do not hold up other keys or profiles.
+        Each removal and each rotation is an audit event in `sink`. Return the number of profiles in
+        which keys have been due for more than an hour. Raises StoreUnavailable; other failures are
+        logged, and do not hold up other keys or profiles.
         """
         await self.operations.drop_stale()
-        profiles = await self.profiles.names()
-        await self.deletions.sweep(profiles, sink)  # first: rotations may take long
-        await self.rotation.rotate_due(profiles, sink)
+        due_hours = self.operations.store.database.due_hours
+        begun = await due_hours.begun()
+        over = [each for each in begun if each.is_over]
+        profiles = sorted({each.profile for each in begun})
+        left = await self.deletions.sweep(profiles, sink)  # first: rotations may take long
+        left |= await self.rotation.rotate_due(profiles, sink)
+        await due_hours.remove([each for each in over if each.profile not in left])
+        return len({each.profile for each in over} & left)
+
+    async def list_due(self) -> None:
+        """List the hours of the next days in which keys are due, for `sweep`.
+
+        It finds keys of a process of version 0.4.0 or older, which lists none. Raises
+        StoreUnavailable.
+        """
+        store = self.operations.store
+        for profile in await self.profiles.names():
+            try:
+                await store.list_due(profile, time.time_ns() + _AHEAD)
+            except ProfileNotFound:
+                continue  # removed meanwhile
+            except (KeyUnreadable, UndecryptableError):
+                LOGGER.exception("due keys of a profile are not listed")
 
     def random(self, length: int) -> bytes:
         """Return `length` random bytes from the operating system."""

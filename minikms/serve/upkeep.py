@@ -13,14 +13,21 @@ from minikms.basics.background import in_background
 from minikms.errors import StoreUnavailable
 from minikms.events import AuditSink
 from minikms.keys.service import KeyService
+from minikms.store import LEASE, Sweeps
 
 LOGGER = logging.getLogger(__name__)
 
-# Seconds between two sweeps. Nobody sees a key once its deletion is due, but its material stays in
-# the store until the sweep. Scheduled rotations are late by the same time. A deleted key of a
-# provider is removed at once or, if its provider does not answer, after one of the next tries.
+# Seconds between two sweeps of a store. Nobody sees a key once its deletion is due, but its
+# material stays in the store until the sweep. Scheduled rotations are late by the same time. A
+# deleted key of a provider is removed at once or, if its provider does not answer, after one of the
+# next tries.
 _SWEEP_EVERY: Final = 300.0
 _SWEEP_AGAIN: Final = 5.0
+
+# Seconds after which a process that sweeps tells the others that it still does; and nanoseconds
+# between two searches through all profiles, in case an older process made keys due.
+_RENEW_EVERY: Final = LEASE / 4
+_LIST_EVERY: Final = 24 * 3600 * 10**9
 
 # Seconds between two writes of last uses; the number of noted times that are written sooner; and
 # seconds between two looks at that number.
@@ -35,9 +42,10 @@ _TEND_EVERY: Final = 240.0
 
 @asynccontextmanager
 async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
-    """Delete and rotate due keys, now and every few minutes, while the block runs.
+    """Delete and rotate due keys every few minutes, while the block runs.
 
-    In between, keys are removed that this process has deleted.
+    One of all processes that share the store does so at a time; another one goes on if it is
+    killed. In between, each process removes keys that it has deleted.
     """
     async with in_background(_sweep(keys, sink)):
         yield
@@ -60,20 +68,51 @@ async def tending_tokens(tokens: Tokens, access: TokenAccess) -> AsyncIterator[N
 
 async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
     loop, deletions = asyncio.get_running_loop(), keys.deletions
-    next_sweep = loop.time()
+    next_turn = loop.time()
     while True:
-        until = next_sweep
+        until = next_turn
         if deletions.may_go_on:
             until = min(until, loop.time() + _SWEEP_AGAIN)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await deletions.noted()
         with _logged("due keys are neither deleted nor rotated: the store is unavailable"):
-            if loop.time() < next_sweep:
+            if loop.time() < next_turn:
                 await deletions.go_on(sink)
+                continue
+            next_turn = loop.time() + LEASE  # if the store is unavailable
+            wait = await keys.operations.store.sweeps.begin(_SWEEP_EVERY)
+            if wait is None:
+                await _take_turn(keys, sink)
+                next_turn = loop.time() + _SWEEP_EVERY
             else:
-                next_sweep = loop.time() + _SWEEP_EVERY
-                await keys.sweep(sink)
+                next_turn = loop.time() + wait
+                await deletions.go_on(sink)  # another process may have removed keys that wait here
+
+
+async def _take_turn(keys: KeyService, sink: AuditSink | None) -> None:
+    """Sweep the store, and let the next sweep begin in a few minutes, even if this one fails."""
+    sweeps = keys.operations.store.sweeps
+    last, began = sweeps.last, time.time_ns()
+    try:
+        async with in_background(_renew(sweeps)):
+            if not 0 <= began - last.listed < _LIST_EVERY:
+                await keys.list_due()
+                last = last._replace(listed=began)
+            left = await keys.sweep(sink)
+        now = time.time_ns()
+        last = last._replace(ended=now, took=now - began, left=left)
+    except Exception:
+        await sweeps.end(_SWEEP_EVERY, last)
+        raise
+    await sweeps.end(_SWEEP_EVERY, last)
+
+
+async def _renew(sweeps: Sweeps) -> None:
+    while True:
+        await asyncio.sleep(_RENEW_EVERY)
+        with _logged("another process may sweep the store too: it is unavailable"):
+            await sweeps.renew()
 
 
 async def _store_again_and_again(keys: KeyService, tokens: Tokens) -> None:

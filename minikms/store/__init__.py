@@ -27,6 +27,7 @@ from minikms.store.profiles import token_entries
 from minikms.store.profiles.directory import ProfileDirectory
 from minikms.store.profiles.removals import RemovedProfile
 from minikms.store.profiles.tenancy import Tenancy
+from minikms.store.sweeps import LEASE, Sweeps
 
 __all__ = [
     "ALIAS",
@@ -35,6 +36,7 @@ __all__ = [
     "DEFAULT_MEMORY",
     "KEY",
     "KEY_METHODS",
+    "LEASE",
     "NOTHING",
     "PROFILE",
     "TOKENS",
@@ -58,6 +60,7 @@ __all__ = [
     "StoreKey",
     "StoreLocation",
     "Successor",
+    "Sweeps",
     "TagFilter",
     "Tenancy",
     "Transaction",

@@ -37,6 +37,9 @@ PROFILE: Final = "minikms.profile"
 
 TOKENS: Final = "minikms.token"
 
+# The hours in which keys of profiles are due (`store/profiles/due_hours.py`).
+DUE: Final = "minikms.due"
+
 # Times of last uses of keys, of all profiles; not the uses of a day (`DAY_USES`). A tag has Askar's
 # name of the profile.
 LAST_USES: Final = "minikms.use"

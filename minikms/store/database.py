@@ -43,6 +43,7 @@ from minikms.store.connections.pool_state import PoolState
 from minikms.store.connections.rows import BATCH, all_rows
 from minikms.store.opening import OpenedStore, make_store, open_checked
 from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.due_hours import DueHours
 from minikms.store.profiles.entries import askar_name, use_tags
 from minikms.store.profiles.marker import StaleProfileError, require_profile
 from minikms.store.reads import Read, Reads
@@ -83,7 +84,8 @@ class Database:
         self._calls = StoreCalls(self._pool, counters, opened.rekeyed)
         self.directory = ProfileDirectory(self._calls, counters)
         self._reads = Reads(self._calls)
-        self._writes = Writes(self._calls, self.directory, counters)
+        self.due_hours = DueHours(self._calls)
+        self._writes = Writes(self._calls, self.directory, counters, self.due_hours)
         self.write = self._writes.write
 
     @classmethod

@@ -25,6 +25,7 @@ from minikms.store.categories import PROFILE
 from minikms.store.connections.calls import LOST, StoreCalls
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.due_hours import DueHours, UnlistedError
 from minikms.store.profiles.marker import StaleProfileError, require_profile
 
 ResultT = TypeVar("ResultT")
@@ -70,9 +71,14 @@ class Writes:
     """Runs writes in profiles: waiting ones in one transaction, a long one in its own."""
 
     def __init__(
-        self, calls: StoreCalls, directory: ProfileDirectory, counters: ChangeCounters
+        self,
+        calls: StoreCalls,
+        directory: ProfileDirectory,
+        counters: ChangeCounters,
+        due_hours: DueHours,
     ) -> None:
         self._calls = calls
+        self._due_hours = due_hours
         self._directory = directory
         self._counters = counters
         self._waiting: dict[str, deque[_Write]] = {}
@@ -197,7 +203,11 @@ class Writes:
                 yield write
 
     async def _in_transaction(self, profile: str, work: Work[ResultT]) -> ResultT:
-        """Call `work` in a transaction; again if another process has remade the profile."""
+        """Call `work` in a transaction; again if another process has remade the profile.
+
+        If keys become due by it in an hour that is not listed, it is rolled back, and called again
+        once the hour is.
+        """
         directory = self._directory
         askar_profile = directory.known(profile) or await directory.look_up(profile)
         slots = slot_of(CONTENTS, profile), slot_of(PROFILE, profile)
@@ -210,6 +220,9 @@ class Writes:
                     if settings.max_keys is not None:
                         transaction.keys = stored.keys
                     result = await work(transaction)
+                    self._due_hours.require(profile, transaction.due)
+            except UnlistedError as exc:
+                await self._due_hours.store(exc.hours)
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await directory.successor(profile, askar_profile, exc)
             else:

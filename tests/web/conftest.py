@@ -25,11 +25,11 @@ from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.key_requests import KeyPolicy
 from minikms.keys.making import describe
-from minikms.keys.service import KeyService
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
+from minikms.store.sweeps import LastSweep, Sweeps
 from minikms.web.state import SERVICE, STORE
 
 
@@ -38,16 +38,21 @@ def start_swept(start: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Aw
     """Start an application that has looked once for due keys, and give a client of it."""
 
     async def run(app: web.Application) -> Any:
-        looked, sweep = asyncio.Event(), KeyService.sweep
+        looked, begin, end = asyncio.Event(), Sweeps.begin, Sweeps.end
 
-        async def noted(self: KeyService, sink: Any = None) -> None:
-            try:
-                await sweep(self, sink)
-            finally:
+        async def begun(self: Sweeps, every: float) -> float | None:
+            wait = await begin(self, every)
+            if wait is not None:  # another process has swept
                 looked.set()
+            return wait
+
+        async def ended(self: Sweeps, every: float, last: LastSweep) -> None:
+            await end(self, every, last)
+            looked.set()
 
         with monkeypatch.context() as patch:
-            patch.setattr(KeyService, "sweep", noted)
+            patch.setattr(Sweeps, "begin", begun)
+            patch.setattr(Sweeps, "end", ended)
             client = await start(app)
             async with waiting_for("the first sweep"):
                 await looked.wait()

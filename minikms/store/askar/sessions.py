@@ -117,7 +117,7 @@ class Transaction(Session):
     the profile's; `keys` is the number of its keys, None as long as they are not counted. With
     `logs_changes`, the slots are stored with the commit, for other processes. `ended` has the kids
     of deleted keys of providers, whose objects are to be destroyed. `removed` has the places of the
-    keys that it removes.
+    keys that it removes. `due` has the times at which a sweep has to look at its keys.
     """
 
     def __init__(
@@ -141,6 +141,7 @@ class Transaction(Session):
         self.written = self.size = 0
         self.ended: list[str] = []
         self.removed: set[int] = set()
+        self.due: set[int] = set()
         self.events = events
 
     def next_place(self) -> int:

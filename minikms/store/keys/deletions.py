@@ -16,7 +16,12 @@ from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import DELETION
 from minikms.store.database import Database
 from minikms.store.keys.checks import Check, no_check
-from minikms.store.keys.due_entries import NotDueError, deletion_tags, due_filter, insert_deletion
+from minikms.store.keys.due_entries import (
+    NotDueError,
+    due_filter,
+    insert_deletion,
+    replace_deletion,
+)
 from minikms.store.keys.entries import (
     DueError,
     DueKey,
@@ -204,6 +209,4 @@ async def _record(session: Transaction, due: Sequence[DueKey]) -> None:
     for kid, deletes in due:
         now = await load_record(session, kid)
         if now is not None and now.deletes == deletes:
-            record = replace(now, deletes=0)
-            await session.replace(DELETION, kid, b"", deletion_tags(record))
-            await replace_record(session, record)
+            await replace_record(session, await replace_deletion(session, now, 0))

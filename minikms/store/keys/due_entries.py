@@ -2,11 +2,12 @@
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.sessions import Transaction
+from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import DELETION, ROTATION
 
 
@@ -27,10 +28,19 @@ def due_filter() -> dict[str, Any]:
 async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
     """Insert the scheduled deletion of a key, if it has one, so that it is found without a scan."""
     if record.deletes is not None:
+        session.due.add(record.deletes)
         await session.insert(DELETION, record.kid, b"", deletion_tags(record))
 
 
-def rotation_tags(at: int) -> dict[str, str]:
+async def replace_deletion(session: Transaction, record: KeyRecord, deletes: int) -> KeyRecord:
+    """Replace the time of a scheduled deletion; return the key's record, which is not stored."""
+    record = replace(record, deletes=deletes)
+    session.due.add(deletes)
+    await session.replace(DELETION, record.kid, b"", deletion_tags(record))
+    return record
+
+
+def _rotation_tags(at: int) -> dict[str, str]:
     """The tags by which a sweep finds a key for its rotation."""
     return {"~at": f"{at:020d}"}
 
@@ -46,7 +56,23 @@ async def set_rotation(session: Transaction, kid: str, at: int | None) -> None:
     if at is None:
         if exists:
             await session.remove(ROTATION, kid)
-    elif exists:
-        await session.replace(ROTATION, kid, b"", rotation_tags(at))
+        return
+    session.due.add(at)
+    if exists:
+        await session.replace(ROTATION, kid, b"", _rotation_tags(at))
     else:
-        await session.insert(ROTATION, kid, b"", rotation_tags(at))
+        await session.insert(ROTATION, kid, b"", _rotation_tags(at))
+
+
+async def postpone_rotation(session: Transaction, kid: str, until: int) -> None:
+    """Let sweeps look at a key for its rotation later than its record says."""
+    session.due.add(until)
+    await session.replace(ROTATION, kid, b"", _rotation_tags(until), cached=False)
+
+
+async def due_before(session: Session, end: int) -> set[int]:
+    """The times before `end` at which a sweep has to look at the keys of a profile."""
+    tag_filter = {"~at": {"$lt": f"{max(end, 0):020d}"}}
+    found = await session.fetch_all(DELETION, tag_filter)
+    found += await session.fetch_all(ROTATION, tag_filter)
+    return {int(row.tags["~at"]) for row in found}

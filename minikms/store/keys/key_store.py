@@ -28,7 +28,7 @@ from minikms.store.database import Database
 from minikms.store.keys.aliases import Aliases, add_alias, bind_aliases
 from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions
-from minikms.store.keys.due_entries import set_rotation
+from minikms.store.keys.due_entries import due_before, set_rotation
 from minikms.store.keys.entries import (
     DueKey,
     fetch_record,
@@ -45,6 +45,7 @@ from minikms.store.keys.listing import KeyListing
 from minikms.store.keys.provider_objects import ProviderObjects
 from minikms.store.keys.rotation import Rotations, end_schedule
 from minikms.store.profiles.publication import publish, publishes
+from minikms.store.sweeps import Sweeps
 
 ResultT = TypeVar("ResultT")
 
@@ -70,6 +71,7 @@ class KeyStore:
         self.aliases = Aliases(database, self.deletions)
         self.listing = KeyListing(database, self.deletions)
         self.objects = ProviderObjects(database)
+        self.sweeps = Sweeps(database)
         self.keys_opened = 0
         self._total = _MANY  # keys at the last count; as many before the first one
 
@@ -259,6 +261,12 @@ class KeyStore:
             return record
 
         return await self.deletions.write(profile, work)
+
+    async def list_due(self, profile: str, end: int) -> None:
+        """List the hours until `end` in which keys of a profile are due, in nanoseconds."""
+        work = partial(due_before, end=end)
+        times = await self._database.run(profile, work, timeout=LONG_TIMEOUT)
+        await self._database.due_hours.add(profile, times)
 
     # Profiles
 

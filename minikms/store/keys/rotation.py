@@ -21,7 +21,12 @@ from minikms.store.categories import ALIAS, KEY, ROTATION
 from minikms.store.database import Database
 from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions
-from minikms.store.keys.due_entries import NotDueError, due_filter, rotation_tags, set_rotation
+from minikms.store.keys.due_entries import (
+    NotDueError,
+    due_filter,
+    postpone_rotation,
+    set_rotation,
+)
 from minikms.store.keys.entries import (
     alias_entry,
     fetch_record,
@@ -136,7 +141,7 @@ class Rotations:
                     return
             # Otherwise the key was changed or postponed meanwhile.
             if int(entry.tags["~at"]) <= time.time_ns():
-                await session.replace(ROTATION, kid, b"", rotation_tags(until), cached=False)
+                await postpone_rotation(session, kid, until)
 
         await self._database.write(profile, work)
 

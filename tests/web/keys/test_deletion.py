@@ -12,7 +12,7 @@ from waiting import until, waiting_for
 
 from minikms.config import Config
 from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
-from minikms.key_requests import KeyRef
+from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.records import KeyRecord
 from minikms.serve.assembly import create_service
 from minikms.store.categories import KEY
@@ -34,10 +34,10 @@ async def schedule(client, kid, after="7d"):
         return await response.json()
 
 
-async def let_be_due(client, kid):
+async def let_be_due(client, kid, profile="default"):
     """Let the time come that a key was given; it is still kept, as nobody has swept."""
     await client.app[SERVICE].operations.store.deletions.schedule(
-        "default", KeyRef(kid), time.time_ns()
+        profile, KeyRef(kid), time.time_ns()
     )
 
 
@@ -342,7 +342,8 @@ async def test_changed_before_it_is_noted_as_due(client, generate, paused, clock
     assert (await client.get(f"/key/{kid}")).status == 200
 
 
-async def test_a_service_sweeps_when_it_starts(persistent_url, make_store, start):
+async def test_services_sweep_again_and_again(persistent_url, make_store, start, monkeypatch):
+    monkeypatch.setattr("minikms.serve.upkeep._SWEEP_EVERY", 0.02)
     options = await make_store(persistent_url)
     first = await start(create_service(Config(**options)))
     async with first.post("/key/generate", json={"alg": "ed25519"}) as response:
@@ -380,8 +381,10 @@ async def test_a_profile_that_cannot_be_read_holds_up_no_other(
 ):
     """They are swept by name, and its name is the first; it may be removed meanwhile."""
     await post("/profile", {"name": "a"})
-    kid = (await post("/key/generate", {"alg": "ed25519"}))["kid"]
+    service, kid = client.app[SERVICE], (await post("/key/generate", {"alg": "ed25519"}))["kid"]
     await let_be_due(client, kid)
+    other = await service.creation.generate("a", "ed25519", KeyPolicy())
+    await let_be_due(client, other.kid, "a")
     due = Deletions.due
 
     async def failing(self, profile, **more):
