@@ -104,6 +104,13 @@ class StateMetrics:
         self._backed_up = Gauge(
             "last_backup_timestamp_seconds", "Time of the last backup of the store.", **most
         )
+        self._swept_at = Gauge(
+            "sweep_last_timestamp_seconds", "End of the last sweep of the store.", **most
+        )
+        self._sweep_took = Gauge("sweep_seconds", "Time of the last sweep of the store.", **most)
+        self._sweep_left = Gauge(
+            "sweep_profiles_waiting", "Profiles with keys that are due for an hour.", **most
+        )
         self._keys = Gauge("keys", "Keys in the store at the last count.", **most)
         self._profiles = Gauge("profiles", "Profiles in the store at the last count.", **most)
 
@@ -180,6 +187,10 @@ class StateMetrics:
             self._commits = pool.commits
             self._committed_at.set(time.time())
         self._notices.set(counters.is_connected)
+        swept = store.sweeps.last
+        self._swept_at.set(swept.ended / 10**9)
+        self._sweep_took.set(swept.took / 10**9)
+        self._sweep_left.set(swept.left)
         if audit is not None:
             self._audit_writable.set(audit.is_writable)
             self._audit_failing.set(audit.is_failing)

@@ -53,7 +53,10 @@ def test_a_service_that_is_well(counted, store, tmp_path):
         "store last commit timestamp seconds",
         lambda: value(service, "store_last_commit_timestamp_seconds"),
     )
+    wait_until("a sweep", lambda: value(service, "sweep_last_timestamp_seconds") >= begun)
     found = service.metrics()
+    assert found[key("sweep_profiles_waiting")] == 0
+    assert found[key("sweep_seconds")] > 0
     for name in ("store_writable", "store_notices_connected", "audit_writable", "workers"):
         assert found[key(name)] == 1, name
     for name in ("store_pools_hanging", "store_notices_lost_total", "audit_heads_failing"):
