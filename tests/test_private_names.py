@@ -44,6 +44,7 @@ IN_NO_CLASS = {name for name, _ in ROWS}
 DOCUMENTED = {
     "_exit": "os: ends the process without cleaning up",
     "_fields": "collections.namedtuple, ast",
+    "_asdict": "collections.namedtuple",
     "_replace": "collections.namedtuple",
     "_serialize": "marshmallow: what a field overrides",
     "_deserialize": "marshmallow: what a field overrides",
