@@ -68,7 +68,7 @@ async def tending_tokens(tokens: Tokens, access: TokenAccess) -> AsyncIterator[N
 
 async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
     loop, deletions = asyncio.get_running_loop(), keys.deletions
-    next_turn = loop.time()
+    next_turn, every = loop.time(), 0.0  # a process that starts waits only for a sweep under way
     while True:
         until = next_turn
         if deletions.may_go_on:
@@ -81,7 +81,8 @@ async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
                 await deletions.go_on(sink)
                 continue
             next_turn = loop.time() + LEASE  # if the store is unavailable
-            wait = await keys.operations.store.sweeps.begin(_SWEEP_EVERY)
+            wait = await keys.operations.store.sweeps.begin(every)
+            every = _SWEEP_EVERY
             if wait is None:
                 await _take_turn(keys, sink)
                 next_turn = loop.time() + _SWEEP_EVERY

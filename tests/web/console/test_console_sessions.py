@@ -94,7 +94,7 @@ async def test_the_profiles_of_an_earlier_caller_do_not_switch_the_next(
     guarded, address, page, two
 ):
     await sign_in(page, address, two[0])
-    async with Held(page, "**/profiles") as held:
+    async with Held(page, "**/profiles?*") as held:
         await page.evaluate("window.dispatchEvent(new Event('profileschange'))")
         await held.arrived.wait()
         await page.get_by_role("button", name="Sign out").click()
