@@ -18,7 +18,7 @@ from minikms.store.database import Database
 _SWEEP: Final = "sweep"
 
 # Seconds for which a process has the turn, unless it renews it.
-LEASE: Final = 40.0
+LEASE: Final = 15.0
 
 _SECOND: Final = 10**9
 
