@@ -42,7 +42,7 @@ _TEND_EVERY: Final = 240.0
 
 @asynccontextmanager
 async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
-    """Delete and rotate due keys every few minutes, while the block runs.
+    """Delete and rotate due keys, now and every few minutes, while the block runs.
 
     One of all processes that share the store does so at a time; another one goes on if it is
     killed. In between, each process removes keys that it has deleted.

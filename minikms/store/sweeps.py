@@ -6,11 +6,12 @@ the process is killed, another one begins soon.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import orjson
 
-from minikms.store.askar.sessions import Session, Transaction
+from minikms.store.askar.sessions import Entry, Session, Transaction
 from minikms.store.categories import STORE
 from minikms.store.database import Database
 
@@ -47,58 +48,58 @@ class Sweeps:
     async def begin(self, every: float) -> float | None:
         """Take the turn and return None; if it is not yet time, return seconds to wait.
 
-        `every` is the number of seconds between two sweeps. Raises StoreUnavailable.
+        `every` is the number of seconds between two sweeps; with 0, only a sweep that is under way
+        has to end first. Raises StoreUnavailable.
         """
 
         async def read(session: Session) -> None:
-            self.last = await _fetch(session)
+            self.last = _last_of(await session.fetch(STORE, _SWEEP))
 
-        async def take(session: Transaction) -> None:
-            self.last = await _fetch(session)
-            if self._wait(every) is None:
-                await self._store(session, self.last._replace(next=_in(LEASE)))
-                taken.append(True)
+        def taken(last: LastSweep) -> LastSweep | None:
+            return last._replace(next=_in(LEASE)) if _wait(last, every) is None else None
 
-        taken: list[bool] = []
         await self._database.run_own(read)
-        if self._wait(every) is None:
-            await self._database.run_own(take, write=True)
-        return None if taken else self._wait(every)
+        if _wait(self.last, every) is None and await self._change(taken):
+            return None
+        return _wait(self.last, every) or 0.0
 
     async def renew(self) -> None:
         """Keep the turn; raises StoreUnavailable."""
-
-        async def work(session: Transaction) -> None:
-            await self._store(session, (await _fetch(session))._replace(next=_in(LEASE)))
-
-        await self._database.run_own(work, write=True)
+        await self._change(lambda last: last._replace(next=_in(LEASE)))
 
     async def end(self, every: float, last: LastSweep) -> None:
         """End the turn: the next sweep begins in `every` seconds. Raises StoreUnavailable."""
+        await self._change(lambda _: last._replace(next=_in(every)))
 
-        async def work(session: Transaction) -> None:
-            await self._store(session, last._replace(next=_in(every)))
+    async def _change(self, change: Callable[[LastSweep], LastSweep | None]) -> bool:
+        """Replace the entry by what `change` makes of it, unless that is None; tell whether."""
 
-        await self._database.run_own(work, write=True)
+        async def work(session: Transaction) -> bool:
+            entry = await session.fetch(STORE, _SWEEP, for_update=True)
+            self.last = _last_of(entry)
+            changed = change(self.last)
+            if changed is None:
+                return False
+            value = orjson.dumps(changed._asdict())
+            if entry is None:
+                await session.insert(STORE, _SWEEP, value)
+            else:
+                await session.replace(STORE, _SWEEP, value, cached=False)
+            self.last = changed
+            return True
 
-    def _wait(self, every: float) -> float | None:
-        """Seconds until the next sweep may begin; None if it may, or if a clock was wrong."""
-        wait = (self.last.next - time.time_ns()) / _SECOND
-        return wait if 0 < wait <= max(every, LEASE) else None
+        return await self._database.run_own(work, write=True)
 
-    async def _store(self, session: Transaction, last: LastSweep) -> None:
-        value = orjson.dumps(last._asdict())
-        if await session.fetch(STORE, _SWEEP) is None:
-            await session.insert(STORE, _SWEEP, value)
-        else:
-            await session.replace(STORE, _SWEEP, value, cached=False)
-        self.last = last
+
+def _wait(last: LastSweep, every: float) -> float | None:
+    """Seconds until the next sweep may begin; None if it may, or if a clock was wrong."""
+    wait = (last.next - time.time_ns()) / _SECOND
+    return wait if 0 < wait <= max(every, LEASE) else None
 
 
 def _in(seconds: float) -> int:
     return time.time_ns() + int(seconds * _SECOND)
 
 
-async def _fetch(session: Session) -> LastSweep:
-    entry = await session.fetch(STORE, _SWEEP, for_update=session.is_transaction)
+def _last_of(entry: Entry | None) -> LastSweep:
     return LastSweep() if entry is None else LastSweep(**orjson.loads(entry.value))

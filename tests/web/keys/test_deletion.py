@@ -342,6 +342,18 @@ async def test_changed_before_it_is_noted_as_due(client, generate, paused, clock
     assert (await client.get(f"/key/{kid}")).status == 200
 
 
+async def test_a_service_sweeps_when_it_starts(persistent_url, make_store, start):
+    options = await make_store(persistent_url)
+    first = await start(create_service(Config(**options)))
+    async with first.post("/key/generate", json={"alg": "ed25519"}) as response:
+        kid = (await response.json())["kid"]
+    await let_be_due(first, kid)
+    second = await start(create_service(Config(**options)))
+    async with asyncio.timeout(60):
+        while await kept(second) != (0, 0, 0, 0):
+            await asyncio.sleep(0.02)
+
+
 async def test_services_sweep_again_and_again(persistent_url, make_store, start, monkeypatch):
     monkeypatch.setattr("minikms.serve.upkeep._SWEEP_EVERY", 0.02)
     options = await make_store(persistent_url)
