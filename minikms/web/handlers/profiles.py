@@ -29,16 +29,16 @@ async def list_profiles(
     found, more = await service(call).profiles.page(call.caller.profiles, limit, after)
     names = list(found)
     query = [("limit", str(limit))]
-    if include is None:
-        shown = {name: found[name].shown() for name in names if found[name] != NO_SETTINGS}
-    else:
+    public, access = set[str](), dict[str, dict[str, str]]()
+    if include is not None:
         public = await service(call).profiles.published(names)
-        shown = {
-            name: {"jwks": "public" if name in public else "private", **found[name].shown()}
-            for name in names
-            if name in public or found[name] != NO_SETTINGS
-        }
+        access = {name: {"jwks": "public" if name in public else "private"} for name in names}
         query.append(("include", include))
+    shown = {
+        name: {**access.get(name, {}), **found[name].shown()}
+        for name in names
+        if name in public or found[name] != NO_SETTINGS
+    }
     body = _PROFILES.encode({"profiles": names, "settings": shown})
     return paged(call, body, [*query, ("after", names[-1])]) if more else body
 
