@@ -128,8 +128,8 @@ class Database:
         """Make a store; others can open it once the caller has called `finish`.
 
         If an earlier process began to make the store and did not finish, start again, or keep the
-        profiles `kept`, by Askar's names of them, if its mark is `earlier`. Raises StoreError if
-        the store exists already, or cannot be made.
+        profiles `kept`, which are Askar's names, if its mark is `earlier`. Raises StoreError if the
+        store exists already, or cannot be made.
         """
         opened = await make_store(location, key)
         made = cls(opened, timeout=timeout)
@@ -285,11 +285,13 @@ class Database:
         If `profile` is None, the entries of the store's own profile. In a batch, None stands for an
         entry that does not decrypt. Raises ProfileNotFound if the profile is removed meanwhile.
         """
-        askar_profile = SYSTEM
-        if profile is not None:
+        if profile is None:
+            askar_profile = SYSTEM
+        elif (known := self.directory.known(profile)) is not None:
+            askar_profile = known
+        else:
             look_up = partial(self.directory.look_up, profile)
-            known = self.directory.known(profile)
-            askar_profile = await self._calls.run(look_up, write=True) if known is None else known
+            askar_profile = await self._calls.run(look_up, write=True)
         rows = all_rows(self._calls, askar_profile, category, in_order=in_order)
         try:
             async with aclosing(rows) as batches:
