@@ -1,7 +1,7 @@
 """Background tasks."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Any, TypeVar
@@ -23,21 +23,17 @@ async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def at_once(
-    most: int, work: Callable[[ItemT], Awaitable[ResultT]], items: Iterable[ItemT]
+    most: int, work: Callable[[ItemT], Coroutine[Any, Any, ResultT]], items: Iterable[ItemT]
 ) -> AsyncGenerator[ResultT, None]:
     """Yield the results of `work` for items, at most `most` of them at a time, as they come.
 
     With `most` of 1, they come in the order of the items. The first error ends all others.
     """
-
-    async def run(item: ItemT) -> ResultT:
-        return await work(item)
-
     left, tasks = iter(items), set[asyncio.Task[ResultT]]()
     try:
         while True:
             for item in islice(left, most - len(tasks)):
-                tasks.add(asyncio.create_task(run(item)))
+                tasks.add(asyncio.create_task(work(item)))
             if not tasks:
                 return
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

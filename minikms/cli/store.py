@@ -1,8 +1,8 @@
 """The commands of stores: `minikms store …`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from minikms.cli.store_seal import reseal, seal, seals, unseal
 from minikms.cli.store_upgrade import upgrade
 from minikms.config import ENV_PREFIX
 from minikms.maintenance.copy import copy as copy_store
-from minikms.maintenance.copy import count
+from minikms.maintenance.copy import count, finished_copies
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.progress import Progress
 from minikms.maintenance.verify import entries
@@ -156,22 +156,20 @@ async def copy(
         progress("Copying keys", show_pos=True) as bar,
         StoreInspector.open(location, key) as source,
         other as to_key,
+        _progress_in(progress_file, "store copy", source, location, to=str(place)) as noted,
+        StoreWriter.create(
+            place, to_key or key, noted.mark, await finished_copies(source, noted)
+        ) as writer,
     ):
-        with _progress_in(progress_file, "store copy", source, location, to=str(place)) as noted:
-            there = (await source.directory()).askar_profiles.values()
-            kept = {noted.done[profile]["copy"] for profile in noted.kept(there)}
-            async with StoreWriter.create(place, to_key or key, noted.mark, kept) as writer:
-                counts = count(source, (), jobs=jobs, done=noted.done)
-                bar.length = sum([sum(each.values()) async for _, each in counts])
-                copying = copy_store(source, writer, bar.update, jobs=jobs, progress=noted)
-                async with aclosing(copying) as copies:
-                    async for copied in copies:
-                        profiles, keys = profiles + 1, keys + copied.keys
-                        if not is_among_output():
-                            deleted = (
-                                f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
-                            )
-                            click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
+        counts = count(source, (), jobs=jobs, done=noted.done)
+        bar.length = sum([sum(each.values()) async for _, each in counts])
+        copying = copy_store(source, writer, bar.update, jobs=jobs, progress=noted)
+        async with aclosing(copying) as copies:
+            async for copied in copies:
+                profiles, keys = profiles + 1, keys + copied.keys
+                if not is_among_output():
+                    deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
+                    click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
     click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
 
 
@@ -211,13 +209,13 @@ async def verify(jobs: int, progress_file: Path | None, **options: Any) -> None:
         async with (
             open_providers(options) as providers,
             StoreInspector.open(location, key) as inspector,
+            _progress_in(progress_file, "store verify", inspector, location) as noted,
         ):
-            with _progress_in(progress_file, "store verify", inspector, location) as noted:
-                bar.length = await entries(inspector, jobs=jobs, done=noted.done)
-                tally = await verify_store(
-                    inspector, registry, tell_fault, left, bar.update, jobs=jobs, progress=noted
-                )
-                tally.faults += await tell_differences(inspector, providers)
+            bar.length = await entries(inspector, jobs=jobs, done=noted.done)
+            tally = await verify_store(
+                inspector, registry, tell_fault, left, bar.update, jobs=jobs, progress=noted
+            )
+            tally.faults += await tell_differences(inspector, providers)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
@@ -226,10 +224,10 @@ async def verify(jobs: int, progress_file: Path | None, **options: Any) -> None:
         sys.exit(1)
 
 
-@contextmanager
-def _progress_in(
+@asynccontextmanager
+async def _progress_in(
     file: Path | None, command: str, store: StoreInspector, location: StoreLocation, **facts: str
-) -> Iterator[Progress]:
+) -> AsyncIterator[Progress]:
     """Open the file of progress of a command, and say how much is done; raises StoreError."""
     identity = store.database.identity.decode()
     facts = {"command": command, "store": str(location), "identity": identity, **facts}

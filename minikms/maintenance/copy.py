@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from minikms.access.token_record import TokenRecord
 from minikms.errors import KeyUnreadable, ProfileNotFound
@@ -13,6 +14,9 @@ from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store import KEY, Tenancy
 from minikms.store.internals import BATCH, publishes
+
+# In a file of progress, Askar's name of the copy of a profile.
+_COPY: Final = "copy"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,12 @@ async def count(
                 yield each
 
 
+async def finished_copies(source: StoreInspector, progress: Progress) -> set[str]:
+    """Give Askar's names of finished copies; raises StoreError for progress of another store."""
+    there = (await source.directory()).askar_profiles.values()
+    return {progress.done[profile][_COPY] for profile in progress.kept(there)}
+
+
 async def copy(
     source: StoreInspector,
     target: StoreWriter,
@@ -76,7 +86,6 @@ async def copy(
     if since := await source.uses_noted_since():
         await target.insert_uses_noted_since(since)
     ids: dict[str, tuple[Tenancy, str | None]] = {}
-
     kept = {*await target.directory.names()}
 
     async def copied_profile(profile: str) -> Copied | None:
@@ -99,9 +108,9 @@ async def copy(
             if copied is not None and await source.askar_profile(profile) == askar_profile:
                 ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
                 if earlier is None:
-                    copy = await target.directory.askar_profile(profile)
-                    numbers = {"keys": copied.keys, "deleted": copied.deleted}
-                    progress.note(askar_profile, copy=copy, **numbers)
+                    noted: dict[str, Any] = {"keys": copied.keys, "deleted": copied.deleted}
+                    noted[_COPY] = await target.directory.askar_profile(profile)
+                    progress.note(askar_profile, **noted)
                 return copied
             await _remove(target, profile)
         return None

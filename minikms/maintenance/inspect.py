@@ -3,8 +3,8 @@
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
     Callable,
+    Coroutine,
     Iterable,
     Mapping,
     Sequence,
@@ -140,7 +140,10 @@ class StoreInspector:
         return "Askar has no profile for it"
 
     def at_once(
-        self, jobs: int, work: Callable[[ItemT], Awaitable[ResultT]], items: Iterable[ItemT]
+        self,
+        jobs: int,
+        work: Callable[[ItemT], Coroutine[Any, Any, ResultT]],
+        items: Iterable[ItemT],
     ) -> AsyncGenerator[ResultT, None]:
         """Yield the results of `work` for items, which may be slow, as they come.
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 import orjson
@@ -31,12 +32,17 @@ class Progress:
     copy. Without a file, nothing is done before, and nothing is noted.
     """
 
-    def __init__(self, path: Path | None = None, file: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        file: int | None = None,
+        facts: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.done: dict[str, dict[str, Any]] = {}
         self.mark = b""
         self._path = path
         self._file = file
-        self._facts: dict[str, str] = {}
+        self._facts = facts
 
     @classmethod
     @contextmanager
@@ -54,8 +60,7 @@ class Progress:
         except OSError as exc:
             raise _refused(path, exc.strerror) from None
         try:
-            progress = cls(path, file)
-            progress._facts = dict(facts)
+            progress = cls(path, file, facts)
             progress._read(file, path)
             yield progress
             path.unlink()

@@ -68,11 +68,7 @@ async def verify(
     those that it has are not checked again.
     """
     tally, progress = Tally(), progress or Progress()
-
-    def fault(profile: str, kid: str, what: str) -> None:
-        tally.faults += 1
-        report(profile, kid, what)
-
+    fault = _counted(tally, report)
     before = await inspector.database.directory.askar_profiles()
     directory = await inspector.directory()
     progress.kept(directory.askar_profiles.values())
@@ -88,16 +84,12 @@ async def verify(
             tally.add(Tally(**earlier))
             return
         found = Tally(profiles=1)
-
-        def fault(profile: str, kid: str, what: str) -> None:
-            found.faults += 1
-            report(profile, kid, what)
-
+        its_fault = _counted(found, report)
         with suppress(ProfileNotFound):  # removed meanwhile
             if unusable := await inspector.fault(profile, askar_profile):
-                fault(profile, "", unusable)
+                its_fault(profile, "", unusable)
             else:
-                check = _ProfileCheck(inspector, registry, profile, found, fault, advance)
+                check = _ProfileCheck(inspector, registry, profile, found, its_fault, advance)
                 await check.run(askar_profile)
             if not found.faults:
                 progress.note(askar_profile, **asdict(found))
@@ -116,6 +108,16 @@ async def verify(
     for askar_profile in sorted(left - named):
         note(f"no profile uses Askar's profile {askar_profile}")
     return tally
+
+
+def _counted(tally: Tally, report: Report) -> Report:
+    """A report that also counts the fault in `tally`."""
+
+    def fault(profile: str, kid: str, what: str) -> None:
+        tally.faults += 1
+        report(profile, kid, what)
+
+    return fault
 
 
 async def _check_tokens(

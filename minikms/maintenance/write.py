@@ -57,8 +57,8 @@ class StoreWriter:
     ) -> AsyncIterator[Self]:
         """Create a store; it is marked as finished if the block succeeds. Raises StoreError.
 
-        `earlier` is the mark of an interrupted copy, of which the profiles `kept` stay, by Askar's
-        names of them.
+        `earlier` is the mark of an interrupted copy. Its profiles `kept`, which are Askar's
+        names, stay.
         """
         async with Database.create(
             location, key, timeout=LONG_TIMEOUT, earlier=earlier, kept=kept

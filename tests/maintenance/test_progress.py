@@ -31,7 +31,7 @@ def path(tmp_path):
     return tmp_path / "progress"
 
 
-def test_what_is_done_stays_noted_until_all_is(path):
+def test_finished_profiles_stay_noted_until_all_are_finished(path):
     interrupted(path, "a")
     interrupted(path, "b")
     assert path.stat().st_mode & 0o777 == 0o600
