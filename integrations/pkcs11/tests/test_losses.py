@@ -118,7 +118,7 @@ async def test_a_token_that_hangs(begin, softhsm):
 
 @pytest.fixture
 def slow(begin, slow_softhsm):
-    """Start a service, and make a key of a token whose calls then take 2 s, and one of its own."""
+    """Start a service with a key of its own and one of a token, whose calls then take 1.25 s."""
 
     async def run(limit):
         _, session = await begin(slow_softhsm, "--provider-timeout", str(limit))
@@ -126,7 +126,7 @@ def slow(begin, slow_softhsm):
         keys = await make(session), await done(session, "POST", "/key/generate", {"alg": "p256"})
         for key in keys:
             await sign(session, key)
-        slow_softhsm.delay(2)
+        slow_softhsm.delay(1.25)
         return session, *keys
 
     return run
@@ -149,7 +149,7 @@ def calls_at_once(session, key, number=8):
     return asyncio.gather(*(call(session, "POST", "/sign", body) for _ in range(number)))
 
 
-@pytest.mark.timeout(180)  # a signature by a new session takes a dozen calls of 2 s
+@pytest.mark.timeout(180)  # a signature by a new session takes a dozen calls of 1.25 s
 async def test_a_slow_token_signs_late(slow, slow_softhsm):
     session, key, own = await slow(limit=120)
     async with session:
@@ -159,7 +159,7 @@ async def test_a_slow_token_signs_late(slow, slow_softhsm):
         for status, answer in await signing:
             assert status == 200, answer
             check(key, answer["sig"])
-        assert time.monotonic() - begun > 2
+        assert time.monotonic() - begun > 1.25
         assert longest < 1  # it waits for no call of the token
         slow_softhsm.delay(0)
         assert {status for status, _ in await calls_at_once(session, key)} == {200}
@@ -185,7 +185,7 @@ async def test_a_token_that_is_too_slow_is_unavailable_until_it_is_faster(slow, 
             check(key, answer["sig"])
 
 
-@pytest.mark.timeout(180)  # to connect takes a dozen calls of 2 s
+@pytest.mark.timeout(180)  # to connect takes a dozen calls of 1.25 s
 async def test_a_slow_token_that_was_away_connects_although_no_call_waits_for_it(
     slow, slow_softhsm
 ):
