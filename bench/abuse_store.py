@@ -8,9 +8,8 @@ from abusers import Abuse, abuser, answer, for_seconds
 from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
+from minikms.store import Database, publish
 from minikms.store.connections.calls import LONG_TIMEOUT
-from minikms.store.database import Database
-from minikms.store.keys.key_store import KeyStore
 
 DELETED = 1_000_000
 KEYS = 5_000
@@ -29,9 +28,8 @@ async def prepare(folder: str) -> tuple[str, ...]:
     """
     url, file = f"sqlite://{folder}/keys.db", f"{folder}/store.key"
     location, key = await create(url, file, EMPTIED, PUBLISHED, abuse_tokens.CROWDED)
-    async with KeyStore.open(location, key) as store:
-        await store.publish(PUBLISHED, public=True)
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
+        await database.write(PUBLISHED, partial(publish, public=True))
         writer = StoreWriter(database)
         for start in range(0, DELETED, DELETED // 10):
             await fill(writer, EMPTIED, start, start + 1)

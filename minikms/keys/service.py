@@ -17,7 +17,7 @@ from minikms.keys.deletions import DueDeletions
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.making import KeyMaker
 from minikms.keys.operations import KeyOperations, KeySettings
-from minikms.keys.profiles import Profiles
+from minikms.keys.publications import Publications
 from minikms.keys.rotation import Rotation
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store import KeyStore, UndecryptableError
@@ -47,7 +47,8 @@ class KeyService:
         self.batches = BatchCalls(keys)
         self.descriptions = DescribedKeys(keys)
         self.maker = KeyMaker(keys)
-        self.profiles = Profiles(keys)
+        self.profiles = store.directory
+        self.publications = Publications(keys)
         self.deletions = DueDeletions(store, {each.name: each.destroy for each in keys.providers})
         self._reserve(reserved_aliases)
 

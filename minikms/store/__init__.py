@@ -25,6 +25,7 @@ from minikms.store.keys.rotation import NotRotatableError, Successor
 from minikms.store.keys.use_times import groups_of
 from minikms.store.profiles import token_entries
 from minikms.store.profiles.directory import ProfileDirectory
+from minikms.store.profiles.publication import publish, publishes
 from minikms.store.profiles.removals import RemovedProfile
 from minikms.store.profiles.tenancy import Tenancy
 from minikms.store.sweeps import LEASE, Sweeps
@@ -72,5 +73,7 @@ __all__ = [
     "new_raw_key",
     "no_check",
     "no_check_of_versions",
+    "publish",
+    "publishes",
     "token_entries",
 ]

@@ -79,7 +79,7 @@ async def published_profile(request: web.Request) -> str | None:
     if not _PROFILE.match(name):
         return None
     try:
-        return name if await request.app[SERVICE].profiles.publishes(name) else None
+        return name if await request.app[SERVICE].publications.publishes(name) else None
     except ProfileNotFound:
         return None
 

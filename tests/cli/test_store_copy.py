@@ -199,7 +199,7 @@ def test_a_copy_that_is_killed_continues(
         async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             service = KeyService(REGISTRY, store)
             for profile in ("a", "b"):
-                await service.profiles.remove(profile)
+                await service.operations.store.remove_profile(profile)
             await service.profiles.create("b")
             await service.creation.generate("b", "hs256", KeyPolicy())
 

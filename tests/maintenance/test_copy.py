@@ -170,10 +170,10 @@ async def test_the_place_of_a_deleted_last_key_is_not_given_again(
 async def test_profiles_with_public_keys_stay_public_and_others_do_not(
     source, persistent_url, target, key
 ):
-    await source.profiles.publish("t", public=True)
+    await source.publications.publish("t", public=True)
     await copy_of(persistent_url, key, target)
     async with verified(target, key) as copied:
-        assert [await copied.profiles.publishes(name) for name in (DEFAULT_PROFILE, "t")] == [
+        assert [await copied.publications.publishes(name) for name in (DEFAULT_PROFILE, "t")] == [
             False,
             True,
         ]
@@ -350,7 +350,9 @@ async def test_another_key_of_the_same_kid_meanwhile(source, copied_while, targe
 
 async def test_a_profile_that_is_removed_meanwhile(source, copied_while, target, key):
     await add(source, profile="t")
-    assert await copied_while(lambda: source.profiles.remove("t")) == [Copied("default", 0, 0)]
+    assert await copied_while(lambda: source.operations.store.remove_profile("t")) == [
+        Copied("default", 0, 0)
+    ]
     async with verified(target, key) as copied:
         with pytest.raises(ProfileNotFound):
             await copied.descriptions.list_keys("t", limit=1)
@@ -362,7 +364,7 @@ async def test_a_profile_that_is_made_again_meanwhile(source, copied_while, targ
     made = []
 
     async def act():
-        await source.profiles.remove("t")
+        await source.operations.store.remove_profile("t")
         await source.profiles.create("t")
         made.append(await add(source, profile="t"))
 
@@ -475,7 +477,7 @@ async def test_rules_are_copied(source, persistent_url, key, target):
 
 async def test_a_copy_has_the_settings_of_profiles(source, persistent_url, key, target):
     await add(source, profile="t")
-    await source.profiles.change_settings("t", {"max_keys": 2, "delete_scope": True})
+    await source.profiles.change("t", {"max_keys": 2, "delete_scope": True})
     await copy_of(persistent_url, key, target)
     async with KeyStore.open(target, key) as store:
         copied = KeyService(REGISTRY, store)

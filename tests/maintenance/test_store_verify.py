@@ -642,7 +642,7 @@ CHANGES = {
     "made": lambda service, kid: service.creation.generate(
         DEFAULT_PROFILE, "p521", KeyPolicy(aliases=("new",))
     ),
-    "profile removed": lambda service, kid: service.profiles.remove("t"),
+    "profile removed": lambda service, kid: service.operations.store.remove_profile("t"),
     "profile made": lambda service, kid: service.profiles.create("u"),
 }
 
@@ -732,7 +732,7 @@ async def test_a_profile_that_is_made_again_meanwhile(location, key):
 
         async def act(moment, profile):
             if moment == "records" and profile == "t":
-                await service.profiles.remove("t")
+                await service.operations.store.remove_profile("t")
                 await service.profiles.create("t")
                 done.append(
                     await service.creation.generate("t", "ed25519", KeyPolicy(aliases=("a",)))

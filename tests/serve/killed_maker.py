@@ -129,7 +129,7 @@ async def make_and_delete(place: Place, points: Points, mine: str = "a") -> None
         await service.aliases.delete_name(DEFAULT_PROFILE, mine, lambda *_: None)
         await service.profiles.create(mine)
         await service.creation.generate(mine, "p256", several)
-        await service.profiles.remove(mine)
+        await service.operations.store.remove_profile(mine)
         await service.sweep()
         await service.creation.generate(DEFAULT_PROFILE, "p256", several)
 

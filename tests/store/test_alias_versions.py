@@ -177,7 +177,7 @@ async def test_a_profile_that_is_made_again_has_no_versions_of_the_earlier_one(c
         kid = (await service.creation.generate("t", "ed25519", NAMED)).kid
         for _ in range(2):  # from the store, then from the cache
             assert (await service.aliases.versions("t", "n")).kids == {1: kid}
-        assert await service.profiles.remove("t")
+        assert await service.operations.store.remove_profile("t")
     with pytest.raises(ProfileNotFound):
         await service.aliases.versions("t", "n")
 

@@ -151,7 +151,7 @@ async def aws(shared_aws):
     yield shared_aws
     service = shared_aws.rest.app[SERVICE]
     for name in set(await service.profiles.names()) - {DEFAULT_PROFILE}:
-        await service.profiles.remove(name)
+        await service.operations.store.remove_profile(name)
     keys, more = await service.descriptions.list_keys(DEFAULT_PROFILE, limit=1000)
     await asyncio.gather(
         *(service.changes.delete(DEFAULT_PROFILE, KeyRef(key.kid)) for key in keys)

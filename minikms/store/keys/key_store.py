@@ -44,7 +44,6 @@ from minikms.store.keys.entries import (
 from minikms.store.keys.listing import KeyListing
 from minikms.store.keys.provider_objects import ProviderObjects
 from minikms.store.keys.rotation import Rotations, end_schedule
-from minikms.store.profiles.publication import publish, publishes
 from minikms.store.sweeps import Sweeps
 
 ResultT = TypeVar("ResultT")
@@ -288,14 +287,6 @@ class KeyStore:
         except StoreUnavailable as exc:  # the profile is gone for callers
             raise StoreUnavailable(unknown=True) from exc
         return True
-
-    async def publish(self, profile: str, *, public: bool) -> None:
-        """Let everybody read the profile's public keys, or only callers who may read its keys."""
-        await self._database.write(profile, partial(publish, public=public))
-
-    async def publishes(self, profile: str) -> bool:
-        """Tell whether everybody may read the profile's public keys."""
-        return await self._database.run(profile, publishes)
 
 
 async def _count_keys(session: Session) -> int:

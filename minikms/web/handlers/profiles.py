@@ -18,7 +18,7 @@ _PROFILE = schemas.Profile()
 async def create(call: GatedCall) -> Answer:
     """Create a profile."""
     name = call.enter(load(call, _CREATE)["name"])
-    await service(call).profiles.create(name, call.caller.token)
+    await service(call).profiles.create(name, maker=call.caller.token)
     return _CREATED.encode({"name": name, "success": True})
 
 
@@ -31,7 +31,7 @@ async def list_profiles(
     query = [("limit", str(limit))]
     public, access = set[str](), dict[str, dict[str, str]]()
     if include is not None:
-        public = await service(call).profiles.published(names)
+        public = await service(call).publications.published(names)
         access = {name: {"jwks": "public" if name in public else "private"} for name in names}
         query.append(("include", include))
     shown = {
@@ -47,15 +47,15 @@ async def change(call: GatedCall, name: str) -> Answer:
     """Change the settings of a profile, and publish its JWK Set, or stop publishing it."""
     changes = load(call, _CHANGE)
     profile, jwks = call.enter(name), changes.pop("jwks", None)
-    settings = await service(call).profiles.change_settings(profile, changes)
+    settings = await service(call).profiles.change(profile, changes)
     if jwks is not None:
-        await service(call).profiles.publish(profile, public=jwks == "public")
-    elif await service(call).profiles.publishes(profile):
+        await service(call).publications.publish(profile, public=jwks == "public")
+    elif await service(call).publications.publishes(profile):
         jwks = "public"
     return _PROFILE.encode({"name": name, "jwks": jwks or "private", **settings.shown()})
 
 
 async def delete(call: GatedCall, name: str) -> Answer:
     """Delete a profile with all its keys."""
-    removed = await service(call).profiles.remove(call.enter(name))
+    removed = await service(call).operations.store.remove_profile(call.enter(name))
     return _DELETED.encode({"success": removed})

@@ -456,7 +456,7 @@ async def state(client):
     found = {"tokens": [record.id for record in tokens]}
     for profile in await service.profiles.names():
         keys, _ = await service.descriptions.list_keys(profile, limit=1000)
-        found[profile] = keys, await service.profiles.publishes(profile)
+        found[profile] = keys, await service.publications.publishes(profile)
     return found
 
 
