@@ -467,18 +467,17 @@ async def file_options(tmp_path, make_store):
 
 @pytest.mark.parametrize("damaged", ["since", "times"])
 async def test_a_damaged_entry_makes_no_key_unused(
-    start, tmp_path, file_options, query, flip, clock, damaged
+    start, start_swept, tmp_path, file_options, query, flip, clock, damaged
 ):
-    path, newest = tmp_path / "keys.db", "SELECT max(id) FROM items"
-    client = await start(create_service(Config(**file_options)))
+    path = tmp_path / "keys.db"
+    client = await start_swept(create_service(Config(**file_options)))
     await store_uses(client)
-    await client.close()
-    places = {"since": query(await whole(path), newest)[0][0]}
-    client = await start(create_service(Config(**file_options)))
     kid = (await call(client, "POST", "/key/generate", json={"alg": "ed25519"}))["kid"]
     await call(client, "POST", "/sign", json={"kid": kid, "data": DATA})
     await client.close()
-    places["times"] = query(await whole(path), newest)[0][0]
+    newest = "SELECT category FROM items ORDER BY id DESC LIMIT 1"
+    uses = query(await whole(path), f"SELECT id FROM items WHERE category = ({newest}) ORDER BY id")
+    places = dict(zip(["since", "times"], (row[0] for row in uses), strict=True))
     flip(path, places[damaged])
     client = await start(create_service(Config(**file_options)))
     shown = (await call(client, "GET", f"/key/{kid}"))["last_used"]
