@@ -2,7 +2,8 @@
 
 `python bench/many_tenants.py 10000x10 100000x1000` fills a new database for each argument, of which
 the second has 100,000 keys in 1,000 profiles. Askar encrypts the rows, as for a service; a service
-then opens them and signs with them. Needs the extra `test-all`.
+then opens them and signs with them. `--in-use 20` then signs for so many seconds, with keys that
+were in use before. Needs the extra `test-all`.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import click
 from aiohttp import ClientSession, ClientTimeout
@@ -25,6 +26,8 @@ from minikms.store import Database
 if TYPE_CHECKING:
     import asyncpg
 
+Call: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
 # Calls of each kind: more than five, after which PostgreSQL may plan a statement without its
 # arguments.
 CALLS: Final = 12
@@ -33,6 +36,10 @@ AT_ONCE: Final = 4  # transactions under way while a store is filled
 PATIENT: Final = ClientTimeout(total=300)
 HUNDRED: Final = "hundred"  # a further profile, with 100 keys
 OPTIONS: Final = "max_connections=8"
+
+# Signatures in a second of a service that has made them before for so many seconds.
+RATE: Final = 400
+BEFORE: Final = 60.0
 
 _RESET: Final = "SELECT pg_stat_statements_reset()"
 _SPENT: Final = """
@@ -54,12 +61,13 @@ class Spent(NamedTuple):
 @click.command(help=__doc__)
 @click.argument("sizes", nargs=-1, required=True)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
-def main(sizes: tuple[str, ...], workers: int) -> None:
+@click.option("--in-use", default=0.0, help="seconds of signatures with keys in use, by one worker")
+def main(sizes: tuple[str, ...], workers: int, in_use: float) -> None:
     """Measure each size, and print its table."""
-    asyncio.run(measure([tuple(map(int, size.split("x"))) for size in sizes], workers))
+    asyncio.run(measure([tuple(map(int, size.split("x"))) for size in sizes], workers, in_use))
 
 
-async def measure(sizes: list[tuple[int, ...]], workers: int) -> None:
+async def measure(sizes: list[tuple[int, ...]], workers: int, in_use: float = 0) -> None:
     """Fill and measure one store after the other."""
     with postgres_server() as server, tempfile.TemporaryDirectory() as folder:
         if server is None:
@@ -74,8 +82,11 @@ async def measure(sizes: list[tuple[int, ...]], workers: int) -> None:
             kids = await fill_profiles(f"{url}?{OPTIONS}", key_file, keys, profiles)
             took = time.monotonic() - began
             print(f"{keys:,} keys in {profiles:,} profiles, filled in {took:.0f} s", flush=True)
-            async for name, found in spent(url, key_file, kids, workers):
-                print(line(name, found), flush=True)
+            if in_use:
+                print(await signatures(url, key_file, kids, in_use), flush=True)
+            else:
+                async for name, found in spent(url, key_file, kids, workers):
+                    print(line(name, found), flush=True)
             server.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
 
@@ -118,7 +129,37 @@ async def spent(
             await session.close()
 
 
-async def cost(session: "asyncpg.Connection", call: Callable[[], Awaitable[None]]) -> Spent:
+async def signatures(url: str, key_file: str, kids: dict[str, list[str]], seconds: float) -> str:
+    """Sign with random keys, and return the service's processor time and statements of each."""
+    import asyncpg  # only PostgreSQL needs it
+
+    options = ("--store", url, "--store-key-file", key_file)
+    async with running(*options, timeout=PATIENT) as (client, pid):
+        session = await asyncpg.connect(url)
+        sign = calls(client, kids)["sign"]
+        await at_rate(sign, BEFORE)
+        await session.execute(_RESET)
+        used = time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)
+        number = await at_rate(sign, seconds)
+        used = time.clock_gettime((~pid << 3) | 2) - used
+        statements, _ = await session.fetchrow(_SPENT)
+        await session.close()
+    return (
+        f"in use: {used / number * 1e6:,.0f} µs of processor, {statements / number:.3f} statements"
+    )
+
+
+async def at_rate(call: Call, seconds: float) -> int:
+    """Make calls for so many seconds, RATE in each, and return their number."""
+    began, number = time.monotonic(), int(seconds * RATE)
+    async with asyncio.TaskGroup() as tasks:
+        for each in range(number):
+            await asyncio.sleep(began + each / RATE - time.monotonic())
+            tasks.create_task(call())
+    return number
+
+
+async def cost(session: "asyncpg.Connection", call: Call) -> Spent:
     """Measure a call; its statements include those of the service's idle work meanwhile."""
     await session.execute(_RESET)
     began = time.perf_counter()
@@ -128,9 +169,7 @@ async def cost(session: "asyncpg.Connection", call: Callable[[], Awaitable[None]
     return Spent(milliseconds, statements, buffers)
 
 
-def calls(
-    client: ClientSession, kids: dict[str, list[str]]
-) -> dict[str, Callable[[], Awaitable[None]]]:
+def calls(client: ClientSession, kids: dict[str, list[str]]) -> dict[str, Call]:
     """The calls by their names; each uses a random profile."""
     chance = random.Random(1)  # noqa: S311 - it chooses calls, not secrets
 

@@ -65,6 +65,15 @@ async def test_calls_are_measured_by_the_number_of_profiles(monkeypatch, capsys)
         assert re.search(r" [1-9]\d* statements, [1-9]\d* buffers$", line), line
 
 
+@pytest.mark.postgres
+@pytest.mark.process
+async def test_signatures_with_keys_in_use_are_measured(monkeypatch, capsys):
+    monkeypatch.setattr(many_tenants, "BEFORE", 0.1)
+    await many_tenants.measure([(30, 3)], workers=1, in_use=0.5)
+    [_, line] = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"in use: [\d,]+ µs of processor, [\d.]+ statements", line)
+
+
 async def test_stores_that_are_not_filled_in_time_have_no_rows(tmp_path):
     run = Run({"sqlite-2": CONTENDERS["sqlite-2"]})
     keys = KeysInUse(run, {"sqlite-2": tmp_path}, rounds=1, seconds=1)

@@ -175,7 +175,7 @@ class Database:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.counters.listening(self._pool.on_loss))
             if isinstance(self.counters, notices.PostgresChangeCounters) and ttl > 0:
-                keeping = self.counters.leases.keep(self._sequence, ttl)
+                keeping = self.counters.leases.keep(self._sequence, ttl, self.directory.known)
                 await stack.enter_async_context(in_background(keeping))
             yield
 

@@ -87,6 +87,49 @@ async def test_a_write_during_a_check_does_not_end_all_values_of_its_profile():
     assert counters.values[slot_of(PROFILE, "a")] == counter
 
 
+async def test_a_change_that_cannot_be_read_confirms_nothing():
+    """The rows are the same again at the next comparison, and the change is not counted yet."""
+
+    class Compared(ChangeCounters):
+        compares_rows = True
+
+        async def unchanged(self, rows):
+            comparisons.append(len(rows))
+            return set() if changes else set(rows)
+
+    leases, changes, comparisons, reads, fails = Leases(Compared()), [], [], [], False
+
+    async def read(profile):
+        if profile is not None:
+            reads.append(profile)
+            if fails:
+                raise ValueError
+        return Sequence(1)
+
+    def used(times):
+        reads.clear()
+        comparisons.clear()
+        return lambda: leases.of("a").ask() and len(comparisons) >= times
+
+    async with in_background(leases.keep(read, 0.05, lambda name: name)):
+        await until("the first check", used(2))
+        await until("comparisons", used(4))
+        assert not reads
+        fails = True
+        changes.append(1)
+        await until("a change", used(2))
+        changes.clear()
+        await until("reads", used(4))
+        checked = leases._tenants["a"].checked
+        await until("more reads", used(4))
+        assert len(reads) >= 3
+        assert leases._tenants["a"].checked == checked
+        fails = False
+        await until("a check", used(2))
+        await until("comparisons", used(4))
+        assert not reads
+
+
 async def test_a_check_of_a_profile_confirms_it_up_to_the_last_check_of_the_directory():
     """A cached key is also gone with its profile, which the check of the profile cannot tell."""
     leases = Leases(ChangeCounters())

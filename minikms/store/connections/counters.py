@@ -19,6 +19,7 @@ from minikms.basics.system_calls import allocate
 from minikms.startup_errors import StoreError
 from minikms.store.askar.files import open_beside
 from minikms.store.askar.sequence import SLOTS, Sequence
+from minikms.store.connections.profile_rows import ProfileRows
 
 # The number of uses during a lease by which a profile is in use: with fewer, a check costs more
 # than it saves. A call that reads a key again is two uses.
@@ -72,6 +73,11 @@ class ChangeCounters:
     losses = 0
     """The number of times that this began."""
 
+    @property
+    def compares_rows(self) -> bool:
+        """True while `unchanged` can tell which profiles have not changed."""
+        return False
+
     def __init__(self) -> None:
         self.values = _as_integers(bytearray(_BYTES))
 
@@ -96,6 +102,10 @@ class ChangeCounters:
 
         `left` is the sequence after the write, whose own change was counted.
         """
+
+    async def unchanged(self, rows: Collection[ProfileRows]) -> set[ProfileRows] | None:
+        """Give the profiles that have not changed since the last call; None if this is unknown."""
+        return None
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
         """Increment the counters of these slots, or all of them."""

@@ -18,8 +18,10 @@ from minikms.store.askar.location import StoreLocation
 from minikms.store.askar.postgres import NOTICES, connect, installed
 from minikms.store.askar.sequence import SLOTS, Sequence
 from minikms.store.categories import PROFILE, TOKENS
+from minikms.store.connections import profile_rows
 from minikms.store.connections.counters import ChangeCounters, Lease
 from minikms.store.connections.leases import Leases
+from minikms.store.connections.profile_rows import ProfileRows
 
 if TYPE_CHECKING:
     import asyncpg
@@ -89,6 +91,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
         self._channel = ""
         self._unread = ""
         self._using = asyncio.Lock()
+        self._is_slow = False
         self.is_connected = False
 
     @asynccontextmanager
@@ -110,6 +113,31 @@ class NotifyChangeCounters(PostgresChangeCounters):
         if connection is not None:
             with suppress(Exception):  # the connection is given up either way
                 await connection.close(timeout=_SEND_TIMEOUT)
+
+    @property
+    def compares_rows(self) -> bool:
+        return self.is_connected and not self._is_slow
+
+    async def unchanged(self, rows: Collection[ProfileRows]) -> set[ProfileRows] | None:
+        listening = self._connection
+        if not self.is_connected:
+            return None
+        with suppress(Exception):  # the listener logs the loss of a connection
+            async with self._connected() as connection:
+                if connection is not listening:  # another server may answer: values are dropped
+                    return None
+                try:
+                    same = await profile_rows.unchanged(connection, rows)
+                except Exception as exc:  # such as a statement that takes long
+                    if not self._is_slow:
+                        LOGGER.warning(
+                            "the rows of profiles are not compared: %s", type(exc).__name__
+                        )
+                    self._is_slow = True
+                    return None
+                self._is_slow = False
+                return same
+        return None
 
     async def _notify(self, slots: Collection[int]) -> None:
         payload = " ".join(map(str, slots)) if len(slots) <= _MAX_SLOTS else _ALL

@@ -18,7 +18,7 @@ from minikms.http.state import CONFIG
 from minikms.serve.assembly import create_service
 from minikms.store.askar import sequence
 from minikms.store.askar.sessions import Session
-from minikms.store.connections import leases
+from minikms.store.connections import leases, profile_rows
 from minikms.store.connections.notices import NotifyChangeCounters
 from minikms.store.database import Database
 from minikms.web.state import CREDENTIALS, SERVICE, TOKENS
@@ -361,6 +361,93 @@ async def test_a_writer_that_is_killed_between_its_commit_and_its_notice(pair, l
     await refused_within(TTL, lambda: sign(other, kid))
     async with one.get(f"/key/{kid}") as response:
         assert (await response.json())["state"] == "disabled"
+
+
+@pytest.fixture
+async def many(pair, listening, monkeypatch):
+    """Keys of ten profiles that the second service has used, and calls; no notice arrives."""
+    one, other = pair
+    await listening(one, other)
+    monkeypatch.setattr(NotifyChangeCounters, "_receive", lambda *args: None)
+    calls = {}
+    for number in range(10):
+        headers = {"X-Profile": f"p{number}"}
+        await ok(await one.post("/profile", json={"name": f"p{number}"}))
+        [kid] = await generate(one, **headers)
+        calls[f"p{number}"] = lambda kid=kid, headers=headers: sign(other, kid, **headers)
+    await use_for(1.5 * TTL, *calls.values())
+    await asyncio.sleep(1.5 * TTL)  # their rows are found
+    for call in calls.values():
+        await ok(await call())
+    return calls
+
+
+def reads_of(monkeypatch):
+    """The profiles from which an entry is read from now on."""
+    reads, read_from = [], Database.read
+
+    def read(self, profile, work):
+        reads.append(profile)
+        return read_from(self, profile, work)
+
+    monkeypatch.setattr(Database, "read", read)
+    return reads
+
+
+async def test_unchanged_profiles_are_not_read_while_they_are_hardly_used(pair, many, monkeypatch):
+    reads = reads_of(monkeypatch)
+    for _ in range(10):  # a machine that stands still for a while may miss the time
+        reads.clear()
+        for _ in range(2):
+            await asyncio.sleep(1.5 * TTL)  # longer than a lease lasts
+            for call in many.values():
+                await ok(await call())
+        if not reads:
+            return
+    pytest.fail("unchanged profiles are read")
+
+
+@pytest.mark.parametrize("change", ["disable", "delete", "remake", "restore"])
+async def test_a_change_in_one_of_many_profiles_without_a_notice(
+    pair, many, monkeypatch, change, postgres_server, database
+):
+    one, _ = pair
+    headers, use = {"X-Profile": "p3"}, many["p3"]
+    kid = (await ok(await use()))["kid"]
+    if change == "disable":
+        await ok(await one.patch(f"/key/{kid}", json={"state": "disabled"}, headers=headers))
+    elif change == "delete":
+        await ok(await one.delete(f"/key/{kid}", headers=headers))
+    elif change == "remake":
+        await ok(await one.delete("/profile/p3"))
+        await ok(await one.post("/profile", json={"name": "p3"}))
+    else:
+        await ok(await one.patch(f"/key/{kid}", json={"state": "disabled"}, headers=headers))
+        postgres_server.execute(SAVE, database[0])
+        await ok(await one.patch(f"/key/{kid}", json={"state": "enabled"}, headers=headers))
+        await asyncio.sleep(TTL)
+        await renewed(pair[1], use)
+        postgres_server.execute(RESTORE, database[0])
+    await refused_within(TTL, use)
+    reads = reads_of(monkeypatch)
+    for name, call in many.items():
+        if name != "p3":
+            await ok(await call())
+    assert set(reads) <= {"p3"} or change in ("remake", "restore")
+
+
+async def test_profiles_are_read_one_by_one_if_their_rows_are_not_compared_in_time(
+    pair, many, monkeypatch, caplog
+):
+    one, other = pair
+    monkeypatch.setattr(profile_rows, "_TIMEOUT", 1e-6)
+    await renewed(other, *many.values())
+    assert caplog.text.count("the rows of profiles are not compared: TimeoutError") == 1
+    kid = (await ok(await many["p3"]()))["kid"]
+    await ok(
+        await one.patch(f"/key/{kid}", json={"state": "disabled"}, headers={"X-Profile": "p3"})
+    )
+    await refused_within(TTL, many["p3"])
 
 
 async def test_a_database_that_is_restored(without_notices, pair, postgres_server, database):
