@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
 from minikms.credentials.jose.jwe_forms import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.key_bounds import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.access.token_record import Token
 from minikms.access.tokens import Tokens
 from minikms.basics.secret_files import require_new, write_secret

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.config import DoorConfig
 from minikms.credentials.service import Credentials
 from minikms.doors.keys import KeysOfDoor

@@ -16,7 +16,8 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 from cryptography import x509
 
-from minikms.access.policy import ANYBODY, Caller, TokenAccess
+from minikms.access.callers import ANYBODY, Caller
+from minikms.access.policy import TokenAccess
 from minikms.access.profile_rates import ProfileRates
 from minikms.access.token_record import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, TooBusy

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
+from minikms.access.callers import ANY_TOKEN, OPEN, SCOPES
 from minikms.config import Config
 from minikms.http.gate import GATE, ExpectHandler, Gate, Gated
 from minikms.http.hosts import known_hosts

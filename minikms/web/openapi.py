@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from minikms import errors
-from minikms.access.policy import ANY_TOKEN, OPEN
+from minikms.access.callers import ANY_TOKEN, OPEN
 from minikms.http.answers import NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
 from minikms.http.problems import TYPE_PREFIX, problem

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from minikms import errors
-from minikms.access.policy import OPEN
+from minikms.access.callers import OPEN
 from minikms.credentials.x509.public_keys import public_pem_of
 from minikms.http.answers import CACHE_CONTROL
 from minikms.http.problems import CONTENT_TYPE

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from minikms import errors as e
-from minikms.access.policy import ANY_TOKEN, OPEN
+from minikms.access.callers import ANY_TOKEN, OPEN
 from minikms.http.answers import Answer
 from minikms.web import parameters as p
 from minikms.web.handlers import (

@@ -12,7 +12,8 @@ import pytest
 from deploy.deployment import ROOT
 from document_blocks import blocks, section
 
-from minikms.access.policy import SCOPES, read_admin_token
+from minikms.access.callers import SCOPES
+from minikms.access.policy import read_admin_token
 from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.serve.lifecycle import announce

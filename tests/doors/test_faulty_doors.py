@@ -5,7 +5,7 @@ import re
 import orjson
 import pytest
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.doors.registry import installed_doors
 from minikms.errors import RouteNotFound
 from minikms.startup_errors import PluginError

@@ -7,7 +7,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from ports import free_port
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms_aws.door import AwsDoor
 

@@ -1,6 +1,6 @@
 """Handlers of tokens: create, list, revoke."""
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall

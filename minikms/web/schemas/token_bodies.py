@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from marshmallow import post_load, validate
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.web.schemas.base import MAX_FIELDS, Body, Request
 from minikms.web.schemas.fields import BoundedList, ListOf, Part, Text
 from minikms.web.schemas.named_fields import profile

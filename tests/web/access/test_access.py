@@ -17,7 +17,7 @@ from problems import refused
 from web.openapi.openapi_document import profile_of
 
 from minikms.access import policy
-from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
+from minikms.access.callers import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.errors import TooManyAttempts, Unauthenticated

@@ -12,7 +12,7 @@ from cryptography import x509
 from problems import refused, slug_of
 from web.openapi.openapi_document import profile_of, sent_in_turn
 
-from minikms.access.policy import ANY_TOKEN, OPEN, SCOPES
+from minikms.access.callers import ANY_TOKEN, OPEN, SCOPES
 from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.encodings import b64url

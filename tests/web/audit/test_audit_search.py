@@ -16,7 +16,7 @@ from app_servers import KmsTestServer
 from problems import refused
 from waiting import waiting_for
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.access.token_record import Token
 from minikms.audit import line_reader
 from minikms.audit import search as search_module

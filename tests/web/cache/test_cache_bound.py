@@ -14,7 +14,7 @@ from http_answers import bearer, ok
 from proxy import Proxy
 from waiting import until, until_refused
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.askar.location import StoreKey, StoreLocation

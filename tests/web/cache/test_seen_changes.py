@@ -10,7 +10,7 @@ from app_servers import KmsTestServer
 from http_answers import ok
 from problems import slug_of
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.access.token_record import Token
 from minikms.config import Config
 from minikms.http.gate import GATE

@@ -10,7 +10,7 @@ import pytest
 from http_answers import bearer, ok
 from waiting import until_refused
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.config import Config
 from minikms.errors import StoreUnavailable
 from minikms.http.gate import GATE

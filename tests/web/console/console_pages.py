@@ -6,7 +6,7 @@ import re
 import pytest
 from http_answers import ok
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 
 browsers = pytest.importorskip(
     "playwright.async_api", reason="needs playwright: pip install -e '.[test-all]'"

@@ -7,7 +7,7 @@ import pytest
 from http_answers import bearer
 from problems import refused
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.console import FOLDER

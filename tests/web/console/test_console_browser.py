@@ -14,7 +14,7 @@ from problems import refused
 from token_folder import until_open
 from web.console.console_pages import complaints, expect, make, make_token, open_page, sign_in
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.state import METRICS

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from problems import refused
 
-from minikms.access.policy import OPEN
+from minikms.access.callers import OPEN
 from minikms.web.routes import ROUTES
 
 pytestmark = pytest.mark.shared_service

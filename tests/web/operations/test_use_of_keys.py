@@ -4,7 +4,7 @@ import pytest
 from operation_calls import OTHER_BODIES, USES
 from problems import refused
 
-from minikms.access.policy import ANY_TOKEN, OPEN
+from minikms.access.callers import ANY_TOKEN, OPEN
 from minikms.web.routes import ROUTES
 
 pytestmark = pytest.mark.shared_service

@@ -6,7 +6,7 @@ import pytest
 from http_answers import bearer, ok
 from problems import refused
 
-from minikms.access.policy import SCOPES
+from minikms.access.callers import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.askar.sessions import Session

@@ -10,7 +10,7 @@ from http_answers import bearer, ok
 from problems import refused, slug_of
 from waiting import waiting_for
 
-from minikms.access.policy import OPEN, SCOPES
+from minikms.access.callers import OPEN, SCOPES
 from minikms.basics import rates
 from minikms.config import Config
 from minikms.key_requests import KeyRef
