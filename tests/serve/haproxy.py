@@ -54,12 +54,16 @@ class HAProxy:
             stats.connect(str(self._stats))
             yield stats
 
+    def command(self, command):
+        """Give a command to its socket; return the lines of the answer."""
+        with self._connected() as stats:
+            stats.sendall(f"{command}\n".encode())
+            with stats.makefile() as lines:
+                return [line for line in lines if line.strip()]
+
     def state(self, backend, server):
         """The status of a server, and the result of its last check."""
-        with self._connected() as stats:
-            stats.sendall(b"show stat\n")
-            with stats.makefile() as lines:
-                rows = [line.split(",") for line in lines if line.strip()]
+        rows = [line.split(",") for line in self.command("show stat")]
         (found,) = (row for row in rows if row[:2] == [backend, server])
         return tuple(found[rows[0].index(column)] for column in ("status", "check_status"))
 
