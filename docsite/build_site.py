@@ -43,8 +43,11 @@ _BESIDE: Final = {
     "bench/measurements.md": "internals/measurements.md",
 }
 
-# Programs of examples, by the endings of their files.
-_LANGUAGES: Final = {".py": "python", ".sh": "sh", ".ts": "ts"}
+# Pages that show the files of a folder; so do the examples.
+_FOLDERS: Final = {"operations/dividing.md": "deploy/haproxy"}
+
+# Shown files, by their endings.
+_LANGUAGES: Final = {".py": "python", ".sh": "sh", ".ts": "ts", ".cfg": "haproxy", ".map": "text"}
 
 _LINK: Final = re.compile(
     r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?://|#)([^)\s#]+)(#[^)\s]*)?\)"
@@ -87,7 +90,9 @@ def main() -> None:
     for page, name in names.items():
         text = _relinked(page.read_text("utf-8"), page, names)
         if name.startswith("examples/"):
-            text += _programs(page.parent)
+            text += _files(page.parent)
+        elif folder := _FOLDERS.get(name):
+            text += _files(ROOT / folder)
         text = _with_places(text, name, rows)
         target = SOURCES / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,8 +142,8 @@ def _relinked(text: str, page: Path, names: dict[Path, str]) -> str:
     return "".join(parts)
 
 
-def _programs(folder: Path) -> str:
-    """Show the programs of an example."""
+def _files(folder: Path) -> str:
+    """Show the programs and the configuration in a folder."""
     shown = ""
     for file in sorted(folder.iterdir()):
         if language := _LANGUAGES.get(file.suffix):
