@@ -8,9 +8,9 @@ import orjson
 
 from minikms.errors import TooLargeRecord
 
-# The largest number of versions of an alias. The aliases of one key share this number, but each
-# keeps at least MIN_VERSIONS, since one rotation writes the versions of all.
+# The versions of all aliases of one key together, since one rotation writes them all.
 MAX_VERSIONS: Final = 1000
+# Each alias keeps as many, even if that exceeds MAX_VERSIONS.
 MIN_VERSIONS: Final = 17
 
 # The largest number of predecessors that are tried in place of a key.

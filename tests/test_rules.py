@@ -218,7 +218,7 @@ def test_disclosures_of_none_are_not_allowed_again():
 
 
 def test_stored_rules_with_names_that_are_one_by_now_are_read():
-    """Earlier versions did not know that some databases take them for one."""
+    """Earlier versions accepted two names that some databases take for the same."""
     stored = {"raw": False, "jws": {"claims": {"iss": ["a"], "iss\b": ["b"]}}}
     with pytest.raises(RulesError):
         Rules.parse(stored)

@@ -90,7 +90,7 @@ SYMMETRIC_DEFAULT: Final = "SYMMETRIC_DEFAULT"
 class Signing(NamedTuple):
     """The options for one of AWS's signing algorithms.
 
-    `types` has the options of each message type; a digest as the message has `digest` bytes.
+    `types` has the options of each message type. If the message is a digest, it has `digest` bytes.
     """
 
     types: Mapping[str, SignOptions]

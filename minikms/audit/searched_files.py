@@ -82,9 +82,9 @@ def identity_of(facts: os.stat_result) -> Identity:
 
 
 class LogFiles:
-    """The files of the log at a path, of one process or of workers, with rotated files.
+    """The files of the log at a path: the file of each worker, and rotated files.
 
-    A rotated file is read once: its times are remembered.
+    The times in a rotated file are read once and remembered.
     """
 
     def __init__(self, path: str) -> None:

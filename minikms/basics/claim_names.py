@@ -13,8 +13,8 @@ _LATIN: Final = re.compile(r"LATIN (?:\w+ )*?LETTER (?:\w+ )*?([A-Z])\b")
 
 # The characters of a name that are folded at once: other threads wait meanwhile.
 _PART: Final = 1024
-# The folded characters that are compared, which are more than the name of a rule has. Names that
-# agree so far are taken for each other.
+# The folded characters that are compared; the name of a rule has fewer. Two names are the same if
+# they agree up to there.
 _COMPARED: Final = 4096
 # Stands for a character that this version of Unicode does not have.
 _UNKNOWN: Final = "\0"

@@ -1,4 +1,4 @@
-"""The server below an application, which answers failures and malformed HTTP."""
+"""The HTTP server below an application; it answers failures and malformed HTTP itself."""
 
 import asyncio
 import logging
@@ -98,7 +98,7 @@ class KmsServer(web.Server):
         try:
             answer: Any = await (self._application(request) if call is None else call.task)
             if (event := request.get(logs.EVENT)) is not None:
-                event.record()  # in case a batch could not
+                event.record()  # unless its batch has done so
             return JsonAnswer(answer, form) if isinstance(answer, bytes) else answer
         except Exception as exc:
             memory.end_if_exhausted(exc)

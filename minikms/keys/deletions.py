@@ -34,7 +34,7 @@ _Place: TypeAlias = tuple[str, str]
 
 @dataclass
 class _Sweep:
-    """A sweep: where to record events, whether the store owns its objects, tokens that failed.
+    """A sweep: `owns` if the store may destroy its objects, `away` are tokens that do not answer.
 
     Objects are destroyed one by one, so that only one call waits for a token that does not answer.
     """

@@ -18,8 +18,9 @@ class KeyThreads:
     """
 
     def __init__(self) -> None:
-        # Waiting for a turn costs a tenth of a signature by RSA-2048, so more of these calls are
-        # given to more threads. `--max-in-flight` limits the waiting calls.
+        # Waiting for a turn costs a tenth of a signature by RSA-2048, so slow calls get
+        # more threads, and more of them are submitted at a time. `--max-in-flight` limits the
+        # waiting calls.
         self.slow = FairThreads(TooBusy, PROCESSORS + 4, given=8 * PROCESSORS, most=inf)
         refusal = partial(TooBusy, "Too many long calls of this profile wait.")
         self.long = FairThreads(refusal, 1, given=1)

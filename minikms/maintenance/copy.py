@@ -121,7 +121,7 @@ async def copy(
             if each is not None:
                 yield each
     await _copy_tokens(source, target, ids)
-    # Copied last, since it is stored before the first key of a provider.
+    # Before a store makes its first key of a provider, it stores the ownership. So copy that last.
     if ownership := await source.objects.ownership():
         await target.objects.share(ownership)
 

@@ -204,7 +204,7 @@ class StoreInspector:
             ]
 
     async def versions(self, profile: str, records: Sequence[KeyRecord]) -> dict[str, KeyVersions]:
-        """The versions of the aliases of keys, as of their records."""
+        """Return the versions of each alias that the records of these keys name."""
 
         async def work(session: Session) -> dict[str, KeyVersions]:
             found = {}

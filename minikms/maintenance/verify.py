@@ -261,7 +261,7 @@ class _ProfileCheck:
         return hidden
 
     async def _suspects(self, entries: Sequence[StoredRecord]) -> list[str]:
-        """The kids of keys that seem wrong, judged by the entries read from each category."""
+        """The kids of keys whose records seem not to match their other entries."""
         suspects = [entry.kid for entry in entries if entry.record is None]
         readable = [(entry, entry.record) for entry in entries if entry.record is not None]
         records = [record for _, record in readable]

@@ -81,8 +81,8 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):
 class PureSigner(Signer[SignsT, VerifiesT]):
     """A signer of whole messages, never of digests, with keys of pyca/cryptography.
 
-    Examples are pure EdDSA (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2), whose class adds
-    its prehashed form.
+    Examples are pure EdDSA (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2). The class for
+    ML-DSA adds its prehashed form.
     """
 
     def sign(self, key: SignsT, message: bytes, options: SignatureOptions) -> bytes:

@@ -41,9 +41,9 @@ class AnsweredError(Exception):
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Waiting:
-    """A read of a call with an event, begun at `since`, and the future that its caller waits for.
+    """A queued read: its work, its audit event, its future, and queueing time `since`.
 
-    Once it is done, it has a value, which may be secret, or an error.
+    The value of the future may be secret.
     """
 
     work: Read[Any]

@@ -20,7 +20,7 @@ class Mine(AskarKeyPair):
 
 @pytest.fixture
 def clashing(tmp_path, monkeypatch):
-    """Install a package that has the built-in algorithm's name k256 for later processes."""
+    """Let later processes find a package whose algorithm has a built-in name, k256."""
     (tmp_path / "minikms_mine.py").write_text(MODULE)
     leave_package(tmp_path, "minikms-mine", GROUP, k256="minikms_mine:Mine")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -102,7 +102,7 @@ def test_keys_of_a_plugin_that_was_removed(plugin, started, run, options, tmp_pa
     assert ok(call("GET", by_alias)) == read
     orphan = first | {"installed": False, "last_used": read["last_used"]}
     assert read["last_used"] is not None
-    assert read == orphan | {"cose_key": None}  # which a listing leaves out
+    assert read == orphan | {"cose_key": None}  # a listing has no `cose_key`
     for listed in (
         ok(call("GET", "/keys")),
         ok(call("GET", "/keys", Accept="application/x-ndjson")),

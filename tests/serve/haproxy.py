@@ -70,7 +70,7 @@ class HAProxy:
     def wait_until(self, backend, server, *state):
         """Wait until a server has this status and, if given, its last check has found this.
 
-        Before a server is checked, it is taken to be up.
+        haproxy takes a server to be up until its first check.
         """
         begun = time.monotonic()
         while (found := self.state(backend, server))[: len(state)] != state:

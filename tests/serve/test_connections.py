@@ -149,7 +149,7 @@ def test_the_oldest_of_many_unfinished_handshakes_ends(serve, dial, tmp_path):
     assert answers(dial(service, tls=tls))
     for connection in silent[:20]:
         assert connection.recv(1) == b""
-    for connection in silent[21:]:  # one more has ended for the caller
+    for connection in silent[21:]:  # the last `dial` has ended connection 20
         connection.setblocking(False)
         with pytest.raises(BlockingIOError):
             connection.recv(1)

@@ -63,7 +63,7 @@ pytestmark = [pytest.mark.kill, pytest.mark.timeout(4 * SECONDS + 300)]
 
 
 class Copy(Target):
-    """A service on a PostgreSQL of others, behind a proxy of its own."""
+    """One of several services on a PostgreSQL, which it reaches through its own proxy."""
 
     def __init__(self, number, serve, options, folder, server):
         self._serve, self._options = serve, options

@@ -173,7 +173,7 @@ async def test_the_path_of_a_role_hides_no_trigger(role, postgres_server, key):
 
 
 async def test_the_tables_that_askars_statements_find_are_checked(role, postgres_server, key):
-    """Others are in the schema of the role's name, where Askar makes them."""
+    """A view in a schema that comes first in the search path replaces Askar's table."""
     name, url = role
     async with KeyStore.create(StoreLocation.parse(url), key):
         pass

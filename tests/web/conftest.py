@@ -106,7 +106,7 @@ def listening() -> Callable[..., Awaitable[None]]:
     async def wait(*clients: Any) -> None:
         for client in clients:
             counters = client.app[SERVICE].operations.store.database.counters
-            # All are counted when it begins to hear.
+            # When a service begins to hear notices, it increments all counters.
             await until("notices of PostgreSQL", lambda counters=counters: all(counters.values))
 
     return wait

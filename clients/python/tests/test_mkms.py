@@ -731,7 +731,7 @@ def test_a_command_that_is_stopped(minikms):
             stderr=subprocess.PIPE,
             env=environment(minikms),
         )
-        connection, _ = listener.accept()  # and no answer: it waits
+        connection, _ = listener.accept()  # without an answer, so `mkms` waits
         with process, connection:
             process.send_signal(signal.SIGINT)
             assert process.stderr.read() == b"mkms: Stopped.\n"

@@ -1,4 +1,4 @@
-"""Facts about AWS KMS, which AWS itself has answered."""
+"""Facts about AWS KMS, known from answers of AWS itself."""
 
 from aws_facts import encryption, keys, names, operations
 

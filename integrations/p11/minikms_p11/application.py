@@ -267,8 +267,8 @@ class Application:
     async def _with_access(self, session: Session, work: Callable[[Login], Awaitable[T]]) -> T:
         """Do something with the access to a session's slot.
 
-        A token that is not valid any more is read anew from its file; a login without a new one
-        ends. After many such tokens the service answers `too-many-attempts` instead.
+        If the service refuses the token, read its file again; if the file has no other token, end
+        the login. After many refusals the service answers `too-many-attempts`.
         """
         login = await self.access(session)
         try:

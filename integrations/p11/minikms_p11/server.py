@@ -164,7 +164,7 @@ class Server:
             self._ended.set()
 
     async def _serve_standard_input(self, state: handover.State | None) -> None:
-        if state is not None:  # it is among the connections
+        if state is not None:  # standard input is in `state.connections`
             return
         if not stat.S_ISSOCK(os.fstat(0).st_mode):
             raise ValueError("standard input is not a socket, such as p11-kit makes: give --socket")

@@ -127,8 +127,8 @@ class EncryptJwe:
     def compute(self, keys: Sequence[UsableKey[Jwe]], sender: UsableKey[Any] | None) -> Serialized:
         """Make the JWE with these keys, one for each recipient.
 
-        Raises UnsupportedOption if a key is for another `alg` or `enc` or on another curve than the
-        sender's key, and ValidationFailed for a header that joserfc refuses.
+        Raises UnsupportedOption if a key does not fit `alg`, `enc` or the curve of the sender's
+        key, and ValidationFailed for a header that joserfc refuses.
         """
         for recipient, key in zip(self.recipients, keys, strict=True):
             _require_fit(recipient.alg, self.enc, key, sender)

@@ -90,8 +90,8 @@ _MADE: Final = {
     "items_tags.autovacuum_vacuum_scale_factor": _Made(
         9, "ALTER TABLE items_tags SET (autovacuum_vacuum_scale_factor = 0.02)"
     ),
-    # No index has the columns of an item that change. So a changed row needs no new entries in
-    # indexes, if its page has room.
+    # A changed item keeps all values that are in indexes. So its new row needs no new entries
+    # there, if its page has room.
     "items.fillfactor": _Made(9, "ALTER TABLE items SET (fillfactor = 90)"),
 }
 _FOUND: Final = """

@@ -94,8 +94,8 @@ class Sequence(NamedTuple):
     def changes_since(self, earlier: Position) -> set[int] | None:
         """The slots that were changed since an earlier moment; None if the log does not show them.
 
-        The log then lacks the earlier mark, or the place has gone back: the log is too short, the
-        store was restored, or the profile made again.
+        The log is then too short to have the earlier mark, or the place has gone back: the store
+        was restored, or the profile was made again.
         """
         if self.place < earlier.place:
             return None

@@ -40,8 +40,9 @@ _FORGOTTEN: Final = 60.0
 # The longest pause, in seconds.
 _LONGEST_PAUSE: Final = 1.0
 
-# The number of profiles whose entries are read side by side, and whose rows one statement compares.
+# The number of profiles whose entries are read at the same time.
 _AT_ONCE: Final = 4
+# The number of profiles whose rows one statement compares.
 _TOGETHER: Final = 500
 
 
@@ -136,8 +137,8 @@ class Leases:
                 await self._check(None, self._own, read)
             due = await self._renew_unchanged(due, read, pause)
             for start in range(0, len(due), _AT_ONCE):
-                # A value also depends on the store's own profile, which has the directory. If a
-                # check fails, it tells whether others will.
+                # The directory of profiles, in the store's own profile, must be recent for each
+                # value. If a check has failed, checking it tells whether others will fail.
                 recent = succeeded and self._own_is_recent(pause)
                 if not (recent or await self._check(None, self._own, read)):
                     break

@@ -85,7 +85,7 @@ def seal(key: bytes, kid: str, material: bytes) -> bytes:
 
 
 def unseal(key: bytes, kid: str, sealed: bytes) -> bytes:
-    """Decrypt the result of `seal`; raises UndecryptableError, also for another key's material."""
+    """Decrypt material that `seal` encrypted for this kid; raises UndecryptableError."""
     try:
         return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], kid.encode())
     except (InvalidTag, ValueError):  # ValueError if it is too short, or there is no key

@@ -172,7 +172,7 @@ class KeyStore:
                 stored = await add_alias(
                     session, stored, alias, binding, kept=kept or newest is not None
                 )
-            if newest is not None and newest.rotates is not None:  # the schedule is the name's
+            if newest is not None and newest.rotates is not None:  # the new key has it now
                 await end_schedule(session, newest.kid)
             stored = replace(stored, seq=seq_of(session.next_place()))
             await insert_key(session, stored, material)

@@ -47,7 +47,7 @@ class Marker(NamedTuple):
         return {_CREATED: str(self.created)}
 
     def is_of(self, name: str, askar_profile: str) -> bool:
-        """Tell whether it belongs to the profile with this name, and to this Askar profile."""
+        """Tell whether the marker belongs to a profile with this name and this Askar profile."""
         return self.owner == name and fits(askar_profile, self.sealing_key)
 
 

@@ -103,7 +103,7 @@ async def revoke(session: Transaction, profile: str, token_ids: Iterable[str]) -
         if record["profiles"] is not None and not named:
             await session.remove(TOKENS, token_id)
             continue
-        if record["profiles"] is not None:  # otherwise somebody has changed the tag
+        if record["profiles"] is not None:  # None only if somebody has changed the tag
             record["profiles"] = named
         tags = token_tags(
             record["profiles"], record["expires"], seq_in(tags), int(tags.get(LAST_USE, 0))

@@ -163,7 +163,7 @@ class Request(Body):
 
 
 def made_of(kind: Any, data: dict[str, Any]) -> Any:
-    """Make an object of a data class from the members of a body that it has, and remove them."""
+    """Make an object of the data class `kind`; move the values of its fields out of a body."""
     names = [each.name for each in dataclasses.fields(kind) if each.name in data]
     return kind(**{name: data.pop(name) for name in names})
 

@@ -46,11 +46,11 @@ async def guarded(start, admin):
 
 @pytest.fixture(scope="module")
 async def shared_guarded(tmp_path_factory):
-    """The same in memory, for calls that what others leave there does not hinder."""
+    """A service for tests that may see keys and tokens of other tests."""
     token, path = Token.new().reveal(), tmp_path_factory.mktemp("shared") / "admin.token"
     path.touch(0o600)
     path.write_text(token)
-    # More wrong tokens than all of them send.
+    # All tests together send fewer wrong tokens.
     config = Config(auth="token", admin_token_file=str(path), max_wrong_tokens=1_000_000)
     async with TestClient(KmsTestServer(create_service(config))) as client:
         yield client, bearer(token)

@@ -529,7 +529,7 @@ async def test_a_line_is_there_before_its_change_is(post, path, monkeypatch):
     commit, recorded = Transaction.commit, []
 
     async def watched(transaction):
-        if transaction.events:  # of calls, and not for the head of the log
+        if transaction.events:  # the head of the log is written without events
             recorded.append(json.loads(path.read_bytes().splitlines()[-1]))
         return await commit(transaction)
 

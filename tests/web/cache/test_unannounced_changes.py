@@ -25,10 +25,10 @@ from minikms.web.state import CREDENTIALS, SERVICE, TOKENS
 
 TTL = 2  # seconds
 
-# They wait until leases have ended several times.
+# The tests wait for the end of several leases.
 pytestmark = pytest.mark.timeout(90)
 
-# Ends itself between the commit of a change and its notice.
+# A process that commits a change, and is killed before it announces the change.
 KILLED = """
 import asyncio, os, signal, sys
 from minikms.keys.service import KeyService
@@ -63,7 +63,7 @@ def without_notices(monkeypatch):
 
 @pytest.fixture
 def suspend(monkeypatch):
-    """Let the machine seem to have been suspended for seconds, which only one clock has counted."""
+    """Pretend that the machine was suspended for some seconds, which only one clock counts."""
     system, times = time.clock_gettime, []
     monkeypatch.setattr(
         time, "clock_gettime", lambda of: system(of) + sum(times) * (of == time.CLOCK_BOOTTIME)

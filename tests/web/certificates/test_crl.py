@@ -185,7 +185,7 @@ async def test_an_entry_that_is_not_valid_is_found_among_many(client, authority)
 
 @pytest.fixture
 def judged(post, authority, tmp_path):
-    """Files: a list that revokes one of two certificates, both, and the certificate of their CA."""
+    """Make files of a revocation list, a revoked and a valid certificate, and their CA."""
 
     async def make(alg):
         kid, root = await authority(alg, subject="CN=Example CA,O=Example,C=DE")

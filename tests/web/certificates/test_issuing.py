@@ -655,7 +655,7 @@ async def test_a_linter_of_rfc_5280_finds_nothing_in_an_iaca(post, generate, aut
 
 
 def lint_all(folder, *certificates):
-    """Lint certificates, in which nothing is to be found."""
+    """Require that a linter finds nothing in certificates."""
     files = [folder / f"{number}.pem" for number in range(len(certificates))]
     for file, certificate in zip(files, certificates, strict=True):
         file.write_text(pem(certificate))

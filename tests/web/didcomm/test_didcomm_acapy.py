@@ -1,7 +1,7 @@
 """DIDComm v1 messages, both ways with acapy-agent's own pack_message and unpack_message.
 
-acapy-agent is installed for this test with only the imports of that module, in its own environment,
-since it needs Python 3.13 and marshmallow 3.
+acapy-agent needs Python 3.13 and marshmallow 3. So it has its own environment, with only the
+packages that these two functions import.
 """
 
 import asyncio

@@ -513,7 +513,7 @@ def test_many_slow_senders_keep_nobody_out(serve):
         for _ in range(20):
             assert service.status("POST", "/key/generate", BODY) == 200
         for _ in slow:
-            service.read_until(" 408 ")  # or it would wait for its log to be read
+            service.read_until(" 408 ")  # else its log would fill the pipe
         for connection in slow:
             with connection.makefile("rb") as answers:
                 assert answers.readline().split()[1] == b"408"

@@ -28,7 +28,7 @@ def begin(start, connect_to):
         for path, body in (("/key/generate", key), ("/sign", SIGN)):
             answer = await connections[0].call("POST", path, body, JSON)
             assert answer.status == 200
-        await asyncio.sleep(0.02)  # until all connections rest
+        await asyncio.sleep(0.02)  # until all connections are idle
         return connections
 
     return run

@@ -205,7 +205,7 @@ async def test_from_then_on_it_is_not_there(client, refuses, post, generate):
     assert await (await client.get("/keys")).json() == [other]
     assert await (await client.get("/keys?alias=a")).json() == []
     assert len((await (await client.get("/jwks.json")).json())["keys"]) == 1
-    # All of it is still kept, and yet its names are free.
+    # The store still has all its entries, but its kid and alias are free.
     assert await kept(client) == (2, 1, 1, 2)
     async with client.post(f"/key/{other['kid']}/associate", json={"alias": "a"}) as response:
         assert response.status == 200

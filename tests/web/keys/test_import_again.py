@@ -16,7 +16,7 @@ KEEP = {"if_exists": "keep"}
 
 @pytest.fixture
 def again(client):
-    """Import a key, which is kept where it exists."""
+    """Import a key; if it exists, keep it."""
 
     async def call(body=None, **options):
         return await client.post(

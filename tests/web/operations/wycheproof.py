@@ -87,11 +87,11 @@ def vectors(path: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def signatures(file: str) -> Iterator[tuple[int, dict[str, str], bytes, bytes, tuple[bool, ...]]]:
-    """Number, public JWK, message and signature; right is whether it is valid."""
+    """Yield number, public JWK, message, signature, and the permitted verdicts."""
     algorithm = REGISTRY.get(SIGNATURES[file][0])
     for group, test in vectors(f"Signature/{file}"):
         jwk = _public_jwk(algorithm, group["publicKey"])
-        # No other exponent is taken, and no context (RFC 9964 section 4).
+        # The service refuses other exponents and contexts (RFC 9964 section 4).
         ours = jwk.get("e") in (None, "AQAB") and not test.get("ctx")
         right = (test["result"] == "valid" and ours,)
         if test["result"] == "acceptable":
@@ -102,7 +102,7 @@ def signatures(file: str) -> Iterator[tuple[int, dict[str, str], bytes, bytes, t
 def agreements(
     file: str,
 ) -> Iterator[tuple[int, dict[str, str], dict[str, str], tuple[bytes | None, ...]]]:
-    """Number, private and public JWK; right is the shared secret, or None where there is none."""
+    """Yield number, private and public JWK, and the permitted secrets; None is a refusal."""
     for _, test in vectors(f"Protocol/{file}"):
         shared = bytes.fromhex(test["shared"])
         right: tuple[bytes | None, ...] = (shared,)
@@ -114,7 +114,7 @@ def agreements(
 
 
 def aeads(name: str) -> Iterator[tuple[int, bytes, Sealed, bytes, tuple[bytes | None]]]:
-    """Number, key, what was encrypted and AAD; right is the plaintext, or None for a refusal."""
+    """Yield number, key, ciphertext, AAD, and the right plaintext; None is a refusal."""
     algorithm: Any = REGISTRY.get(name)
     file, bits = AEADS[name]
     for group, test in vectors(f"Cipher/{file}"):
@@ -123,14 +123,14 @@ def aeads(name: str) -> Iterator[tuple[int, bytes, Sealed, bytes, tuple[bytes | 
         key, nonce, aad, message, ciphertext, tag = (
             bytes.fromhex(test[field]) for field in ("key", "iv", "aad", "msg", "ct", "tag")
         )
-        # RFC 7518 section 5.3 allows no other nonce and no other tag.
+        # RFC 7518 section 5.3 fixes the sizes of nonce and tag.
         ours = (len(nonce), len(tag)) == (algorithm.nonce_size, algorithm.tag_size)
         right = message if test["result"] == "valid" and ours else None
         yield test["tcId"], key, Sealed(ciphertext, nonce, tag), aad, (right,)
 
 
 def decryptions(file: str) -> Iterator[tuple[int, dict[str, str], bytes, tuple[bytes | None]]]:
-    """Number, private JWK and ciphertext; right is the plaintext, or None for a refusal."""
+    """Yield number, private JWK, ciphertext, and the right plaintext; None is a refusal."""
     for group, test in vectors(f"Cipher/{file}"):
         # RFC 7518 section 4.3 has no label.
         right = bytes.fromhex(test["msg"])
@@ -144,7 +144,7 @@ def decryptions(file: str) -> Iterator[tuple[int, dict[str, str], bytes, tuple[b
 
 
 def wrappings(name: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None, ...]]]:
-    """Number, key and what was wrapped; right is the secret, or None for a refusal."""
+    """Yield number, key, wrapped secret, and the permitted secrets; None is a refusal."""
     _, file, bits = WRAPPINGS[name]
     for group, test in vectors(f"Cipher/{file}"):
         if group["keySize"] != bits:
@@ -155,21 +155,21 @@ def wrappings(name: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None
             "acceptable": (secret, None),
             "invalid": (None,),
         }
-        # RFC 3394's own form, which is taken as well as that with padding.
+        # The service also unwraps RFC 3394's form, which has no padding.
         result = "valid" if test["comment"] == "RFC 3349 padding" else test["result"]
         key, wrapped = bytes.fromhex(test["key"]), bytes.fromhex(test["ct"])
         yield test["tcId"], key, wrapped, right[result]
 
 
 def decapsulations(file: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None]]]:
-    """Number, seed and ciphertext; right is the secret, or None for a refusal of either."""
+    """Yield number, seed, ciphertext, and the right secret; None is a refusal."""
     for _, test in vectors(f"Protocol/{file}"):
         right = bytes.fromhex(test["K"]) if test["result"] == "valid" else None
         yield test["tcId"], bytes.fromhex(test["seed"]), bytes.fromhex(test["c"]), (right,)
 
 
 def encapsulations(file: str) -> Iterator[tuple[int, dict[str, str], bool]]:
-    """Number and public JWK; right is whether it is a key."""
+    """Yield number, public JWK, and whether it is a valid key."""
     algorithm = REGISTRY.get(KEMS[file])
     for _, test in vectors(f"Protocol/{file}_encaps"):
         pub = jose_b64url(bytes.fromhex(test["ek"]))

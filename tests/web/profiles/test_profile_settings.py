@@ -326,7 +326,7 @@ async def test_each_profile_has_a_rate_of_its_own(client, alice, frozen):
     "route", [each for each in ROUTES if not each.is_in_profile], ids=lambda each: each.name
 )
 async def test_a_call_without_a_profile_counts_for_those_of_its_token(guarded, frozen, route):
-    """All but the calls with which operators change a profile that is over its rate."""
+    """Exempt are the calls by which operators raise the rate of a profile."""
     client, everything, _ = guarded
     await ok(await client.post("/profile", json={"name": "bob"}, headers=everything))
     token, _ = await client.app[TOKENS].create("t", SCOPES, ("alice", "bob"))

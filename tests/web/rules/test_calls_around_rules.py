@@ -273,7 +273,7 @@ FAULTY = [
     {"jws": {**JWS, "claims": {"iss": []}}},
     {"jws": {**JWS, "claims": {"iss": ISSUER}}},
     {"jws": {**JWS, "claims": [["iss", [ISSUER]]]}},
-    # With both, a key would sign a payload that Go reads as the other one.
+    # If a payload has both names, a program in Go reads the second as the first.
     {"jws": {**JWS, "claims": {"iss": [ISSUER], "ISS": [EVIL]}}},
     {"jws": {**JWS, "claims": {"iss": [ISSUER], "\uff49ss": [EVIL]}}},
     {"jws": {**JWS, "claims": {"iss": [ISSUER], "EXP": ["x"]}}},

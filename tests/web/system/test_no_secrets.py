@@ -148,7 +148,7 @@ WRONG_TOKENS = [
 
 
 def nodes(document, path=()):
-    """The place of everything in a JSON document."""
+    """The paths of all values in a JSON document."""
     yield path
     if isinstance(document, dict | list):
         children = document.items() if isinstance(document, dict) else enumerate(document)
