@@ -16,7 +16,7 @@ CA = x509.BasicConstraints(ca=True, path_length=None)
 
 
 def certificate_of(subject, *extensions, key=None, issuer=None, begin=None, end=None):
-    """A private key, and its certificate by an issuer, which is also such a pair, or by itself.
+    """A private key, and its certificate, signed by the pair `issuer` or self-signed.
 
     A subject is an RFC 4514 text.
     """
@@ -34,7 +34,7 @@ def certificate_of(subject, *extensions, key=None, issuer=None, begin=None, end=
 
 
 class Issuer:
-    """A CA: its key, and its certificate by itself or by another one."""
+    """A CA: its key, and its certificate, self-signed or by another CA."""
 
     def __init__(self, name, above=None):
         self.name = x509.Name.from_rfc4514_string(f"CN={name}")

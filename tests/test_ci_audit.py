@@ -1,4 +1,4 @@
-""".ci/audit.py: its last line says what was not audited.
+""".ci/audit.py names packages that were not audited in its last line.
 
 The answers of pip-audit are made up, since its service cannot be made to fail.
 """

@@ -1,4 +1,4 @@
-"""A client of a server that speaks Vault's protocol, which sends what it is told to."""
+"""A client of Vault's protocol that sends any request."""
 
 import contextlib
 import http.client

@@ -27,10 +27,11 @@ LOGGER = logging.getLogger(__name__)
 _MAX_BYTES: Final = 256 * 1024
 _MAX_KEYS: Final = 64
 
-# In seconds: the time limit of one read; the least time between two reads, whatever kids tokens
-# name; and the age at which the set is reloaded, so that keys withdrawn by the provider expire.
+# The time limit of one read, in seconds.
 _TIMEOUT: Final = 5
+# The least seconds between two reads, whatever kids tokens name.
 _INTERVAL: Final = 60
+# The age in seconds at which the set is read again, so that keys withdrawn by the provider expire.
 _MAX_AGE: Final = 300
 
 # The algorithms that keys verify, by key type and curve. Other keys, above all symmetric ones, are

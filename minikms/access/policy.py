@@ -27,9 +27,9 @@ _MOST_ADDRESSES: Final = 10_000
 # The shared name of further addresses, once the maximum is counted.
 _OTHERS: Final = ""
 
-# In bytes: the memory of all cached tokens, of one token with its scopes, and of each of its
-# profiles.
+# Bytes of all cached tokens.
 _MEMORY: Final = 32 * 1024 * 1024
+# Bytes of a cached token with its scopes, and of each of its profiles.
 _EACH: Final = 2048
 _EACH_PROFILE: Final = 256
 

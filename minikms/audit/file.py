@@ -59,7 +59,7 @@ class AuditFile:
     def begin(self) -> tuple[Line | None, int]:
         """Prepare to append; return the last complete line or None, and the size of the rest.
 
-        The rest is what a process wrote before it was killed. Raises AuditError for a file with
+        The rest is a part of a line, whose process was killed. Raises AuditError for a file with
         other content, and OSError.
         """
         size = os.fstat(self._fd).st_size

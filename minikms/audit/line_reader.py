@@ -15,10 +15,10 @@ from minikms.audit.chain import LONGEST, START
 from minikms.audit.query import LineFilter, Needle
 from minikms.audit.searched_files import OPEN_FLAGS, TIME, MovedError, SearchedFile, identity_of
 
-# In bytes: the size of a block, which is read without the interpreter's lock, and the size of a
-# piece that a regular expression searches while it holds the lock. A search of a block for plain
-# bytes holds the lock for half a millisecond.
+# Bytes of a block, which is read without the interpreter's lock. A search of it for plain bytes
+# holds the lock for half a millisecond.
 BLOCK: Final = 4 * 1024 * 1024
+# Bytes that a regular expression searches at once, while it holds the lock.
 _STEP: Final = 512 * 1024
 
 # Lines parsed before other threads get the interpreter's lock.
@@ -181,7 +181,7 @@ class LineReader:
 
 
 def _lines(needle: Needle, block: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each line in a part of a block that matches, last line first."""
+    """Yield the start and end of each matching line in a part of a block, the last line first."""
     if isinstance(needle, bytes):
         while (place := block.rfind(needle, begin, end)) >= 0:
             start = block.rfind(b"\n", 0, place) + 1

@@ -19,8 +19,9 @@ from minikms.startup_errors import AuditError
 
 LOGGER = logging.getLogger("minikms.audit")
 
-# The number of lines between saved heads; seconds before a failed save is retried.
+# The number of lines between saved heads.
 _LINES: Final = 1000
+# Seconds before a failed save is retried.
 _RETRY: Final = 1.0
 
 # If an encoded event has more bytes than this, its values are cut to this many characters.

@@ -21,8 +21,9 @@ from minikms.errors import AuditUnavailable, TooBusy, ValidationFailed
 
 LOGGER = logging.getLogger("minikms.audit")
 
-# The time limit of one search in seconds; the next page continues it. Other searches wait.
+# The time limit of one search, in seconds; the next page continues it.
 LONGEST_SEARCH: Final = 0.7
+# Seconds for which another search waits for its turn.
 _PATIENCE: Final = 10.0
 
 # Attempts to read the files at their paths while logrotate renames them.

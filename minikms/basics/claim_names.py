@@ -8,7 +8,7 @@ from typing import Final
 _MARKS_AND_SPACES: Final = ("M", "Z")
 # Characters of other categories that Unicode's collation (UTS 10) ignores: fillers and fragments.
 _WEIGHTLESS: Final = "\u0640\u07fa\u0824\u0828\u115f\u1160\u180a\u1cd3\u1cf2\u1cf3\ufe73"
-# The name of a variant of a Latin letter, which has the letter as a word.
+# Unicode's name of a variant of a Latin letter has the letter itself as a word.
 _LATIN: Final = re.compile(r"LATIN (?:\w+ )*?LETTER (?:\w+ )*?([A-Z])\b")
 
 # The characters of a name that are folded at once: other threads wait meanwhile.

@@ -33,7 +33,7 @@ VERKEY_TYPE: Final[Mapping[str, str]] = {"kty": "OKP", "crv": "Ed25519"}
 
 _VERKEY: Final = re.compile(VERKEY_PATTERN)
 _VERKEY_SIZE: Final = 32
-# The most recipients of a message that is packed on the event loop.
+# Messages with more recipients are packed in a thread.
 _FEW: Final = 2
 _KEY_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_KEYBYTES
 _NONCE_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_NPUBBYTES

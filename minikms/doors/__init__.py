@@ -1,7 +1,7 @@
 """The public surface for authors of doors (docs/writing-a-door.md): `__all__` below.
 
-With `minikms.doors.operations`, `minikms.doors.paths` and `minikms.doors.public_keys` it is the
-whole of it; the other modules of this wing are private and may change at any time.
+Also public are `minikms.doors.operations`, `minikms.doors.paths` and `minikms.doors.public_keys`;
+the other modules of this wing are private and may change at any time.
 """
 
 from minikms import errors

@@ -1,4 +1,4 @@
-"""Composes the `DoorService` of a door of the calls that the service has for it."""
+"""Composes the `DoorService` of a door from calls of the services for keys and credentials."""
 
 from minikms.credentials.service import Credentials
 from minikms.keys.service import KeyService

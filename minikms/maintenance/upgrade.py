@@ -31,7 +31,7 @@ _TIMEOUT: Final = 24 * 3600.0
 _PREDECESSORS: Final = "predecessors"
 _VERSIONED: Final = "versioned"
 
-# The category of objects of providers that no key names, which this layout does not have.
+# Older layouts have this category, for objects of providers that no key names.
 _OBJECT: Final = "minikms.object"
 
 # Begins the entry of an alias in this layout, and no kid.
@@ -46,7 +46,7 @@ class _Faults(Exception):
 
 
 async def numbers_of_keys(inspector: StoreInspector, leave: Report) -> dict[str, int]:
-    """The number of keys of each profile that can be upgraded; `leave` is called for the others."""
+    """Count the keys that can be upgraded, by profile; call `leave` for the others."""
     found: dict[str, int] = {}
     directory = await inspector.directory()
     if directory.unreadable:

@@ -120,8 +120,8 @@ class AlgorithmRegistry:
     def of(self, record: KeyRecord) -> KeyAlgorithm[Any]:
         """The algorithm of a key; raises KeyNotUsable if it is no longer installed.
 
-        A renamed algorithm has its old name, which old keys have, as an alias. The algorithm of a
-        key of a provider that the service does not have only verifies.
+        A renamed algorithm has its old name, which old keys have, as an alias. If the service lacks
+        the key's provider, its algorithm only verifies.
         """
         algorithm = self._by_own_name.get(record.alg) or self._by_name.get(record.alg)
         if algorithm is None:

@@ -24,14 +24,14 @@ LOGGER = logging.getLogger(__name__)
 _SWEEP_EVERY: Final = 300.0
 _SWEEP_AGAIN: Final = 5.0
 
-# Seconds after which a process that sweeps tells the others that it still does; and nanoseconds
-# between two searches through all profiles, in case an older process made keys due.
+# Seconds after which a process that sweeps tells the others that it still does.
 _RENEW_EVERY: Final = LEASE / 4
+# Nanoseconds between two searches through all profiles, in case an older process made keys due.
 _LIST_EVERY: Final = 24 * 3600 * 10**9
 
-# Seconds between two writes of last uses; the number of noted times that are written sooner; and
-# seconds between two looks at that number.
+# Seconds between two writes of last uses.
 _WRITE_EVERY: Final = 120.0
+# The number of noted times that are written sooner, and seconds between two looks at it.
 _MANY: Final = 20_000
 _LOOK: Final = 10.0
 

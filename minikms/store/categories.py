@@ -21,7 +21,7 @@ ALIAS: Final = "minikms.alias"
 DELETION: Final = "minikms.deletion"
 ROTATION: Final = "minikms.rotation"
 
-# The number of uses in a day of a key whose rules bound it; named by the kid.
+# A key's uses of a day, if its rules limit them; the name is the kid.
 DAY_USES: Final = "minikms.uses"
 
 # Exists if everybody may read the profile's JWK Set.

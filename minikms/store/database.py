@@ -141,7 +141,7 @@ class Database:
                 await held.count(STORE)
             begin = partial(database._begin, earlier, kept)
             await database._calls.run(begin, write=True, timeout=LONG_TIMEOUT)
-            await database._calls.statistics.make()  # settings apply to what is stored later
+            await database._calls.statistics.make()  # settings apply to later writes
             yield database
 
     async def aclose(self) -> None:

@@ -25,7 +25,7 @@ _SECOND: Final = 10**9
 
 
 class LastSweep(NamedTuple):
-    """The entry: when the next sweep may begin, and what is known of the last one.
+    """The entry: the time of the next sweep, and facts about the last one.
 
     `next`, `ended` and `listed` are times in nanoseconds, 0 for never; all due keys were listed at
     `listed`. The last sweep took `took` nanoseconds, and left due keys in `left` profiles.

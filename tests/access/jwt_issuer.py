@@ -25,7 +25,7 @@ def compact(header, claims, sign):
 
 
 class SigningKey:
-    """A key pair of the provider's: `jwk` is what it publishes."""
+    """A key pair of the provider, which publishes `jwk`."""
 
     def __init__(self, name="ed25519", kid="one", **members):
         self.algorithm = REGISTRY.get(name)

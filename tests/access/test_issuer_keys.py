@@ -338,7 +338,7 @@ def test_urls_that_are_taken(url):
         JWKS + b" " * 256 * 1024,
         json.dumps({"keys": [SigningKey().jwk] * 65}).encode(),
     ],
-    ids=range(9),  # not what is random in them
+    ids=range(9),  # the contents are random, so numbers name the tests
 )
 def test_files_that_are_refused(tmp_path, content):
     path = tmp_path / "jwks.json"

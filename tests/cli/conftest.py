@@ -18,7 +18,7 @@ def target_url(request, tmp_path):
 
 @pytest.fixture(scope="session")
 def key():
-    """One for all tests of a process, which share what they fill their stores with."""
+    """The store key, one for all tests of a process: they copy stores that were filled once."""
     return new_raw_key()
 
 

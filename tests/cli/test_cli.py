@@ -115,7 +115,7 @@ def test_serve_logs_in_the_given_format(serve, args, variables):
 @pytest.mark.process
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_a_log_level_that_says_less(run, level):
-    # Nothing says that it has started: what it cannot do, it says in any case.
+    # The log does not say that it has started, but it names errors.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = run("serve", "--port", port, LOG_LEVEL=level)

@@ -69,7 +69,7 @@ def test_a_backup_while_a_service_writes(command, serve, key, key_file, tmp_path
     assert "exists already" in refused(
         command("store", "backup", str(file), *options_of(url, key_file))
     )
-    # Over what a killed service has left: with its WAL, the backup would be wrecked.
+    # A killed service has left its WAL, which would wreck the backup.
     restored = command("store", "restore", str(file), *options_of(url, key_file))
     assert (restored.returncode, restored.stderr) == (0, "")
     assert asyncio.run(everything(url, key)) == backed

@@ -1,4 +1,4 @@
-"""Alert rules and the dashboard: Prometheus reads them, and the service has what they name."""
+"""Prometheus reads the alert rules and the dashboard, and the service has their metrics."""
 
 import json
 import re

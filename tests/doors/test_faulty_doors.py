@@ -1,4 +1,4 @@
-"""Doors of a package of its own that cannot be used, or that fail."""
+"""Doors of another package that fail, or cannot be used."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A door of a package of its own: what a stranger's door has from the seam."""
+"""A door of another package can use all that the interface offers."""
 
 import asyncio
 import base64
@@ -110,7 +110,7 @@ async def test_tokens_scopes_and_profiles(opened, tmp_path, admin):
 
     assert await call("/sign", Key="k") == (401, "unauthenticated")
     assert await call("/sign", Key="k", Token="wrong") == (401, "unauthenticated")
-    # Nothing but what the door says is where the token is.
+    # Only the door says where a request has its token.
     response = await door.post("/sign", headers={"Key": "k", **headers})
     assert response.status == 401
     assert await call("/keys", Key="k", Token=signer, Room="alice") == (403, "forbidden")

@@ -153,7 +153,7 @@ def fill(service):
 
 
 def used(make, call, read, alg):
-    """Make a key of an algorithm, and check what it has made."""
+    """Make a key of an algorithm, and check the key."""
     kid = make(alg, alias=f"did:x#{alg}", labels={"alg": alg, "é": "ü"}, exportable=True)
     can = call("rest", "GET", f"/key/{kid}")["operations"]
     for operation, given in (

@@ -64,7 +64,7 @@ async def add(service, alg="hs256", profile=DEFAULT_PROFILE, **policy):
 
 
 async def copy_of(persistent_url, key, target, contents=StoreInspector, **options):
-    """Copy a store, and give what was copied of each profile."""
+    """Copy a store, and return the tally of each profile."""
     async with (
         contents.open(StoreLocation.parse(persistent_url), key) as opened,
         StoreWriter.create(target, key) as made,

@@ -60,7 +60,7 @@ async def service_of(location, key):
 
 
 async def check(location, key, contents=StoreInspector, **options):
-    """The faults of a store, what is left over, and the tally."""
+    """The faults of a store, its leftovers, and the tally."""
     faults, notes = [], []
     async with contents.open(location, key) as opened:
         tally = await verify(
@@ -110,7 +110,7 @@ async def both(first, second):
     await second
 
 
-# An algorithm, what is done to one of its keys, and the faults of it, or of another kid.
+# An algorithm, a change to one of its keys, and the faults of this key, or of another kid.
 KEY_FAULTS = {
     "record gone": (
         "ed25519",
@@ -357,7 +357,7 @@ async def test_a_key_that_does_not_fit_together(tmp_path, with_key, what):
 
 
 async def damage(service, work, profile=DEFAULT_PROFILE):
-    """Change what is in a profile, behind the service's back."""
+    """Change entries of a profile, behind the service's back."""
     await service.operations.store._database.run(profile, work, write=True)
 
 

@@ -178,7 +178,7 @@ async def killed_copy(setup):
 
 
 def print_row(fault, ledger, back):
-    """A row of the page's table: what was acknowledged, what was refused, how long that took."""
+    """A row of the page's table: acknowledged and refused writes, and the seconds without any."""
     refused = Counter(f"{status} `{slug}`" for status, slug in ledger.refused)
     row = [
         fault,

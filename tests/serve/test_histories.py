@@ -193,7 +193,7 @@ async def trouble(target, chance, stop, begun):
 
 
 async def run(targets, folder, admin):
-    """Run clients and faults for a while, and compare what they have seen with the models."""
+    """Run clients and faults for a while, and compare the answers with the models."""
     chance, stop, begun = random.Random(SEED), asyncio.Event(), Counter()
     async with AsyncExitStack() as stack:
         history = History(admin)

@@ -38,7 +38,7 @@ class Release(NamedTuple):
     seconds: str
 
     def soon(self, command):
-        """A command of it that waits for a lock for 0.1 s instead of 5, and asks 1,000 times."""
+        """A command of this version that waits 0.1 s for a lock, not 5, and asks 1,000 times."""
         patch = f"import {self.module} as d; d.{self.seconds} = 0.1"
         return [*command[:-2], "-c", f"{patch}; from minikms.__main__ import main; main()"]
 

@@ -156,7 +156,7 @@ def test_no_call_fails_in_a_rolling_restart(serve, tmp_path):
 
     def start(name):
         options = ["--port", str(copies[name]), "--shutdown-grace", "2", *store]
-        # Nobody reads what it writes, so its log has room for little.
+        # Nobody reads its log, so the pipe has room for little.
         return serve(*options, wait=False, log_level="warning")
 
     with contextlib.ExitStack() as ended:

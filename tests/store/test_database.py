@@ -1,4 +1,4 @@
-"""Two services on one store, which see what the other does."""
+"""Two services on one store see each other's changes."""
 
 import asyncio
 from contextlib import AsyncExitStack

@@ -24,7 +24,7 @@ from minikms.web.app import create_runner
 
 pytestmark = pytest.mark.postgres
 
-# Askar orders what it passes to its driver by chance.
+# Askar passes options to its driver in a random order.
 TRIES = 20
 PASSWORD = "never in clear"
 

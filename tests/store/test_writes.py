@@ -123,7 +123,7 @@ async def test_one_that_fails_after_it_has_written(store, transactions):
     assert second.kid == "kid-2"
     found = await database.run(DEFAULT_PROFILE, lambda session: session.fetch("test", "half"))
     assert found is None
-    assert len(transactions) == 3  # together, and then each by itself
+    assert len(transactions) == 3  # together, and then one after the other
     assert [kid for kid, _ in await places(store)] == ["kid-1", "kid-2"]
 
 

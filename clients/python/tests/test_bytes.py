@@ -23,7 +23,7 @@ NEEDED = {
 
 
 def parameters():
-    """Each method of the client, with the name of one of its parameters of bytes."""
+    """Methods of the client, each with the name of a parameter that takes bytes."""
     for method, function in inspect.getmembers(Client, inspect.isfunction):
         if not method.startswith("_"):
             for name, parameter in inspect.signature(function).parameters.items():

@@ -47,7 +47,7 @@ def test_a_token_is_not_shown_while_it_is_typed(minikms, guarded, admin_token, m
     class AtGuarded:
         url, profile = guarded, ""
 
-    # The terminal echoes what is typed before the program turns that off.
+    # The terminal echoes characters until the program turns echo off.
     line = f"mkms login --url {guarded}"
     written = on_a_terminal(line, AtGuarded, typed=f"{admin_token}\n", after="Token: ")
     assert admin_token not in written

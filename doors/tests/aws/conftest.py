@@ -20,7 +20,7 @@ from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
-# Nothing is checked before it is sent, nor sent again: the door is what is tested.
+# boto3 neither checks parameters nor repeats calls, so that tests see the door itself.
 BOTO_CONFIG = BotoConfig(parameter_validation=False, retries={"total_max_attempts": 1})
 
 
@@ -139,7 +139,7 @@ def start_aws(start_with_doors):
 
 @pytest.fixture(scope="session")
 async def shared_aws():
-    """A client of the AWS door of a service that the tests of a process share, in memory."""
+    """A client of an AWS door; tests of this process share its service, in memory."""
     app = create_service(Config(doors=(DoorConfig("aws", "127.0.0.1", 0, {}),)))
     async with TestClient(KmsTestServer(app)) as rest, open_doors(app) as urls:
         yield Aws(urls["aws"], rest)

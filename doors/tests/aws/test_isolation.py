@@ -15,7 +15,7 @@ ABSENT_ID = str(uuid.UUID(int=1))
 
 
 def calls(key_id):
-    """A call of each operation on a key, except those that find the key by a ciphertext."""
+    """A call of each operation on a key, unless a ciphertext names the key."""
     by = {"KeyId": key_id}
     return [
         ("cancel_key_deletion", by),

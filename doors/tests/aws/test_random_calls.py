@@ -1,4 +1,4 @@
-"""Bodies drawn from botocore's model of AWS KMS, valid and not: what is answered fits the model."""
+"""Answers fit botocore's model of AWS KMS, for valid and invalid bodies drawn from the model."""
 
 import base64
 import binascii

@@ -33,7 +33,7 @@ def encrypt(name="key", answer=None, **arguments):
 
 
 def decrypt(answer, blob="blob", change=lambda blob: blob, **arguments):
-    """Decrypt what was kept."""
+    """Decrypt the kept ciphertext."""
     return Call("Decrypt", {"CiphertextBlob": Ref(blob, change), **arguments}, answer)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 INPUT = "aGVsbG8="
 SAYS = "refusing to use soft-deleted key"
-# Each operation: its key, and its body, in which {} is what the same key made before.
+# Each operation: its key, and its body; {} stands for the earlier result of the same key.
 USES = {
     "sign": ("ed25519", {"input": INPUT}),
     "sign of a version": ("ed25519", {"input": INPUT, "key_version": 1}),

@@ -223,7 +223,7 @@ class Application:
         return self.login(slot, token, by_pin=refused.by_pin, file=refused.file)
 
     async def find(self, session: Session, template: Template) -> list[int]:
-        """The handles of the objects of a session's slot that fit a template."""
+        """The handles of the objects in a session's slot that match a template."""
         slot = self.slot(session.slot)
         return await self._with_access(
             session, lambda login: login.directory.find(login.caller, slot, template)

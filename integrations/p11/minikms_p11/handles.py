@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reference:
-    """The object of a key of the service that a handle names."""
+    """The object that a handle names, of a key in the service."""
 
     profile: str
     kid: str
@@ -28,7 +28,7 @@ class Handles:
         return self.last
 
     def keep(self, profile: str, kids: Container[str], last: int) -> None:
-        """Drop the handles up to `last` of keys of a profile that do not exist any more."""
+        """Drop the handles up to `last` whose keys are gone from a profile."""
         for handle, reference in list(self.references.items()):
             if handle <= last and reference.profile == profile and reference.kid not in kids:
                 del self.references[handle], self._handles[reference]

@@ -1,4 +1,4 @@
-"""Programs of others: how tests find them, run them and talk to them."""
+"""Find, run and talk to other PKCS #11 programs."""
 
 import base64
 import glob

@@ -1,4 +1,4 @@
-"""Fixtures: a service that needs tokens, sidecars of it, and programs."""
+"""Fixtures: a service that needs tokens, its sidecars, and programs."""
 
 import os
 

@@ -41,7 +41,7 @@ NUMBERS_OF_ALL_SIZES = [0, 1, 2, 3, 4, 6, 32, 64, 256, 65536, 65537, 1 << 31, NU
 
 
 class Fuzzer:
-    """Sends to a sidecar what a seed says, over one connection after another."""
+    """Sends random bytes from a seed to a sidecar, over one connection after another."""
 
     def __init__(self, path, seed, pin):
         self.path, self.random, self.pin = path, random.Random(seed), pin

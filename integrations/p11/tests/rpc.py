@@ -1,4 +1,4 @@
-"""A client of p11-kit's RPC protocol that sends what a test gives it (p11-kit/rpc-message.h).
+"""A client of p11-kit's RPC protocol that sends any bytes (p11-kit/rpc-message.h).
 
 It shares no code with the sidecar. Attributes are typed by their Python types: `bool` is a
 CK_BBOOL, `int` a CK_ULONG, `bytes` a byte array.

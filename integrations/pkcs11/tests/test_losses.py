@@ -118,7 +118,7 @@ async def test_a_token_that_hangs(begin, softhsm):
 
 @pytest.fixture
 def slow(begin, slow_softhsm):
-    """Start a service with a key of its own and one of a token, whose calls then take 1.25 s."""
+    """Start a service with its own key and a key of a token, whose calls then take 1.25 s."""
 
     async def run(limit):
         _, session = await begin(slow_softhsm, "--provider-timeout", str(limit))

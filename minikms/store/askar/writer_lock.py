@@ -20,8 +20,8 @@ class WriterLock:
     are two files: the next process holds the second while it waits for the first, so that the last
     holder does not get the lock again before it.
 
-    Each layout has files of its own. A writer also holds a share of the lock of the layout before,
-    which older processes need exclusively.
+    Each layout has files of its own. A writer also shares the earlier layout's lock, which older
+    processes need exclusively.
     """
 
     def __init__(self, path: Path) -> None:

@@ -43,8 +43,8 @@ class StoreCalls:
 
     Every call raises StoreUnavailable if it waits too long for a connection, or if the database
     does not answer in time. `rekeyed` is the store's note of its last change of key, as this
-    process knows it. `on_ended` is called with a profile and the kids of deleted keys of providers,
-    whose objects are to be destroyed; `on_removed` with the places of removed keys.
+    process knows it. `on_ended` is called with a profile and the kids of deleted providers' keys,
+    whose objects are still to be destroyed. `on_removed` is called with the places of removed keys.
     """
 
     def __init__(self, pool: StorePool, counters: ChangeCounters, rekeyed: bytes = b"") -> None:

@@ -139,7 +139,7 @@ async def _remove_keys(
     *,
     keep_name: bool = False,
 ) -> None:
-    """Remove the keys of versions of an alias that names `newest`.
+    """Remove keys that were versions of an alias; the alias names `newest`.
 
     With `deletes`, schedule their deletion for that time. A key that another alias may have among
     its versions stays. With `keep_name`, the alias keeps the versions: `named_by` does not change,

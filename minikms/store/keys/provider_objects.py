@@ -32,7 +32,7 @@ ResultT = TypeVar("ResultT")
 _PREFIX: Final = 6
 _RANDOM: Final = KEY_ID_SIZE - _PREFIX
 
-# The filter of the records of keys of providers.
+# The filter that finds the records of providers' keys.
 _HAS_OBJECT: Final[TagFilter] = {"$exist": [OBJECT_TAG]}
 
 # The number of records that are read at a time.
@@ -168,7 +168,7 @@ class ProviderObjects:
         return ownership is not None and ownership.owner == self._database.identity
 
     async def prefixes(self) -> tuple[bytes, ...]:
-        """The first bytes of the identifiers of objects that no other store can have."""
+        """The prefixes of object identifiers that belong to this store alone."""
         ownership, identity = await self.ownership(), self._database.identity
         if ownership is None:
             return ()

@@ -15,7 +15,7 @@ _CLOSE: Final = 60
 
 
 class UseGroup(NamedTuple):
-    """The keys of one of Askar's profiles at 256 places, which share an entry."""
+    """The keys at 256 places of an Askar profile; one entry has their times."""
 
     askar_profile: str
     number: int

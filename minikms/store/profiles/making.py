@@ -22,7 +22,8 @@ async def make_profile(
 ) -> bytes | None:
     """Make a profile; return its entry instead if an earlier removal was interrupted.
 
-    `maker` is the id of the token of the call, which may use the profile. Raises ProfileExists.
+    `maker` is the id of the caller's token, which may use the profile from then on. Raises
+    ProfileExists.
     """
     calls.pool.require_room()  # Askar makes its profile before the transaction below
     exists = ProfileExists(f"The profile {name!r} already exists.")

@@ -34,7 +34,7 @@ class Tenancy(NamedTuple):
         return cls(profile_id, created, _is_derived(askar_profile))
 
     def admits(self, bound: str | None, made: int) -> bool:
-        """Tell whether a token is for this profile, by the token's id of it or time of creation.
+        """Tell whether a token is for this profile: by its id `bound`, or the token's time `made`.
 
         Only tokens of version 0.3.0 and earlier ones have no id.
         """

@@ -76,7 +76,7 @@ async def test_another_service_shows_it_and_a_later_one(
     other = await start(create_service(Config(**any_store)))
     kid = (await generate())["kid"]
     clock(-2 * DAY)
-    # A time before the key was made belongs to no use of it.
+    # No use of the key has a time before its creation.
     await post("/sign", {"kid": kid, "data": DATA})
     clock(0 * DAY)
     await store_uses(client)

@@ -22,7 +22,7 @@ LONG = "é" * 4096  # its entry in the store has another name
 
 
 def caching(options, **others):
-    """A service that keeps what it has read in memory."""
+    """A service that caches keys in memory."""
     return create_service(Config(**{"cache_size": 100, "cache_ttl": 3600, **options, **others}))
 
 

@@ -1,4 +1,4 @@
-"""The name constraints of a CA bound what it certifies (RFC 5280 section 4.2.1.10)."""
+"""The name constraints of a CA bound its certificates (RFC 5280 section 4.2.1.10)."""
 
 import ipaddress
 import shutil

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.parametrize(("kind", "processes"), STORES)
 
 @pytest.fixture(scope="module")
 def shared(request, tmp_path_factory, make_store):
-    """The URL of a service of several processes, which ends with the last test here."""
+    """The URL of a service with several processes, for all tests of this module."""
     addresses = {}
     with services() as start:
 

@@ -338,7 +338,7 @@ async def test_headers_that_wait_have_a_largest_size(client, connect):
     assert await connection.at_end()
 
 
-# A call that takes a second, so that what is sent behind it waits.
+# A call that takes a second, so that requests behind it wait.
 BUSY = b'{"alg":"rsa4096"}'
 BUSY = (
     b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -305,7 +305,7 @@ async def test_a_part_has_a_tag_of_its_own(service, any_store, pages_read):
         return found
 
     empty = await tags()
-    assert len(set(empty)) == 1  # what is empty is the same
+    assert len(set(empty)) == 1  # empty parts are the same
     await generate(client)
     whole, okp, ec, es256 = before = await tags()
     assert whole == okp != empty[0]

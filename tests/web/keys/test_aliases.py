@@ -42,7 +42,7 @@ async def test_a_key_has_a_thousand_at_most(client, generate, with_aliases, asso
     await refused(await associate(kid, "one more"), 422, "too-many-aliases")
     other = await generate(alias="another's")
     await refused(await associate(kid, "another's"), 422, "too-many-aliases")
-    # Nothing of that was done, and what the key has already is no further one.
+    # The refused call changed nothing, and aliases that the key already has do not count again.
     assert await aliases_of(kid) == before
     assert await aliases_of(other["kid"]) == ["another's"]
     assert (await associate(kid, "a0")).status == 200

@@ -35,7 +35,7 @@ async def test_an_existing_key_is_refused_unless_it_may_be_kept(refuses, post, a
         await refuses("/key/import", body, 409, "key-exists")
     for _ in range(2):
         assert await (await again(**options)).json() == first
-    # Nothing of it changes but for the alias.
+    # Only its alias changes.
     other = {"labels": {}, "operations": ["verify"], "exportable": False}
     other["expires"] = "2030-01-01T00:00:00Z"
     assert await (await again(**other)).json() == first

@@ -18,7 +18,7 @@ ED25519 = {
     "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
 }
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k", "priv"}
-# What a public key alone can do.
+# The operations of a public key alone.
 PUBLIC = {"verify", "encrypt"}
 
 

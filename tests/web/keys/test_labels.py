@@ -83,7 +83,7 @@ async def test_labels_that_are_none(client, generate, labels):
 
 @pytest.mark.each_store
 async def test_the_most_and_longest_labels_are_kept(client, generate):
-    longest = "\U0001f511" * 384, "x" * 8192  # as text of a URL, within what a head may be
+    longest = "\U0001f511" * 384, "x" * 8192  # percent-encoded, within the bound of a head
     labels = {str(n): "" for n in range(62)} | {"é": "é" * 8192} | dict([longest])
     assert (await generate(labels=labels))["labels"] == labels
     assert len(await kids(client, ("label", ":".join(longest)))) == 1

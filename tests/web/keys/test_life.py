@@ -65,7 +65,7 @@ WAYS = {
 
 
 async def uses(client, post, generate):
-    """Every use of a key: its name, the key, the call, and what the answer has where it is done."""
+    """Every use of a key: its name, the key, the call, and a part of the answer if it succeeds."""
     ec = await generate("p256", exportable=True)
     gcm, kw, hs = [await generate(alg, exportable=True) for alg in ("a256gcm", "a128kw", "hs256")]
     x = await generate("x25519")

@@ -245,7 +245,7 @@ async def test_which_keys_are_rotated(client, generate, post, rotate):
     response = await client.post("/key/import", json={"jwk": jwk}, headers=there)
     public = f"/key/{(await response.json())['kid']}/rotate"
     await refused(await client.post(public, headers=there), 422, "unsupported-operation")
-    # One that has expired is just what is to be replaced.
+    # An expired key has to be replaced.
     await patch(client, kid, expires="2001-01-01T00:00:00Z")
     new = await rotate(kid)
     assert (new["state"], new["aliases"], new["expires"]) == ("enabled", ["a"], None)

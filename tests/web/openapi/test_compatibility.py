@@ -6,7 +6,7 @@ import pytest
 
 
 class MiniKmsClient:
-    """Speaks as those clients do: what is not 2xx fails, and every field that it reads is there."""
+    """Calls as older clients do: it needs a status of 2xx, and every field that it reads."""
 
     def __init__(self, session, profile=None):
         self._session = session

@@ -74,7 +74,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 
 
 def unpacked(value: Any) -> Any:
-    """Replace JSON in base64url, as in a JWS, by what it says."""
+    """Replace JSON in base64url, as in a JWS, by its value."""
     if isinstance(value, dict):
         return {name: unpacked(one) for name, one in value.items()}
     if isinstance(value, list):

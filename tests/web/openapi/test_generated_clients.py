@@ -17,7 +17,7 @@ from node import install
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 
-# Generators are run, and what they make is compiled.
+# The tests run generators, and compile their clients.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DATA = "aGVsbG8="
@@ -37,7 +37,7 @@ async def client(start):
 
 
 async def run(*command, cwd):
-    """Run a command that must succeed, and give what it wrote."""
+    """Run a command that must succeed, and return its output."""
     process = await asyncio.create_subprocess_exec(
         *command, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

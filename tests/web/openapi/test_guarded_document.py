@@ -1,4 +1,4 @@
-"""The document of a service that asks for a token: that of any other, and what the token adds."""
+"""A service that asks for tokens has the usual document, with additions for the token."""
 
 import json
 

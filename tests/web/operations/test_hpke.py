@@ -117,7 +117,7 @@ async def test_a_sealed_message_opens_by_kid_and_by_alias(post, generate, alg):
         for by in ({"kid": key["kid"]}, {"alias": "did:example:1#hpke"}):
             opened = await post("/hpke/open", by | made | options)
             assert opened == {"plaintext": b64url(plaintext)}
-    # What is left out is this.
+    # The defaults of absent members.
     default = {"info": "", "aad": "", "kdf": "HKDF-SHA256", "aead": "AES-128-GCM"}
     assert await post("/hpke/open", {"kid": key["kid"], **made, **default}) == {
         "plaintext": b64url(bytes(5000))

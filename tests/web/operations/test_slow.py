@@ -55,7 +55,7 @@ def watched(name, base, slow=None, also=()):
         return note
 
     methods = {name: noting(name) for name in WATCHED.union(also) if hasattr(base, name)}
-    # No operation: some make a key from what is stored as they import one.
+    # These are no operations: some algorithms unpack a stored key in the same function.
     methods["unpack"] = lambda _, stored: base().unpack(stored)
     said = slow or (*base().operations, "generate", "export")
     made = type(name, (base,), {**methods, "slow": frozenset(said)})

@@ -14,7 +14,7 @@ ELSE = {
     *(OPEN, ANY_TOKEN, "admin", "audit", "profiles"),
     *("keys:read", "keys:write", "keys:export", "keys:delete"),
 }
-# These succeed only with what was made for them: see their own tests.
+# These need a ciphertext for the key: see their own tests.
 OPENS = ("decrypt", "unwrap", "box-open", "hpke-open", "jwe-decrypt")
 PLAIN_USES = [use for use in USES if use.operation not in OPENS and use.path != "/crl"]
 

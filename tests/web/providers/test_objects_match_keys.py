@@ -121,7 +121,7 @@ async def test_the_public_key_of_a_deleted_key_is_imported_once_its_object_is_go
 async def test_an_older_record_that_is_put_back_destroys_no_object_of_a_key(
     client, post, token_folder
 ):
-    """Whoever writes the database cannot read a record, but can put the row of one back."""
+    """An attacker with the database cannot read a record, but can restore its earlier row."""
     kid = (await post("/key/generate", KEY))["kid"]
     store, rows = client.app[STORE], []
 

@@ -44,7 +44,7 @@ class OfItsOwn(BaseException):
     """An error that no `except Exception` catches."""
 
 
-RAISED = [OfAStranger]  # the last is what they raise
+RAISED = [OfAStranger]  # the last is the exception
 
 
 def fail_at(base, name):

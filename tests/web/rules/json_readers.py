@@ -1,4 +1,4 @@
-"""Parsers of JSON read what was signed; run in an environment that has them.
+"""Parsers of JSON read signed payloads; run this in an environment that has the parsers.
 
 The last three do as parsers of other languages: they keep the first of two members, take no notice
 of case, or end a name at a NUL.
@@ -45,7 +45,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def read(parse: Callable[[str], Any], texts: list[str]) -> list[Any]:
-    """What a parser reads in a header and a payload; nothing if it refuses one of them."""
+    """Members of the header and the payload as a parser reads them; none if it refuses one."""
     try:
         header, payload = (parse(text) for text in texts)
         return [header.get("typ"), header.get("alg"), payload.get("iss"), payload.get("exp")]

@@ -1,4 +1,4 @@
-"""What a key with rules signs of a mutated signing input is what verifiers read in it."""
+"""If a key with rules signs a mutated signing input, verifiers read it as the rules did."""
 
 import asyncio
 import json

@@ -118,5 +118,5 @@ def test_a_body_that_is_no_object_is_left_to_marshmallow(document):
     ],
 )
 def test_answers_are_dumped_as_by_marshmallow(name, data):
-    # By its fields; a key also leaves out what it does not have.
+    # By its fields; a key also leaves out absent values.
     assert Body.dump(SCHEMAS[name], data) == Schema.dump(SCHEMAS[name], data)

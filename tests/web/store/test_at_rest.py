@@ -37,7 +37,7 @@ def on_disk(persistent, tmp_path, request):
         name = persistent["store"].rpartition("/")[2]
         number = server.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
         data = (server.folder / "data/base" / number.strip()).iterdir()
-        # Not what was written before this test; a file that is done with gets another name.
+        # Earlier contents do not count; a full file gets another name.
         log = (server.folder / "data/pg_wal").glob("0*")
         return joined([*data, *(file for file in log if file.stat().st_mtime >= begun)])
 

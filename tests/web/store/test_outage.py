@@ -63,7 +63,7 @@ async def test_a_database_that_is_away(client, generate, own_postgres, leave, co
     async with asyncio.timeout(30):
         while await answer(client, "GET", "/readyz") != (200, ""):
             await asyncio.sleep(0.05)
-    # What hung may have been done meanwhile, or be done yet: it did not say.
+    # The hanging write may have been applied, or may still be: the database did not answer.
     for method, path, body in calls((await generate("p256"))["kid"])[8:10]:
         assert await answer(client, method, path, body) == (200, "")
 

@@ -89,7 +89,7 @@ async def test_connections_that_were_dropped(client, proxy, caplog):
     await recovers(client)
     assert reopened(client) == 1
     assert [" does not answer" in caplog.text, " answers again" in caplog.text] == [True, True]
-    # What hung ends with its connection, and then the pool that it was in does.
+    # The hanging call ends with its connection, and then its pool ends.
     closing = client.app[STORE].database._pool.closing
     assert len(closing) == 1
     held.set()
@@ -100,8 +100,8 @@ async def test_a_network_that_was_cut(client, proxy):
     proxy.cut()
     await fails(client)
     assert await answer(client, *READY) == 503
-    assert await answer(client, *READY) == 503  # that of a call after those which hang
-    proxy.drop()  # new connections work, those of before do not
+    assert await answer(client, *READY) == 503  # a call after the hanging ones, too
+    proxy.drop()  # only new connections work
     await recovers(client)
     assert reopened(client) == 1
 

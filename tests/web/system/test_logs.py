@@ -202,7 +202,7 @@ async def test_lines_below_the_level_are_not_written(client, configured, connect
 
 @pytest.fixture
 def batching(monkeypatch):
-    """A handler that does not write by itself, and a function that gives what it has written."""
+    """A log handler that waits before it writes, and a function that returns its lines."""
     monkeypatch.setattr(log_output, "_DELAY", 3600)
     stream = io.StringIO()
     return log_output.BatchHandler(stream), stream.getvalue

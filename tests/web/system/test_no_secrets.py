@@ -1,4 +1,4 @@
-"""No answer has a secret in it, but those that are for that; and nothing else that it writes."""
+"""Only answers that are meant to return secrets have any; logs and metrics have none."""
 
 import json
 import os
@@ -102,7 +102,7 @@ async def test_no_call_of_any_algorithm_answers_its_secret(client, get, post, ge
     assert called == {route.name for route in ROUTES} - GIVES - {"deleteProfile"}
 
 
-# Other lengths than those of keys.
+# The lengths of keys are excluded.
 LENGTHS = [*range(24, 32), *range(70, 91)]
 
 
@@ -157,7 +157,7 @@ def nodes(document, path=()):
 
 
 def planted_in(document):
-    """The document with what is planted instead of each thing, and beside it."""
+    """Yield the document with the planted text in place of each value, and beside it."""
     for *path, last in filter(None, nodes(document)):
         for planted in PLANTED, [PLANTED], {PLANTED: PLANTED}:
             copy = parent = deepcopy(document)
@@ -202,7 +202,7 @@ class Guarded:
             return response.status, text
 
     def wait(self):
-        """Until the log has the line of the last call, where that was not waited for."""
+        """Wait until the log has the line of the last call."""
         while self.last:
             if '"name": "minikms.access"' in self.service.read_until(self.last):
                 self.last = None
@@ -218,7 +218,7 @@ class Guarded:
         }
 
     def _without_names(self, line):
-        """A line of the audit log, but for what it is to have: which profile, and which key."""
+        """A line of the audit log, without the profile and key that it should name."""
         return json.dumps({**json.loads(line), "profile": None, "kid": None, "alias": None})
 
 

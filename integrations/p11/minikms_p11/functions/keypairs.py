@@ -16,7 +16,7 @@ _SESSION_KEY_ENDS: Final = datetime.timedelta(days=1)
 _EXPONENT: Final = 65537
 _RSA_SIZES: Final = (2048, 3072, 4096)
 
-# The operations of the service for an attribute of the private key that is true.
+# The service's operations, for attributes that are true in the private key's template.
 _OPERATIONS: Final = {
     c.CKA_SIGN: ("sign", "verify"),
     c.CKA_DERIVE: ("derive",),
