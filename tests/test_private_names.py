@@ -19,9 +19,14 @@ from minikms.http import private_names
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs/internals/libraries.md").read_text("utf-8")
+PACKAGES = [
+    minikms,
+    *(importlib.import_module(folder.name) for folder in (ROOT / "doors").glob("minikms_*")),
+]
 MODULES = [
     importlib.import_module(found.name)
-    for found in pkgutil.walk_packages(minikms.__path__, "minikms.")
+    for package in PACKAGES
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     if found.name != "minikms.__main__"
 ]
 
@@ -92,6 +97,9 @@ def own():
 
 def test_tables_of_private_names_are_found():
     assert {table.library for table in TABLES.values()} >= {"aiohttp", "prometheus-client"}
+    assert {"minikms", *(path.name for path in (ROOT / "doors").glob("minikms_*"))} == {
+        module.__name__.partition(".")[0] for module in MODULES
+    }
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -127,8 +135,12 @@ def test_the_installed_version_has_them(table):
 
 def test_the_document_names_the_module_of_each_table():
     rows = re.findall(r"^\| ([\w-]+) \| `(\S+)\.py` \|", DOCUMENT, re.MULTILINE)
-    tables = {(table.library, module) for (module, _), table in TABLES.items()}
-    assert {(library, "minikms." + file.replace("/", ".")) for library, file in rows} == tables
+    modules = {
+        (library, file.removeprefix("doors/").replace("/", ".")) for library, file in rows
+    }
+    assert modules == {
+        (table.library, module.removeprefix("minikms.")) for (module, _), table in TABLES.items()
+    }
 
 
 def test_the_document_says_why_each_name_of_aiohttp_stays():

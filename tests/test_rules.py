@@ -2,6 +2,7 @@
 
 import sys
 import unicodedata
+from dataclasses import fields
 
 import pytest
 
@@ -15,6 +16,7 @@ from minikms.rules import (
     MAX_RULE_VALUES,
     MAX_RULED_CLAIMS,
     PRESETS,
+    JwsRules,
     Rules,
     RulesError,
     kind_of,
@@ -22,9 +24,9 @@ from minikms.rules import (
 
 ALL = {
     "raw": False,
-    "algs": ["ES256"],
+    "algs": ["ES256", "ES384"],
     "jws": {
-        "typ": ["dc+sd-jwt"],
+        "typ": ["JWT", "dc+sd-jwt"],
         "claims": {"aud": ["a"], "iss": ["https://issuer.example"]},
         "max_lifetime": 3600,
         "disclosures": "shown",
@@ -156,6 +158,8 @@ def changed(path, value):
 TIGHTER = [
     ("per_minute", 59),
     ("per_day", 1),
+    ("algs", ["ES384"]),
+    ("jws/typ", ["dc+sd-jwt"]),
     ("jws/max_lifetime", 1),
     ("jws/claims/vct", ["x"]),
     ("raw", None),  # false with jws
@@ -166,11 +170,11 @@ TIGHTER = [
 LOOSER = [
     ("raw", True),
     ("algs", None),
-    ("algs", ["ES256", "ES384"]),
-    ("algs", ["ES384"]),
+    ("algs", ["ES256", "ES384", "ES512"]),
+    ("algs", ["ES512"]),
     ("jws", None),
     ("jws/typ", None),
-    ("jws/typ", ["dc+sd-jwt", "JWT"]),
+    ("jws/typ", ["dc+sd-jwt", "JWT", "vc+sd-jwt"]),
     ("jws/typ", ["DC+SD-JWT"]),
     ("jws/claims", None),
     ("jws/claims", {}),
@@ -186,6 +190,20 @@ LOOSER = [
     ("per_day", None),
     ("per_day", 1001),
 ]
+
+
+@pytest.mark.parametrize(
+    ("cases", "elsewhere"),
+    [(TIGHTER, set()), (LOOSER, {"cose"})],  # `cose` is true in ALL, and has a test below
+    ids=["tighter", "looser"],
+)
+def test_each_rule_has_a_case(cases, elsewhere):
+    rules = {each.name for each in fields(Rules)} | {
+        f"jws/{each.name}" for each in fields(JwsRules)
+    }
+    paths = [f"{path}/" for path, _ in cases]
+    without = {rule for rule in rules if not any(path.startswith(f"{rule}/") for path in paths)}
+    assert without == elsewhere
 
 
 @pytest.mark.parametrize(("path", "value"), TIGHTER)
