@@ -191,6 +191,7 @@ class Config:
     jwt_issuer: str = _access("", "Issuer (iss) of accepted JWTs.")
     jwt_audience: str = _access("", "Audience (aud) of accepted JWTs.")
     jwt_jwks: str = _access("", "JWK Set with the issuer's keys.", value="FILE or URL")
+    roles: str = _access("", "Roles of JWTs and client certificates, in TOML.", value="FILE")
     audit_log: str = _option("", "File that records every call.", heading=AUDIT, value="FILE")
     docs: bool = _option(True, "Serve /docs and /openapi.json.")
     console: bool = _option(True, "Serve /console/.")

@@ -74,10 +74,10 @@ class Forbidden(KmsError):
 
     status, slug, title = 403, "forbidden", "The caller may not do this"
 
-    def __init__(self, scope: str = "") -> None:
+    def __init__(self, scope: str = "", detail: str = "") -> None:
         challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
         super().__init__(
-            f"The call needs the scope {scope}." if scope else "",
+            f"The call needs the scope {scope}." if scope else detail,
             headers={"WWW-Authenticate": challenge},
         )
 

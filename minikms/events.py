@@ -18,23 +18,23 @@ SUCCESS: Final = "success"
 class AuditEvent:
     """The facts of one call that are known so far.
 
-    `operation` is the operationId of the route; `who` names the caller, `subject` is the subject of
-    the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`, and requested
-    its key by `alias`; `new_kid` is the key that replaces its key. `outcome` is "success" or the
-    slug of a problem, `recorded` the outcome that is already in the audit log, and `answered` the
-    outcome of an answer that is not a problem. `asked` is a
-    requested kid or alias that was not found; `admitted` says that the caller of a failed call may
-    use the profile. `others` are further keys that the call uses, as kid and algorithm; each gets
-    its own line. `certificate` is the issued certificate: its serial number in hexadecimal digits,
-    its subject and its profile. `crl` is the revocation list that the call makes: its number, and
-    its number of entries. `batch` is a batch with failed items: the numbers of its items, and of
-    those that failed. `rule` is the rule of the key or the profile that refused the call or an
-    item of its batch. `provider` is the provider that the call uses, and `object_id` the
-    identifier of an object that is destroyed there, in hexadecimal. `profile_id` is the id of the
-    profile (store/profiles/tenancy.py), which an earlier one of its name does not have; `id_of`
-    gives it if a process knows it, and is None if no line will have it. `count_call` counts the
-    call for its profile and raises OverRate; it is None if no profile has a rate. `store_times` are
-    calls of the store with their begin and end, set only for traces.
+    `operation` is the operationId of the route; `who` names the caller, who has `roles`; `subject`
+    is the subject of the caller's certificate; the call acts on `profile`, `kid`, `alg` and
+    `token`, and requested its key by `alias`; `new_kid` is the key that replaces its key. `outcome`
+    is "success" or the slug of a problem, `recorded` the outcome that is already in the audit log,
+    and `answered` the outcome of an answer that is not a problem. `asked` is a requested kid or
+    alias that was not found; `admitted` says that the caller of a failed call may use the profile.
+    `others` are further keys that the call uses, as kid and algorithm; each gets its own line.
+    `certificate` is the issued certificate: its serial number in hexadecimal digits, its subject
+    and its profile. `crl` is the revocation list that the call makes: its number, and its number of
+    entries. `batch` is a batch with failed items: the numbers of its items, and of those that
+    failed. `rule` is the rule of the key or the profile that refused the call or an item of its
+    batch. `provider` is the provider that the call uses, and `object_id` the identifier of an
+    object that is destroyed there, in hexadecimal. `profile_id` is the id of the profile
+    (store/profiles/tenancy.py), which an earlier one of its name does not have; `id_of` gives it if
+    a process knows it, and is None if no line will have it. `count_call` counts the call for its
+    profile and raises OverRate; it is None if no profile has a rate. `store_times` are calls of the
+    store with their begin and end, set only for traces.
     """
 
     operation: str
@@ -45,6 +45,7 @@ class AuditEvent:
     subject: str | None = None
     profile: str | None = None
     profile_id: str | None = None
+    roles: tuple[str, ...] = ()
     kid: str | None = None
     alg: str | None = None
     alias: str | None = None

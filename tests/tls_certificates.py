@@ -29,10 +29,11 @@ class Authority:
         certificate = self._sign(self.name, self.key.public_key(), is_ca=True)
         self.file = self._write(f"{name}.pem", certificate.public_bytes(PEM))
 
-    def issue(self, name, *, encrypt=None, raw=None):
+    def issue(self, name, *, encrypt=None, raw=None, names=()):
         """Paths of a new certificate for this address, and of its key.
 
-        `raw` replaces the encoded name in its subject, and has the same length.
+        `raw` replaces the encoded name in its subject, and has the same length. `names` are more
+        names of the subject, as X.509 structures.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
@@ -41,7 +42,7 @@ class Authority:
                 x509.NameAttribute(NameOID.COMMON_NAME, name),
             ]
         )
-        certificate = self._sign(subject, key.public_key(), is_ca=False)
+        certificate = self._sign(subject, key.public_key(), is_ca=False, more=names)
         if raw is not None:
             certificate = self._signed_again(certificate, name.encode(), raw)
         protection = serialization.NoEncryption()
@@ -53,9 +54,10 @@ class Authority:
             self._write(f"{name}.key", private),
         )
 
-    def _sign(self, subject, public_key, *, is_ca):
+    def _sign(self, subject, public_key, *, is_ca, more=()):
         now = datetime.datetime.now(datetime.UTC)
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names += more
         builder = (
             x509.CertificateBuilder()
             .issuer_name(self.name)

@@ -1,8 +1,8 @@
 """Callers, and the scopes that routes need."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple, Self
 
 from minikms.errors import Forbidden, ProfileNotFound
 from minikms.profile_settings import DELETE_SCOPE
@@ -36,6 +36,23 @@ ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
 """Stands in place of a scope on routes that need a token, with any scopes."""
 
 
+class Grant(NamedTuple):
+    """Scopes in profiles; `profiles` None means all profiles."""
+
+    scopes: frozenset[str]
+    profiles: frozenset[str] | None
+
+    def has(self, scope: str) -> bool:
+        """Tell whether it permits the calls of this scope."""
+        return scope in self.scopes or _ALSO.get(scope) in self.scopes
+
+    def covers(self, profiles: Collection[str] | None) -> bool:
+        """Tell whether it is valid in all these profiles."""
+        return self.profiles is None or (
+            profiles is not None and self.profiles.issuperset(profiles)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller and its permissions; `profiles` None means all profiles.
@@ -43,6 +60,9 @@ class Caller:
     `token` is the id of its token in the store, or empty. `created` and `expires` are the times of
     its token in nanoseconds since the epoch, None if it has none. `ids` has the ids of its profiles
     by name (store/profiles/tenancy.py), as far as its token has them.
+
+    A caller with `roles` is the `subject` of an `issuer`. If its roles have different scopes in
+    different profiles, `grants` has them: then it does not have all its scopes in all its profiles.
     """
 
     name: str
@@ -52,10 +72,14 @@ class Caller:
     created: int | None = None
     expires: int | None = None
     ids: Mapping[str, str] = field(default_factory=dict)
+    issuer: str = ""
+    subject: str = ""
+    roles: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller may make the calls of this scope."""
-        return scope in self.scopes or _ALSO.get(scope) in self.scopes
+        return Grant(self.scopes, self.profiles).has(scope)
 
     @property
     def may_delete(self) -> bool:
@@ -74,9 +98,47 @@ class Caller:
 
     def covers(self, profiles: Collection[str] | None) -> bool:
         """Tell whether the caller may use all these profiles."""
-        return self.profiles is None or (
-            profiles is not None and self.profiles.issuperset(profiles)
-        )
+        return Grant(self.scopes, self.profiles).covers(profiles)
+
+    @property
+    def has_no_role(self) -> bool:
+        """True for a caller of an issuer to whom no role fits."""
+        return bool(self.issuer) and not self.roles
+
+    def with_scopes(self, scopes: Iterable[str]) -> Self:
+        """Return the caller in the profiles in which it has all these scopes; raises Forbidden."""
+        if self.has_no_role:
+            raise Forbidden(detail="No role fits the caller.")
+        for scope in scopes:
+            self.require(scope)
+            if self.grants:
+                granting = [grant for grant in self.grants if grant.has(scope)]
+                self = self._granted(granting)
+        return self
+
+    def in_profile(self, profile: str) -> Self:
+        """Return the caller with its scopes in a profile; raises ProfileNotFound."""
+        self.permit(profile)
+        if not self.grants:
+            return self
+        return self._granted([grant for grant in self.grants if grant.covers((profile,))])
+
+    def _granted(self, grants: list[Grant]) -> Self:
+        return replace(self, **granted(grants))
+
+
+def granted(grants: Collection[Grant]) -> dict[str, Any]:
+    """Return the members of a caller with these grants."""
+    profiles = [grant.profiles for grant in grants if grant.profiles is not None]
+    all_scopes = frozenset[str]().union(*(grant.scopes for grant in grants))
+    in_all = len(profiles) < len(grants)
+    all_profiles = None if in_all else frozenset[str]().union(*profiles)
+    differ = any(grant != Grant(all_scopes, all_profiles) for grant in grants)
+    return {
+        "scopes": all_scopes,
+        "profiles": all_profiles,
+        "grants": tuple(grants) if differ else (),
+    }
 
 
 ANYBODY: Final = Caller("", frozenset(SCOPES))

@@ -1,6 +1,5 @@
 """Bearer tokens that are JWTs of an identity provider, verified (RFC 7519, RFC 8725)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -24,11 +23,9 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys
-from minikms.basics import clocks
 from minikms.basics.addresses import network_of
 from minikms.basics.fair_threads import FairThreads
 from minikms.errors import TooBusy, Unauthenticated
-from minikms.startup_errors import JwtError
 
 PROFILES_CLAIM: Final = "minikms_profiles"
 EVERY_PROFILE: Final = "*"
@@ -80,13 +77,8 @@ _SIGNATURES: Final = _Signatures(strict_check_header=False)
 class JwtVerifier:
     """Verifies the tokens of one issuer for one audience."""
 
-    def __init__(
-        self, issuer: str, audience: str, jwks: str, *, clock: Callable[[], float] = clocks.now
-    ) -> None:
-        """`jwks` is the path of the issuer's JWK Set, or its URL; raises JwtError."""
-        if not (issuer and audience and jwks):
-            raise JwtError("--jwt-issuer, --jwt-audience and --jwt-jwks must be given together.")
-        self.keys = IssuerKeys(jwks, clock=clock)
+    def __init__(self, issuer: str, audience: str, keys: IssuerKeys) -> None:
+        self.keys = keys
         self._claims = JWTClaimsRegistry(
             leeway=_LEEWAY,
             iss={"essential": True, "value": issuer},
@@ -96,15 +88,16 @@ class JwtVerifier:
         )
         self._threads = FairThreads(TooBusy, most=inf)  # the calls in flight are limited
 
-    async def verify(self, token: str, address: str = "") -> Claims:
+    async def verify(self, token: str, address: str = "") -> dict[str, Any]:
         """Verify a token from an address; raises Unauthenticated without the reason.
 
-        Slow signatures are verified in threads, in which addresses take turns.
+        Returns its claims. `sub` is a string, and `exp` a number. Slow signatures are verified in
+        threads, in which addresses take turns.
         """
         try:
-            return _read(await self._verify(token, address))
+            return await self._verify(token, address)
         except JoseError:
-            raise Unauthenticated("The token is not valid.", invalid_token=True) from None
+            raise _not_valid() from None
 
     async def _verify(self, token: str, address: str) -> dict[str, Any]:
         """Verify a token and return its claims; raises JoseError."""
@@ -145,16 +138,37 @@ class JwtVerifier:
         return claims
 
 
-def _read(claims: dict[str, Any]) -> Claims:
-    """Read the claims that the service uses; raises JoseError."""
+def issuer_of(token: str) -> str:
+    """Return the issuer that a token names, before it is verified; raises Unauthenticated."""
+    try:
+        if len(token) > _MAX_LENGTH or not token.isascii():
+            raise ExceededSizeError
+        payload = jws.extract_compact(token.encode(), registry=_SIGNATURES).payload
+        issuer = orjson.loads(payload)["iss"]
+    except (JoseError, orjson.JSONDecodeError, UnicodeError, KeyError, TypeError, IndexError):
+        raise _not_valid() from None
+    return issuer if isinstance(issuer, str) else ""
+
+
+def expiry_of(claims: dict[str, Any]) -> int:
+    """Return the time of `exp` in nanoseconds since the epoch."""
+    return int(min(claims["exp"], _LATEST)) * 1_000_000_000
+
+
+def permissions_in(claims: dict[str, Any]) -> Claims:
+    """Read the permissions that an issuer of scopes gives; raises Unauthenticated."""
     scope, profiles = claims.get("scope", ""), claims.get(PROFILES_CLAIM, [])
     if not isinstance(scope, str):
-        raise InvalidClaimError("scope")
+        raise _not_valid() from None
     if not isinstance(profiles, list) or not all(isinstance(name, str) for name in profiles):
-        raise InvalidClaimError(PROFILES_CLAIM)
+        raise _not_valid() from None
     return Claims(
         subject=claims["sub"],
         scopes=frozenset(scope.split(" ")) - {""},
         profiles=None if EVERY_PROFILE in profiles else frozenset(profiles),
-        expires=int(min(claims["exp"], _LATEST)) * 1_000_000_000,
+        expires=expiry_of(claims),
     )
+
+
+def _not_valid() -> Unauthenticated:
+    return Unauthenticated("The token is not valid.", invalid_token=True)

@@ -20,7 +20,7 @@ from minikms.startup_errors import AccessError
 from minikms.store import NOTHING, PROFILE, TOKENS, Bounds, Cache
 
 if TYPE_CHECKING:
-    from minikms.access.jwt import JwtVerifier
+    from minikms.access.identities import Identities
 
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
@@ -36,11 +36,22 @@ _EACH_PROFILE: Final = 256
 
 @dataclass(slots=True)
 class _CachedToken:
-    """A token's record and its caller, and the last period in which its use was noted."""
+    """A token's caller, and the last period in which its use was noted.
 
-    record: TokenRecord
+    `is_current` tells whether the issuer of a JWT still vouches for the caller.
+    """
+
     caller: Caller
+    is_current: Callable[[], bool] | None = None
     period: int = 0
+
+    @property
+    def is_valid(self) -> bool:
+        """False once the token has expired, or its issuer no longer vouches for it."""
+        expires = self.caller.expires
+        if expires is not None and expires <= time.time_ns():
+            return False
+        return self.is_current is None or self.is_current()
 
 
 class TokenAccess:
@@ -51,12 +62,12 @@ class TokenAccess:
         tokens: Tokens,
         *,
         admin: Token | None = None,
-        jwt: "JwtVerifier | None" = None,
+        identities: "Identities | None" = None,
         wrong_per_minute: int = 60,
         cache: Bounds = NOTHING,
     ) -> None:
         self._tokens = tokens
-        self._jwt = jwt
+        self.identities = identities
         self._admin = admin and TokenRecord(admin.id, "admin", admin.hash, SCOPES, None, 0)
         self._wrong_tokens = WrongTokens(wrong_per_minute)
         bounds = cache._replace(memory=_MEMORY)
@@ -98,7 +109,7 @@ class TokenAccess:
         if scheme != "Bearer":
             return None
         found = self._cache.get(_hash_of(text))
-        if found is None or found.record.expired:
+        if found is None or not found.is_valid:
             return None
         if found.period != self._tokens.uses.period:
             self._note_use(found)
@@ -118,16 +129,18 @@ class TokenAccess:
         address: str,
     ) -> Caller | None:
         """Return a token's caller, None for an invalid token; reads the store only under `lock`."""
-        if not text.startswith(PREFIX):
-            return await self._authenticate_jwt(text, address)
         found = self._cache.get(token_hash)
+        if not text.startswith(PREFIX):
+            if found is None or not found.is_valid:
+                found = await self._identify(text, token_hash, address)
+            return None if found is None else found.caller
         if found is None:
             token = Token.parse(text)
             if token is None:
                 return None
             async with lock:
                 found = self._cache.get(token_hash) or await self._read(token, token_hash)
-        if found is None or found.record.expired:
+        if found is None or not found.is_valid:
             return None
         if found.period != self._tokens.uses.period:
             self._note_use(found)
@@ -135,18 +148,20 @@ class TokenAccess:
 
     async def _read(self, token: Token, token_hash: bytes) -> _CachedToken | None:
         pending = self._cache.start_fill()
-        found = await self._find(token)
-        if found is not None:
-            # A profile that was deleted and recreated under its name is not the token's profile.
-            profiles = [(PROFILE, name) for name in found.record.profiles or ()]
-            pending.fill((token_hash,), found, (TOKENS, token.id), *profiles)
+        known = await self._find(token)
+        if known is None:
+            return None
+        record, found = known
+        # A profile that was deleted and recreated under its name is not the token's profile.
+        profiles = [(PROFILE, name) for name in record.profiles or ()]
+        pending.fill((token_hash,), found, (TOKENS, token.id), *profiles)
         return found
 
     async def drop_stale(self) -> None:
         """Drop revoked tokens from the cache, where they would stay if nobody sends them again."""
         await self._cache.drop_stale()
 
-    async def _find(self, token: Token) -> _CachedToken | None:
+    async def _find(self, token: Token) -> tuple[TokenRecord, _CachedToken] | None:
         record, stored = self._admin, ""
         if record is None or record.id != token.id:
             record, stored = await self._tokens.find(token.id), token.id
@@ -164,22 +179,30 @@ class TokenAccess:
             record.expires,
             {name: known for name, known in (profiles or {}).items() if known},
         )
-        return _CachedToken(record, caller)
+        return record, _CachedToken(caller)
 
-    async def _authenticate_jwt(self, text: str, address: str) -> Caller | None:
-        if self._jwt is None:
+    async def _identify(self, text: str, token_hash: bytes, address: str) -> _CachedToken | None:
+        """Verify a JWT, and cache its caller; None if it is not valid."""
+        if self.identities is None:
             return None
+        pending = self._cache.start_fill()
         try:
-            claims = await self._jwt.verify(text, address)
+            identity = await self.identities.identify(text, address)
         except Unauthenticated:
             return None
-        scopes = claims.scopes & frozenset(SCOPES)
-        return Caller(claims.subject, scopes, claims.profiles, expires=claims.expires)
+        found = _CachedToken(*identity)
+        pending.fill((token_hash,), found)
+        return found
+
+    def of_certificate(self, certificate: bytes) -> Caller | None:
+        """Return the caller of a verified client certificate in DER, None if it has no role."""
+        return None if self.identities is None else self.identities.of_certificate(certificate)
 
 
 def _weight(found: _CachedToken) -> int:
     """Return the size of a cached token in bytes."""
-    return _EACH + _EACH_PROFILE * len(found.record.profiles or ())
+    caller = found.caller
+    return _EACH + len(caller.name) + _EACH_PROFILE * len(caller.profiles or ())
 
 
 def _bearer_token(authorization: str) -> str | None:

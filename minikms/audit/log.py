@@ -258,6 +258,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         "operation": event.operation,
         "outcome": outcome,
     }
+    if event.roles:
+        facts["roles"] = event.roles
     if event.alias is not None:
         facts["alias"] = event.alias
     if event.new_kid is not None and outcome == SUCCESS:  # a failed call has no new key

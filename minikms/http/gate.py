@@ -99,8 +99,8 @@ class GatedCall:
         """
         event, found = self.event, self.caller
         self.profile = event.profile = profile
-        if found.profiles is not None:
-            found.permit(profile)
+        if found.profiles is not None or found.grants:
+            self.caller = found = found.in_profile(profile)
         _set_id(event, found)
         if event.count_call is not None:
             event.count_call(profile)
@@ -178,7 +178,7 @@ class Gate:
                             call.caller = self._known_caller(
                                 request, route
                             ) or await self._authenticate(self.access, call)
-                            event.who = call.caller.name
+                            event.who, event.roles = call.caller.name, call.caller.roles
                     if route.refuse_query is not None and request.query_string:
                         route.refuse_query(request)
                     rates = self.rates
@@ -309,7 +309,7 @@ class Gate:
             call.caller = ANYBODY
         else:
             call.caller = await access.authenticate(f"Bearer {token}", event.address, self._aside)
-            event.who = call.caller.name
+            event.who, event.roles = call.caller.name, call.caller.roles
 
     def _record_refusal(self, call: GatedCall, exc: BaseException) -> None:
         """Record the failure of a call with its caller, profile and key, if they are known.
@@ -325,7 +325,7 @@ class Gate:
             known = ANYBODY if self.access is None else call.caller
             if not event.who and self.access is not None:
                 known = self.access.authenticate_cached(self._authorization(request)) or known
-                event.who = known.name
+                event.who, event.roles = known.name, known.roles
             kid, alias = event.asked
             event.kid = _name(event.kid or kid, _KID)
             event.alias = _name(event.alias or alias or request.query.get("alias"), _ALIAS)
@@ -345,7 +345,9 @@ class Gate:
         if self.access is None or route.published is not None:
             return None
         known = self.access.authenticate_cached(self._authorization(request))
-        return known if known and known.scopes.issuperset(route.scopes) else None
+        if known is None or known.grants or known.has_no_role:
+            return None
+        return known if known.scopes.issuperset(route.scopes) else None
 
     async def _authenticate(self, access: TokenAccess, call: GatedCall) -> Caller:
         """Return the caller if it has the scopes; raises like TokenAccess, and Forbidden."""
@@ -353,12 +355,18 @@ class Gate:
         if route.published is not None and (profile := await route.published(request)):
             return Caller("", _PUBLIC, frozenset({profile}))
         text = self._authorization(request)
-        known = await access.authenticate(text, event.address, self._aside)
+        known = None if text else self._caller_of_certificate(request, access)
+        if known is None:
+            known = await access.authenticate(text, event.address, self._aside)
         call.caller = known  # also if it lacks a scope: the line of the refusal names it
-        event.who = known.name
-        for scope in route.scopes:
-            known.require(scope)
-        return known
+        event.who, event.roles = known.name, known.roles
+        return known.with_scopes(route.scopes)
+
+    def _caller_of_certificate(self, request: web.Request, access: TokenAccess) -> Caller | None:
+        """Return the caller of the connection's certificate, None if it has none with a role."""
+        tls = request.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls else None
+        return access.of_certificate(certificate) if certificate else None
 
     async def _body_to_come(self, call: GatedCall, most: int) -> bytes:
         """Wait for a body that did not arrive with its head.

@@ -41,9 +41,10 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
     `registry` replaces the algorithms of the installed packages. Raises PluginError, ProviderError,
     AccessError and TracesError.
     """
-    if not config.needs_token and (config.admin_token_file or _jwt_options(config)):
+    if not config.needs_token and (config.admin_token_file or config.roles or _jwt_options(config)):
         raise AccessError(
-            "--admin-token-file and --jwt-… have no effect if callers need no token: --auth token."
+            "--admin-token-file, --jwt-… and --roles have no effect if callers need no token: "
+            "--auth token."
         )
     installed = installed_doors()
     app = create_app(config, registry)
@@ -115,16 +116,18 @@ async def _stop_batches(app: web.Application) -> None:
 async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAccess]:
     admin = read_admin_token(config.admin_token_file) if config.admin_token_file else None
     async with AsyncExitStack() as stack:
-        jwt = None
-        if _jwt_options(config):
-            from minikms.access.jwt import JwtVerifier  # joserfc takes 0.1 s to import
+        identities = None
+        if config.roles or _jwt_options(config):
+            from minikms.access.identities import make_identities  # joserfc takes 0.1 s to import
 
-            jwt = JwtVerifier(config.jwt_issuer, config.jwt_audience, config.jwt_jwks)
-            await stack.enter_async_context(jwt.keys.running())
+            made = make_identities(
+                config.roles, config.jwt_issuer, config.jwt_audience, config.jwt_jwks
+            )
+            identities = await stack.enter_async_context(made.running())
         yield TokenAccess(
             tokens,
             admin=admin,
-            jwt=jwt,
+            identities=identities,
             wrong_per_minute=config.max_wrong_tokens,
             cache=_bounds(config),
         )

@@ -26,8 +26,8 @@ SHUTDOWN_TIMEOUT: Final = 30.0
 
 
 def takes_sighup(config: Config) -> bool:
-    """Tell whether SIGHUP has an effect: reloading certificates or reopening an audit log."""
-    return bool(config.tls_cert or config.audit_log)
+    """Tell whether SIGHUP reads certificates or roles again, or reopens an audit log."""
+    return bool(config.tls_cert or config.audit_log or config.roles)
 
 
 def warn_of_variables(config: Config) -> None:
@@ -92,7 +92,7 @@ def announce(config: Config, addresses: Sequence[Any]) -> None:
     else:
         LOGGER.info("keys are kept in memory only, and are lost when this process ends")
     if config.needs_token and not (
-        location.persistent or config.admin_token_file or config.jwt_issuer
+        location.persistent or config.admin_token_file or config.jwt_issuer or config.roles
     ):
         LOGGER.warning(
             "callers need a token, but a store in memory has none: make one by `minikms token "

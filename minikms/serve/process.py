@@ -11,6 +11,7 @@ from aiohttp import web
 from minikms.config import Config
 from minikms.doors.app import DOORS
 from minikms.http import memory
+from minikms.http.gate import GATE
 from minikms.http.places import raise_descriptor_limit
 from minikms.http.state import OBSERVERS
 from minikms.serve import core_dumps, garbage, log_output
@@ -71,6 +72,8 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
                     each.renew()
             if audit := app[AUDIT]:
                 audit.reopen()
+            if config.roles and (access := app[GATE].access) and access.identities:
+                await access.identities.renew(config.roles)
         return number
 
     try:

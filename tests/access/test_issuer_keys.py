@@ -13,6 +13,7 @@ from base64url import jose
 from tls_certificates import Authority
 
 from minikms.access import issuer_keys
+from minikms.access.issuer_keys import IssuerKeys, KeySource
 from minikms.access.jwt import JwtVerifier
 from minikms.errors import Unauthenticated
 from minikms.startup_errors import JwtError
@@ -34,7 +35,7 @@ async def provider():
 def running(clock):
     @asynccontextmanager
     async def start(source):
-        verifier = JwtVerifier(ISSUER, AUDIENCE, str(source), clock=clock)
+        verifier = JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(str(source)), clock=clock))
         async with verifier.keys.running():
             yield verifier
 
@@ -313,7 +314,7 @@ async def test_https_goes_by_the_certificates_that_the_system_trusts(
 )
 def test_urls_that_are_refused(url):
     with pytest.raises(JwtError, match="--jwt-jwks: ") as caught:
-        JwtVerifier(ISSUER, AUDIENCE, url)
+        JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(url)))
     assert PLANTED not in str(caught.value)
 
 
@@ -322,7 +323,7 @@ def test_urls_that_are_refused(url):
     ["https://idp.example", "http://127.1.2.3/jwks", "http://[::1]:8000", "http://LOCALHOST:8000"],
 )
 def test_urls_that_are_taken(url):
-    assert JwtVerifier(ISSUER, AUDIENCE, url)
+    assert JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(url)))
 
 
 @pytest.mark.parametrize(
@@ -344,13 +345,13 @@ def test_files_that_are_refused(tmp_path, content):
     path = tmp_path / "jwks.json"
     path.write_bytes(content)
     with pytest.raises(JwtError, match="--jwt-jwks: "):
-        JwtVerifier(ISSUER, AUDIENCE, str(path))
+        JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(str(path))))
 
 
 def test_a_file_that_is_none(tmp_path):
     for path in (tmp_path, tmp_path / "missing.json"):
         with pytest.raises(JwtError, match="cannot be read"):
-            JwtVerifier(ISSUER, AUDIENCE, str(path))
+            JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(str(path))))
 
 
 async def test_a_file_of_keys_is_read_again(tmp_path, running, clock):
@@ -417,7 +418,7 @@ async def test_a_key_that_is_of_no_use_is_passed_over(tmp_path, bad, caplog):
     caplog.set_level("INFO")
     key, path = SigningKey(), tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [BAD_KEYS[bad], key.jwk, BAD_KEYS[bad]]}))
-    verifier = JwtVerifier(ISSUER, AUDIENCE, str(path))
+    verifier = JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(str(path))))
     assert await accepts(verifier, key)
     assert "3 keys" in caplog.text
 
@@ -427,4 +428,4 @@ async def test_bad_keys_alone_are_no_set(tmp_path):
     for bad in BAD_KEYS.values():
         path.write_text(json.dumps({"keys": [bad]}))
         with pytest.raises(JwtError, match="no key"):
-            JwtVerifier(ISSUER, AUDIENCE, str(path))
+            JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(str(path))))

@@ -13,6 +13,7 @@ OPTIONS = {
     "--jwt-jwks": (
         *("--auth", "token", "--jwt-issuer", "https://a.example", "--jwt-audience", "a"),
     ),
+    "--roles": ("--auth", "token"),
     "--tls-cert": (),
     "--tls-key": ("--tls-cert", "{folder}/cert.pem"),
     "--tls-client-ca": ("--tls-cert", "{folder}/cert.pem"),
