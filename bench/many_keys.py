@@ -168,7 +168,7 @@ class Profile:
                 async for _ in answer.content.iter_chunked(1 << 16):
                     pass
             times.append(time.perf_counter() - begin)
-        return Cost(statistics.median(times), peak_memory(self._pid))
+        return Cost(statistics.median(times), memory(self._pid, "VmHWM"))
 
 
 async def command_cost(command: str, arguments: Sequence[str]) -> Cost:
@@ -178,16 +178,16 @@ async def command_cost(command: str, arguments: Sequence[str]) -> Cost:
     async with process(*words, stdout=DEVNULL, stderr=DEVNULL) as run:
         while run.returncode is None:
             with contextlib.suppress(FileNotFoundError, LookupError):  # it has just ended
-                peak = peak_memory(run.pid)
+                peak = memory(run.pid, "VmHWM")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(run.wait(), 0.05)
         assert run.returncode == 0, f"{command} ended with {run.returncode}"
     return Cost(time.perf_counter() - begin, peak)
 
 
-def peak_memory(process: int) -> float:
-    """Read the largest resident memory that a process had, in MiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text("ascii"))
+def memory(process: int, line: str = "VmRSS") -> float:
+    """Read the resident memory of a process in MiB: the present one, or with VmHWM the peak."""
+    found = re.search(rf"{line}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text("ascii"))
     if not found:
         raise LookupError(process)
     return int(found.group(1)) / 1024

@@ -14,6 +14,8 @@ from keys_in_use import COLD, IN_USE, KeysInUse
 from report import Cost, Run, blocks, fill, readme
 from rows import IN_PRODUCTION, Row, contenders_of_rows, in_production, requests_of
 from server import Measurement, Memory, started
+from service import running
+from soak import WEIGHTS, Soak, wrong_lines
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "docs/performance.md", ROOT / "bench/measurements.md")
@@ -98,6 +100,22 @@ async def test_keys_are_used_cold_and_in_turn(tmp_path, monkeypatch):
     assert dict(blocks(run)).keys() == {
         f"{title} with many keys" for title in ("rates", "times", "work", "memory")
     }
+
+
+@pytest.mark.process
+async def test_every_call_of_the_soak_is_answered_and_has_its_audit_line(tmp_path, free_port):
+    log = tmp_path / "audit.log"
+    async with running("--metrics-port", free_port, "--audit-log", str(log)) as (client, pid):
+        soak = Soak(client, keys=5)
+        await soak.fill()
+        for name in WEIGHTS:
+            await soak.call(name)
+        assert sum(soak.done.values()) == len(WEIGHTS)
+        assert "unavailable" not in soak.done
+        assert many_keys.memory(pid) > 1
+    assert wrong_lines(soak, log) == 0
+    soak.answered.add("never")
+    assert wrong_lines(soak, log) == 1
 
 
 @pytest.fixture
