@@ -1,14 +1,11 @@
 """Released versions of older layouts beside this one, on one store."""
 
-import json
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from minikms_processes import refused
+from serve.released_versions import call, command_of
 from waiting import LONG, wait_until
 
 from minikms.store.askar.location import StoreKey, StoreLocation
@@ -20,9 +17,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(180),  # the first installs a released version
 ]
-
-# The folder with the git history; tests in a copy of the files set another one.
-HISTORY = str(Path(__file__).parents[2])
 
 
 class Release(NamedTuple):
@@ -62,20 +56,7 @@ def release(request):
 @pytest.fixture(scope="module")
 def released(tmp_path_factory, release):
     """The command of a released version, from the history."""
-    folder = tmp_path_factory.mktemp("released")
-    command = ["env", "-C", str(folder), sys.executable, "-m", "minikms"]
-    archive = folder / "archive.tar"
-    for step in (
-        ["git", "-C", HISTORY, "archive", "-o", archive, release.commit, "minikms", "setup.cfg"],
-        ["tar", "-x", "-C", folder, "-f", archive],
-        # Write its entry points to where Python looks for the entry points of packages.
-        ["env", "-C", folder, sys.executable, "-c", "__import__('setuptools').setup()", "egg_info"],
-        [*command, "algorithms"],
-    ):
-        done = subprocess.run(step, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"the released version is not to be had: {done.stderr[-500:]}")
-    return command
+    return command_of(release.commit, tmp_path_factory.mktemp("released"))
 
 
 @pytest.fixture
@@ -84,16 +65,6 @@ def options(persistent_url, released, run):
     options = {"store": persistent_url, "store_key": new_raw_key(), "auth": "none"}
     assert run("store", "init", command=released, **options).returncode == 0
     return options
-
-
-def call(service, method, path, body=None):
-    connection = service.connect()
-    try:
-        connection.request(method, path, body and json.dumps(body))
-        with connection.getresponse() as response:
-            return response.status, json.loads(response.read() or "null")
-    finally:
-        connection.close()
 
 
 def make(service):

@@ -1,0 +1,162 @@
+"""The last release, whose layout is this version's, on one store with this version."""
+
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from serve.released_versions import call, command_of
+from waiting import LONG, wait_until
+
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.key_store import KeyStore
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.slow,
+    pytest.mark.timeout(180),  # the first installs a released version, and each starts services
+]
+
+# Release 0.4.0.
+COMMIT = "e3c98bf7cd10b26d5badf326bf6b5b9b50674d87"
+
+DAY = 24 * 3600 * 10**9
+
+# Make two keys that are due, as if a service of version 0.4.0 had made them two hours ago.
+MAKE_DUE = """
+import asyncio, sys, time
+from minikms.key_requests import KeyPolicy
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.askar.location import StoreKey, StoreLocation
+from minikms.store.keys.key_store import KeyStore
+
+async def main():
+    async with KeyStore.open(StoreLocation.parse(sys.argv[1]), StoreKey(sys.argv[2])) as store:
+        keys = KeyService(AlgorithmRegistry.from_installed(), store)
+        for policy in (
+            KeyPolicy(aliases=("deleted",), delete_after=3600),
+            KeyPolicy(aliases=("rotated",), rotate_every=3600),
+        ):
+            print((await keys.generate("t", "ed25519", policy)).kid)
+
+now = time.time_ns
+time.time_ns = lambda: now() - 7200 * 10**9
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """The command of the release."""
+    return command_of(COMMIT, tmp_path_factory.mktemp("released"))
+
+
+@pytest.fixture
+def options(persistent_url, released, run):
+    """The options of a service on a store that the release has made."""
+    options = {"store": persistent_url, "store_key": new_raw_key(), "auth": "none"}
+    assert run("store", "init", command=released, **options).returncode == 0
+    return options
+
+
+@pytest.fixture
+def old(serve, released, options):
+    """A service of the release, with a profile."""
+    service = serve("--port", "0", command=released, **options)
+    assert call(service, "POST", "/profile", {"name": "t"})[0] == 200
+    return service
+
+
+def make(service, alg="ed25519", **body):
+    status, made = call(service, "POST", "/key/generate", {"alg": alg, **body})
+    assert status == 200
+    return made["kid"]
+
+
+def key(service, kid):
+    return call(service, "GET", f"/key/{kid}")
+
+
+def agree(one, other, kids):
+    return all(key(one, kid) == key(other, kid) for kid in kids)
+
+
+def named(service, alias):
+    return call(service, "GET", f"/key?alias={alias}", **{"X-Profile": "t"})[1]["kid"]
+
+
+def verified(run, **options):
+    """The message of `store verify`, which has found nothing wrong."""
+    done = run("store", "verify", **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("nothing wrong.\n")
+    return done.stdout
+
+
+def test_both_make_change_and_delete_keys_while_both_run(serve, run, released, options, old):
+    algs = [each["name"] for each in call(old, "GET", "/algorithms")[1]]
+    made = [make(old, name, alias=f"a-{name}", labels={"alg": name}) for name in algs]
+    made += [make(old, alias="later", rotate_every=86_400), make(old, delete_after=86_400)]
+    assert run("store", "upgrade", **options).returncode == 0
+    new = serve("--port", "0", "--workers", "2", **options)
+    assert agree(old, new, made)
+    for alias, one, other in (("by old", old, new), ("by new", new, old)):
+        changed = make(one, alias=alias, rotate_every=7200)
+        deleted = make(one, delete_after=7200)
+        assert agree(one, other, (changed, deleted))
+        assert call(other, "PATCH", f"/key/{changed}", {"labels": {"a": "b"}})[0] == 200
+        assert call(other, "POST", f"/key/{changed}/rotate", {})[0] == 200
+        assert call(other, "DELETE", f"/key/{deleted}")[0] == 200
+        wait_until("the notices", partial(agree, one, other, (changed, deleted)), LONG)
+        assert key(one, deleted)[0] == 404
+    assert verified(run, **options) == verified(run, command=released, **options)
+    new.stop()
+    assert [key(old, kid)[0] for kid in made] == [200] * len(made)
+
+
+async def listed_a_day_ago(options):
+    """Let the next sweep begin at once, and look for due keys in all profiles."""
+    location = StoreLocation.parse(options["store"])
+    async with KeyStore.open(location, StoreKey(options["store_key"])) as store:
+        assert await store.sweeps.begin(0) is None
+        last = store.sweeps.last
+        assert last.ended
+        await store.sweeps.end(0, last._replace(listed=last.listed - DAY))
+
+
+async def test_a_newer_process_finds_keys_that_the_older_one_made_due_within_a_day(
+    serve, run, released, options, old, free_port
+):
+    old.stop()
+    new = serve("--port", "0", "--metrics-port", free_port, **options)
+    wait_until("a sweep", lambda: new.metrics()["sweep_last_timestamp_seconds", frozenset()])
+    arguments = sys.executable, "-c", MAKE_DUE, options["store"], options["store_key"]
+    due = subprocess.run(
+        [*released[:3], *arguments], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.split()
+    new.stop()
+    await listed_a_day_ago(options)
+    new = serve("--port", "0", **options)
+    wait_until("a rotation", lambda: named(new, "rotated") != due[1])
+    new.stop()
+    # Without a service, which would not show the deleted key in any case.
+    assert verified(run, **options).startswith("Checked 2 profiles, 2 keys and 1 aliases")
+
+
+@pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
+def test_each_restores_a_backup_of_the_other(serve, run, released, options, old, tmp_path):
+    kid = make(old, delete_after=86_400)
+    new = serve("--port", "0", **options)
+    make(new, alias="a", rotate_every=86_400)
+    new.stop()
+    old.stop()
+    for one, other in ((released, None), (None, released)):
+        file = str(tmp_path / f"backup-{one is None}.db")
+        assert run("store", "backup", file, command=one, **options).returncode == 0
+        assert run("store", "restore", file, command=other, **options).returncode == 0
+        assert verified(run, command=other, **options).startswith("Checked 2 profiles, 2 keys")
+        service = serve("--port", "0", command=other, **options)
+        assert key(service, kid)[0] == 200
+        service.stop()
