@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
+import re
+import signal
 import time
 
 import pytest
 from aiohttp import ClientSession
-from waiting import until
+from waiting import LONG, until, waiting_for
 
 from minikms.key_requests import KeyPolicy, KeyRef
 from minikms.keys.service import KeyService
@@ -16,6 +19,9 @@ from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.keys.key_store import KeyStore
 
 pytestmark = pytest.mark.process
+
+# The number of keys that a sweep deletes together (minikms/keys/deletions.py).
+TOGETHER = 16
 
 REGISTRY = AlgorithmRegistry.from_installed()
 ALIASES = [f"a{number}" for number in range(20)]
@@ -94,3 +100,70 @@ async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store
         other = await keys.descriptions.describe(DEFAULT_PROFILE, KeyRef(alias=ALIASES[1]))
         assert used.last_used is not None
         assert other.last_used is None
+
+
+def swept(folder, operation):
+    """The audit lines of an operation, by the number of the worker that wrote them."""
+    found = {}
+    for file in folder.glob("audit.*.log"):
+        written = file.read_text()
+        lines = map(json.loads, written[: written.rfind("\n") + 1].splitlines())  # whole ones
+        if of_it := [line for line in lines if line.get("operation") == operation]:
+            found[file.name.split(".")[1]] = of_it
+    return found
+
+
+def kids_of(found):
+    return [line["kid"] for lines in found.values() for line in lines]
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(5 * LONG)  # for the turn of each killed worker, which lasts 15 s
+async def test_another_process_goes_on_with_a_sweep_whose_worker_is_killed(
+    serve, persistent_url, make_store, tmp_path, monkeypatch
+):
+    options = await make_store(persistent_url)
+    location, key = StoreLocation.parse(options["store"]), StoreKey(options["store_key"])
+    old, now, aliases = {}, time.time_ns(), [f"a{number}" for number in range(60)]
+    async with KeyStore.open(location, key) as store:
+        keys = KeyService(REGISTRY, store)
+        for alias in aliases:
+            policy = KeyPolicy(aliases=(alias,), rotate_every=3600)
+            old[alias] = (await keys.creation.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
+            due = {"rotate_every": 3600, "rotates": 1}
+            await keys.changes.update(DEFAULT_PROFILE, old[alias], due)
+        monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
+        policy = KeyPolicy(delete_after=600)
+        made = await keys.creation.generate_batch(DEFAULT_PROFILE, "ed25519", 1000, policy)
+        monkeypatch.undo()
+    options["audit_log"] = str(tmp_path / "audit.log")
+    service = await asyncio.to_thread(serve, "--port", "0", "--workers", "2", **options)
+
+    async def until_swept(operation, number):
+        async with waiting_for("a process that sweeps", LONG):
+            while len({*kids_of(swept(tmp_path, operation))}) < number:
+                await asyncio.sleep(0.01)
+
+    for operation, some, most in (("sweepKey", 100, len(made)), ("rotateKey", 5, len(old))):
+        await until_swept(operation, some)
+        [name] = swept(tmp_path, operation)  # one of them sweeps
+        [pid] = re.findall(rf"worker {name} is process (\d+)", "".join(service.lines))[-1:]
+        os.kill(int(pid), signal.SIGKILL)
+        assert len(kids_of(swept(tmp_path, operation))) < most
+        await asyncio.to_thread(service.read_until, f"worker {name} is process ")
+    await until_swept("rotateKey", len(old))
+    service.process.terminate()
+    assert await asyncio.to_thread(service.process.wait, 60) == 0
+    # A killed worker may have written lines of a transaction that it did not commit.
+    deleted, rotated = (kids_of(swept(tmp_path, name)) for name in ("sweepKey", "rotateKey"))
+    assert set(deleted) == {each.kid for each in made}
+    assert len(deleted) <= len(made) + TOGETHER
+    assert set(rotated) == {*old.values()}
+    assert len(rotated) <= len(old) + 1
+    async with KeyStore.open(location, key) as store:
+        found, _ = await KeyService(REGISTRY, store).descriptions.list_keys(
+            DEFAULT_PROFILE, limit=1000
+        )
+        assert len(found) == 2 * len(aliases)
+        assert {each.kid for each in found} > {*old.values()}
+        assert sorted(alias for each in found for alias in each.aliases) == sorted(aliases)
