@@ -368,10 +368,13 @@ class Database:
         """Return once PostgreSQL has new statistics, which listings need."""
         await self._calls.statistics.renew()
 
-    async def estimated_keys(self) -> int | None:
-        """Estimate the number of keys without reading them, or None; raises StoreUnavailable."""
+    async def number_of_keys(self, most: int) -> int | None:
+        """Count the keys and tokens of PostgreSQL together; estimate `most` or more.
+
+        None if only sessions on the profiles can count them. Raises StoreUnavailable.
+        """
         try:
-            return await self._calls.statistics.estimated_keys()
+            return await self._calls.statistics.number_of_keys(most)
         except ServerError:
             raise StoreUnavailable() from None
 

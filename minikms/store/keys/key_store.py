@@ -19,10 +19,11 @@ from minikms.plugin.protocol import Stored
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.records import KeyRecord
 from minikms.store.askar.location import StoreKey, StoreLocation
-from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sequence import CONTENTS, seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.askar.stores import new_raw_key
-from minikms.store.categories import KEY
+from minikms.store.cache import NOTHING, Bounds, Cache
+from minikms.store.categories import KEY, PROFILE, TOKENS
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.aliases import Aliases, add_alias, bind_aliases
@@ -54,6 +55,13 @@ _FEW: Final = 4
 # The number of keys in PostgreSQL from which they are estimated, not counted.
 _MANY: Final = 10_000
 
+# With more profiles, the keys of PostgreSQL are counted together.
+_SEVERAL: Final = 100
+
+# The number of profiles whose numbers of keys are remembered. Where a notice of a change may be
+# lost, none is.
+_REMEMBERED: Final = Bounds(100_000)
+
 
 class KeyStore:
     """Keys in an Askar store; parts have their `aliases`, `deletions`, `rotations` and `listing`.
@@ -73,6 +81,8 @@ class KeyStore:
         self.sweeps = Sweeps(database)
         self.keys_opened = 0
         self._total = _MANY  # keys at the last count; as many before the first one
+        bounds = NOTHING if database.counters.needs_ttl else _REMEMBERED
+        self._numbers: Cache[int] = Cache(database.counters, bounds)
 
     @classmethod
     @asynccontextmanager
@@ -110,21 +120,36 @@ class KeyStore:
         await self._database.ping()
 
     async def totals(self) -> tuple[int, int]:
-        """Count the keys and the profiles, in a session for each profile.
+        """Count the keys and the profiles.
 
-        The keys of a profile that is removed meanwhile, or does not decrypt, do not count. Many
-        keys in PostgreSQL are estimated, with the tokens, since a count would read a row for each.
-        If the last count found few, no estimate is read: it takes a connection of its own.
+        Keys of many profiles in PostgreSQL are counted together, by a connection of its own. Many
+        keys are estimated, with the tokens, since a count would read a row for each. Otherwise, a
+        session counts the keys of each profile that has changed since the last count. There, the
+        keys of a profile that is removed meanwhile, or does not decrypt, do not count.
         """
-        names, keys = await self.directory.names(), 0
-        estimated = await self._database.estimated_keys() if self._total >= _MANY else None
-        if estimated is not None and estimated >= _MANY:
-            return estimated, len(names)
-        for name in names:
-            with suppress(ProfileNotFound, KeyUnreadable):
-                keys += await self._database.run(name, _count_keys, timeout=LONG_TIMEOUT)
+        names, keys = await self.directory.names(), None
+        if self._total >= _MANY or len(names) > _SEVERAL:
+            keys = await self._database.number_of_keys(_MANY)
+        if keys is None:
+            keys = 0
+            for name in names:
+                with suppress(ProfileNotFound, KeyUnreadable):
+                    keys += await self._number_of_keys(name)
+        elif keys < _MANY:
+            keys = max(
+                keys - await self._database.run_own(partial(Session.count, category=TOKENS)), 0
+            )
         self._total = keys
         return keys, len(names)
+
+    async def _number_of_keys(self, profile: str) -> int:
+        number = self._numbers.get(profile)
+        if number is None:
+            pending = self._numbers.start_fill()
+            count = partial(Session.count, category=KEY)
+            number = await self._database.run(profile, count, timeout=LONG_TIMEOUT)
+            pending.fill((profile,), number, (PROFILE, profile), (CONTENTS, profile))
+        return number
 
     # Keys
 
@@ -287,7 +312,3 @@ class KeyStore:
         except StoreUnavailable as exc:  # the profile is gone for callers
             raise StoreUnavailable(unknown=True) from exc
         return True
-
-
-async def _count_keys(session: Session) -> int:
-    return await session.count(KEY)
