@@ -12,6 +12,8 @@ SIGN, AEAD, WRAP = ("sign", "verify"), ("encrypt", "decrypt"), ("wrap", "unwrap"
 MAC, BOX = ("mac", "mac-verify"), ("box", "box-open")
 JWE, HPKE = ("jwe-encrypt", "jwe-decrypt"), "hpke-open"
 AGREE = ("derive", *JWE)
+LIBRARIES = ("pyca", "joserfc", "jwcrypto", "jose")
+"""Libraries that check our keys, signatures and JWEs; `jose` is npm's."""
 RSA_NAMES = tuple(f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512))
 
 
@@ -31,8 +33,12 @@ class Facts:
     """JOSE's other names: for agreement, encryption or the content's encryption."""
     prehashed: bool = False
     """True if it signs a digest as it signs the message."""
+    libraries: tuple[str, ...] = LIBRARIES
+    """The libraries that know its keys: tests ask only these."""
     crv: str = ""
     curve: ec.EllipticCurve | None = None
+    order: int = 0
+    """The order of the curve's base point."""
     hash: hashes.HashAlgorithm | None = None
     public: int = 0
     """The size of the public key's binary form."""
@@ -51,7 +57,7 @@ class Facts:
     """The algorithms of AWS KMS, by usage of the key."""
 
 
-def _ec(curve, crv, signing, multicodec, digest, aws, kem=0):
+def _ec(curve, crv, signing, multicodec, digest, aws, kem=0, *, order, libraries=LIBRARIES):
     size = (curve.key_size + 7) // 8
     agreement = {"KEY_AGREEMENT": ["ECDH"]} if crv.startswith("P-") else {}
     return Facts(
@@ -61,8 +67,10 @@ def _ec(curve, crv, signing, multicodec, digest, aws, kem=0):
         signing=(signing,),
         jose=("ECDH-ES",),
         prehashed=True,
+        libraries=libraries,
         crv=crv,
         curve=curve,
+        order=int(order.replace(" ", ""), 16),
         hash=digest,
         public=1 + size,  # SEC 1 section 2.3.3, compressed
         signature=2 * size,
@@ -102,6 +110,7 @@ def _ml_dsa(level, *, public, signature, multicodec):
         uses=SIGN,
         imports=("jwk", "seed"),
         signing=(f"ML-DSA-{level}",),
+        libraries=("pyca", "jwcrypto"),
         public=public,
         signature=signature,
         multicodec=multicodec,
@@ -116,6 +125,7 @@ def _ml_kem(level, *, public, enc, multicodec, kem):
         uses=("decapsulate", HPKE),
         imports=("jwk", "seed"),
         jose=(f"ML-KEM-{level}",),
+        libraries=("pyca",),
         public=public,
         enc=enc,
         multicodec=multicodec,
@@ -130,6 +140,7 @@ def _bls(group, *, public, multicodec):
         kty="EC",
         uses=(),
         imports=("jwk", "secret"),
+        libraries=(),
         crv=f"BLS12381{group}",
         public=public,
         multicodec=multicodec,
@@ -177,6 +188,7 @@ FACTS = {
         uses=SIGN,
         imports=("jwk", "secret"),
         signing=("Ed448", "EdDSA"),
+        libraries=("pyca", "joserfc", "jwcrypto"),
         crv="Ed448",
         public=57,
         signature=114,
@@ -198,16 +210,31 @@ FACTS = {
         uses=(*AGREE, HPKE),
         imports=("jwk", "secret"),
         jose=("ECDH-ES",),
+        libraries=("pyca", "joserfc", "jwcrypto"),
         crv="X448",
         public=56,
         multicodec="8424",
         kem=0x21,
         enc=56,
     ),
-    "k256": _ec(ec.SECP256K1(), "secp256k1", "ES256K", "e701", hashes.SHA256(), "ECC_SECG_P256K1"),
-    "p256": _ec(ec.SECP256R1(), "P-256", "ES256", "8024", hashes.SHA256(), "ECC_NIST_P256", 0x10),
-    "p384": _ec(ec.SECP384R1(), "P-384", "ES384", "8124", hashes.SHA384(), "ECC_NIST_P384", 0x11),
-    "p521": _ec(ec.SECP521R1(), "P-521", "ES512", "8224", hashes.SHA512(), "ECC_NIST_P521", 0x12),
+    "k256": _ec(
+        *(ec.SECP256K1(), "secp256k1", "ES256K", "e701", hashes.SHA256(), "ECC_SECG_P256K1"),
+        order="FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFE BAAEDCE6AF48A03BBFD25E8CD0364141",
+        libraries=("pyca", "joserfc", "jwcrypto"),
+    ),
+    "p256": _ec(
+        *(ec.SECP256R1(), "P-256", "ES256", "8024", hashes.SHA256(), "ECC_NIST_P256", 0x10),
+        order="FFFFFFFF00000000FFFFFFFFFFFFFFFF BCE6FAADA7179E84F3B9CAC2FC632551",
+    ),
+    "p384": _ec(
+        *(ec.SECP384R1(), "P-384", "ES384", "8124", hashes.SHA384(), "ECC_NIST_P384", 0x11),
+        order="FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF FFFFFFFFFFFFFFFFC7634D81F4372DDF "
+        "581A0DB248B0A77AECEC196ACCC52973",
+    ),
+    "p521": _ec(
+        *(ec.SECP521R1(), "P-521", "ES512", "8224", hashes.SHA512(), "ECC_NIST_P521", 0x12),
+        order=f"1{'F' * 65}A51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409",
+    ),
     "rsa2048": _rsa(2048),
     "rsa3072": _rsa(3072),
     "rsa4096": _rsa(4096),

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.shared_service
 VECTORS = json.loads(Path(__file__).with_name("authlib_short_coordinates.json").read_text("utf-8"))
 SIZES = {FACTS[name].crv: FACTS[name].public - 1 for name in ECDSA}
 NAMES = [f"{each['jwk']['crv']} {number}" for number, each in enumerate(VECTORS)]
+CURVES = sorted({each["jwk"]["crv"] for each in VECTORS})
 
 
 def public(jwk):
@@ -61,7 +62,7 @@ async def test_a_public_key_alone(post, vector):
     assert key["jwk"] == public(whole(vector["jwk"]))
 
 
-@pytest.mark.parametrize("crv", SIZES)
+@pytest.mark.parametrize("crv", CURVES)
 @pytest.mark.parametrize("member", ["x", "y", "d"])
 async def test_others_are_refused_and_named(client, generate, crv, member):
     jwk = next(whole(each["jwk"]) for each in VECTORS if each["jwk"]["crv"] == crv)
@@ -71,7 +72,7 @@ async def test_others_are_refused_and_named(client, generate, crv, member):
         assert f"'{member}'" in problem["detail"]
 
 
-@pytest.mark.parametrize("crv", SIZES)
+@pytest.mark.parametrize("crv", CURVES)
 async def test_a_peer_that_is_refused_is_named(client, refuses, post, crv):
     vector = next(each for each in VECTORS if each["jwk"]["crv"] == crv)
     kid = (await post("/key/import", {"jwk": vector["jwk"]}))["kid"]

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from algorithm_facts import ECDSA, FACTS, named, using
+from algorithm_facts import ECDSA, FACTS, RSA_NAMES, named, using
 from base64url import b64, raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
@@ -12,11 +12,8 @@ from problems import refused
 pytestmark = pytest.mark.shared_service
 
 BITS = (256, 384, 512)
-DIGESTS = {
-    **{
-        f"{scheme}{bits}": f"sha{bits}" for scheme in ("RS", "PS", "ES") for bits in (256, 384, 512)
-    },
-    "ES256K": "sha256",
+DIGESTS = {name: f"sha{name[2:]}" for name in RSA_NAMES} | {
+    FACTS[alg].signing[0]: FACTS[alg].hash.name for alg in ECDSA
 }
 MESSAGE = b"hello"
 
