@@ -72,25 +72,11 @@ class Pkcs11Provider(Provider):
     def make(self, algorithm: str, key_id: bytes) -> ProviderKey:
         kind = KINDS[algorithm]
         with self._connection.session() as session:
-            try:
-                public, private = _make_pair(kind, session, key_id)
-            except pkcs11.DeviceMemory as error:
-                raise ProviderUnavailable("The token is full.") from error
-            except REFUSALS as error:
-                raise UnsupportedOption(
-                    "The token does not make keys of this algorithm."
-                ) from error
-            try:
-                _require_protection(private)
-                encoded = kind.public(public).public_bytes(
-                    ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo
-                )
-            except BaseException:
-                for half in (public, private):
-                    with suppress(pkcs11.PKCS11Error):
-                        half.destroy()
-                raise
-            return ProviderKey(session.serial, key_id, encoded)
+            # While other threads make and destroy keys, SoftHSM sometimes refuses a template, or
+            # stores a private key without CKA_TOKEN.
+            with suppress(UnsupportedOption):
+                return _make(kind, session, key_id)
+            return _make(kind, session, key_id)
 
     def sign(self, key: ProviderKey, data: bytes, scheme: Scheme) -> bytes:
         with self._connection.session() as session:
@@ -160,14 +146,28 @@ class Pkcs11Provider(Provider):
         return signature
 
 
-def _make_pair(kind: Kind, session: TokenSession, key_id: bytes) -> tuple[Any, Any]:
-    """Generate a key pair; retry once if the token refuses.
+def _make(kind: Kind, session: TokenSession, key_id: bytes) -> ProviderKey:
+    """Generate a key pair whose private half stays in the token.
 
-    SoftHSM sometimes refuses a template while other threads make and destroy keys.
+    Raises UnsupportedOption if the token refuses, or does not keep the private half so.
     """
-    with suppress(*REFUSALS):
-        return kind.make(session.raw, key_id)
-    return kind.make(session.raw, key_id)
+    try:
+        public, private = kind.make(session.raw, key_id)
+    except pkcs11.DeviceMemory as error:
+        raise ProviderUnavailable("The token is full.") from error
+    except REFUSALS as error:
+        raise UnsupportedOption("The token does not make keys of this algorithm.") from error
+    try:
+        _require_protection(private)
+        encoded = kind.public(public).public_bytes(
+            ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo
+        )
+    except BaseException:
+        for half in (public, private):
+            with suppress(pkcs11.PKCS11Error):
+                half.destroy()
+        raise
+    return ProviderKey(session.serial, key_id, encoded)
 
 
 def _objects(session: TokenSession, half: ObjectClass, key_id: bytes | None = None) -> list[Any]:
@@ -198,4 +198,4 @@ def _destroy(session: TokenSession, key_id: bytes) -> bool:
 
 def _require_protection(private: Any) -> None:
     if any(private[attribute] is not value for attribute, value in PROTECTED.items()):
-        raise UnsupportedOption("The token would let private keys be extracted.")
+        raise UnsupportedOption("The token would lose private keys, or let them be extracted.")

@@ -157,6 +157,25 @@ def test_what_a_token_refuses_is_tried_twice(softhsm, connect, monkeypatch):
     assert len(provider.find()) == 1
 
 
+def test_a_pair_without_its_protection_is_made_once_more(softhsm, connect, monkeypatch):
+    """SoftHSM stores a private key without CKA_TOKEN at times, beside other threads."""
+    provider, kind, lost = connect(softhsm), KINDS["p256"], [Attribute.TOKEN]
+    make = kind.make
+
+    def lose(session, key_id):
+        with monkeypatch.context() as patch:
+            template = {**kinds.PROTECTED, **dict.fromkeys(lost, False)}
+            patch.setattr(kinds, "PROTECTED", template)
+            lost.clear()
+            return make(session, key_id)
+
+    monkeypatch.setattr(kind, "make", lose)
+    key = made(provider)
+    assert signs(provider, key)
+    with provider._connection.session() as session:
+        assert len(list(session.raw.get_objects())) == 2
+
+
 def test_a_token_without_mechanisms(tmp_path, monkeypatch, softhsm, connect):
     folder = tmp_path / "less"
     folder.mkdir()
