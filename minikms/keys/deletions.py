@@ -23,6 +23,10 @@ LOGGER = logging.getLogger(__name__)
 # writes by its length. A pause of the same length follows.
 _TOGETHER: Final = 16
 
+# Seconds after which a sweep leaves the rest of removed profiles, so that keys that are deleted in
+# the meantime have their turn. It goes on at once after that.
+_ERASING: Final = 10.0
+
 # Destroys the object with this identifier in the token with this serial number (empty for any);
 # returns whether the object is gone.
 Destroy: TypeAlias = Callable[[bytes, str], Awaitable[bool]]
@@ -36,11 +40,13 @@ _Place: TypeAlias = tuple[str, str]
 class _Sweep:
     """A sweep: `owns` if the store may destroy its objects, `away` are tokens that do not answer.
 
-    Objects are destroyed one by one, so that only one call waits for a token that does not answer.
+    It erases removed profiles up to `until`, a time of the monotonic clock. Objects are destroyed
+    one by one, so that only one call waits for a token that does not answer.
     """
 
     sink: AuditSink | None
     owns: bool
+    until: float
     away: set[_Place] = field(default_factory=set)
     destroying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -132,7 +138,7 @@ class DueDeletions:
         return noted
 
     async def _begin(self, sink: AuditSink | None) -> _Sweep:
-        return _Sweep(sink, await self._store.objects.owns())
+        return _Sweep(sink, await self._store.objects.owns(), time.monotonic() + _ERASING)
 
     async def _sweep_profile(self, profile: str, sweep: _Sweep) -> bool:
         """Remove the due keys of a profile; returns whether some are left."""
@@ -212,8 +218,8 @@ class DueDeletions:
             else:
                 waiting[each.kid] = each.provider, each.token
         self._waiting[profile] = waiting
-        if not waiting:
-            await self._directory.removals.erase(profile)
+        if not waiting and not await self._directory.removals.erase(profile, sweep.until):
+            self._note(None, ())  # `go_on` continues
 
     async def _is_done(self, found: ProviderObject, sweep: _Sweep) -> bool:
         """Destroy an object unless the store shares it; returns whether to remove its key."""

@@ -193,7 +193,7 @@ class Database:
         self._calls.on_ended = call
 
     def note_removed_profile(self) -> None:
-        """Tell the listener of `on_ended` that a profile with keys of providers was removed."""
+        """Tell the listener of `on_ended` that a removed profile is not erased yet."""
         self._calls.on_ended(None, ())
 
     def on_removed(self, call: Callable[[str, Iterable[int]], None]) -> None:

@@ -31,6 +31,7 @@ from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sessions import Transaction
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.keys.key_store import KeyStore
+from minikms.store.profiles import removals
 
 KEY = StoreKey(new_raw_key())
 REGISTRY = AlgorithmRegistry.from_installed()
@@ -131,6 +132,9 @@ async def make_and_delete(place: Place, points: Points, mine: str = "a") -> None
         await service.creation.generate(mine, "p256", several)
         await service.operations.store.remove_profile(mine)
         await service.sweep()
+        await service.profiles.create(mine)
+        await service.creation.generate_batch(mine, "ed25519", 3 * removals._PART, KeyPolicy())
+        await service.operations.store.remove_profile(mine)
         await service.creation.generate(DEFAULT_PROFILE, "p256", several)
 
 
@@ -195,6 +199,7 @@ def make(place: Place, fatal: int = -1, mine: str = "a") -> tuple[int, int]:
 
 def main(folder: Path, kills: int, urls: Sequence[str]) -> None:
     """Kill processes at points spread over one run; print their number."""
+    removals._PART = 2  # a small profile is also erased in parts
     if not urls:
         urls = [f"sqlite://{folder}/keys{number}.db" for number in range(kills + 2)]
     places = [Place(url, folder / f"token{number}") for number, url in enumerate(urls)]

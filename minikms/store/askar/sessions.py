@@ -70,13 +70,16 @@ class Session:
 
     async def fetch_all(
         self,
-        category: str,
+        category: str | None,
         tag_filter: TagFilter | None = None,
         limit: int | None = None,
         *,
         order_by: str | None = None,
     ) -> list[Entry]:
-        """The entries that a filter matches; raises UndecryptableError if one does not decrypt."""
+        """The entries that a filter matches; raises UndecryptableError if one does not decrypt.
+
+        `category` is None for all categories.
+        """
         found = await self._session.fetch_all(category, tag_filter, limit, order_by=order_by)
         # By index: Askar's iterator has no `__iter__`, which list comprehensions need in 3.13.
         return [found[place] for place in range(len(found))]

@@ -1,5 +1,6 @@
 """The keys of a store, profile by profile."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -61,6 +62,9 @@ _SEVERAL: Final = 100
 # The number of profiles whose numbers of keys are remembered. Where a notice of a change may be
 # lost, none is.
 _REMEMBERED: Final = Bounds(100_000)
+
+# Seconds for which the deletion of a profile erases its contents before it answers.
+_ERASING: Final = 2.0
 
 
 class KeyStore:
@@ -297,7 +301,8 @@ class KeyStore:
     async def remove_profile(self, name: str) -> bool:
         """Remove a profile with all its keys; False if it does not exist.
 
-        Raises ProfileProtected for the default one.
+        It is gone for callers at once. `DueDeletions` erases the contents of a large one. Raises
+        ProfileProtected for the default one.
         """
         if name == DEFAULT_PROFILE:
             raise ProfileProtected("The default profile cannot be deleted.")
@@ -305,10 +310,11 @@ class KeyStore:
         if removed is None:
             return False
         try:
-            if await self.objects.of_removed(removed):
-                self._database.note_removed_profile()  # their objects first
-            else:
-                await self.directory.removals.erase(removed)
+            until = time.monotonic() + _ERASING
+            if await self.objects.of_removed(removed) or not (  # their objects first
+                await self.directory.removals.erase(removed, until)
+            ):
+                self._database.note_removed_profile()
         except StoreUnavailable as exc:  # the profile is gone for callers
             raise StoreUnavailable(unknown=True) from exc
         return True

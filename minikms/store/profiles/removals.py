@@ -1,19 +1,33 @@
 """Removes profiles: marks them in the directory, revokes their tokens, erases their contents."""
 
+import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.categories import LAST_USES, PROFILE, SEQUENCE
+from minikms.store.askar.sessions import Entry, KeyEntry, TagFilter, Transaction
+from minikms.store.categories import KEY, LAST_USES, PROFILE, SEQUENCE
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.profiles.entries import askar_name, is_removed, marked_removed, use_tags
 from minikms.store.profiles.token_entries import TOGETHER, revoke, tokens_of
 
 ResultT = TypeVar("ResultT")
+
+# The number of entries that one transaction erases, so that other writers do not wait long.
+_PART: Final = 128
+
+# The number of entries of the directory that are read, 20 µs each, before other calls go on.
+_NAMES: Final = 100
+
+# The tag of a key's record with its place in the order of creation.
+_SEQ: Final = "~seq"
 
 
 class RemovedProfile(NamedTuple):
@@ -72,7 +86,14 @@ class ProfileRemovals:
         async def marked() -> list[tuple[str, bytes]]:
             async with self._calls.session() as session:
                 entries = await session.fetch_all(PROFILE)
-            return [(each.name, each.value) for each in entries if is_removed(each.value)]
+            found = []
+            for place, entry in enumerate(entries, 1):
+                value = entry.value
+                if is_removed(value):
+                    found.append((entry.name, value))
+                if place % _NAMES == 0:
+                    await asyncio.sleep(0)
+            return found
 
         found = []
         for name, entry in await self._calls.run(marked):
@@ -109,18 +130,45 @@ class ProfileRemovals:
                 raise
             raise ProfileNotFound() from None
 
-    async def erase(self, profile: RemovedProfile) -> None:
-        """Erase the contents of a removed profile."""
+    async def erase(self, profile: RemovedProfile, until: float = math.inf) -> bool:
+        """Erase the contents of a removed profile; False if some are left at `until`.
 
-        async def work() -> None:
-            await self._calls.pool.store.remove_profile(profile.askar_profile)
-            self._calls.sealing_keys.pop(profile.askar_profile, None)
-            async with self._calls.transaction() as transaction:
-                await transaction.remove_all(LAST_USES, use_tags(profile.askar_profile))
-                if await transaction.fetch(PROFILE, profile.entry, for_update=True) is not None:
-                    await transaction.remove(PROFILE, profile.entry)
+        That is a time of the monotonic clock. The contents are erased in small transactions, each
+        followed by a pause of its length; the last one erases what is left, which is little unless
+        entries do not decrypt. Another call, of any process, goes on with a profile that is left.
+        """
+        some = partial(self._erase_some, profile)
+        began = time.monotonic()
+        while await self._calls.run(some, write=True, timeout=LONG_TIMEOUT):
+            now = time.monotonic()
+            if now >= until:
+                return False
+            await asyncio.sleep(now - began)
+            began = time.monotonic()
+        await self._calls.run(partial(self._erase_rest, profile), write=True, timeout=LONG_TIMEOUT)
+        return True
 
-        await self._calls.run(work, write=True, timeout=LONG_TIMEOUT)
+    async def _erase_some(self, profile: RemovedProfile) -> bool:
+        """Erase a part of the contents of a removed profile; False if only few can be read."""
+        try:
+            async with self._calls.transaction(profile.askar_profile) as transaction:
+                if await _remove_some(transaction) or await _remove_some_keys(transaction):
+                    return True
+        except KeyUnreadable:
+            pass
+        except AskarError as exc:
+            if exc.code is not AskarErrorCode.NOT_FOUND:
+                raise  # else another process has erased it
+        async with self._calls.transaction() as transaction:
+            return await _remove_some(transaction, LAST_USES, use_tags(profile.askar_profile))
+
+    async def _erase_rest(self, profile: RemovedProfile) -> None:
+        await self._calls.pool.store.remove_profile(profile.askar_profile)
+        self._calls.sealing_keys.pop(profile.askar_profile, None)
+        async with self._calls.transaction() as transaction:
+            await transaction.remove_all(LAST_USES, use_tags(profile.askar_profile))
+            if await transaction.fetch(PROFILE, profile.entry, for_update=True) is not None:
+                await transaction.remove(PROFILE, profile.entry)
 
     async def _tokens_of(self, name: str) -> list[str]:
         async with self._calls.session() as session:
@@ -153,3 +201,35 @@ class ProfileRemovals:
                 await transaction.remove(PROFILE, name)
                 removed = RemovedProfile(name, askar_name(entry))
                 await transaction.insert(PROFILE, removed.entry, entry)
+
+
+async def _remove_some(
+    transaction: Transaction, category: str | None = None, tag_filter: TagFilter | None = None
+) -> bool:
+    """Remove a part of the entries that a filter matches, unless only few can be read."""
+    entries = list[Entry]()
+    with suppress(UndecryptableError):
+        entries = await transaction.fetch_all(category, tag_filter, _PART)
+    if len(entries) < _PART:
+        return False
+    places = []
+    for entry in entries:
+        if entry.category == KEY and _SEQ in entry.tags:
+            places.append(entry.tags[_SEQ])
+        else:
+            await transaction.remove(entry.category, entry.name, cached=False)
+    if places:  # by one statement: most entries are records of keys
+        await transaction.remove_all(KEY, {_SEQ: {"$in": places}})
+    return True
+
+
+async def _remove_some_keys(transaction: Transaction) -> bool:
+    """Remove a part of the keys that Askar holds, unless only few can be read."""
+    keys = list[KeyEntry]()
+    with suppress(UndecryptableError):
+        keys = await transaction.all_keys(limit=_PART)
+    if len(keys) < _PART:
+        return False
+    for key in keys:
+        await transaction.remove_key(key.name)
+    return True
