@@ -4,17 +4,21 @@ import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from minikms_client.errors import InvalidSetting
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+# The service accepts tokens of up to 16 KiB; white space may surround the token.
+_LARGEST_TOKEN_FILE: Final = 17 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a client.
 
-    `token_file` is read for each call, since its token may be replaced at any time.
+    `token_file` is read for each attempt, since its token may be replaced at any time. This costs
+    little beside a call, and needs no rule for noticing a change of the file.
     """
 
     url: str
@@ -34,15 +38,31 @@ class Settings:
             headers["Authorization"] = f"Bearer {_visible('token', token)}"
         return headers
 
-    def _token(self) -> str | None:
+    def are_renewed(self, sent: dict[str, str], profile: str | None) -> bool:
+        """Tell if the token file has another token now than the headers of a refused call."""
         if self.token_file is None:
-            return self.token
+            return False
         try:
-            return self.token_file.read_bytes().strip().decode("latin-1")
-        except OSError as error:
-            raise InvalidSetting(
-                f"The token file {self.token_file} cannot be read: {error.strerror}."
-            ) from error
+            return self.headers(profile) != sent
+        except InvalidSetting:  # the refusal says more about the call
+            return False
+
+    def _token(self) -> str | None:
+        return self.token if self.token_file is None else _read_token(self.token_file)
+
+
+def _read_token(file: Path) -> str:
+    """Return the token in a file; raises InvalidSetting, without the content of the file."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST_TOKEN_FILE + 1)
+    except OSError as error:
+        raise InvalidSetting(f"The token file {file} cannot be read: {error.strerror}.") from error
+    if len(content) > _LARGEST_TOKEN_FILE:
+        raise InvalidSetting(f"The token file {file} is larger than 17 KiB.")
+    if not (token := content.strip()):
+        raise InvalidSetting(f"The token file {file} is empty.")
+    return token.decode("latin-1")
 
 
 def _visible(what: str, value: str) -> str:

@@ -36,6 +36,7 @@ def refusal(slug, status=503, retry_after="0", **members):
 def answering(*answers):
     """A server that gives these answers in turn; None closes the connection without one.
 
+    A function makes its answer from the path and the headers.
     A real service cannot be made to refuse an exact number of calls, or to give bad answers. Gives
     the URL and the received requests.
     """
@@ -48,6 +49,8 @@ def answering(*answers):
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             asked.append((self.command, self.path, dict(self.headers)))
             answer = left.pop(0)
+            if callable(answer):
+                answer = answer(self.path, self.headers)
             if answer is None:
                 self.close_connection = True
                 return

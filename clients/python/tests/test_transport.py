@@ -1,5 +1,6 @@
 """Tokens, TLS, refusals and missing answers between the client and the service."""
 
+import asyncio
 import inspect
 import pickle
 import socket
@@ -244,6 +245,59 @@ def test_calls_carry_the_token_and_nothing_shows_it(
         Client(guarded_url, token=admin_token, token_file=file)
 
 
+def passed_on(url, headers):
+    """The answer of a service to a call that another server got."""
+    names = ("Authorization", "X-Profile")
+    answer = httpx.get(url, headers={name: headers[name] for name in names if headers[name]})
+    return answer.status_code, {"Content-Type": answer.headers["Content-Type"]}, answer.content
+
+
+async def test_calls_whose_token_is_renewed_meanwhile_are_sent_once_more(
+    guarded_url, admin_token, tmp_path
+):
+    file = tmp_path / "token"
+    with Client(guarded_url, token=admin_token) as admin:
+        first, second = (admin.create_token("reader", ["keys:read"]) for _ in range(2))
+        file.write_text(first.token)
+
+        def renew():
+            file.write_text(second.token)
+            admin.revoke_token(first.record.id)
+
+        all_sent = threading.Barrier(4, action=renew)
+
+        def late(path, headers):
+            all_sent.wait(20)
+            return passed_on(guarded_url + path, headers)
+
+        def soon(path, headers):
+            return passed_on(guarded_url + path, headers)
+
+        with answering(*[late] * 4, *[soon] * 5) as (url, asked):
+            async with AsyncClient(url, token_file=file) as kms:
+                await asyncio.gather(*(kms.list_keys() for _ in range(4)))
+                await kms.list_keys()
+    assert [headers["Authorization"] for _, _, headers in asked] == [
+        *[f"Bearer {first.token}"] * 4,
+        *[f"Bearer {second.token}"] * 5,
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "mkms_0123456789abcdef_a", "mkms_0123456789abcdef_b"])
+def test_a_call_whose_token_stays_refused_fails(guarded_url, tmp_path, content):
+    file = tmp_path / "token"
+    file.write_text("mkms_0123456789abcdef_a")
+
+    def answer(path, headers):
+        file.write_text(content)
+        return passed_on(guarded_url + path, headers)
+
+    with answering(answer, answer) as (url, asked), Client(url, token_file=file) as kms:
+        with pytest.raises(Unauthenticated):
+            kms.list_keys()
+        assert len(asked) == (2 if content.endswith("b") else 1)
+
+
 def test_settings_of_no_use(tmp_path):
     with pytest.raises(InvalidSetting, match="localhost:8080 must start with http"):
         Client("localhost:8080")
@@ -260,6 +314,10 @@ def test_settings_of_no_use(tmp_path):
             with pytest.raises(InvalidSetting, match=r"^The token must be one line") as caught:
                 kms.list_keys()
             assert caught.value.__cause__ is None
+        for content, fault in ((b" \n", "is empty"), (b"secret" * 3000, "is larger than 17 KiB")):
+            file.write_bytes(content)
+            with pytest.raises(InvalidSetting, match=f"^The token file {file} {fault}.$") as caught:
+                kms.list_keys()
             assert caught.value.__context__ is None
 
 

@@ -91,12 +91,17 @@ class Transport:
         return (self._send(call)).read(form)
 
     def _send(self, call: Call, headers: dict[str, str] | None = None) -> Answer:
-        """Return the answer to a call; raises ProblemError, Unreachable or UnexpectedAnswer."""
-        attempt = 0
+        """Return the answer to a call; raises ProblemError, Unreachable or UnexpectedAnswer.
+
+        If the token is refused, and its file has another one now, the call is sent once more: the
+        service refuses a token before it does anything.
+        """
+        attempt, is_renewed = 0, False
         while True:
             wait: float | None
+            own = self._settings.headers(self._profile)
             try:
-                answer = self._attempt(call, headers or {})
+                answer = self._attempt(call, {**own, **(headers or {})})
             except httpx.TransportError as error:
                 wait = self._retries.after_failure(call, error, attempt)
                 if wait is None:
@@ -105,6 +110,10 @@ class Transport:
             else:
                 if answer.status in (200, 304):
                     return answer
+                if answer.status == 401 and not is_renewed:
+                    is_renewed = self._settings.are_renewed(own, self._profile)
+                    if is_renewed:
+                        continue
                 failure = answer.failure()
                 wait = self._retries.after_answer(call, failure, attempt)
                 if wait is None:
@@ -119,12 +128,7 @@ class Transport:
             call.path,
             params=tuple(call.query),
             json=call.body,
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-                **self._settings.headers(self._profile),
-                **headers,
-            },
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", **headers},
         )
         with sent as response:
             body = bytearray()
