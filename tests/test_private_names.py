@@ -135,9 +135,7 @@ def test_the_installed_version_has_them(table):
 
 def test_the_document_names_the_module_of_each_table():
     rows = re.findall(r"^\| ([\w-]+) \| `(\S+)\.py` \|", DOCUMENT, re.MULTILINE)
-    modules = {
-        (library, file.removeprefix("doors/").replace("/", ".")) for library, file in rows
-    }
+    modules = {(library, file.removeprefix("doors/").replace("/", ".")) for library, file in rows}
     assert modules == {
         (table.library, module.removeprefix("minikms.")) for (module, _), table in TABLES.items()
     }
