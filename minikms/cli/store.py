@@ -1,7 +1,7 @@
 """The commands of stores: `minikms store …`."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ from minikms.cli.store_options import (
 from minikms.cli.store_seal import reseal, seal, seals, unseal
 from minikms.cli.store_upgrade import upgrade
 from minikms.config import ENV_PREFIX
+from minikms.maintenance.copy import COPY_NOTES, count, finished_copies
 from minikms.maintenance.copy import copy as copy_store
-from minikms.maintenance.copy import count, finished_copies
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.progress import Progress
-from minikms.maintenance.verify import entries
+from minikms.maintenance.verify import VERIFY_NOTES, entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
 from minikms.startup_errors import StoreError
@@ -156,7 +156,9 @@ async def copy(
         progress("Copying keys", show_pos=True) as bar,
         StoreInspector.open(location, key) as source,
         other as to_key,
-        _progress_in(progress_file, "store copy", source, location, to=str(place)) as noted,
+        _progress_in(
+            progress_file, "store copy", COPY_NOTES, source, location, to=str(place)
+        ) as noted,
         StoreWriter.create(
             place, to_key or key, noted.mark, await finished_copies(source, noted)
         ) as writer,
@@ -209,7 +211,7 @@ async def verify(jobs: int, progress_file: Path | None, **options: Any) -> None:
         async with (
             open_providers(options) as providers,
             StoreInspector.open(location, key) as inspector,
-            _progress_in(progress_file, "store verify", inspector, location) as noted,
+            _progress_in(progress_file, "store verify", VERIFY_NOTES, inspector, location) as noted,
         ):
             bar.length = await entries(inspector, jobs=jobs, done=noted.done)
             tally = await verify_store(
@@ -226,12 +228,17 @@ async def verify(jobs: int, progress_file: Path | None, **options: Any) -> None:
 
 @asynccontextmanager
 async def _progress_in(
-    file: Path | None, command: str, store: StoreInspector, location: StoreLocation, **facts: str
+    file: Path | None,
+    command: str,
+    notes: Mapping[str, type],
+    store: StoreInspector,
+    location: StoreLocation,
+    **facts: str,
 ) -> AsyncIterator[Progress]:
     """Open the file of progress of a command, and say how much is done; raises StoreError."""
     identity = store.database.identity.decode()
     facts = {"command": command, "store": str(location), "identity": identity, **facts}
-    with Progress.open(file, facts) as noted:
+    with Progress.open(file, facts, notes) as noted:
         if noted.done:
             tell(f"Continuing after {len(noted.done)} profiles, which {file} names.")
         yield noted

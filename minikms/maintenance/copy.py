@@ -18,6 +18,9 @@ from minikms.store.internals import BATCH, publishes
 # In a file of progress, Askar's name of the copy of a profile.
 _COPY: Final = "copy"
 
+# The types of what `copy` notes of a profile.
+COPY_NOTES: Final = {"keys": int, "deleted": int, _COPY: str}
+
 
 @dataclass(frozen=True)
 class Copied:

@@ -28,8 +28,8 @@ _PROFILE: Final = "profile"
 class Progress:
     """The profiles that a command has done, by Askar's names of them, which are never used twice.
 
-    `done` has numbers of each, and Askar's name of its copy. `mark` is the mark of an unfinished
-    copy. Without a file, nothing is done before, and nothing is noted.
+    `done` has the facts that were noted of each. `mark` is the mark of an unfinished copy. Without
+    a file, nothing is done before, and nothing is noted.
     """
 
     def __init__(
@@ -46,11 +46,14 @@ class Progress:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path | None, facts: Mapping[str, str]) -> Iterator[Self]:
+    def open(
+        cls, path: Path | None, facts: Mapping[str, str], noted: Mapping[str, type]
+    ) -> Iterator[Self]:
         """Read a file, or make it; remove it at the end of the block unless that raises.
 
-        `facts` say which command works on which stores. Raises StoreError if the file is of other
-        ones, older than a week, or used by another process.
+        `facts` say which command works on which stores, and `noted` has the types of what it notes
+        of a profile. Raises StoreError if the file is of other ones, older than a week, or used by
+        another process.
         """
         if path is None:
             yield cls()
@@ -61,7 +64,7 @@ class Progress:
             raise _refused(path, exc.strerror) from None
         try:
             progress = cls(path, file, facts)
-            progress._read(file, path)
+            progress._read(file, path, noted)
             yield progress
             path.unlink()
         finally:
@@ -74,7 +77,7 @@ class Progress:
             self._write({**self._facts, **head})
 
     def note(self, askar_profile: str, **facts: int | str) -> None:
-        """Note that a profile is done. It stays noted if the process is killed."""
+        """Note that a profile is done. It stays noted if the process or the machine stops."""
         self._write({_PROFILE: askar_profile, **facts})
 
     def kept(self, askar_profiles: Iterable[str]) -> set[str]:
@@ -84,7 +87,7 @@ class Progress:
             raise _refused(self._path, "it is of another store, which was at this place before")
         return kept
 
-    def _read(self, file: int, path: Path) -> None:
+    def _read(self, file: int, path: Path, noted: Mapping[str, type]) -> None:
         if why := why_not_owned(os.fstat(file), os.geteuid()):
             raise _refused(path, why)
         try:
@@ -99,16 +102,20 @@ class Progress:
         try:
             head, *lines = map(orjson.loads, whole.splitlines())
             found = {name: head[name] for name in self._facts}
-            form, began, self.mark = head["form"], head["began"], bytes.fromhex(head["mark"])
+            form, age = head["form"], time.time() - head["began"]
+            self.mark = bytes.fromhex(head["mark"])
+            types = {_PROFILE: str, **noted}
+            if any({name: type(line[name]) for name in line} != types for line in lines):
+                raise ValueError
             self.done = {line.pop(_PROFILE): line for line in lines}
-        except (ValueError, TypeError, LookupError, AttributeError):
-            raise _refused(path, "it is not a file of progress") from None
+        except (ValueError, TypeError, LookupError):
+            raise _refused(path, "it is not a file of progress, or it was changed") from None
         if form != _FORM or len(content) > _MOST_BYTES:
             raise _refused(path, "it is not a file of progress of this version")
         for name, value in self._facts.items():
             if found[name] != value:
                 raise _refused(path, f"its {name} is {found[name]}, not {value}")
-        if not 0 <= time.time() - began <= _MOST_AGE:
+        if not 0 <= age <= _MOST_AGE:
             raise _refused(path, "it is not of the last seven days")
         os.ftruncate(file, len(whole))
 
@@ -117,6 +124,7 @@ class Progress:
             return
         try:
             os.write(self._file, orjson.dumps(line) + b"\n")
+            os.fsync(self._file)
         except OSError as exc:
             raise _refused(self._path, exc.strerror) from None
 

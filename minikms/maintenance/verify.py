@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.faults import Report, faults_of
@@ -35,6 +35,10 @@ class Tally:
         self.keys += other.keys
         self.aliases += other.aliases
         self.faults += other.faults
+
+
+# The types of what `verify` notes of a profile.
+VERIFY_NOTES: Final = dict.fromkeys(asdict(Tally()), int)
 
 
 async def entries(inspector: StoreInspector, *, jobs: int = 1, done: Container[str] = ()) -> int:

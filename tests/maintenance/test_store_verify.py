@@ -19,7 +19,7 @@ from minikms.key_requests import KeyPolicy, KeyRef, KeySource
 from minikms.keys.service import KeyService
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.progress import Progress
-from minikms.maintenance.verify import Tally, verify
+from minikms.maintenance.verify import VERIFY_NOTES, Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.store.askar.location import StoreKey, StoreLocation
@@ -820,7 +820,7 @@ async def test_a_check_continues_after_profiles_without_faults(location, key, tm
 
     async with StoreInspector.open(location, key) as opened:
         await opened.database._pool.store.create_profile("stray")  # noted after the profiles
-        with pytest.raises(StoppedError), Progress.open(path, facts) as progress:
+        with pytest.raises(StoppedError), Progress.open(path, facts, VERIFY_NOTES) as progress:
             await verify(opened, REGISTRY, lambda *_: None, stop, progress=progress)
         await opened.database._pool.store.remove_profile("stray")
     read = []
@@ -830,7 +830,7 @@ async def test_a_check_continues_after_profiles_without_faults(location, key, tm
             read.append(profile)
             return super().records(profile, in_order=in_order)
 
-    with Progress.open(path, facts) as progress:
+    with Progress.open(path, facts, VERIFY_NOTES) as progress:
         assert await check(location, key, Reading, progress=progress) == expected
     assert read == ["p1"]
     assert not path.exists()
