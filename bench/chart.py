@@ -1,6 +1,6 @@
 """The charts in docs/performance.md."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pygal
@@ -34,12 +34,9 @@ def rates(run: Run, title: str, rows: Mapping[str, Row], names: Sequence[str]) -
     return bytes(drawn.render())
 
 
-def curves(run: Run, title: str, store: str, calls: Iterable[str]) -> bytes:
-    """Draw an SVG with a curve for each call: milliseconds by the number of keys."""
-    costs = run.costs[store]
-    drawn = pygal.Line(
-        title=title, x_labels=[f"{step:,}" for step in costs], logarithmic=True, **FORM
-    )
-    for call in calls:
-        drawn.add(call, [of[call].seconds * 1000 if call in of else None for of in costs.values()])
+def curves(title: str, labels: Sequence[str], found: Mapping[str, Sequence[float | None]]) -> bytes:
+    """Draw an SVG with a curve for each call."""
+    drawn = pygal.Line(title=title, x_labels=labels, logarithmic=True, margin_right=50, **FORM)
+    for call, figures in found.items():
+        drawn.add(call, figures)
     return bytes(drawn.render())

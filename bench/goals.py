@@ -8,7 +8,6 @@ from contender import BATCH, BATCH_OF_KEYS, BESIDE, CREDENTIAL, OPEN_BOX, OPEN_J
 from contenders import RAFT
 from keys_in_use import BY_DEFAULT, COLD, IN_USE, KEYS, WARMED
 from keys_in_use import row as many
-from many_keys import COMMANDS, JWKS, NDJSON, PAGE, PAGES, SINGLE, has
 from mini_kms import RULED, WALLET
 from report import CONNECTIONS, Run, median, ratio, title_in_production
 from rows import IN_PRODUCTION, KEPT, NEW, Row
@@ -36,9 +35,6 @@ class Goal:
         met = self.least <= found <= self.most
         shown = f"{found:,.0f}" if found >= 1000 else f"{found:.3g}"
         return self.text, bound, shown, "yes" if met else UNMET
-
-
-BY_ALG, BY_LABEL = ([call for call in PAGES if call.startswith(word)] for word in ("alg", "label"))
 
 
 def row(operation: str, alg: str = "ed25519", connections: int = CONNECTIONS) -> Row:
@@ -90,27 +86,6 @@ def of_a_key(run: Run) -> float:
     """Return the KB per key in the largest process, with the most keys."""
     used, idle = (run.memory[many(keys)]["sqlite-2"].largest for keys in (KEYS[-1], KEYS[0]))
     return (used - idle) * MIB / 1000 / KEYS[-1]
-
-
-def listed(store: str, *calls: str) -> Callable[[Run], float]:
-    """Return the time of the slowest of these calls among 100,000 keys, in milliseconds."""
-    return lambda run: max(run.costs[store][100_000][call].seconds for call in calls) * 1000
-
-
-def grown(store: str, call: str, few: int, *, of_all: bool = False) -> Callable[[Run], float]:
-    """Divide the time of a call among the most keys by its time among few keys.
-
-    With `of_all` the call is about all keys, and its time per key is compared.
-    """
-
-    def figure(run: Run) -> float:
-        times = {keys: of[call].seconds for keys, of in run.costs[store].items() if call in of}
-        most = max(times, default=few)
-        if most <= few:
-            raise LookupError(call)
-        return times[most] / times[few] * (few / most if of_all else 1)
-
-    return figure
 
 
 PRODUCTION: Final = (
@@ -195,28 +170,4 @@ MANY_KEYS: Final = (
     ),
     Goal("in use, SQLite / OpenBao on raft", on(USED, "sqlite-2", RAFT), least=1.5),
     Goal("KB of memory for each key and process, 100,000 keys", of_a_key, most=2.5),
-)
-
-CURVE: Final = tuple(
-    goal
-    for store, title in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"))
-    for goal in (
-        Goal(f"ms of 100 among 100,000 keys, {title}", listed(store, PAGE), most=10),
-        Goal(f"ms of 100 by alg, {title}", listed(store, *BY_ALG), most=50),
-        Goal(f"ms of 100 by label, {title}", listed(store, *BY_LABEL), most=50),
-        Goal(f"ms of 100,000 as NDJSON, {title}", listed(store, NDJSON), most=16_000),
-        *(
-            Goal(f"{call}, most keys / 10,000 keys, {title}", grown(store, call, 10_000), most=1.5)
-            for call in SINGLE
-        ),
-        *(
-            Goal(
-                f"{call}, a key of the most / of 10,000, {title}",
-                grown(store, call, 10_000, of_all=True),
-                most=1.5,
-            )
-            for call in (NDJSON, JWKS, *COMMANDS)
-            if has(store, call)
-        ),
-    )
 )

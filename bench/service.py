@@ -61,6 +61,14 @@ async def running(*options: str, **client: Any) -> AsyncIterator[tuple[ClientSes
     await drain
 
 
+def memory(pid: int) -> float:
+    """Read the resident memory of a process in MiB."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii"))
+    if not found:
+        raise LookupError(pid)
+    return int(found.group(1)) / 1024
+
+
 @contextmanager
 def postgres_server() -> Iterator[Any]:
     """A PostgreSQL server that waits for the disk at each commit (`tests/postgres.py`).

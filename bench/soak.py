@@ -25,8 +25,7 @@ from typing import Any, Final
 import click
 from aiohttp import ClientSession
 from contender import free_port
-from many_keys import memory
-from service import running
+from service import memory, running
 from stored import create
 
 CALLERS: Final = 8

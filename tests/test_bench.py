@@ -5,16 +5,16 @@ import time
 from pathlib import Path
 
 import keys_in_use
-import many_keys
 import many_tenants
 import pytest
 from contenders import CONTENDERS
-from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, PRODUCED, PRODUCTION, UNMET
+from goals import ED25519, MANY_KEYS, ONE_KEY, PRODUCED, PRODUCTION, UNMET
 from keys_in_use import COLD, IN_USE, KeysInUse
-from report import Cost, Run, blocks, fill, readme
+from many_tenants import Spent
+from report import Run, blocks, fill, readme
 from rows import IN_PRODUCTION, Row, contenders_of_rows, in_production, requests_of
 from server import Measurement, Memory, started
-from service import running
+from service import memory, running
 from soak import WEIGHTS, Soak, wrong_lines
 
 ROOT = Path(__file__).parents[1]
@@ -39,30 +39,19 @@ async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
         assert server.memory().largest > 1
 
 
-@pytest.mark.process
-async def test_calls_and_commands_are_measured_by_the_number_of_keys(tmp_path, monkeypatch):
-    for name, value in {"STEPS": (1, 30, 60), "BATCH": 15, "CALLS": 2, "TIMES": 1}.items():
-        monkeypatch.setattr(many_keys, name, value)
-    run, urls = Run({}), {"sqlite": f"sqlite://{tmp_path}/keys.db"}
-    await many_keys.measure(run, urls, tmp_path, 30, time.monotonic() + 60)
-    assert not run.missing
-    assert list(run.costs["sqlite"]) == [1, 30]
-    assert run.costs["sqlite"][30].keys() >= {*many_keys.COMMANDS, *many_keys.SINGLE}
-    for cost in run.costs["sqlite"][30].values():
-        assert cost.seconds > 0
-        assert cost.memory > 1
-
-
 @pytest.mark.postgres
 @pytest.mark.process
 async def test_calls_are_measured_by_the_number_of_profiles(monkeypatch, capsys):
     monkeypatch.setattr(many_tenants, "CALLS", 2)
-    await many_tenants.measure([(30, 3)], workers=1)
+    curve = await many_tenants.measure([(30, 3)], workers=1)
     first, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith("30 keys in 3 profiles")
-    assert len(lines) == 7
     for line in lines:
-        assert re.search(r" [1-9]\d* statements, [1-9]\d* buffers$", line), line
+        assert re.search(r"ms, [\d,]+ statements, [\d,]+ buffers$", line), line
+    assert curve.keys() == {(30, 3)}
+    assert [line.split("  ")[0] for line in lines] == list(curve[30, 3])
+    for name, spent in curve[30, 3].items():
+        assert spent.buffers > 0 or name == "sign, in use"
 
 
 @pytest.mark.postgres
@@ -112,7 +101,7 @@ async def test_every_call_of_the_soak_is_answered_and_has_its_audit_line(tmp_pat
             await soak.call(name)
         assert sum(soak.done.values()) == len(WEIGHTS)
         assert "unavailable" not in soak.done
-        assert many_keys.memory(pid) > 1
+        assert memory(pid) > 1
     assert wrong_lines(soak, log) == 0
     soak.answered.add("never")
     assert wrong_lines(soak, log) == 1
@@ -161,8 +150,7 @@ def test_every_block_has_a_place_in_the_documents(run):
     run.rows[keys_in_use.row(1)] = {"memory": run.measured(ED25519, "memory")}
     run.memory[keys_in_use.row(1)] = {"memory": Memory(1, 1)}
     produce(run)
-    run.costs = {store: {} for store in ("sqlite", "postgres")}
-    for name, _ in blocks(run):
+    for name in [*dict(blocks(run)), "curve facts", *many_tenants.tables({})]:
         assert f"<!-- {name} -->" in pages
 
 
@@ -193,16 +181,15 @@ def test_readme_has_the_figures_in_production(run):
     assert readme(run, line + other) == changed + other
 
 
-def test_a_table_has_the_costs_of_each_number_of_keys(run):
-    long, short = Cost(1234.5, 2000.4), Cost(0.00025, 70)
-    run.costs["sqlite"] = {1: {"a call": short}, 1_000: {"a call": short, "a command": long}}
-    assert dict(blocks(run))["sqlite by number of keys"] == [
-        "|  | 1 | 1,000 |",
+def test_a_table_has_the_costs_of_each_number_of_keys_and_profiles():
+    few, many = Spent(1.25, 2, 70), Spent(30.04, 2.5, 1234)
+    found = many_tenants.tables({(30, 3): {"a call": few}, (1_000, 30): {"a call": many}})
+    assert found["buffers of calls"] == [
+        "|  | 30 in 3 | 1,000 in 30 |",
         "| --- | --- | --- |",
-        "| a call | 0.25 ms | 0.25 ms |",
-        "| a command |  | 1,234.5 s |",
-        "| MiB in memory | 70 | 2,000 |",
+        "| a call | 70 | 1,234 |",
     ]
+    assert found["milliseconds of calls"][2] == "| a call | 1.2 | 30.0 |"
 
 
 def test_the_chart_shows_each_contender(run):
@@ -211,25 +198,18 @@ def test_the_chart_shows_each_contender(run):
     shown = re.findall(r">([^<>]+)</text>", drawn.decode())
     assert {"Signatures", "memory", "OpenBao", "ed25519"} <= set(shown)
     assert "SQLite" not in shown
-    run.costs["sqlite"] = {1: {"get": Cost(0.1, 1)}, 1_000: {"get": Cost(0.2, 1)}}
-    drawn = chart.curves(run, "Times", "sqlite", ["get", "not measured"])
-    assert {"Times", "1,000", "get"} <= set(re.findall(r">([^<>]+)</", drawn.decode()))
+    drawn = chart.curves("Buffers", ["30 in 3", "60 in 3"], {"get": [2, 3], "sign": [0, None]})
+    assert {"Buffers", "30 in 3", "get"} <= set(re.findall(r">([^<>]+)</", drawn.decode()))
 
 
 def test_goals_are_met_or_not_or_not_measured(run):
     for keys, largest in ((1, 70), (100_000, 200)):
         run.memory[keys_in_use.row(keys)] = {"sqlite-2": Memory(400, largest)}
-    run.costs["sqlite"] = {
-        keys: {many_keys.GET: Cost(keys / 1e6, 1), many_keys.NDJSON: Cost(keys / 1e6, 1)}
-        for keys in (1_000, 10_000, 100_000)
-    }
-    goals = [goal.of(run) for goal in (*PRODUCTION, *ONE_KEY, *MANY_KEYS, *CURVE)]
+    goals = [goal.of(run) for goal in (*PRODUCTION, *ONE_KEY, *MANY_KEYS)]
     found = {text: (measured, met) for text, _, measured, met in goals}
     assert len(found) == len(goals)
     assert found["Ed25519, one process / echo"] == ("0.3", UNMET)
     assert found["KB of memory for each key and process, 100,000 keys"] == ("1.36", "yes")
-    assert found["get, most keys / 10,000 keys, SQLite"] == ("10", UNMET)
-    assert found["all as NDJSON, a key of the most / of 10,000, SQLite"] == ("1", "yes")
     assert found["P-256 / OpenBao"] == ("not measured", "")
 
 
@@ -245,7 +225,7 @@ async def test_the_report_names_rows_without_time(capsys):
     script = pytest.importorskip("run", reason="the extra `bench` draws charts")
     found = Run({"memory": CONTENDERS["memory"]})
     rows = {ED25519: ("memory",)}
-    await script.measure(found, rows, 1, 1, 10, None, {"one-key": time.monotonic()})
+    await script.measure(found, rows, 1, 1, 10, {"one-key": time.monotonic()})
     there_was_none = "there was no time left"
     assert found.missing == [f"{ED25519}: {there_was_none}"]
     assert not found.rows
