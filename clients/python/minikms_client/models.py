@@ -460,7 +460,7 @@ class AuditEvent:
     its failed items, if there are any. `rule` is the rule of the key that refused the
     call, and `provider` the provider that the call used. `object_id` is the identifier of an object
     that was destroyed there. `profile_id` is the id of the profile; it tells the profile from
-    earlier ones with its name.
+    earlier ones with its name. `roles` are those of the caller.
     """
 
     time: datetime
@@ -484,6 +484,7 @@ class AuditEvent:
     admitted: bool = False
     profile_id: str | None = None
     batch: Mapping[str, Any] | None = None
+    roles: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AuditEvent":
@@ -510,6 +511,7 @@ class AuditEvent:
             admitted=flag(data.get("admitted", False)),
             profile_id=optional(text, data.get("profile_id")),
             batch=optional(members, data.get("batch")),
+            roles=texts(data.get("roles", [])),
         )
 
 

@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from minikms.web.schemas.base import Body
-from minikms.web.schemas.fields import Flag, Part, Text
+from minikms.web.schemas.fields import Flag, ListOf, Part, Text
 
 
 class IssuedIdentity(Body):
@@ -42,6 +42,7 @@ class AuditEvent(Body):
     token = Text("Id of a token that was made or revoked.", required=True, allow_none=True)
     operation = Text("operationId of the call.", required=True)
     outcome = Text("`success`, or the slug of the problem.", required=True)
+    roles = ListOf(Text(), "Roles of the caller.")
     alias = Text("Alias by which a refused call requested its key.")
     new_kid = Text("Key that replaced the key of the call in a rotation.")
     certificate = Part(IssuedIdentity)

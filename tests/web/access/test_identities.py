@@ -131,7 +131,7 @@ def lines(tmp_path):
     return [json.loads(line) for line in (tmp_path / "audit.log").read_text().split("\n") if line]
 
 
-async def test_a_workload_makes_a_key_and_signs(ready, keys, tmp_path):
+async def test_a_workload_makes_a_key_and_signs(ready, keys, admin, tmp_path):
     token = keys["cluster"].token(POD)
     headers = {**bearer(token), "X-Profile": "pid"}
     for _ in range(2):  # the second time, the token is in the cache
@@ -143,6 +143,9 @@ async def test_a_workload_makes_a_key_and_signs(ready, keys, tmp_path):
     assert (line["who"], line["roles"]) == (f"cluster:{POD['sub']}", ["maker", "signer"])
     assert (line["operation"], line["outcome"]) == ("sign", "success")
     assert token not in (tmp_path / "audit.log").read_text()
+    searched = await ready.get("/audit?operation=sign", headers=bearer(admin[0]))
+    [event, _] = await searched.json()
+    assert event["roles"] == ["maker", "signer"]
 
 
 async def test_a_role_does_not_hold_in_the_profiles_of_another(ready, keys):
