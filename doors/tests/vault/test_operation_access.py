@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from minikms.events import CURRENT
 from minikms.store.askar.sessions import Session
 
 INPUT = base64.b64encode(b"a message").decode()
@@ -141,7 +142,8 @@ async def test_a_cold_decrypt_of_an_old_version_reads_two_entries(start_vault, m
     fetched, original = [], Session.fetch
 
     async def fetch(self, category, name, **more):
-        fetched.append(category)
+        if CURRENT.get() is not None:  # not by work that the service does beside calls
+            fetched.append(category)
         return await original(self, category, name, **more)
 
     monkeypatch.setattr(Session, "fetch", fetch)
