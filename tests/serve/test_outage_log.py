@@ -33,6 +33,7 @@ def said(service):
 
 
 @pytest.mark.process
+@pytest.mark.timeout(120)  # calls wait for the database for six seconds, five times
 async def test_a_database_that_is_away(serve, make_store, own_postgres):
     options = await make_store(own_postgres.create_database())
     service = serve("--port", "0", **options)

@@ -62,9 +62,10 @@ async def test_a_commit_that_hangs(client, generate, own_postgres, outcome):
 
 
 async def test_a_connection_that_dies_in_a_commit(client, own_postgres, database, outcome):
-    own_postgres.execute(FAULT.format(what=DIE, change="INSERT", when="DEFERRED"), database[0])
-    assert await outcome("/key/generate", {"alg": "ed25519"}) == "unknown"
+    fault = FAULT.format(what=DIE, change="INSERT", when="DEFERRED")
     # In a thread: the service is in this process, and may be about to end a transaction.
+    await asyncio.to_thread(own_postgres.execute, fault, database[0])
+    assert await outcome("/key/generate", {"alg": "ed25519"}) == "unknown"
     await asyncio.to_thread(own_postgres.execute, HEAL, database[0])
     assert await aliases(client) == set()
 
@@ -75,7 +76,8 @@ async def test_a_write_that_hangs_before_its_commit(
     """A write is not committed after its caller was refused."""
     fault = FAULT.format(what="pg_sleep(4)", change="UPDATE", when="IMMEDIATE")
     await generate(alias="a")
-    own_postgres.execute(fault, database[0])
+    # In a thread: the service is in this process, and may be in a transaction, such as a sweep's.
+    await asyncio.to_thread(own_postgres.execute, fault, database[0])
     assert await outcome("/key/generate", {"alg": "ed25519", "alias": "b"}) == "not done"
     await until("the write to end", lambda: own_postgres.execute(BUSY, database[0]) == "0\n")
     await asyncio.to_thread(own_postgres.execute, HEAL, database[0])
