@@ -6,6 +6,10 @@ import pytest
 from problems import refused
 from waiting import until, waiting_for
 
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+from minikms.web.state import SERVICE
+
 FAULT = """
 CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS
 'BEGIN PERFORM {what}; RETURN NEW; END';
@@ -20,8 +24,11 @@ HEAL = "DROP FUNCTION fault() CASCADE"
 
 
 @pytest.fixture
-def client(database_client):
-    return database_client
+async def client(start_swept, make_store, database):
+    """A client of a service that has done its work of the start, so that it commits only calls."""
+    client = await start_swept(create_service(Config(**await make_store(database[1]))))
+    await client.app[SERVICE].operations.uses.store()
+    return client
 
 
 @pytest.fixture
