@@ -1,5 +1,6 @@
 """Callers, and the scopes that routes need."""
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Self
@@ -77,6 +78,10 @@ class Caller:
     roles: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
 
+    @property
+    def expired(self) -> bool:
+        return self.expires is not None and self.expires <= time.time_ns()
+
     def may(self, scope: str) -> bool:
         """Tell whether the caller may make the calls of this scope."""
         return Grant(self.scopes, self.profiles).has(scope)
@@ -109,12 +114,12 @@ class Caller:
         """Return the caller in the profiles in which it has all these scopes; raises Forbidden."""
         if self.has_no_role:
             raise Forbidden(detail="No role fits the caller.")
+        caller = self
         for scope in scopes:
-            self.require(scope)
-            if self.grants:
-                granting = [grant for grant in self.grants if grant.has(scope)]
-                self = self._granted(granting)
-        return self
+            caller.require(scope)
+            if caller.grants:
+                caller = caller._granted([grant for grant in caller.grants if grant.has(scope)])
+        return caller
 
     def in_profile(self, profile: str) -> Self:
         """Return the caller with its scopes in a profile; raises ProfileNotFound."""

@@ -11,17 +11,17 @@ from typing import Any, Final, NamedTuple, Self
 from cryptography import x509
 
 from minikms.access.callers import SCOPES, Caller, granted
-from minikms.access.issuer_keys import IssuerKeys, KeySource
+from minikms.access.issuer_keys import IssuerKeys
 from minikms.access.jwt import JwtVerifier, expiry_of, issuer_of, permissions_in
+from minikms.access.key_source import KeySource
 from minikms.access.roles import CERTIFICATE, Issuer, Role, Roles
 from minikms.access.roles_file import read_roles
 from minikms.basics import clocks
 from minikms.errors import Unauthenticated
+from minikms.key_bounds import SECOND
 from minikms.startup_errors import AccessError, JwtError
 
 LOGGER = logging.getLogger(__name__)
-
-_SECOND: Final = 1_000_000_000
 
 # The number of client certificates whose callers are kept.
 _MOST_CERTIFICATES: Final = 1000
@@ -102,22 +102,23 @@ class Identities:
         roles, keys = self._roles, known.verifier.keys
         generation = keys.generation
         claims = await known.verifier.verify(token, address)
-        caller = _own_caller(claims) if known.issuer is None else self._caller(known.issuer, claims)
+        if known.issuer is None:
+            caller = _own_caller(claims)
+        else:
+            caller = _caller_of_claims(roles, known.issuer, claims)
         return Identity(caller, lambda: self._roles is roles and keys.are_still(generation))
 
     def of_certificate(self, certificate: bytes) -> Caller | None:
         """Return the caller of a verified client certificate in DER, None if it has no role."""
         caller = self._of_certificate(certificate)
-        if caller is None or (caller.expires is not None and caller.expires <= time.time_ns()):
-            return None
-        return caller
+        return None if caller is None or caller.expired else caller
 
     def _keys(self) -> list[IssuerKeys]:
         return [known.verifier.keys for known in self._by_url.values()]
 
     def _use(self, roles: Roles, by_url: dict[str, _Known]) -> None:
         self._roles, self._by_url = roles, by_url
-        find = functools.partial(caller_of_certificate, roles)
+        find = functools.partial(_caller_of_certificate, roles)
         self._of_certificate = functools.lru_cache(_MOST_CERTIFICATES)(find)
 
     def _known(self, roles: Roles) -> dict[str, _Known]:
@@ -134,24 +135,25 @@ class Identities:
             )
         return by_url
 
-    def _caller(self, issuer: Issuer, claims: dict[str, Any]) -> Caller:
-        fitting = []
-        for role in self._roles.roles:
-            if role.issuer == issuer.name:
-                refusal = role.refusal(claims, time.time())
-                if refusal is None:
-                    fitting.append(role)
-                else:
-                    LOGGER.debug("%s: %s", role.name, refusal)
-        ends = [end for role in fitting if (end := role.end_of(claims)) is not None]
-        expires = min([expiry_of(claims), *(int(end * _SECOND) for end in ends)])
-        return _with_roles(issuer.name, claims["sub"], fitting, claims, expires)
-
 
 def _own_caller(claims: dict[str, Any]) -> Caller:
     found = permissions_in(claims)
     scopes = found.scopes & frozenset(SCOPES)
     return Caller(found.subject, scopes, found.profiles, expires=found.expires)
+
+
+def _caller_of_claims(roles: Roles, issuer: Issuer, claims: dict[str, Any]) -> Caller:
+    fitting = []
+    for role in roles.roles:
+        if role.issuer == issuer.name:
+            refusal = role.refusal(claims, time.time())
+            if refusal is None:
+                fitting.append(role)
+            else:
+                LOGGER.debug("%s: %s", role.name, refusal)
+    ends = [end for role in fitting if (end := role.end_of(claims)) is not None]
+    expires = min([expiry_of(claims), *(int(end * SECOND) for end in ends)])
+    return _with_roles(issuer.name, claims["sub"], fitting, claims, expires)
 
 
 def _with_roles(
@@ -167,7 +169,7 @@ def _with_roles(
     )
 
 
-def caller_of_certificate(roles: Roles, certificate: bytes) -> Caller | None:
+def _caller_of_certificate(roles: Roles, certificate: bytes) -> Caller | None:
     """Return the caller of a client certificate in DER, None if it has no role."""
     try:
         parsed = x509.load_der_x509_certificate(certificate)
@@ -177,7 +179,7 @@ def caller_of_certificate(roles: Roles, certificate: bytes) -> Caller | None:
             "dns": names.get_values_for_type(x509.DNSName),
             "email": names.get_values_for_type(x509.RFC822Name),
         }
-        expires = int(parsed.not_valid_after_utc.timestamp()) * _SECOND
+        expires = int(parsed.not_valid_after_utc.timestamp()) * SECOND
     except (ValueError, TypeError, x509.InvalidVersion, x509.ExtensionNotFound):
         return None
     if len(by_kind["uri"]) > 1:  # an X.509-SVID has one (its specification, section 2)

@@ -32,8 +32,8 @@ EVERY_PROFILE: Final = "*"
 
 _MAX_LENGTH: Final = 16 * 1024
 
-# Allowed difference between the provider's clock and ours, in seconds.
-_LEEWAY: Final = 30
+LEEWAY: Final = 30
+"""Allowed difference between the provider's clock and ours, in seconds."""
 
 # The end of the year 9999, in seconds since the epoch.
 _LATEST: Final = 253_402_300_799
@@ -80,7 +80,7 @@ class JwtVerifier:
     def __init__(self, issuer: str, audience: str, keys: IssuerKeys) -> None:
         self.keys = keys
         self._claims = JWTClaimsRegistry(
-            leeway=_LEEWAY,
+            leeway=LEEWAY,
             iss={"essential": True, "value": issuer},
             aud={"essential": True, "value": audience},
             exp={"essential": True},

@@ -48,8 +48,7 @@ class _CachedToken:
     @property
     def is_valid(self) -> bool:
         """False once the token has expired, or its issuer no longer vouches for it."""
-        expires = self.caller.expires
-        if expires is not None and expires <= time.time_ns():
+        if self.caller.expired:
             return False
         return self.is_current is None or self.is_current()
 

@@ -6,16 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from minikms.access.callers import Grant
-from minikms.access.issuer_keys import KeySource
+from minikms.access.jwt import EVERY_PROFILE, LEEWAY
+from minikms.access.key_source import KeySource
 from minikms.profile_settings import PROFILE_PATTERN
-
-EVERY_PROFILE: Final = "*"
 
 CERTIFICATE: Final = "certificate"
 """Stands in place of the issuer in the names of callers with a client certificate."""
-
-# Allowed difference between the issuer's clock and ours, in seconds.
-LEEWAY: Final = 30
 
 _NOTHING: Final = object()
 

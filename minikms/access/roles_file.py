@@ -8,10 +8,10 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError, fields, validate
 
 from minikms.access.callers import SCOPES
-from minikms.access.issuer_keys import KeySource
+from minikms.access.jwt import EVERY_PROFILE
+from minikms.access.key_source import KeySource
 from minikms.access.roles import (
     CERTIFICATE,
-    EVERY_PROFILE,
     Issuer,
     Role,
     Roles,
@@ -142,10 +142,6 @@ def _issuer(name: str, table: Mapping[str, Any]) -> Issuer:
     known = _loaded(_ISSUER, table, *place)
     if bool(known["jwks"]) == known["discovery"]:
         raise _Fault("It needs either jwks or discovery = true.", *place)
-    is_url = known["discovery"] or known["jwks"].lower().startswith(("http:", "https:"))
-    for member in ("ca", "token_file"):
-        if known[member] and not is_url:
-            raise _Fault("A JWK Set in a file needs none.", *place, member)
     source = KeySource(
         known["jwks"] or known["issuer"],
         known["discovery"],
@@ -153,6 +149,9 @@ def _issuer(name: str, table: Mapping[str, Any]) -> Issuer:
         known["token_file"],
         f"--roles, issuer {name}",
     )
+    for member in ("ca", "token_file"):
+        if known[member] and not source.is_url:
+            raise _Fault("A JWK Set in a file needs none.", *place, member)
     return Issuer(name, known["issuer"], known["audience"], source)
 
 

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple, Self
@@ -83,10 +82,6 @@ class TokenRecord:
     def fits(self, token: Token) -> bool:
         """Compare the hash of `token` with this record's, in constant time."""
         return hmac.compare_digest(self.hash, token.hash)
-
-    @property
-    def expired(self) -> bool:
-        return self.expires is not None and self.expires <= time.time_ns()
 
     def to_bytes(self) -> bytes:
         members = asdict(self)

@@ -364,8 +364,7 @@ class Gate:
 
     def _caller_of_certificate(self, request: web.Request, access: TokenAccess) -> Caller | None:
         """Return the caller of the connection's certificate, None if it has none with a role."""
-        tls = request.get_extra_info("ssl_object")
-        certificate = tls.getpeercert(binary_form=True) if tls else None
+        certificate = _certificate(request.get_extra_info("ssl_object"))
         return access.of_certificate(certificate) if certificate else None
 
     async def _body_to_come(self, call: GatedCall, most: int) -> bytes:
@@ -413,6 +412,12 @@ def _set_id(event: AuditEvent, known: Caller) -> None:
         event.profile_id = known.ids.get(event.profile) or event.id_of(event.profile)
 
 
+def _certificate(tls: Any) -> bytes | None:
+    """Return the caller's certificate in DER, or None without one."""
+    certificate: bytes | None = tls.getpeercert(binary_form=True) if tls else None
+    return certificate
+
+
 def certificate_subject(tls: Any) -> str | None:
     """Return the subject of the caller's certificate (RFC 4514), or None without a certificate.
 
@@ -420,7 +425,7 @@ def certificate_subject(tls: Any) -> str | None:
     accepts subjects that the parser refuses, such as a Latin-1 TeletexString; a fingerprint then
     stands for the subject, so that the call still has its line.
     """
-    certificate = tls.getpeercert(binary_form=True) if tls else None
+    certificate = _certificate(tls)
     if certificate is None:
         return None
     try:

@@ -13,8 +13,9 @@ from base64url import jose
 from tls_certificates import Authority
 
 from minikms.access import issuer_keys
-from minikms.access.issuer_keys import IssuerKeys, KeySource
+from minikms.access.issuer_keys import IssuerKeys
 from minikms.access.jwt import JwtVerifier
+from minikms.access.key_source import KeySource
 from minikms.errors import Unauthenticated
 from minikms.startup_errors import JwtError
 
@@ -316,6 +317,17 @@ def test_urls_that_are_refused(url):
     with pytest.raises(JwtError, match="--jwt-jwks: ") as caught:
         JwtVerifier(ISSUER, AUDIENCE, IssuerKeys(KeySource(url)))
     assert PLANTED not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file or directory"), ("none", "it has no PEM")]
+)
+def test_a_ca_that_cannot_be_read(tmp_path, content, why):
+    ca = tmp_path / "ca.pem"
+    if content:
+        ca.write_text(content)
+    with pytest.raises(JwtError, match=f"^--jwt-jwks: The CA in {ca} cannot be read: {why}"):
+        IssuerKeys(KeySource("https://idp.example", ca=str(ca)))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikms.access.identities import make_identities
-from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys, KeySource
+from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys
 from minikms.access.jwt import Claims, JwtVerifier, expiry_of, permissions_in
+from minikms.access.key_source import KeySource
 from minikms.errors import Unauthenticated
 from minikms.startup_errors import JwtError
 
