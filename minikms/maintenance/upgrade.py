@@ -17,7 +17,7 @@ from minikms.maintenance.faults import Report
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.stored_key import parsed
 from minikms.store import ALIAS, KEY, Database, Entry, Transaction, UndecryptableError, alias_entry
-from minikms.store.internals import read_by_halves, seq_of
+from minikms.store.internals import SEQ_TAG, read_by_halves, seq_of
 from minikms.versions import KeyVersions
 
 # Keys are read by this many places in the order of creation at a time: a power of two, as in
@@ -127,7 +127,7 @@ async def _rows(transaction: Transaction, start: int) -> list[Entry]:
 
     async def read(first: int, behind: int) -> list[Entry]:
         places = [seq_of(place) for place in range(first, behind)]
-        return await transaction.fetch_all(KEY, {"~seq": {"$in": places}})
+        return await transaction.fetch_all(KEY, {SEQ_TAG: {"$in": places}})
 
     return await read_by_halves(start, start + _PLACES, read, lambda _: [])
 

@@ -15,7 +15,7 @@ from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, holder_of, mate
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store import ALIAS, KEY, Entry, alias_entry, token_entries
-from minikms.store.internals import BATCH, DELETION, ROTATION
+from minikms.store.internals import BATCH, DELETION, ROTATION, SEQ_TAG
 
 ItemT = TypeVar("ItemT")
 
@@ -327,7 +327,7 @@ class _ProfileCheck:
 
 def _place(entry: StoredRecord) -> str:
     """The place of a key in the order of creation, for the order of faults; empty if it is lost."""
-    return str(entry.tags.get("~seq", ""))
+    return str(entry.tags.get(SEQ_TAG, ""))
 
 
 def _batches(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:

@@ -5,7 +5,7 @@ from minikms.store.askar.identity import set_new_identity
 from minikms.store.askar.layout import LAYOUT, Layout, require_current
 from minikms.store.askar.location import require_one_driver_environment
 from minikms.store.askar.schema import connect, require_askars_schema
-from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sequence import SEQ_TAG, seq_of
 from minikms.store.askar.sessions import KeyEntry
 from minikms.store.askar.stores import open_store
 from minikms.store.categories import DELETION, LAST_USES, ROTATION
@@ -26,6 +26,7 @@ __all__ = [
     "LAYOUT",
     "LONG_TIMEOUT",
     "ROTATION",
+    "SEQ_TAG",
     "SINCE",
     "DirectoryListing",
     "KeyEntry",

@@ -37,6 +37,10 @@ def slot_of(category: str, name: str) -> int:
     return zlib.crc32(f"{category}/{name}".encode()) % SLOTS
 
 
+SEQ_TAG: Final = "~seq"
+"""The tag with the place of a key or a token in the order of creation, as `seq_of` writes it."""
+
+
 def seq_of(place: int) -> str:
     """Write a place in the order of creation as a string that sorts like the number."""
     return f"{place:020d}"

@@ -183,7 +183,7 @@ class Leases:
         return clocks.now() - self._own.checked < pause
 
     def _confirm(self, lease: _Checked, began: float, ended: float) -> None:
-        """Renew a lease after a check, which confirms the profile up to that of the directory."""
+        """Renew a lease after a check of its profile, up to the last check of the directory."""
         lease.checked = began
         lease.renew(min(began, self._own.checked), ended)
 

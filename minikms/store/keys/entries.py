@@ -29,7 +29,7 @@ from minikms.key_requests import KeyRef
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
-from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sequence import SEQ_TAG, seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY
 from minikms.store.keys.due_entries import due_filter, insert_deletion, set_rotation
@@ -75,7 +75,7 @@ def tags_of(record: KeyRecord) -> dict[str, str]:
     """The tags by which a record is found. Askar encrypts all tags but `~seq`."""
     labels = {label_tag(name): value for name, value in record.labels.items()}
     at_provider = {} if record.object_id is None else {OBJECT_TAG: record.object_id}
-    return {"~seq": record.seq, "alg": record.alg, **labels, **at_provider}
+    return {SEQ_TAG: record.seq, "alg": record.alg, **labels, **at_provider}
 
 
 def seal(key: bytes, kid: str, material: bytes) -> bytes:

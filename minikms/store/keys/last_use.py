@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from minikms.errors import KeyUnreadable, ProfileNotFound, StoreUnavailable
 from minikms.key_bounds import SECOND
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
-from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sequence import SEQ_TAG, seq_of
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import KEY, LAST_USES
 from minikms.store.database import Database
@@ -234,7 +234,7 @@ async def _is_unused(session: Session, number: int) -> bool:
     places = places_of(number)
     if await session.last_place() < places[-1]:
         return False
-    return not await session.count(KEY, {"~seq": {"$in": [seq_of(place) for place in places]}})
+    return not await session.count(KEY, {SEQ_TAG: {"$in": [seq_of(place) for place in places]}})
 
 
 async def _remove(session: Transaction, groups: Iterable[UseGroup]) -> None:

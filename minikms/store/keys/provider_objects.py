@@ -16,6 +16,7 @@ from minikms.events import CURRENT, AuditEvent
 from minikms.plugin.provider import KEY_ID_SIZE, ProviderKey
 from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
+from minikms.store.askar.sequence import SEQ_TAG
 from minikms.store.askar.sessions import Session, TagFilter, Transaction
 from minikms.store.categories import KEY, STORE
 from minikms.store.database import Database
@@ -231,7 +232,7 @@ async def objects_in(session: Session) -> list[ProviderObject]:
     found: list[ProviderObject] = []
     after = ""
     while True:
-        later = {**_HAS_OBJECT, "~seq": {"$gt": after}}
+        later = {**_HAS_OBJECT, SEQ_TAG: {"$gt": after}}
         rows = await session.fetch_all(KEY, later, _PAGE, order_by="id")
         records = [KeyRecord.from_bytes(row.value) for row in rows]
         found += [ProviderObject.of(record, record.token_serial) for record in records]

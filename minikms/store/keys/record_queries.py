@@ -8,7 +8,7 @@ from aries_askar import AskarErrorCode
 
 from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar.errors import UndecryptableError
-from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sequence import SEQ_TAG, seq_of
 from minikms.store.askar.sessions import Entry, Session
 from minikms.store.categories import KEY
 from minikms.store.connections.rows import read_by_halves
@@ -82,7 +82,7 @@ async def _read_places(session: Session, first: int, behind: int) -> list[ReadRe
     async def read(first: int, behind: int) -> list[ReadRecord]:
         places = [seq_of(place) for place in range(first, behind)]
         places += places[-1:] * (power_of_two(len(places)) - len(places))
-        return _records(await session.fetch_all(KEY, {"~seq": {"$in": places}}))
+        return _records(await session.fetch_all(KEY, {SEQ_TAG: {"$in": places}}))
 
     def lost(place: int) -> list[ReadRecord]:
         _log_damaged(place)
@@ -100,7 +100,7 @@ async def read_rest(
     """
     while True:
         # With a bound, the database collects all rows after it.
-        bound = [{"~seq": {"$gt": seq_of(start)}}] if start else []
+        bound = [{SEQ_TAG: {"$gt": seq_of(start)}}] if start else []
         query = {"$and": [*bound, *filters]}
         try:
             found = _records(await session.fetch_all(KEY, query, limit, order_by="id"))
@@ -132,7 +132,7 @@ async def _first_place(session: Session, query: dict[str, Any], start: int) -> i
     low, high = start + 1, await session.last_place()
     while low < high:
         middle = (low + high) // 2
-        until = {"~seq": {"$lte": seq_of(middle)}}
+        until = {SEQ_TAG: {"$lte": seq_of(middle)}}
         if await session.count(KEY, {"$and": [query, until]}):
             high = middle
         else:

@@ -12,6 +12,7 @@ from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.store.askar.errors import UndecryptableError
+from minikms.store.askar.sequence import SEQ_TAG
 from minikms.store.askar.sessions import Entry, KeyEntry, TagFilter, Transaction
 from minikms.store.categories import KEY, LAST_USES, PROFILE, SEQUENCE
 from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
@@ -25,9 +26,6 @@ _PART: Final = 128
 
 # The number of entries of the directory that are read, 20 µs each, before other calls go on.
 _NAMES: Final = 100
-
-# The tag of a key's record with its place in the order of creation.
-_SEQ: Final = "~seq"
 
 
 class RemovedProfile(NamedTuple):
@@ -214,12 +212,12 @@ async def _remove_some(
         return False
     places = []
     for entry in entries:
-        if entry.category == KEY and _SEQ in entry.tags:
-            places.append(entry.tags[_SEQ])
+        if entry.category == KEY and SEQ_TAG in entry.tags:
+            places.append(entry.tags[SEQ_TAG])
         else:
             await transaction.remove(entry.category, entry.name, cached=False)
     if places:  # by one statement: most entries are records of keys
-        await transaction.remove_all(KEY, {_SEQ: {"$in": places}})
+        await transaction.remove_all(KEY, {SEQ_TAG: {"$in": places}})
     return True
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from minikms.store.askar.sequence import seq_of
+from minikms.store.askar.sequence import SEQ_TAG, seq_of
 from minikms.store.askar.sessions import Session, TagFilter, Transaction
 from minikms.store.categories import TOKENS
 
@@ -18,12 +18,11 @@ from minikms.store.categories import TOKENS
 # so that no cache depends on it.
 LAST_USE: Final = "used"
 
-# Unencrypted tags, which the database compares.
-_SEQ: Final = "~seq"
+# An unencrypted tag, which the database compares.
 _EXPIRES: Final = "~expires"
 
 # Tokens without a place: version 0.3.0 or an earlier one has written the entry.
-UNPLACED: Final[TagFilter] = {"$not": {"$exist": [_SEQ]}}
+UNPLACED: Final[TagFilter] = {"$not": {"$exist": [SEQ_TAG]}}
 
 # The number of tokens that one transaction changes, so that other writers do not wait long, and the
 # number that one query fetches, since each query finds all tokens of a profile.
@@ -35,7 +34,7 @@ def token_tags(
     profiles: Iterable[str] | None, expires: int | None, seq: str, last_use: int = 0
 ) -> dict[str, Any]:
     """The tags of a token; `profiles` None means all profiles."""
-    tags: dict[str, Any] = {_SEQ: seq}
+    tags: dict[str, Any] = {SEQ_TAG: seq}
     if profiles is not None:
         tags["profile"] = sorted(profiles)
     if expires is not None:
@@ -58,12 +57,12 @@ def expired_at(moment: int) -> TagFilter:
 
 def after_place(seq: str) -> TagFilter:
     """The filter of the tokens behind a place."""
-    return {_SEQ: {"$gt": seq}}
+    return {SEQ_TAG: {"$gt": seq}}
 
 
 def seq_in(tags: dict[str, Any]) -> str:
     """The place of a token in the order of creation; empty if it has none."""
-    return str(tags.get(_SEQ, ""))
+    return str(tags.get(SEQ_TAG, ""))
 
 
 async def next_seq(session: Transaction) -> str:
