@@ -27,6 +27,37 @@ REGISTRY = AlgorithmRegistry.from_installed()
 ALIASES = [f"a{number}" for number in range(20)]
 
 
+def swept(folder, operation):
+    """The audit lines of an operation, by the number of the worker that wrote them."""
+    found = {}
+    for file in folder.glob("audit.*.log"):
+        written = file.read_text()
+        lines = map(json.loads, written[: written.rfind("\n") + 1].splitlines())  # whole ones
+        if of_it := [line for line in lines if line.get("operation") == operation]:
+            found[file.name.split(".")[1]] = of_it
+    return found
+
+
+def audited(folder, operation):
+    """The audit lines of an operation, of all workers."""
+    return [line for lines in swept(folder, operation).values() for line in lines]
+
+
+def kids(folder, operation):
+    return [line["kid"] for line in audited(folder, operation)]
+
+
+async def make_due_for_rotation(keys, aliases):
+    """Make a key that is due for each alias; return their kids by alias."""
+    old = {}
+    for alias in aliases:
+        policy = KeyPolicy(aliases=(alias,), rotate_every=3600)
+        old[alias] = (await keys.creation.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
+        due = {"rotate_every": 3600, "rotates": 1}
+        await keys.changes.update(DEFAULT_PROFILE, old[alias], due)
+    return old
+
+
 async def test_two_workers_delete_keys_made_to_be_deleted_once(
     serve, make_store, tmp_path, monkeypatch
 ):
@@ -43,15 +74,10 @@ async def test_two_workers_delete_keys_made_to_be_deleted_once(
     options["audit_log"] = str(tmp_path / "audit.log")
     service = await asyncio.to_thread(serve, "--port", "0", "--workers", "2", **options)
 
-    def swept():
-        files = [file.read_text().splitlines() for file in tmp_path.glob("audit*")]
-        lines = [json.loads(each) for file in files for each in file]
-        return [line["kid"] for line in lines if line.get("operation") == "sweepKey"]
-
-    await until("the deletion of all keys", lambda: len(swept()) >= len(made))
+    await until("the deletion of all keys", lambda: len(kids(tmp_path, "sweepKey")) >= len(made))
     service.process.terminate()
     assert await asyncio.to_thread(service.process.wait, 60) == 0
-    assert sorted(swept()) == sorted(each.kid for each in made)
+    assert sorted(kids(tmp_path, "sweepKey")) == sorted(each.kid for each in made)
     async with KeyStore.open(location, key) as store:
         found, _ = await KeyService(REGISTRY, store).descriptions.list_keys(
             DEFAULT_PROFILE, limit=100
@@ -62,14 +88,9 @@ async def test_two_workers_delete_keys_made_to_be_deleted_once(
 async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store, tmp_path):
     options = await make_store(f"sqlite://{tmp_path}/keys.db")
     location, key = StoreLocation.parse(options["store"]), StoreKey(options["store_key"])
-    old = {}
     async with KeyStore.open(location, key) as store:
         keys = KeyService(REGISTRY, store)
-        for alias in ALIASES:
-            policy = KeyPolicy(aliases=(alias,), rotate_every=3600)
-            old[alias] = (await keys.creation.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
-            due = {"rotate_every": 3600, "rotates": 1}
-            await keys.changes.update(DEFAULT_PROFILE, old[alias], due)
+        old = await make_due_for_rotation(keys, ALIASES)
     options["audit_log"] = str(tmp_path / "audit.log")
     service = await asyncio.to_thread(serve, "--port", "0", "--workers", "2", **options)
     async with ClientSession(f"http://{service.host}:{service.port}") as session:
@@ -84,9 +105,7 @@ async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store
             assert response.status == 200
     service.process.terminate()
     assert await asyncio.to_thread(service.process.wait, 60) == 0
-    files = [file.read_text().splitlines() for file in tmp_path.glob("audit*")]
-    lines = [json.loads(each) for file in files for each in file]
-    rotations = [line for line in lines if line.get("operation") == "rotateKey"]
+    rotations = audited(tmp_path, "rotateKey")
     rotated = {line["kid"]: line["new_kid"] for line in rotations}
     assert len(rotations) == len(old)
     async with KeyStore.open(location, key) as store:
@@ -102,21 +121,6 @@ async def test_two_workers_rotate_due_keys_once_and_store_uses(serve, make_store
         assert other.last_used is None
 
 
-def swept(folder, operation):
-    """The audit lines of an operation, by the number of the worker that wrote them."""
-    found = {}
-    for file in folder.glob("audit.*.log"):
-        written = file.read_text()
-        lines = map(json.loads, written[: written.rfind("\n") + 1].splitlines())  # whole ones
-        if of_it := [line for line in lines if line.get("operation") == operation]:
-            found[file.name.split(".")[1]] = of_it
-    return found
-
-
-def kids_of(found):
-    return [line["kid"] for lines in found.values() for line in lines]
-
-
 @pytest.mark.kill
 @pytest.mark.timeout(5 * LONG)  # for the turn of each killed worker, which lasts 15 s
 async def test_another_process_goes_on_with_a_sweep_whose_worker_is_killed(
@@ -124,14 +128,10 @@ async def test_another_process_goes_on_with_a_sweep_whose_worker_is_killed(
 ):
     options = await make_store(persistent_url)
     location, key = StoreLocation.parse(options["store"]), StoreKey(options["store_key"])
-    old, now, aliases = {}, time.time_ns(), [f"a{number}" for number in range(60)]
+    now, aliases = time.time_ns(), [f"a{number}" for number in range(60)]
     async with KeyStore.open(location, key) as store:
         keys = KeyService(REGISTRY, store)
-        for alias in aliases:
-            policy = KeyPolicy(aliases=(alias,), rotate_every=3600)
-            old[alias] = (await keys.creation.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
-            due = {"rotate_every": 3600, "rotates": 1}
-            await keys.changes.update(DEFAULT_PROFILE, old[alias], due)
+        old = await make_due_for_rotation(keys, aliases)
         monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
         policy = KeyPolicy(delete_after=600)
         made = await keys.creation.generate_batch(DEFAULT_PROFILE, "ed25519", 1000, policy)
@@ -141,7 +141,7 @@ async def test_another_process_goes_on_with_a_sweep_whose_worker_is_killed(
 
     async def until_swept(operation, number):
         async with waiting_for("a process that sweeps", LONG):
-            while len({*kids_of(swept(tmp_path, operation))}) < number:
+            while len({*kids(tmp_path, operation)}) < number:
                 await asyncio.sleep(0.01)
 
     for operation, some, most in (("sweepKey", 100, len(made)), ("rotateKey", 5, len(old))):
@@ -149,13 +149,13 @@ async def test_another_process_goes_on_with_a_sweep_whose_worker_is_killed(
         [name] = swept(tmp_path, operation)  # one of them sweeps
         [pid] = re.findall(rf"worker {name} is process (\d+)", "".join(service.lines))[-1:]
         os.kill(int(pid), signal.SIGKILL)
-        assert len(kids_of(swept(tmp_path, operation))) < most
+        assert len(kids(tmp_path, operation)) < most
         await asyncio.to_thread(service.read_until, f"worker {name} is process ")
     await until_swept("rotateKey", len(old))
     service.process.terminate()
     assert await asyncio.to_thread(service.process.wait, 60) == 0
     # A killed worker may have written lines of a transaction that it did not commit.
-    deleted, rotated = (kids_of(swept(tmp_path, name)) for name in ("sweepKey", "rotateKey"))
+    deleted, rotated = (kids(tmp_path, name) for name in ("sweepKey", "rotateKey"))
     assert set(deleted) == {each.kid for each in made}
     assert len(deleted) <= len(made) + TOGETHER
     assert set(rotated) == {*old.values()}
