@@ -128,7 +128,7 @@ async def test_another_process_goes_on_with_a_sweep_whose_worker_is_killed(
 ):
     options = await make_store(persistent_url)
     location, key = StoreLocation.parse(options["store"]), StoreKey(options["store_key"])
-    now, aliases = time.time_ns(), [f"a{number}" for number in range(60)]
+    now, aliases = time.time_ns(), [f"a{number}" for number in range(200)]
     async with KeyStore.open(location, key) as store:
         keys = KeyService(REGISTRY, store)
         old = await make_due_for_rotation(keys, aliases)
