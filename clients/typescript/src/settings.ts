@@ -3,11 +3,16 @@ import { InvalidSetting } from './errors.js'
 /** A token, or a function that returns it and is called for each call. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>)
 
+// The most bytes of a token file: the service accepts tokens of up to 16 KiB, and white space may surround the token.
+const LARGEST = 17 * 1024
+
 export interface Settings {
   /** The URL of the service; MINIKMS_URL if absent, and without it http://127.0.0.1:8080. */
   url?: string
-  /** The token of the caller; MINIKMS_TOKEN if absent, then the content of the file MINIKMS_TOKEN_FILE. An empty one is none. */
+  /** The token of the caller; MINIKMS_TOKEN if it and `tokenFile` are absent. An empty one is none. */
   token?: TokenSource
+  /** A file with the token, which somebody may renew at any time; MINIKMS_TOKEN_FILE if there is no token. */
+  tokenFile?: string
   /** The profile that has the keys; MINIKMS_PROFILE if absent, and without it the default of the service. */
   profile?: string
   /** The time limit of each attempt in milliseconds, by default 30,000. */
@@ -25,21 +30,28 @@ export function variable(name: string): string | undefined {
   return globalThis.process?.env?.[name] || undefined
 }
 
-/** The token of the environment. A file is read for each attempt, since its token may be replaced at any time. */
-export function tokenOfEnvironment(): TokenSource {
-  const file = variable('MINIKMS_TOKEN_FILE')
-  return variable('MINIKMS_TOKEN') ?? (file ? () => tokenOfFile(file) : '')
+/** The token of the settings or the environment. A file is read for each attempt, since its token may be replaced at any time. */
+export function tokenSource({ token, tokenFile }: Settings): TokenSource {
+  if (token !== undefined && tokenFile !== undefined) throw new InvalidSetting('Give a token or a tokenFile, not both.')
+  const given = token ?? (tokenFile === undefined ? variable('MINIKMS_TOKEN') : undefined)
+  const file = tokenFile ?? variable('MINIKMS_TOKEN_FILE')
+  return given ?? (file ? () => tokenOfFile(file) : '')
 }
 
-/** Throws InvalidSetting if the file cannot be read. */
+/** Throws InvalidSetting, without the content of the file, if it has no token. */
 async function tokenOfFile(file: string): Promise<string> {
+  let content = ''
   try {
     // Not imported, so that bundlers for browsers do not look for it.
-    const { readFile } = process.getBuiltinModule('node:fs/promises')
-    return (await readFile(file, 'latin1')).trim()
+    const { createReadStream } = process.getBuiltinModule('node:fs')
+    for await (const part of createReadStream(file, { encoding: 'latin1', end: LARGEST })) content += part
   } catch (error: any) {
     throw new InvalidSetting(`The token file ${file} cannot be read: ${error.code ?? error.message}.`)
   }
+  if (content.length > LARGEST) throw new InvalidSetting(`The token file ${file} is larger than 17 KiB.`)
+  const token = content.trim()
+  if (!token) throw new InvalidSetting(`The token file ${file} is empty.`)
+  return token
 }
 
 /** The URL without slashes at its end. Throws InvalidSetting without quoting the URL, which may contain a password. */

@@ -3,7 +3,7 @@ import { InvalidSetting, type MinikmsError, problemOf, retryAfterOf, UnexpectedA
 import type { components, operations as Documented } from './openapi.js'
 import { operations } from './operations.js'
 import { afterAnswer, afterFailure, isRepeatable } from './retries.js'
-import { checkedUrl, headerValue, type Settings, tokenOfEnvironment, variable } from './settings.js'
+import { checkedUrl, headerValue, type Settings, tokenSource, variable } from './settings.js'
 import type { Input, Jwk, Output } from './types.js'
 
 /** The schemas of the OpenAPI document. */
@@ -69,14 +69,14 @@ export class Transport {
   readonly url: string
   /** The profile of the calls; undefined is the default of the service. */
   readonly profile: string | undefined
-  readonly #settings: Required<Omit<Settings, 'profile'>>
+  readonly #settings: Required<Omit<Settings, 'profile' | 'tokenFile'>>
 
   constructor(settings: Settings = {}) {
     this.url = checkedUrl(settings.url ?? variable('MINIKMS_URL') ?? 'http://127.0.0.1:8080')
     this.profile = settings.profile ?? variable('MINIKMS_PROFILE')
     this.#settings = {
       url: this.url,
-      token: settings.token ?? tokenOfEnvironment(),
+      token: tokenSource(settings),
       timeout: settings.timeout ?? 30_000,
       retries: settings.retries ?? 6,
       longestWait: settings.longestWait ?? 10_000,
@@ -99,18 +99,30 @@ export class Transport {
     return (await this.send(operation, options)).answer
   }
 
-  /** Call an operation as `request` does; return the headers of the answer, too. */
+  /**
+   * Call an operation as `request` does; return the headers of the answer, too.
+   *
+   * If a token is refused, and its file or function gives another one now, the attempt is made once more: the service refuses a
+   * token before it does anything.
+   */
   protected async send<O extends Operation>(
     operation: O,
     options: RequestOptions<O>
   ): Promise<{ answer: Answer<O>; headers: Headers }> {
     const { method, path, sent, received, changes } = described(operation)
     const body = options.body && JSON.stringify(converted(options.body, sent, encode))
+    const target = filled(path, options.path) + queryOf(options.query)
     const repeatable = !changes || isRepeatable(operation, options.body)
+    const send = (token?: string) => this.#attempt(method, target, body, token, options)
     for (let attempt = 0; ; attempt++) {
       let error: MinikmsError
       let wait: number | undefined
-      const tried = await this.#attempt(method, filled(path, options.path) + queryOf(options.query), body, options)
+      const token = await this.#token()
+      let tried = await send(token)
+      if (tried.response?.status === 401) {
+        const renewed = await this.#token().catch(() => token) // the refusal says more about the call
+        if (renewed !== token) tried = await send(renewed)
+      }
       if (tried.response) {
         const { ok, status, headers } = tried.response
         let refusal
@@ -132,14 +144,20 @@ export class Transport {
     }
   }
 
-  /** Make one attempt; return the response with its text, or the reason why there is none. */
-  async #attempt(method: string, path: string, body: string | undefined, options: CallOptions) {
-    const { profile = this.profile, requestId, signal } = options
-    const { fetch, token: source, timeout: limit } = this.#settings
+  /** The token as it is now, fit for a header; throws InvalidSetting. */
+  async #token(): Promise<string | undefined> {
+    const { token: source } = this.#settings
     const token = typeof source === 'function' ? await source() : source
+    return token && headerValue('token', token)
+  }
+
+  /** Make one attempt; return the response with its text, or the reason why there is none. */
+  async #attempt(method: string, path: string, body: string | undefined, token: string | undefined, options: CallOptions) {
+    const { profile = this.profile, requestId, signal } = options
+    const { fetch, timeout: limit } = this.#settings
     const headers: Record<string, string> = { Accept: 'application/json' }
     if (body) headers['Content-Type'] = 'application/json'
-    if (token) headers.Authorization = `Bearer ${headerValue('token', token)}`
+    if (token) headers.Authorization = `Bearer ${token}`
     if (profile) headers['X-Profile'] = headerValue('profile', profile)
     if (requestId) headers['X-Request-Id'] = headerValue('requestId', requestId)
     const timeout = AbortSignal.timeout(options.timeout ?? limit)
