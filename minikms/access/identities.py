@@ -23,6 +23,9 @@ from minikms.startup_errors import AccessError, JwtError
 
 LOGGER = logging.getLogger(__name__)
 
+# A JWT has three parts with dots between them; the name of a role has no dot.
+_DOTS_WITH_ROLE: Final = 3
+
 # The number of client certificates whose callers are kept.
 _MOST_CERTIFICATES: Final = 1000
 
@@ -94,19 +97,31 @@ class Identities:
     async def identify(self, token: str, address: str = "") -> Identity:
         """Verify a JWT from an address, by the keys of its issuer; raises Unauthenticated.
 
-        The caller has no scopes if no role fits.
+        The caller has no scopes if no role fits. The token of `in_role` is verified like its JWT.
         """
-        known = self._by_url.get(issuer_of(token))
-        if known is None:
+        role, jwt = _parts_of(token)
+        known = self._by_url.get(issuer_of(jwt))
+        if known is None or (role is not None and known.issuer is None):
             raise Unauthenticated("The token is not valid.", invalid_token=True)
         roles, keys = self._roles, known.verifier.keys
         generation = keys.generation
-        claims = await known.verifier.verify(token, address)
+        claims = await known.verifier.verify(jwt, address)
         if known.issuer is None:
             caller = _own_caller(claims)
         else:
-            caller = _caller_of_claims(roles, known.issuer, claims)
+            caller = _caller_of_claims(roles.only(role), known.issuer, claims)
         return Identity(caller, lambda: self._roles is roles and keys.are_still(generation))
+
+    def in_role(self, jwt: str, role: str) -> str:
+        """Return a token that carries a JWT and a role: its caller has this role alone.
+
+        A JWT of `--jwt-issuer`, to which roles do not apply, is returned as it is.
+        """
+        try:
+            known = self._by_url.get(issuer_of(jwt))
+        except Unauthenticated:
+            known = None
+        return jwt if known and known.issuer is None else f"{role}.{jwt}"
 
     def of_certificate(self, certificate: bytes) -> Caller | None:
         """Return the caller of a verified client certificate in DER, None if it has no role."""
@@ -134,6 +149,14 @@ class Identities:
                 ),
             )
         return by_url
+
+
+def _parts_of(token: str) -> tuple[str | None, str]:
+    """Return the role and the JWT of a token; the role is None for a JWT alone."""
+    if token.count(".") < _DOTS_WITH_ROLE:
+        return None, token
+    role, _, jwt = token.partition(".")
+    return role, jwt
 
 
 def _own_caller(claims: dict[str, Any]) -> Caller:

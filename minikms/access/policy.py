@@ -193,6 +193,12 @@ class TokenAccess:
         pending.fill((token_hash,), found)
         return found
 
+    def in_role(self, token: str, role: str) -> str:
+        """Return a token for one role of a JWT; a token of the store is returned as it is."""
+        if self.identities is None or token.startswith(PREFIX):
+            return token
+        return self.identities.in_role(token, role)
+
     def of_certificate(self, certificate: bytes) -> Caller | None:
         """Return the caller of a verified client certificate in DER, None if it has no role."""
         return None if self.identities is None else self.identities.of_certificate(certificate)

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 from minikms.access.callers import Grant
 from minikms.access.jwt import EVERY_PROFILE, LEEWAY
@@ -104,6 +104,12 @@ class Roles:
 
     issuers: tuple[Issuer, ...] = ()
     roles: tuple[Role, ...] = ()
+
+    def only(self, name: str | None) -> Self:
+        """Return the issuers with the role of this name alone; with all roles for None."""
+        if name is None:
+            return self
+        return replace(self, roles=tuple(role for role in self.roles if role.name == name))
 
 
 def claim_at(claims: Mapping[str, Any], place: str) -> Any:

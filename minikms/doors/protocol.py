@@ -25,7 +25,8 @@ class DoorCaller(Protocol):
 
     `profiles` None means all profiles. `token` is the public id of the caller's token in the store,
     empty without a token. `created` and `expires` are the token's times in nanoseconds since the
-    epoch, or None.
+    epoch, or None. A caller with `roles` is the `subject` of an `issuer`, by its name in the file
+    of roles.
     """
 
     @property
@@ -40,6 +41,12 @@ class DoorCaller(Protocol):
     def created(self) -> int | None: ...
     @property
     def expires(self) -> int | None: ...
+    @property
+    def issuer(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def roles(self) -> tuple[str, ...]: ...
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller has this scope; `keys:write` includes `keys:delete`."""
@@ -92,13 +99,27 @@ class DoorCall:
         """Tell whether the caller has the scope `keys:delete` itself; a profile may require it."""
         return DELETE_SCOPE in self.caller.scopes
 
-    async def authenticate(self, token: str) -> "DoorCaller":
+    async def authenticate(
+        self, token: str, profile_of: "Callable[[DoorCaller], str] | None" = None
+    ) -> "DoorCaller":
         """Authenticate the token in the body of a call to a LOGIN route, for the call's profile.
 
-        Raises Unauthenticated, TooManyAttempts, and ProfileNotFound for a token of other profiles.
+        If the head of the call does not name the profile, `profile_of` returns it for the caller.
+        Raises Unauthenticated, TooManyAttempts, ProfileNotFound for a token of other profiles, and
+        Forbidden for a JWT to which no role fits.
         """
-        await self._gated.log_in(token)
+        await self._gated.log_in(token, profile_of)
+        self.profile = self._gated.profile
         return self.caller
+
+    def in_role(self, token: str, role: str) -> str:
+        """Return a token that carries a JWT and the name of one of its roles.
+
+        Its caller has this role alone, at every port; it ends with the JWT. Authenticate it to find
+        out whether the JWT has the role. A token to which roles do not apply is returned as it is,
+        and its caller has no `roles`.
+        """
+        return self._gated.in_role(token, role)
 
 
 class DoorAnswer(NamedTuple):

@@ -106,15 +106,21 @@ class GatedCall:
             event.count_call(profile)
         return profile
 
-    async def log_in(self, token: str) -> None:
+    async def log_in(self, token: str, profile_of: Callable[[Caller], str] | None = None) -> None:
         """Authenticate the caller of an open, recorded route, and enter its profile.
 
-        Raises Unauthenticated, TooManyAttempts and ProfileNotFound.
+        `profile_of` chooses the profile of the caller, by default the one that the head names.
+        Raises Unauthenticated, TooManyAttempts, ProfileNotFound, and Forbidden if no role fits.
         """
         if not (self.route.is_open and self.route.is_recorded):
             raise TypeError("Only the handler of a route for logins logs callers in.")
         await self.gate.log_in(self, token)
-        self.enter(self.profile)
+        self.enter(self.profile if profile_of is None else profile_of(self.caller))
+
+    def in_role(self, token: str, role: str) -> str:
+        """Return a token for one role of a JWT; any other token is returned as it is."""
+        access = self.gate.access
+        return token if access is None else access.in_role(token, role)
 
 
 CallHandler: TypeAlias = Callable[[GatedCall], Coroutine[Any, Any, Answer]]
@@ -303,13 +309,14 @@ class Gate:
         return event
 
     async def log_in(self, call: GatedCall, token: str) -> None:
-        """Authenticate the caller of an open route; raises like TokenAccess."""
+        """Authenticate the caller of an open route; raises like TokenAccess, and Forbidden."""
         event, access = call.event, self.access
         if access is None:
             call.caller = ANYBODY
         else:
             call.caller = await access.authenticate(f"Bearer {token}", event.address, self._aside)
             event.who, event.roles = call.caller.name, call.caller.roles
+            call.caller.with_scopes(())
 
     def _record_refusal(self, call: GatedCall, exc: BaseException) -> None:
         """Record the failure of a call with its caller, profile and key, if they are known.

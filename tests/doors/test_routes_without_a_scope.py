@@ -5,7 +5,10 @@ import contextlib
 import orjson
 import pytest
 from access.jwt_issuer import AUDIENCE, ISSUER, SigningKey
+from access.role_files import SIGNER, write_roles
 from aiohttp import ClientSession
+
+from minikms.http.gate import GATE
 
 SOURCE = """
 from minikms_plain import *
@@ -21,6 +24,7 @@ class Mine(PlainDoor):
             DoorRoute("login", LOGIN, self._login),
             DoorRoute("any", ANY_TOKEN, self._any),
             DoorRoute("wrong", OPEN, self._login),
+            DoorRoute("role", LOGIN, self._role),
             DoorRoute("asked", ANY_TOKEN, self._asked),
         ]
 
@@ -33,6 +37,13 @@ class Mine(PlainDoor):
     async def _login(self, call):
         caller = await call.authenticate(call.body.decode())
         return f"{caller.name} {sorted(caller.scopes)} {call.caller.name}".encode()
+
+    async def _role(self, call):
+        role, jwt = call.body.decode().split(" ")
+        token = call.in_role(jwt, role)
+        caller = await call.authenticate(token, lambda caller: min(caller.profiles))
+        facts = [caller.issuer, caller.subject, *caller.roles, *sorted(caller.scopes), call.profile]
+        return f"{token} {facts}".encode()
 
     async def _any(self, call):
         return DoorAnswer(202, call.caller.name.encode(), {"Content-Type": "text/x", "Mine": "1"})
@@ -155,6 +166,110 @@ async def test_a_jwt_logs_in(start_mine, tmp_path):
     )
     given = key.token({"scope": "sign", "minikms_profiles": ["default"]})
     assert (await call(door, "login", given.encode()))[:2] == (200, "alice ['sign'] alice")
+
+
+ROLES = (
+    """
+[roles.pid-issuer]
+issuer = "cluster"
+claims = { sub = ["alice"] }
+scopes = ["sign"]
+profiles = ["pid"]
+"""
+    + SIGNER
+)
+
+
+@pytest.fixture
+def key():
+    return SigningKey()
+
+
+@pytest.fixture
+async def with_roles(start_mine, admin, log, key, tmp_path):
+    file = write_roles(tmp_path, key, ROLES)
+    client, door = await start_mine(
+        auth="token", admin_token_file=admin[1], audit_log=str(log), roles=file
+    )
+    headers = {"Authorization": f"Bearer {admin[0]}"}
+    async with client.post("/profile", json={"name": "pid"}, headers=headers) as made:
+        assert made.status == 200
+    return client, door
+
+
+async def test_a_jwt_logs_in_for_one_role(with_roles, key, log):
+    """The token has this role's permissions and profile, though the JWT has both roles."""
+    jwt = key.token()
+    status, text, _ = await call(with_roles[1], "role", f"pid-issuer {jwt}".encode())
+    token, _, facts = text.partition(" ")
+    assert (status, facts) == (200, "['cluster', 'alice', 'pid-issuer', 'sign', 'pid']")
+    for _ in range(2):  # the second time, the token is in the cache
+        assert (await call(with_roles[1], "any", token=token, room="pid"))[0] == 202
+        assert (await call(with_roles[1], "asked", b"keys:read", token, "pid"))[0] == 403
+        assert (await call(with_roles[1], "any", token=token, room="default"))[0] == 404
+    async with with_roles[0].get(
+        "/tokens/self", headers={"Authorization": f"Bearer {token}"}
+    ) as it:
+        assert (await it.json())["scopes"] == ["sign"]
+    assert (await call(with_roles[1], "any", token=jwt, room="default"))[0] == 202
+    assert lines(log)[0] == ("mine:role", "cluster:alice", "pid", "success")
+    assert orjson.loads(log.read_text().splitlines()[-1])["roles"] == ["pid-issuer", "signer"]
+    assert jwt.split(".")[2] not in log.read_text()
+
+
+async def test_a_role_that_the_jwt_does_not_have(with_roles, key, log):
+    stranger = key.token({"sub": "bob"})
+    for role, jwt in (("signer", stranger), ("\u00e9", key.token()), ("", key.token())):
+        status, text, _ = await call(with_roles[1], "role", f"{role} {jwt}".encode())
+        assert (status, text) == (403, "forbidden: No role fits the caller.\n")
+    assert lines(log)[-1] == ("mine:role", "cluster:alice", "default", "forbidden")
+
+
+@pytest.mark.parametrize("role", ["signer", "a.b", "signer.", "."])
+async def test_a_login_for_a_role_without_a_jwt(with_roles, key, role):
+    """Above all, no token for a role logs in for another role."""
+    jwts = [f"pid-issuer.{key.token()}", key.token({"exp": 1}), "x" * 17_000, "mine", "..", "...."]
+    if role != "signer":
+        jwts.append(key.token())
+    for jwt in jwts:
+        status, _, _ = await call(with_roles[1], "role", f"{role} {jwt}".encode())
+        assert status == 401
+
+
+async def test_a_token_for_a_role_follows_the_file(with_roles, key, tmp_path):
+    _, text, _ = await call(with_roles[1], "role", f"signer {key.token()}".encode())
+    token = text.split(" ")[0]
+    identities = with_roles[0].app[GATE].access.identities
+    for roles, status in (("", 403), (SIGNER, 202), (SIGNER.replace("default", "pid"), 404)):
+        await identities.renew(write_roles(tmp_path, key, roles))
+        assert (await call(with_roles[1], "any", token=token))[0] == status
+
+
+async def test_a_token_for_a_role_ends_with_its_jwt(with_roles, key, clock):
+    _, text, _ = await call(with_roles[1], "role", f"signer {key.token()}".encode())
+    token = text.split(" ")[0]
+    access = with_roles[0].app[GATE].access
+    assert access.authenticate_cached(f"Bearer {token}").roles == ("signer",)
+    clock(61)
+    assert access.authenticate_cached(f"Bearer {token}") is None
+
+
+async def test_roles_do_not_apply_to_other_tokens(start_mine, admin, key, tmp_path):
+    (tmp_path / "own").mkdir()
+    own = SigningKey()
+    jwks = tmp_path / "own" / "jwks.json"
+    jwks.write_bytes(orjson.dumps({"keys": [own.jwk]}))
+    url = "https://own.example"
+    options = {"jwt_issuer": url, "jwt_audience": AUDIENCE, "jwt_jwks": str(jwks)}
+    _, door = await start_mine(
+        auth="token", admin_token_file=admin[1], roles=write_roles(tmp_path, key), **options
+    )
+    may = {"iss": url, "scope": "sign", "minikms_profiles": ["default"]}
+    jwt = own.token(may)
+    status, text, _ = await call(door, "role", f"signer {jwt}".encode())
+    assert (status, text) == (200, f"{jwt} ['', '', 'sign', 'default']")
+    assert (await call(door, "any", token=jwt))[0] == 202
+    assert (await call(door, "any", token=f"signer.{jwt}"))[0] == 401
 
 
 async def test_without_tokens_everybody_logs_in(start_mine):
