@@ -1,5 +1,6 @@
 """Servers for an application and its doors, in the test's own process."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -32,7 +33,9 @@ class KmsTestServer(TestServer):
 
 
 @asynccontextmanager
-async def open_doors(app: web.Application) -> AsyncIterator[dict[str, str]]:
+async def open_doors(
+    app: web.Application, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[dict[str, str]]:
     """Open the doors of a running service; yields the URL of each by name."""
     urls = {}
     async with AsyncExitStack() as runners:
@@ -40,8 +43,9 @@ async def open_doors(app: web.Application) -> AsyncIterator[dict[str, str]]:
             runner = door.runner(handler_cancellation=False)
             await runner.setup()
             runners.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            urls[door.where.name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+            scheme = "https" if tls else "http"
+            urls[door.where.name] = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
         yield urls
 
 

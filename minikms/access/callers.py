@@ -37,6 +37,10 @@ ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
 """Stands in place of a scope on routes that need a token, with any scopes."""
 
 
+CERTIFICATE: Final = "certificate"
+"""Stands in place of the issuer in the names of callers with a client certificate."""
+
+
 class Grant(NamedTuple):
     """Scopes in profiles; `profiles` None means all profiles."""
 

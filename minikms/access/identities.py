@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple, Self
 
 from cryptography import x509
 
-from minikms.access.callers import SCOPES, Caller, granted
+from minikms.access.callers import CERTIFICATE, SCOPES, Caller, granted
 from minikms.access.issuer_keys import IssuerKeys
 from minikms.access.jwt import JwtVerifier, expiry_of, issuer_of, permissions_in
 from minikms.access.key_source import KeySource
-from minikms.access.roles import CERTIFICATE, Issuer, Role, Roles
+from minikms.access.roles import Issuer, Role, Roles
 from minikms.access.roles_file import read_roles
 from minikms.basics import clocks
 from minikms.errors import Unauthenticated
@@ -123,9 +123,12 @@ class Identities:
             known = None
         return jwt if known and known.issuer is None else f"{role}.{jwt}"
 
-    def of_certificate(self, certificate: bytes) -> Caller | None:
-        """Return the caller of a verified client certificate in DER, None if it has no role."""
-        caller = self._of_certificate(certificate)
+    def of_certificate(self, certificate: bytes, role: str | None = None) -> Caller | None:
+        """Return the caller of a verified client certificate in DER, None if it has no role.
+
+        With the name of a role, the caller has this role alone.
+        """
+        caller = self._of_certificate(certificate, role)
         return None if caller is None or caller.expired else caller
 
     def _keys(self) -> list[IssuerKeys]:
@@ -192,7 +195,7 @@ def _with_roles(
     )
 
 
-def _caller_of_certificate(roles: Roles, certificate: bytes) -> Caller | None:
+def _caller_of_certificate(roles: Roles, certificate: bytes, only: str | None) -> Caller | None:
     """Return the caller of a client certificate in DER, None if it has no role."""
     try:
         parsed = x509.load_der_x509_certificate(certificate)
@@ -207,7 +210,9 @@ def _caller_of_certificate(roles: Roles, certificate: bytes) -> Caller | None:
         return None
     if len(by_kind["uri"]) > 1:  # an X.509-SVID has one (its specification, section 2)
         by_kind["uri"] = []
-    fitting = [(role, name) for role in roles.roles if (name := role.fits_certificate(by_kind))]
+    fitting = [
+        (role, name) for role in roles.only(only).roles if (name := role.fits_certificate(by_kind))
+    ]
     if not fitting:
         return None
     (_, subject), *_ = fitting

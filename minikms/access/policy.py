@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from minikms.access.callers import SCOPES, Caller
+from minikms.access.callers import CERTIFICATE, SCOPES, Caller
 from minikms.access.token_queues import TokenQueues
 from minikms.access.token_record import PREFIX, Token, TokenRecord
 from minikms.access.tokens import Tokens
@@ -199,9 +199,18 @@ class TokenAccess:
             return token
         return self.identities.in_role(token, role)
 
-    def of_certificate(self, certificate: bytes) -> Caller | None:
-        """Return the caller of a verified client certificate in DER, None if it has no role."""
-        return None if self.identities is None else self.identities.of_certificate(certificate)
+    def of_certificate(self, certificate: bytes, authorization: str) -> Caller | None:
+        """Return the caller of a verified client certificate in DER, None if it has no role.
+
+        The token in the header may be one of `in_role`; any other counts instead of a certificate.
+        """
+        role = None
+        if authorization:
+            role, _, rest = (_bearer_token(authorization) or "").partition(".")
+            if rest != CERTIFICATE:
+                return None
+        identities = self.identities
+        return None if identities is None else identities.of_certificate(certificate, role)
 
 
 def _weight(found: _CachedToken) -> int:

@@ -10,9 +10,6 @@ from minikms.access.jwt import EVERY_PROFILE, LEEWAY
 from minikms.access.key_source import KeySource
 from minikms.profile_settings import PROFILE_PATTERN
 
-CERTIFICATE: Final = "certificate"
-"""Stands in place of the issuer in the names of callers with a client certificate."""
-
 _NOTHING: Final = object()
 
 _PROFILE: Final = re.compile(PROFILE_PATTERN)

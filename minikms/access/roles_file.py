@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from minikms.access.callers import SCOPES
+from minikms.access.callers import CERTIFICATE, SCOPES
 from minikms.access.jwt import EVERY_PROFILE
 from minikms.access.key_source import KeySource
 from minikms.access.roles import (
-    CERTIFICATE,
     Issuer,
     Role,
     Roles,

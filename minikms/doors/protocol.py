@@ -117,7 +117,8 @@ class DoorCall:
 
         Its caller has this role alone, at every port; it ends with the JWT. Authenticate it to find
         out whether the JWT has the role. A token to which roles do not apply is returned as it is,
-        and its caller has no `roles`.
+        and its caller has no `roles`. An empty token stands for the client certificate, which the
+        caller has to send with each call.
         """
         return self._gated.in_role(token, role)
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 from cryptography import x509
 
-from minikms.access.callers import ANYBODY, Caller
+from minikms.access.callers import ANYBODY, CERTIFICATE, Caller
 from minikms.access.policy import TokenAccess
 from minikms.access.profile_rates import ProfileRates
 from minikms.access.token_record import ID_PATTERN
@@ -118,7 +118,9 @@ class GatedCall:
         self.enter(self.profile if profile_of is None else profile_of(self.caller))
 
     def in_role(self, token: str, role: str) -> str:
-        """Return a token for one role of a JWT; any other token is returned as it is."""
+        """Return a token for one role of a JWT, or of the client certificate for no token."""
+        if not token:
+            return f"{role}.{CERTIFICATE}"
         access = self.gate.access
         return token if access is None else access.in_role(token, role)
 
@@ -314,7 +316,7 @@ class Gate:
         if access is None:
             call.caller = ANYBODY
         else:
-            call.caller = await access.authenticate(f"Bearer {token}", event.address, self._aside)
+            call.caller = await self._identify(call, access, f"Bearer {token}" if token else "")
             event.who, event.roles = call.caller.name, call.caller.roles
             call.caller.with_scopes(())
 
@@ -361,18 +363,18 @@ class Gate:
         request, route, event = call.request, call.route, call.event
         if route.published is not None and (profile := await route.published(request)):
             return Caller("", _PUBLIC, frozenset({profile}))
-        text = self._authorization(request)
-        known = None if text else self._caller_of_certificate(request, access)
-        if known is None:
-            known = await access.authenticate(text, event.address, self._aside)
+        known = await self._identify(call, access, self._authorization(request))
         call.caller = known  # also if it lacks a scope: the line of the refusal names it
         event.who, event.roles = known.name, known.roles
         return known.with_scopes(route.scopes)
 
-    def _caller_of_certificate(self, request: web.Request, access: TokenAccess) -> Caller | None:
-        """Return the caller of the connection's certificate, None if it has none with a role."""
-        certificate = _certificate(request.get_extra_info("ssl_object"))
-        return access.of_certificate(certificate) if certificate else None
+    async def _identify(self, call: GatedCall, access: TokenAccess, text: str) -> Caller:
+        """Return the caller of the connection's certificate or of a header; raises likewise."""
+        certificate = _certificate(call.request.get_extra_info("ssl_object"))
+        known = access.of_certificate(certificate, text) if certificate else None
+        if known is not None:
+            return known
+        return await access.authenticate(text, call.event.address, self._aside)
 
     async def _body_to_come(self, call: GatedCall, most: int) -> bytes:
         """Wait for a body that did not arrive with its head.

@@ -457,6 +457,13 @@ async def test_a_token_counts_alone(mesh, keys):
     await refused(await mesh(BACKEND, **bearer(token)), 403, "forbidden")
 
 
+async def test_a_token_names_a_role_of_the_certificate(mesh):
+    assert (await mesh(BACKEND, **bearer("mesh.certificate"))).status == 200
+    for token in ("maker.certificate", ".certificate", "mesh.other", "mesh", "certificate"):
+        await refused(await mesh(BACKEND, **bearer(token)), 401, "unauthenticated")
+    await refused(await mesh(**bearer("mesh.certificate")), 401, "unauthenticated")
+
+
 async def test_a_certificate_that_ends_while_its_connection_is_open(mesh, clock):
     assert (await mesh(BACKEND)).status == 200
     clock(3601)
