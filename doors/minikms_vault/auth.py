@@ -1,6 +1,7 @@
 """Calls under `auth/`: logins, and the facts of a token.
 
-A login returns the token of Mini KMS that the caller sends as its secret: it makes no new token.
+A login stores no token: it returns the token of Mini KMS that the caller sends as its secret, or a
+token that carries the caller's JWT and the role of the login.
 """
 
 import time
@@ -18,18 +19,36 @@ _SECOND: Final = 1_000_000_000
 _KIND: Final = "service"
 # The end of the year 9999.
 _LATEST: Final = 253_402_300_799
-_ROLE: Final = "invalid role or secret ID"
+_JWT: Final = "error validating token"
+_NO_ROLE: Final = "error validating claims: the token does not have the role"
+_CERTIFICATE: Final = "invalid certificate or no client certificate supplied"
+_APPROLE: Final = "invalid role or secret ID"
 _USER: Final = "invalid username or password"
 
 
 @operation("login", LOGIN, "POST /auth/{mount}/login")
 async def login(call: VaultCall, body: Body) -> Answer:
-    """Log in by the calls of AppRole and JWT: the token is the `secret_id` or the `jwt`."""
+    """Log in by the calls of AppRole, JWT and Kubernetes: by the `secret_id` or the `jwt`."""
     if jwt := body.text("jwt"):
-        return await _logged_in(call, jwt, {"role": body.text("role")}, _ROLE)
+        role = body.text("role")
+        token = call.door.in_role(jwt, role)
+        if token != jwt and not role:
+            raise invalid("missing role")
+        return await _logged_in(call, token, {"role": role}, _JWT)
     if secret := body.text("secret_id"):
-        return await _logged_in(call, secret, {"role_name": body.text("role_id")}, _ROLE)
-    raise invalid("missing secret_id")
+        return await _logged_in(call, secret, {"role_name": body.text("role_id")}, _APPROLE)
+    raise invalid("missing jwt" if "role" in body else "missing secret_id")
+
+
+@operation("loginCertificate", LOGIN, "POST /auth/cert/login")
+async def login_certificate(call: VaultCall, body: Body) -> Answer:
+    """Log in by the client certificate, for the role `name`, else for the first that it has."""
+    name = body.text("name")
+    if not name:
+        caller = await _authenticated(call, "", _CERTIFICATE)
+        name = next(iter(caller.roles), "")
+    token = call.door.in_role("", name)
+    return await _logged_in(call, token, {"cert_name": name}, _CERTIFICATE)
 
 
 @operation("loginUser", LOGIN, "POST /auth/{mount}/login/{username}")
@@ -79,7 +98,7 @@ def _described(caller: DoorCaller) -> dict[str, Any]:
         "num_uses": 0,
         "orphan": True,
         "path": "auth/token/create",
-        "policies": sorted(caller.scopes),
+        "policies": _policies(caller),
         "renewable": is_renewable,
         "ttl": lease,
         "type": _KIND,
@@ -99,23 +118,29 @@ async def renew_self(call: VaultCall, body: Body) -> Answer:
 @operation("revokeSelf", ANY_TOKEN, "POST /auth/token/revoke-self")
 async def revoke_self(call: VaultCall, body: Body) -> Answer:
     """Refuse to revoke the caller's token: the caller logs in with it again at its next start."""
-    raise invalid("a token cannot revoke itself here; the service's operator revokes it")
+    raise invalid("a token cannot revoke itself here: it expires, or the operator revokes it")
 
 
 async def _logged_in(
     call: VaultCall, token: str, metadata: dict[str, str], refusal: str
 ) -> VaultAnswer:
     """Answer a login with a token; raises VaultError with 400 and `refusal` if it is not valid."""
+    caller = await _authenticated(call, token, refusal)
+    return VaultAnswer(auth=_auth(caller, token, metadata))
+
+
+async def _authenticated(call: VaultCall, token: str, refusal: str) -> DoorCaller:
     try:
-        caller = await call.door.authenticate(token)
+        return await call.door.authenticate(token)
     except errors.Unauthenticated as exc:
         raise VaultError(400, refusal, slug=exc.slug) from None
-    return VaultAnswer(auth=_auth(caller, token, metadata))
+    except errors.Forbidden as exc:
+        raise VaultError(400, _NO_ROLE, slug=exc.slug) from None
 
 
 def _auth(caller: DoorCaller, token: str, metadata: dict[str, str]) -> dict[str, Any]:
     lease, is_renewable = _lease(caller)
-    policies = sorted(caller.scopes)
+    policies = _policies(caller)
     return {
         "client_token": token,
         "accessor": caller.token,
@@ -130,6 +155,10 @@ def _auth(caller: DoorCaller, token: str, metadata: dict[str, str]) -> dict[str,
         "mfa_requirement": None,
         "num_uses": 0,
     }
+
+
+def _policies(caller: DoorCaller) -> list[str]:
+    return sorted(caller.roles or caller.scopes)
 
 
 def _lease(caller: DoorCaller) -> tuple[int, bool]:

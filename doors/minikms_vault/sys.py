@@ -48,13 +48,13 @@ _MOUNT: Final[Mapping[str, Any]] = {
     "deprecation_status": "supported",
 }
 _MOUNTS: Final = {f"{MOUNT}/": _MOUNT}
-# The logins in auth.py; they work at any mount.
+# The logins in auth.py; all but `cert` work at any mount.
 _LOGINS: Final = {
     f"{kind}/": {
         **_described(kind, "tokens of Mini KMS"),
         "config": {**_TUNED, "token_type": _KIND},
     }
-    for kind in ("approle", "jwt", "token", "userpass")
+    for kind in ("approle", "cert", "jwt", "kubernetes", "token", "userpass")
 }
 
 # The capability that each method needs, in Vault's terms.

@@ -25,6 +25,7 @@ LOGINS = {
     "auth/approle/login": "secret_id",
     "auth/userpass/login/any": "password",
     "auth/jwt/login": "jwt",
+    "auth/kubernetes/login": "jwt",
 }
 
 
