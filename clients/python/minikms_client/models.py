@@ -410,11 +410,26 @@ class TokenPage(tuple[Token, ...]):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnRole:
+    """A role of a caller; `profiles` is None if it is valid in all."""
+
+    name: str
+    scopes: tuple[str, ...]
+    profiles: tuple[str, ...] | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "OwnRole":
+        """The role of an answer."""
+        return cls(text(data["name"]), texts(data["scopes"]), optional(texts, data["profiles"]))
+
+
+@dataclass(frozen=True, slots=True)
 class OwnToken:
     """The permissions of a caller.
 
     `id` is None unless the token is in the store; `name` is None if callers need no token.
-    `profiles` is None if the token is valid in all.
+    `profiles` is None if the token is valid in all. A caller with `roles` is the `subject` of an
+    `issuer`, and has the scopes of each role in the profiles of this role alone.
     """
 
     id: str | None
@@ -422,6 +437,9 @@ class OwnToken:
     scopes: tuple[str, ...]
     profiles: tuple[str, ...] | None
     expires: datetime | None
+    issuer: str | None = None
+    subject: str | None = None
+    roles: tuple[OwnRole, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "OwnToken":
@@ -432,6 +450,9 @@ class OwnToken:
             scopes=texts(data["scopes"]),
             profiles=optional(texts, data["profiles"]),
             expires=optional(moment, data["expires"]),
+            issuer=optional(text, data.get("issuer")),
+            subject=optional(text, data.get("subject")),
+            roles=each(OwnRole.from_json, data.get("roles", [])),  # an older service does not say
         )
 
 

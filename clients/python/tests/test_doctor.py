@@ -116,6 +116,34 @@ def test_the_end_of_a_jwt_is_no_warning(examined):
     assert "token expires 20" in detail
 
 
+POD = {
+    "id": None,
+    "name": "cluster:pod",
+    "issuer": "cluster",
+    "subject": "pod",
+    "roles": [
+        {"name": "maker", "scopes": ["keys:write"], "profiles": ["a"]},
+        {"name": "signer", "scopes": ["sign"], "profiles": None},
+    ],
+    "scopes": ["keys:write", "sign"],
+    "profiles": None,
+    "expires": "2100-01-01T00:00:00.000Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "profile", "scopes", "what"),
+    [("cluster", "a", "keys:write sign", "token"), ("certificate", "b", "sign", "certificate")],
+)
+def test_the_roles_of_a_caller_are_named(examined, issuer, profile, scopes, what):
+    caller = {**POD, "name": f"{issuer}:pod", "issuer": issuer}
+    with answering(*answers(caller=caller)) as (url, _):
+        findings = examined(f"--url {url} --profile {profile}")
+    detail = findings["caller"][1]
+    assert detail.startswith(f"{issuer}:pod with the roles maker signer, whose {what} expires 2")
+    assert findings["scopes"][1].partition(";")[0] == scopes
+
+
 def test_a_profile_that_does_not_exist_is_a_problem(examined):
     assert examined("--profile nobody", code=3)["profile"][0] == "problem"
 

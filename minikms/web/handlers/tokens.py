@@ -1,6 +1,6 @@
 """Handlers of tokens: create, list, revoke."""
 
-from minikms.access.callers import SCOPES
+from minikms.access.callers import SCOPES, Grant
 from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.http.answers import Answer
 from minikms.http.gate import GatedCall
@@ -47,17 +47,29 @@ async def list_tokens(call: GatedCall, limit: int = DEFAULT_LIMIT, after: str = 
 
 
 async def get_own(call: GatedCall) -> Answer:
-    """Get the permissions of the caller's own token."""
+    """Get the permissions of the caller's own token, or of its roles."""
     own = call.caller
+    everything = Grant(own.scopes, own.profiles)
+    # The call needs no scope, so the caller has the grants of all its roles.
+    roles = zip(own.roles, own.grants or [everything] * len(own.roles), strict=True)
     return _OWN_TOKEN.encode(
         {
             "id": own.token or None,
             "name": own.name or None,
-            "scopes": [scope for scope in SCOPES if scope in own.scopes],
-            "profiles": None if own.profiles is None else sorted(own.profiles),
+            "issuer": own.issuer or None,
+            "subject": own.subject or None,
+            "roles": [{"name": name, **_shown(grant)} for name, grant in roles],
+            **_shown(everything),
             "expires": own.expires,
         }
     )
+
+
+def _shown(grant: Grant) -> dict[str, list[str] | None]:
+    return {
+        "scopes": [scope for scope in SCOPES if scope in grant.scopes],
+        "profiles": None if grant.profiles is None else sorted(grant.profiles),
+    }
 
 
 async def revoke(call: GatedCall, token: str) -> Answer:

@@ -71,11 +71,22 @@ class Token(Body):
     )
 
 
+class OwnRole(Body):
+    """A role of the caller, which has its scopes in its own profiles alone."""
+
+    name = Text(required=True)
+    scopes = ListOf(Text(component="Scope", validate=validate.OneOf(SCOPES)), required=True)
+    profiles = ListOf(
+        profile(), "Profiles of the role; null for all.", required=True, allow_none=True
+    )
+
+
 class OwnToken(Body):
-    """The caller's own token, or JWT."""
+    """The caller's own token, JWT or client certificate."""
 
     id = Text(
-        "Id of the token; null for a JWT, the operator's token, and if callers need no token.",
+        "Id of the token; null for a JWT, a certificate, the operator's token, and if callers "
+        "need no token.",
         required=True,
         allow_none=True,
     )
@@ -84,6 +95,18 @@ class OwnToken(Body):
         required=True,
         allow_none=True,
     )
+    issuer = Text(
+        "Name of the issuer in the file of roles, or `certificate`; null for a caller whose "
+        "permissions are not of roles.",
+        required=True,
+        allow_none=True,
+    )
+    subject = Text(
+        "The `sub` of the JWT, or the name in the certificate; likewise null.",
+        required=True,
+        allow_none=True,
+    )
+    roles = ListOf(Part(OwnRole), "Roles of the caller.", required=True)
     scopes = ListOf(Text(component="Scope", validate=validate.OneOf(SCOPES)), required=True)
     profiles = ListOf(
         profile(), "Profiles of the token; null for all.", required=True, allow_none=True

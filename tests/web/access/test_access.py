@@ -210,9 +210,10 @@ async def test_a_caller_learns_the_permissions_of_its_own_token(guarded, client)
             assert answer.status == 200
             return await answer.json()
 
-    found = {**body, "scopes": ["sign", "verify"], "profiles": ["a", "b"]}
+    no_roles = {"issuer": None, "subject": None, "roles": []}
+    found = {**body, **no_roles, "scopes": ["sign", "verify"], "profiles": ["a", "b"]}
     assert await own(guarded, bearer(new["token"])) == {"id": new["record"]["id"], **found}
-    all_of_it = {"id": None, "scopes": list(SCOPES), "profiles": None, "expires": None}
+    all_of_it = {"id": None, **no_roles, "scopes": list(SCOPES), "profiles": None, "expires": None}
     assert await own(guarded, everything) == {**all_of_it, "name": "admin"}
     assert await own(client, {}) == {**all_of_it, "name": None}
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -127,6 +128,12 @@ async def status(client, token, path="/keys", profile="pid"):
     return (await client.get(path, headers=headers)).status
 
 
+async def own_token(client, headers):
+    async with client.get("/tokens/self", headers=headers) as answer:
+        assert answer.status == 200
+        return await answer.json()
+
+
 def lines(tmp_path):
     return [json.loads(line) for line in (tmp_path / "audit.log").read_text().split("\n") if line]
 
@@ -146,6 +153,27 @@ async def test_a_workload_makes_a_key_and_signs(ready, keys, admin, tmp_path):
     searched = await ready.get("/audit?operation=sign", headers=bearer(admin[0]))
     [event, _] = await searched.json()
     assert event["roles"] == ["maker", "signer"]
+
+
+async def test_a_caller_learns_its_roles(ready, keys):
+    maker = {"name": "maker", "scopes": ["keys:read", "keys:write"], "profiles": ["pid"]}
+    signer = {"name": "signer", "scopes": ["keys:read", "sign"], "profiles": ["pid", "wallet"]}
+    claims = good(POD)
+    found = await own_token(ready, bearer(keys["cluster"].token(claims)))
+    assert datetime.fromisoformat(found.pop("expires")).timestamp() == claims["exp"]
+    assert found == {
+        "id": None,
+        "name": f"cluster:{POD['sub']}",
+        "issuer": "cluster",
+        "subject": POD["sub"],
+        "roles": [maker, signer],
+        "scopes": ["keys:read", "keys:write", "sign"],
+        "profiles": ["pid", "wallet"],
+    }
+    found = await own_token(ready, bearer(keys["forge"].token(JOB)))
+    [reader] = found["roles"]
+    assert reader == {"name": "reader", "scopes": ["keys:read"], "profiles": ["acme"]}
+    assert (found["scopes"], found["profiles"]) == (reader["scopes"], reader["profiles"])
 
 
 async def test_a_role_does_not_hold_in_the_profiles_of_another(ready, keys):
@@ -444,6 +472,22 @@ async def test_a_certificate_has_a_role(mesh, tmp_path, clock):
     assert line["subject"] == r"CN=caller,O=Wallets\, Inc."
     await refused(await mesh(BACKEND, profile="pid"), 404, "profile-not-found")
     await refused(await mesh(BACKEND, path="/profiles"), 403, "forbidden")
+
+
+async def test_a_caller_with_a_certificate_learns_its_role(mesh):
+    async with await mesh(BACKEND, path="/tokens/self") as answer:
+        found = await answer.json()
+    assert datetime.fromisoformat(found.pop("expires")) > datetime.now(UTC)
+    role = {"name": "mesh", "scopes": ["keys:read"], "profiles": ["wallet"]}
+    assert found == {
+        "id": None,
+        "name": f"certificate:{BACKEND}",
+        "issuer": "certificate",
+        "subject": BACKEND,
+        "roles": [role],
+        "scopes": role["scopes"],
+        "profiles": role["profiles"],
+    }
 
 
 async def test_certificates_without_a_role(mesh):

@@ -33,6 +33,9 @@ _APART: Final = 30
 # Usual calls, and their scopes.
 _USUAL: Final = {"list keys": "keys:read", "make keys": "keys:write", "sign": "sign"}
 
+# The profile of a client that names none.
+_DEFAULT: Final = "default"
+
 _Finding: TypeAlias = dict[str, Any]
 
 
@@ -112,7 +115,7 @@ def _findings(session: Session) -> Iterator[_Finding]:
             return
         yield _caller(client, caller)
         yield _profile(client, caller)
-        yield _scopes(caller)
+        yield _scopes(client, caller)
 
 
 def _settings(session: Session, context: str | None) -> _Finding:
@@ -177,7 +180,10 @@ def _caller(client: Client, caller: OwnToken) -> _Finding:
         return _warning("caller", detail)
     if caller.expires is None:
         return _ok("caller", f"{caller.name}, whose token does not expire")
-    shown = f"{caller.name}, whose token expires {shown_time(caller.expires)}"
+    roles = " ".join(role.name for role in caller.roles)
+    who = f"{caller.name} with the roles {roles}" if roles else caller.name
+    what = "certificate" if caller.issuer == "certificate" else "token"
+    shown = f"{who}, whose {what} expires {shown_time(caller.expires)}"
     # A token without an id is not in the store, like a JWT, which is valid for minutes.
     if caller.id is not None and caller.expires - datetime.now(UTC) < _TOKEN_LEFT:
         return _warning("caller", f"{shown}: get a new one (mkms token create)")
@@ -185,12 +191,12 @@ def _caller(client: Client, caller: OwnToken) -> _Finding:
 
 
 def _profile(client: Client, caller: OwnToken) -> _Finding:
-    profile = client.profile or "default"
+    profile = client.profile or _DEFAULT
     if caller.profiles is not None and profile not in caller.profiles:
         valid = " ".join(caller.profiles)
         detail = f"the token is not valid in {profile}, only in {valid}: name one by --profile"
         return _finding("profile", "problem", detail, NOT_PERMITTED)
-    if "keys:read" in caller.scopes:
+    if "keys:read" in _scopes_in(profile, caller):
         try:
             client.list_keys(limit=1)
         except MinikmsError as error:
@@ -198,12 +204,26 @@ def _profile(client: Client, caller: OwnToken) -> _Finding:
     return _ok("profile", profile)
 
 
-def _scopes(caller: OwnToken) -> _Finding:
-    shown = " ".join(caller.scopes)
-    missing = [f"{use} ({scope})" for use, scope in _USUAL.items() if scope not in caller.scopes]
+def _scopes(client: Client, caller: OwnToken) -> _Finding:
+    scopes = _scopes_in(client.profile or _DEFAULT, caller)
+    shown = " ".join(scopes)
+    missing = [f"{use} ({scope})" for use, scope in _USUAL.items() if scope not in scopes]
     if len(missing) == len(_USUAL):
         return _warning("scopes", f"{shown}; another token is needed to {', '.join(missing)}")
     return _ok("scopes", f"{shown}; not for: {', '.join(missing)}" if missing else shown)
+
+
+def _scopes_in(profile: str, caller: OwnToken) -> tuple[str, ...]:
+    """Return the scopes in a profile; those of a role are valid in its own profiles alone."""
+    if not caller.roles:
+        return caller.scopes
+    of_roles = {
+        scope
+        for role in caller.roles
+        if role.profiles is None or profile in role.profiles
+        for scope in role.scopes
+    }
+    return tuple(scope for scope in caller.scopes if scope in of_roles)
 
 
 def _is_loopback(url: str) -> bool:
