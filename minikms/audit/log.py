@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,6 +28,11 @@ _RETRY: Final = 1.0
 # If an encoded event has more bytes than this, its values are cut to this many characters.
 _LONG: Final = 3800
 _LONG_VALUE: Final = 256
+# Likewise, a list to this number of items.
+_LONG_LIST: Final = 32
+
+# In UTF-8, the control characters that JSON does not escape. A terminal may obey them.
+_CONTROLS: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
 
 
 class AuditLog:
@@ -284,13 +290,22 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         encoded = orjson.dumps(facts)
     except TypeError:  # a name from a caller may contain lone surrogates
         encoded = b""
-    if 0 < len(encoded) <= _LONG:
+    if not 0 < len(encoded) <= _LONG:
+        encoded = orjson.dumps({name: _cut(value) for name, value in facts.items()})
+    # The names in JWTs and certificates may have any characters.
+    if _is_printable(event.who) and _is_printable(event.subject):
         return encoded
-    return orjson.dumps({name: _cut(value) for name, value in facts.items()})
+    return _CONTROLS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), encoded)
+
+
+def _is_printable(text: str | None) -> bool:
+    return text is None or text.isprintable()
 
 
 def _cut(value: Any) -> Any:
-    """Cut a string to valid Unicode of bounded length; cut each string in an object likewise."""
+    """Cut a string to valid Unicode of bounded length, a list, and each string in an object."""
+    if isinstance(value, tuple):
+        return value[:_LONG_LIST]
     if isinstance(value, Mapping):
         return {name: _cut(each) for name, each in value.items()}
     if not isinstance(value, str):

@@ -333,7 +333,7 @@ class Gate:
                 event.profile = self._asked_profile(request)
             known = ANYBODY if self.access is None else call.caller
             if not event.who and self.access is not None:
-                known = self.access.authenticate_cached(self._authorization(request)) or known
+                known = self._caller_of_refusal(request, self.access) or known
                 event.who, event.roles = known.name, known.roles
             kid, alias = event.asked
             event.kid = _name(event.kid or kid, _KID)
@@ -348,6 +348,12 @@ class Gate:
             except AuditUnavailable as unrecorded:
                 unrecorded.outcome = exc.outcome if isinstance(exc, KmsError) else None
                 raise
+
+    def _caller_of_refusal(self, request: web.Request, access: TokenAccess) -> Caller | None:
+        """Return the caller of a refused call if it is known without a check of a token."""
+        if text := self._authorization(request):
+            return access.authenticate_cached(text)
+        return self._caller_of_certificate(request, access)
 
     def _known_caller(self, request: web.Request, route: Gated) -> Caller | None:
         """Return the caller if its token is in the cache and has the scopes; else None."""

@@ -54,6 +54,26 @@ async def test_lines_are_bound_together(path, store):
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
+async def test_lines_have_no_control_characters(path, store, checked):
+    controls = "".join(chr(code) for code in (*range(32), *range(0x7F, 0xA0)))
+    async with AuditLog.open(str(path), store) as log:
+        log.write([event(who=controls), event(who="a", subject=controls)], "success")
+    assert not [each for each in path.read_text() if each in controls and each != "\n"]
+    _, first, second = map(json.loads, path.read_bytes().splitlines())
+    assert first["who"] == second["subject"] == controls
+    assert await checked(path) == ([], [])
+
+
+async def test_a_line_with_very_many_roles_is_bounded(path, store, checked):
+    roles = tuple(f"{number:064}" for number in range(2000))
+    async with AuditLog.open(str(path), store) as log:
+        log.write([event(roles=roles)], "success")
+    _, line = path.read_bytes().splitlines()
+    assert len(line) < 4096
+    assert json.loads(line)["roles"][0] == roles[0]
+    assert await checked(path) == ([], [])
+
+
 @pytest.mark.parametrize("who", ["x" * 100_000, "lone \ud800", "\x00\n\u2028" * 1000])
 async def test_names_of_callers_are_bounded(path, store, checked, who):
     async with AuditLog.open(str(path), store) as log:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import unicodedata
 from datetime import UTC, datetime
 
 import orjson
@@ -262,10 +263,12 @@ async def test_an_issuer_cannot_speak_for_another(ready, keys):
 
 async def test_a_subject_with_controls_does_not_break_a_line(ready, keys, tmp_path, caplog):
     caplog.set_level("DEBUG")
-    evil = 'system:a\n{"who":"admin"}\r\x1b[2J\u2028'
+    evil = 'system:a\n{"who":"admin"}\r\x1b[2J\x7f\x9b2J\u2028'
     assert await status(ready, keys["cluster"].token({**POD, "sub": evil})) == 200
     line = lines(tmp_path)[-1]
     assert line["who"] == f"cluster:{evil}"
+    written = (tmp_path / "audit.log").read_text()
+    assert not [each for each in written if unicodedata.category(each) == "Cc" and each != "\n"]
     assert "\x1b" not in caplog.text
     assert '\n{"who":"admin"}' not in caplog.text
 
@@ -445,12 +448,13 @@ async def mesh(service, roles, admin, tmp_path):
     files = {"tls_cert": cert, "tls_key": key, "tls_client_ca": authority.file}
     client = await service(roles(), read_certificates(Config(**files)), **files)
 
-    async def call(*uris, path="/keys", profile="wallet", **headers):
+    async def call(*uris, path="/keys", profile="wallet", body=None, **headers):
         names = [x509.UniformResourceIdentifier(uri) for uri in uris]
         context = ssl.create_default_context(cafile=authority.file)
         context.load_cert_chain(*authority.issue("caller", names=names))
         headers = {"X-Profile": profile, **headers}
-        return await client.get(path, ssl=context, headers=headers)
+        method = "GET" if body is None else "POST"
+        return await client.request(method, path, data=body, ssl=context, headers=headers)
 
     await call()
     context = ssl.create_default_context(cafile=authority.file)
@@ -488,6 +492,14 @@ async def test_a_caller_with_a_certificate_learns_its_role(mesh):
         "scopes": role["scopes"],
         "profiles": role["profiles"],
     }
+
+
+async def test_a_refusal_before_the_certificate_is_read_names_its_caller(mesh, tmp_path):
+    """As the line of a call whose token is known."""
+    answer = await mesh(BACKEND, path="/sign", body=b"{}", Expect="nothing")
+    await refused(answer, 400, "bad-request")
+    line = lines(tmp_path)[-1]
+    assert (line["who"], line["roles"]) == (f"certificate:{BACKEND}", ["mesh"])
 
 
 async def test_certificates_without_a_role(mesh):
