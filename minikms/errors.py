@@ -167,6 +167,12 @@ class RulesLoosened(KmsError):
     status, slug, title = 409, "rules-loosened", "The rules of a key only become tighter"
 
 
+class ProfileFrozen(KmsError):
+    """The profile is frozen: nothing in it changes."""
+
+    status, slug, title = 409, "profile-frozen", "The profile is frozen"
+
+
 class ProfileProtected(KmsError):
     """The default profile cannot be deleted."""
 

@@ -27,14 +27,15 @@ class ProfileSettings(NamedTuple):
 
     `max_keys` limits the number of its keys, `calls_per_second` the rate of its calls. A deletion
     of a key is delayed by `min_deletion_delay` seconds or more. With `delete_scope`, callers need
-    the scope `keys:delete` to delete a key. `unknown` keeps members that this version does not
-    know.
+    the scope `keys:delete` to delete a key. In a profile that is `frozen`, nothing changes but this
+    setting. `unknown` keeps members that this version does not know.
     """
 
     max_keys: int | None = None
     min_deletion_delay: int | None = None
     calls_per_second: int | None = None
     delete_scope: bool = False
+    frozen: bool = False
     unknown: Mapping[str, Any] = _NOTHING
 
     @classmethod

@@ -92,6 +92,7 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
     errors.OverRate: "ThrottlingException",
     # Another tenant's profile looks as if it did not exist.
     errors.ProfileNotFound: "UnrecognizedClientException",
+    errors.ProfileFrozen: "KMSInvalidStateException",
     errors.ProviderFault: "DependencyTimeoutException",
     errors.ProviderUnavailable: "DependencyTimeoutException",
     errors.RouteNotFound: "UnknownOperationException",

@@ -72,7 +72,7 @@ class Tokens:
         the caller's profiles: the new token is valid in these profiles, not in profiles that were
         recreated under their names. A profile may have at most `most` tokens; expired tokens are
         removed to make room. Raises Unauthenticated if the caller's token was revoked meanwhile,
-        and TooManyTokens.
+        TooManyTokens, and ProfileFrozen.
         """
         token = Token.new()
         now = time.time_ns()
@@ -86,6 +86,7 @@ class Tokens:
         async def work(session: Transaction) -> None:
             if maker and await session.fetch(TOKENS, maker, for_update=True) is None:
                 raise Unauthenticated("The token is not valid.", invalid_token=True)
+            await self._database.directory.require_unfrozen(session, named or ())
             if most is not None:
                 for profile in named or ():
                     await require_room(session, profile, most)

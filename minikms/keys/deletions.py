@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeAlias
 
-from minikms.errors import KeyUnreadable, ProfileNotFound, StoreUnavailable
+from minikms.errors import KeyUnreadable, ProfileFrozen, ProfileNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.store import KeyStore, ProviderObject, RemovedProfile, UndecryptableError
 
@@ -101,6 +101,8 @@ class DueDeletions:
                     left.add(profile)
             except ProfileNotFound:
                 continue  # removed meanwhile
+            except ProfileFrozen:
+                left.add(profile)
             except (KeyUnreadable, UndecryptableError):
                 left.add(profile)
                 LOGGER.exception("due keys of a profile are not deleted")
@@ -127,6 +129,8 @@ class DueDeletions:
                         await self._remove(name, kid, sweep)
             except ProfileNotFound:  # removed meanwhile
                 self._waiting.pop(name, None)
+            except ProfileFrozen:
+                continue
 
     def _note(self, profile: str | None, kids: Iterable[str]) -> None:
         self._noted.setdefault(profile, {}).update(dict.fromkeys(kids))
@@ -176,6 +180,8 @@ class DueDeletions:
                 waiting.pop(kid, None)
                 return False
             waiting[kid] = found.provider, found.token
+            if (await self._directory.settings_of(profile)).frozen:
+                raise ProfileFrozen()  # before the object is destroyed
             if not await self._is_done(found, sweep):
                 return False
             destruction = self._destruction(profile, found, sweep)
@@ -183,7 +189,7 @@ class DueDeletions:
                 profile, kid, found.object_id, destruction
             )
             del waiting[kid]
-        except (StoreUnavailable, ProfileNotFound):
+        except (StoreUnavailable, ProfileNotFound, ProfileFrozen):
             raise
         except Exception:  # its entries may be damaged, or the audit log may not be writable
             LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)

@@ -11,6 +11,7 @@ from typing import Final
 from minikms.errors import (
     KeyUnreadable,
     KmsError,
+    ProfileFrozen,
     ProfileNotFound,
     StoreUnavailable,
 )
@@ -142,6 +143,8 @@ class Rotation:
                     left.add(profile)
             except ProfileNotFound:
                 continue  # removed meanwhile
+            except ProfileFrozen:
+                left.add(profile)
             except (KeyUnreadable, UndecryptableError):
                 left.add(profile)
                 LOGGER.exception("due keys of a profile are not rotated")
@@ -159,7 +162,7 @@ class Rotation:
             return
         except NotDueError:
             return  # another process has rotated it
-        except (StoreUnavailable, ProfileNotFound):
+        except (StoreUnavailable, ProfileNotFound, ProfileFrozen):
             raise
         except NotRotatableError:
             pass

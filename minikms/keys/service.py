@@ -5,6 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Final, Self, Unpack
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
@@ -69,18 +70,26 @@ class KeyService:
         """Remove keys whose scheduled deletion is due, and rotate keys whose rotation is due.
 
         Each removal and each rotation is an audit event in `sink`. Return the number of profiles in
-        which keys have been due for more than an hour. Raises StoreUnavailable; other failures are
-        logged, and do not hold up other keys or profiles.
+        which keys have been due for more than an hour. Keys in frozen profiles wait, and do not
+        count. Raises StoreUnavailable; other failures are logged, and do not hold up other keys or
+        profiles.
         """
         await self.operations.drop_stale()
         due_hours = self.operations.store.database.due_hours
         begun = await due_hours.begun()
         over = [each for each in begun if each.is_over]
-        profiles = sorted({each.profile for each in begun})
+        frozen = {each for each in {each.profile for each in begun} if await self._is_frozen(each)}
+        profiles = sorted({each.profile for each in begun} - frozen)
         left = await self.deletions.sweep(profiles, sink)  # first: rotations may take long
         left |= await self.rotation.rotate_due(profiles, sink)
-        await due_hours.remove([each for each in over if each.profile not in left])
+        await due_hours.remove([each for each in over if each.profile not in left | frozen])
         return len({each.profile for each in over} & left)
+
+    async def _is_frozen(self, profile: str) -> bool:
+        """Tell whether a profile is frozen now, whatever this process remembers."""
+        with suppress(ProfileNotFound):  # removed meanwhile
+            return (await self.profiles.settings_of(profile)).frozen
+        return False
 
     async def list_due(self) -> None:
         """List the hours of the next days in which keys are due, for `sweep`.

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode
 
-from minikms.errors import KmsError, StoreUnavailable
+from minikms.errors import KmsError, ProfileFrozen, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent, set_profile_id
 from minikms.profile_settings import NO_SETTINGS
 from minikms.store.askar.sequence import CONTENTS, Sequence, slot_of
@@ -100,7 +100,7 @@ class Writes:
         `work` is called again if another process has remade the profile, or if another write of its
         transaction has failed. It is not called if the caller leaves before the transaction begins.
         If `timeout` is given, it has that many seconds and a transaction of its own. Raises
-        ProfileNotFound.
+        ProfileNotFound, and ProfileFrozen if it has written in a frozen profile.
         """
         if timeout is not None:
             return await self.alone(profile, work, timeout)
@@ -205,6 +205,8 @@ class Writes:
     async def _in_transaction(self, profile: str, work: Work[ResultT]) -> ResultT:
         """Call `work` in a transaction; again if another process has remade the profile.
 
+        If it has written in a frozen profile, it is rolled back, and ProfileFrozen is raised. The
+        settings are what this process remembers, which may be older than the sequence.
         If keys become due by it in an hour that is not listed, it is rolled back, and called again
         once the hour is.
         """
@@ -220,6 +222,8 @@ class Writes:
                     if settings.max_keys is not None:
                         transaction.keys = stored.keys
                     result = await work(transaction)
+                    if transaction.written and (stored.frozen or settings.frozen):
+                        raise ProfileFrozen()
                     self._due_hours.require(profile, transaction.due)
             except UnlistedError as exc:
                 await self._due_hours.store(exc.hours)
@@ -227,7 +231,7 @@ class Writes:
                 askar_profile = await directory.successor(profile, askar_profile, exc)
             else:
                 # Before another process may write.
-                sequence = Sequence(transaction.place, keys=transaction.keys)
+                sequence = Sequence(transaction.place, keys=transaction.keys, frozen=stored.frozen)
                 self._remember(askar_profile, slots, sequence)
                 return result
 

@@ -49,6 +49,8 @@ def common_problems(route: Route, *, guarded: bool) -> Problems:
         common.append(errors.MisdirectedRequest)
     if PROFILE_OF_CALL in route.parameters:
         common += _PROFILE_PROBLEMS
+        if route.method != "GET":  # even a signature may store its use
+            common.append(errors.ProfileFrozen)
     is_counted = route.scope not in (OPEN, "profiles") and route.name != "jwks"
     if is_counted and (guarded or route.is_in_profile):
         common.append(errors.OverRate)

@@ -335,7 +335,7 @@ ROUTES: Final = (
           problems=(e.StoreUnavailable,)),
     Route("PATCH", f"/profile/{NAME}", profiles.change, "changeProfile", "profiles", "profiles",
           "The changed profile.", profile_bodies.Profile, profile_bodies.ChangeProfile,
-          (p.PROFILE_NAME,), (e.ProfileNotFound, e.StoreUnavailable)),
+          (p.PROFILE_NAME,), (e.ProfileNotFound, e.ProfileFrozen, e.StoreUnavailable)),
     Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles", "profiles",
           "Whether the profile existed.", profile_bodies.ProfileDeleted,
           parameters=(p.PROFILE_NAME,),
@@ -343,7 +343,7 @@ ROUTES: Final = (
 
     Route("POST", "/tokens", tokens.create, "createToken", "admin", "tokens", "The token.",
           token_bodies.TokenCreated, token_bodies.CreateToken, secret=True,
-          problems=(e.ProfileNotFound, e.TooManyTokens, e.StoreUnavailable),
+          problems=(e.ProfileNotFound, e.ProfileFrozen, e.TooManyTokens, e.StoreUnavailable),
           responses={"200": _REVOKE}),
     Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin", "tokens",
           'The tokens, oldest first; a Link header with rel="next" if there are more.',

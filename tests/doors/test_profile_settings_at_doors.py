@@ -228,3 +228,24 @@ async def test_the_rate_of_a_key_holds_at_every_door(start_all, door, rule):
     status, body = await sign()
     assert (status, rule in json.dumps(body)) == ({"aws": 400}.get(door, 429), True)
     assert (await doors.rest.post("/sign", json=signed)).status == 429
+
+
+async def test_no_door_changes_a_frozen_profile(start_all):
+    doors = await start_all()
+    names = {}
+    for door in DOORS:
+        status, _, names[door] = await doors.make(door, f"{door}-key")
+        assert status == 200
+    await doors.set(frozen=True)
+    before = await doors.keys()
+    for door in DOORS:
+        refused = 409 if door == "eudiplo" else 400
+        assert (await doors.make(door, "another"))[0] == refused
+        status, body = await doors.delete(door, names[door])
+        assert status == refused
+        if door == "aws":
+            assert body["__type"] == "KMSInvalidStateException"
+    assert await doors.keys() == before
+    await doors.set(frozen=False)
+    for door in DOORS:
+        assert (await doors.delete(door, names[door]))[0] in (200, 204)

@@ -238,6 +238,10 @@ class RulesLoosened(Conflict, slug="rules-loosened"):
     """The new rules would allow more than the key's current rules."""
 
 
+class ProfileFrozen(Conflict, slug="profile-frozen"):
+    """The profile is frozen: nothing in it changes."""
+
+
 class ProfileProtected(Conflict, slug="profile-protected"):
     """The default profile cannot be deleted."""
 

@@ -326,6 +326,7 @@ class ProfileSettings:
     calls_per_second: int | None = None
     delete_scope: bool = False
     jwks: str = "private"
+    frozen: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ProfileSettings":
@@ -336,6 +337,7 @@ class ProfileSettings:
             calls_per_second=optional(number, data.get("calls_per_second")),
             delete_scope=flag(data.get("delete_scope", False)),
             jwks=text(data.get("jwks", "private")),  # an older service does not say
+            frozen=flag(data.get("frozen", False)),
         )
 
 
@@ -352,6 +354,7 @@ class Profile:
     min_deletion_delay: int | None = None
     calls_per_second: int | None = None
     delete_scope: bool = False
+    frozen: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Profile":
@@ -364,6 +367,7 @@ class Profile:
             settings.min_deletion_delay,
             settings.calls_per_second,
             settings.delete_scope,
+            settings.frozen,
         )
 
 

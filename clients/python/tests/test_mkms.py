@@ -881,6 +881,9 @@ def test_settings_of_a_profile(command, minikms):
     found = json.loads(command(f"mkms --json profile set {name} --calls-per-second none"))
     assert found["calls_per_second"] is None
     assert name not in command("mkms profile settings")
+    assert command(f"mkms profile set {name} --frozen") == f"{name}\tfrozen=true"
+    assert minikms.profile_settings()[name].frozen
+    assert command(f"mkms profile set {name} --no-frozen") == name
     command(f"mkms profile jwks {name} public")
     assert f'{name}\tjwks="public"' in command("mkms profile settings").splitlines()
     command(f"mkms profile jwks {name} private")

@@ -140,6 +140,9 @@ export class RuleViolated extends ProblemError {}
 /** The new rules would allow more than the key's rules do. */
 export class RulesLoosened extends Conflict {}
 
+/** The profile is frozen: nothing in it changes. */
+export class ProfileFrozen extends Conflict {}
+
 /** The default profile cannot be deleted. */
 export class ProfileProtected extends Conflict {}
 
@@ -241,6 +244,7 @@ const CLASSES: Record<Slug | number, typeof ProblemError> = {
   'not-exportable': NotExportable,
   'rule-violated': RuleViolated,
   'rules-loosened': RulesLoosened,
+  'profile-frozen': ProfileFrozen,
   'profile-protected': ProfileProtected,
   'body-too-large': BodyTooLarge,
   'unsupported-media-type': UnsupportedMediaType,

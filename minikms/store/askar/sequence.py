@@ -1,6 +1,6 @@
 """The entry of a profile with the last place in the order of creation, and the last changes.
 
-It also has the number of keys if the profile has `max_keys`.
+It also has the number of keys if the profile has `max_keys`, and a tag if the profile is frozen.
 
 On PostgreSQL, a transaction that replaces or removes entries logs the slots of their counters
 (`store/connections/counters.py`) here, under a random mark. So a process that knows an earlier mark
@@ -11,14 +11,17 @@ counter, the same in every process.
 import secrets
 import struct
 import zlib
-from collections.abc import Collection, Iterator
-from typing import Final, NamedTuple, Self
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, NamedTuple, Self
 
 _DIGITS: Final = 20
 
 # Begins the number of keys. A log never begins with this byte, since no change has so many slots.
 _KEYS: Final = b"k"
 _MARK: Final = 8
+
+# The tag of a frozen profile.
+_FROZEN: Final = "frozen"
 
 # The most bytes of a log, which has room for some hundred changes. PostgreSQL would store a row of
 # over 2 KB in pieces elsewhere.
@@ -57,26 +60,34 @@ class Sequence(NamedTuple):
     """The last place that was assigned, 0 before the first, and the log of the last changes.
 
     A change in the log is the number of its slots, the slots, and its mark; the newest change is
-    last. `keys` is the number of keys, None if it is not counted.
+    last. `keys` is the number of keys, None if it is not counted. In a `frozen` profile, nothing
+    changes: the tag makes each later transaction see it, whatever its process knows.
     """
 
     place: int = 0
     log: bytes = b""
     keys: int | None = None
+    frozen: bool = False
 
     @classmethod
-    def of(cls, stored: bytes) -> Self:
+    def of(cls, stored: bytes, tags: Mapping[str, Any] | None = None) -> Self:
         """Decode an entry; before layout 3.0, it has only the place."""
         place, rest = int(stored[:_DIGITS]), stored[_DIGITS:]
+        frozen = _FROZEN in (tags or ())
         if not rest.startswith(_KEYS):
-            return cls(place, rest)
+            return cls(place, rest, frozen=frozen)
         rest = rest[len(_KEYS) :]
-        return cls(place, rest[_DIGITS:], int(rest[:_DIGITS]))
+        return cls(place, rest[_DIGITS:], int(rest[:_DIGITS]), frozen)
 
     def to_bytes(self) -> bytes:
         """Encode the entry."""
         keys = b"" if self.keys is None else b"%b%0*d" % (_KEYS, _DIGITS, self.keys)
         return b"%0*d" % (_DIGITS, self.place) + keys + self.log
+
+    @property
+    def tags(self) -> dict[str, str] | None:
+        """The tags of the entry."""
+        return {_FROZEN: "true"} if self.frozen else None
 
     def with_change(self, slots: Collection[int]) -> Self:
         """Log a change, in place of the oldest changes if the log is full."""

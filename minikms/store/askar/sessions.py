@@ -92,7 +92,7 @@ class Session:
     async def sequence(self) -> Sequence:
         """The last place in the order of creation, and the last changes."""
         entry = await self.fetch(SEQUENCE, _LAST, for_update=self.is_transaction)
-        return Sequence.of(entry.value) if entry else Sequence()
+        return Sequence.of(entry.value, entry.tags) if entry else Sequence()
 
     async def last_place(self) -> int:
         """The last place in the order of creation that was assigned; 0 before the first."""
@@ -117,8 +117,9 @@ class Transaction(Session):
     counts the writes, and `size` their bytes. `events` are recorded before the commit. `stored` is
     the profile's sequence before the transaction, None if it was not read, and `left` the sequence
     after it; `place` is the last place in the order of creation that was assigned. `settings` are
-    the profile's; `keys` is the number of its keys, None as long as they are not counted. With
-    `logs_changes`, the slots are stored with the commit, for other processes. `ended` has the kids
+    the profile's; `keys` is the number of its keys, None as long as they are not counted; `freezes`
+    says whether it becomes frozen, None if that does not change. With `logs_changes`, the slots are
+    stored with the commit, for other processes. `ended` has the kids
     of deleted keys of providers, whose objects are to be destroyed. `removed` has the places of the
     keys that it removes. `due` has the times at which a sweep has to look at its keys.
     """
@@ -140,6 +141,7 @@ class Transaction(Session):
         self.place = 0
         self.settings = NO_SETTINGS
         self.keys: int | None = None
+        self.freezes: bool | None = None
         self.changed: set[int] = set()
         self.written = self.size = 0
         self.ended: list[str] = []
@@ -151,6 +153,11 @@ class Transaction(Session):
         """Assign the next place in the order of creation; it is stored with the commit."""
         self.place += 1
         return self.place
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Mark the profile as frozen, or as not frozen any more, with the commit."""
+        self.freezes = frozen
+        self._note()
 
     async def insert(
         self,
@@ -230,15 +237,18 @@ class Transaction(Session):
                 return False
             before = self.stored = await self.sequence()
             self.place, self.keys = before.place, before.keys
-        after = before._replace(place=self.place, keys=self.keys)
+        frozen = before.frozen if self.freezes is None else self.freezes
+        after = before._replace(place=self.place, keys=self.keys, frozen=frozen)
         # New keys are not logged: the place shows them.
         changed = self.changed - {self._contents}
-        if self._logs_changes and (changed or (self.changed and after == before)):
+        if frozen != before.frozen or (
+            self._logs_changes and (changed or (self.changed and after == before))
+        ):
             after = after.with_change(changed)
         # An empty entry would look like a missing one.
         if after not in (before, Sequence()):
             write = self._session.insert if before == Sequence() else self._replace
-            await write(SEQUENCE, _LAST, after.to_bytes())
+            await write(SEQUENCE, _LAST, after.to_bytes(), after.tags)
         self.left = after
         return after.place.bit_length() > before.place.bit_length()
 

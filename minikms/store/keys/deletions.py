@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
-from minikms.errors import Forbidden
+from minikms.errors import Forbidden, ProfileFrozen
 from minikms.events import CURRENT, AuditEvent, set_key
 from minikms.key_requests import KeyRef
 from minikms.profile_settings import DELETE_SCOPE
@@ -156,12 +156,14 @@ class Deletions:
         A key is gone once its deletion is due, but stays in the store until it is removed. If the
         clock goes back meanwhile, the key must stay gone: in other processes, and after a restart.
         So its deletion is scheduled for the beginning of time, which every version treats as due.
+        In a frozen profile, nothing is recorded.
         """
         outer = CURRENT.set(None)  # the call did not ask for this change
         try:
             for start in range(0, len(due), _RECORDED):
                 some = due[start : start + _RECORDED]
-                await self._database.write(profile, partial(_record, due=some))
+                with suppress(ProfileFrozen):
+                    await self._database.write(profile, partial(_record, due=some))
         finally:
             CURRENT.reset(outer)
 

@@ -6,7 +6,7 @@ So a name of Askar's is never used twice.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
@@ -17,6 +17,7 @@ from aries_askar import AskarError, AskarErrorCode, Store
 from minikms.basics import clocks
 from minikms.errors import (
     KeyUnreadable,
+    ProfileFrozen,
     ProfileNotFound,
     StoreUnavailable,
 )
@@ -24,8 +25,9 @@ from minikms.events import CURRENT, set_profile_id
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
 from minikms.store.askar.layout import SYSTEM
 from minikms.store.askar.sequence import slot_of
+from minikms.store.askar.sessions import Transaction
 from minikms.store.categories import PROFILE
-from minikms.store.connections.calls import StoreCalls
+from minikms.store.connections.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.profiles.entries import (
     askar_name,
@@ -35,7 +37,7 @@ from minikms.store.profiles.entries import (
     settings_in,
 )
 from minikms.store.profiles.making import make_profile
-from minikms.store.profiles.marker import read_marker
+from minikms.store.profiles.marker import StaleProfileError, read_marker, require_profile
 from minikms.store.profiles.removals import ProfileRemovals, RemovedProfile
 from minikms.store.profiles.tenancy import Tenancy, fits
 
@@ -97,9 +99,11 @@ class ProfileDirectory:
             await self.removals.finish(name, interrupted)
 
     async def change(self, name: str, changes: Mapping[str, Any]) -> ProfileSettings:
-        """Change settings of a profile, and return all of them; raises ProfileNotFound.
+        """Change settings of a profile, and return all of them.
 
-        Replacing the entry makes all processes read the profile and its keys again.
+        Replacing the entry makes all processes read the profile and its keys again. Once a profile
+        is frozen, no process writes in it any more. Raises ProfileNotFound, and ProfileFrozen if a
+        profile that stays frozen would change.
         """
         if not changes:
             return await self.settings_of(name)
@@ -110,14 +114,55 @@ class ProfileDirectory:
                 entry = await transaction.fetch(PROFILE, name, for_update=True)
                 if entry is None or is_removed(entry.value):
                     raise ProfileNotFound()
-                settings = settings_in(entry.value)._replace(**changes)
+                before = settings_in(entry.value)
+                settings = before._replace(**changes)
+                if before.frozen and settings.frozen and settings != before:
+                    raise ProfileFrozen()
                 value = directory_entry(askar_name(entry.value), settings)
                 await transaction.replace(PROFILE, name, value)
                 return settings
 
         settings = await self._calls.run(work, write=True)
         self._set(name, settings)  # for calls before the next look-up
+        if "frozen" in changes:
+            try:
+                mark = partial(self._mark_frozen, name)
+                await self._calls.run(mark, write=True, timeout=LONG_TIMEOUT)
+            except StoreUnavailable as exc:  # the setting is changed
+                raise StoreUnavailable(unknown=True) from exc
         return settings
+
+    async def _mark_frozen(self, name: str) -> None:
+        """Mark the sequence of a profile as its settings say, once writes under way have ended.
+
+        The settings are read again at the end, since another call may have changed them meanwhile.
+        """
+        CURRENT.set(None)  # the change of the setting is recorded
+        marked = None
+        while (named := await self._named(name)) != marked:
+            askar_profile, settings = named
+            try:
+                async with self._calls.transaction(askar_profile, name) as transaction:
+                    stored = transaction.stored = await transaction.sequence()
+                    transaction.place, transaction.keys = stored.place, stored.keys
+                    await require_profile(transaction)
+                    transaction.freeze(frozen=settings.frozen)
+            except (AskarError, StaleProfileError) as exc:
+                await self.successor(name, askar_profile, exc)
+            else:
+                marked = named
+
+    async def require_unfrozen(self, session: Transaction, names: Iterable[str]) -> None:
+        """Raise ProfileFrozen if one of these profiles is frozen, or becomes so before the commit.
+
+        The transaction is one of the store's own profile.
+        """
+        for name in sorted(names):  # processes lock rows of PostgreSQL in one order
+            entry = await session.fetch(PROFILE, name, for_update=True)
+            if entry is None or is_removed(entry.value):
+                continue
+            if settings_in(entry.value).frozen:
+                raise ProfileFrozen(f"The profile {name!r} is frozen.")
 
     async def remove(self, name: str) -> RemovedProfile | None:
         """Remove a profile and its tokens; None if it does not exist.

@@ -47,10 +47,12 @@ async def change(call: GatedCall, name: str) -> Answer:
     """Change the settings of a profile, and publish its JWK Set, or stop publishing it."""
     changes = load(call, _CHANGE)
     profile, jwks = call.enter(name), changes.pop("jwks", None)
-    settings = await service(call).profiles.change(profile, changes)
-    if jwks is not None:
+    if jwks is not None and changes.get("frozen"):  # before it is frozen
         await service(call).publications.publish(profile, public=jwks == "public")
-    elif await service(call).publications.publishes(profile):
+    settings = await service(call).profiles.change(profile, changes)
+    if jwks is not None and not changes.get("frozen"):
+        await service(call).publications.publish(profile, public=jwks == "public")
+    elif jwks is None and await service(call).publications.publishes(profile):
         jwks = "public"
     return _PROFILE.encode({"name": name, "jwks": jwks or "private", **settings.shown()})
 

@@ -53,6 +53,7 @@ class ProfileSettings(Body):
     min_deletion_delay = _bound("Shortest delay of a deletion, in seconds.", 1, MAX_DELETION_DELAY)
     calls_per_second = _bound("Largest rate of calls.", 1, MAX_CALLS)
     delete_scope = Flag("Whether callers need the scope keys:delete to delete keys.")
+    frozen = Flag("Whether nothing in the profile changes.")
 
 
 class ListedSettings(ProfileSettings):
@@ -79,7 +80,10 @@ class ProfileNames(Body):
 class ChangeProfile(ProfileSettings, Request):
     """A change of a profile; omitted members stay unchanged."""
 
-    any_of = ("jwks", "max_keys", "min_deletion_delay", "calls_per_second", "delete_scope")
+    any_of = (
+        *("jwks", "max_keys", "min_deletion_delay", "calls_per_second", "delete_scope"),
+        "frozen",
+    )
 
     jwks = _jwks_access(required=False)
 

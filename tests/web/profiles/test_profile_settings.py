@@ -26,6 +26,7 @@ NONE = {
     "min_deletion_delay": None,
     "calls_per_second": None,
     "delete_scope": False,
+    "frozen": False,
 }
 WEEK = 7 * 24 * 3600
 

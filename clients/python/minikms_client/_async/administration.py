@@ -63,14 +63,16 @@ class AsyncAdministration(AsyncTransport):
         min_deletion_delay: int | UnsetType | None = UNSET,
         calls_per_second: int | UnsetType | None = UNSET,
         delete_scope: bool | None = None,
+        frozen: bool | None = None,
     ) -> Profile:
         """Change the given settings; None removes a bound.
 
         Return the profile with all settings. `jwks` makes the JWK Set "public" for everyone, or
         "private" for callers. The deletion of a key is delayed by at least `min_deletion_delay`
-        seconds, and with `delete_scope` it needs the scope `keys:delete`.
+        seconds, and with `delete_scope` it needs the scope `keys:delete`. In a profile that is
+        `frozen`, nothing changes.
         """
-        body = present(jwks=jwks, delete_scope=delete_scope)
+        body = present(jwks=jwks, delete_scope=delete_scope, frozen=frozen)
         bounds = {
             "max_keys": max_keys,
             "min_deletion_delay": min_deletion_delay,

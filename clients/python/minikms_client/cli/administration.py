@@ -94,6 +94,7 @@ def change_profile(session: Session, name: str, access: str) -> None:
     default=None,
     help="Whether to delete keys needs the scope keys:delete.",
 )
+@click.option("--frozen/--no-frozen", default=None, help="Whether nothing in the profile changes.")
 @pass_session
 def set_profile(
     session: Session,
@@ -102,9 +103,11 @@ def set_profile(
     min_deletion_delay: int | UnsetType | None,
     calls_per_second: int | UnsetType | None,
     delete_scope: bool | None,
+    frozen: bool | None,
 ) -> None:
     """Change settings of the profile NAME, and show all of them."""
-    if delete_scope is None and {max_keys, min_deletion_delay, calls_per_second} == {UNSET}:
+    bounds = {max_keys, min_deletion_delay, calls_per_second}
+    if delete_scope is None and frozen is None and bounds == {UNSET}:
         raise click.UsageError("Name a setting to change.")
     changed = session.client.change_profile(
         name,
@@ -112,6 +115,7 @@ def set_profile(
         min_deletion_delay=min_deletion_delay,
         calls_per_second=calls_per_second,
         delete_scope=delete_scope,
+        frozen=frozen,
     )
     session.show(changed, changed.name, *_cells(changed))
 

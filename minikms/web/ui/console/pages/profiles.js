@@ -93,8 +93,9 @@ function open(name) {
 /** Describe the settings of a profile; undefined means the defaults. */
 function inWords(given) {
   if (!given) return "none";
-  const { max_keys: keys, min_deletion_delay: delay, calls_per_second: rate, delete_scope: scope } = given;
+  const { max_keys: keys, min_deletion_delay: delay, calls_per_second: rate, delete_scope: scope, frozen } = given;
   const words = [
+    frozen && "frozen",
     keys !== null && `at most ${keys} keys`,
     delay !== null && `deletions after ${Number((delay / DAY).toFixed(1))} days`,
     rate !== null && `at most ${rate} calls a second`,
@@ -117,14 +118,16 @@ function askSettings(name, given, refresh) {
       field("Days until a deletion", whole("days", delay, 365), "At least, from the call on."),
       field("Most calls a second", whole("rate", given.calls_per_second, 1e6), "Empty for no bound."),
       boxes("Deletions", "scope", [["scope", "need the scope keys:delete: keys:write is not enough", given.delete_scope]]),
+      boxes("All changes", "frozen", [["frozen", "are refused: the profile is frozen", given.frozen]]),
     ],
     action: "Save",
-    run: async ({ keys, days, rate, scope }) => {
+    run: async ({ keys, days, rate, scope, frozen }) => {
       const body = {
         max_keys: number(keys),
         min_deletion_delay: days === "" ? null : Number(days) * DAY,
         calls_per_second: number(rate),
         delete_scope: scope !== undefined,
+        frozen: frozen !== undefined,
       };
       await request("PATCH", `profile/${segment(name)}`, { body });
       tell("The settings are saved.");
