@@ -9,7 +9,7 @@ from minikms.access.token_record import TokenRecord
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.progress import Progress
-from minikms.maintenance.write import StoreWriter
+from minikms.maintenance.write import ProfileWriter, StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store import KEY, Tenancy
@@ -98,24 +98,25 @@ async def copy(
             if earlier is None and profile in kept:
                 kept.remove(profile)
                 await _remove(target, profile)
-            try:
+            with suppress(ProfileNotFound):
                 tenancy = await source.database.directory.tenancy(profile)
-                if earlier is None:
-                    copied = await _copy_profile(source, target, profile, askar_profile, advance)
-                else:
+                if earlier is not None:
                     copied = Copied(profile, earlier["keys"], earlier["deleted"])
-            except ProfileNotFound:
-                copied = None
-            except KeyUnreadable as exc:
-                raise KeyUnreadable(f"Profile {profile}: {exc.detail}") from None
-            if copied is not None and await source.askar_profile(profile) == askar_profile:
-                ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
-                if earlier is None:
-                    noted: dict[str, Any] = {"keys": copied.keys, "deleted": copied.deleted}
-                    noted[_COPY] = await target.directory.askar_profile(profile)
-                    progress.note(askar_profile, **noted)
+                    if await source.askar_profile(profile) == askar_profile:
+                        ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
+                        return copied
+                    await _remove(target, profile)
+                    continue
+                async with target.arriving(profile) as writer:
+                    copied = await copy_contents(source, writer, profile, askar_profile, advance)
+                    settings = await source.settings(profile)
+                    if await source.askar_profile(profile) != askar_profile:
+                        continue
+                    await writer.finish(settings)
+                ids[profile] = tenancy, writer.id
+                noted: dict[str, Any] = {"keys": copied.keys, "deleted": copied.deleted}
+                progress.note(askar_profile, **noted, **{_COPY: writer.askar_profile})
                 return copied
-            await _remove(target, profile)
         return None
 
     profiles = source.at_once(jobs, copied_profile, await source.profiles())
@@ -166,14 +167,27 @@ async def _remove(target: StoreWriter, profile: str) -> None:
         await target.directory.removals.erase(removed)
 
 
-async def _copy_profile(
+async def copy_contents(
     source: StoreInspector,
-    target: StoreWriter,
+    target: ProfileWriter,
     profile: str,
     askar_profile: str,
     advance: Callable[[int], None],
 ) -> Copied:
-    await target.directory.create(profile, await source.settings(profile))
+    """Copy the contents of a profile but for its settings and tokens; raises KeyUnreadable."""
+    try:
+        return await _copy_contents(source, target, profile, askar_profile, advance)
+    except KeyUnreadable as exc:
+        raise KeyUnreadable(f"Profile {profile}: {exc.detail}") from None
+
+
+async def _copy_contents(
+    source: StoreInspector,
+    target: ProfileWriter,
+    profile: str,
+    askar_profile: str,
+    advance: Callable[[int], None],
+) -> Copied:
     copied = deleted = newest = 0
     async with aclosing(source.records(profile)) as batches:
         async for batch in batches:
@@ -192,15 +206,18 @@ async def _copy_profile(
                 newest = max(newest, int(record.seq))
             named = [record for record, _ in keys if record.aliases]
             versions = await source.versions(profile, named) if named else {}
-            await target.insert(profile, keys, versions)
+            await target.insert(keys, versions)
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)
             advance(len(records))
     if await source.database.run(profile, publishes):
-        await target.publish(profile)
+        await target.publish()
     # Cursors of listings stay valid in the copy, even after the last key.
     if last := max(newest, await source.last_seq(profile)):
-        await target.set_last_seq(profile, last)
-    await target.insert_last_uses(profile, await source.last_uses(askar_profile))
+        await target.set_last_seq(last)
+    async with aclosing(source.day_uses(profile)) as some:
+        async for uses in some:
+            await target.insert_day_uses(uses)
+    await target.insert_last_uses(await source.last_uses(askar_profile))
     return Copied(profile, copied, deleted)
 
 

@@ -38,6 +38,7 @@ from minikms.store import (
     UndecryptableError,
 )
 from minikms.store.internals import (
+    DAY_USES,
     LAST_USES,
     LONG_TIMEOUT,
     SINCE,
@@ -264,6 +265,11 @@ class StoreInspector:
             return [await read_stored_key(session, kid, aliases) for kid in kids]
 
         return await self.database.run(profile, work, write=exclusively)
+
+    async def day_uses(self, profile: str) -> AsyncGenerator[list[Entry], None]:
+        """Yield the uses in a day of keys, in batches, without entries that do not decrypt."""
+        async for batch in self.database.batches(profile, DAY_USES, in_order=False):
+            yield [row for row in batch if row]
 
     async def last_uses(self, askar_profile: str) -> dict[str, bytes]:
         """Read the last-use entries of a profile's keys, by the numbers in their names."""

@@ -35,6 +35,9 @@ STORE: Final = "minikms.store"
 # The entries of profiles in the directory, and the entry `SELF` in each profile.
 PROFILE: Final = "minikms.profile"
 
+# Askar's name of a profile that arrives from another store, by its name, until it is complete.
+ARRIVING: Final = "minikms.arriving"
+
 TOKENS: Final = "minikms.token"
 
 # The hours in which keys of profiles are due (`store/profiles/due_hours.py`).

@@ -42,6 +42,7 @@ from minikms.store.connections.pool import StorePool
 from minikms.store.connections.pool_state import PoolState
 from minikms.store.connections.rows import BATCH, all_rows
 from minikms.store.opening import OpenedStore, make_store, open_checked
+from minikms.store.profiles.arrivals import Arrivals
 from minikms.store.profiles.directory import ProfileDirectory
 from minikms.store.profiles.due_hours import DueHours
 from minikms.store.profiles.entries import askar_name, use_tags
@@ -85,6 +86,7 @@ class Database:
         self.directory = ProfileDirectory(self._calls, counters)
         self._reads = Reads(self._calls)
         self.due_hours = DueHours(self._calls)
+        self.arrivals = Arrivals(self._calls, self.directory.removals, self.due_hours)
         self._writes = Writes(self._calls, self.directory, counters, self.due_hours)
         self.write = self._writes.write
 

@@ -8,7 +8,7 @@ from minikms.store.askar.schema import connect, require_askars_schema
 from minikms.store.askar.sequence import SEQ_TAG, seq_of
 from minikms.store.askar.sessions import KeyEntry
 from minikms.store.askar.stores import open_store
-from minikms.store.categories import DELETION, LAST_USES, ROTATION
+from minikms.store.categories import ARRIVING, DAY_USES, DELETION, LAST_USES, ROTATION
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.connections.rows import BATCH, read_by_halves
 from minikms.store.keys.due_entries import deletion_tags
@@ -16,11 +16,14 @@ from minikms.store.keys.entries import find_material, find_versions, insert_key,
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects, objects_in
 from minikms.store.opening import require_unused
+from minikms.store.profiles.arrivals import Arrival
 from minikms.store.profiles.entries import DirectoryListing, use_tags
 from minikms.store.profiles.publication import publish, publishes
 
 __all__ = [
+    "ARRIVING",
     "BATCH",
+    "DAY_USES",
     "DELETION",
     "LAST_USES",
     "LAYOUT",
@@ -28,6 +31,7 @@ __all__ = [
     "ROTATION",
     "SEQ_TAG",
     "SINCE",
+    "Arrival",
     "DirectoryListing",
     "KeyEntry",
     "Layout",

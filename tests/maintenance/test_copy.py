@@ -14,6 +14,8 @@ from minikms.audit.heads import CHAIN
 from minikms.errors import (
     KeyNotFound,
     KeyUnreadable,
+    ProfileExists,
+    ProfileFrozen,
     ProfileNotFound,
     RuleViolated,
     TooManyKeys,
@@ -27,11 +29,12 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.profile_settings import DEFAULT_PROFILE
+from minikms.profile_settings import DEFAULT_PROFILE, NO_SETTINGS
 from minikms.rules import Rules
 from minikms.startup_errors import StoreError
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
+from minikms.store.keys.day_leases import lease_uses
 from minikms.store.keys.entries import replace_record
 from minikms.store.keys.key_store import KeyStore
 
@@ -486,3 +489,48 @@ async def test_a_copy_has_the_settings_of_profiles(source, persistent_url, key, 
         await add(copied, profile="t")
         with pytest.raises(TooManyKeys):
             await add(copied, profile="t")
+
+
+async def test_a_frozen_profile_is_copied_and_stays_frozen(source, persistent_url, key, target):
+    key_of_t = await add(source, profile="t")
+    await source.profiles.change("t", {"frozen": True})
+    await copy_of(persistent_url, key, target)
+    async with verified(target, key) as copied:
+        kid = KeyRef(kid=key_of_t.kid)
+        assert (await copied.operations.get("t", kid)).kid == key_of_t.kid
+        with pytest.raises(ProfileFrozen):
+            await add(copied, profile="t")
+        await copied.profiles.change("t", {"frozen": False})
+        await add(copied, profile="t")
+
+
+async def test_uses_in_a_day_are_copied(source, persistent_url, key, target):
+    record = await add(source, "ed25519", rules=Rules(raw=True, per_day=10))
+    database = source.operations.store.database
+    assert await lease_uses(database, DEFAULT_PROFILE, record.kid, 10, 7) == (7, 0)
+    await copy_of(persistent_url, key, target)
+    async with KeyStore.open(target, key) as store:
+        leased, wait = await lease_uses(store.database, DEFAULT_PROFILE, record.kid, 10, 4)
+        assert (leased, wait > 0) == (0, True)
+
+
+async def test_an_interrupted_profile_is_invisible_and_begun_again(key, target):
+    async with KeyStore.create(target, key) as store:
+        arrivals = store.database.arrivals
+        first = await arrivals.begin("t")
+        assert await store.directory.names() == [DEFAULT_PROFILE]
+        second = await arrivals.begin("t")  # as after a kill
+        with pytest.raises(ProfileNotFound):
+            await arrivals.finish(first, NO_SETTINGS, _nothing)
+        await arrivals.drop(first)
+        await arrivals.finish(second, NO_SETTINGS, _nothing)
+        await arrivals.drop(second)
+        await add(KeyService(REGISTRY, store), profile="t")
+        with pytest.raises(ProfileExists):
+            await arrivals.begin("t")
+    async with verified(target, key):
+        pass
+
+
+async def _nothing(session):
+    pass

@@ -321,7 +321,7 @@ class ProfileDirectory:
             self._forget(name)
         if counter % 2:  # it is being changed
             counter = _NEVER
-        tenancy = Tenancy.of(askar_profile, marker.sealing_key, marker.created)
+        tenancy = marker.tenancy(askar_profile)
         found = _Known(store, askar_profile, tenancy, slot, counter, read)
         self._known[name] = found
         self.ids[name] = tenancy.id

@@ -9,11 +9,12 @@ from minikms.events import CURRENT
 from minikms.profile_settings import ProfileSettings
 from minikms.store.askar.errors import DuplicateError
 from minikms.store.askar.sequence import slot_of
+from minikms.store.askar.sessions import Transaction
 from minikms.store.categories import PROFILE, SELF
 from minikms.store.connections.calls import StoreCalls
 from minikms.store.profiles.entries import directory_entry, is_removed, read_entry
 from minikms.store.profiles.marker import Marker, new_sealing_key
-from minikms.store.profiles.tenancy import Tenancy, new_name
+from minikms.store.profiles.tenancy import new_name
 from minikms.store.profiles.token_entries import bind_token
 
 
@@ -25,27 +26,19 @@ async def make_profile(
     `maker` is the id of the caller's token, which may use the profile from then on. Raises
     ProfileExists.
     """
-    calls.pool.require_room()  # Askar makes its profile before the transaction below
     exists = ProfileExists(f"The profile {name!r} already exists.")
     entry = await read_entry(calls, name)
     if entry is not None and not is_removed(entry):
         raise exists
     if entry is not None:
         return entry
-    sealing_key = new_sealing_key()
-    askar_profile, now = new_name(sealing_key), time.time_ns()
-    await calls.pool.store.create_profile(askar_profile)
+    marker, askar_profile = await make_askar_profile(calls, name)
     try:
-        async with calls.pool.store.session(askar_profile) as session:
-            marker = Marker(name, sealing_key, now)
-            await session.insert(PROFILE, SELF, marker.to_bytes(), marker.tags)
         # In the directory last: a profile is invisible before that.
         async with calls.transaction() as transaction:
             await calls.require_own_key(transaction)
-            await transaction.insert(PROFILE, name, directory_entry(askar_profile, settings))
-            # Cached tokens that name the profile are no longer valid for it.
-            transaction.changed.add(slot_of(PROFILE, name))
-            profile_id = Tenancy.of(askar_profile, sealing_key, now).id
+            await list_profile(transaction, name, askar_profile, settings)
+            profile_id = marker.tenancy(askar_profile).id
             if (event := CURRENT.get()) is not None:
                 event.profile_id = profile_id
             if maker and profile_id:
@@ -58,3 +51,27 @@ async def make_profile(
             raise exists from None
         raise
     return None
+
+
+async def make_askar_profile(calls: StoreCalls, name: str) -> tuple[Marker, str]:
+    """Make a profile in Askar with its marker, and give the marker and Askar's name."""
+    calls.pool.require_room()  # it is made outside a transaction of ours
+    marker = Marker(name, new_sealing_key(), time.time_ns())
+    askar_profile = new_name(marker.sealing_key)
+    await calls.pool.store.create_profile(askar_profile)
+    try:
+        async with calls.pool.store.session(askar_profile) as session:
+            await session.insert(PROFILE, SELF, marker.to_bytes(), marker.tags)
+    except AskarError:
+        await calls.pool.store.remove_profile(askar_profile)
+        raise
+    return marker, askar_profile
+
+
+async def list_profile(
+    transaction: Transaction, name: str, askar_profile: str, settings: ProfileSettings
+) -> None:
+    """Enter a profile in the directory; raises DuplicateError."""
+    await transaction.insert(PROFILE, name, directory_entry(askar_profile, settings))
+    # Cached tokens that name the profile are no longer valid for it.
+    transaction.changed.add(slot_of(PROFILE, name))

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from minikms.store.askar.sessions import Entry, Session, Transaction
 from minikms.store.categories import PROFILE, SELF
 from minikms.store.connections.calls import StoreCalls
-from minikms.store.profiles.tenancy import fits
+from minikms.store.profiles.tenancy import Tenancy, fits
 
 # The name of the profile ends here, and its sealing key begins.
 _NAME_END: Final = b"\n"
@@ -45,6 +45,10 @@ class Marker(NamedTuple):
     def tags(self) -> dict[str, str]:
         """The tags of the entry."""
         return {_CREATED: str(self.created)}
+
+    def tenancy(self, askar_profile: str) -> Tenancy:
+        """The tenancy of the profile, which has this name of Askar's."""
+        return Tenancy.of(askar_profile, self.sealing_key, self.created)
 
     def is_of(self, name: str, askar_profile: str) -> bool:
         """Tell whether the marker belongs to a profile with this name and this Askar profile."""
