@@ -14,6 +14,7 @@ from minikms.access.callers import CERTIFICATE, SCOPES, Caller, granted
 from minikms.access.issuer_keys import IssuerKeys
 from minikms.access.jwt import JwtVerifier, expiry_of, issuer_of, permissions_in
 from minikms.access.key_source import KeySource
+from minikms.access.logins import Logins
 from minikms.access.roles import Issuer, Role, Roles
 from minikms.access.roles_file import read_roles
 from minikms.basics import clocks
@@ -62,6 +63,7 @@ class Identities:
         self._own = {own_url: _Known(None, own)} if own else {}
         self._clock = clock
         self._by_url: dict[str, _Known] = {}
+        self.logins = Logins()
         self._use(roles, self._known(roles))
 
     @asynccontextmanager
@@ -99,6 +101,15 @@ class Identities:
 
         The caller has no scopes if no role fits. The token of `in_role` is verified like its JWT.
         """
+        try:
+            identity = await self._identify(token, address)
+        except Unauthenticated:
+            self.logins.count(None)
+            raise
+        self.logins.count(identity.caller)
+        return identity
+
+    async def _identify(self, token: str, address: str) -> Identity:
         role, jwt = _parts_of(token)
         known = self._by_url.get(issuer_of(jwt))
         if known is None or (role is not None and known.issuer is None):
@@ -136,8 +147,15 @@ class Identities:
 
     def _use(self, roles: Roles, by_url: dict[str, _Known]) -> None:
         self._roles, self._by_url = roles, by_url
-        find = functools.partial(_caller_of_certificate, roles)
-        self._of_certificate = functools.lru_cache(_MOST_CERTIFICATES)(find)
+        self.logins.begin(role.name for role in roles.roles)
+
+        @functools.lru_cache(_MOST_CERTIFICATES)
+        def of_certificate(certificate: bytes, role: str | None) -> Caller | None:
+            caller = _caller_of_certificate(roles, certificate, role)
+            self.logins.count(caller)
+            return caller
+
+        self._of_certificate = of_certificate
 
     def _known(self, roles: Roles) -> dict[str, _Known]:
         before = {known.issuer: known for known in self._by_url.values()}

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -72,6 +72,11 @@ class TokenAccess:
         bounds = cache._replace(memory=_MEMORY)
         self._cache: Cache[_CachedToken] = Cache(tokens.counters, bounds, _weight)
         self._queues = TokenQueues()
+
+    @property
+    def logins(self) -> Mapping[tuple[str, str], int]:
+        """The numbers of verified JWTs and client certificates, by role and outcome."""
+        return {} if self.identities is None else self.identities.logins.numbers
 
     async def authenticate(
         self,

@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from minikms.basics.background import in_background
 from minikms.errors import KmsError
+from minikms.events import SUCCESS
+from minikms.http.gate import GATE
 from minikms.http.places import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT
 from minikms.store import CAUSES, StoreLocation, last_backup
@@ -136,6 +138,14 @@ class StateMetrics:
         for gauge in (self._writable, self._notices, self._audit_writable):
             gauge.set(1)
 
+        self._logins = Counter(
+            "logins",
+            "Verified JWTs and client certificates, by role and outcome.",
+            ("role", "outcome"),
+            **family,
+        )
+        self._logins.labels("none", SUCCESS)  # the family has a series also without roles
+
         self._providers = ProviderMetrics(registry)
 
         self._counts_keys = counts_keys
@@ -175,6 +185,8 @@ class StateMetrics:
         pool, counters, keys = store.database.pool, store.database.counters, app[SERVICE]
         cache = keys.operations.cache
         refused = self._places.refused if self._places else {}
+        access = app[GATE].access
+        logins = access.logins if access else {}
         self._in_flight.set(app[IN_FLIGHT].number)
         self._connections.set(sum(len(server.connections) for server in self._servers))
         self._expires.set(self._expiry())
@@ -202,6 +214,7 @@ class StateMetrics:
         for counter, number in (
             *((counter, pool.errors.get(cause, 0)) for cause, counter in self._errors.items()),
             *((counter, refused.get(reason, 0)) for reason, counter in self._refused.items()),
+            *((self._logins.labels(*labels), number) for labels, number in logins.items()),
             (self._losses, counters.losses),
             (self._reopened, pool.reopened),
             (self._keys_opened, store.keys_opened),

@@ -5,12 +5,14 @@ import json
 import ssl
 import unicodedata
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 import pytest
 from access.jwt_issuer import AUDIENCE, ISSUER, Provider, SigningKey, compact, good
 from aiohttp import web
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from http_answers import bearer
 from problems import refused
 from tls_certificates import Authority
@@ -505,6 +507,19 @@ async def test_a_refusal_before_the_certificate_is_read_names_its_caller(mesh, t
 async def test_certificates_without_a_role(mesh):
     for uris in ([], ["spiffe://example.org/ns/other"], [BACKEND, f"{BACKEND}/2"]):
         await refused(await mesh(*uris), 401, "unauthenticated")
+
+
+def test_a_certificate_is_counted_once(roles, tmp_path):
+    identities, authority = make_identities(roles()), Authority(tmp_path, "mesh")
+    for uri, found in ((BACKEND, ("mesh",)), ("spiffe://example.org/ns/other", None)):
+        file, _ = authority.issue("caller", names=[x509.UniformResourceIdentifier(uri)])
+        certificate = x509.load_pem_x509_certificate(Path(file).read_bytes())
+        for _ in range(3):
+            caller = identities.of_certificate(certificate.public_bytes(Encoding.DER))
+            assert (caller and caller.roles) == found
+    numbers = identities.logins.numbers
+    assert numbers["mesh", "success"] == numbers["none", "unauthenticated"] == 1
+    assert numbers.total() == 2
 
 
 async def test_a_token_counts_alone(mesh, keys):
