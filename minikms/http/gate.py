@@ -351,9 +351,8 @@ class Gate:
 
     def _caller_of_refusal(self, request: web.Request, access: TokenAccess) -> Caller | None:
         """Return the caller of a refused call if it is known without a check of a token."""
-        if text := self._authorization(request):
-            return access.authenticate_cached(text)
-        return self._caller_of_certificate(request, access)
+        text = self._authorization(request)
+        return access.authenticate_cached(text) or _caller_of_certificate(request, access, text)
 
     def _known_caller(self, request: web.Request, route: Gated) -> Caller | None:
         """Return the caller if its token is in the cache and has the scopes; else None."""
@@ -376,8 +375,7 @@ class Gate:
 
     async def _identify(self, call: GatedCall, access: TokenAccess, text: str) -> Caller:
         """Return the caller of the connection's certificate or of a header; raises likewise."""
-        certificate = _certificate(call.request.get_extra_info("ssl_object"))
-        known = access.of_certificate(certificate, text) if certificate else None
+        known = _caller_of_certificate(call.request, access, text)
         if known is not None:
             return known
         return await access.authenticate(text, call.event.address, self._aside)
@@ -425,6 +423,12 @@ def _set_id(event: AuditEvent, known: Caller) -> None:
     """
     if event.profile_id is None and event.profile is not None and event.id_of is not None:
         event.profile_id = known.ids.get(event.profile) or event.id_of(event.profile)
+
+
+def _caller_of_certificate(request: web.Request, access: TokenAccess, text: str) -> Caller | None:
+    """Return the caller of the connection's certificate, if the header sends no other token."""
+    certificate = _certificate(request.get_extra_info("ssl_object"))
+    return access.of_certificate(certificate, text) if certificate else None
 
 
 def _certificate(tls: Any) -> bytes | None:
