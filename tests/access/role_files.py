@@ -4,6 +4,8 @@ import json
 
 from access.jwt_issuer import AUDIENCE, ISSUER
 
+from minikms.access.callers import SCOPES
+
 SIGNER = """
 [roles.signer]
 issuer = "cluster"
@@ -12,6 +14,22 @@ scopes = ["sign", "keys:read"]
 profiles = ["default"]
 """
 """A role that fits the usual claims."""
+
+
+def role_of(name, scopes, profiles):
+    """A role for a JWT whose claim `roles` has this name."""
+    members = {"issuer": "cluster", "scopes": list(scopes), "profiles": list(profiles)}
+    lines = [f"{member} = {json.dumps(value)}" for member, value in members.items()]
+    return "\n".join([f"[roles.{name}]", f'claims = {{ roles = ["{name}"] }}', *lines, ""])
+
+
+def name_of(scope):
+    """The name of the role of `ROLES_OF_SCOPES` that has this scope."""
+    return scope.replace(":", "-")
+
+
+ROLES_OF_SCOPES = "\n".join(role_of(name_of(scope), [scope], ["*"]) for scope in SCOPES)
+"""A role for each scope, in all profiles."""
 
 
 def write_roles(folder, key, roles=SIGNER):

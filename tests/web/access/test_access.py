@@ -8,6 +8,7 @@ import time
 
 import pytest
 from access.jwt_issuer import AUDIENCE, ISSUER, SigningKey
+from access.role_files import ROLES_OF_SCOPES, name_of, role_of, write_roles
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from app_servers import KmsTestServer
@@ -32,6 +33,7 @@ from minikms.web.state import DOCUMENT, TOKENS
 
 GUARDED = [route for route in ROUTES if route.scope != OPEN]
 EXAMPLES = read_examples()
+ELSEWHERE = ("elsewhere",)
 # A scope, and another scope that also suffices.
 ALSO = {"keys:delete": "keys:write"}
 PLACES = {one.name: one.example for one in (KEY, PROFILE_NAME, TOKEN)}
@@ -45,13 +47,23 @@ async def guarded(start, admin):
 
 
 @pytest.fixture(scope="module")
-async def shared_guarded(tmp_path_factory):
+def issuer():
+    """The key of the issuer that the roles of the shared service know."""
+    return SigningKey()
+
+
+@pytest.fixture(scope="module")
+async def shared_guarded(tmp_path_factory, issuer):
     """A service for tests that may see keys and tokens of other tests."""
-    token, path = Token.new().reveal(), tmp_path_factory.mktemp("shared") / "admin.token"
+    folder = tmp_path_factory.mktemp("shared")
+    token, path = Token.new().reveal(), folder / "admin.token"
     path.touch(0o600)
     path.write_text(token)
+    roles = write_roles(folder, issuer, ROLES_OF_SCOPES + role_of("elsewhere", SCOPES, ELSEWHERE))
     # All tests together send fewer wrong tokens.
-    config = Config(auth="token", admin_token_file=str(path), max_wrong_tokens=1_000_000)
+    config = Config(
+        auth="token", admin_token_file=str(path), max_wrong_tokens=1_000_000, roles=roles
+    )
     async with TestClient(KmsTestServer(create_service(config))) as client:
         yield client, bearer(token)
 
@@ -66,6 +78,17 @@ def made_once(shared_guarded):
         if known not in made_before:
             made_before[known] = await made(shared_guarded[0], *scopes, **others)
         return made_before[known]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def with_roles(issuer):
+    """Make the header of a JWT with roles that have these scopes."""
+
+    async def make(*scopes, profiles=None):
+        roles = [*map(name_of, scopes)] if profiles is None else ["elsewhere"]
+        return bearer(issuer.token({"roles": roles, "exp": int(time.time()) + 3600}))
 
     return make
 
@@ -119,10 +142,8 @@ parsed = functools.cache(json.loads)
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)
-async def test_every_route_refuses_callers_without_its_scope(
-    shared_guarded, made_once, no_tokens, route
-):
-    client, everything = shared_guarded
+async def test_every_route_refuses_callers_without_a_token(shared_guarded, no_tokens, route):
+    client, _ = shared_guarded
     for headers in no_tokens:
         answer = await call(client, route, headers)
         token_came = headers is not None and headers["Authorization"].startswith("Bearer")
@@ -130,22 +151,29 @@ async def test_every_route_refuses_callers_without_its_scope(
         await refused(answer, 401, "unauthenticated")
         assert answer.headers["WWW-Authenticate"] == expected
 
+
+@pytest.mark.parametrize("kind", ["made_once", "with_roles"])
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)
+async def test_every_route_refuses_callers_without_its_scope(shared_guarded, request, route, kind):
+    """By tokens of the store, and by JWTs with a role for each scope."""
+    client, everything = shared_guarded
+    made_by = request.getfixturevalue(kind)
     enough = {route.scope, ALSO.get(route.scope, route.scope)}
     for scopes in (set(SCOPES) - enough, *({scope} for scope in SCOPES)):
         if scopes.isdisjoint(enough) and route.scope != ANY_TOKEN:
-            answer = await call(client, route, await made_once(*scopes))
+            answer = await call(client, route, await made_by(*scopes))
             expected = f'Bearer error="insufficient_scope", scope="{route.scope}"'
             await refused(answer, 403, "forbidden")
             assert answer.headers["WWW-Authenticate"] == expected
 
-    elsewhere = await made_once(profiles=("elsewhere",))
+    elsewhere = await made_by(profiles=ELSEWHERE)
     if profile_of(
         parsed(await client.app[DOCUMENT].content()), route.name, named=PROFILE_NAME.example
     ):
         await refused(await call(client, route, elsewhere), 404, "profile-not-found")
 
     own_scopes = ["random"] if route.scope == ANY_TOKEN else sorted(enough)
-    for headers in (everything, *[await made_once(scope) for scope in own_scopes]):
+    for headers in (everything, *[await made_by(scope) for scope in own_scopes]):
         answer = await call(client, route, headers)
         assert answer.status not in (401, 403), await answer.text()
         assert "profile-not-found" not in await answer.text() or route.name == "changeProfile"
