@@ -29,7 +29,7 @@ _USER: Final = "invalid username or password"
 @operation("login", LOGIN, "POST /auth/{mount}/login")
 async def login(call: VaultCall, body: Body) -> Answer:
     """Log in by the calls of AppRole, JWT and Kubernetes: by the `secret_id` or the `jwt`."""
-    if jwt := body.text("jwt"):
+    if jwt := body.text("jwt").strip():  # agents send a file as it is
         role = body.text("role")
         token = call.door.in_role(jwt, role)
         if token != jwt and not role:

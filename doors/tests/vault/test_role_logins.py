@@ -86,7 +86,7 @@ async def log_in(vault, jwt, role, mount="kubernetes", **headers):
 async def test_a_login_gives_a_token_for_one_role(vault, key, mount, audit_lines, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     jwt = key.token(POD)
-    auth = await log_in(vault, jwt, "maker", mount)
+    auth = await log_in(vault, f"{jwt}\n", "maker", mount)
     token = auth["client_token"]
     assert auth["policies"] == auth["token_policies"] == ["maker"]
     assert auth["metadata"] == {"role": "maker"}
