@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
 
-import { Kms } from '@credo-ts/core'
+import { type AgentContext, Kms } from '@credo-ts/core'
 import { beforeAll, describe, expect, it } from 'vitest'
 
 import { MinikmsKeyManagementService } from '../src/index.js'
@@ -145,7 +145,7 @@ describe('a token that no HTTP header takes', () => {
 
   it.each(['\n', '\0', '\r\nX-Profile: other', '\x7f', 'é', '€'])('with %j is refused, and not shown', async (fault) => {
     const token = `${SECRET}${fault}${SECRET}`
-    const perContext = await MinikmsKeyManagementService.connect({ url, token: () => token })
+    const perContext = await MinikmsKeyManagementService.connect({ url, token: (_: AgentContext) => token })
     const connect = () => MinikmsKeyManagementService.connect({ url, token })
     for (const call of [connect, () => perContext.getPublicKey(context, 'nobody')]) {
       const shown = inspect(await call().catch((thrown: unknown) => thrown), { depth: null, showHidden: true })
