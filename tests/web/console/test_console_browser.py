@@ -524,6 +524,28 @@ async def test_profiles_are_made_chosen_and_deleted(guarded, signed_in):
     assert (await ok(await guarded.get("/profiles")))["profiles"] == ["default"]
 
 
+async def test_profiles_are_read_as_they_are_shown(guarded, signed_in):
+    page = signed_in
+    for number in range(50):
+        await ok(await guarded.post("/profile", json={"name": f"p{number:02d}"}))
+    await ok(await guarded.patch("/profile/p49", json={"max_keys": 7}))
+    await open_page(page, "Profiles")
+    rows = page.get_by_role("table", name="Profiles").locator("tbody tr")
+
+    def asked():
+        return sum("include=jwks" in url for url in page.requested)
+
+    await expect(rows).to_have_count(50)
+    await expect(rows.last).to_contain_text("p48")
+    assert asked() == 1
+    await page.get_by_role("button", name="Show more").click()
+    await expect(rows).to_have_count(51)
+    await expect(rows.last).to_contain_text("p49")
+    await expect(rows.last).to_contain_text("at most 7 keys")
+    await expect(page.get_by_role("status")).to_have_text("51 profiles.")
+    assert asked() == 2
+
+
 async def test_rules_are_tightened_and_a_rotation_is_scheduled(guarded, signed_in):
     page = signed_in
     key = await make(guarded, alg="p256", alias="issuer")

@@ -2,7 +2,8 @@
 
 import { fill, foreign, h } from "../dom.js";
 import { segment } from "../api.js";
-import { chooseProfile, listing, may, request } from "../session.js";
+import { Results } from "../results.js";
+import { chooseProfile, knownProfiles, listing, may, request } from "../session.js";
 import { tell } from "../notices.js";
 import { ask, badge, boxes, button, field, form, input, remark, submit, table } from "../widgets.js";
 
@@ -10,12 +11,14 @@ const DAY = 86_400; // seconds
 
 /** The content of the page. */
 export async function profiles({ signal, refresh }) {
-  const names = [];
-  const settings = new Map();
-  for await (const { items } of listing("profiles", { query: { include: "jwks" }, signal })) {
-    names.push(...items.profiles);
-    for (const [name, given] of Object.entries(items.settings)) settings.set(name, given);
-  }
+  const results = new Results({
+    label: "Profiles",
+    columns: columns(refresh),
+    noun: "profile",
+    empty: "This token is for no profile.",
+    source: listed(signal),
+  });
+  results.begin();
   const make = async ({ name }) => {
     await request("POST", "profile", { body: { name } });
     tell("The profile is made.");
@@ -25,18 +28,26 @@ export async function profiles({ signal, refresh }) {
   return [
     h("h1", {}, "Profiles"),
     h("p", {}, "A profile is a tenant: its keys, aliases and labels are not seen from another one."),
-    table("Profiles", columns(settings, refresh), names, "This token is for no profile."),
-    may("keys:read") && counted(names, signal),
+    results.element,
+    may("keys:read") && counted(signal),
     form({ class: "filters" }, make, field("New profile", input("name", { required: true, maxlength: 128 })), h("div", { class: "buttons" }, submit("Make"))),
   ];
 }
 
+/** Yield the profiles page by page, each with its settings; undefined stands for the defaults. */
+async function* listed(signal) {
+  for await (const { items, isLast } of listing("profiles", { query: { include: "jwks", limit: 50 }, signal })) {
+    const settings = new Map(Object.entries(items.settings));
+    yield { items: items.profiles.map((name) => ({ name, given: settings.get(name) })), isLast };
+  }
+}
+
 /** The numbers of keys by profile, largest first, loaded on request since all keys are read. */
-function counted(names, signal) {
+function counted(signal) {
   const place = h("div", { "aria-live": "polite" });
   const count = async () => {
     const found = [];
-    for (const name of names) {
+    for (const name of await knownProfiles()) {
       let keys = 0;
       for await (const { items } of listing("keys", { profile: name, query: { limit: 1000 }, signal })) keys += items.length;
       found.push({ name, keys });
@@ -53,23 +64,23 @@ function tellMenu() {
   window.dispatchEvent(new Event("profileschange"));
 }
 
-function columns(settings, refresh) {
+function columns(refresh) {
   return [
-    ["Profile", foreign],
-    ["Settings", (name) => inWords(settings.get(name))],
-    ["Public keys", (name) => (isPublic(settings.get(name)) ? badge("published") : "for callers only")],
+    ["Profile", ({ name }) => foreign(name)],
+    ["Settings", ({ given }) => inWords(given)],
+    ["Public keys", ({ given }) => (isPublic(given) ? badge("published") : "for callers only")],
     [
       "Actions",
-      (name) =>
+      ({ name, given }) =>
         h(
           "div",
           { class: "buttons" },
           button("Show keys", () => open(name), { class: "small", "aria-label": `Show keys of ${name}` }),
-          button("Settings", () => askSettings(name, settings.get(name) ?? {}, refresh), {
+          button("Settings", () => askSettings(name, given ?? {}, refresh), {
             class: "small",
             "aria-label": `Settings of ${name}`,
           }),
-          isPublic(settings.get(name))
+          isPublic(given)
             ? button("Withdraw keys", () => askPublishing(name, false, refresh), { class: "small", "aria-label": `Withdraw keys of ${name}` })
             : button("Publish keys", () => askPublishing(name, true, refresh), { class: "small", "aria-label": `Publish keys of ${name}` }),
           name !== "default" &&
