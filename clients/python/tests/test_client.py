@@ -24,6 +24,7 @@ from minikms_client import (
     UnsupportedOption,
     ValidationFailed,
 )
+from minikms_client.pytest_plugin import serve
 from minikms_client.wire import decode
 
 EXAMPLE = "did:example:123#key-1"
@@ -275,6 +276,16 @@ def test_profiles_are_created_changed_and_deleted(minikms):
     assert minikms.change_profile(name, jwks="public").jwks == "public"
     assert minikms.delete_profile(name)
     assert not minikms.delete_profile(name)
+
+
+def test_profiles_of_every_page_are_listed():
+    names = tuple(f"p{number:03}" for number in range(120))
+    with serve() as url, Client(url, token="") as kms:
+        for name in names:
+            kms.create_profile(name)
+        kms.change_profile("p119", jwks="public", max_keys=7)
+        assert kms.list_profiles() == ("default", *names)
+        assert {name: one.max_keys for name, one in kms.profile_settings().items()} == {"p119": 7}
 
 
 def test_the_service_lists_its_algorithms_and_health(minikms):

@@ -154,6 +154,17 @@ describe('calls', () => {
     expect(await kms.deleteProfile(name)).toBe(false)
   })
 
+  test('listProfiles takes the last name of the page before', async () => {
+    await using service = await startMinikms()
+    const client = service.client('default')
+    for (const name of ['a', 'b', 'c']) await client.createProfile(name)
+    await client.changeProfile('c', { jwks: 'public' })
+    expect((await client.listProfiles({ limit: 2 })).profiles).toEqual(['a', 'b'])
+    const { profiles, settings } = await client.listProfiles({ limit: 2, after: 'b', include: 'jwks' })
+    expect(profiles).toEqual(['c', 'default'])
+    expect(settings.c?.jwks).toBe('public')
+  })
+
   test('auditEvents yields the events of the profile, page by page', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'minikms-audit-'))
     await using service = await startMinikms({ args: ['--audit-log', join(folder, 'audit.log')] })
