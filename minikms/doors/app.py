@@ -171,9 +171,9 @@ def _asked_profile(door: Door, request: web.Request) -> str | None:
     return name if _PROFILE.match(name) else None
 
 
-def _respond(door: Door, error: KmsError) -> web.Response:
+def _respond(door: Door, request: web.BaseRequest, error: KmsError) -> web.Response:
     try:
-        status, body, headers = door.answer(error)
+        status, body, headers = door.answer_to(request, error)
         return web.Response(status=status, body=body, headers=headers)
     except Exception as exc:
         LOGGER.error("the door %s cannot answer an error", door.name, exc_info=loggable(exc))

@@ -209,3 +209,10 @@ class Door(ABC):
     @abstractmethod
     def answer(self, error: KmsError) -> ErrorAnswer:
         """Return the answer to send for an error, whose `detail` contains no secret."""
+
+    def answer_to(self, request: "web.BaseRequest", error: KmsError) -> ErrorAnswer:
+        """Return the answer to a request for an error; override it if both decide the form.
+
+        The head of a request that cannot be parsed looks empty.
+        """
+        return self.answer(error)

@@ -26,7 +26,7 @@ class AnswerForm(NamedTuple):
     """The form of a protocol's answers.
 
     `content_type` is the Content-Type of a success. Every answer has the request's id in the header
-    `request_id_header`. `respond` makes the answer for an error.
+    `request_id_header`. `respond` makes the answer to a request for an error.
     """
 
     content_type: str

@@ -339,14 +339,15 @@ class Connection(BoundedConnection):
         extra = {"request_id": known}
         if status < 500:
             self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
-            response = self._form.respond(error_of(exc))
+            response = self._form.respond(request, error_of(exc))
             for observer in self._observers:
                 observer.unreadable(response.status)
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
             if request.writer.output_size > 0:
                 raise ConnectionError("an answer has begun, no other can be sent")
-            response = self._form.respond(InternalError(f"The log has more under the id {known}."))
+            failure = InternalError(f"The log has more under the id {known}.")
+            response = self._form.respond(request, failure)
         add_common_headers(self._form, request, response)
         response.force_close()
         return response

@@ -39,8 +39,8 @@ def problem(error: errors.KmsError) -> dict[str, Any]:
     return body
 
 
-def problem_response(error: errors.KmsError) -> web.Response:
-    """Make the answer for `error`."""
+def problem_response(request: web.BaseRequest, error: errors.KmsError) -> web.Response:
+    """Make the answer for an `error` of any request."""
     return web.Response(
         body=orjson.dumps(problem(error), option=orjson.OPT_APPEND_NEWLINE),
         status=error.status,
@@ -49,8 +49,8 @@ def problem_response(error: errors.KmsError) -> web.Response:
     )
 
 
-# Makes the answer for an error.
-Respond: TypeAlias = Callable[[errors.KmsError], web.Response]
+# Makes the answer to a request for an error.
+Respond: TypeAlias = Callable[[web.BaseRequest, errors.KmsError], web.Response]
 
 
 def answer_failure(
@@ -58,19 +58,20 @@ def answer_failure(
 ) -> web.Response | None:
     """Answer a failure by `respond`; None for a redirect, or if the caller has left."""
     if isinstance(exc, errors.KmsError):
-        return respond(exc)
+        return respond(request, exc)
     if not is_of_an_algorithm(exc):  # an algorithm may raise these for other reasons
         if isinstance(exc, web.HTTPException):
-            return None if exc.status < 400 else respond(from_http(exc))
+            return None if exc.status < 400 else respond(request, from_http(exc))
         if isinstance(exc, web.RequestPayloadError):
-            return respond(errors.BadRequest("The body cannot be read to its end."))
+            unread = errors.BadRequest("The body cannot be read to its end.")
+            return respond(request, unread)
         if isinstance(exc, ConnectionError):
             return None  # the caller has left, or is to be disconnected
     known = request_id(request)
     LOGGER.error("internal error", exc_info=loggable(exc), extra={"request_id": known})
     if request.writer.output_size > 0:
         raise ConnectionAbortedError("the caller has a part of its answer")
-    return respond(errors.InternalError(f"The log has more under the id {known}."))
+    return respond(request, errors.InternalError(f"The log has more under the id {known}."))
 
 
 def slug_of(exc: BaseException) -> str:

@@ -6,9 +6,11 @@ import contextlib
 import http.client
 import logging
 import re
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
+from aiohttp import ClientSession
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from ports import free_port
@@ -220,3 +222,28 @@ async def test_a_call_for_another_host_is_recorded(opened, tmp_path):
     await door.post("/sign", headers={"Key": "mine", "Host": "evil.example"})
     line = orjson.loads(log.read_text().splitlines()[-1])
     assert (line["operation"], line["outcome"]) == ("plain:sign", "misdirected-request")
+
+
+BY_REQUEST = """
+from minikms_plain import *
+
+class Mine(PlainDoor):
+    name = "mine"
+
+    def answer_to(self, request, error):
+        text = f"{request.method} {request.path}: {error.slug}"
+        return ErrorAnswer(error.status, text.encode(), {})
+"""
+
+
+async def test_an_error_may_have_the_form_of_its_request(install, start_with_doors):
+    install(BY_REQUEST)
+    _, urls = await start_with_doors("mine", door_options={"mine": {"alg": "ed25519"}})
+    async with ClientSession(urls["mine"]) as door:
+        for path, slug in (("/nowhere", "route-not-found"), ("/sign", "validation-failed")):
+            async with door.post(path) as answer:
+                assert await answer.text() == f"POST {path}: {slug}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(urls["mine"]).port)
+    writer.write(b"GARBAGE\r\n\r\n")
+    assert (await reader.read()).endswith(b"UNKNOWN /: bad-request")
+    writer.close()
