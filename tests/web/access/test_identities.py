@@ -3,13 +3,14 @@
 import asyncio
 import json
 import ssl
+import time
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 import pytest
-from access.jwt_issuer import AUDIENCE, ISSUER, Provider, SigningKey, compact, good
+from access.jwt_issuer import AUDIENCE, ISSUER, Gate, Provider, SigningKey, compact, good
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,6 +20,7 @@ from tls_certificates import Authority
 
 from minikms.access import jwt
 from minikms.access.identities import make_identities
+from minikms.basics import clocks
 from minikms.config import Config
 from minikms.http.gate import GATE
 from minikms.serve.assembly import create_service
@@ -246,6 +248,23 @@ async def test_tokens_that_are_refused(ready, keys, claims):
     assert await status(ready, keys["cluster"].token({**POD, **claims})) == 401
 
 
+@pytest.mark.parametrize(
+    ("claim", "within", "beyond"), [("exp", -29, -30), ("nbf", 30, 31), ("iat", 30, 31)]
+)
+async def test_clocks_may_differ_by_half_a_minute(ready, keys, monkeypatch, claim, within, beyond):
+    now = int(time.time())
+    monkeypatch.setattr(time, "time", lambda: now)
+    for _ in range(2):
+        assert await status(ready, keys["cluster"].token({**POD, claim: now + within})) == 200
+        assert await status(ready, keys["cluster"].token({**POD, claim: now + beyond})) == 401
+
+
+async def test_a_token_of_almost_16_kib(ready, keys):
+    token = keys["cluster"].token({**POD, "padding": "x" * 11_800})
+    assert 16_000 < len(token) < 16 * 1024
+    assert await status(ready, token) == 200
+
+
 async def test_an_issuer_cannot_speak_for_another(ready, keys):
     """The `iss` decides which keys are tried, whatever the header says."""
     forge = keys["forge"]
@@ -417,6 +436,93 @@ async def test_a_configuration_that_is_refused(service, roles, configuration, wh
         await service(roles(text=text))
         assert f"--roles, issuer cluster: The {'jwks' if 'jwks' in why else ''}" in caplog.text
         assert why in caplog.text
+
+
+@pytest.fixture
+async def published(service, roles, admin, monkeypatch):
+    """A service whose issuer `cluster` has a provider, and a function that lets seconds pass."""
+    monkeypatch.setattr("minikms.access.issuer_keys._TIMEOUT", 60)  # also on a slow machine
+    async with Provider().serving() as provider:
+        provider.keys = [SigningKey()]
+        text = ROLES.replace('"CLUSTER"', json.dumps(provider.url))
+        client = await service(roles(text=text), max_wrong_tokens=10**6)
+        for name in ("pid", "acme"):
+            await client.post("/profile", json={"name": name}, headers=bearer(admin[0]))
+        keys_of_issuer = client.identities._by_url[CLUSTER].verifier.keys
+        passed = 0
+
+        def wait(seconds):
+            nonlocal passed
+            passed += seconds
+
+        keys_of_issuer._clock = lambda: clocks.now() + passed
+        yield client, provider, keys_of_issuer, wait
+
+
+async def test_the_keys_of_an_issuer_change_under_load(published):
+    client, provider, keys_of_issuer, wait = published
+    [first], second = provider.keys, SigningKey(kid="two")
+    before, after = (
+        [key.token({**POD, "jti": str(number)}) for number in range(8)] for key in (first, second)
+    )
+
+    async def statuses(tokens):
+        return set(await asyncio.gather(*(status(client, token) for token in tokens * 4)))
+
+    assert await statuses(before) == {200}
+    provider.keys = [first, second]
+    wait(60)
+    assert await asyncio.gather(statuses(before), statuses(after)) == [{200}, {200}]
+    provider.keys = [second]
+    wait(300)
+    old, new = await asyncio.gather(statuses(before), statuses(after))
+    assert old <= {200, 401}  # some were answered before the keys were read
+    assert new == {200}
+    await asyncio.wait([keys_of_issuer._read_task])
+    assert await asyncio.gather(statuses(before), statuses(after)) == [{401}, {200}]
+    assert provider.asked == 3
+
+
+async def test_no_call_waits_for_the_network_if_the_keys_of_its_issuer_are_known(published, keys):
+    client, provider, _, wait = published
+    [key], unknown = provider.keys, SigningKey(kid="two")
+    cached = key.token(POD)
+    assert await status(client, cached) == 200
+    provider.answer = gate = Gate(provider.publish)
+    wait(60)
+    waiting = asyncio.create_task(status(client, unknown.token(POD)))
+    await gate.reached.wait()
+    for passed in (0, 600):  # after this time, the keys are to be read again
+        wait(passed)
+        assert await status(client, cached) == 200
+        assert await status(client, key.token({**POD, "jti": str(passed)})) == 200
+        assert await status(client, key.token({**POD, "jti": str(passed)}, kid=None)) == 200
+        assert await status(client, keys["forge"].token(JOB), profile="acme") == 200
+    assert not waiting.done()
+    gate.opened.set()
+    assert await waiting == 401
+
+
+async def test_an_issuer_that_answers_with_100_mb(published, keys):
+    client, provider, keys_of_issuer, wait = published
+    sent = 0
+
+    async def answer(request):
+        nonlocal sent
+        response = web.StreamResponse(headers={"Content-Length": str(100 * 1024 * 1024)})
+        await response.prepare(request)
+        for _ in range(1600):
+            await response.write(b" " * 65536)
+            sent += 65536
+        return response
+
+    provider.answer = answer
+    wait(60)
+    assert await status(client, SigningKey(kid="two").token(POD)) == 401
+    assert keys_of_issuer.failed_reads == 1
+    assert sent < 50 * 1024 * 1024  # what the buffers of both sides take
+    assert await status(client, provider.keys[0].token(POD)) == 200
+    assert await status(client, keys["forge"].token(JOB), profile="acme") == 200
 
 
 async def test_an_issuer_that_does_not_answer_disturbs_no_other(
