@@ -195,6 +195,11 @@ def read(body: bytes, shape: Shape) -> Body:
         raise AwsError("SerializationException", "The body is not valid JSON.") from None
     if type(document) is not dict:
         raise AwsError("SerializationException", "The body is not a JSON object.")
+    return read_members(document, shape)
+
+
+def read_members(document: Mapping[str, Any], shape: Shape) -> Body:
+    """Read the members of a request; raises AwsError, as `read` does."""
     faults: list[str] = []
     members = _members(document, shape, "", faults)
     if faults:

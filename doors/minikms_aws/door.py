@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from minikms.doors import AlgorithmRegistry, Door, DoorRoute, ErrorAnswer, KmsError
+from minikms_aws import query
 from minikms_aws.errors import AwsError, as_aws, body_of, unsupported
-from minikms_aws.identity import UUID_PREFIX, caller
+from minikms_aws.identity import UUID_PREFIX, caller, is_signed, session_and_token
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -37,7 +38,7 @@ _ABSENT: Final = frozenset(
 
 
 class AwsDoor(Door):
-    """AWS KMS's JSON 1.1 protocol.
+    """AWS KMS's JSON 1.1 protocol, and two calls of AWS STS in its query protocol.
 
     A caller sends its token as the session token of its credentials. Their signature is not
     verified: that needs the secret access key, and the service keeps only hashes of tokens.
@@ -55,15 +56,19 @@ class AwsDoor(Door):
         super().__init__(options, registry)
         # Imported here: `minikms serve --help` loads this module without operations.
         from minikms_aws.specs import Specs
+        from minikms_aws.sts import ASSUME_ROLE, CALLER_IDENTITY
 
         specs = Specs(registry)
         self._routes = {each.name: each.route(specs) for each in _operations()}
+        self._unsigned, self._signed = ASSUME_ROLE, CALLER_IDENTITY
 
     @property
     def routes(self) -> Sequence[DoorRoute]:
-        return tuple(self._routes.values())
+        return (*self._routes.values(), self._unsigned, self._signed)
 
     def route_of(self, request: "web.Request") -> DoorRoute:
+        if query.is_query(request):  # the action is in the body; only one of the two is signed
+            return self._signed if is_signed(request) else self._unsigned
         service, dot, name = request.headers.get("X-Amz-Target", "").partition(".")
         route = self._routes.get(name)
         if route is None or service + dot != _TARGET or request.method != "POST":
@@ -71,7 +76,7 @@ class AwsDoor(Door):
         return route
 
     def token(self, request: "web.Request") -> str:
-        return request.headers.get("X-Amz-Security-Token", "")
+        return session_and_token(request)[1]
 
     def profile(self, request: "web.Request") -> str:
         return caller(request).profile
@@ -79,6 +84,9 @@ class AwsDoor(Door):
     def answer(self, error: KmsError) -> ErrorAnswer:
         status, code, message = as_aws(error)
         return ErrorAnswer(status, body_of(code, message), {"Content-Type": self.content_type})
+
+    def answer_to(self, request: "web.BaseRequest", error: KmsError) -> ErrorAnswer:
+        return query.error_answer(error) if query.is_query(request) else self.answer(error)
 
 
 def _no_operation(service: str, name: str) -> KmsError:

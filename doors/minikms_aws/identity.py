@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 ALIAS_PREFIX: Final = "alias/"
 UUID_PREFIX: Final = "aws:"
 """The prefix of an alias that contains the UUID of a key; ListAliases omits such aliases."""
+PROFILE_PREFIX: Final = "profile-"
+"""The prefix of an access key id that selects a profile."""
 
-_PROFILE_PREFIX: Final = "profile-"
 _DEFAULT_REGION: Final = "us-east-1"
-_DEFAULT_ACCOUNT: Final = "000000000000"
+DEFAULT_ACCOUNT: Final = "000000000000"
+"""The account number of the default profile, and of all roles."""
 _ACCOUNTS: Final = 10**12
 
 # Signature Version 4. A profile's name may have a slash or a comma, so it is parsed from the right.
 _SIGNED: Final = "AWS4-"
 _CREDENTIAL: Final = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request, ?"
+    r"AWS4-HMAC-SHA256 Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/(?:kms|sts)/aws4_request, ?"
 )
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KID: Final = re.compile(KID_PATTERN)
@@ -91,6 +93,17 @@ class Arns(NamedTuple):
         return AwsError("NotFoundException", f"Key '{arn}' does not exist")
 
 
+def is_signed(request: "web.BaseRequest") -> bool:
+    """Tell whether a request has credentials."""
+    return request.headers.get("Authorization", "").startswith(_SIGNED)
+
+
+def session_and_token(request: "web.BaseRequest") -> tuple[str, str]:
+    """Return the name of the session of a role, empty without one, and the token of Mini KMS."""
+    session, _, token = request.headers.get("X-Amz-Security-Token", "").rpartition("/")
+    return session, token
+
+
 def caller(request: "web.Request") -> Caller:
     """Parse the credentials of a call; raises IncompleteSignatureException.
 
@@ -113,16 +126,16 @@ def _caller_of(credential: str) -> Caller:
             "aws4_request with its SignedHeaders.",
         )
     access_key, region = found.groups()
-    if not access_key.startswith(_PROFILE_PREFIX):
+    if not access_key.startswith(PROFILE_PREFIX):
         return Caller(region=region)
-    return Caller(access_key[len(_PROFILE_PREFIX) :], region)
+    return Caller(access_key[len(PROFILE_PREFIX) :], region)
 
 
 @lru_cache(maxsize=1024)
 def account_of(profile: str) -> str:
     """Return the account number of a profile, which never changes."""
     if profile == DEFAULT_PROFILE:
-        return _DEFAULT_ACCOUNT
+        return DEFAULT_ACCOUNT
     digest = hashlib.sha256(profile.encode()).digest()
     return f"{int.from_bytes(digest, 'big') % _ACCOUNTS:012}"
 

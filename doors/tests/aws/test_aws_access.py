@@ -14,6 +14,7 @@ from minikms_aws.door import AwsDoor
 OPERATIONS = {
     route.operation: (route.scope, *route.also)
     for route in AwsDoor({}, AlgorithmRegistry.from_installed()).routes
+    if route.scope in SCOPES  # not those of STS
 }
 NO_PROFILE = (
     "There is no such profile of Mini KMS, or the token is not for it. The access key id"

@@ -58,10 +58,11 @@ def test_operations_are_those_of_the_model():
 
 def test_table_of_operations_is_that_of_the_door():
     door = AwsDoor({}, AlgorithmRegistry.from_installed())
-    there = {route.operation: route.scope for route in door.routes}
+    kms = [route for route in door.routes if route.operation in MODEL.operation_names]
+    there = {route.operation: route.scope for route in kms}
     assert {name: scope for name, scope, _ in table()} == there
     also = {name: tuple(re.findall("the scope `(.+?)`, too", what)) for name, _, what in table()}
-    assert also == {**dict.fromkeys(also, ()), **{r.operation: r.also for r in door.routes}}
+    assert also == {**dict.fromkeys(also, ()), **{r.operation: r.also for r in kms}}
 
 
 def test_key_specs_that_are_said_to_be_there_are():

@@ -1,16 +1,23 @@
 """Programs that keep their keys in AWS KMS, as they are to be had, through the door."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import boto3
 import botocore.session
 import pytest
+from access.jwt_issuer import SigningKey
+from access.role_files import write_roles
 from botocore.exceptions import ClientError
+from environments import environment
+from http_answers import bearer
+from node import install
 from tls_certificates import Authority
 
 pytestmark = pytest.mark.process
@@ -168,3 +175,113 @@ def test_encryption_sdk_encrypts_a_message(door, configured):
         sdk.decrypt(source=encrypted, key_provider=provider(one["Arn"]))
     with pytest.raises(ClientError, match="KMSInvalidStateException"):
         client.generate_data_key(KeyId=one["KeyId"], KeySpec="AES_256")
+
+
+ROLES = """
+[roles.pid-issuer]
+issuer = "cluster"
+claims = { sub = ["alice"] }
+scopes = ["keys:write", "sign"]
+profiles = ["pid"]
+"""
+
+
+@pytest.fixture
+def pod(serve, admin, tmp_path):
+    """The environment of programs that have a JWT in a file and no credentials, and its issuer."""
+    token, file = admin
+    key = SigningKey()
+    jwt = tmp_path / "jwt"
+    jwt.write_text(key.token({"exp": int(time.time()) + 500}))
+    roles = write_roles(tmp_path, key, ROLES)
+    guarded = ("--auth", "token", "--admin-token-file", file, "--roles", roles)
+    service = serve("--port", "0", "--aws-port", "0", *guarded)
+    (url,) = re.findall(r"https?://\S+", service.read_until("AWS KMS on "))
+    connection = service.connect()
+    connection.request("POST", "/profile", json.dumps({"name": "pid"}), bearer(token))
+    assert connection.getresponse().status == 200
+    connection.close()
+    return {
+        "AWS_ENDPOINT_URL_STS": url,
+        "AWS_ENDPOINT_URL_KMS": url,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ROLE_ARN": "arn:aws:iam::000000000000:role/pid-issuer",
+        "AWS_ROLE_SESSION_NAME": "test",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(jwt),
+        "HOME": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }, key
+
+
+PID_KEY = re.compile(r"arn:aws:kms:us-east-1:(?!000000000000)\d{12}:key/")
+ROLE = "arn:aws:sts::000000000000:assumed-role/pid-issuer/test"
+
+
+def test_boto3_signs_by_a_jwt_in_a_file(pod, configured, monkeypatch):
+    given, key = pod
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    client = configured(given)
+    made = client.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    assert PID_KEY.match(made["Arn"])
+    signing = {"KeyId": made["KeyId"], "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
+    assert client.sign(**signing)["Signature"]
+    assert boto3.client("sts").get_caller_identity()["Arn"] == ROLE
+    # boto3 reads the file again, since these credentials end within ten minutes.
+    Path(given["AWS_WEB_IDENTITY_TOKEN_FILE"]).write_text(key.token({"sub": "bob"}))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.sign(**signing)
+
+
+SCRIPT = """
+import { KMSClient, CreateKeyCommand, SignCommand } from "@aws-sdk/client-kms";
+import { STSClient, GetCallerIdentityCommand } from "@aws-sdk/client-sts";
+
+const kms = new KMSClient();
+const made = await kms.send(new CreateKeyCommand({
+  KeySpec: "ECC_NIST_P256", KeyUsage: "SIGN_VERIFY",
+}));
+const signed = await kms.send(new SignCommand({
+  KeyId: made.KeyMetadata.KeyId, Message: Buffer.from("m"), SigningAlgorithm: "ECDSA_SHA_256",
+}));
+const caller = await new STSClient().send(new GetCallerIdentityCommand());
+console.log(JSON.stringify({ key: signed.KeyId, signed: signed.Signature.length, ...caller }));
+"""
+
+
+@pytest.mark.slow  # npm installs packages
+@pytest.mark.timeout(180)
+def test_the_sdk_for_javascript_signs_by_a_jwt_in_a_file(pod, tmp_path):
+    given, key = pod
+    install(tmp_path, "@aws-sdk/client-kms@3", "@aws-sdk/client-sts@3")
+    (tmp_path / "run.mjs").write_text(SCRIPT)
+    done = run("node", "run.mjs", environment=given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert PID_KEY.match(found["key"])
+    assert (found["signed"] > 0, found["Arn"]) == (True, ROLE)
+    Path(given["AWS_WEB_IDENTITY_TOKEN_FILE"]).write_text(key.token({"exp": 1}))
+    assert "ExpiredTokenException" in run("node", "run.mjs", environment=given, cwd=tmp_path).stderr
+
+
+@pytest.mark.slow  # pip installs the command-line interface
+@pytest.mark.timeout(300)
+def test_the_command_line_interface_signs_by_a_jwt_in_a_file(pod, tmp_path):
+    given, _ = pod
+    aws = environment(tmp_path / "venv", "awscli>=1.30").with_name("aws")
+
+    def cli(*args):
+        return run(aws, *args, environment=given, cwd=tmp_path)
+
+    spec = ("--key-spec", "ECC_NIST_P256", "--key-usage", "SIGN_VERIFY")
+    made = json.loads(cli("kms", "create-key", *spec).stdout)["KeyMetadata"]
+    assert PID_KEY.match(made["Arn"])
+    signing = ("--signing-algorithm", "ECDSA_SHA_256", "--message", "bQ==")
+    signed = cli("kms", "sign", "--key-id", made["KeyId"], *signing)
+    assert json.loads(signed.stdout)["Signature"], signed.stderr
+    assert json.loads(cli("sts", "get-caller-identity").stdout)["Arn"] == ROLE
+    Path(given["AWS_WEB_IDENTITY_TOKEN_FILE"]).write_text(SigningKey().token())
+    refused = cli("kms", "sign", "--key-id", made["KeyId"], *signing)
+    assert "InvalidIdentityToken" in refused.stderr

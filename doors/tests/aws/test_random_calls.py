@@ -18,7 +18,11 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms_aws.door import AwsDoor
 
 MODEL = ServiceModel(Loader().load_service_model("kms", "service-2"))
-OPERATIONS = [each.operation for each in AwsDoor({}, AlgorithmRegistry.from_installed()).routes]
+OPERATIONS = [
+    each.operation
+    for each in AwsDoor({}, AlgorithmRegistry.from_installed()).routes
+    if each.operation in MODEL.operation_names
+]
 KEYS = {
     "ECC_NIST_P256": ("SIGN_VERIFY", "KEY_AGREEMENT"),
     "ECC_NIST_P521": ("SIGN_VERIFY",),
