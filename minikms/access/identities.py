@@ -217,17 +217,10 @@ def _caller_of_certificate(roles: Roles, certificate: bytes, only: str | None) -
     """Return the caller of a client certificate in DER, None if it has no role."""
     try:
         parsed = x509.load_der_x509_certificate(certificate)
-        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        by_kind = {
-            "uri": names.get_values_for_type(x509.UniformResourceIdentifier),
-            "dns": names.get_values_for_type(x509.DNSName),
-            "email": names.get_values_for_type(x509.RFC822Name),
-        }
+        by_kind = names_of(parsed)
         expires = int(parsed.not_valid_after_utc.timestamp()) * SECOND
     except (ValueError, TypeError, x509.InvalidVersion, x509.ExtensionNotFound):
         return None
-    if len(by_kind["uri"]) > 1:  # an X.509-SVID has one (its specification, section 2)
-        by_kind["uri"] = []
     fitting = [
         (role, name) for role in roles.only(only).roles if (name := role.fits_certificate(by_kind))
     ]
@@ -235,6 +228,22 @@ def _caller_of_certificate(roles: Roles, certificate: bytes, only: str | None) -
         return None
     (_, subject), *_ = fitting
     return _with_roles(CERTIFICATE, subject, [role for role, _ in fitting], {}, expires)
+
+
+def names_of(certificate: x509.Certificate) -> dict[str, list[str]]:
+    """Return the names of a certificate that count for roles, by kind.
+
+    Raises ValueError, TypeError and ExtensionNotFound.
+    """
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return {
+        "uri": uris
+        if len(uris) == 1
+        else [],  # an X.509-SVID has one (its specification, section 2)
+        "dns": names.get_values_for_type(x509.DNSName),
+        "email": names.get_values_for_type(x509.RFC822Name),
+    }
 
 
 def make_identities(

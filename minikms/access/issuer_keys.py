@@ -95,6 +95,16 @@ class IssuerKeys:
         """Begin to read the URL, if there is one."""
         return self._start_read() if self._reader.url else None
 
+    async def load(self) -> None:
+        """Read the set now; raises JwtError."""
+        self._started = self._clock()
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                content = await self._reader.read()
+        except TimeoutError:
+            raise JwtError(f"The provider did not answer within {_TIMEOUT} seconds.") from None
+        self._take(content)
+
     async def stop(self) -> None:
         """Cancel a read that still runs."""
         if self._read_task:
@@ -128,17 +138,12 @@ class IssuerKeys:
             return self._read_task
         if self._clock() - self._started < _INTERVAL:
             return None
-        self._started = self._clock()
         self._read_task = asyncio.create_task(self._read())
         return self._read_task
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT):
-                content = await self._reader.read()
-            self._take(content)
-        except TimeoutError:
-            self._failed(f"The provider did not answer within {_TIMEOUT} seconds.")
+            await self.load()
         except JwtError as exc:
             self._failed(str(exc))
 

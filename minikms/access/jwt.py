@@ -95,12 +95,12 @@ class JwtVerifier:
         threads, in which addresses take turns.
         """
         try:
-            return await self._verify(token, address)
+            return await self.claims_of(token, address)
         except JoseError:
             raise _not_valid() from None
 
-    async def _verify(self, token: str, address: str) -> dict[str, Any]:
-        """Verify a token and return its claims; raises JoseError."""
+    async def claims_of(self, token: str, address: str = "") -> dict[str, Any]:
+        """Verify a token as `verify`; raises JoseError, which has the reason."""
         if len(token) > _MAX_LENGTH:
             raise ExceededSizeError
         if not token.isascii():
@@ -138,15 +138,23 @@ class JwtVerifier:
         return claims
 
 
-def issuer_of(token: str) -> str:
-    """Return the issuer that a token names, before it is verified; raises Unauthenticated."""
+def unverified_claims(token: str) -> dict[str, Any]:
+    """Return the claims of a token before it is verified; raises Unauthenticated."""
     try:
         if len(token) > _MAX_LENGTH or not token.isascii():
             raise ExceededSizeError
         payload = jws.extract_compact(token.encode(), registry=_SIGNATURES).payload
-        issuer = orjson.loads(payload)["iss"]
+        claims = orjson.loads(payload)
     except (JoseError, orjson.JSONDecodeError, UnicodeError, KeyError, TypeError, IndexError):
         raise _not_valid() from None
+    if not isinstance(claims, dict):
+        raise _not_valid() from None
+    return claims
+
+
+def issuer_of(token: str) -> str:
+    """Return the issuer that a token names, before it is verified; raises Unauthenticated."""
+    issuer = unverified_claims(token).get("iss")
     return issuer if isinstance(issuer, str) else ""
 
 

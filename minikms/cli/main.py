@@ -64,7 +64,7 @@ def serve(**options: Any) -> None:
 
 
 # Imported when they are named: they take 5 % of a start of `serve`.
-for name in ("store", "token", "audit"):
+for name in ("store", "token", "roles", "audit"):
     main.add_late_command(name)
 
 

@@ -108,7 +108,7 @@ def test_an_example_can_be_typed(words, command):
 def test_commands_stand_in_the_order_of_use():
     lines = shown()[1]["Commands"]
     names = re.findall(r"^  (\w+)", "\n".join(lines), re.MULTILINE)
-    assert names == ["serve", "store", "token", "audit", "algorithms", "completion"]
+    assert names == ["serve", "store", "token", "roles", "audit", "algorithms", "completion"]
 
 
 @COMMANDS
