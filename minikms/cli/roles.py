@@ -39,9 +39,10 @@ def roles() -> None:
     "--certificate", metavar="CERTIFICATE", help="Client certificate in PEM; its CA is not checked."
 )
 async def check(file: str, token: str | None, certificate: str | None) -> None:
-    """Tell which roles of FILE a TOKEN has, and why not the others; - reads it from a pipe.
+    """Tell which roles of FILE a TOKEN has, and why it lacks the others.
 
-    The keys of its issuer are read as the service does. The exit code is 1 if it has no role.
+    If TOKEN is -, it is read from standard input. The keys of its issuer are read as the service
+    reads them. The exit code is 1 if no role fits.
     """
     if (token is None) == (certificate is None):
         raise click.UsageError("Name a token, - for one in standard input, or --certificate.")
