@@ -231,16 +231,18 @@ def _caller_of_certificate(roles: Roles, certificate: bytes, only: str | None) -
 
 
 def names_of(certificate: x509.Certificate) -> dict[str, list[str]]:
-    """Return the names of a certificate that count for roles, by kind.
+    """Return the names of a certificate that count for roles, by kind; none of a CA.
 
-    Raises ValueError, TypeError and ExtensionNotFound.
+    Raises ValueError, TypeError and ExtensionNotFound. Of the URIs, an X.509-SVID has one (its
+    specification, section 2).
     """
+    values = [extension.value for extension in certificate.extensions]
+    if any(isinstance(value, x509.BasicConstraints) and value.ca for value in values):
+        return {}
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     return {
-        "uri": uris
-        if len(uris) == 1
-        else [],  # an X.509-SVID has one (its specification, section 2)
+        "uri": uris if len(uris) == 1 else [],
         "dns": names.get_values_for_type(x509.DNSName),
         "email": names.get_values_for_type(x509.RFC822Name),
     }

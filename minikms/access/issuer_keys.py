@@ -28,6 +28,10 @@ _INTERVAL: Final = 60
 # The age in seconds at which the set is read again, so that keys withdrawn by the provider expire.
 _MAX_AGE: Final = 300
 
+# The uses of keys that verify signatures: RFC 7517 section 4.2, and in bundles SPIFFE Trust Domain
+# and Bundle section 4.2.2.
+_USES: Final = ("sig", "jwt-svid")
+
 # The algorithms that keys verify, by key type and curve. Other keys, above all symmetric ones, are
 # ignored.
 _ALGORITHMS: Final = {
@@ -188,13 +192,13 @@ def _import(jwk: Any) -> IssuerKey | None:
 
     A key published with its private part is also ignored.
     """
-    if not isinstance(jwk, dict) or "d" in jwk or jwk.get("use", "sig") != "sig":
+    if not isinstance(jwk, dict) or "d" in jwk or jwk.get("use", "sig") not in _USES:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("error", SecurityWarning)  # such as an RSA key of less than 2048 bits
         try:
             algs = _ALGORITHMS[jwk["kty"], jwk.get("crv")]
-            key = import_key(jwk)
+            key = import_key({**jwk, "use": "sig"})
             key.check_key_op("verify")
         except (JoseError, SecurityWarning, UnsupportedAlgorithm, KeyError, TypeError, ValueError):
             return None

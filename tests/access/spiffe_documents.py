@@ -1,10 +1,10 @@
 """Identities as SPIRE issues them, by the specifications of SPIFFE: X.509-SVIDs and JWT-SVIDs."""
 
+import base64
 import datetime
 import time
 
 from access.jwt_issuer import SigningKey, compact
-from base64url import jose
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,13 +31,9 @@ class TrustDomain:
     @property
     def bundle(self):
         """The bundle: a JWK Set whose keys name the kind of SVID that they verify."""
-        numbers = self._key.public_key().public_numbers()
-        x509_key = {
-            **self.jwt_key.jwk,
-            "x": _coordinate(numbers.x),
-            "y": _coordinate(numbers.y),
-            "use": "x509-svid",
-        }
+        certificate = base64.b64encode(self._ca.public_bytes(serialization.Encoding.DER)).decode()
+        # Such an entry has no kid (X509-SVID section 6.1); which key it has does not matter here.
+        x509_key = {**self.jwt_key.jwk, "use": "x509-svid", "x5c": [certificate]}
         del x509_key["kid"]
         return {
             "keys": [x509_key, {**self.jwt_key.jwk, "use": "jwt-svid"}],
@@ -45,11 +41,11 @@ class TrustDomain:
             "spiffe_refresh_hint": 300,
         }
 
-    def x509_svid(self, *paths, life=60, subject=(), file="svid"):
+    def x509_svid(self, *paths, life=60, subject=(), file="svid", ca=False):
         """Files of an X.509-SVID and of its key; it begins ten seconds ago, as SPIRE's do."""
         key = ec.generate_private_key(ec.SECP256R1())
         uris = [self.id + path for path in paths]
-        made = self._certificate(x509.Name(subject), key.public_key(), uris, life)
+        made = self._certificate(x509.Name(subject), key.public_key(), uris, life, ca=ca)
         private = key.private_bytes(
             PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -98,7 +94,3 @@ class TrustDomain:
         path = self._folder / name
         path.write_bytes(content)
         return str(path)
-
-
-def _coordinate(number):
-    return jose(number.to_bytes(32, "big"))

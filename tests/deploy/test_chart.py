@@ -2,13 +2,15 @@
 
 import configparser
 import re
+import tomllib
 
 import pytest
 import yaml
 from deploy.deployment import DEPLOY, ROOT, named_variables, variables
 from deploy.helm_chart import container, environment, load_script, needs_helm, only, pod, render
-from document_blocks import blocks
+from document_blocks import blocks, section
 
+from minikms.access.roles_file import read_roles
 from minikms.config import OPTIONS, Config
 from minikms.serve.lifecycle import LAST_CALLS, SHUTDOWN_TIMEOUT
 from minikms.web.routes import ROUTES
@@ -16,6 +18,9 @@ from minikms.web.routes import ROUTES
 pytestmark = [pytest.mark.slow, needs_helm]
 
 CHART = DEPLOY / "helm/minikms"
+ACCESS = section((ROOT / "docs/operations/access.md").read_text("utf-8"), "## Roles")
+# The file for service accounts of the cluster.
+ROLES = next(block.text for block in blocks(ACCESS) if block.language == "toml")
 ALL = {
     "doors": {"aws": 4566, "vault": 8200},
     "tls": {"secret": "kms-tls"},
@@ -28,6 +33,7 @@ ALL = {
     "affinity": {"nodeAffinity": {}},
     "networkPolicy": {"egress": [{"ports": [{"port": 443}]}]},
     "notes": {"p11": True},
+    "roles": {"file": ROLES},
 }
 NOTHING = {
     "volumes": {"audit": ""},
@@ -220,7 +226,8 @@ def test_pods_satisfy_the_level_restricted(values):
             "capabilities": {"drop": ["ALL"]},
         }
     kinds = {kind for volume in found["volumes"] for kind in volume if kind != "name"}
-    assert kinds <= {"secret", "emptyDir"}
+    assert kinds <= {"secret", "emptyDir", "configMap", "projected"}
+    assert ("projected" in kinds) == ("roles" in values)
 
 
 @each_form
@@ -231,6 +238,67 @@ def test_every_folder_that_an_option_names_is_mounted(values):
         path = value.removeprefix("sqlite://")
         if path.startswith("/"):
             assert any(path.startswith(f"{mount}/") for mount in mounts), path
+
+
+def test_the_roles_are_those_of_the_values(tmp_path):
+    objects = render({"roles": {"file": ROLES}})
+    (tmp_path / "roles.toml").write_text(only(objects, "ConfigMap")["data"]["roles.toml"])
+    found = read_roles(str(tmp_path / "roles.toml"))
+    assert [role.name for role in found.roles] == ["pid-issuer"]
+    (issuer,) = found.issuers
+    for each in (*pod(objects)["initContainers"], *pod(objects)["containers"]):
+        assert environment(each)["MINIKMS_ROLES"] == "/etc/minikms-roles/roles.toml"
+    volumes = {each["name"]: each for each in pod(objects)["volumes"]}
+    (mount,) = (
+        each["mountPath"]
+        for each in container(objects, "minikms")["volumeMounts"]
+        if each["name"] == "cluster"
+    )
+    token, authority = volumes["cluster"]["projected"]["sources"]
+    assert issuer.source.token_file == f"{mount}/{token['serviceAccountToken']['path']}"
+    assert issuer.source.ca == f"{mount}/{authority['configMap']['items'][0]['path']}"
+    assert "audience" not in token["serviceAccountToken"]  # it is for the Kubernetes API
+    without = render({"roles": {"file": ROLES, "cluster": False}})
+    assert {"roles"} == {each["name"] for each in pod(without)["volumes"]} & {"roles", "cluster"}
+
+
+def test_changed_roles_restart_the_pods():
+    def template(file):
+        return only(render({"roles": {"file": file}}), "StatefulSet")["spec"]["template"]
+
+    assert template(ROLES) == template(ROLES)
+    assert template(ROLES) != template(ROLES.replace('"sign"', '"verify"'))
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.34", "1.37"])
+def test_the_caller_has_the_role_of_the_document(version):
+    import kubernetes_validate
+
+    text = (DEPLOY / "kubernetes/caller.yaml").read_text("utf-8")
+    objects = list(yaml.safe_load_all(text))
+    for each in objects:
+        kubernetes_validate.validate(each, version, strict=True)
+    account, deployment = objects
+    place = account["metadata"]
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == place["name"]
+    assert deployment["metadata"]["namespace"] == place["namespace"]
+    (volume,), (found,) = spec["volumes"], spec["containers"]
+    (mount,) = found["volumeMounts"]
+    (source,) = volume["projected"]["sources"]
+    token = source["serviceAccountToken"]
+    documented = tomllib.loads(ROLES)
+    role = documented["roles"]["pid-issuer"]
+    subject = f"system:serviceaccount:{place['namespace']}:{place['name']}"
+    assert role["claims"] == {"sub": [subject]}
+    assert token["audience"] == documented["issuers"]["cluster"]["audience"]
+    assert token["expirationSeconds"] < role["max_age"]
+    given = environment(found)
+    assert mount["name"] == volume["name"]
+    assert given["MINIKMS_TOKEN_FILE"] == f"{mount['mountPath']}/{token['path']}"
+    assert [given["MINIKMS_PROFILE"]] == role["profiles"]
+    client = (ROOT / "clients/python/minikms_client/settings.py").read_text("utf-8")
+    assert all(f'"{name}"' in client for name in given)
 
 
 @pytest.mark.parametrize(

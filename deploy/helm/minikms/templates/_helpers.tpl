@@ -31,6 +31,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- $_ := set $options "TLS_CERT" "/etc/minikms-tls/tls.crt" -}}
 {{- $_ := set $options "TLS_KEY" "/etc/minikms-tls/tls.key" -}}
 {{- end -}}
+{{- if .Values.roles.file -}}
+{{- $_ := set $options "ROLES" "/etc/minikms-roles/roles.toml" -}}
+{{- end -}}
 {{- range $door, $port := .Values.doors -}}
 {{- $_ := set $options (printf "%s_HOST" (upper $door)) "0.0.0.0" -}}
 {{- $_ := set $options (printf "%s_PORT" (upper $door)) $port -}}
@@ -54,6 +57,16 @@ volumeMounts:
   - name: tls
     mountPath: /etc/minikms-tls
     readOnly: true
+  {{- end }}
+  {{- if .Values.roles.file }}
+  - name: roles
+    mountPath: /etc/minikms-roles
+    readOnly: true
+  {{- if .Values.roles.cluster }}
+  - name: cluster
+    mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+    readOnly: true
+  {{- end }}
   {{- end }}
   - name: tmp
     mountPath: /tmp
