@@ -329,6 +329,12 @@ class StoreUnavailable(KmsError):
             super().__init__(f"{detail or f'{self.title}.'} Nothing was changed.")
 
 
+class StatementTimeout(StoreUnavailable):
+    """The store answers, but cancelled a statement that took too long."""
+
+    slug, title = "timeout", "A statement of the key store took too long"
+
+
 class ProviderUnavailable(KmsError):
     """The provider of the key does not answer; the caller may try again."""
 

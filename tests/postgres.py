@@ -92,7 +92,9 @@ class Postgres:
 
     def psql(self, database: str) -> list[str | Path]:
         """The command that runs the statements of its standard input, and stops at a failure."""
-        return [_BIN / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database)]
+        # Otherwise it has the time limit of a service in this process, in PGOPTIONS.
+        url = f"{self.url(database)}?options=-c%20statement_timeout%3D0"
+        return [_BIN / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", url]
 
     def script(self, statements: str) -> str:
         """Run SQL statements one after the other, and return their rows as lines."""

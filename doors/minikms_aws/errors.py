@@ -97,6 +97,7 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
     errors.ProviderUnavailable: "DependencyTimeoutException",
     errors.RouteNotFound: "UnknownOperationException",
     errors.RuleViolated: "AccessDeniedException",
+    errors.StatementTimeout: "DependencyTimeoutException",
     errors.StoreUnavailable: "DependencyTimeoutException",
     errors.TooBusy: "ThrottlingException",
     errors.TooLargeRecord: "LimitExceededException",

@@ -61,6 +61,8 @@ async def open_checked(
     location: StoreLocation, key: StoreKey, *, serving: bool, upgrading: bool
 ) -> OpenedStore:
     """Open a store, as `Database.open` does."""
+    if serving:
+        location = location.limited()
     writer_lock = None
     if location.path and location.path.is_file():
         require_one_name(location.path)

@@ -204,10 +204,10 @@ class Reads:
             except Exception as exc:
                 reader.is_old = True
                 read.error = exc
-                late = loop.time() - reader.began >= self._pool.location.timeout
-                if late and isinstance(exc, AskarError) and exc.code in LOST:
-                    self._pool.on_silence()
-                    read.error = StoreUnavailable("The key store does not answer.")
+                took = loop.time() - reader.began
+                is_final = took >= self._pool.location.statement_timeout  # no time for another one
+                if is_final and isinstance(exc, AskarError) and exc.code in LOST:
+                    read.error = self._pool.on_error(exc, took)()
             reader.read, profile.moved = None, loop.time()
             reader.done.append(read)
             if reader.is_old or len(reader.done) == _MOST:

@@ -56,8 +56,10 @@ def common_problems(route: Route, *, guarded: bool) -> Problems:
         common.append(errors.OverRate)
     if route.name != "healthz":
         common.append(errors.TooBusy)
-    if route.scope != OPEN and errors.StoreUnavailable in (*route.problems, *common):
-        common.append(errors.KeyUnreadable)
+    if errors.StoreUnavailable in (*route.problems, *common):
+        common.append(errors.StatementTimeout)
+        if route.scope != OPEN:
+            common.append(errors.KeyUnreadable)
     if route.method == "POST" or route.body is not None:  # a POST without a schema refuses a body
         common += _BODY_PROBLEMS
     return tuple(common)

@@ -10,7 +10,10 @@ from typing import Any, Final
 from serve.history import Call
 from serve.history_load import DAY, ROOM, WITHOUT_LINE
 
-# The problems with which a call about an object may be refused, besides `store-unavailable`.
+# The problems with which any call may be refused.
+_OF_THE_STORE: Final = {"store-unavailable", "timeout"}
+
+# The other problems with which a call about an object may be refused.
 _REFUSED: Final = {
     "key": {"key-not-usable", "key-not-found"},
     "room": {"too-many-keys"},
@@ -37,8 +40,8 @@ def unexpected(calls: Iterable[Call]) -> list[str]:
     """Find answers that no fault explains."""
     found = []
     for call in calls:
-        allowed = _REFUSED.get(call.about.partition(" ")[0], set())
-        if call.status not in (0, 200) and call.slug not in allowed | {"store-unavailable"}:
+        allowed = _REFUSED.get(call.about.partition(" ")[0], set()) | _OF_THE_STORE
+        if call.status not in (0, 200) and call.slug not in allowed:
             found.append(f"{call.about}: {call.request_id} is {call.status} {call.slug}")
     return found
 

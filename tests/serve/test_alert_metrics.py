@@ -276,7 +276,7 @@ async def test_a_database_that_does_not_answer(counted, make_store, own_postgres
     def seen():
         assert service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 503
         wait_until(
-            "store errors total", lambda: value(service, "store_errors_total", cause="timeout") > 0
+            "store errors total", lambda: value(service, "store_errors_total", cause="dead") > 0
         )
         wait_until("store writable", lambda: value(service, "store_writable") == 0)
 
@@ -305,7 +305,7 @@ async def test_a_row_that_another_session_locks(counted, make_store, own_postgre
         wait_until(
             "store errors total", lambda: value(service, "store_errors_total", cause="busy") > 0
         )
-        assert value(service, "store_errors_total", cause="timeout") == 0
+        assert value(service, "store_errors_total", cause="dead") == 0
 
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         try:
@@ -328,8 +328,9 @@ async def test_a_row_that_another_session_locks(counted, make_store, own_postgre
         ("pool timed out while waiting for an open connection", "busy"),
         ("sorry, too many clients already", "busy"),
         ("canceling statement due to lock timeout", "busy"),
-        ("canceling statement due to statement timeout", "timeout"),
-        ("The store at postgres://… does not answer.", "timeout"),
+        ("canceling statement due to statement timeout", "slow"),
+        ("The store at postgres://… does not answer.", "dead"),
+        ("Connection timed out (os error 110)", "dead"),
         ("error connecting: Connection refused (os error 111)", "refused"),
         ("the database system is starting up", "refused"),
         ("terminating connection due to administrator command", "lost"),

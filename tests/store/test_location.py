@@ -30,10 +30,20 @@ def test_an_operator_has_the_last_word():
     assert "-c idle_in_transaction_session_timeout=5s" in settings
 
 
+def test_statements_of_a_service_are_cancelled_before_its_callers_give_up():
+    location = StoreLocation.parse("postgres://host/name?connect_timeout=10")
+    options = location.limited().driver_environment["PGOPTIONS"]
+    assert options == f"-c statement_timeout=9000ms {location.server_options}"
+    assert location.limited().server_options == location.server_options  # of our own connections
+    own = StoreLocation.parse("postgres://host/name?options=-c%20statement_timeout%3D20s")
+    assert own.limited() == own
+
+
 def test_sqlite_has_no_sessions():
     location = StoreLocation.parse("sqlite:///keys.db?busy_timeout=100")
     assert location.driver_environment == {}
     assert location.server_options == ""
+    assert location.limited() == location
 
 
 TLS = "sslmode=verify-full&sslrootcert=/a b&sslcert=c&sslkey=d"

@@ -380,7 +380,7 @@ async def test_a_read_that_is_tried_again_has_only_the_rest_of_its_time(store, m
     monkeypatch.setattr(Reads, "shared", lost)
     with pytest.raises(StoreUnavailable):
         await store.database.read(DEFAULT_PROFILE, silent)
-    silences = pool.errors["timeout"]
+    silences = pool.errors["dead"]
     answer.set()
     assert tries == ["shared", "alone"]
     assert silences == 0  # a new call's time is not over yet

@@ -330,6 +330,10 @@ class StoreUnavailable(Unavailable, slug="store-unavailable"):
     """The store does not answer; the caller may try again."""
 
 
+class StatementTimeout(StoreUnavailable, slug="timeout"):
+    """The store answers, but cancelled a statement that took too long."""
+
+
 class ProviderUnavailable(Unavailable, slug="provider-unavailable"):
     """The provider of the key does not answer; the caller may try again."""
 

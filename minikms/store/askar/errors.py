@@ -86,7 +86,7 @@ async def check_error_codes() -> None:
     AskarError.__new__ = _of_its_kind  # type: ignore[method-assign,assignment]
 
 
-CAUSES: Final = ("refused", "timeout", "lost", "busy", "read-only", "full", "other")
+CAUSES: Final = ("refused", "dead", "slow", "lost", "busy", "read-only", "full", "other")
 """The causes by which failed calls of the store are counted."""
 
 # Parts of messages of SQLite, PostgreSQL and sqlx, in lower case, in the order of the search.
@@ -104,7 +104,8 @@ _PARTS: Final = (
         ),
     ),
     ("refused", ("connection refused", "starting up", "unable to open")),
-    ("timeout", ("does not answer", "timed out", "timeout")),
+    ("slow", ("statement timeout",)),
+    ("dead", ("does not answer", "timed out", "timeout")),
     ("lost", ("reset", "broken pipe", "closed", "terminat", "shutting down", "end of file", "eof")),
 )
 
@@ -118,12 +119,19 @@ def cause_of(text: str) -> str:
     return "other"
 
 
-def last_error(exc: AskarError) -> str:
-    """The message of Askar's last error: the message of `exc` if no other call was made since."""
-    library = get_library().loaded
-    if "_handle_callback" in vars(library):
-        return str(library.get_current_error())
-    return str(exc)
+def message_of(exc: AskarError) -> str:
+    """Askar's message for an error, or that of another call that failed in the same moment."""
+    return exc.extra or str(exc)  # Askar's wrapper sets no `extra`
+
+
+def is_answer(text: str) -> bool:
+    """Tell whether the message of an error is of a PostgreSQL server, which may translate it."""
+    return "error returned from database" in text
+
+
+def is_wait(exc: AskarError) -> bool:
+    """Tell whether a call had no lock, no connection or no time: another one may wait as long."""
+    return cause_of(message_of(exc)) in ("slow", "busy")
 
 
 # Called in threads of Askar's own, which coverage does not see.
@@ -131,7 +139,13 @@ def _handle(self: Any, callback_id: int, error: int, result: Any = None) -> None
     loop, future, _name = self._callbacks.pop(callback_id)
     code = _CODES.get(error, AskarErrorCode.UNEXPECTED)
     kind = _KINDS.get(code, AskarError)
-    exc = kind(code, f"Askar refused the call: {code.name}") if error else None
+    exc = None
+    if error:
+        # Askar gives the message of its last error once. If two calls fail in the same moment, both
+        # get the same message.
+        last = self.get_current_error(True).args[0]
+        self.last_message = last or getattr(self, "last_message", "")
+        exc = kind(code, f"Askar refused the call: {code.name}", self.last_message)
     if not loop.is_closed():  # the database may answer after the service has ended
         loop.call_soon_threadsafe(self._fulfill_future, future, result, exc)
 

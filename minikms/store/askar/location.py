@@ -35,6 +35,11 @@ SESSION_SETTINGS: Final = {
     "plan_cache_mode": "force_custom_plan",
 }
 
+# Parts of the time in which a call needs an answer, so that the server answers before the caller
+# gives up. A wait for a lock ends first: it is no slow statement.
+_LOCK_TIMEOUT: Final = 0.75
+_STATEMENT_TIMEOUT: Final = 0.9
+
 # Options of a PostgreSQL URL that Askar reads itself. With `schema` it fails to make a store.
 _ASKAR_OPTIONS: Final = {
     "connect_timeout",
@@ -156,6 +161,23 @@ class StoreLocation:
         )
 
     @property
+    def statement_timeout(self) -> float:
+        """Seconds after which PostgreSQL cancels a statement of a service."""
+        return self.timeout * _STATEMENT_TIMEOUT
+
+    def limited(self) -> Self:
+        """The location for a service, in whose sessions PostgreSQL cancels slow statements.
+
+        Not for commands, which read a whole store by one statement, nor for connections of our own:
+        `server_options` stay.
+        """
+        if self.backend != "postgres" or "statement_timeout" in self.server_options:
+            return self
+        limit = f"-c statement_timeout={round(self.statement_timeout * 1000)}ms"
+        environment = {"PGOPTIONS": f"{limit} {self.server_options}"}
+        return replace(self, driver_environment={**self.driver_environment, **environment})
+
+    @property
     def persistent(self) -> bool:
         """Tell whether the store outlives the service."""
         return self.backend != "memory"
@@ -191,8 +213,7 @@ def _tls(given: Mapping[str, str]) -> dict[str, str]:
 
 def _session_settings(given: Mapping[str, str], timeout: float) -> str:
     """Make the startup parameter `options` of our sessions, which keeps the operator's settings."""
-    # Shorter than the time of a call, so that the server answers before the caller gives up.
-    settings = {**SESSION_SETTINGS, "lock_timeout": f"{round(timeout * 750)}ms"}
+    settings = {**SESSION_SETTINGS, "lock_timeout": f"{round(timeout * _LOCK_TIMEOUT * 1000)}ms"}
     own = [f"-c {name}={value}" for name, value in settings.items() if name not in str(given)]
     return " ".join([*own, *filter(None, [given.get("options")])])
 

@@ -11,7 +11,7 @@ from typing import Final
 from aries_askar import AskarError, AskarErrorCode, Store
 
 from minikms.startup_errors import StoreError
-from minikms.store.askar.errors import check_error_codes, last_error
+from minikms.store.askar.errors import check_error_codes, message_of
 from minikms.store.askar.files import disk_fault, is_open_here
 from minikms.store.askar.location import StoreKey, StoreLocation
 
@@ -160,7 +160,7 @@ def _make_file(path: Path) -> None:
 
 def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> str:
     """The reason why a store cannot be opened or made, in one sentence."""
-    code, error = exc.code, last_error(exc)  # nothing else runs while a store is opened
+    code, error = exc.code, message_of(exc)
     cause = error.splitlines()[-1].removeprefix("Caused by: ")
     absent = f"There is no store at {location}: `minikms store init` makes one."
     if code is AskarErrorCode.ENCRYPTION:

@@ -12,7 +12,7 @@ from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KeyUnreadable, StoreUnavailable
 from minikms.events import CURRENT, record_together
-from minikms.store.askar.errors import UndecryptableError, cause_of, last_error
+from minikms.store.askar.errors import UndecryptableError, cause_of, message_of
 from minikms.store.askar.layout import SYSTEM, require_not_rekeyed
 from minikms.store.askar.postgres import TableStatistics
 from minikms.store.askar.sessions import Session, Transaction
@@ -111,12 +111,8 @@ class StoreCalls:
         except AskarError as exc:
             if exc.code not in LOST:
                 raise
-            # Askar's pool may have had no connection to give, since hanging ones are in it.
-            if time.monotonic() - began >= self.pool.location.timeout:
-                self.pool.on_silence()
-            else:
-                self.pool.errors[cause_of(last_error(exc))] += 1
-            raise StoreUnavailable(unknown=state.commit_sent) from exc
+            refusal = self.pool.on_error(exc, time.monotonic() - began)
+            raise refusal(unknown=state.commit_sent) from exc
         except StoreUnavailable as exc:
             if state.commit_sent and not exc.outcome:  # in a later transaction of the call
                 raise StoreUnavailable(unknown=True) from exc
@@ -189,7 +185,7 @@ class StoreCalls:
                     await transaction.commit()
                 except AskarError as exc:
                     self.pool.on_failure(store, exc)
-                    self.pool.errors[cause_of(last_error(exc))] += 1
+                    self.pool.errors[cause_of(message_of(exc))] += 1
                     # The transaction may have been committed, so it must not be tried again.
                     raise StoreUnavailable(unknown=True) from exc
             if transaction.stored is not None:

@@ -18,9 +18,9 @@ from typing import Any, Final, TypeAlias
 
 from aries_askar import AskarError, AskarErrorCode, Store
 
-from minikms.errors import StoreUnavailable
+from minikms.errors import StatementTimeout, StoreUnavailable
 from minikms.startup_errors import StoreError
-from minikms.store.askar.errors import cause_of
+from minikms.store.askar.errors import cause_of, is_answer, message_of
 from minikms.store.askar.files import StoreFile
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import close_store, open_store
@@ -214,9 +214,26 @@ class StorePool:
             self._healthy = False
             self._file.has_room()
 
+    def on_error(self, exc: AskarError, took: float) -> type[StoreUnavailable]:
+        """Count a call that failed after `took` seconds; return the error for its caller.
+
+        After a slow statement, the connections stay: the server has answered.
+        """
+        message = message_of(exc)
+        cause = cause_of(message)
+        # The server may translate its message, and Askar has none for an UPDATE.
+        if cause == "other" and is_answer(message) and took >= self.location.statement_timeout:
+            cause = "slow"
+        # Askar's pool may have had no connection to give, since hanging ones are in it.
+        if cause != "slow" and took >= self.location.timeout:
+            self.on_silence()
+        else:
+            self.errors[cause] += 1
+        return StatementTimeout if cause == "slow" else StoreUnavailable
+
     def on_silence(self) -> None:
         """Make the next health check write; connect again unless the pool is new."""
-        self.errors["timeout"] += 1
+        self.errors["dead"] += 1
         self.writes_fail = True
         self.is_writable = False
         if self.location.backend != "postgres" or self._is_reconnecting():

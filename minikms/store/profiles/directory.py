@@ -23,6 +23,7 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, set_profile_id
 from minikms.profile_settings import NO_SETTINGS, ProfileSettings
+from minikms.store.askar.errors import is_wait
 from minikms.store.askar.layout import SYSTEM
 from minikms.store.askar.sequence import slot_of
 from minikms.store.askar.sessions import Transaction
@@ -290,7 +291,7 @@ class ProfileDirectory:
         """
         # The error of a session that outlives its profile depends on the database.
         unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND
-        if isinstance(exc, AskarError) and exc.code not in unclear:
+        if isinstance(exc, AskarError) and (exc.code not in unclear or is_wait(exc)):
             raise exc
         current = await self.look_up(name)
         if current == askar_profile:

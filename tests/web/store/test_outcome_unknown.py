@@ -81,7 +81,8 @@ async def test_a_write_that_hangs_before_its_commit(
     client, generate, own_postgres, database, outcome
 ):
     """A write is not committed after its caller was refused."""
-    fault = FAULT.format(what="pg_sleep(4)", change="UPDATE", when="IMMEDIATE")
+    # Three statements, none of which is slow enough to be cancelled.
+    fault = FAULT.format(what="pg_sleep(1.2)", change="INSERT OR UPDATE", when="IMMEDIATE")
     await generate(alias="a")
     # In a thread: the service is in this process, and may be in a transaction, such as a sweep's.
     await asyncio.to_thread(own_postgres.execute, fault, database[0])

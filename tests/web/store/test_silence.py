@@ -88,6 +88,8 @@ async def test_connections_that_were_dropped(client, proxy, caplog):
     held = proxy.drop()
     await recovers(client)
     assert reopened(client) == 1
+    errors = client.app[STORE].database.pool.errors
+    assert [errors["dead"] > 0, errors["slow"]] == [True, 0]
     assert [" does not answer" in caplog.text, " answers again" in caplog.text] == [True, True]
     # The hanging call ends with its connection, and then its pool ends.
     closing = client.app[STORE].database._pool.closing
