@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeAlias
 
-from minikms.errors import KeyUnreadable, ProfileFrozen, ProfileNotFound, StoreUnavailable
+from minikms.errors import (
+    KeyUnreadable,
+    ProfileFrozen,
+    ProfileNotFound,
+    StatementTimeout,
+    StoreUnavailable,
+)
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.store import KeyStore, ProviderObject, RemovedProfile, UndecryptableError
 
@@ -103,7 +109,7 @@ class DueDeletions:
                 continue  # removed meanwhile
             except ProfileFrozen:
                 left.add(profile)
-            except (KeyUnreadable, UndecryptableError):
+            except (KeyUnreadable, UndecryptableError, StatementTimeout):
                 left.add(profile)
                 LOGGER.exception("due keys of a profile are not deleted")
         removed = await self._sweep_removed(sweep)
@@ -207,6 +213,8 @@ class DueDeletions:
         for profile in removed:
             try:
                 await self._erase(profile, sweep)
+            except StatementTimeout:
+                LOGGER.warning("a removed profile is not erased yet: a statement took too long")
             except StoreUnavailable:
                 raise
             except ProfileNotFound:

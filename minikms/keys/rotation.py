@@ -13,6 +13,7 @@ from minikms.errors import (
     KmsError,
     ProfileFrozen,
     ProfileNotFound,
+    StatementTimeout,
     StoreUnavailable,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink
@@ -145,7 +146,7 @@ class Rotation:
                 continue  # removed meanwhile
             except ProfileFrozen:
                 left.add(profile)
-            except (KeyUnreadable, UndecryptableError):
+            except (KeyUnreadable, UndecryptableError, StatementTimeout):
                 left.add(profile)
                 LOGGER.exception("due keys of a profile are not rotated")
         return left

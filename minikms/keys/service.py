@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final, Self, Unpack
 
-from minikms.errors import KeyUnreadable, ProfileNotFound
+from minikms.errors import KeyUnreadable, ProfileNotFound, StatementTimeout
 from minikms.events import AuditSink
 from minikms.keys.aliases import Aliases
 from minikms.keys.batch_calls import BatchCalls
@@ -103,7 +103,7 @@ class KeyService:
                 await store.list_due(profile, time.time_ns() + _AHEAD)
             except ProfileNotFound:
                 continue  # removed meanwhile
-            except (KeyUnreadable, UndecryptableError):
+            except (KeyUnreadable, UndecryptableError, StatementTimeout):
                 LOGGER.exception("due keys of a profile are not listed")
 
     def random(self, length: int) -> bytes:

@@ -13,6 +13,7 @@ from minikms.errors import (
     KeyUnreadable,
     ProfileNotFound,
     ProfileProtected,
+    StatementTimeout,
     StoreUnavailable,
 )
 from minikms.key_requests import AliasBinding, KeyRef
@@ -315,6 +316,8 @@ class KeyStore:
                 await self.directory.removals.erase(removed, until)
             ):
                 self._database.note_removed_profile()
+        except StatementTimeout:  # another try, soon or by the next sweep, may be quicker
+            self._database.note_removed_profile()
         except StoreUnavailable as exc:  # the profile is gone for callers
             raise StoreUnavailable(unknown=True) from exc
         return True

@@ -4,13 +4,16 @@ import asyncio
 import subprocess
 
 import pytest
+from problems import refused
 from waiting import waiting_for
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.web.state import STORE
+from minikms.store.keys import key_store
+from minikms.store.profiles import removals as profile_removals
+from minikms.web.state import SERVICE, STORE
 
-# Makes each statement slow that touches an entry of the second profile.
+# Makes each statement slow that touches an entry of the newest profile.
 SLOW = """
 CREATE FUNCTION slow(profile bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
     IF profile = (SELECT max(id) FROM profiles) THEN PERFORM pg_sleep(600); END IF;
@@ -23,8 +26,8 @@ CREATE VIEW items AS SELECT * FROM kept WHERE slow(profile_id)"""
 HEALED = "DROP VIEW items; ALTER TABLE kept RENAME TO items"
 WRITE = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-'BEGIN PERFORM slow(NEW.profile_id); RETURN NEW; END';
-CREATE TRIGGER slow BEFORE {change} ON items FOR EACH ROW EXECUTE FUNCTION slow();
+'BEGIN PERFORM slow((coalesce(NEW, OLD)).profile_id); RETURN coalesce(NEW, OLD); END';
+CREATE TRIGGER slow BEFORE {change} ON items FOR EACH ROW {when} EXECUTE FUNCTION slow();
 """
 HEAL = "DROP FUNCTION slow() CASCADE"
 CONNECTIONS = """SELECT pid FROM pg_stat_activity
@@ -35,6 +38,7 @@ SLEEPS = """SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event = 'PgSleep'"""
 
 TENANT = {"X-Profile": "tenant"}
+NEWEST = {"X-Profile": "slow"}
 
 
 @pytest.fixture
@@ -43,10 +47,14 @@ async def client(start, make_store, own_postgres, database):
     # So that an answer is in time on a busy machine, too.
     options["store"] += "?connect_timeout=4"
     client = await start(create_service(Config(**options)))
-    async with client.post("/profile", json={"name": "tenant"}) as response:
-        assert response.status == 200
+    await make(client, "tenant")
     await asyncio.to_thread(own_postgres.execute, SLOW, database[0])
     return client
+
+
+async def make(client, profile):
+    async with client.post("/profile", json={"name": profile}) as response:
+        assert response.status == 200
 
 
 async def generate(client, **headers):
@@ -126,7 +134,7 @@ async def test_slow_writes(client, execute, stays, change):
     """They change nothing; Askar's error hides that an UPDATE was cancelled."""
 
     first = await generate(client, **TENANT)
-    await execute(WRITE.format(change=change))
+    await execute(WRITE.format(change=change, when=""))
     bodies = [{"alg": "ed25519", "alias": alias} for alias in "abc"]
     calls = (answer(client, "POST", "/key/generate", body, **TENANT) for body in bodies)
     assert set(await stays(*calls)) == {TIMEOUT}
@@ -137,6 +145,78 @@ async def test_slow_writes(client, execute, stays, change):
     assert kids == [first["kid"], second["kid"]]
     async with client.get("/readyz") as response:
         assert response.status == 200
+
+
+LAST = "SELECT max(id) FROM items"
+PROFILES = "SELECT count(*) FROM profiles"
+
+
+@pytest.fixture
+async def removals(client, execute, monkeypatch):
+    """Fill two profiles, of which `slow` is the newest, and erase them in small parts.
+
+    Return a function that waits until Askar has so many profiles less.
+    """
+    monkeypatch.setattr(profile_removals, "_PART", 8)
+    monkeypatch.setattr(key_store, "_ERASING", 0)
+    await make(client, "slow")
+    for headers, keys in (TENANT, 17), (NEWEST, 7):
+        for _ in range(keys):
+            await generate(client, **headers)
+    before = int(await execute(PROFILES))
+
+    async def erased(number):
+        async with waiting_for("the erasure"):
+            while int(await execute(PROFILES)) != before - number:
+                await asyncio.sleep(0.01)
+
+    return erased
+
+
+async def makes_anew(client):
+    """The name of the removed profile is free, and its new profile keeps its key."""
+    await make(client, "slow")
+    key = await generate(client, **NEWEST)
+
+    async def stays():
+        async with client.get("/keys", headers=NEWEST) as response:
+            assert [each["kid"] for each in await response.json()] == [key["kid"]]
+
+    return stays
+
+
+async def test_a_slow_erasure_goes_on_later(client, execute, removals):
+    """It holds up no other profile; the profile is gone, and its name is free."""
+    mine, last = await generate(client), await execute(LAST)
+    await generate(client, **NEWEST)
+    await execute(WRITE.format(change="DELETE", when=f"WHEN (OLD.id > {last})"))
+    for name in "slow", "tenant":
+        async with client.delete(f"/profile/{name}") as response:
+            assert [response.status, await response.json()] == [200, {"success": True}]
+    await removals(1)
+    assert errors(client)["slow"] > 0
+    async with client.get("/keys", headers=NEWEST) as response:
+        assert response.status == 404
+    await execute(HEAL)
+    stays = await makes_anew(client)
+    await client.app[SERVICE].sweep()
+    await removals(1)  # one is new
+    assert await client.app[STORE].database.directory.removals.pending() == []
+    await stays()
+    async with client.get("/keys") as response:
+        assert [key["kid"] for key in await response.json()] == [mine["kid"]]
+
+
+async def test_a_slow_removal_goes_on_later(client, execute, removals):
+    await execute(WRITE.format(change="DELETE", when=""))
+    async with client.delete("/profile/slow") as response:
+        assert (await refused(response, 503, "store-unavailable"))["outcome"] == "unknown"
+    async with client.get("/keys", headers=NEWEST) as response:
+        assert response.status == 404
+    await execute(HEAL)
+    await client.app[SERVICE].sweep()
+    await removals(1)
+    await (await makes_anew(client))()
 
 
 async def test_a_locked_table_is_no_dead_server(client, execute, own_postgres, database):
