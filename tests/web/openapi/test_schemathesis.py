@@ -2,10 +2,14 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from access.jwt_issuer import SigningKey
+from access.role_files import ROLES_OF_SCOPES, name_of, write_roles
 
+from minikms.access.callers import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
@@ -22,10 +26,18 @@ pytestmark = [
 ]
 
 
-async def test_schemathesis_finds_no_fault_in_the_api(start, admin):
-    """With a token, without which nobody gets further, as `test_access.py` has it of each route."""
-    token, file = admin
-    config = Config(auth="token", admin_token_file=file, max_wrong_tokens=10**6)
+@pytest.mark.parametrize("kind", ["token", "roles"])
+async def test_schemathesis_finds_no_fault_in_the_api(start, admin, tmp_path, kind):
+    """With a token, without which nobody gets further, as `test_access.py` has it of each route.
+
+    The JWT has a role for each scope.
+    """
+    (token, file), key = admin, SigningKey()
+    roles = write_roles(tmp_path, key, ROLES_OF_SCOPES)
+    if kind == "roles":
+        end = int(time.time()) + 7200
+        token = key.token({"roles": [*map(name_of, SCOPES)], "exp": end})
+    config = Config(auth="token", admin_token_file=file, roles=roles, max_wrong_tokens=10**6)
     document = str((await start(create_service(config))).make_url("/openapi.json"))
     process = await asyncio.create_subprocess_exec(
         *(PROGRAM, "run", document, "--header", f"Authorization: Bearer {token}"),
