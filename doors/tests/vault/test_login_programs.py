@@ -1,5 +1,6 @@
 """Programs and libraries that log in to Vault by a JWT or a certificate, as they are published."""
 
+import base64
 import contextlib
 import json
 import os
@@ -8,19 +9,23 @@ import subprocess
 import time
 
 import pytest
-from access.jwt_issuer import SigningKey
+from access.jwt_issuer import AUDIENCE, ISSUER, SigningKey
 from access.role_files import write_roles
 from cryptography import x509
 from minikms_processes import end_group
 from node import install
-from openbao import BAO, needs_openbao
+from openbao import BAO, needs_openbao, openbao
 from tls_certificates import Authority
+from vault import Vault
 from waiting import LONG, wait_until
+
+from minikms.doors.public_keys import spki_of
 
 hvac = pytest.importorskip("hvac", reason="hvac is missing: pip install -e '.[test-all]'")
 
 pytestmark = pytest.mark.process
 
+NO_ROLE = "error validating claims"
 WALLET = "spiffe://example.org/wallet"
 ROLES = """
 [roles.maker]
@@ -138,6 +143,40 @@ def test_bao_logs_in(mesh, door, key, tmp_path):
     files = {"BAO_CACERT": ca, "BAO_CLIENT_CERT": cert, "BAO_CLIENT_KEY": private}
     at_mesh = {"BAO_ADDR": url, "VAULT_ADDR": url, **files}
     assert "mesh" in bao("login", "-method=cert", "-no-store", "name=mesh", **at_mesh)
+
+
+@needs_openbao
+def test_a_login_is_answered_as_by_openbao(door, key, tmp_path):
+    """The answers have the same members with values of the same types, and refusals are 400."""
+    (tmp_path / "bao").mkdir()
+    with openbao(tmp_path / "bao") as server:
+        public = base64.b64encode(spki_of(key.jwk)).decode()
+        pem = f"-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n"
+        role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": AUDIENCE}
+        for path, body in {
+            "sys/auth/jwt": {"type": "jwt"},
+            "auth/jwt/config": {"jwt_validation_pubkeys": pem, "bound_issuer": ISSUER},
+            "auth/jwt/role/maker": {**role, "bound_claims": {"sub": "alice"}},
+            "auth/jwt/role/other": {**role, "bound_claims": {"sub": "bob"}},
+        }.items():
+            assert server.ask("POST", path, body).status in (200, 204)
+        anybody, ours = Vault(server.url), Vault(door)
+        good = {"role": "maker", "jwt": key.token()}
+        expected, found = (
+            each.ask("POST", "auth/jwt/login", good).body["auth"] for each in (anybody, ours)
+        )
+        assert {name: type(value) for name, value in found.items()} == {
+            name: type(value) for name, value in expected.items()
+        }
+        assert found["metadata"] == expected["metadata"] == {"role": "maker"}
+        assert found["token_type"] == expected["token_type"]
+        stranger = SigningKey("p256").token()
+        for wrong in ({"role": ""}, {"role": "other"}, {"role": "none"}, {"jwt": stranger}):
+            answers = [each.ask("POST", "auth/jwt/login", good | wrong) for each in (anybody, ours)]
+            assert [answer.status for answer in answers] == [400, 400], wrong
+            one, other = (answer.body["errors"][0].split(":")[0] for answer in answers)
+            # The door does not tell which roles exist.
+            assert other == (NO_ROLE if wrong == {"role": "none"} else one)
 
 
 def config(method, url, folder):
