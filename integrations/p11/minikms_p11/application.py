@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from minikms_p11 import constants as c
 from minikms_p11.directory import Directory, reference_of
 from minikms_p11.keys import Key
+from minikms_p11.login import version_of
 from minikms_p11.mechanisms import new_hash
 from minikms_p11.objects import CertificateObject, KeyObject, SessionPublicKey, SessionSecret
 from minikms_p11.refusal import Problem, Refusal
@@ -99,6 +100,8 @@ class Login:
     directory: Directory
     by_pin: bool  # by C_Login, and not by `--token-file`
     file: Path | None  # of the token
+    version: tuple[int, ...] | None = None  # of the file, when it was last read
+    began: object = field(default_factory=object, repr=False)  # kept while its token is renewed
 
 
 class Application:
@@ -188,9 +191,11 @@ class Application:
         self._refused.pop(slot, None)
 
     def _end_key_pairs(self, session: Session) -> None:
+        kids = self.temporary.pop(session.handle, ())
         login = self._logins.get(session.slot)
-        for kid in self.temporary.pop(session.handle, ()):
-            if login is not None:
+        if kids and login is not None:
+            login = self._current(session.slot, login)
+            for kid in kids:
                 self.sidecar.delete_later(login.caller, login.directory, kid)
 
     def made(self, kid: str) -> bool:
@@ -206,21 +211,31 @@ class Application:
         """The login for a slot, or else the access without a login."""
         slot = session.slot
         login = self._logins.get(slot) or self._renewed(slot, self._refused.get(slot))
-        if login is not None:
-            return login
-        if not await self.sidecar.needs_login():
+        if login is None:
+            if await self.sidecar.needs_login():
+                raise Refusal(c.CKR_USER_NOT_LOGGED_IN)
             settings, token = self.sidecar.settings, self.sidecar.token
-            return self.login(slot, token, by_pin=False, file=settings.token_file)
-        raise Refusal(c.CKR_USER_NOT_LOGGED_IN)
+            login = self.login(slot, token, by_pin=False, file=settings.token_file)
+        return self._current(slot, login)
 
-    def _renewed(self, slot: int, refused: Login | None) -> Login | None:
-        """A login with the token that the file of a refused one has now, if it is another."""
-        if refused is None:
+    def _current(self, slot: int, login: Login) -> Login:
+        """A login with the token of its file, which is read if it has changed."""
+        version = version_of(login.file)
+        if version == login.version:
+            return login
+        login.version = version
+        return self._renewed(slot, login) or login
+
+    def _renewed(self, slot: int, login: Login | None) -> Login | None:
+        """A login with the token that the file of another one has now, if it is another token."""
+        if login is None:
             return None
-        token = self.sidecar.renewed_token(refused.file, refused.token)
+        token = self.sidecar.renewed_token(login.file, login.token)
         if token is None:
             return None
-        return self.login(slot, token, by_pin=refused.by_pin, file=refused.file)
+        renewed = self.login(slot, token, by_pin=login.by_pin, file=login.file)
+        renewed.began = login.began
+        return renewed
 
     async def find(self, session: Session, template: Template) -> list[int]:
         """The handles of the objects in a session's slot that match a template."""
@@ -258,7 +273,8 @@ class Application:
             raise
         key = making.result()
         closed = session.handle not in self.sessions
-        if closed or (login.by_pin and self._logins.get(session.slot) is not login):
+        current = self._logins.get(session.slot)
+        if closed or (login.by_pin and (current is None or current.began is not login.began)):
             self.sidecar.delete_later(login.caller, login.directory, key.kid)
             raise Refusal(c.CKR_SESSION_CLOSED if closed else c.CKR_USER_NOT_LOGGED_IN)
         self.temporary.setdefault(session.handle, []).append(key.kid)

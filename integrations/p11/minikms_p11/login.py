@@ -14,6 +14,8 @@ from minikms_p11.refusal import Problem, Refusal
 from minikms_p11.service import Caller, Service
 
 _LONGEST_PIN: Final = 4096  # bytes; a JWT may be long
+# The service accepts tokens of up to 16 KiB; white space may surround the token.
+_LARGEST_TOKEN_FILE: Final = 17 * 1024
 # Seconds of the pauses after failed logins.
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
@@ -21,11 +23,26 @@ _HALVED: Final = 60.0
 
 
 def read_token(path: Path) -> str:
-    """The token in a file; raises OSError or ValueError."""
-    token = path.read_text().strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    """The token in a file; raises OSError or ValueError, without the content of the file."""
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_TOKEN_FILE + 1)
+    if len(content) > _LARGEST_TOKEN_FILE:
+        raise ValueError(f"{path} is larger than 17 KiB")
+    token = content.strip()
+    if not token:
+        raise ValueError(f"{path} is empty")
+    if not all(0x21 <= byte <= 0x7E for byte in token):
         raise ValueError(f"{path} has no token")
-    return token
+    return token.decode()
+
+
+def version_of(path: Path | None) -> tuple[int, ...] | None:
+    """What changes when somebody writes or replaces a file; None without one."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return found and (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 class Pins:

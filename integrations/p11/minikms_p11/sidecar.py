@@ -101,8 +101,8 @@ class Sidecar:
             self._ask_at = time.monotonic() + _ASK_AGAIN
         return self._needs_login
 
-    def renewed_token(self, file: Path | None, refused: str | None) -> str | None:
-        """Read a token file anew; its token, None for the refused one, or without a file."""
+    def renewed_token(self, file: Path | None, known: str | None) -> str | None:
+        """Read a token file anew; its token, None for the known one, or without a file."""
         if file is None:
             self._ask_at = 0.0
             return None
@@ -113,9 +113,9 @@ class Sidecar:
             return None
         if file == self.settings.token_file:
             self.token = token
-        if token == refused:
+        if token == known:
             return None
-        _log.info("a token was refused, and %s has another one", file)
+        _log.info("%s has another token", file)
         return token
 
     def delete_later(self, caller: Caller, directory: Directory, kid: str) -> None:
