@@ -218,7 +218,8 @@ def test_the_agent_logs_in_again_with_the_renewed_jwt(door, key, kind, tmp_path)
         "kubernetes": f'token_path = "{given}"',
         "jwt": f'path = "{given}", remove_jwt_after_reading = false, jwt_read_period = "1s"',
     }[kind]
-    method = f'"{kind}" {{ config = {{ role = "maker", {members} }} }}'
+    config_of = f'config = {{ role = "maker", {members} }}'
+    method = f'"{kind}" {{\n  namespace = "default"\n  {config_of}\n}}'
     first, second = (key.token({"exp": int(time.time()) + life}) for life in (8, 3600))
     given.write_text(f"{first}\n")
     with agent(config(method, door, tmp_path), door, tmp_path) as token:
