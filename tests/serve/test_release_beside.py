@@ -1,12 +1,14 @@
 """The last release, whose layout is this version's, on one store with this version."""
 
+import asyncio
 import subprocess
 import sys
+import time
 from functools import partial
 
 import pytest
 from serve.released_versions import call, command_of
-from waiting import LONG, wait_until
+from waiting import LONG, wait_until, waiting_for
 
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.stores import new_raw_key
@@ -143,6 +145,41 @@ async def test_a_newer_process_finds_keys_that_the_older_one_made_due_within_a_d
     new.stop()
     # Without a service, which would not show the deleted key in any case.
     assert verified(run, **options).startswith("Checked 2 profiles, 2 keys and 1 aliases")
+
+
+@pytest.mark.parametrize("is_newer", [False, True], ids=["older", "newer"])
+async def test_a_profile_that_is_being_erased_is_gone_for_both_and_either_goes_on(
+    serve, run, released, options, old, is_newer
+):
+    of_t = {"X-Profile": "t"}
+    many = {"alg": "ed25519", "count": 300}
+    assert call(old, "POST", "/key/generate/batch", many, **of_t)[0] == 200
+    named_a = {"alg": "ed25519", "alias": "a"}
+    status, made = call(old, "POST", "/key/generate", named_a, **of_t)
+    assert status == 200
+    token = {"name": "a", "scopes": ["sign"], "profiles": ["t"]}
+    assert call(old, "POST", "/tokens", token)[0] == 200
+    location = StoreLocation.parse(options["store"])
+    async with KeyStore.open(location, StoreKey(options["store_key"])) as store:
+        directory = store.database.directory
+        removed = await directory.remove("t")
+        assert not await directory.removals.erase(removed, time.monotonic())  # one part
+        second = serve("--port", "0", command=None if is_newer else released, **options)
+        for service in old, second:
+            assert call(service, "GET", "/profiles")[1]["profiles"] == ["default"]
+            assert [one["name"] for one in call(service, "GET", "/tokens")[1]] == ["admin"]
+            for path in "/key?alias=a", f"/key/{made['kid']}", "/keys":
+                assert call(service, "GET", path, **of_t)[0] == 404
+        assert call(old, "POST", "/profile", {"name": "t"})[0] == 200
+        kid = call(old, "POST", "/key/generate", named_a, **of_t)[1]["kid"]
+        async with waiting_for("the erasure", LONG):
+            while await directory.removals.pending():
+                await asyncio.sleep(0.1)
+    for service in old, second:
+        assert [key["kid"] for key in call(service, "GET", "/keys", **of_t)[1]] == [kid]
+    for command in None, released:
+        done = verified(run, command=command, **options)
+        assert done.startswith("Checked 2 profiles, 1 key and 1 aliases")
 
 
 @pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
