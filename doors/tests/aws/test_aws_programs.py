@@ -252,7 +252,7 @@ console.log(JSON.stringify({ key: signed.KeyId, signed: signed.Signature.length,
 
 
 @pytest.mark.slow  # npm installs packages
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_the_sdk_for_javascript_signs_by_a_jwt_in_a_file(pod, tmp_path):
     given, key = pod
     install(tmp_path, "@aws-sdk/client-kms@3", "@aws-sdk/client-sts@3")
