@@ -103,6 +103,9 @@ class StateMetrics:
         self._losses = Counter(
             "store_notices_lost", "Times the connection for notices was lost.", **family
         )
+        self._late_leases = Counter(
+            "leases_late", "Times a profile in use was not checked in time.", **family
+        )
         self._backed_up = Gauge(
             "last_backup_timestamp_seconds", "Time of the last backup of the store.", **most
         )
@@ -216,6 +219,7 @@ class StateMetrics:
             *((counter, refused.get(reason, 0)) for reason, counter in self._refused.items()),
             *((self._logins.labels(*labels), number) for labels, number in logins.items()),
             (self._losses, counters.losses),
+            (self._late_leases, counters.late_leases),
             (self._reopened, pool.reopened),
             (self._keys_opened, store.keys_opened),
             (self._hits, cache.hits),

@@ -59,7 +59,10 @@ def test_a_service_that_is_well(counted, store, tmp_path):
     assert found[key("sweep_seconds")] > 0
     for name in ("store_writable", "store_notices_connected", "audit_writable", "workers"):
         assert found[key(name)] == 1, name
-    for name in ("store_pools_hanging", "store_notices_lost_total", "audit_heads_failing"):
+    for name in (
+        *("store_pools_hanging", "store_notices_lost_total", "audit_heads_failing"),
+        "leases_late_total",
+    ):
         assert found[key(name)] == 0, name
     for name in ("tls_certificate_expiry_timestamp_seconds", "last_backup_timestamp_seconds"):
         assert found[key(name)] == 0, name

@@ -43,6 +43,27 @@ async def test_each_profile_that_cannot_be_checked_is_logged_once(caplog):
     assert "no check of the store" not in caplog.text
 
 
+async def test_late_checks_are_counted():
+    leases, fails = Leases(ChangeCounters()), False
+
+    async def read(profile):
+        if fails:
+            raise ValueError
+        return Sequence(1)
+
+    async with in_background(leases.keep(read, 10.0)):
+        await until("a check", lambda: leases.of("a").ask())
+    assert leases.late == 0
+    fails = True
+    async with in_background(leases.keep(read, 0.05)):
+
+        def late():
+            leases.of("a").ask()
+            return leases.late
+
+        await until("a late check", late)
+
+
 async def test_a_store_that_fails_is_not_logged_for_each_profile(caplog):
     leases, fails, rounds = Leases(ChangeCounters()), False, []
 

@@ -74,6 +74,11 @@ class ChangeCounters:
     """The number of times that this began."""
 
     @property
+    def late_leases(self) -> int:
+        """The number of times that a profile in use was not checked in time."""
+        return 0
+
+    @property
     def compares_rows(self) -> bool:
         """True while `unchanged` can tell which profiles have not changed."""
         return False

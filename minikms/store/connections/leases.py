@@ -85,6 +85,10 @@ class _Checked(Lease):
                 return False
         return now - self.checked > _DUE * ttl
 
+    def is_late(self, now: float, ttl: float) -> bool:
+        """Tell whether the last check began too long ago, or failed."""
+        return now - self.checked > ttl
+
     def is_forgotten(self, now: float, ttl: float) -> bool:
         """Tell whether the lease has not been in use for long."""
         return not self.uses and now - max(self.checked, self.counted) > _FORGOTTEN * ttl
@@ -98,6 +102,8 @@ class Leases:
         self._known: Known = lambda _: None
         self._own = _Checked()
         self._tenants: dict[str, _Checked] = {}
+        self.late = 0
+        """The number of times that a profile in use was not checked in time."""
 
     def of(self, profile: str | None) -> Lease:
         """The lease of a profile from which a value was just read; None is the store's own."""
@@ -133,7 +139,9 @@ class Leases:
                     due.append((profile, lease))
                 elif lease.is_forgotten(now, ttl):
                     del self._tenants[profile]
+            leases = [lease for _, lease in due]
             if self._own.is_due(now, ttl, compares=False):
+                leases.append(self._own)
                 await self._check(None, self._own, read)
             due = await self._renew_unchanged(due, read, pause)
             for start in range(0, len(due), _AT_ONCE):
@@ -145,6 +153,7 @@ class Leases:
                 some = due[start : start + _AT_ONCE]
                 checks = [self._check(*each, read) for each in some]
                 succeeded = all(await asyncio.gather(*checks))
+            self.late += sum(lease.is_late(clocks.now(), ttl) for lease in leases)
 
     async def _renew_unchanged(
         self, due: list[tuple[str, _Checked]], read: Read, pause: float

@@ -58,6 +58,10 @@ class PostgresChangeCounters(ChangeCounters):
         super().__init__()
         self.leases = Leases(self)
 
+    @property
+    def late_leases(self) -> int:
+        return self.leases.late
+
     def lease(self, sources: Iterable[tuple[str, str]]) -> Lease:
         for category, name in sources:
             if category == TOKENS:  # it was read from the store's own profile alone
