@@ -11,6 +11,7 @@ from datetime import timedelta
 import httpx
 import pytest
 import trustme
+from access.pods import Pod
 from answering import OK, answering, refusal
 
 from minikms_client import (
@@ -281,6 +282,22 @@ async def test_calls_whose_token_is_renewed_meanwhile_are_sent_once_more(
         *[f"Bearer {first.token}"] * 4,
         *[f"Bearer {second.token}"] * 5,
     ]
+
+
+def test_a_pod_with_a_projected_token_runs_for_days(tmp_path):
+    pod = Pod(tmp_path)
+    with (
+        serve("--auth", "token", "--roles", str(pod.roles)) as url,
+        Client(url, token_file=pod.file) as kms,
+    ):
+        first, ended = pod.renew(5), False
+        kid = kms.generate_key("ed25519").kid
+        while not ended:
+            headers = {"Authorization": f"Bearer {first}"}
+            ended = httpx.get(f"{url}/keys", headers=headers).status_code == 401
+            pod.renew(5)
+            kms.sign(b"hello", kid=kid)
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("content", ["", "mkms_0123456789abcdef_a", "mkms_0123456789abcdef_b"])

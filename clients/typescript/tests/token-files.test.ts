@@ -43,9 +43,10 @@ async function isAccepted(token: string): Promise<boolean> {
 }
 
 test('a pod with a projected token runs for days', async () => {
-  const first = await pod.renew(5)
+  await pod.renew(600) // for a slow start
   const client = new Minikms({ url: service.url, tokenFile: pod.file })
   const { kid } = await client.generateKey('ed25519')
+  const first = await pod.renew(5)
   for (let ended = false; !ended; ) {
     ended = !(await isAccepted(first))
     await pod.renew(5)

@@ -29,9 +29,10 @@ async function isAccepted(token: string): Promise<boolean> {
 }
 
 it('keeps the keys of a pod with a projected token for days', async () => {
-  const first = await pod.renew(5)
+  await pod.renew(600) // for a slow start
   const kms = await MinikmsKeyManagementService.connect({ url: service.url, tokenFile: pod.file })
   const { keyId } = await kms.createKey(context, { type: ED25519 })
+  const first = await pod.renew(5)
   for (let ended = false; !ended; ) {
     ended = !(await isAccepted(first))
     await pod.renew(5)
