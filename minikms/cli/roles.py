@@ -34,7 +34,7 @@ def roles() -> None:
     )
 )
 @click.argument("file", metavar="FILE")
-@click.argument("token", metavar="TOKEN", required=False)
+@click.argument("token", metavar="[TOKEN]", required=False)
 @click.option(
     "--certificate", metavar="CERTIFICATE", help="Client certificate in PEM; its CA is not checked."
 )
@@ -60,6 +60,8 @@ async def check(file: str, token: str | None, certificate: str | None) -> None:
 
 
 def _piped() -> str:
+    if sys.stdin is None:  # closed at the start
+        raise click.UsageError("There is no standard input.")
     return sys.stdin.buffer.read(_MOST).decode("ascii", "replace").strip()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -92,6 +93,14 @@ def test_the_token_comes_from_a_pipe(check, key):
     code, output = check("-", input=key.token(POD) + "\n")
     assert (code, "signer: yes" in output) == (0, True)
     assert check("-", input=b"\xff\x00") == (1, refused_as_no_jwt())
+
+
+@pytest.mark.process
+def test_a_closed_input(run, roles):
+    closed = ["bash", "-c", 'exec "$@" <&-', "bash", sys.executable, "-m", "minikms"]
+    ended = run("roles", "check", roles(), "-", command=closed)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("There is no standard input.\n")
 
 
 def refused_as_no_jwt():
