@@ -143,6 +143,10 @@ class Database:
                 await held.count(STORE)
             begin = partial(database._begin, earlier, kept)
             await database._calls.run(begin, write=True, timeout=LONG_TIMEOUT)
+            # One by one: all profiles of an interrupted copy would take longer than one call may.
+            for name in await database.directory.askar_profiles() - {*kept}:
+                remove = partial(database._pool.store.remove_profile, name)
+                await database._calls.run(remove, write=True, timeout=LONG_TIMEOUT)
             await database._calls.statistics.make()  # settings apply to later writes
             yield database
 
@@ -343,16 +347,13 @@ class Database:
         return self._making
 
     async def _begin(self, earlier: bytes, kept: Collection[str]) -> None:
-        """Mark the store as being made by this process, and empty it but for `kept`."""
+        """Mark the store as being made by this process, and empty its directory but for `kept`."""
         async with self._calls.transaction() as transaction:
             self._making = await begin_making(transaction, self._location, earlier)
             for entry in await transaction.fetch_all(PROFILE):
                 if (name := askar_name(entry.value)) not in kept:
                     await transaction.remove_all(LAST_USES, use_tags(name))
                     await transaction.remove(PROFILE, entry.name)
-        for name in await self._pool.store.list_profiles():
-            if name != SYSTEM and name not in kept:
-                await self._pool.store.remove_profile(name)
 
     async def finish(self) -> None:
         """Let others open the store that was made.
