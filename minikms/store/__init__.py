@@ -12,6 +12,7 @@ from minikms.store.askar.sessions import Entry, Session, TagFilter, Transaction
 from minikms.store.askar.stores import new_raw_key
 from minikms.store.cache import DEFAULT_MEMORY, NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.categories import ALIAS, KEY, PROFILE, TOKENS
+from minikms.store.connections.calls import KINDS
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.database import Database
 from minikms.store.keys.checks import Check, CheckVersions, no_check, no_check_of_versions
@@ -37,6 +38,7 @@ __all__ = [
     "DEFAULT_MEMORY",
     "KEY",
     "KEY_METHODS",
+    "KINDS",
     "LEASE",
     "NOTHING",
     "PROFILE",

@@ -206,6 +206,10 @@ class Database:
         """Call `call` with a profile and the places of keys that were removed from it."""
         self._calls.on_removed = call
 
+    def time_calls(self, observe: Callable[[str, float], None]) -> None:
+        """Call `observe` with the kind of each call, one of `KINDS`, and its seconds."""
+        self._pool.observe = observe
+
     @property
     def pool(self) -> PoolState:
         """The state of the connections."""

@@ -208,6 +208,7 @@ class Reads:
                 is_final = took >= self._pool.location.statement_timeout  # no time for another one
                 if is_final and isinstance(exc, AskarError) and exc.code in LOST:
                     read.error = self._pool.on_error(exc, took)()
+            self._pool.observe("read", loop.time() - reader.began)
             reader.read, profile.moved = None, loop.time()
             reader.done.append(read)
             if reader.is_old or len(reader.done) == _MOST:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from minikms.basics.background import in_background
 from minikms.errors import KmsError
@@ -19,7 +19,7 @@ from minikms.events import SUCCESS
 from minikms.http.gate import GATE
 from minikms.http.places import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT
-from minikms.store import CAUSES, StoreLocation, last_backup
+from minikms.store import CAUSES, KINDS, StoreLocation, last_backup
 from minikms.web.handlers.system import require_ready
 from minikms.web.provider_metrics import ProviderMetrics
 from minikms.web.state import AUDIT, CREDENTIALS, SERVICE, STORE
@@ -31,6 +31,12 @@ _SAMPLE_EVERY: Final = 1.0
 _CHECK_EVERY: Final = 5.0
 _COUNT_EVERY: Final = 600.0  # at most
 _LEAST_PAUSE: Final = 5.0
+
+# In seconds.
+_BUCKETS: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 
 # The pause after a count, as a multiple of the time that it took.
 _PAUSES: Final = 1000
@@ -93,6 +99,14 @@ class StateMetrics:
             Counter("store_errors", "Failed calls of the store, by cause.", ("cause",), **family),
             CAUSES,
         )
+        times = Histogram(
+            "store_call_seconds",
+            "Time of a call of the store.",
+            ("kind",),
+            buckets=_BUCKETS,
+            **family,
+        )
+        self._call_times = {kind: times.labels(kind) for kind in KINDS}
         self._writable = Gauge("store_writable", "0 after a failed write to the store.", **least)
         self._committed_at = Gauge(
             "store_last_commit_timestamp_seconds", "Time of the last commit.", **most
@@ -173,6 +187,10 @@ class StateMetrics:
         async def sample() -> None:
             self._sample(app)
 
+        def observe(kind: str, seconds: float) -> None:
+            self._call_times[kind].observe(seconds)
+
+        app[STORE].database.time_calls(observe)
         try:
             async with (
                 in_background(_repeat(sample, _SAMPLE_EVERY)),

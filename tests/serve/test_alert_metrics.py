@@ -56,6 +56,8 @@ def test_a_service_that_is_well(counted, store, tmp_path):
     wait_until("a sweep", lambda: value(service, "sweep_last_timestamp_seconds") >= begun)
     found = service.metrics()
     assert found[key("sweep_profiles_waiting")] == 0
+    for kind in ("read", "write"):
+        assert found[key("store_call_seconds_count", kind=kind)] > 0, kind
     assert found[key("sweep_seconds")] > 0
     for name in ("store_writable", "store_notices_connected", "audit_writable", "workers"):
         assert found[key(name)] == 1, name

@@ -31,6 +31,7 @@ from minikms.errors import AuditUnavailable
 from minikms.http.state import OBSERVERS
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import metrics_listener
+from minikms.store import KINDS
 from minikms.web import metrics
 from minikms.web.responses import error_classes
 from minikms.web.routes import ROUTES
@@ -226,6 +227,7 @@ def test_no_label_contains_names_chosen_by_callers(counted):
         "alg": algs | {"none"},
         "outcome": slugs | {"success", "broken-off"},
         "rule": {"jws.claims"},
+        "kind": set(KINDS),
     }
     seen = {pair for _, labels in found for pair in labels if pair[0] in allowed}
     assert {name for name, _ in seen} == allowed.keys()

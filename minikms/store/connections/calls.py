@@ -26,6 +26,9 @@ ResultT = TypeVar("ResultT")
 # Seconds for a call that concerns all keys of a profile or of the store.
 LONG_TIMEOUT: Final = 60.0
 
+KINDS: Final = ("read", "write", "many")
+"""The kinds by which calls are timed; calls of the last one may concern many keys."""
+
 # The codes of a connection that is lost.
 LOST: Final = (AskarErrorCode.BACKEND, AskarErrorCode.BUSY)
 
@@ -73,7 +76,8 @@ class StoreCalls:
         """
         try:
             release = await self.pool.acquire(write=write)
-            return await self._run(call(), release, timeout)
+            kind = "many" if timeout else "write" if write else "read"
+            return await self._run(call(), release, kind, timeout)
         except StoreUnavailable:
             if write or self.pool.writer_lock is None:
                 raise
@@ -90,18 +94,20 @@ class StoreCalls:
 
     async def run_held(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Run a call on a connection that the caller holds."""
-        return await self._run(call, lambda: None)
+        return await self._run(call, lambda: None, "read")
 
     async def _run(
         self,
         call: Coroutine[Any, Any, ResultT],
         release: Callable[[], None],
+        kind: str,
         timeout: float | None = None,
     ) -> ResultT:
         began, task = time.monotonic(), self.begin(call)
         task.add_done_callback(lambda _: release())
         state = self._under_way[task]
         finished, _ = await asyncio.wait({task}, timeout=timeout or self.pool.timeout)
+        self.pool.observe(kind, time.monotonic() - began)
         if not finished:
             state.given_up = not state.commit_sent
             self.pool.on_silence()

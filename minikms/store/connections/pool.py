@@ -107,6 +107,8 @@ class StorePool:
         self.is_writable = True
         self.commits = 0
         self.errors: Counter[str] = Counter()
+        # Called with the kind of each call (see calls.py), and its seconds.
+        self.observe: Callable[[str, float], None] = lambda _kind, _seconds: None
         self.on_short: Callable[[], None] = lambda: None  # called if no connection is free
         self.closing: set[asyncio.Task[object]] = set()
         self.writer_lock = writer_lock
