@@ -385,6 +385,16 @@ class Database:
         except ServerError:
             raise StoreUnavailable() from None
 
+    async def share_of_largest(self) -> float | None:
+        """Estimate the share of PostgreSQL's entries that the largest profile has.
+
+        None if none stands out. Raises StoreUnavailable.
+        """
+        try:
+            return await self._calls.statistics.share_of_largest()
+        except ServerError:
+            raise StoreUnavailable() from None
+
     async def missing_statistics(self) -> list[str]:
         """Name the statistics and settings that PostgreSQL lacks; raises StoreError."""
         try:

@@ -131,6 +131,7 @@ class StateMetrics:
             "sweep_profiles_waiting", "Profiles with keys that are due for an hour.", **most
         )
         self._keys = Gauge("keys", "Keys in the store at the last count.", **most)
+        self._largest = Gauge("profile_keys_max", "Keys of the largest profile.", **most)
         self._profiles = Gauge("profiles", "Profiles in the store at the last count.", **most)
 
         self._ready = Gauge("ready", "1 if all processes are ready.", **least)
@@ -274,9 +275,10 @@ class StateMetrics:
         self._certificates_end.set(await app[CREDENTIALS].certificates.first_end())
         if self._counts_keys:
             with contextlib.suppress(KmsError):  # already counted among the store's errors
-                keys, profiles = await app[STORE].totals()
-                self._keys.set(keys)
-                self._profiles.set(profiles)
+                totals = await app[STORE].totals()
+                self._keys.set(totals.keys)
+                self._profiles.set(totals.profiles)
+                self._largest.set(totals.largest)
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], period: float) -> None:

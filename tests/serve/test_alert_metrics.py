@@ -85,6 +85,7 @@ def test_keys_and_profiles_are_counted(counted, store):
     service = counted(*store)
     wait_until("keys", lambda: value(service, "keys") == 3)
     assert value(service, "profiles") == 2
+    assert value(service, "profile_keys_max") == 3
 
 
 @pytest.mark.process

@@ -184,7 +184,7 @@ async def test_a_page_of_one_of_many_profiles_does_not_read_each_of_its_keys(pos
             while buffers(postgres_server, name) > before / 2:
                 await asyncio.sleep(0.1)
         # These profiles are not in the directory, so their keys are not counted one by one.
-        keys, _ = await store.totals()
+        keys, *_ = await store.totals()
         assert keys == pytest.approx(PROFILES * KEYS, rel=0.05)
     assert extended(postgres_server, name) == ["minikms_items", "minikms_tags"]
 
@@ -258,8 +258,8 @@ async def test_few_keys_are_counted_without_a_connection_for_an_estimate(postgre
         return int(postgres_server.execute(asked, name))
 
     async with KeyStore.create(StoreLocation.parse(url), key) as store:
-        assert await store.totals() == (0, 1)
+        assert (await store.totals())[:2] == (0, 1)
         before = sessions()
         for _ in range(10):
-            assert await store.totals() == (0, 1)
+            assert (await store.totals())[:2] == (0, 1)
         assert sessions() - before < 5

@@ -43,19 +43,19 @@ async def made(store, *profiles):
 async def test_only_profiles_that_have_changed_are_counted_again(sessions):
     async with KeyStore.open_memory() as store:
         keys, kids = await made(store, *PROFILES)
-        assert await store.totals() == (10, 11)
+        assert (await store.totals())[:2] == (10, 11)
         sessions.clear()
-        assert await store.totals() == (10, 11)
+        assert (await store.totals())[:2] == (10, 11)
         assert len(sessions) == 1  # lists the profiles
         await keys.changes.delete("p3", KeyRef(kids[3]))
         await keys.creation.generate("p5", "hs256", KeyPolicy())
         await keys.creation.generate("p6", "hs256", KeyPolicy())
         await store.remove_profile("p8")
         sessions.clear()
-        assert await store.totals() == (10, 10)
+        assert (await store.totals())[:2] == (10, 10)
         assert len(sessions) < len(PROFILES)
         await store.directory.create("p8")
-        assert await store.totals() == (10, 11)
+        assert (await store.totals())[:2] == (10, 11)
 
 
 @pytest.mark.postgres
@@ -68,10 +68,10 @@ async def test_the_keys_of_many_profiles_in_postgresql_are_counted_together(
         keys, kids = await made(store, *PROFILES)
         await Tokens(store.database).create("issuer", ("sign",))
         sessions.clear()
-        assert await store.totals() == (10, 11)
+        assert (await store.totals())[:2] == (10, 11)
         assert len(sessions) <= 2  # lists the profiles, and counts the tokens
         await keys.changes.delete("p3", KeyRef(kids[3]))
-        assert await store.totals() == (9, 11)
+        assert (await store.totals())[:2] == (9, 11)
 
 
 @pytest.mark.postgres
@@ -81,8 +81,9 @@ async def test_many_keys_in_postgresql_are_estimated(postgres_server, key, monke
     async with KeyStore.create(StoreLocation.parse(url), key) as store:
         await made(store, *PROFILES)
         await fill(StoreWriter(store.database), DEFAULT_PROFILE, 0, 1_000)
-        postgres_server.execute("ANALYZE items_tags", url.rpartition("/")[2])
+        postgres_server.execute("ANALYZE items, items_tags", url.rpartition("/")[2])
         sessions.clear()
-        number, _ = await store.totals()
+        number, _, largest = await store.totals()
         assert number == pytest.approx(1_010, rel=0.05)
+        assert largest == pytest.approx(1_000, rel=0.1)
         assert len(sessions) == 1  # lists the profiles

@@ -58,6 +58,15 @@ _COUNT: Final = f"SELECT pg_catalog.count(*) {_PLACES}"
 _ESTIMATE: Final = f"EXPLAIN (FORMAT JSON) SELECT {_PLACES}"
 
 
+# The share of entries that the largest profile has, by the statistics; NULL if none stands out.
+_SHARE: Final = """
+    SELECT most_common_freqs[1] FROM pg_catalog.pg_stats
+    JOIN pg_catalog.pg_namespace ON nspname = schemaname
+    JOIN pg_catalog.pg_class ON relnamespace = pg_namespace.oid AND relname = tablename
+    WHERE pg_class.oid = pg_catalog.to_regclass('items') AND attname = 'profile_id'
+"""
+
+
 class _Made(NamedTuple):
     """The first version of PostgreSQL that has something, and the statements that make it."""
 
@@ -259,6 +268,15 @@ class TableStatistics:
             [found] = orjson.loads(await session.fetchval(_ESTIMATE))
             number = int(found["Plan"]["Plan Rows"])
             return number if number >= most else await session.fetchval(_COUNT)
+
+    async def share_of_largest(self) -> float | None:
+        """Estimate the share of entries that the largest profile has; None if none stands out.
+
+        Raises ServerError.
+        """
+        async with connected(self._location) as session:
+            share: float | None = await session.fetchval(_SHARE)
+            return share
 
     async def missing(self) -> list[str]:
         """Name the statistics and settings that the database lacks; raises ServerError."""

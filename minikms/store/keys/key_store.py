@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from minikms.errors import (
     KeyExists,
@@ -68,6 +68,14 @@ _REMEMBERED: Final = Bounds(100_000)
 _ERASING: Final = 2.0
 
 
+class Totals(NamedTuple):
+    """The numbers of keys and profiles of a store, and the keys of its largest profile."""
+
+    keys: int
+    profiles: int
+    largest: int
+
+
 class KeyStore:
     """Keys in an Askar store; parts have their `aliases`, `deletions`, `rotations` and `listing`.
 
@@ -124,28 +132,32 @@ class KeyStore:
         """Return once the store has answered."""
         await self._database.ping()
 
-    async def totals(self) -> tuple[int, int]:
-        """Count the keys and the profiles.
+    async def totals(self) -> Totals:
+        """Count the keys, the profiles, and the keys of the largest profile.
 
         Keys of many profiles in PostgreSQL are counted together, by a connection of its own. Many
         keys are estimated, with the tokens, since a count would read a row for each. Otherwise, a
         session counts the keys of each profile that has changed since the last count. There, the
-        keys of a profile that is removed meanwhile, or does not decrypt, do not count.
+        keys of a profile that is removed meanwhile, or does not decrypt, do not count. If keys are
+        counted together, the largest profile is estimated by its share of all entries.
         """
         names, keys = await self.directory.names(), None
         if self._total >= _MANY or len(names) > _SEVERAL:
             keys = await self._database.number_of_keys(_MANY)
         if keys is None:
-            keys = 0
+            keys = largest = 0
             for name in names:
                 with suppress(ProfileNotFound, KeyUnreadable):
-                    keys += await self._number_of_keys(name)
-        elif keys < _MANY:
-            keys = max(
-                keys - await self._database.run_own(partial(Session.count, category=TOKENS)), 0
-            )
+                    number = await self._number_of_keys(name)
+                    keys, largest = keys + number, max(largest, number)
+        else:
+            if keys < _MANY:
+                tokens = await self._database.run_own(partial(Session.count, category=TOKENS))
+                keys = max(keys - tokens, 0)
+            share = await self._database.share_of_largest()
+            largest = round(keys * (1 / len(names) if share is None else share))
         self._total = keys
-        return keys, len(names)
+        return Totals(keys, len(names), largest)
 
     async def _number_of_keys(self, profile: str) -> int:
         number = self._numbers.get(profile)
