@@ -1,7 +1,8 @@
 """Services under one load in turns: processor time and requests a second, and their ratios.
 
 `python bench/turns.py old=/path/to/python new` has the Mini KMS of another Python beside this one,
-`python bench/turns.py memory openbao` two contenders of contenders.py. Needs wrk. On a busy machine
+`python bench/turns.py memory openbao` two contenders of contenders.py, and `python bench/turns.py
+role token` a cached JWT beside a token, with an audit log. Needs wrk. On a busy machine
 the least processor time of many rounds distinguishes two services; a single rate does not.
 """
 
@@ -19,10 +20,17 @@ import click
 from contender import Contender
 from contenders import CONTENDERS
 from mini_kms import MiniKms
+from roles import MiniKmsWithRole
 from rows import Row, contenders_of_rows, requests_of
 from server import Measurement, Server, started
 
 HERE: Final = "new"
+
+# Services that one kind of caller calls.
+CALLERS: Final = {
+    "token": MiniKms("a token", audit=True),
+    "role": MiniKmsWithRole("a JWT with a role", audit=True),
+}
 
 
 @click.command(help=__doc__)
@@ -49,7 +57,7 @@ def contender(text: str) -> tuple[str, Contender]:
     name, _, python = text.partition("=")
     if python or name == HERE:
         return name, replace(MiniKms(name), python=python or sys.executable)
-    return name, CONTENDERS[name]
+    return name, {**CONTENDERS, **CALLERS}[name]
 
 
 async def measure(

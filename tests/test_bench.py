@@ -16,6 +16,7 @@ from rows import IN_PRODUCTION, Row, contenders_of_rows, in_production, requests
 from server import Measurement, Memory, started
 from service import memory, running
 from soak import WEIGHTS, Soak, wrong_lines
+from turns import CALLERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "docs/performance.md", ROOT / "bench/measurements.md")
@@ -37,6 +38,16 @@ async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
                 for request in await requests_of(server, row):
                     await server.call(request)
         assert server.memory().largest > 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", CALLERS)
+async def test_each_kind_of_caller_signs(tmp_path, name):
+    await CALLERS[name].prepare(tmp_path)
+    async with started(CALLERS[name], tmp_path) as server:
+        [key] = await server.keys("ed25519", 1)
+        await server.call(server.contender.sign(key, b""))
+    assert '"outcome":"success"' in (tmp_path / "audit.log").read_text()
 
 
 @pytest.mark.postgres
