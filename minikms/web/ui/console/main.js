@@ -123,14 +123,19 @@ function showSignIn(remark) {
 /** Begin with a token, or without one; throws Problem. */
 async function enter(token) {
   await session.begin(token);
+  await showCaller();
+  showMenu();
+  await show();
+}
+
+/** Show links to the pages that the caller may see in the current profile. */
+function showMenu() {
   fill(
     menu,
     PAGES.filter((page) => page.menu && isPermitted(page)).map((page) =>
       h("a", { href: `#/${page.name}`, "data-page": page.name }, page.menu)
     )
   );
-  await showCaller();
-  await show();
 }
 
 /** Show the caller and the current profile. */
@@ -148,6 +153,7 @@ async function showCaller() {
   control.addEventListener("change", () => {
     if (!control.reportValidity()) return;
     session.chooseProfile(control.value);
+    showMenu();
     if (wanted().page.name === "key") location.hash = "#/keys";
     else show();
   });

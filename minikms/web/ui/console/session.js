@@ -2,6 +2,9 @@
 
 import { Problem, call, pages, readText, segment, useToken } from "./api.js";
 
+// The scopes of calls that are in no profile.
+const IN_NO_PROFILE = new Set(["profiles", "audit", "admin"]);
+
 let own = null;
 let profile = "default";
 let ended = () => {};
@@ -40,14 +43,24 @@ export function caller() {
   return own;
 }
 
-/** Tell whether the caller has a scope; true if callers need no token. */
+/** Tell whether the caller has a scope in the current profile; true if callers need no token. */
 export function may(scope) {
-  return own !== null && own.scopes.includes(scope);
+  const isValid = ({ profiles }) => own.roles.length === 0 || IN_NO_PROFILE.has(scope) || !profiles || profiles.includes(profile);
+  return own !== null && granting(scope).some(isValid);
 }
 
 /** Tell whether the caller may read the audit log and the metrics of all profiles. */
 export function mayAuditAll() {
-  return may("audit") && own.profiles === null;
+  return own !== null && granting("audit").some(({ profiles }) => profiles === null);
+}
+
+/** The roles of the caller, each with its own scopes and profiles, or its token. */
+function grants() {
+  return own.roles.length > 0 ? own.roles : [own];
+}
+
+function granting(scope) {
+  return grants().filter(({ scopes }) => scopes.includes(scope));
 }
 
 /** The profile of calls. */
@@ -61,7 +74,8 @@ export function chooseProfile(name) {
 
 /** The names of the profiles that the caller may use, or null if it cannot know them. */
 export async function knownProfiles() {
-  if (!may("profiles")) return own.profiles;
+  // A listing has the profiles of the roles with this scope alone.
+  if (granting("profiles").length < grants().length) return own.profiles;
   const names = [];
   for await (const { items } of listing("profiles", { query: { limit: 1000 } })) names.push(...items.profiles);
   return names;
