@@ -159,7 +159,7 @@ async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
 
 
 async def _has_been(call: AwsCall, key: AwsKey, kid: str) -> bool:
-    """Tell whether a kid belongs to a key, or to a key that rotations replaced by it."""
+    """Tell whether a kid belongs to a key or one of its predecessors."""
     if kid == key.record.kid:
         return True
     oldest = key.record.aliases[:1]  # most of the replaced keys had it

@@ -50,7 +50,7 @@ async def sign(call: AwsCall, body: Body) -> Answer:
 
 @operation("Verify", "verify", _VERIFY)
 async def verify(call: AwsCall, body: Body) -> Answer:
-    """Verify a signature of a key, or of a key that a rotation replaced by it."""
+    """Verify a signature by a key or one of its predecessors."""
     key, is_valid = await call.use(
         body["KeyId"],
         SIGN_VERIFY,
@@ -93,7 +93,7 @@ async def generate_mac(call: AwsCall, body: Body) -> Answer:
 
 @operation("VerifyMac", "mac", _VERIFY_MAC)
 async def verify_mac(call: AwsCall, body: Body) -> Answer:
-    """Verify a MAC of a key, or of a key that a rotation replaced by it."""
+    """Verify a MAC by a key or one of its predecessors."""
 
     def choose(key: AwsKey) -> VerifyMac:
         key.require_algorithm(body["MacAlgorithm"])

@@ -32,7 +32,7 @@ _MOST_CERTIFICATES: Final = 1000
 
 
 class Identity(NamedTuple):
-    """A caller, and a function that tells whether it is still what its issuer and roles say."""
+    """A caller, and a function that tells whether its issuer and roles are unchanged."""
 
     caller: Caller
     is_current: Callable[[], bool]
@@ -233,7 +233,7 @@ def _caller_of_certificate(roles: Roles, certificate: bytes, only: str | None) -
 def names_of(certificate: x509.Certificate) -> dict[str, list[str]]:
     """Return the names of a certificate that count for roles, by kind; none of a CA.
 
-    Raises ValueError, TypeError and ExtensionNotFound. Of the URIs, an X.509-SVID has one (its
+    Raises ValueError, TypeError and ExtensionNotFound. An X.509-SVID has exactly one URI (its
     specification, section 2).
     """
     values = [extension.value for extension in certificate.extensions]

@@ -20,12 +20,12 @@ class Logins:
         self.numbers = Counter({(_NO_ROLE, outcome): 0 for outcome in outcomes})
 
     def begin(self, roles: Iterable[str]) -> None:
-        """Have a number for each of these roles, though nobody has logged in with it."""
+        """Start the numbers of these roles at 0, so that metrics show roles without logins."""
         for role in roles:
             self.numbers[role, SUCCESS] += 0
 
     def count(self, caller: Caller | None) -> None:
-        """Count a caller, for each of its roles; None for one who is not known."""
+        """Count a login for each role of its caller; None stands for a refused login."""
         if caller is None:
             self.numbers[_NO_ROLE, Unauthenticated.slug] += 1
         elif caller.has_no_role:

@@ -207,7 +207,7 @@ class TokenAccess:
     def of_certificate(self, certificate: bytes, authorization: str) -> Caller | None:
         """Return the caller of a verified client certificate in DER, None if it has no role.
 
-        The token in the header may be one of `in_role`; any other counts instead of a certificate.
+        A token in the header counts instead of the certificate, unless it is one of `in_role`.
         """
         role = None
         if authorization:

@@ -32,7 +32,7 @@ class NotAccepted(Exception):
 
 
 class Verdict(NamedTuple):
-    """A role: what it permits until when, or why it does not fit."""
+    """A role: its permissions and their end, or why it does not fit."""
 
     role: str
     grant: Grant | None = None

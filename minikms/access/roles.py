@@ -82,7 +82,7 @@ class Role:
         return frozenset(_named(self.profiles, claims))
 
     def fits_certificate(self, names: Mapping[str, Sequence[str]]) -> str | None:
-        """Return the first name of a certificate that has this role; None if it has not.
+        """Return the certificate's first name that fits this role; None if the role does not fit.
 
         `names` are its subject alternative names by kind.
         """
@@ -110,7 +110,7 @@ class Roles:
 
 
 def claim_at(claims: Mapping[str, Any], place: str) -> Any:
-    """Return the claim of a name or at a JSON Pointer (RFC 6901), a special object if missing."""
+    """Return the claim with a name or at a JSON Pointer (RFC 6901); a special object if missing."""
     if not place.startswith("/"):
         return claims.get(place, _NOTHING)
     found: Any = claims

@@ -18,7 +18,7 @@ from minikms.store.internals import BATCH, publishes
 # In a file of progress, Askar's name of the copy of a profile.
 _COPY: Final = "copy"
 
-# The types of what `copy` notes of a profile.
+# The types of the facts that `copy` notes of a profile.
 COPY_NOTES: Final = {"keys": int, "deleted": int, _COPY: str}
 
 
@@ -77,7 +77,7 @@ async def copy(
     KeyUnreadable, which names the key or entry that cannot be copied. The entries of audit logs are
     copied first. Tokens are copied after the profiles, and name the profiles of the copy. The copy
     shares objects of providers with the source, and destroys none (store/keys/provider_objects.py).
-    Copied profiles are noted in `progress`, and those that it has are not copied again.
+    Copied profiles are noted in `progress`; profiles already noted there are not copied again.
     """
     progress = progress or Progress()
     progress.begin(target.mark)
@@ -135,7 +135,7 @@ async def _copy_tokens(
 ) -> None:
     """Copy the tokens; `ids` has the tenancy of each copied profile, and its id in the copy.
 
-    A token that was for a profile is for its copy, and no other token is.
+    A token for a profile becomes one for its copy; no other token is valid there.
     """
 
     def bound(record: TokenRecord) -> TokenRecord:

@@ -29,7 +29,7 @@ class Progress:
     """The profiles that a command has done, by Askar's names of them, which are never used twice.
 
     `done` has the facts that were noted of each. `mark` is the mark of an unfinished copy. Without
-    a file, nothing is done before, and nothing is noted.
+    a file, the command starts afresh and notes nothing.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Progress:
     ) -> Iterator[Self]:
         """Read a file, or make it; remove it at the end of the block unless that raises.
 
-        `facts` say which command works on which stores, and `noted` has the types of what it notes
-        of a profile. Raises StoreError if the file is of other ones, older than a week, or used by
-        another process.
+        `facts` say which command works on which stores, and `noted` has the types of the facts that
+        it notes of a profile. Raises StoreError if the file belongs to another command or other
+        stores, is older than a week, or is used by another process.
         """
         if path is None:
             yield cls()
@@ -81,7 +81,7 @@ class Progress:
         self._write({_PROFILE: askar_profile, **facts})
 
     def kept(self, askar_profiles: Iterable[str]) -> set[str]:
-        """Give those of a store's profiles that are done; raises StoreError if none of them is."""
+        """Give the store's profiles that are done; raises StoreError if none is."""
         kept = self.done.keys() & set(askar_profiles)
         if self._path and self.done and not kept:
             raise _refused(self._path, "it is of another store, which was at this place before")

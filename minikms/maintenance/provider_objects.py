@@ -55,7 +55,7 @@ async def compare(inspector: StoreInspector, name: str, provider: Provider) -> C
     """Compare a store, which may be in use, with an open provider, which has this name.
 
     Raises ProviderUnavailable. Store and provider are read twice: a key that is deleted meanwhile
-    is no difference. An object that is being made looks like an orphan.
+    does not count as a difference. An object that is being made looks like an orphan.
     """
     before = await _named(inspector)
     found = await objects_of(provider)

@@ -34,7 +34,7 @@ _VERSIONED: Final = "versioned"
 # Older layouts have this category, for objects of providers that no key names.
 _OBJECT: Final = "minikms.object"
 
-# Begins the entry of an alias in this layout, and no kid.
+# Begins the entry of an alias in this layout; no kid begins with it.
 _RENEWED: Final = b"{"
 
 # Separates the kid from the versions in the entry of an alias of layout 3.0.

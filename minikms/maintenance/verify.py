@@ -37,7 +37,7 @@ class Tally:
         self.faults += other.faults
 
 
-# The types of what `verify` notes of a profile.
+# The types of the facts that `verify` notes of a profile.
 VERIFY_NOTES: Final = dict.fromkeys(asdict(Tally()), int)
 
 
@@ -68,8 +68,8 @@ async def verify(
 
     `report` is called with each fault: the profile and the kid, empty if they do not apply, and a
     few words. `note` is called with harmless leftovers, and `advance` with the number of entries
-    that were checked since its last call. Profiles without faults are noted in `progress`, and
-    those that it has are not checked again.
+    that were checked since its last call. Profiles without faults are noted in `progress`; profiles
+    already noted there are not checked again.
     """
     tally, progress = Tally(), progress or Progress()
     fault = _counted(tally, report)

@@ -61,8 +61,7 @@ class StoreWriter:
     ) -> AsyncIterator[Self]:
         """Create a store; it is marked as finished if the block succeeds. Raises StoreError.
 
-        `earlier` is the mark of an interrupted copy. Its profiles `kept`, which are Askar's
-        names, stay.
+        `earlier` is the mark of an interrupted copy. The profiles with Askar's names `kept` stay.
         """
         async with Database.create(
             location, key, timeout=LONG_TIMEOUT, earlier=earlier, kept=kept

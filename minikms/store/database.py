@@ -129,9 +129,9 @@ class Database:
     ) -> AsyncIterator[Self]:
         """Make a store; others can open it once the caller has called `finish`.
 
-        If an earlier process began to make the store and did not finish, start again, or keep the
-        profiles `kept`, which are Askar's names, if its mark is `earlier`. Raises StoreError if the
-        store exists already, or cannot be made.
+        If an earlier process did not finish the store, start again; if its mark is `earlier`, keep
+        the profiles with Askar's names `kept`. Raises StoreError if the store exists already, or
+        cannot be made.
         """
         opened = await make_store(location, key)
         made = cls(opened, timeout=timeout)

@@ -1,8 +1,8 @@
 """Lets one of all processes that share a store sweep it at a time.
 
-An entry of the store has the time from which the next sweep may begin. A process that begins one
-moves this time on, a little at first and again and again, and at the end to the next sweep. So if
-the process is killed, another one begins soon.
+An entry of the store has the time from which the next sweep may begin. A process that sweeps moves
+this time a little on, again and again, and at the end to the next sweep. So if the process is
+killed, another one begins soon.
 """
 
 import time
@@ -72,7 +72,7 @@ class Sweeps:
         await self._change(lambda _: last._replace(next=_in(every)))
 
     async def _change(self, change: Callable[[LastSweep], LastSweep | None]) -> bool:
-        """Replace the entry by what `change` makes of it, unless that is None; tell whether."""
+        """Replace the entry by the result of `change`; False if that is None."""
 
         async def work(session: Transaction) -> bool:
             entry = await session.fetch(STORE, _SWEEP, for_update=True)

@@ -79,7 +79,7 @@ class FixedBytes(Fixed):
 
 
 class Slow(Ed25519):
-    """Generates in a thread, and only once it is let."""
+    """Generates in a thread, and waits for `let`."""
 
     name, aliases, slow = "slow", (), frozenset({"generate"})
     begun, let = threading.Event(), threading.Event()

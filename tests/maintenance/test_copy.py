@@ -312,7 +312,7 @@ async def test_a_key_whose_life_goes_on_meanwhile(source, copied_while, target, 
         assert await copied.descriptions.list_keys("t", limit=9) == ([first], False)
 
 
-# By algorithm and form of the key that is read first: whether its earlier state is copied.
+# Whether `copy` keeps the state that it read first, by the algorithm and the form of that key.
 SAME_KID = {
     ("ed25519", "private"): True,
     ("ed25519", "public"): True,

@@ -21,7 +21,7 @@ ALIAS = "did:example:1#schnorr"
 
 @pytest.fixture(params=["uninstalled", "left out"])
 def plugin(request, options, tmp_path, monkeypatch):
-    """Install the sample plugin for later processes, or remove it, or have them leave it out."""
+    """Return a function that installs the sample plugin, and takes it away from later processes."""
     folder = tmp_path / "packages"
     leave_package(folder, "minikms-bip340", GROUP, bip340="minikms_bip340:Bip340")
     shutil.copy(SAMPLE / "minikms_bip340.py", folder)
@@ -144,7 +144,7 @@ def test_keys_of_a_plugin_that_was_removed(plugin, started, run, options, tmp_pa
     assert ok(call("DELETE", f"/key/{rotated['kid']}"))["kid"] == rotated["kid"]
     assert service.stop()[0] == 0
 
-    # The tools say so, and take it along.
+    # Tools name keys without an algorithm, and copy them.
     assert "not installed 2" in run("store", "info", **options).stdout
     verified = run("store", "verify", **options)
     assert verified.returncode == 1

@@ -39,7 +39,7 @@ def jwk_of(public):
 
 @pytest.mark.parametrize(("secret", "public", "aux", "message", "signature", "good"), VECTORS)
 def test_the_vectors_of_bip_340_hold(secret, public, aux, message, signature, good):
-    if len(message) != 32:  # no digest of this algorithm's: coincurve signs no other message
+    if len(message) != 32:  # coincurve signs only messages of 32 bytes
         key = BIP340.import_secret(secret)
         assert BIP340.public_bytes(key) == public
         with pytest.raises(ValidationFailed):

@@ -56,7 +56,7 @@ class Load:
             await self.make_token()
 
     async def client(self, stop: asyncio.Event, changing: float) -> None:
-        """Call until `stop`; `changing` is the part of its calls that change something."""
+        """Call until `stop`; `changing` is the share of calls that change something."""
         changes = [self.set_state] * 4 + [self.move_alias] * 4 + [self.make_in_room] * 3
         changes += [self.delete_in_room] * 3 + [self.replace_key, self.make_token, self.revoke]
         uses = [self.sign_by_alias, self.sign_by_key, self.sign_counted, self.use_token]

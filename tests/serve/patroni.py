@@ -122,7 +122,7 @@ class Member:
 
 
 class Cluster(Copies):
-    """Three members, and the copies of Mini KMS and haproxy before them."""
+    """Three members of Patroni, and copies of Mini KMS that reach them through haproxy."""
 
     def __init__(self, folder):
         super().__init__(folder, others=3 * len(PORTS))

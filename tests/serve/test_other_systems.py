@@ -1,4 +1,4 @@
-"""The service on a system that lacks what only Linux has, as macOS does."""
+"""The service on a system without the calls that only Linux has, such as macOS."""
 
 import json
 import os

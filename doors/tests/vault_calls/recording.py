@@ -12,7 +12,7 @@ FILE = Path(__file__).with_name("openbao.json")
 
 
 def shown(call: Call) -> list[Any]:
-    """A call as the recording has it, to know the calls that changed since."""
+    """Return a call in the form of the recording, to find calls that have changed."""
     body = call.body.decode("latin-1") if isinstance(call.body, bytes) else call.body
     return [call.method, call.path, body, dict(call.headers)]
 

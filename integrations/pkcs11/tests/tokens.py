@@ -35,7 +35,7 @@ class Token:
 
 
 class SoftHsm(Token):
-    """A token of SoftHSM in a folder, which may be taken away."""
+    """A token of SoftHSM, in a folder that a test may move away."""
 
     def __init__(self, folder, mechanisms="ALL"):
         super().__init__(folder)

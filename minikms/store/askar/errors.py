@@ -120,7 +120,7 @@ def cause_of(text: str) -> str:
 
 
 def message_of(exc: AskarError) -> str:
-    """Askar's message for an error, or that of another call that failed in the same moment."""
+    """Askar's message for an error, or for another call that failed in the same moment."""
     return exc.extra or str(exc)  # Askar's wrapper sets no `extra`
 
 

@@ -29,7 +29,7 @@ NOTICES: Final = "minikms notices"
 # The server process that answers a statement.
 _BACKEND: Final = "SELECT pg_catalog.pg_backend_pid()"
 
-# The number of connections to this database that have a name.
+# The number of connections to this database with a given name.
 _SERVICES: Final = (
     "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity "
     "WHERE datname = pg_catalog.current_database() AND application_name = $1"
@@ -50,8 +50,8 @@ _OUTDATED: Final = """
     FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('items_tags')
 """
 
-# The tags with a place in the order of creation: each key has one, and each token. Names of tags
-# are encrypted. So are values, except these places and times, all of 20 digits; times are larger.
+# Finds the tags with a place in the order of creation: each key and each token has one. Names of
+# tags are encrypted. Values are, except places and times, which have 20 digits; times are larger.
 _PLACES: Final = "FROM items_tags WHERE value > '00000000000000000000' AND value < '0001'"
 _COUNT: Final = f"SELECT pg_catalog.count(*) {_PLACES}"
 # The planner's estimate, for which the query does not run.
@@ -138,7 +138,7 @@ async def connect(
 
 
 class ServerError(Exception):
-    """A statement or a connection of ours failed; the message is the name of the error."""
+    """A statement or a connection of our own failed; the message is the name of the error."""
 
 
 @asynccontextmanager

@@ -21,8 +21,8 @@ from minikms.store.askar.files import open_beside
 from minikms.store.askar.sequence import SLOTS, Sequence
 from minikms.store.connections.profile_rows import ProfileRows
 
-# The number of uses during a lease by which a profile is in use: with fewer, a check costs more
-# than it saves. A call that reads a key again is two uses.
+# A profile with this number of uses during a lease is in use; with fewer, a check costs more than
+# it saves. A call that reads a key again is two uses.
 IN_USE: Final = 3
 
 _BYTES: Final = 8 * SLOTS
@@ -32,7 +32,7 @@ _WATCH_INTERVAL: Final = 0.5
 
 
 class Lease:
-    """When the values that were read from one profile were last known to be current.
+    """The time at which the values read from one profile were last known to be current.
 
     `uses` counts the values that were read or looked up in a while.
     """

@@ -1,9 +1,9 @@
 """Rows of profiles in PostgreSQL: one statement tells for many profiles whether they have changed.
 
 A check of a lease reads one entry of a profile (`store/connections/leases.py`). Only Askar can find
-its row, since its category and its name are encrypted. But it is the only one of its category. So
-the rows that are the only ones of theirs include it, and they are few. As long as all of them have
-the same encrypted values, the entry is the same.
+its row, since its category and its name are encrypted. But no other entry of the profile has its
+category. So all rows that are alone in their category are compared: they are few, and the entry is
+one of them. While their encrypted values stay the same, the entry has not changed.
 """
 
 from collections.abc import Collection

@@ -1,8 +1,8 @@
 """Lists the hours in which keys of profiles become due, so that a sweep need not ask each profile.
 
 The scheduled deletions and rotations of a profile are encrypted with its own key. So the store's
-own profile has an entry for each profile and each hour in which one of its keys is due. It is
-stored before the transaction that makes the key due, and remains until a sweep after that hour
+own profile has an entry for each profile and each hour in which one of its keys is due. The entry
+is stored before the transaction that makes the key due, and remains until a sweep after that hour
 finds nothing more to do. So a process that has seen the entry need not look for it again.
 """
 
@@ -75,7 +75,7 @@ class DueHours:
             raise UnlistedError(missing)
 
     async def store(self, hours: Iterable[DueHour]) -> None:
-        """Store the entries of hours that have none. The caller holds a connection."""
+        """Store an entry for each hour that lacks one. The caller holds a connection."""
         outer = CURRENT.set(None)  # the call did not ask for this change
         try:
             async with self._calls.transaction() as transaction:

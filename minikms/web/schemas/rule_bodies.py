@@ -1,4 +1,4 @@
-"""The rules of a key in bodies: read by `Rules` itself, and described for the document."""
+"""Describes the rules of a key for the OpenAPI document; `Rules` itself reads them in bodies."""
 
 from typing import Any, get_args
 

@@ -67,7 +67,7 @@ async def test_mutated_certificates(client, generate):
         chain[place] = mutated(chain[place], chance)
         body = {"certificates": [text(each, "CERTIFICATE") for each in chain]}
         seen.add(await slugs(client, "PUT", f"/key/{key['kid']}/certificates", body))
-    # Few changes are without an effect, as in the parameters of the signature.
+    # Some changes have no effect, such as in the parameters of the signature.
     assert "invalid-certificate" in seen
     assert seen <= {"", "invalid-certificate"}
 
@@ -110,7 +110,7 @@ async def test_mutated_requests(client, generate, post):
     for _ in range(ROUNDS):
         request = text(mutated(der(csr), chance), "CERTIFICATE REQUEST")
         seen.add(await slugs(client, "POST", "/certificate", {**body, "csr": request}))
-    # Few changes are without an effect, as in the parameters of the signature.
+    # Some changes have no effect, such as in the parameters of the signature.
     assert "invalid-certificate" in seen
     assert seen <= {"", "invalid-certificate"}
 

@@ -31,7 +31,7 @@ AXE_RUN = """async () => (await axe.run({
     rules: { "label-content-name-mismatch": { enabled: true } },
 })).violations"""
 
-# The cells of tables whose content is wider than they are.
+# Table cells that are narrower than their content.
 TOO_WIDE = """[...document.querySelectorAll("main td > div")]
     .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"""
 

@@ -1,4 +1,4 @@
-"""Clients that generators make of the document that is served, used on the service itself."""
+"""Generators make clients from the OpenAPI document; these clients call the service."""
 
 import asyncio
 import importlib

@@ -26,7 +26,7 @@ from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
-# Of every capability the methods that do its work.
+# The methods of each capability that do its work.
 METHODS = {
     capability: {name for name in vars(capability) if name in capability.__abstractmethods__}
     for capability in CAPABILITIES

@@ -156,7 +156,7 @@ async def test_every_call_that_makes_keys_is_bounded(client, alice, make):
             await alice(max_keys=1)
         answer = await client.post(path, json=body, headers=ALICE)
         await refused(answer, 422, "too-many-keys")
-    # A key that exists is no other one.
+    # Importing a stored key again adds no key.
     kept = await ok(await client.post("/key/import", json=public, headers=ALICE))
     assert kept["kid"] == key["kid"]
     await alice(max_keys=3)

@@ -25,7 +25,7 @@ def everything(caplog):
 
 @pytest.fixture
 def configured(capfd):
-    """Configure logging, and give the lines that it writes; undone at the end."""
+    """Return a function that configures logging until the end of the test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
