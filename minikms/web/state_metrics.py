@@ -29,6 +29,7 @@ LOGGER = logging.getLogger(__name__)
 # In seconds.
 _SAMPLE_EVERY: Final = 1.0
 _CHECK_EVERY: Final = 5.0
+_ASK_EVERY: Final = 30.0  # the store, if it answers
 _COUNT_EVERY: Final = 600.0  # at most
 _LEAST_PAUSE: Final = 5.0
 
@@ -168,6 +169,7 @@ class StateMetrics:
 
         self._counts_keys = counts_keys
         self._counted: dict[Counter, int] = {}
+        self._next_ask = -math.inf
         self._commits = 0
         self._servers: list[web.Server] = []
         self._places: Places | None = None
@@ -249,14 +251,21 @@ class StateMetrics:
             self._counted[counter] = number
 
     async def _check(self, app: web.Application) -> None:
-        """Check that the service is ready; after a failed write, try one."""
-        ready = False
+        """Check that the service is ready; after a failed write, try one.
+
+        A store that answers is asked less often, which leaves an idle database idle.
+        """
+        ready, asks = False, time.monotonic() >= self._next_ask
         try:
             with contextlib.suppress(KmsError):
-                await require_ready(app)
+                await require_ready(app, asks_store=asks)
                 ready = True
         finally:
             self._ready.set(ready)
+        if not ready:
+            self._next_ask = -math.inf
+        elif asks:
+            self._next_ask = time.monotonic() + _ASK_EVERY
         if not app[STORE].database.pool.is_writable:
             with contextlib.suppress(KmsError):  # the store remains unwritable
                 await app[STORE].database.ping(write=True)

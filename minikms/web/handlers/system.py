@@ -31,9 +31,10 @@ async def healthz(request: web.Request) -> Answer:
     return _STATUS.encode({"status": "alive"})
 
 
-async def require_ready(app: web.Application) -> list[str]:
+async def require_ready(app: web.Application, *, asks_store: bool = True) -> list[str]:
     """Check that the service is ready; return the names of providers that do not answer.
 
+    Without `asks_store`, the store is taken to answer.
     Raises ShuttingDown, AuditUnavailable or StoreUnavailable unless the service is ready, and
     ProviderUnavailable if it needs a provider that does not answer.
     """
@@ -41,7 +42,8 @@ async def require_ready(app: web.Application) -> list[str]:
         raise ShuttingDown
     if (audit := app[AUDIT]) is not None:
         audit.require_writable()
-    await app[SERVICE].ping()
+    if asks_store:
+        await app[SERVICE].ping()
     away = [each.name for each in app[SERVICE].operations.providers if not each.status.available]
     if away and app[CONFIG].ready_needs_providers:
         raise ProviderUnavailable(f"The providers do not answer: {', '.join(away)}.")

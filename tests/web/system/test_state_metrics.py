@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from waiting import until
 
 from minikms.config import Config
+from minikms.errors import StoreUnavailable
 from minikms.serve.assembly import create_service
 from minikms.store.keys.key_store import KeyStore
 from minikms.web import state_metrics
@@ -31,11 +32,11 @@ async def test_an_error_is_logged_once_and_the_next_round_comes(
     await start(app)
     right, rounds = getattr(owner, name), []
 
-    def faulty(*args):
+    def faulty(*args, **options):
         rounds.append(args)
         if len(rounds) in (1, 2):
             raise ZeroDivisionError
-        return right(*args)
+        return right(*args, **options)
 
     monkeypatch.setattr(owner, name, faulty)
     monkeypatch.setattr(state_metrics, period, 0.001)
@@ -43,6 +44,24 @@ async def test_an_error_is_logged_once_and_the_next_round_comes(
         await until("more rounds", lambda: len(rounds) >= 4)
     found = [each for each in caplog.records if each.name == state_metrics.__name__]
     assert [each.getMessage() for each in found] == ["metrics of the state are not up to date"]
+
+
+async def test_a_store_is_asked_again_soon_only_if_it_does_not_answer(start, monkeypatch):
+    app, asked = create_service(Config()), []
+    await start(app)
+    check = state_metrics.require_ready
+
+    async def checked(app, *, asks_store):
+        asked.append(asks_store)
+        if len(asked) in (1, 2, 6):
+            raise StoreUnavailable
+        return await check(app, asks_store=asks_store)
+
+    monkeypatch.setattr(state_metrics, "require_ready", checked)
+    monkeypatch.setattr(state_metrics, "_CHECK_EVERY", 0.001)
+    async with StateMetrics(CollectorRegistry(), counts_keys=True).sampled(app):
+        await until("more checks", lambda: len(asked) >= 9)
+    assert asked[:9] == [True, True, True, False, False, False, True, False, False]
 
 
 async def test_new_keys_are_counted_soon_if_a_count_takes_little_time(start, monkeypatch):
