@@ -25,6 +25,10 @@ class StoreError(SetupError):
     """A store that cannot be opened, made or used."""
 
 
+class AbsentStoreError(StoreError):
+    """There is no store, or one that was never finished."""
+
+
 class SealError(StoreError):
     """A store key that no seal opens, where one seal must not be retried, as after a wrong PIN.
 

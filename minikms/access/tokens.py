@@ -168,6 +168,16 @@ class Tokens:
                 break
         return found[:limit], len(found) > limit
 
+    async def naming(self, profile: str) -> list[TokenRecord]:
+        """Read the records of all tokens that name a profile; raises UndecryptableError."""
+
+        async def work(session: Session) -> list[TokenRecord]:
+            named = token_entries.of_profiles([profile])
+            rows = await session.fetch_all(TOKENS, named, order_by="id")
+            return [self._listed(row) for row in rows]
+
+        return await self._database.run_own(work)
+
     async def all_rows(self) -> AsyncIterator[list[tuple[TokenRecord, Mapping[str, Any]] | None]]:
         """Yield the records of all tokens with their tags, in batches, in stored order.
 

@@ -1,8 +1,9 @@
 """The commands of stores: `minikms store …`."""
 
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import click
 
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import options_of_config
-from minikms.cli.output import is_among_output, progress, tell, tell_fault
+from minikms.cli.output import progress, tell, tell_fault
 from minikms.cli.store_backup import backup, restore
+from minikms.cli.store_copies import keys_text, require_another_file, tell_copies
 from minikms.cli.store_init import init
 from minikms.cli.store_objects import (
     PROVIDER,
@@ -24,6 +26,7 @@ from minikms.cli.store_objects import (
 from minikms.cli.store_options import (
     at_once,
     durable,
+    of_profiles,
     on_a_store,
     other_key,
     registry_of,
@@ -34,9 +37,10 @@ from minikms.cli.store_options import (
 from minikms.cli.store_seal import reseal, seal, seals, unseal
 from minikms.cli.store_upgrade import upgrade
 from minikms.config import ENV_PREFIX
-from minikms.maintenance.copy import COPY_NOTES, count, finished_copies
+from minikms.maintenance.copy import COPY_NOTES, Copied, count, finished_copies
 from minikms.maintenance.copy import copy as copy_store
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.profile_copy import copy_profiles, require_copyable
 from minikms.maintenance.progress import Progress
 from minikms.maintenance.verify import VERIFY_NOTES, entries
 from minikms.maintenance.verify import verify as verify_store
@@ -71,7 +75,7 @@ async def info(**options: Any) -> None:
         async for profile, counts in count(inspector, algs):
             profiles, keys = profiles + 1, keys + sum(counts.values())
             parts = [f"{alg or 'not installed'} {n}" for alg, n in counts.items() if n]
-            total = _keys(sum(counts.values()))
+            total = keys_text(sum(counts.values()))
             click.echo(f"Profile {profile}: {total}" + (f": {', '.join(parts)}" if parts else ""))
         click.echo(f"Profiles: {profiles}")
         click.echo(f"Keys: {keys}")
@@ -112,6 +116,7 @@ async def rekey(
     examples=(
         f"minikms store copy --to sqlite://copy.db {ON_A_STORE}",
         f"minikms store copy --to postgres://kms@db.example/keys {ON_A_STORE}",
+        f"minikms store copy --profile alice --to postgres://kms@db2.example/keys {ON_A_STORE}",
     )
 )
 @click.option(
@@ -123,12 +128,14 @@ async def rekey(
     show_envvar=True,
     help="Store of the copy: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
+@of_profiles("Move this profile alone, also into a store that exists")
 @with_another_key("to", "Key of the copy, if it is another one")
 @at_once
 @resumable
 @on_a_store
 async def copy(
     target: str,
+    profiles: tuple[str, ...],
     to_key_file: str | None,
     to_key_method: str | None,
     generate_key: bool,
@@ -140,6 +147,9 @@ async def copy(
 
     The copy has the same store key, unless another one is given. MINIKMS_TO_STORE_KEY may hold it.
     An interrupted copy is not a store; run the command again. With --progress, it continues.
+
+    With --profile, the profile is frozen in the store, where it stays frozen, and its copy is not.
+    Tokens that are valid in it alone are copied.
     """
     (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)
@@ -151,28 +161,32 @@ async def copy(
         generate=generate_key,
         sealed_like=options["store_key_file"],
     )
-    profiles = keys = 0
+    if profiles:
+        require_another_file(location, place)
+        name, make = "store copy --profile", StoreWriter.open_or_create
+        copying: Callable[..., AsyncGenerator[Copied, None]] = partial(
+            copy_profiles, profiles=profiles, freeze=True
+        )
+    else:
+        name, make, copying = "store copy", StoreWriter.create, copy_store
     async with (
         progress("Copying keys", show_pos=True) as bar,
         StoreInspector.open(location, key) as source,
         other as to_key,
-        _progress_in(
-            progress_file, "store copy", COPY_NOTES, source, location, to=str(place)
-        ) as noted,
-        StoreWriter.create(
-            place, to_key or key, noted.mark, await finished_copies(source, noted)
-        ) as writer,
+        _progress_in(progress_file, name, COPY_NOTES, source, location, to=str(place)) as noted,
     ):
-        counts = count(source, (), jobs=jobs, done=noted.done)
-        bar.length = sum([sum(each.values()) async for _, each in counts])
-        copying = copy_store(source, writer, bar.update, jobs=jobs, progress=noted)
-        async with aclosing(copying) as copies:
-            async for copied in copies:
-                profiles, keys = profiles + 1, keys + copied.keys
-                if not is_among_output():
-                    deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
-                    click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
-    click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
+        kept = await finished_copies(source, noted)
+        if profiles:
+            await require_copyable(source, profiles)
+        async with make(place, to_key or key, noted.mark, kept) as writer:
+            counts = count(source, (), jobs=jobs, profiles=profiles or None, done=noted.done)
+            bar.length = sum([sum(each.values()) async for _, each in counts])
+            number, keys = await tell_copies(
+                copying(source, writer, bar.update, jobs=jobs, progress=noted)
+            )
+    click.echo(f"Copied {number} profiles and {keys_text(keys)} to {place}.")
+    if profiles:
+        click.echo("They stay frozen in the first store: send their callers to the second one.")
 
 
 store.add_command(backup)
@@ -219,7 +233,7 @@ async def verify(jobs: int, progress_file: Path | None, **options: Any) -> None:
             )
             tally.faults += await tell_differences(inspector, providers)
     click.echo(
-        f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
+        f"Checked {tally.profiles} profiles, {keys_text(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
     )
     if tally.faults:
@@ -242,7 +256,3 @@ async def _progress_in(
         if noted.done:
             tell(f"Continuing after {len(noted.done)} profiles, which {file} names.")
         yield noted
-
-
-def _keys(number: int) -> str:
-    return f"{number} key{'' if number == 1 else 's'}"

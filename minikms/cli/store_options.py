@@ -49,6 +49,18 @@ def resumable(command: Command) -> Command:
     )(command)
 
 
+def of_profiles(help_text: str) -> Callable[[Command], Command]:
+    """Add the flag of profiles, which may be repeated, to a command."""
+    return click.option(
+        "--profile",
+        "profiles",
+        multiple=True,
+        metavar="NAME",
+        callback=lambda _, __, names: tuple(dict.fromkeys(names)),
+        help=f"{help_text}; may be repeated.",
+    )
+
+
 def generating_key(name: str) -> Callable[[Command], Command]:
     """Add the flag that generates the key `name` to a command."""
     return click.option(

@@ -15,20 +15,26 @@ from minikms.records import KeyRecord
 from minikms.store import KEY, Tenancy
 from minikms.store.internals import BATCH, publishes
 
-# In a file of progress, Askar's name of the copy of a profile.
-_COPY: Final = "copy"
+COPY: Final = "copy"
+"""In a file of progress, Askar's name of the copy of a profile."""
 
-# The types of the facts that `copy` notes of a profile.
-COPY_NOTES: Final = {"keys": int, "deleted": int, _COPY: str}
+COPY_NOTES: Final = {"keys": int, "deleted": int, COPY: str}
+"""The types of the facts that `copy` notes of a profile."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """A copied profile: the numbers of its keys, and of keys deleted meanwhile."""
+    """A copied profile: the numbers of its keys, and of keys deleted meanwhile.
+
+    If the profile is copied with its own tokens, also their number, and those left, which are also
+    valid in other profiles.
+    """
 
     profile: str
     keys: int
     deleted: int
+    tokens: int = 0
+    left: tuple[TokenRecord, ...] = ()
 
 
 async def count(
@@ -36,21 +42,23 @@ async def count(
     algs: Iterable[str],
     *,
     jobs: int = 1,
+    profiles: Iterable[str] | None = None,
     done: Container[str] = (),
 ) -> AsyncGenerator[tuple[str, dict[str, int]], None]:
     """Count the keys of each profile for each of these algorithms, and for all others.
 
-    `done` has Askar's names of profiles that are left out.
+    `profiles` None means all; `done` has Askar's names of profiles that are left out.
     """
 
     async def number(profile: str) -> tuple[str, dict[str, int]] | None:
         with suppress(ProfileNotFound):  # removed meanwhile
-            askar_profile = await _askar_profile(inspector, profile)
+            askar_profile = await inspector.usable(profile)
             if askar_profile is not None and askar_profile not in done:
                 return profile, await inspector.count(profile, algs)
         return None
 
-    numbers = inspector.at_once(jobs, number, await inspector.profiles())
+    names = await inspector.profiles() if profiles is None else profiles
+    numbers = inspector.at_once(jobs, number, names)
     async with aclosing(numbers) as counted:
         async for each in counted:
             if each is not None:
@@ -60,7 +68,7 @@ async def count(
 async def finished_copies(source: StoreInspector, progress: Progress) -> set[str]:
     """Give Askar's names of finished copies; raises StoreError for progress of another store."""
     there = (await source.directory()).askar_profiles.values()
-    return {progress.done[profile][_COPY] for profile in progress.kept(there)}
+    return {progress.done[profile][COPY] for profile in progress.kept(there)}
 
 
 async def copy(
@@ -93,7 +101,7 @@ async def copy(
 
     async def copied_profile(profile: str) -> Copied | None:
         # A profile removed meanwhile is left out; a recreated one is copied again.
-        while (askar_profile := await _askar_profile(source, profile)) is not None:
+        while (askar_profile := await source.usable(profile)) is not None:
             earlier = progress.done.get(askar_profile) if profile in kept else None
             if earlier is None and profile in kept:
                 kept.remove(profile)
@@ -112,10 +120,9 @@ async def copy(
                     settings = await source.settings(profile)
                     if await source.askar_profile(profile) != askar_profile:
                         continue
+                    note_copy(progress, askar_profile, copied, writer)
                     await writer.finish(settings)
                 ids[profile] = tenancy, writer.id
-                noted: dict[str, Any] = {"keys": copied.keys, "deleted": copied.deleted}
-                progress.note(askar_profile, **noted, **{_COPY: writer.askar_profile})
                 return copied
         return None
 
@@ -154,17 +161,17 @@ async def _copy_tokens(
     await target.insert_tokens(some)
 
 
-async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:
-    """Return Askar's name of a usable profile, None if it was removed; raises KeyUnreadable."""
-    askar_profile = await inspector.askar_profile(profile)
-    if askar_profile is not None and (fault := await inspector.fault(profile, askar_profile)):
-        raise KeyUnreadable(f"Profile {profile}: {fault}.")
-    return askar_profile
-
-
 async def _remove(target: StoreWriter, profile: str) -> None:
     if (removed := await target.directory.remove(profile)) is not None:
         await target.directory.removals.erase(removed)
+
+
+def note_copy(
+    progress: Progress, askar_profile: str, copied: Copied, writer: ProfileWriter
+) -> None:
+    """Note a copy that only `finish` is missing; whether it was finished, its target knows."""
+    noted: dict[str, Any] = {"keys": copied.keys, "deleted": copied.deleted}
+    progress.note(askar_profile, **noted, **{COPY: writer.askar_profile})
 
 
 async def copy_contents(

@@ -140,6 +140,13 @@ class StoreInspector:
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"
 
+    async def usable(self, profile: str) -> str | None:
+        """Look up Askar's name of a profile, None if it does not exist; raises KeyUnreadable."""
+        askar_profile = await self.askar_profile(profile)
+        if askar_profile is not None and (fault := await self.fault(profile, askar_profile)):
+            raise KeyUnreadable(f"Profile {profile}: {fault}.")
+        return askar_profile
+
     def at_once(
         self,
         jobs: int,

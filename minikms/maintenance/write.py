@@ -1,17 +1,18 @@
 """Writes the contents of another store unchanged into a new store."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Self
 
 from minikms.access.token_record import TokenRecord
-from minikms.errors import KeyExists, StoreUnavailable
+from minikms.errors import KeyExists, ProfileExists, StoreUnavailable
 from minikms.maintenance.inspect import OWN
 from minikms.plugin.protocol import Stored
-from minikms.profile_settings import ProfileSettings
+from minikms.profile_settings import DEFAULT_PROFILE, ProfileSettings
 from minikms.records import KeyRecord
+from minikms.startup_errors import AbsentStoreError
 from minikms.store import (
     ALIAS,
     TOKENS,
@@ -34,6 +35,7 @@ from minikms.store.internals import (
     ProviderObjects,
     insert_key,
     publish,
+    require_current,
     use_tags,
 )
 from minikms.versions import KeyVersions
@@ -68,6 +70,34 @@ class StoreWriter:
         ) as database:
             yield cls(database)
             await database.finish()
+            await database.renew_statistics()
+
+    @classmethod
+    @asynccontextmanager
+    async def open_or_create(
+        cls,
+        location: StoreLocation,
+        key: StoreKey,
+        earlier: bytes = b"",
+        kept: Collection[str] = (),
+    ) -> AsyncIterator[Self]:
+        """Open a store, which may be in use, or create it with the default profile.
+
+        The arguments are those of `create`. Raises StoreError.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                opening = Database.open(location, key, timeout=LONG_TIMEOUT)
+                database = await stack.enter_async_context(opening)
+            except AbsentStoreError:
+                creating = cls.create(location, key, earlier, kept)
+                writer = await stack.enter_async_context(creating)
+                yield writer
+                with suppress(ProfileExists):
+                    await writer.directory.create(DEFAULT_PROFILE)
+                return
+            require_current(database.layout, location)
+            yield cls(database)
             await database.renew_statistics()
 
     @property
@@ -125,10 +155,13 @@ class StoreWriter:
         await self._database.write(profile, partial(_set_place, place=place))
 
     async def insert_uses_noted_since(self, value: bytes) -> None:
-        """Insert the time since when uses are noted."""
-        await self._database.run_own(
-            lambda session: session.insert(LAST_USES, SINCE, value), write=True
-        )
+        """Insert the time since when uses are noted, unless the store has one."""
+
+        async def work(session: Transaction) -> None:
+            if await session.fetch(LAST_USES, SINCE) is None:
+                await session.insert(LAST_USES, SINCE, value)
+
+        await self._database.run_own(work, write=True)
 
 
 class ProfileWriter:

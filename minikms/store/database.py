@@ -142,9 +142,9 @@ class Database:
                 held = await stack.enter_async_context(opened.store.session(SYSTEM))
                 await held.count(STORE)
             begin = partial(database._begin, earlier, kept)
-            await database._calls.run(begin, write=True, timeout=LONG_TIMEOUT)
+            listed = await database._calls.run(begin, write=True, timeout=LONG_TIMEOUT)
             # One by one: all profiles of an interrupted copy would take longer than one call may.
-            for name in await database.directory.askar_profiles() - {*kept}:
+            for name in await database.directory.askar_profiles() - listed:
                 remove = partial(database._pool.store.remove_profile, name)
                 await database._calls.run(remove, write=True, timeout=LONG_TIMEOUT)
             await database._calls.statistics.make()  # settings apply to later writes
@@ -350,14 +350,21 @@ class Database:
         """The mark of the store that this process makes, for a process that continues."""
         return self._making
 
-    async def _begin(self, earlier: bytes, kept: Collection[str]) -> None:
-        """Mark the store as being made by this process, and empty its directory but for `kept`."""
+    async def _begin(self, earlier: bytes, kept: Collection[str]) -> set[str]:
+        """Mark the store as being made by this process, and empty its directory but for `kept`.
+
+        Return those of `kept` that it has.
+        """
         async with self._calls.transaction() as transaction:
             self._making = await begin_making(transaction, self._location, earlier)
+            listed = set()
             for entry in await transaction.fetch_all(PROFILE):
-                if (name := askar_name(entry.value)) not in kept:
+                if (name := askar_name(entry.value)) in kept:
+                    listed.add(name)
+                else:
                     await transaction.remove_all(LAST_USES, use_tags(name))
                     await transaction.remove(PROFILE, entry.name)
+        return listed
 
     async def finish(self) -> None:
         """Let others open the store that was made.

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 from aries_askar import AskarError, Store
 
 from minikms.errors import StoreUnavailable
-from minikms.startup_errors import StoreError
+from minikms.startup_errors import AbsentStoreError, StoreError
 from minikms.store.askar.location import StoreLocation
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import STORE
@@ -62,7 +62,7 @@ async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, b
         layout = await session.fetch(STORE, _LAYOUT)
         rekeyed = await session.fetch(STORE, _REKEYED)
     if layout is None or rekeyed is None:
-        raise StoreError(
+        raise AbsentStoreError(
             f"The store at {location} was never finished, or is not one of Mini KMS: "
             "run the command that made it again."
         )

@@ -10,7 +10,7 @@ from typing import Final
 
 from aries_askar import AskarError, AskarErrorCode, Store
 
-from minikms.startup_errors import StoreError
+from minikms.startup_errors import AbsentStoreError, StoreError
 from minikms.store.askar.errors import check_error_codes, message_of
 from minikms.store.askar.files import disk_fault, is_open_here
 from minikms.store.askar.location import StoreKey, StoreLocation
@@ -58,7 +58,8 @@ async def open_store(location: StoreLocation, key: StoreKey) -> Store:
     try:
         store = await Store.open(location.uri, key.askar_method, key.secret)
     except AskarError as exc:
-        raise StoreError(_why_not_opened(exc, location, key)) from None
+        why = _why_not_opened(exc, location, key)
+        raise (AbsentStoreError if why == _absent(location) else StoreError)(why) from None
     _OPEN[location.path] += 1
     return store
 
@@ -158,11 +159,14 @@ def _make_file(path: Path) -> None:
     write_statistics(path)
 
 
+def _absent(location: StoreLocation) -> str:
+    return f"There is no store at {location}: `minikms store init` makes one."
+
+
 def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> str:
     """The reason why a store cannot be opened or made, in one sentence."""
     code, error = exc.code, message_of(exc)
     cause = error.splitlines()[-1].removeprefix("Caused by: ")
-    absent = f"There is no store at {location}: `minikms store init` makes one."
     if code is AskarErrorCode.ENCRYPTION:
         return f"The key does not open the store at {location}."
     if code is AskarErrorCode.INPUT and "parameter" in error:
@@ -177,7 +181,7 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
         if not folder.is_dir():
             return f"The directory {folder} does not exist."
         if not location.path.exists():
-            return absent
+            return _absent(location)
         if not os.access(location.path, os.R_OK | os.W_OK):
             return f"The file {location.path} cannot be read and written."
         if "database is locked" in cause:
@@ -186,7 +190,7 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
             return f"The store at {location} cannot be opened: its {fault}."
         return f"{location} is not a store of Mini KMS: {cause}."
     if code is AskarErrorCode.NOT_FOUND or 'relation "config" does not exist' in cause:
-        return absent
+        return _absent(location)
     # sqlx reads 0x00 if the connection has ended.
     silent = "timed out", "error communicating with database", "SSLRequest: 0x00"
     if any(text in cause for text in silent):

@@ -118,6 +118,14 @@ class ProviderObjects:
 
         return await self._database.run(profile, work)
 
+    async def exist_in(self, profile: str) -> bool:
+        """Tell whether a profile has keys of providers."""
+
+        async def work(session: Session) -> bool:
+            return await session.count(KEY, _HAS_OBJECT) > 0
+
+        return await self._database.run(profile, work)
+
     async def due(self, profile: str, kid: str) -> ProviderObject | None:
         """The object of a key whose deletion is due; None if it has none, or is not due."""
 

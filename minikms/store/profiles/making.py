@@ -32,7 +32,9 @@ async def make_profile(
         raise exists
     if entry is not None:
         return entry
-    marker, askar_profile = await make_askar_profile(calls, name)
+    marker = new_marker(name)
+    askar_profile = new_name(marker.sealing_key)
+    await make_askar_profile(calls, marker, askar_profile)
     try:
         # In the directory last: a profile is invisible before that.
         async with calls.transaction() as transaction:
@@ -53,11 +55,14 @@ async def make_profile(
     return None
 
 
-async def make_askar_profile(calls: StoreCalls, name: str) -> tuple[Marker, str]:
-    """Make a profile in Askar with its marker, and give the marker and Askar's name."""
+def new_marker(name: str) -> Marker:
+    """The marker of a new profile."""
+    return Marker(name, new_sealing_key(), time.time_ns())
+
+
+async def make_askar_profile(calls: StoreCalls, marker: Marker, askar_profile: str) -> None:
+    """Make a profile in Askar with its marker."""
     calls.pool.require_room()  # it is made outside a transaction of ours
-    marker = Marker(name, new_sealing_key(), time.time_ns())
-    askar_profile = new_name(marker.sealing_key)
     await calls.pool.store.create_profile(askar_profile)
     try:
         async with calls.pool.store.session(askar_profile) as session:
@@ -65,7 +70,6 @@ async def make_askar_profile(calls: StoreCalls, name: str) -> tuple[Marker, str]
     except AskarError:
         await calls.pool.store.remove_profile(askar_profile)
         raise
-    return marker, askar_profile
 
 
 async def list_profile(
