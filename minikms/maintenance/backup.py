@@ -3,8 +3,8 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -35,15 +35,28 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
     The file appears once it is complete, on the disk, and checked, with `key` unless it is None.
     Raises StoreError.
     """
-    if os.path.lexists(target):
-        raise StoreError(f"{target} exists already.")
     require_one_name(path)  # the WAL may be beside the file's other name
     begun = time.time()
-    with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
+    with _new_backup(target) as new:
         await _fill(new, path, key)
-        os.link(new, target)  # never replaces a file
-        sync(target.parent)
     note_backup(path, begun)
+
+
+@asynccontextmanager
+async def backup_of(target: Path, key: StoreKey) -> AsyncIterator[StoreLocation]:
+    """Yield the location of a store to make, whose contents are then the backup in a new file.
+
+    The file appears as that of `back_up`. Raises StoreError.
+    """
+    with _new_backup(target) as new:
+        made = new.with_name("made.db")
+        yield location_of(made)
+        await _fill(new, made, key)
+
+
+def location_of(file: Path) -> StoreLocation:
+    """Return the location of the store in a file."""
+    return StoreLocation.parse(f"sqlite://{quote(str(file.absolute()))}")
 
 
 async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
@@ -81,7 +94,7 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
         file.execute("PRAGMA auto_vacuum = NONE")
         file.execute("VACUUM INTO ?", (str(new),))
     if key is not None:
-        location = StoreLocation.parse(f"sqlite://{quote(str(new.absolute()))}")
+        location = location_of(new)
         try:
             await _check_profiles(location, key)
         except StoreError as exc:
@@ -107,6 +120,17 @@ async def _check(file: sqlite3.Connection, path: Path) -> None:
     if (found := file.execute("PRAGMA integrity_check").fetchone()) != ("ok",):
         raise StoreError(f"{path} is damaged: {found[0].splitlines()[0]}.")
     await require_askars_schema(file, path)
+
+
+@contextmanager
+def _new_backup(target: Path) -> Iterator[Path]:
+    """Yield a file that becomes the new file `target` at the end; raises StoreError."""
+    if os.path.lexists(target):
+        raise StoreError(f"{target} exists already.")
+    with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
+        yield new
+        os.link(new, target)  # never replaces a file
+        sync(target.parent)
 
 
 @contextmanager
