@@ -154,7 +154,10 @@ def test_one_that_is_killed_while_it_starts_is_replaced(pair):
     assert pids(pair)["worker 1"] == before["worker 1"]
 
 
-def test_one_that_has_no_memory_to_start_is_replaced(pair):
+def test_one_that_has_no_memory_to_start_is_replaced(serve, store, monkeypatch):
+    # Else each thread of the parent reserves as many addresses as a worker needs.
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    pair = serve("--port", "0", "--workers", "2", *store)
     before = pids(pair)
     parent, most = pair.process.pid, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     size, _ = map(int, Path(f"/proc/{parent}/statm").read_text().split()[:2])

@@ -58,7 +58,7 @@ async def test_a_commit_that_hangs(client, generate, own_postgres, outcome):
     first = hangs("first")
     # In a thread: the service is in this process, and must see the others before the first ends.
     async with waiting_for("a commit that hangs"):
-        while await asyncio.to_thread(own_postgres.execute, COMMITTING) != "1\n":
+        while await asyncio.to_thread(own_postgres.execute, COMMITTING) == "0\n":
             pass
     others = [hangs(f"other-{number}") for number in range(5)]
     assert await first == "unknown"
