@@ -210,7 +210,7 @@ export class TooBusy extends Unavailable {}
 export class StoreUnavailable extends Unavailable {}
 
 /** The store answers, but cancelled a statement that took too long. */
-export class StatementTimeout extends StoreUnavailable {}
+export class Timeout extends StoreUnavailable {}
 
 /** The provider of the key does not answer; the caller may try again. */
 export class ProviderUnavailable extends Unavailable {}
@@ -270,7 +270,7 @@ const CLASSES: Record<Slug | number, typeof ProblemError> = {
   'headers-too-large': HeadersTooLarge,
   'too-busy': TooBusy,
   'store-unavailable': StoreUnavailable,
-  timeout: StatementTimeout,
+  timeout: Timeout,
   'provider-unavailable': ProviderUnavailable,
   'shutting-down': ShuttingDown,
   'audit-unavailable': AuditUnavailable,
