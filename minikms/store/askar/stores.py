@@ -58,8 +58,7 @@ async def open_store(location: StoreLocation, key: StoreKey) -> Store:
     try:
         store = await Store.open(location.uri, key.askar_method, key.secret)
     except AskarError as exc:
-        why = _why_not_opened(exc, location, key)
-        raise (AbsentStoreError if why == _absent(location) else StoreError)(why) from None
+        raise _refusal(exc, location, key) from None
     _OPEN[location.path] += 1
     return store
 
@@ -103,7 +102,7 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
     except AskarError as exc:
         if exc.code is AskarErrorCode.ENCRYPTION:
             raise StoreError(f"There is a store at {location} already.") from None
-        why = _why_not_opened(exc, location, key)
+        why = str(_refusal(exc, location, key))
         if location.path and location.path.parent.is_dir() and not location.path.exists():
             why = f"The directory {location.path.parent} cannot be written."
         if "no rows returned" in why:  # there is a store, without this profile
@@ -159,43 +158,40 @@ def _make_file(path: Path) -> None:
     write_statistics(path)
 
 
-def _absent(location: StoreLocation) -> str:
-    return f"There is no store at {location}: `minikms store init` makes one."
-
-
-def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> str:
-    """The reason why a store cannot be opened or made, in one sentence."""
+def _refusal(exc: AskarError, location: StoreLocation, key: StoreKey) -> StoreError:
+    """The error for a store that cannot be opened or made, with the reason in one sentence."""
     code, error = exc.code, message_of(exc)
     cause = error.splitlines()[-1].removeprefix("Caused by: ")
+    absent = AbsentStoreError(f"There is no store at {location}: `minikms store init` makes one.")
     if code is AskarErrorCode.ENCRYPTION:
-        return f"The key does not open the store at {location}."
+        return StoreError(f"The key does not open the store at {location}.")
     if code is AskarErrorCode.INPUT and "parameter" in error:
-        return f"An option in the URL of the store at {location} is not valid."
+        return StoreError(f"An option in the URL of the store at {location} is not valid.")
     if code is AskarErrorCode.INPUT:
-        return (
+        return StoreError(
             f"The key is not a {key.method} key, or the store at {location} was made with another "
             "method."
         )
     if location.path is not None:
         folder = location.path.parent
         if not folder.is_dir():
-            return f"The directory {folder} does not exist."
+            return StoreError(f"The directory {folder} does not exist.")
         if not location.path.exists():
-            return _absent(location)
+            return absent
         if not os.access(location.path, os.R_OK | os.W_OK):
-            return f"The file {location.path} cannot be read and written."
+            return StoreError(f"The file {location.path} cannot be read and written.")
         if "database is locked" in cause:
-            return f"The file {location.path} is locked by another program."
+            return StoreError(f"The file {location.path} is locked by another program.")
         if fault := disk_fault(folder):
-            return f"The store at {location} cannot be opened: its {fault}."
-        return f"{location} is not a store of Mini KMS: {cause}."
+            return StoreError(f"The store at {location} cannot be opened: its {fault}.")
+        return StoreError(f"{location} is not a store of Mini KMS: {cause}.")
     if code is AskarErrorCode.NOT_FOUND or 'relation "config" does not exist' in cause:
-        return _absent(location)
+        return absent
     # sqlx reads 0x00 if the connection has ended.
     silent = "timed out", "error communicating with database", "SSLRequest: 0x00"
     if any(text in cause for text in silent):
-        return no_answer(location)
-    return f"The database at {location} cannot be used: {cause}."
+        return StoreError(no_answer(location))
+    return StoreError(f"The database at {location} cannot be used: {cause}.")
 
 
 def no_answer(location: StoreLocation) -> str:
