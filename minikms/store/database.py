@@ -382,23 +382,14 @@ class Database:
         """Return once PostgreSQL has new statistics, which listings need."""
         await self._calls.statistics.renew()
 
-    async def number_of_keys(self, most: int) -> int | None:
+    async def number_of_keys(self, most: int) -> tuple[int, float | None] | None:
         """Count the keys and tokens of PostgreSQL together; estimate `most` or more.
 
-        None if only sessions on the profiles can count them. Raises StoreUnavailable.
+        Also estimate the share of the largest profile, None if none stands out. None if only
+        sessions on the profiles can count the keys. Raises StoreUnavailable.
         """
         try:
             return await self._calls.statistics.number_of_keys(most)
-        except ServerError:
-            raise StoreUnavailable() from None
-
-    async def share_of_largest(self) -> float | None:
-        """Estimate the share of PostgreSQL's entries that the largest profile has.
-
-        None if none stands out. Raises StoreUnavailable.
-        """
-        try:
-            return await self._calls.statistics.share_of_largest()
         except ServerError:
             raise StoreUnavailable() from None
 

@@ -256,27 +256,20 @@ class TableStatistics:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def number_of_keys(self, most: int) -> int | None:
+    async def number_of_keys(self, most: int) -> tuple[int, float | None] | None:
         """Count the keys and tokens, or estimate them if there seem to be `most` or more.
 
-        An estimate reads no rows. None if the database has no statistics of ours. Raises
-        ServerError.
+        An estimate reads no rows. Also estimate the share of entries that the largest profile has,
+        None if none stands out. None if the database has no statistics of ours. Raises ServerError.
         """
         if not self._is_used:
             return None
         async with connected(self._location) as session:
             [found] = orjson.loads(await session.fetchval(_ESTIMATE))
             number = int(found["Plan"]["Plan Rows"])
-            return number if number >= most else await session.fetchval(_COUNT)
-
-    async def share_of_largest(self) -> float | None:
-        """Estimate the share of entries that the largest profile has; None if none stands out.
-
-        Raises ServerError.
-        """
-        async with connected(self._location) as session:
-            share: float | None = await session.fetchval(_SHARE)
-            return share
+            if number < most:
+                number = await session.fetchval(_COUNT)
+            return number, await session.fetchval(_SHARE)
 
     async def missing(self) -> list[str]:
         """Name the statistics and settings that the database lacks; raises ServerError."""

@@ -141,20 +141,20 @@ class KeyStore:
         keys of a profile that is removed meanwhile, or does not decrypt, do not count. If keys are
         counted together, the largest profile is estimated by its share of all entries.
         """
-        names, keys = await self.directory.names(), None
+        names, together = await self.directory.names(), None
         if self._total >= _MANY or len(names) > _SEVERAL:
-            keys = await self._database.number_of_keys(_MANY)
-        if keys is None:
+            together = await self._database.number_of_keys(_MANY)
+        if together is None:
             keys = largest = 0
             for name in names:
                 with suppress(ProfileNotFound, KeyUnreadable):
                     number = await self._number_of_keys(name)
                     keys, largest = keys + number, max(largest, number)
         else:
+            keys, share = together
             if keys < _MANY:
                 tokens = await self._database.run_own(partial(Session.count, category=TOKENS))
                 keys = max(keys - tokens, 0)
-            share = await self._database.share_of_largest()
             largest = round(keys * (1 / len(names) if share is None else share))
         self._total = keys
         return Totals(keys, len(names), largest)
