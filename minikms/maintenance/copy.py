@@ -109,12 +109,10 @@ async def copy(
             with suppress(ProfileNotFound):
                 tenancy = await source.database.directory.tenancy(profile)
                 if earlier is not None:
-                    copied = Copied(profile, earlier["keys"], earlier["deleted"])
-                    if await source.askar_profile(profile) == askar_profile:
-                        ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
-                        return copied
-                    await _remove(target, profile)
-                    continue
+                    if await source.askar_profile(profile) != askar_profile:
+                        continue
+                    ids[profile] = tenancy, (await target.directory.tenancy(profile)).id
+                    return Copied(profile, earlier["keys"], earlier["deleted"])
                 async with target.arriving(profile) as writer:
                     copied = await copy_contents(source, writer, profile, askar_profile, advance)
                     settings = await source.settings(profile)
@@ -124,6 +122,8 @@ async def copy(
                     await writer.finish(settings)
                 ids[profile] = tenancy, writer.id
                 return copied
+        if profile in kept:
+            await _remove(target, profile)
         return None
 
     profiles = source.at_once(jobs, copied_profile, await source.profiles())
