@@ -78,8 +78,9 @@ class KeyService:
         due_hours = self.operations.store.database.due_hours
         begun = await due_hours.begun()
         over = [each for each in begun if each.is_over]
-        frozen = {each for each in {each.profile for each in begun} if await self._is_frozen(each)}
-        profiles = sorted({each.profile for each in begun} - frozen)
+        named = {each.profile for each in begun}
+        frozen = {name for name in named if await self._is_frozen(name)}
+        profiles = sorted(named - frozen)
         left = await self.deletions.sweep(profiles, sink)  # first: rotations may take long
         left |= await self.rotation.rotate_due(profiles, sink)
         await due_hours.remove([each for each in over if each.profile not in left | frozen])

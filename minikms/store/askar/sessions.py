@@ -119,9 +119,9 @@ class Transaction(Session):
     after it; `place` is the last place in the order of creation that was assigned. `settings` are
     the profile's; `keys` is the number of its keys, None as long as they are not counted; `freezes`
     says whether it becomes frozen, None if that does not change. With `logs_changes`, the slots are
-    stored with the commit, for other processes. `ended` has the kids
-    of deleted keys of providers, whose objects are to be destroyed. `removed` has the places of the
-    keys that it removes. `due` has the times at which a sweep has to look at its keys.
+    stored with the commit, for other processes. `ended` has the kids of deleted keys of providers,
+    whose objects are to be destroyed. `removed` has the places of the keys that it removes. `due`
+    has the times at which a sweep has to look at its keys.
     """
 
     def __init__(

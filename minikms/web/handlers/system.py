@@ -34,9 +34,9 @@ async def healthz(request: web.Request) -> Answer:
 async def require_ready(app: web.Application, *, asks_store: bool = True) -> list[str]:
     """Check that the service is ready; return the names of providers that do not answer.
 
-    Without `asks_store`, the store is taken to answer.
-    Raises ShuttingDown, AuditUnavailable or StoreUnavailable unless the service is ready, and
-    ProviderUnavailable if it needs a provider that does not answer.
+    Without `asks_store`, the store is taken to answer. Raises ShuttingDown, AuditUnavailable or
+    StoreUnavailable unless the service is ready, and ProviderUnavailable if it needs a provider
+    that does not answer.
     """
     if app[SHUTDOWN].begun:
         raise ShuttingDown
