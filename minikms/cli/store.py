@@ -148,8 +148,8 @@ async def copy(
     The copy has the same store key, unless another one is given. MINIKMS_TO_STORE_KEY may hold it.
     An interrupted copy is not a store; run the command again. With --progress, it continues.
 
-    With --profile, the profile is frozen in the store, where it stays frozen, and its copy is not.
-    Tokens that are valid in it alone are copied.
+    --profile freezes the profile in this store; its copy in the other store is not frozen. Tokens
+    that are valid in the profile alone are copied.
     """
     (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)

@@ -1,4 +1,4 @@
-"""What the commands that copy profiles have in common."""
+"""Functions that the commands for copying profiles share."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

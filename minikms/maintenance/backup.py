@@ -46,7 +46,7 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
 async def backup_of(target: Path, key: StoreKey) -> AsyncIterator[StoreLocation]:
     """Yield the location of a store to make, whose contents are then the backup in a new file.
 
-    The file appears as that of `back_up`. Raises StoreError.
+    The file appears once it is complete, like the file of `back_up`. Raises StoreError.
     """
     with _new_backup(target) as new:
         made = new.with_name("made.db")

@@ -40,7 +40,7 @@ async def copy_profiles(
 ) -> AsyncGenerator[Copied, None]:
     """Copy these profiles, `jobs` at a time, with the tokens that are valid in one of them alone.
 
-    With `freeze`, each is first frozen in the source, where it stays frozen; the copy is not.
+    With `freeze`, each profile of the source is frozen first, and stays so; its copy is not frozen.
     `advance` and `progress` are those of `copy`. Raises StoreError, before anything is changed, if
     the target has one of them, and KeyUnreadable.
     """

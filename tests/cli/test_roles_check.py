@@ -168,7 +168,7 @@ async def test_the_keys_come_from_the_issuer(check, key, roles):
     assert "minikms: --roles, issuer cluster: Cannot connect to host" in output
 
 
-def test_certificates(check, tmp_path):
+def test_the_roles_of_a_certificate_are_told(check, tmp_path):
     domain, backend = TrustDomain(tmp_path), "/ns/wallet/sa/backend"
     code, output = check("--certificate", domain.x509_svid(backend)[0])
     assert (code, "mesh: yes, sign in wallet until " in output) == (0, True)

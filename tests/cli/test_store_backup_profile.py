@@ -67,7 +67,9 @@ def test_a_profile_of_a_whole_backup_is_restored(command, key, key_file, tmp_pat
 
 
 @pytest.mark.parametrize("action", ["backup", "restore"])
-def test_what_cannot_be_backed_up_or_restored(command, key, key_file, tmp_path, action):
+def test_a_missing_profile_a_taken_file_and_the_store_itself_are_refused(
+    command, key, key_file, tmp_path, action
+):
     url, file = f"sqlite://{tmp_path}/keys.db", tmp_path / "some.db"
     asyncio.run(fill(url, key))
     options = options_of(url, key_file)

@@ -207,7 +207,7 @@ async def test_a_profile_that_is_there_is_refused_before_anything(source, filled
         assert not (await source.profiles.settings_of(profile)).frozen
 
 
-async def test_what_cannot_be_moved(source, persistent_url, move, key):
+async def test_profiles_that_cannot_be_moved_are_refused(source, persistent_url, move, key):
     record = replace(RECORD, provider="hsm", object_id="0a", crit=PROVIDED)
     async with StoreInspector.open(StoreLocation.parse(persistent_url), key) as contents:
         await require_copyable(contents, [T])

@@ -109,7 +109,7 @@ async def test_calls_that_freeze_and_unfreeze_at_once_leave_what_the_setting_say
         assert stored.frozen == settings.frozen
 
 
-async def test_what_only_reads_in_a_transaction_is_done(stores):
+async def test_a_transaction_that_only_reads_is_done_in_a_frozen_profile(stores):
     await freeze(stores[0])
 
     async def work(session):

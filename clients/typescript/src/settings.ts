@@ -9,7 +9,7 @@ const LARGEST = 17 * 1024
 export interface Settings {
   /** The URL of the service; MINIKMS_URL if absent, and without it http://127.0.0.1:8080. */
   url?: string
-  /** The token of the caller; MINIKMS_TOKEN if it and `tokenFile` are absent. An empty one is none. */
+  /** The token of the caller; MINIKMS_TOKEN if it and `tokenFile` are absent. An empty text means no token. */
   token?: TokenSource
   /** A file with the token, which somebody may renew at any time; MINIKMS_TOKEN_FILE if there is no token. */
   tokenFile?: string

@@ -37,7 +37,7 @@ def read_token(path: Path) -> str:
 
 
 def version_of(path: Path | None) -> tuple[int, ...] | None:
-    """What changes when somebody writes or replaces a file; None without one."""
+    """The facts of a file that change when somebody writes or replaces it; None without one."""
     try:
         found = None if path is None else path.stat()
     except OSError:
