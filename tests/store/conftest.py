@@ -1,4 +1,6 @@
-"""Stores in a file, and the key that opens them."""
+"""Stores, and the key that opens them."""
+
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -19,3 +21,14 @@ async def sqlite(tmp_path, key):
     async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
         pass
     return path
+
+
+@pytest.fixture
+async def stores(persistent_url, key):
+    """Two services that have the same store open; on PostgreSQL, they hear no notices."""
+    location = StoreLocation.parse(persistent_url)
+    async with KeyStore.create(location, key):
+        pass
+    async with AsyncExitStack() as stack:
+        opened = [KeyStore.open(location, key) for _ in range(2)]
+        yield [await stack.enter_async_context(store) for store in opened]

@@ -1,7 +1,6 @@
 """Two services on one store see each other's changes."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -35,17 +34,6 @@ from minikms.store.profiles.removals import ProfileRemovals
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 KID = KeyRef(kid="kid-1")
-
-
-@pytest.fixture
-async def stores(persistent_url, key):
-    """Two services that have the same store open."""
-    location = StoreLocation.parse(persistent_url)
-    async with KeyStore.create(location, key):
-        pass
-    async with AsyncExitStack() as stack:
-        opened = [KeyStore.open(location, key) for _ in range(2)]
-        yield [await stack.enter_async_context(store) for store in opened]
 
 
 async def test_two_services_see_each_others_writes(stores):

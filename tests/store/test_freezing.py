@@ -1,7 +1,6 @@
 """No process writes in a frozen profile, whatever it remembers, and no write gets lost."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -10,21 +9,8 @@ from minikms.errors import ProfileFrozen, ProfileNotFound
 from minikms.key_requests import KeyRef
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.records import KeyRecord
-from minikms.store.askar.location import StoreLocation
-from minikms.store.keys.key_store import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
-
-
-@pytest.fixture
-async def stores(persistent_url, key):
-    """Two services that have the same store open; on PostgreSQL, they hear no notices."""
-    location = StoreLocation.parse(persistent_url)
-    async with KeyStore.create(location, key):
-        pass
-    async with AsyncExitStack() as stack:
-        opened = [KeyStore.open(location, key) for _ in range(2)]
-        yield [await stack.enter_async_context(store) for store in opened]
 
 
 def insert(store, number):
