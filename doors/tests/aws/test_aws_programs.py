@@ -228,7 +228,7 @@ def test_boto3_signs_by_a_jwt_in_a_file(pod, configured, monkeypatch):
     assert PID_KEY.match(made["Arn"])
     signing = {"KeyId": made["KeyId"], "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
     assert client.sign(**signing)["Signature"]
-    assert boto3.client("sts").get_caller_identity()["Arn"] == ROLE
+    assert boto3.Session().client("sts").get_caller_identity()["Arn"] == ROLE
     # boto3 reads the file again, since these credentials end within ten minutes.
     Path(given["AWS_WEB_IDENTITY_TOKEN_FILE"]).write_text(key.token({"sub": "bob"}))
     with pytest.raises(ClientError, match="AccessDenied"):
