@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from html import escape
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qsl
-from xml.sax.saxutils import escape
 
 from minikms.doors import DoorAnswer, KmsError, errors
 from minikms_aws.errors import AwsError, as_aws
