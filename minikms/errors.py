@@ -139,6 +139,12 @@ class AliasExists(KmsError):
     status, slug, title = 409, "alias-exists", "The alias names another key"
 
 
+class TooEarly(KmsError):
+    """The next key has not been published for as long as the caller asks."""
+
+    status, slug, title = 409, "too-early", "The next key is not published long enough"
+
+
 class KeyNotUsable(KmsError):
     """The key's state does not allow the operation, or its algorithm is not installed."""
 

@@ -117,6 +117,13 @@ def set_key(kid: str, alg: str | None = None) -> None:
         event.kid, event.alg = kid, alg
 
 
+def set_operation(operation: str) -> None:
+    """Set the operation of the current call, which was not known before."""
+    event = CURRENT.get()
+    if event is not None:
+        event.operation = operation
+
+
 def set_new_key(kid: str) -> None:
     """Set which key replaces the key of the current call."""
     event = CURRENT.get()

@@ -34,6 +34,14 @@ MAX_PROVIDER: Final = 64
 MIN_ROTATE_EVERY: Final = 3600
 MAX_ROTATE_EVERY: Final = 3650 * 86_400
 
+# Seconds for which a next key is published before a scheduled rotation: from a minute to 90 days.
+MIN_PUBLISH_AHEAD: Final = 60
+MAX_PUBLISH_AHEAD: Final = 90 * 86_400
+
+# Seconds from a rotation until the old key retires: from a minute to ten years.
+MIN_RETIRE_AFTER: Final = 60
+MAX_RETIRE_AFTER: Final = 3650 * 86_400
+
 # Seconds until the deletion that a key is made with: from a minute to a day.
 MIN_DELETE_AFTER: Final = 60
 MAX_DELETE_AFTER: Final = 86_400

@@ -77,6 +77,7 @@ class KeyPolicy:
     `keep_versions`, rotations leave earlier keys of new aliases enabled (versions.py).
     `provider` is the provider that makes and keeps the key, None for the service itself.
     `delete_after` is the number of seconds after which the key is deleted, None for never.
+    `publish_ahead` and `retire_after` are as those of KeyRecord.
     """
 
     aliases: tuple[str, ...] = ()
@@ -90,6 +91,8 @@ class KeyPolicy:
     provider: str | None = None
     keep_versions: bool = False
     delete_after: int | None = None
+    publish_ahead: int | None = None
+    retire_after: int | None = None
 
     def require_bounded(self, count: int = 1) -> None:
         """Raise TooManyAliases or TooLargeRecord if the settings are too large for `count` keys."""

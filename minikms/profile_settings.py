@@ -18,6 +18,7 @@ DELETE_SCOPE: Final = "keys:delete"
 MAX_KEYS: Final = 1_000_000_000
 MAX_CALLS: Final = 1_000_000
 MAX_DELETION_DELAY: Final = 365 * 24 * 3600  # seconds, like `after` of a deletion
+MAX_JWKS_AGE: Final = 90 * 24 * 3600  # seconds, like the longest `publish_ahead` of a key
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -28,7 +29,8 @@ class ProfileSettings(NamedTuple):
     `max_keys` limits the number of its keys, `calls_per_second` the rate of its calls. A deletion
     of a key is delayed by `min_deletion_delay` seconds or more. With `delete_scope`, callers need
     the scope `keys:delete` to delete a key. In a profile that is `frozen`, nothing changes but this
-    setting. `unknown` keeps members that this version does not know.
+    setting. Readers may keep its JWK Set for `jwks_max_age` seconds; None requires them to ask each
+    time. `unknown` keeps members that this version does not know.
     """
 
     max_keys: int | None = None
@@ -36,6 +38,7 @@ class ProfileSettings(NamedTuple):
     calls_per_second: int | None = None
     delete_scope: bool = False
     frozen: bool = False
+    jwks_max_age: int | None = None
     unknown: Mapping[str, Any] = _NOTHING
 
     @classmethod

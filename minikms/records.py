@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
@@ -18,6 +18,8 @@ from minikms.errors import (
     KeyNotFound,
     KeyNotUsable,
     TooLargeRecord,
+    UnsupportedOperation,
+    ValidationFailed,
 )
 from minikms.key_bounds import (
     MAX_CERTIFICATE_BYTES,
@@ -28,10 +30,16 @@ from minikms.key_bounds import (
 )
 from minikms.rules import Rules, RulesError
 
+# A state that can be set, and a state in effect: a `next` key is published and does not sign yet.
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
+StateInEffect: TypeAlias = State | Literal["next"]
+NEXT: Final = "next"
 
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
 _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-encrypt"})
+
+# The operations of a `next` key: nothing is made or opened with it before it replaces its key.
+_OF_NEXT: Final = frozenset({"verify", "mac-verify"})
 
 # JWK members whose values many keys share, and the labels of a key without labels.
 _SHARED_MEMBERS: Final = frozenset({"kty", "crv", "e"})
@@ -43,8 +51,21 @@ RULED: Final = ("rules",)
 # The critical member of a record of a provider's key.
 PROVIDED: Final = ("provider",)
 
+# The critical member of a next key's record: earlier versions do not use the key.
+FOLLOWING: Final = ("follows",)
+
 # Separates a record from its sealed material in the store; in JSON, it is escaped.
 _SEPARATOR: Final = b"\0"
+
+
+class Step(NamedTuple):
+    """What the service does next with a key on its schedule, and when, in nanoseconds.
+
+    It makes the next key, rotates the key, or retires it: `call` is the operation in the audit log.
+    """
+
+    call: Literal["nextKey", "rotateKey", "retireKey"]
+    at: int
 
 
 class PrivateRecordError(ValueError):
@@ -71,12 +92,20 @@ class KeyRecord:
     base64: its own certificate, and the chain above it, each signed by the next. `imported` says
     that its private part, or its secret, was imported. `rules` bound its use, None for none; they
     are critical. `rotate_every` is the number of seconds between scheduled rotations, and `rotates`
-    the time of the next one. `scheduled` says that a scheduled rotation made the key. `provider`
-    names the provider that has the private key, None if the store has it; it is critical.
-    `object_id` is then the identifier of the key pair there, in hexadecimal, and `token_serial` the
-    serial number of its token, None if version 0.3.0 made the key. `ends` is the time of the
-    deletion that the key was made with, None without one. It never changes, and no other deletion
-    comes later. While `deletes` has the same time, the key is used as any other.
+    the time of the next one. `scheduled` says that a scheduled rotation made the key.
+
+    `next_kid` is the kid of the next key, which the next rotation puts in the key's place; None if
+    there is none. `follows` is the kid of the key that such a next key replaces, and is critical.
+    `publish_ahead` is the number of seconds for which the service publishes a next key before a
+    scheduled rotation, None for no next key. `retire_after` is the number of seconds after which a
+    rotation's old key retires, which means that it is disabled. `retires` is the time of that, None
+    if it does not retire.
+
+    `provider` names the provider that has the private key, None if the store has it. It is
+    critical. `object_id` is then the identifier of the key pair there, in hexadecimal, and
+    `token_serial` the serial number of its token, None if version 0.3.0 made the key. `ends` is the
+    time of the deletion that the key was made with, None without one. It never changes, and no
+    other deletion comes later. While `deletes` has the same time, the key is used as any other.
 
     `last_used` is the time of its last use, None if none is known since `noted_since`. Only records
     for answers have both (keys/described_keys.py): the store keeps them elsewhere.
@@ -116,28 +145,44 @@ class KeyRecord:
     object_id: str | None = None
     token_serial: str | None = None
     ends: int | None = None
+    publish_ahead: int | None = None
+    retire_after: int | None = None
+    retires: int | None = None
+    next_kid: str | None = None
+    follows: str | None = None
     last_used: int | None = field(default=None, compare=False)
     noted_since: int = field(default=0, compare=False)
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
     sealed: bytes = field(default=b"", repr=False, compare=False)
 
-    def state_at(self, now: int) -> State:
-        """The state in effect, with its expiry and scheduled deletion; `now` is in nanoseconds."""
+    def state_at(self, now: int) -> StateInEffect:
+        """The state in effect, with all that is scheduled; `now` is in nanoseconds."""
         if self.deletes is not None and self.deletes != self.ends:
+            return "disabled"
+        if self.follows is not None:
+            return "next"
+        if self.retires is not None and self.retires <= now:
             return "disabled"
         if self.state == "enabled" and self.expires is not None and self.expires <= now:
             return "verify-only"
         return self.state
 
     @property
-    def current_state(self) -> State:
+    def current_state(self) -> StateInEffect:
         """The state in effect now."""
         return self.state_at(time.time_ns())
 
-    def fits(self, alg: str | None, labels: Iterable[tuple[str, str]]) -> bool:
-        """Tell whether the key has this algorithm (any for None), and all of these labels."""
-        return alg in (None, self.alg) and all(
-            self.labels.get(name) == value for name, value in labels
+    def fits(
+        self, alg: str | None, labels: Iterable[tuple[str, str]], *, only_next: bool = False
+    ) -> bool:
+        """Tell whether the key has this algorithm (any for None), and all of these labels.
+
+        With `only_next`, it must also be a next key.
+        """
+        return (
+            alg in (None, self.alg)
+            and (self.follows is not None or not only_next)
+            and all(self.labels.get(name) == value for name, value in labels)
         )
 
     @property
@@ -170,19 +215,24 @@ class KeyRecord:
     @property
     def is_always_usable(self) -> bool:
         """Tell whether `require_usable` raises at no time, for no operation."""
-        is_unlimited = self.expires is None and self.deletes is None
+        is_unlimited = self.expires is None and self.deletes is None and self.retires is None
         return self.state == "enabled" and is_unlimited and not self.crit
 
-    def require_usable(self, operation: str, now: int) -> None:
+    def require_usable(self, operation: str, now: int, *, as_next: bool = False) -> None:
         """Raise KeyNotUsable if its state at `now`, or a critical member, forbids the operation.
 
-        Raises KeyNotFound if its deletion is due at `now`.
+        `as_next` says that a next key may perform it too. Raises KeyNotFound if its deletion is due
+        at `now`.
         """
         if self._is_due(now):
             raise KeyNotFound()
         self.require_understood()
         state = self.state_at(now)
-        if state == "disabled" or (state == "verify-only" and operation in _PRODUCING):
+        if (
+            state == "disabled"
+            or (state == "verify-only" and operation in _PRODUCING)
+            or (state == "next" and not as_next and operation not in _OF_NEXT)
+        ):
             raise self.not_usable(now)
 
     def require_understood(self) -> None:
@@ -191,13 +241,33 @@ class KeyRecord:
         if unread or not _MEMBERS.issuperset(self.crit):
             raise KeyNotUsable("A newer Mini KMS has given the key rules that this one ignores.")
 
+    def require_begun(self) -> None:
+        """Raise KeyNotUsable for a next key, which cannot be changed: its key can."""
+        if self.follows is not None:
+            raise self.not_usable(time.time_ns())
+
+    def require_rotatable(self) -> None:
+        """Raise UnsupportedOperation or KeyNotUsable unless it can be rotated; expired keys can."""
+        if self.material == "none":
+            raise UnsupportedOperation("A public key alone is replaced by importing another.")
+        self.require_understood()
+        self.require_begun()
+        if self.replaced:
+            raise KeyNotUsable("A rotation has replaced the key already.")
+        if self.ends is not None:
+            raise KeyNotUsable("A key that was made to be deleted is not rotated.")
+        if self.state != "enabled" or self.is_scheduled:
+            raise self.not_usable(time.time_ns())
+
     def not_usable(self, now: int) -> KeyNotUsable:
         """Make the error that names its state at `now`."""
         state, why = self.state_at(now), ""
         if self.is_scheduled:
             why = ": it is scheduled for deletion"
+        elif state == "next":
+            why = f", until a rotation replaces {self.follows}"
         elif state != self.state:
-            why = ": it has expired"
+            why = ": it was replaced and has retired" if state == "disabled" else ": it has expired"
         return KeyNotUsable(f"The key is {state}{why}.")
 
     def deleted_at(self, at: int | None) -> Self:
@@ -210,31 +280,42 @@ class KeyRecord:
             at = self.ends if at is None else min(at, self.ends - 1)
         return replace(self, deletes=at)
 
-    def succeeding(self, old: "KeyRecord", *, scheduled: bool = False) -> Self:
+    def succeeding(
+        self, old: "KeyRecord", *, scheduled: bool = False, rotates: int | None = None
+    ) -> Self:
         """Return the record as the successor of `old`, with its aliases, labels and schedule.
 
-        A new rotation period begins, unless the record has the time of the next rotation.
-        `scheduled` says that a scheduled rotation made the key. Raises TooManyAliases and
-        TooLargeRecord: a key from an older version may have more.
+        A next key also gets the rules of `old`, which may have changed. A new rotation period
+        begins, unless `rotates` is the time of the next rotation. `scheduled` says that a scheduled
+        rotation made the key. Raises TooManyAliases and TooLargeRecord: a key from an older version
+        may have more.
         """
         require_room(old.aliases)
         require_small_labels(bytes_of_labels(old.labels))
-        rotates = self.rotates
         if rotates is None and old.rotate_every is not None:
-            rotates = self.created + old.rotate_every * SECOND
+            begins = self.created if self.follows is None else time.time_ns()
+            rotates = begins + old.rotate_every * SECOND
         return replace(
             self,
             aliases=old.aliases,
             labels=old.labels,
+            rules=old.rules,
+            crit=old.crit,
             named_by=len(old.aliases),
             rotate_every=old.rotate_every,
             rotates=rotates,
+            publish_ahead=old.publish_ahead,
+            retire_after=old.retire_after,
             scheduled=scheduled,
+            follows=None,
         )
 
     def succeeded(self, *, enabled: bool = False) -> Self:
         """Return the record after another key has replaced it: `verify-only` or `enabled`."""
         state: State = self.state if enabled else "verify-only"
+        retires = None
+        if self.retire_after is not None:
+            retires = time.time_ns() + self.retire_after * SECOND
         return replace(
             self,
             state=state,
@@ -242,13 +323,70 @@ class KeyRecord:
             replaced=enabled,
             rotate_every=None,
             rotates=None,
+            publish_ahead=None,
+            retire_after=None,
+            retires=retires,
+            next_kid=None,
         )
+
+    def as_next_of(self, old: "KeyRecord") -> Self:
+        """Return a new record as that of the next key of `old`."""
+        require_small_labels(bytes_of_labels(old.labels))
+        crit = (*self.crit, *FOLLOWING)
+        return replace(self, labels=old.labels, named_by=0, follows=old.kid, crit=crit)
+
+    def with_next(self, kid: str | None) -> Self:
+        """Return the record with a next key, or with none.
+
+        A scheduled rotation waits until a new next key has been published for `publish_ahead`.
+        """
+        rotates = self.rotates
+        if kid is not None and rotates is not None and self.publish_ahead is not None:
+            rotates = max(rotates, time.time_ns() + self.publish_ahead * SECOND)
+        return replace(self, next_kid=kid, rotates=rotates)
+
+    @property
+    def has_succession(self) -> bool:
+        """Tell whether it has a next key, or a scheduled rotation."""
+        return self.next_kid is not None or self.rotates is not None
+
+    @property
+    def has_retired(self) -> bool:
+        """Tell whether it was replaced, and its retirement is due or done."""
+        return self.retires is not None and self.retires <= time.time_ns()
+
+    def require_schedule(self) -> Self:
+        """Raise ValidationFailed if its schedule does not fit its rules; return the record."""
+        faults = []
+        if self.publish_ahead is not None and not (self.rotate_every or 0) > self.publish_ahead:
+            faults.append(("#/publish_ahead", "Must be less than rotate_every."))
+        jws = None if self.rules is None else self.rules.jws
+        lifetime = None if jws is None else jws.max_lifetime
+        if self.retire_after is not None and self.retire_after < (lifetime or 0):
+            what = "Must not be less than max_lifetime of its rules: signatures would outlive it."
+            faults.append(("#/retire_after", what))
+        if faults:
+            raise ValidationFailed(errors=faults)
+        return self
+
+    @property
+    def next_step(self) -> Step | None:
+        """What the service does next with the key on its schedule; None for nothing."""
+        if self.retires is not None and self.state != "disabled":
+            return Step("retireKey", self.retires)
+        if self.rotates is None:
+            return None
+        if self.publish_ahead is not None and self.next_kid is None:
+            return Step("nextKey", self.rotates - self.publish_ahead * SECOND)
+        return Step("rotateKey", self.rotates)
 
     def with_alias(self, alias: str, *, again: bool = False) -> Self:
         """The record with one more alias; raises TooManyAliases and TooLargeRecord.
 
-        `again` says that the key is already among the versions of the alias.
+        Raises KeyNotUsable for a next key: it gets the aliases of its key. `again` says that the
+        key is already among the versions of the alias.
         """
+        self.require_begun()
         aliases = (*self.aliases, alias)
         require_room(aliases)
         count = self.named_by if again or self.named_by is None else self.named_by + 1
@@ -261,7 +399,7 @@ class KeyRecord:
         rotation.
         """
         if every is None:
-            return replace(self, rotate_every=None, rotates=None)
+            return replace(self, rotate_every=None, rotates=None, publish_ahead=None)
         if at is None:
             same = every == self.rotate_every
             at = self.rotates if same else time.time_ns() + every * SECOND
@@ -333,8 +471,9 @@ class KeyRecord:
             members |= {name: getattr(self, name) for name in _SCHEDULE}
         if self.provider is not None:
             members |= {name: getattr(self, name) for name in _OBJECT}
-        if self.ends is not None:
-            members["ends"] = self.ends
+        for name in _IF_SET:
+            if (value := getattr(self, name)) is not None:
+                members[name] = value
         record = orjson.dumps(members if self.unknown is None else {**members, **self.unknown})
         return record + _SEPARATOR + self.sealed if self.sealed else record
 
@@ -375,11 +514,12 @@ class KeyRecord:
 # The known members of stored records, in order.
 _SCHEDULE: Final = ("rotate_every", "rotates", "scheduled")
 _OBJECT: Final = ("provider", "object_id", "token_serial")
+_IF_SET: Final = ("ends", "publish_ahead", "retire_after", "retires", "next_kid", "follows")
 _APART: Final = frozenset(
-    ("rules", *_SCHEDULE, *_OBJECT, "ends", "last_used", "noted_since", "unknown", "sealed")
+    ("rules", *_SCHEDULE, *_OBJECT, *_IF_SET, "last_used", "noted_since", "unknown", "sealed")
 )
 _NAMES: Final = tuple(each.name for each in fields(KeyRecord) if each.name not in _APART)
-_MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE, *_OBJECT, "ends"))
+_MEMBERS: Final = frozenset((*_NAMES, *RULED, *_SCHEDULE, *_OBJECT, *_IF_SET))
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from typing import Any
 
 from minikms.key_requests import KeyRef, require_own_aliases
 from minikms.keys.described_keys import DescribedKeys
-from minikms.keys.making import require_fitting, require_rotatable
+from minikms.keys.making import require_fitting
 from minikms.keys.operations import KeyOperations
 from minikms.records import KeyRecord, State
 from minikms.rules import Rules
@@ -26,27 +26,36 @@ class Changes:
         self._reserved_aliases = reserved_aliases
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
-        """Set the `state`, `expires`, `labels`, `rules` or `rotate_every` that `changes` has.
+        """Set the members of the key that `changes` has.
 
-        With `rotate_every`, `rotates` is the time of the first scheduled rotation, by default one
-        period from now. Raises TooLargeRecord, RulesLoosened, UnsupportedOption if the rules do not
-        fit the key, UnsupportedOperation if a public key alone would be rotated, and KeyNotUsable
-        if the key is scheduled for deletion, or would be rotated and is not enabled.
+        They are `state`, `expires`, `labels`, `rules`, `rotate_every`, `publish_ahead` and
+        `retire_after`. A state ends the retirement of a key that has retired. With `rotate_every`,
+        `rotates` is the time of the first scheduled rotation, by default one period from now.
+        Raises TooLargeRecord, RulesLoosened, ValidationFailed if the schedule does not fit,
+        UnsupportedOption if the rules do not fit the key, UnsupportedOperation if a public key
+        alone would be rotated, and KeyNotUsable if the key is scheduled for deletion, is a next
+        key, or would be rotated and is not enabled.
         """
         others = dict(changes)
         rules: Rules | None = others.pop("rules", None)
         every, rotates = others.pop("rotate_every", ...), others.pop("rotates", None)
+        scheduled = any(others.get(name) is not None for name in ("publish_ahead", "retire_after"))
 
         def change(record: KeyRecord) -> KeyRecord:
+            record.require_begun()
             if rules is not None:
                 require_fitting(rules, self._registry.of(record))
                 record = record.with_rules(rules)
+            if "state" in others and record.has_retired:
+                record = replace(record, retires=None)
+            if every is None:
+                record = record.rotating(None)
             record = replace(record, **others)
-            if every is ...:
-                return record
-            if every is not None:
-                require_rotatable(record)
-            return record.rotating(every, rotates)
+            if every not in (..., None):
+                record = record.rotating(every, rotates)
+            if scheduled or every not in (..., None):
+                record.require_rotatable()
+            return record.require_schedule()
 
         return await self.change(profile, kid, change)
 
@@ -58,9 +67,12 @@ class Changes:
         Raises TooLargeRecord, KeyNotUsable if the key is scheduled for deletion, and the errors of
         `change`.
         """
-        return await self.change(
-            profile, kid, lambda record: replace(record, labels=change(record.labels))
-        )
+
+        def relabelled(record: KeyRecord) -> KeyRecord:
+            record.require_begun()
+            return replace(record, labels=change(record.labels))
+
+        return await self.change(profile, kid, relabelled)
 
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]

@@ -55,16 +55,22 @@ class DescribedKeys:
         alg: str | None = None,
         alias: str | None = None,
         labels: Sequence[tuple[str, str]] = (),
+        only_next: bool = False,
     ) -> tuple[list[KeyRecord], bool]:
         """List up to `limit` keys in order of creation; also returns whether more follow.
 
-        `after` is the `seq` of the last key of the previous page. `alg`, `alias` and `labels`
-        filter the keys.
+        `after` is the `seq` of the last key of the previous page. `alg`, `alias`, `labels` and
+        `only_next` (of next keys) filter the keys.
         """
         name = None if alg is None else self._keys.registry.get(alg).name
         if alias is None:
             page, more = await self._keys.store.listing.page(
-                profile, limit=limit, after=after, alg=name, labels=labels
+                profile,
+                limit=limit,
+                after=after,
+                alg=name,
+                labels=labels,
+                only_next=only_next,
             )
             records = [self._keys.shown(record) for record in page]
             await self.with_last_uses(profile, records)
@@ -73,7 +79,7 @@ class DescribedKeys:
             record = await self._keys.store.record(profile, KeyRef(alias=alias))
         except (AliasNotFound, KeyNotFound):
             return [], False
-        fits = record.seq > after and record.fits(name, labels)
+        fits = record.seq > after and record.fits(name, labels, only_next=only_next)
         return [await self.described(profile, record)] if fits else [], False
 
     async def pages(
@@ -84,6 +90,7 @@ class DescribedKeys:
         alg: str | None = None,
         alias: str | None = None,
         labels: Sequence[tuple[str, str]] = (),
+        only_next: bool = False,
     ) -> AsyncIterator[list[KeyRecord]]:
         """Yield all keys that `list_keys` finds, page after page, and keep no page."""
         more = True
@@ -91,7 +98,13 @@ class DescribedKeys:
         async def next_page() -> list[KeyRecord]:
             nonlocal after, more
             page, more = await self.list_keys(
-                profile, limit=_PAGE, after=after, alg=alg, alias=alias, labels=labels
+                profile,
+                limit=_PAGE,
+                after=after,
+                alg=alg,
+                alias=alias,
+                labels=labels,
+                only_next=only_next,
             )
             after = page[-1].seq if page else after
             return page

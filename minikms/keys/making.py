@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from joserfc.jwk import import_key
 
 from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
-from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedOperation, UnsupportedOption
+from minikms.errors import InvalidKey, UnsupportedOperation, UnsupportedOption
 from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyPolicy
 from minikms.keys.operations import KeyOperations
@@ -119,7 +119,7 @@ class KeyMaker:
         policy.require_bounded()
         if policy.exportable:
             raise UnsupportedOption("A public key alone has nothing to export.")
-        if policy.rotate_every is not None:
+        if policy.rotate_every is not None or policy.retire_after is not None:
             raise UnsupportedOperation("A public key alone is replaced by importing another.")
 
         def make() -> KeyRecord:
@@ -232,10 +232,12 @@ def describe(
         + (() if policy.provider is None else PROVIDED),
         rotate_every=every,
         rotates=None if every is None else created + every * SECOND,
+        publish_ahead=policy.publish_ahead,
+        retire_after=policy.retire_after,
         provider=policy.provider,
         object_id=key.key_id.hex() if isinstance(key, ProviderKey) else None,
         token_serial=key.token if isinstance(key, ProviderKey) else None,
-    )
+    ).require_schedule()
 
 
 def allowed_operations(
@@ -270,19 +272,6 @@ def require_fitting(rules: Rules, algorithm: KeyAlgorithm[Any]) -> None:
     if not set(rules.algs or ()) <= set(can):
         may = ", ".join(can) or "no JOSE name"
         raise UnsupportedOption(f"Such a key signs for: {may}.")
-
-
-def require_rotatable(record: KeyRecord) -> None:
-    """Raise UnsupportedOperation or KeyNotUsable if a key cannot be rotated; expired keys can."""
-    if record.material == "none":
-        raise UnsupportedOperation("A public key alone is replaced by importing another.")
-    record.require_understood()
-    if record.replaced:
-        raise KeyNotUsable("A rotation has replaced the key already.")
-    if record.ends is not None:
-        raise KeyNotUsable("A key that was made to be deleted is not rotated.")
-    if record.state != "enabled" or record.is_scheduled:
-        raise record.not_usable(time.time_ns())
 
 
 class PublicJwkIsPrivate(TypeError):

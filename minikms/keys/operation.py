@@ -29,6 +29,8 @@ class Use:
     - `by_anyone`: public, and allowed for every key, since anyone can do it with the public key.
     - `if_exportable`: allowed for every key that was made exportable.
     - `by_door`: allowed for every key with a private part; only doors have such operations.
+
+    `as_next` says that a next key may be used so, before it takes the place of its key.
     """
 
     capability: type[Capability]
@@ -38,6 +40,7 @@ class Use:
     by_anyone: bool = False
     if_exportable: bool = False
     by_door: bool = False
+    as_next: bool = False
 
     def __post_init__(self) -> None:
         granted = self.operation in self.capability.public_grants

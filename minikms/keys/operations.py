@@ -278,7 +278,7 @@ class KeyOperations:
             may = ", ".join(record.operations) or "nothing"
             raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")
         if not found.is_always_usable:
-            record.require_usable(use.operation, time.time_ns())
+            record.require_usable(use.operation, time.time_ns(), as_next=use.as_next)
         key: UsableKey[Any] = UsableKey(algorithm, use, record.kid, record, alias)
         if record.rules is not None:
             key.rules = record.rules

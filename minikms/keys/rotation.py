@@ -1,10 +1,9 @@
-"""Rotates keys: replaces them by new ones, on request or when their rotation is due."""
+"""Makes next keys, rotates keys, and retires replaced keys, on request or when it is due."""
 
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,7 +18,7 @@ from minikms.errors import (
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyPolicy, KeyRef, require_own_aliases
-from minikms.keys.making import KeyMaker, is_slow_to_make, maker, require_rotatable
+from minikms.keys.making import KeyMaker, is_slow_to_make, maker
 from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
@@ -39,7 +38,7 @@ _POSTPONED: Final = 3600 * SECOND
 
 
 class Rotation:
-    """Rotates keys: replaces them by new ones, on request or when their rotation is due."""
+    """Makes next keys, rotates keys, and retires replaced keys, on request or when it is due."""
 
     def __init__(
         self, keys: KeyOperations, maker: KeyMaker, reserved_aliases: Sequence[str]
@@ -49,16 +48,38 @@ class Rotation:
         self._maker = maker
         self._reserved_aliases = reserved_aliases
 
-    async def rotate(self, profile: str, kid: str, *, keep_schedule: bool = False) -> KeyRecord:
-        """Replace a key by a new one, and return the record of the new one.
+    async def make_next(self, profile: str, kid: str) -> KeyRecord:
+        """Make the next key of a key, unless it has one; return the record of the next key.
+
+        Raises the errors of `rotate`.
+        """
+
+        async def store(successor: Successor) -> KeyRecord:
+            return await self._store.rotations.make_next(profile, kid, successor)
+
+        return await self._replace(profile, KeyRef(kid=kid), store)
+
+    async def rotate(
+        self,
+        profile: str,
+        kid: str,
+        *,
+        keep_schedule: bool = False,
+        if_published: int | None = None,
+    ) -> KeyRecord:
+        """Replace a key by its next key, or else a new one; return the record of the new one.
 
         The old key becomes `verify-only`. If the key has `rotate_every`, a new period begins unless
-        `keep_schedule`.
+        `keep_schedule`. With `if_published`, the next key must have been published for so many
+        seconds.
 
-        Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyKeys,
-        TooManyAliases, TooLargeRecord, and UnsupportedOperation for a public key alone.
+        Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooEarly, TooBusy,
+        TooManyKeys, TooManyAliases, TooLargeRecord, and UnsupportedOperation for a public key
+        alone.
         """
-        return await self._rotate(profile, KeyRef(kid=kid), keep_schedule=keep_schedule)
+        return await self._rotate(
+            profile, KeyRef(kid=kid), keep_schedule=keep_schedule, if_published=if_published
+        )
 
     async def rotate_name(
         self, profile: str, name: str, check: CheckVersions | None = None
@@ -78,14 +99,17 @@ class Rotation:
         check: CheckVersions | None = None,
         *,
         keep_schedule: bool = False,
+        if_published: int | None = None,
     ) -> KeyRecord:
         async def store(successor: Successor) -> KeyRecord:
-            def scheduled(old: KeyRecord) -> tuple[KeyRecord, Stored]:
-                record, material = successor(old)
-                return replace(record, rotates=old.rotates), material
-
-            make = scheduled if keep_schedule else successor
-            return await self._store.rotations.rotate(profile, ref, make, check)
+            return await self._store.rotations.rotate(
+                profile,
+                ref,
+                successor,
+                check,
+                keep_schedule=keep_schedule,
+                if_published=if_published,
+            )
 
         return await self._replace(profile, ref, store)
 
@@ -94,27 +118,37 @@ class Rotation:
     ) -> KeyRecord:
         """Call `store` with the function that returns the successor of the key.
 
-        `store` calls it in its transaction. A successor that is slow to make is made before the
-        transaction. It is made again if the transaction finds a key of another kind to replace.
+        `store` calls it in its transaction, if it needs one. A successor that is slow to make is
+        made before the transaction. It is made again if the transaction finds a key of another kind
+        to replace.
         """
         with suppress(_SlowToMake):
             return await store(self._make_successor)
         while True:
             found = await self._store.record(profile, ref)
-            with suppress(_SlowToMake):
-                async with self._making_successor(profile, found) as successor:
-                    return await store(successor)
+            try:
+                async with self._making_successor(profile, found) as (record, material):
+                    successor = partial(_give_if_alike, (record, material), found)
+                    stored = await store(successor)
+                    if stored.kid != record.kid:
+                        raise _NotNeeded(stored)
+                    return stored
+            except _NotNeeded as exc:
+                return exc.stored
+            except _SlowToMake:
+                continue
 
     def _make_successor(self, old: KeyRecord) -> tuple[KeyRecord, Stored]:
         """Make the successor of a key; raises _SlowToMake if making it is slow."""
-        require_rotatable(old)
         algorithm = self._registry.of(old)
         if is_slow_to_make(algorithm, "generate"):
             raise _SlowToMake
         return maker(algorithm, _policy_of(old), algorithm.generate)()
 
     @asynccontextmanager
-    async def _making_successor(self, profile: str, found: KeyRecord) -> AsyncIterator[Successor]:
+    async def _making_successor(
+        self, profile: str, found: KeyRecord
+    ) -> AsyncIterator[tuple[KeyRecord, Stored]]:
         """Make the successor of `found`; the block stores it.
 
         If the block fails, an object that was made at a provider is destroyed.
@@ -122,14 +156,13 @@ class Rotation:
         algorithm, policy = self._registry.of(found), _policy_of(found)
         if policy.provider is not None:
             async with self._maker.making_at_provider(profile, algorithm, policy) as [made]:
-                yield partial(_give_if_alike, made, found)
+                yield made
             return
         make = maker(algorithm, policy, algorithm.generate)
-        made = await self._maker.in_turn(profile, algorithm, "generate", make)
-        yield partial(_give_if_alike, made, found)
+        yield await self._maker.in_turn(profile, algorithm, "generate", make)
 
-    async def rotate_due(self, profiles: Iterable[str], sink: AuditSink | None) -> set[str]:
-        """Rotate the keys of these profiles whose scheduled rotation is due.
+    async def take_steps(self, profiles: Iterable[str], sink: AuditSink | None) -> set[str]:
+        """Make the next keys of these profiles that are due, rotate due keys, and retire keys.
 
         Return the profiles in which keys may be left. Raises StoreUnavailable; another failure is
         logged, and holds up no other key or profile.
@@ -139,7 +172,7 @@ class Rotation:
             try:
                 due = await self._store.rotations.due(profile)
                 for kid in due:
-                    await self._rotate_if_due(profile, kid, sink)
+                    await self._take_step(profile, kid, sink)
                 if due:  # there may be more
                     left.add(profile)
             except ProfileNotFound:
@@ -151,18 +184,18 @@ class Rotation:
                 LOGGER.exception("due keys of a profile are not rotated")
         return left
 
-    async def _rotate_if_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
-        """Rotate a key if it is still due; if that fails, postpone its rotation."""
+    async def _take_step(self, profile: str, kid: str, sink: AuditSink | None) -> None:
+        """Do what is due with a key, if it still is; if that fails, postpone it."""
 
         async def store(successor: Successor) -> KeyRecord:
-            return await self._store.rotations.rotate_due(profile, kid, successor)
+            return await self._store.rotations.take_step(profile, kid, successor)
 
         outer = CURRENT.set(AuditEvent("rotateKey", sink, profile=profile, kid=kid))
         try:
             await self._replace(profile, KeyRef(kid=kid), store)
             return
         except NotDueError:
-            return  # another process has rotated it
+            return  # another process was first
         except (StoreUnavailable, ProfileNotFound, ProfileFrozen):
             raise
         except NotRotatableError:
@@ -178,6 +211,14 @@ class Rotation:
         await self._store.rotations.postpone(profile, kid, time.time_ns() + _POSTPONED)
 
 
+class _NotNeeded(Exception):
+    """Another key than the one that was made is now in the key's place, or its next key."""
+
+    def __init__(self, stored: KeyRecord) -> None:
+        super().__init__()
+        self.stored = stored
+
+
 class _SlowToMake(Exception):
     """The successor must be made before the transaction, since making it is slow."""
 
@@ -186,7 +227,6 @@ def _give_if_alike(
     made: tuple[KeyRecord, Stored], found: KeyRecord, old: KeyRecord
 ) -> tuple[KeyRecord, Stored]:
     """Return the successor `made` for `found`; raises _SlowToMake if `old` is another kind."""
-    require_rotatable(old)
     if (old.alg, _policy_of(old)) != (found.alg, _policy_of(found)):
         raise _SlowToMake
     return made

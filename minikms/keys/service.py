@@ -67,9 +67,9 @@ class KeyService:
         return other
 
     async def sweep(self, sink: AuditSink | None = None) -> int:
-        """Remove keys whose scheduled deletion is due, and rotate keys whose rotation is due.
+        """Remove keys whose scheduled deletion is due, and take the steps of due rotations.
 
-        Each removal and each rotation is an audit event in `sink`. Return the number of profiles in
+        Each removal and each step is an audit event in `sink`. Return the number of profiles in
         which keys have been due for more than an hour. Keys in frozen profiles wait, and do not
         count. Raises StoreUnavailable; other failures are logged, and do not hold up other keys or
         profiles.
@@ -82,7 +82,7 @@ class KeyService:
         frozen = {name for name in named if await self._is_frozen(name)}
         profiles = sorted(named - frozen)
         left = await self.deletions.sweep(profiles, sink)  # first: rotations may take long
-        left |= await self.rotation.rotate_due(profiles, sink)
+        left |= await self.rotation.take_steps(profiles, sink)
         await due_hours.remove([each for each in over if each.profile not in left | frozen])
         return len({each.profile for each in over} & left)
 

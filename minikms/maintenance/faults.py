@@ -61,7 +61,7 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
     elif stored.deletion != deletion_tags(record):
         yield "its scheduled deletion does not match its record"
     is_stored = stored.rotates or (ROTATION, stored.kid) in stored.unreadable
-    if is_stored is not (record.rotates is not None):
+    if is_stored is not (record.next_step is not None):
         yield "its scheduled rotation does not match its record"
 
 

@@ -13,7 +13,8 @@ from minikms.errors import ValidationFailed
 from minikms.http.answers import Answer
 from minikms.http.gate import CallHandler, GatedCall
 from minikms.http.problems import pointer
-from minikms.key_bounds import ALIAS_PATTERN
+from minikms.key_bounds import ALIAS_PATTERN, MAX_RETIRE_AFTER
+from minikms.records import NEXT
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas.base import sentence
 from minikms.web.schemas.fields import MAX_FAULTS, Converted
@@ -224,6 +225,18 @@ UNUSED_FILTER: Final = _query(
     "unused",
     "Only keys that were not used for this time, up to 365 days.",
     _Duration(metadata={"pattern": durations.PATTERN}),
+)
+STATE_FILTER: Final = _query(
+    "StateFilter",
+    "state",
+    "Only keys in this state; only `next` is possible.",
+    fields.String(validate=validate.OneOf((NEXT,))),
+)
+IF_PUBLISHED: Final = _query(
+    "IfPublished",
+    "if_published",
+    "Seconds for which the next key must have been published.",
+    _Decimal(validate=validate.Range(0, MAX_RETIRE_AFTER)),
 )
 DELETE_AFTER: Final = _query(
     "DeleteAfter",

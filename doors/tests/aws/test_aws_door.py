@@ -285,6 +285,7 @@ WITHOUT_CODE = {
     errors.RequestTimeout,
     errors.RulesLoosened,
     errors.ShuttingDown,
+    errors.TooEarly,
     errors.TokenNotFound,
     errors.TooManyTokens,
     errors.UnsupportedMediaType,

@@ -56,9 +56,11 @@ class JwkSet(NamedTuple):
     runs: tuple[_Run, ...] = ()
     kinds: frozenset[MemberKind] = frozenset()
     """The kinds of its members."""
+    until: int | None = None
+    """The time from which it has a member too many, in nanoseconds; None for never."""
 
     @classmethod
-    def of(cls, members: Iterable[tuple[MemberKind, bytes]]) -> Self:
+    def of(cls, members: Iterable[tuple[MemberKind, bytes]], until: int | None = None) -> Self:
         """Make a set of runs; each has the JSON of members of one kind, separated by commas."""
         parts, runs = [_BEGIN], []
         end = len(_BEGIN)
@@ -71,7 +73,7 @@ class JwkSet(NamedTuple):
             end += len(text)
         body = b"".join([*parts, _END])
         kinds = frozenset(run.kind for run in runs)
-        return cls(body, hashlib.sha256(body).hexdigest()[:32], tuple(runs), kinds)
+        return cls(body, hashlib.sha256(body).hexdigest()[:32], tuple(runs), kinds, until)
 
     def only(self, kinds: frozenset[MemberKind]) -> Self:
         """Make the set of its members of these kinds, in the same order."""

@@ -1,6 +1,7 @@
 """Makes the JWK Sets of profiles, and caches their JSON (RFC 7517 section 5)."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -36,8 +37,8 @@ class _Computation:
 class JwkSets:
     """Makes the JWK Sets of a store's profiles, and caches them until the profile changes.
 
-    Time alone never changes a set: an expired key stays, and a key leaves when its deletion is
-    scheduled. All methods raise ProfileNotFound and StoreUnavailable.
+    Time alone removes only keys that retire: an expired key stays, and a key leaves when its
+    deletion is scheduled. All methods raise ProfileNotFound and StoreUnavailable.
     """
 
     def __init__(self, keys: KeyOperations) -> None:
@@ -80,7 +81,7 @@ class JwkSets:
         change that was acknowledged before the call.
         """
         found = self._sets.get(profile)
-        if found is not None:
+        if found is not None and (found.until is None or time.time_ns() < found.until):
             return found
         current = self._computations.get(profile)
         if current is None or not (
@@ -105,18 +106,28 @@ class JwkSets:
             if before is not None:
                 await asyncio.wait([before.task])
             computation.pending = self._sets.start_fill()
-            found = JwkSet.of([run async for run in self._runs(profile)])
+            ends: list[int] = []
+            runs = [run async for run in self._runs(profile, ends)]
+            found = JwkSet.of(runs, min(ends, default=None))
             computation.pending.fill((profile,), found, *_sources(profile))
             return found
         finally:
             if self._computations.get(profile) is computation:
                 del self._computations[profile]
 
-    async def _runs(self, profile: str) -> AsyncIterator[tuple[MemberKind, bytes]]:
-        """Read a set from the store, and yield consecutive members of one kind together."""
+    async def _runs(self, profile: str, ends: list[int]) -> AsyncIterator[tuple[MemberKind, bytes]]:
+        """Read a set from the store, and yield consecutive members of one kind together.
+
+        `ends` gets the times at which members retire.
+        """
         after, more = "", True
         while more:
             page, more = await self._store.listing.page(profile, limit=_PAGE, after=after)
+            ends += [
+                each.retires
+                for each in page
+                if each.retires is not None and each.current_state != "disabled"
+            ]
             members = [
                 (kind, {**facts, **named})
                 for record in page
@@ -130,7 +141,9 @@ class JwkSets:
     def _facts(self, record: KeyRecord) -> Iterator[tuple[MemberKind, dict[str, Any]]]:
         """Yield a key's member of a JWK Set, without its kid; nothing if the key has no member."""
         # Readers keep the set longer than a key that was made to be deleted.
-        if record.jwk is None or record.deletes is not None or record.state == "disabled":
+        if record.jwk is None or record.deletes is not None:
+            return
+        if record.current_state == "disabled":
             return
         if not self._registry.has(record):
             return

@@ -32,7 +32,7 @@ _MAX_EXTENSIONS: Final = 64
 class MakeCsr(Envelope[Signer[Any, Any], str]):
     """Signs a certificate request, in PEM; raises InvalidCertificate and UnsupportedOption."""
 
-    uses = (Use(Signer, "sign"),)
+    uses = (Use(Signer, "sign", as_next=True),)
     subject: str
     alternative_names: Sequence[str] = ()
     alg: str | None = None
@@ -56,7 +56,7 @@ class CopyCsr(Envelope[Signer[Any, Any], str]):
     An empty `template` has neither. Raises InvalidCertificate and UnsupportedOption.
     """
 
-    uses = (Use(Signer, "sign"),)
+    uses = (Use(Signer, "sign", as_next=True),)
     template: str
 
     def compute(self, key: SigningKey) -> str:

@@ -29,6 +29,7 @@ from minikms.store.keys.entries import (
     load_record,
     remove_key,
     replace_record,
+    replace_scheduled,
 )
 from minikms.store.profiles.marker import require_profile
 from minikms.store.reads import Read
@@ -78,8 +79,9 @@ class Deletions:
     ) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None; return its record.
 
-        Its state becomes `state`, or stays for None. `check` is called with its record first, and
-        may raise. Raises KeyNotFound and AliasNotFound. The settings of the profile apply as in
+        A next key is deleted at once, and the next key of a key with the key's schedule. Its state
+        becomes `state`, or stays for None. `check` is called with its record first, and may raise.
+        Raises KeyNotFound and AliasNotFound. The settings of the profile apply as in
         `delete`.
         """
 
@@ -90,6 +92,8 @@ class Deletions:
             record = await find_record(session, ref)
             set_key(record.kid, record.alg)
             check(record)
+            if record.follows is not None and due is not None:
+                return await delete_key(session, record, None)
             return await schedule(session, replace(record, state=state or record.state), due)
 
         return await self.write(profile, work)
@@ -184,25 +188,60 @@ def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
 async def delete_key(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
     """Remove a key for None, or schedule its deletion; return its record.
 
-    A key of a provider is gone for callers, but stays in the store until its object is destroyed.
+    A next key is removed at once, and so is the next key of a key. A key of a provider is gone for
+    callers, but stays in the store until its object is destroyed.
     """
-    if deletes is not None:
+    if record.follows is not None:
+        await _leave(session, record, record.follows)
+    elif deletes is not None:
         return await schedule(session, record, deletes)
+    await _end(session, await drop_next(session, record))
+    return replace(record, deletes=None)
+
+
+async def _end(session: Transaction, record: KeyRecord) -> None:
+    """Remove a key, or let the key of a provider be removed once its object is destroyed."""
     if record.provider is None:
         await remove_key(session, record)
     else:
         await schedule(session, record, 0)
         session.ended.append(record.kid)
-    return replace(record, deletes=None)
+
+
+async def drop_next(session: Transaction, record: KeyRecord) -> KeyRecord:
+    """Remove the next key of a key; return the key's record without it, which is not stored."""
+    following = await next_of(session, record)
+    if following is not None:
+        await _end(session, following)
+    return record.with_next(None)
+
+
+async def next_of(session: Session, record: KeyRecord) -> KeyRecord | None:
+    """The record of a key's next key; None if there is none."""
+    if record.next_kid is None:
+        return None
+    found = await load_record(session, record.next_kid)
+    # A process of version 0.4 may have deleted it.
+    return None if found is None or found.follows != record.kid or found.is_scheduled else found
+
+
+async def _leave(session: Transaction, following: KeyRecord, kid: str) -> None:
+    """Let the key that a next key follows have no next key any more."""
+    before = await load_record(session, kid)
+    if before is not None and before.next_kid == following.kid:
+        await replace_scheduled(session, before, before.with_next(None))
 
 
 async def schedule(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
     """Schedule the deletion of a key, or cancel it for None; return its record."""
+    before = record
+    if deletes is not None:
+        record = await drop_next(session, record)
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)
     record = record.deleted_at(deletes)
     await insert_deletion(session, record)
-    await replace_record(session, record)
+    await replace_scheduled(session, before, record)
     return record
 
 

@@ -23,6 +23,7 @@ from minikms.errors import (
     KeyUnreadable,
     KmsError,
     TooManyKeys,
+    ValidationFailed,
 )
 from minikms.events import set_asked, set_key_alg, set_keys
 from minikms.key_requests import KeyRef
@@ -41,6 +42,9 @@ LOGGER = logging.getLogger(__name__)
 
 # The tag of a record with the identifier of its object, the key pair at a provider.
 OBJECT_TAG: Final = "object"
+
+# The tag of a next key's record.
+NEXT_TAG: Final = {"state": "next"}
 
 # Aliases of this length, in bytes of UTF-8, and longer ones are hashed to name their entries.
 # PostgreSQL takes 2,704 bytes in a row of an index, which also has the category and 56 bytes that
@@ -75,7 +79,8 @@ def tags_of(record: KeyRecord) -> dict[str, str]:
     """The tags by which a record is found. Askar encrypts all tags but `~seq`."""
     labels = {label_tag(name): value for name, value in record.labels.items()}
     at_provider = {} if record.object_id is None else {OBJECT_TAG: record.object_id}
-    return {SEQ_TAG: record.seq, "alg": record.alg, **labels, **at_provider}
+    of_next = {} if record.follows is None else NEXT_TAG
+    return {SEQ_TAG: record.seq, "alg": record.alg, **labels, **at_provider, **of_next}
 
 
 def seal(key: bytes, kid: str, material: bytes) -> bytes:
@@ -214,16 +219,28 @@ async def require_room(session: Transaction, number: int = 1) -> None:
         raise TooManyKeys(f"The profile has at most {most:,} keys.")
 
 
+def require_published(session: Transaction, record: KeyRecord) -> None:
+    """Raise ValidationFailed if readers may keep a JWK Set for longer than next keys are in it."""
+    most, ahead = session.settings.jwks_max_age, record.publish_ahead
+    if most is not None and ahead is not None and ahead < most:
+        what = f"Readers keep the profile's JWK Set for {most:,} seconds (jwks_max_age)."
+        raise ValidationFailed(what, errors=[("#/publish_ahead", what)])
+
+
 async def insert_key(session: Transaction, record: KeyRecord, material: Stored) -> None:
-    """Insert a new key: record, tags, material, and times for sweeps; raises KeyExists."""
+    """Insert a new key: record, tags, material, and times for sweeps.
+
+    Raises KeyExists, and ValidationFailed as `require_published` does.
+    """
+    require_published(session, record)
     try:
         if isinstance(material, bytes):
             record = await with_material(session, record, material)
         else:
             await session.insert_key(record.kid, material)
         await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
-        if record.rotates is not None:
-            await set_rotation(session, record.kid, record.rotates)
+        if record.next_step is not None:
+            await set_rotation(session, record.kid, record.next_step.at)
         if record.deletes is not None:
             await insert_deletion(session, record)
     except DuplicateError:
@@ -251,13 +268,21 @@ async def replace_record(session: Transaction, record: KeyRecord) -> None:
     await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))
 
 
+async def replace_scheduled(session: Transaction, before: KeyRecord, record: KeyRecord) -> None:
+    """Replace the record `before` of a key, and the time at which a sweep looks at the key."""
+    if record.next_step != before.next_step:
+        at = None if record.next_step is None else record.next_step.at
+        await set_rotation(session, record.kid, at)
+    await replace_record(session, record)
+
+
 async def remove_key(session: Transaction, record: KeyRecord) -> None:
     """Remove all entries of a key; the object of a provider's key is destroyed before."""
     for alias in record.aliases:
         await session.remove(ALIAS, alias_entry(alias))
     if record.material == "askar":
         await session.remove_key(record.kid)
-    if record.rotates is not None:
+    if record.next_step is not None:
         await set_rotation(session, record.kid, None)
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)

@@ -31,7 +31,7 @@ from minikms.store.database import Database
 from minikms.store.keys.aliases import Aliases, add_alias, bind_aliases
 from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions
-from minikms.store.keys.due_entries import due_before, set_rotation
+from minikms.store.keys.due_entries import due_before
 from minikms.store.keys.entries import (
     DueKey,
     fetch_record,
@@ -41,12 +41,13 @@ from minikms.store.keys.entries import (
     insert_keys,
     load_record,
     material_of,
-    replace_record,
+    replace_scheduled,
+    require_published,
     require_room,
 )
 from minikms.store.keys.listing import KeyListing
 from minikms.store.keys.provider_objects import ProviderObjects
-from minikms.store.keys.rotation import Rotations, end_schedule
+from minikms.store.keys.rotation import Rotations, after_next, end_schedule
 from minikms.store.sweeps import Sweeps
 
 ResultT = TypeVar("ResultT")
@@ -214,7 +215,7 @@ class KeyStore:
                 stored = await add_alias(
                     session, stored, alias, binding, kept=kept or newest is not None
                 )
-            if newest is not None and newest.rotates is not None:  # the new key has it now
+            if newest is not None and newest.has_succession:  # the new key has it now
                 await end_schedule(session, newest.kid)
             stored = replace(stored, seq=seq_of(session.next_place()))
             await insert_key(session, stored, material)
@@ -295,10 +296,9 @@ class KeyStore:
 
         async def work(session: Transaction) -> KeyRecord:
             before = await fetch_record(session, kid)
-            record = change(before)
-            if record.rotates != before.rotates:
-                await set_rotation(session, kid, record.rotates)
-            await replace_record(session, record)
+            record = await after_next(session, change(before))
+            require_published(session, record)
+            await replace_scheduled(session, before, record)
             return record
 
         return await self.deletions.write(profile, work)

@@ -15,7 +15,7 @@ from minikms.store.askar.sessions import Session
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.deletions import Deletions
-from minikms.store.keys.entries import DueKey, label_tag, material_of
+from minikms.store.keys.entries import NEXT_TAG, DueKey, label_tag, material_of
 from minikms.store.keys.record_queries import (
     MAX_PAGE_BYTES,
     ReadRecord,
@@ -104,15 +104,19 @@ class KeyListing:
         after: str = "",
         alg: str | None = None,
         labels: Collection[tuple[str, str]] = (),
+        only_next: bool = False,
     ) -> tuple[list[KeyRecord], bool]:
         """Up to `limit` records in order of creation, and whether there are more.
 
         The records have at most `MAX_PAGE_BYTES`, unless the first one has more. `after` is the
         `seq` of the last record of the page before. `alg` is the one algorithm to list; a key must
-        have all `labels`. A record that does not decrypt is logged and left out.
+        have all `labels`, and with `only_next` be a next key. A record that does not decrypt is
+        logged and left out.
         """
         filters: list[dict[str, Any]] = [] if alg is None else [{"alg": alg}]
         filters.extend({label_tag(name): value} for name, value in labels)
+        if only_next:
+            filters.append(NEXT_TAG)
         found: list[ReadRecord] = []
         due: list[DueKey] = []
         size = 0
@@ -132,7 +136,9 @@ class KeyListing:
                 start, length = place, density.length(limit + 1 - len(found))
                 dense = partial(read_dense, start=start, length=length)
                 every, place = await self._database.run(profile, dense)
-                read = [each for each in every if each.record.fits(alg, labels)]
+                read = [
+                    each for each in every if each.record.fits(alg, labels, only_next=only_next)
+                ]
                 density.note((place or start + length) - start, len(every), len(read))
             for each in read:
                 if not each.record.is_gone:

@@ -8,7 +8,8 @@ from aiohttp import web
 from minikms.credentials.jose.jwk_set import JwkFilter
 from minikms.http.answers import CACHE_CONTROL, Answer, BodyAnswer
 from minikms.http.gate import GatedCall
-from minikms.web.messages import credentials, named_profile
+from minikms.profile_settings import NO_SETTINGS
+from minikms.web.messages import credentials, named_profile, service
 
 # Weak and strong tags are compared alike (RFC 9110 section 8.8.3).
 _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -26,8 +27,10 @@ async def jwks(
     name = call.enter(of_header if profile is None else profile)
     wanted = JwkFilter(frozenset(kty), frozenset(use), frozenset(alg))
     found = await credentials(call).jwk_sets.get(name, wanted)
-    # Caches must ask each time whether the set has changed: a key may have been removed.
-    headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
+    # By default, caches must ask each time whether a key was removed.
+    settings = service(call).profiles.settings.get(name, NO_SETTINGS)
+    kept = "no-cache" if settings.jwks_max_age is None else f"max-age={settings.jwks_max_age}"
+    headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: kept}
     given = ", ".join(call.request.headers.getall("If-None-Match", ()))
     if given.strip() == "*" or found.etag in _ETAG.findall(given):  # RFC 9110 section 13.1.2
         return web.Response(status=304, headers=headers)

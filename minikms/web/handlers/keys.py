@@ -29,7 +29,7 @@ _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
 
 # Filters of a listing; the link to the next page repeats them.
-_FILTERS = frozenset({"alg", "label", "unused"})
+_FILTERS = frozenset({"alg", "label", "unused", "state"})
 
 
 async def get(call: GatedCall, kid: str) -> Answer:
@@ -60,16 +60,23 @@ async def list_keys(
     alias: str | None = None,
     label: Sequence[tuple[str, str]] = (),
     unused: int | None = None,
+    state: str | None = None,
 ) -> Answer:
     """List keys in order of creation, by page, or all of them as NDJSON."""
     tenant = call.profile
     if NDJSON in call.request.headers.get("Accept", ""):
         pages = service(call).descriptions.pages(
-            tenant, after=after, alg=alg, alias=alias, labels=label
+            tenant, after=after, alg=alg, alias=alias, labels=label, only_next=state is not None
         )
         return await stream(call.request, _KEY, _unused(pages, unused))
     page, more = await service(call).descriptions.list_keys(
-        tenant, limit=limit, after=after, alg=alg, alias=alias, labels=label
+        tenant,
+        limit=limit,
+        after=after,
+        alg=alg,
+        alias=alias,
+        labels=label,
+        only_next=state is not None,
     )
     body = _KEY.encode([key for key in page if key.is_unused(unused)], many=True)
     if not more:
@@ -88,7 +95,7 @@ async def _unused(
 
 
 async def update(call: GatedCall, kid: str) -> Answer:
-    """Change the state, expiry, labels or schedule of a key."""
+    """Change the state, expiry, labels, rules or schedule of a key."""
     changes = load(call, _UPDATE)
     return _KEY.encode(await service(call).changes.update(call.profile, kid, changes))
 

@@ -43,10 +43,20 @@ async def import_key(call: GatedCall) -> Answer:
     return _KEY.encode(key)
 
 
-async def rotate(call: GatedCall, kid: str) -> Answer:
-    """Rotate a key: generate its successor; the old key then only verifies and decrypts."""
+async def make_next(call: GatedCall, kid: str) -> Answer:
+    """Make the next key of a key, which the next rotation puts in its place, or find it."""
     no_body(call)
-    return _KEY.encode(await service(call).rotation.rotate(call.profile, kid))
+    return _KEY.encode(await service(call).rotation.make_next(call.profile, kid))
+
+
+async def rotate(call: GatedCall, kid: str, if_published: int | None = None) -> Answer:
+    """Rotate a key: its next key, or a new one, takes its place.
+
+    The old key then only verifies and decrypts.
+    """
+    no_body(call)
+    key = await service(call).rotation.rotate(call.profile, kid, if_published=if_published)
+    return _KEY.encode(key)
 
 
 async def export(call: GatedCall, kid: str) -> Answer:

@@ -25,8 +25,11 @@ from minikms.web.schemas.named_fields import (
     labels,
     operations,
     provider,
+    publish_ahead,
+    retire_after,
     rotate_every,
     state,
+    state_in_effect,
 )
 from minikms.web.schemas.rule_bodies import KeyRules, RulesField
 from minikms.web.schemas.times import Timestamp
@@ -51,6 +54,8 @@ class NewKeyOptions(Request):
     expires = Timestamp("Time from which the key only verifies and decrypts.")
     rules = RulesField()
     rotate_every = rotate_every()
+    publish_ahead = publish_ahead()
+    retire_after = retire_after()
     delete_after = delete_after()
     provider = provider(
         "Provider that makes and keeps the private key, such as an HSM (see GET /algorithms); by "
@@ -61,8 +66,9 @@ class NewKeyOptions(Request):
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         if "alias" in data:
             data["aliases"] = (data.pop("alias"),)
-        if "delete_after" in data and "rotate_every" in data:
-            raise ValidationError("Not allowed with rotate_every.", "delete_after")
+        for name in ("rotate_every", "retire_after"):
+            if "delete_after" in data and name in data:
+                raise ValidationError(f"Not allowed with {name}.", "delete_after")
         for name in data.keys() & {"aliases", "operations"}:
             data[name] = tuple(data[name])
         return {"policy": made_of(KeyPolicy, data), **data}
@@ -124,7 +130,10 @@ class UpdateKey(Request):
     """Changes of a key; omitted members stay unchanged."""
 
     max_size: ClassVar[int | None] = None  # a key from an earlier version may have more labels
-    any_of = ("state", "expires", "labels", "rules", "rotate_every")
+    any_of = (
+        *("state", "expires", "labels", "rules", "rotate_every", "publish_ahead"),
+        "retire_after",
+    )
 
     state = state()
     expires = Timestamp(
@@ -133,6 +142,8 @@ class UpdateKey(Request):
     labels = labels()
     rules = RulesField()
     rotate_every = rotate_every(allow_none=True)
+    publish_ahead = publish_ahead(allow_none=True)
+    retire_after = retire_after(allow_none=True)
 
 
 class AssociateAlias(Request):
@@ -152,6 +163,12 @@ class SetCertificates(Request):
         description="X.509 certificates in PEM, the key's own first, each signed by the next.",
         required=True,
     )
+
+
+# Members of a key that are left out, and not null, if it has none.
+_ABSENT_IF_NONE: Final = (
+    *("provider", "rules", "publish_ahead", "retire_after", "retires", "follows"),
+)
 
 
 class Key(Body):
@@ -175,7 +192,7 @@ class Key(Body):
     installed = Flag(
         "false if the algorithm is not installed, so that the key cannot be used; otherwise absent."
     )
-    state = state(required=True, attribute="current_state")
+    state = state_in_effect(required=True, attribute="current_state")
     created = Timestamp(required=True)
     expires = Timestamp(
         "Time from which the key only verifies and decrypts.", required=True, allow_none=True
@@ -188,6 +205,16 @@ class Key(Body):
     )
     rotate_every = rotate_every()
     rotates = Timestamp("Time of its next scheduled rotation; absent if there is none.")
+    publish_ahead = publish_ahead()
+    retire_after = retire_after()
+    retires = Timestamp("Time at which the replaced key is disabled; absent if it stays.")
+    next = Text(
+        "The next key, which the next rotation puts in its place.",
+        required=True,
+        allow_none=True,
+        attribute="next_kid",
+    )
+    follows = Text("The key that this next key will replace; absent for another key.")
     certificates = ListOf(
         Text(),
         "Its certificate and the chain above it, in DER as base64; absent if it has none.",
@@ -206,10 +233,9 @@ class Key(Body):
             del written["rotate_every"], written["rotates"]
         if not obj.imported:
             del written["imported"]
-        if obj.provider is None:
-            del written["provider"]
-        if obj.rules is None:
-            del written["rules"]
+        for name in _ABSENT_IF_NONE:
+            if written[name] is None:
+                del written[name]
         if obj.certificates:
             written["x5t#S256"] = thumbprint_of(obj)
         else:

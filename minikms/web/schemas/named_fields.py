@@ -13,14 +13,18 @@ from minikms.key_bounds import (
     MAX_LABEL_VALUE,
     MAX_LABELS,
     MAX_PROVIDER,
+    MAX_PUBLISH_AHEAD,
+    MAX_RETIRE_AFTER,
     MAX_ROTATE_EVERY,
     MIN_DELETE_AFTER,
+    MIN_PUBLISH_AHEAD,
+    MIN_RETIRE_AFTER,
     MIN_ROTATE_EVERY,
 )
 from minikms.key_requests import AliasTaken
 from minikms.plugin.protocol import KEY_OPERATIONS
 from minikms.profile_settings import PROFILE_PATTERN
-from minikms.records import State
+from minikms.records import NEXT, State
 from minikms.web.schemas.fields import (
     BoundedList,
     Described,
@@ -171,11 +175,22 @@ def operations(**kwargs: Any) -> ListOf:
 
 
 def state(**kwargs: Any) -> Text:
-    """The state of a key."""
+    """The state to give a key."""
     return Text(
         "enabled, disabled, or verify-only: it only verifies and decrypts.",
-        component="KeyState",
+        component="NewKeyState",
         validate=validate.OneOf(get_args(State)),
+        **kwargs,
+    )
+
+
+def state_in_effect(**kwargs: Any) -> Text:
+    """The state of a key."""
+    return Text(
+        "enabled, disabled, verify-only: it only verifies and decrypts, or next: it only verifies "
+        "until a rotation puts it in its key's place.",
+        component="KeyState",
+        validate=validate.OneOf((*get_args(State), NEXT)),
         **kwargs,
     )
 
@@ -191,6 +206,27 @@ def rotate_every(**kwargs: Any) -> Seconds:
         "Seconds after which the service rotates the key, again and again.",
         strict=True,
         validate=validate.Range(MIN_ROTATE_EVERY, MAX_ROTATE_EVERY),
+        **kwargs,
+    )
+
+
+def publish_ahead(**kwargs: Any) -> Seconds:
+    """The time for which a next key is published before a scheduled rotation."""
+    return Seconds(
+        "Seconds for which the service publishes the next key before each scheduled rotation; less "
+        "than rotate_every.",
+        strict=True,
+        validate=validate.Range(MIN_PUBLISH_AHEAD, MAX_PUBLISH_AHEAD),
+        **kwargs,
+    )
+
+
+def retire_after(**kwargs: Any) -> Seconds:
+    """The time after which a replaced key is disabled."""
+    return Seconds(
+        "Seconds after a rotation at which the old key is disabled, and leaves the JWK Set.",
+        strict=True,
+        validate=validate.Range(MIN_RETIRE_AFTER, MAX_RETIRE_AFTER),
         **kwargs,
     )
 

@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from minikms.profile_settings import MAX_CALLS, MAX_DELETION_DELAY, MAX_KEYS
+from minikms.profile_settings import MAX_CALLS, MAX_DELETION_DELAY, MAX_JWKS_AGE, MAX_KEYS
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import Flag, ListOf, Part, Text
 from minikms.web.schemas.named_fields import profile
@@ -54,6 +54,7 @@ class ProfileSettings(Body):
     calls_per_second = _bound("Largest rate of calls.", 1, MAX_CALLS)
     delete_scope = Flag("Whether callers need the scope keys:delete to delete keys.")
     frozen = Flag("Whether nothing in the profile changes.")
+    jwks_max_age = _bound("Seconds for which readers may keep the JWK Set.", 1, MAX_JWKS_AGE)
 
 
 class ListedSettings(ProfileSettings):
@@ -82,7 +83,7 @@ class ChangeProfile(ProfileSettings, Request):
 
     any_of = (
         *("jwks", "max_keys", "min_deletion_delay", "calls_per_second", "delete_scope"),
-        "frozen",
+        *("frozen", "jwks_max_age"),
     )
 
     jwks = _jwks_access(required=False)

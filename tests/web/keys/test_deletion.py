@@ -307,7 +307,7 @@ async def test_restored_while_another_service_removes_it(persistent, start, paus
     async with here.post("/key/generate", json={"alg": "hs256"}) as response:
         kid = (await response.json())["kid"]
     await schedule(here, kid, "1h")
-    begun, go_on = paused("minikms.store.keys.deletions.replace_record")
+    begun, go_on = paused("minikms.store.keys.deletions.replace_scheduled")
     restoring = asyncio.create_task(here.post(f"/key/{kid}/restore"))
     async with waiting_for("a key that is being restored"):
         await begun.wait()

@@ -17,6 +17,7 @@ MEMBERS = {
     *("kid", "alg", "kty", "jwk", "b58", "multikey", "did"),
     *("aliases", "labels", "operations", "exportable", "state", "created", "expires", "deletes"),
     "last_used",
+    "next",
 }
 
 ALIASES = [

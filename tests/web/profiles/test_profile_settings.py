@@ -27,6 +27,7 @@ NONE = {
     "calls_per_second": None,
     "delete_scope": False,
     "frozen": False,
+    "jwks_max_age": None,
 }
 WEEK = 7 * 24 * 3600
 

@@ -1,0 +1,384 @@
+"""Rotation in three steps: a key is published, signs after the rotation, and retires later."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from problems import refused
+
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+from minikms.web.state import SERVICE
+
+DATA = "aGVsbG8"
+HOUR, DAY = 3600, 86_400
+STEPS = {"rotate_every": 30 * DAY, "publish_ahead": DAY, "retire_after": 2 * DAY}
+
+
+@pytest.fixture
+async def own_client(start_swept, any_store):
+    """A client of a service that has looked once for due keys, as it does when it starts."""
+    return await start_swept(create_service(Config(**any_store)))
+
+
+@pytest.fixture
+def sweep(client):
+    """Look for due keys, as the service does every few minutes; give the lines of the audit log."""
+
+    async def call(service=None):
+        lines = []
+
+        def sink(events, outcome):
+            lines.extend((each.operation, each.kid, each.new_kid) for each in events)
+
+        await (service or client.app[SERVICE]).sweep(sink)
+        return lines
+
+    return call
+
+
+@pytest.fixture
+def call(client):
+    """Make a call that succeeds, and give its answer."""
+
+    async def make(method, path, body=None, **kwargs):
+        async with client.request(method, path, json=body, **kwargs) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    return make
+
+
+@pytest.fixture
+def published(client):
+    """The kids and aliases in the profile's JWK Set."""
+
+    async def read():
+        async with client.get("/jwks.json") as response:
+            return {each["kid"] for each in (await response.json())["keys"]}
+
+    return read
+
+
+def seconds(earlier, later):
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("alg", ["ed25519", "rsa2048", "hs256", "a256gcm", "x25519"])
+async def test_a_next_key_is_there_once_and_takes_the_place_of_its_key(
+    call, generate, published, alg
+):
+    rules = {"raw": True} if alg in ("ed25519", "rsa2048") else None
+    given = {} if rules is None else {"rules": rules}
+    old = await generate(alg, alias="a", labels={"n": "1"}, exportable=True, **given)
+    following = await call("post", f"/key/{old['kid']}/next")
+    own = ("kid", "jwk", "b58", "multikey", "did", "created")
+    assert following == old | {name: following[name] for name in own} | {
+        "aliases": [],
+        "state": "next",
+        "follows": old["kid"],
+    }
+    again = await asyncio.gather(*(call("post", f"/key/{old['kid']}/next") for _ in range(4)))
+    assert again == [following] * 4
+    assert (await call("get", f"/key/{old['kid']}"))["next"] == following["kid"]
+    assert await call("get", "/keys?state=next") == [following]
+    if alg not in ("hs256", "a256gcm"):
+        assert await published() == {old["kid"], "a", following["kid"]}
+    new = await call("post", f"/key/{old['kid']}/rotate")
+    left = ("follows", "aliases", "state")
+    assert new == {
+        **{name: value for name, value in following.items() if name not in left},
+        "aliases": ["a"],
+        "state": "enabled",
+    }
+    assert await call("get", "/keys?state=next") == []
+    replaced = await call("get", f"/key/{old['kid']}")
+    assert (replaced["state"], replaced["next"]) == ("verify-only", None)
+    if alg not in ("hs256", "a256gcm"):
+        assert await published() == {old["kid"], "a", new["kid"]}
+
+
+@pytest.mark.shared_service
+@pytest.mark.parametrize(
+    ("alg", "path", "body"),
+    [
+        ("ed25519", "/sign", {"data": DATA}),
+        ("ed25519", "/jws/sign", {"payload": DATA}),
+        ("hs256", "/mac", {"data": DATA}),
+        ("a256gcm", "/encrypt", {"plaintext": DATA}),
+        ("a256gcm", "/decrypt", {"ciphertext": DATA, "nonce": "A" * 16, "tag": "A" * 22}),
+        ("a256kw", "/unwrap", {"wrapped": "A" * 32}),
+        ("x25519", "/derive", {"peer": {"kty": "OKP", "crv": "X25519", "x": "A" * 43}}),
+    ],
+)
+async def test_a_next_key_makes_and_opens_nothing(client, call, generate, alg, path, body):
+    kid = (await generate(alg, exportable=True))["kid"]
+    following = (await call("post", f"/key/{kid}/next"))["kid"]
+    async with client.post(path, json={"kid": following, **body}) as response:
+        problem = await refused(response, 409, "key-not-usable")
+    assert problem["detail"] == f"The key is next, until a rotation replaces {kid}."
+    await refused(await client.get(f"/key/{following}/export"), 409, "key-not-usable")
+
+
+@pytest.mark.shared_service
+async def test_a_next_key_verifies_and_gets_its_certificate_before_it_begins(
+    client, call, generate
+):
+    old = (await generate("p256", alias="a"))["kid"]
+    following = (await call("post", f"/key/{old}/next"))["kid"]
+    assert (await call("post", "/verify", {"kid": following, "data": DATA, "sig": "A" * 86})) == {
+        "valid": False
+    }
+    body = {"kid": following, "subject": "CN=Next"}
+    csr = x509.load_pem_x509_csr((await call("post", "/csr", body))["csr"].encode())
+    assert csr.is_signature_valid
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(csr.subject, csr.subject, csr.public_key(), 1, now, now)
+    issued = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    own = issued.public_bytes(serialization.Encoding.PEM).decode()
+    await call("put", f"/key/{following}/certificates", {"certificates": [own]})
+    new = await call("post", f"/key/{old}/rotate")
+    assert (new["kid"], len(new["certificates"])) == (following, 1)
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("delay", [None, HOUR])
+async def test_a_next_key_is_deleted_at_once_and_another_can_follow(call, generate, delay):
+    await call("patch", "/profile/default", {"min_deletion_delay": delay, "max_keys": 2})
+    old = (await generate(alias="a"))["kid"]
+    first = (await call("post", f"/key/{old}/next"))["kid"]
+    for after in ("", "?after=1h"):
+        assert await call("delete", f"/key/{first}{after}") == {
+            "message": "Key deleted",
+            "kid": first,
+        }
+        assert (await call("get", f"/key/{old}"))["next"] is None
+        assert len(await call("get", "/keys")) == 1
+        before, first = first, (await call("post", f"/key/{old}/next"))["kid"]
+        assert first != before
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("path", ["", "?after=1h"])
+async def test_a_deleted_key_takes_its_next_key_along(call, generate, path, sweep, clock):
+    old = await generate(alias="a", **STEPS)
+    following = (await call("post", f"/key/{old['kid']}/next"))["kid"]
+    await call("delete", f"/key/{old['kid']}{path}")
+    listed = await call("get", "/keys")
+    assert [(key["kid"], key["next"]) for key in listed] == ([(old["kid"], None)] if path else [])
+    if path:
+        restored = await call("post", f"/key/{old['kid']}/restore")
+        assert (restored["state"], restored["next"]) == ("enabled", None)
+        clock(31 * DAY)
+        [(operation, kid, new_kid)] = await sweep()
+        assert (operation, kid) == ("nextKey", old["kid"])
+        assert new_kid != following
+
+
+@pytest.mark.shared_service
+async def test_a_next_key_is_not_changed_and_gets_what_its_key_has(client, call, generate):
+    old = (await generate(alias="a", rules={"raw": True, "per_day": 9}))["kid"]
+    following = (await call("post", f"/key/{old}/next"))["kid"]
+    for body in ({"state": "enabled"}, {"rules": {"raw": True, "per_day": 5}}, {"labels": {}}):
+        await refused(await client.patch(f"/key/{following}", json=body), 409, "key-not-usable")
+    alias = {"alias": "b"}
+    path = f"/key/{following}/associate"
+    await refused(await client.post(path, json=alias), 409, "key-not-usable")
+    for step in ("next", "rotate"):
+        path = f"/key/{following}/{step}"
+        await refused(await client.post(path), 409, "key-not-usable")
+    rules = {"raw": True, "per_day": 3}
+    await call("patch", f"/key/{old}", {"rules": rules, "labels": {"n": "2"}})
+    new = await call("post", f"/key/{old}/rotate")
+    assert (new["kid"], new["rules"], new["labels"]) == (following, rules, {"n": "2"})
+
+
+@pytest.mark.shared_service
+@pytest.mark.parametrize("state", ["disabled", "verify-only"])
+async def test_a_key_that_is_not_enabled_is_not_replaced_by_its_next_key(
+    client, call, generate, state
+):
+    kid = (await generate(alias="a"))["kid"]
+    following = (await call("post", f"/key/{kid}/next"))["kid"]
+    await call("patch", f"/key/{kid}", {"state": state})
+    for step in ("next", "rotate"):
+        await refused(await client.post(f"/key/{kid}/{step}"), 409, "key-not-usable")
+    assert (await call("get", "/key?alias=a"))["kid"] == kid
+    await call("patch", f"/key/{kid}", {"state": "enabled"})
+    assert (await call("post", f"/key/{kid}/rotate"))["kid"] == following
+
+
+@pytest.mark.each_store
+async def test_the_three_steps_come_by_themselves(call, generate, sweep, published, clock):
+    old = await generate(alias="a", **STEPS)
+    assert {name: old[name] for name in STEPS} == STEPS
+    signed = await call("post", "/sign", {"alias": "a", "data": DATA})
+    clock(29 * DAY - 60)
+    assert await sweep() == []
+    clock(29 * DAY + 60)
+    [(operation, kid, following)] = await sweep()
+    assert (operation, kid) == ("nextKey", old["kid"])
+    waiting = await call("get", f"/key/{old['kid']}")
+    assert (waiting["next"], waiting["state"]) == (following, "enabled")
+    assert seconds(old["created"], waiting["rotates"]) == pytest.approx(30 * DAY + 60, abs=30)
+    assert await published() == {old["kid"], "a", following}
+    clock(30 * DAY)
+    assert await sweep() == []
+    clock(30 * DAY + 120)
+    assert await sweep() == [("rotateKey", old["kid"], following)]
+    assert await sweep() == []
+    new = await call("get", "/key?alias=a")
+    assert (new["kid"], new["state"]) == (following, "enabled")
+    assert {name: new[name] for name in STEPS} == STEPS
+    assert seconds(old["created"], new["rotates"]) == pytest.approx(60 * DAY, abs=300)
+    left = await call("get", f"/key/{old['kid']}")
+    assert seconds(old["created"], left["retires"]) == pytest.approx(32 * DAY, abs=300)
+    assert not {"rotate_every", "publish_ahead", "retire_after"} & left.keys()
+    body = {"alias": "a", "data": DATA, "sig": signed["sig"]}
+    assert await call("post", "/verify", body) == {"valid": True}
+    assert await published() == {old["kid"], "a", following}
+    clock(32 * DAY + 240)
+    # It is disabled from then on; the sweep writes it down.
+    assert await published() == {"a", following}
+    assert (await call("get", f"/key/{old['kid']}"))["state"] == "disabled"
+    assert await sweep() == [("retireKey", old["kid"], None)]
+    assert await sweep() == []
+    clock(0)  # a clock that is set back brings no key back
+    assert await published() == {"a", following}
+    assert await call("post", "/verify", body) == {"valid": False}
+
+
+@pytest.mark.each_store
+async def test_a_service_that_was_down_still_publishes_first(call, generate, sweep, clock):
+    old = (await generate(alias="a", **STEPS))["kid"]
+    clock(300 * DAY)
+    [(operation, kid, following)] = await sweep()
+    assert (operation, kid) == ("nextKey", old)
+    assert await sweep() == []
+    clock(301 * DAY - 60)
+    assert await sweep() == []
+    clock(301 * DAY + 60)
+    assert await sweep() == [("rotateKey", old, following)]
+
+
+async def test_a_shorter_period_does_not_rotate_before_the_next_key_was_published(
+    call, generate, sweep, clock
+):
+    old = await generate(alias="a", **STEPS)
+    following = (await call("post", f"/key/{old['kid']}/next"))["kid"]
+    changed = await call(
+        "patch", f"/key/{old['kid']}", {"rotate_every": 2 * HOUR, "publish_ahead": HOUR}
+    )
+    assert seconds(old["created"], changed["rotates"]) == pytest.approx(2 * HOUR, abs=60)
+    changed = await call(
+        "patch", f"/key/{old['kid']}", {"rotate_every": DAY, "publish_ahead": DAY - 1}
+    )
+    assert seconds(old["created"], changed["rotates"]) == pytest.approx(DAY, abs=60)
+    clock(DAY + 60)
+    assert await sweep() == [("rotateKey", old["kid"], following)]
+
+
+@pytest.mark.each_store
+async def test_two_services_make_one_next_key_and_rotate_once(
+    client, call, generate, start_swept, any_store, sweep, clock
+):
+    old = [(await generate(alias=f"a{number}", **STEPS))["kid"] for number in range(4)]
+    services = [client.app[SERVICE]]
+    if any_store:
+        services.append((await start_swept(create_service(Config(**any_store)))).app[SERVICE])
+    for at, step in ((29 * DAY + 60, "nextKey"), (31 * DAY, "rotateKey"), (34 * DAY, "retireKey")):
+        clock(at)
+        sweeps = [sweep(service) for service in services for _ in range(4)]
+        lines = [line for lines in await asyncio.gather(*sweeps) for line in lines]
+        assert sorted((name, kid) for name, kid, _ in lines) == sorted((step, kid) for kid in old)
+        if step == "nextKey":
+            following = {kid: new for _, kid, new in lines}
+        elif step == "rotateKey":
+            assert {kid: new for _, kid, new in lines} == following
+    assert len(await call("get", "/keys")) == 8
+
+
+@pytest.mark.shared_service
+async def test_a_rotation_can_wait_until_the_next_key_was_published(client, call, generate, clock):
+    kid = (await generate(alias="a"))["kid"]
+    path = f"/key/{kid}/rotate?if_published=60"
+    assert (await refused(await client.post(path), 409, "too-early"))["detail"] == (
+        "The key has no next key."
+    )
+    following = (await call("post", f"/key/{kid}/next"))["kid"]
+    await refused(await client.post(path), 409, "too-early")
+    clock(61)
+    assert (await call("post", path))["kid"] == following
+    for text in ("-1", "1.5", "x", "99999999999"):
+        path = f"/key/{following}/rotate?if_published={text}"
+        await refused(await client.post(path), 422, "validation-failed")
+
+
+@pytest.mark.shared_service
+@pytest.mark.parametrize(
+    ("given", "pointer"),
+    [
+        ({"publish_ahead": DAY}, "#/publish_ahead"),
+        ({"rotate_every": DAY, "publish_ahead": DAY}, "#/publish_ahead"),
+        ({"rotate_every": 365 * DAY, "publish_ahead": 90 * DAY + 1}, "#/publish_ahead"),
+        ({"rotate_every": DAY, "publish_ahead": 59}, "#/publish_ahead"),
+        ({"retire_after": 59}, "#/retire_after"),
+        ({"retire_after": 3650 * DAY + 1}, "#/retire_after"),
+        ({"retire_after": DAY, "delete_after": 60}, "#/delete_after"),
+        ({"retire_after": DAY, "rules": {"jws": {"max_lifetime": DAY + 1}}}, "#/retire_after"),
+    ],
+)
+async def test_numbers_that_do_not_fit_are_refused(client, call, generate, given, pointer):
+    body = {"alg": "ed25519", **given}
+    async with client.post("/key/generate", json=body) as response:
+        problem = await refused(response, 422, "validation-failed")
+    assert [each["pointer"] for each in problem["errors"]] == [pointer]
+    if "delete_after" not in given:
+        kid = (await generate())["kid"]
+        async with client.patch(f"/key/{kid}", json=given) as response:
+            problem = await refused(response, 422, "validation-failed")
+        assert [each["pointer"] for each in problem["errors"]] == [pointer]
+
+
+@pytest.mark.each_store
+async def test_readers_may_not_keep_the_set_longer_than_next_keys_are_published(
+    client, call, generate
+):
+    async with client.get("/jwks.json") as response:
+        assert response.headers["Cache-Control"] == "no-cache"
+    kid = (await generate())["kid"]
+    await call("patch", "/profile/default", {"jwks_max_age": HOUR})
+    async with client.get("/jwks.json") as response:
+        assert response.headers["Cache-Control"] == f"max-age={HOUR}"
+    body = {"rotate_every": DAY, "publish_ahead": HOUR - 1}
+    await refused(await client.patch(f"/key/{kid}", json=body), 422, "validation-failed")
+    made = {"alg": "ed25519", **body}
+    await refused(await client.post("/key/generate", json=made), 422, "validation-failed")
+    await call("patch", f"/key/{kid}", {**body, "publish_ahead": HOUR})
+
+
+@pytest.mark.each_store
+async def test_a_retired_key_comes_back_only_by_a_call(call, generate, published, sweep, clock):
+    old = (await generate(alias="a", retire_after=60))["kid"]
+    new = (await call("post", f"/key/{old}/rotate"))["kid"]
+    clock(61)
+    assert await published() == {"a", new}
+    back = await call("patch", f"/key/{old}", {"state": "verify-only"})
+    assert (back["state"], "retires" in back) == ("verify-only", False)
+    assert await published() == {"a", new, old}
+    assert await sweep() == []
+
+
+@pytest.mark.shared_service
+async def test_the_public_key_of_others_has_no_next_key(client, generate):
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    async with client.post("/key/import", json={"jwk": jwk}) as response:
+        kid = (await response.json())["kid"]
+    path = f"/key/{kid}/next"
+    await refused(await client.post(path), 422, "unsupported-operation")
+    body = {"retire_after": DAY}
+    await refused(await client.patch(f"/key/{kid}", json=body), 422, "unsupported-operation")
