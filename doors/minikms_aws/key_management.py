@@ -149,6 +149,7 @@ async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     def check(record: KeyRecord) -> None:
         if record.is_scheduled:
             raise AwsError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
+        key.require_begun()  # otherwise it would be deleted at once
 
     now = time.time_ns()
     record = await call.service.schedule_deletion(

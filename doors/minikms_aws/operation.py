@@ -54,6 +54,13 @@ class AwsKey:
         if self.record.is_scheduled:
             raise AwsError("KMSInvalidStateException", f"{self.arn} is pending deletion.")
 
+    def require_begun(self) -> None:
+        """Raise KMSInvalidStateException for a next key, which AWS does not have."""
+        if self.record.follows is not None:
+            raise AwsError(
+                "KMSInvalidStateException", f"{self.arn} is the next key of {self.record.follows}."
+            )
+
     def require_usable(self, operation: str) -> None:
         """Raise if the state of the key excludes `operation`, a name among its `operations`.
 
@@ -157,12 +164,13 @@ class AwsCall:
         return key, await self.perform(key.by_kid, choose(key))
 
     async def key_to_change(self, text: str) -> AwsKey:
-        """Find the key that a caller names, not by an alias; it must not be pending deletion.
+        """Find the key that a caller names, not by an alias.
 
-        Raises as `key` does, and KMSInvalidStateException.
+        Raises as `key` does, and KMSInvalidStateException if it is pending deletion, or a next key.
         """
         key = await self.key(text, by_alias=False)
         key.require_not_pending()
+        key.require_begun()
         return key
 
     async def find(self, ref: KeyRef) -> AwsKey | None:

@@ -180,3 +180,30 @@ async def test_a_rotation_on_demand_keeps_the_schedule_in_one_transaction(
     other = await create()
     await aws.rotate_key_on_demand(KeyId=other)
     assert (await aws.get_key_rotation_status(KeyId=other))["KeyRotationEnabled"] is False
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_a_rotation_on_demand_takes_the_next_key_and_keeps_the_schedule(
+    aws, create, sweep, clock, ahead
+):
+    key_id = await create()
+    await aws.enable_key_rotation(KeyId=key_id, RotationPeriodInDays=90)
+    if ahead:
+        await aws.change(key_id, publish_ahead=2 * DAY)
+    before = await aws.get_key_rotation_status(KeyId=key_id)
+    async with aws.rest.post(f"/key/{await aws.kid(key_id)}/next") as response:
+        following = (await response.json())["kid"]
+    blob = (await aws.encrypt(KeyId=key_id, Plaintext=b"before"))["CiphertextBlob"]
+    await aws.rotate_key_on_demand(KeyId=key_id)
+    assert await aws.kid(key_id) == following
+    assert (await aws.decrypt(CiphertextBlob=blob))["Plaintext"] == b"before"
+    status = await aws.get_key_rotation_status(KeyId=key_id)
+    assert status["NextRotationDate"] == before["NextRotationDate"]
+    clock(91 * DAY)
+    await sweep()
+    rotated = await aws.kid(key_id)
+    assert (rotated == following) is ahead
+    clock(93 * DAY + 60)
+    await sweep()
+    assert await aws.kid(key_id) != following
+    assert len((await aws.list_key_rotations(KeyId=key_id))["Rotations"]) == 2

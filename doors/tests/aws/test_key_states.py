@@ -156,3 +156,72 @@ async def test_states_of_the_other_door(aws, key, state_of):
     async with aws.rest.get(path) as response:
         found = await response.json()
     assert (found["state"], found["deletes"]) == ("disabled", None)
+
+
+async def test_a_next_key_is_disabled_for_aws(aws, key, state_of):
+    """AWS has no next keys: the key is shown, never signs, and only our API changes it."""
+    signing = {"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}
+    made = (await aws.create_key(**signing))["KeyMetadata"]["KeyId"]
+    kid = await aws.kid(made)
+    async with aws.rest.post(f"/key/{kid}/next") as response:
+        following = (await response.json())["kid"]
+    assert await state_of(following) == "Disabled"
+    assert following in [each["KeyId"] for each in (await aws.list_keys())["Keys"]]
+    assert (await aws.list_aliases(KeyId=following))["Aliases"] == []
+    assert (await aws.get_public_key(KeyId=following))["KeySpec"] == "ECC_NIST_P256"
+    arguments = {"KeyId": following, "Message": b"hello", "SigningAlgorithm": "ECDSA_SHA_256"}
+    for dry in ({}, {"DryRun": True}):
+        message = await aws.refused("DisabledException", "sign", **arguments, **dry)
+        assert message == f"{aws.arn(following)} is disabled."
+    tags = [{"TagKey": "a", "TagValue": "b"}]
+    await aws.create_alias(AliasName="alias/a", TargetKeyId=made)
+    for operation, members in [
+        ("enable_key", {"KeyId": following}),
+        ("disable_key", {"KeyId": following}),
+        ("schedule_key_deletion", {"KeyId": following}),
+        ("tag_resource", {"KeyId": following, "Tags": tags}),
+        ("untag_resource", {"KeyId": following, "TagKeys": ["a"]}),
+        ("update_key_description", {"KeyId": following, "Description": "x"}),
+        ("create_alias", {"AliasName": "alias/new", "TargetKeyId": following}),
+        ("update_alias", {"AliasName": "alias/a", "TargetKeyId": following}),
+        ("rotate_key_on_demand", {"KeyId": following}),
+        ("enable_key_rotation", {"KeyId": following}),
+    ]:
+        message = await aws.refused("KMSInvalidStateException", operation, **members)
+        assert message == f"{aws.arn(following)} is the next key of {kid}."
+    message = await aws.refused("KMSInvalidStateException", "cancel_key_deletion", KeyId=following)
+    assert message == f"{aws.arn(following)} is not pending deletion."
+    assert await state_of(following) == "Disabled"
+    # The rotation gives it the id of its key.
+    async with aws.rest.post(f"/key/{kid}/rotate") as response:
+        assert (await response.json())["kid"] == following
+    assert await state_of(made) == "Enabled"
+    signature = (await aws.sign(**{**arguments, "KeyId": made}))["Signature"]
+    assert (await aws.verify(**{**arguments, "KeyId": made}, Signature=signature))["SignatureValid"]
+
+
+@pytest.mark.parametrize(
+    ("members", "operation", "arguments"),
+    [
+        ({}, "encrypt", {"Plaintext": b"x"}),
+        ({}, "generate_data_key", {"KeySpec": "AES_256"}),
+        (
+            {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"},
+            "generate_mac",
+            {"Message": b"x", "MacAlgorithm": "HMAC_SHA_256"},
+        ),
+    ],
+)
+async def test_a_next_key_makes_nothing_for_aws(aws, members, operation, arguments):
+    made = (await aws.create_key(**members))["KeyMetadata"]["KeyId"]
+    async with aws.rest.post(f"/key/{await aws.kid(made)}/next") as response:
+        following = (await response.json())["kid"]
+    await aws.refused("DisabledException", operation, KeyId=following, **arguments)
+
+
+async def test_the_deletion_of_a_key_deletes_its_next_key(aws, key):
+    async with aws.rest.post(f"/key/{await aws.kid(key['KeyId'])}/next") as response:
+        following = (await response.json())["kid"]
+    await aws.schedule_key_deletion(KeyId=key["KeyId"])
+    await aws.refused("NotFoundException", "describe_key", KeyId=following)
+    assert [each["KeyId"] for each in (await aws.list_keys())["Keys"]] == [key["KeyId"]]

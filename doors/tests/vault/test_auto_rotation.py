@@ -111,3 +111,52 @@ async def test_a_key_is_made_with_its_period_in_one_transaction(vault, sweep, cl
     assert await read(vault, "ecdsa-p256") == (2, HOUR)
     body = {"input": HELLO, "key_version": 1}
     assert (await vault.data("POST", "transit/sign/ecdsa-p256", body))["signature"]
+
+
+@pytest.mark.parametrize("alg", ["aes256-gcm96", "ed25519"])
+async def test_a_next_key_is_no_version_until_the_rotation(vault, sweep, clock, alg):
+    body = {"auto_rotate_period": "24h", "type": alg}
+    await vault.data("POST", "transit/keys/k", body)
+    async with vault.rest.get("/key?alias=k") as answer:
+        kid = (await answer.json())["kid"]
+    ahead = {"publish_ahead": HOUR}
+    assert (await vault.rest.patch(f"/key/{kid}", json=ahead)).status == 200
+    path, member = ("encrypt", "ciphertext") if alg.startswith("aes") else ("sign", "signature")
+    given = {"plaintext": HELLO} if path == "encrypt" else {"input": HELLO}
+    for day in range(3):
+        clock((day * 24 + 23) * HOUR + day * 1200 + 600)
+        await sweep()
+        assert await read(vault) == (day + 1, 24 * HOUR)
+        async with vault.rest.get("/keys?state=next") as answer:
+            [following] = await answer.json()
+        # The name signs by its newest version, and the next key is not one.
+        made = (await vault.data("POST", f"transit/{path}/k", given))[member]
+        assert made.split(":")[1] == f"v{day + 1}"
+        clock((day * 24 + 24) * HOUR + day * 1200 + 1200)
+        await sweep()
+        assert await read(vault) == (day + 2, 24 * HOUR)
+        async with vault.rest.get("/key?alias=k") as answer:
+            now = await answer.json()
+        assert (now["kid"], now["publish_ahead"]) == (following["kid"], HOUR)
+        # Earlier versions stay in use.
+        again = await vault.data("POST", f"transit/{path}/k", {**given, "key_version": day + 1})
+        assert again[member].split(":")[1] == f"v{day + 1}"
+
+
+async def test_a_rotation_by_the_door_takes_the_next_key(vault):
+    await vault.data("POST", "transit/keys/k")
+    async with vault.rest.get("/key?alias=k") as answer:
+        path = f"/key/{(await answer.json())['kid']}"
+    async with vault.rest.post(f"{path}/next") as answer:
+        following = (await answer.json())["kid"]
+    await vault.data("POST", "transit/keys/k/rotate")
+    assert await read(vault) == (2, 0)
+    async with vault.rest.get("/key?alias=k") as answer:
+        assert (await answer.json())["kid"] == following
+    # A deleted name takes the next key of its newest version along.
+    async with vault.rest.post(f"/key/{following}/next") as answer:
+        assert answer.status == 200
+    await vault.data("POST", "transit/keys/k/config", {"deletion_allowed": True})
+    await vault.call("DELETE", "transit/keys/k")
+    async with vault.rest.get("/keys") as answer:
+        assert await answer.json() == []
