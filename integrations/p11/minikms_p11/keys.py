@@ -46,6 +46,7 @@ class Key:
     labels: Mapping[str, str]
     operations: frozenset[str]
     enabled: bool
+    begun: bool  # False for a next key, which only verifies
     imported: bool
     raw: bool  # if its rules allow raw signatures
     certificates: tuple[bytes, ...]  # in DER, its own first
@@ -65,6 +66,7 @@ class Key:
             labels=record["labels"],
             operations=frozenset(record["operations"]),
             enabled=record["state"] == "enabled",
+            begun=record["state"] != "next",
             imported=bool(record.get("imported")),
             raw=rules.get("raw", "jws" not in rules),
             certificates=tuple(map(base64.b64decode, record.get("certificates", ()))),
@@ -83,6 +85,10 @@ class Key:
     def may_sign(self) -> bool:
         """If it makes signatures, or MACs, over any bytes."""
         return self.enabled and self.raw and not self.operations.isdisjoint({"sign", "mac"})
+
+    @property
+    def may_decrypt(self) -> bool:
+        return self.begun and "decrypt" in self.operations
 
     @property
     def may_derive(self) -> bool:

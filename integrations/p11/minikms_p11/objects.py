@@ -263,7 +263,7 @@ _KEY_ATTRIBUTES: Final[Mapping[int, _KeyAttributes]] = {
         c.CKA_UNIQUE_ID: lambda key: f"{key.kid}/private".encode(),
         c.CKA_SUBJECT: _subject,
         c.CKA_SIGN_RECOVER: lambda _: False,
-        c.CKA_DECRYPT: lambda key: "decrypt" in key.operations,
+        c.CKA_DECRYPT: lambda key: key.may_decrypt,
         c.CKA_DERIVE: lambda key: key.may_derive,
         c.CKA_ALWAYS_AUTHENTICATE: lambda _: False,
     },

@@ -325,6 +325,22 @@ class TestStatesAndRules:
         with refused(c.CKR_KEY_FUNCTION_NOT_PERMITTED):
             program.call("C_Sign", session, b"x" * 32, 64)
 
+    def test_a_next_key_signs_after_the_rotation(self, program, session, keys):
+        key = keys.generate(alias="rotated")
+        following = keys.call("POST", f"/key/{key['kid']}/next")
+        handle = self.refuses_to_sign(program, session, following)
+        assert program.get(session, one(program, session, following, PUBLIC), Attribute.VERIFY)
+        [named] = program.find(session, **{"class": PRIVATE}, label=b"rotated")
+        assert len(program.sign(session, named, Mechanism.ECDSA, b"x" * 32)) == 64
+        keys.call("POST", f"/key/{key['kid']}/rotate")
+        assert len(program.sign(session, handle, Mechanism.ECDSA, b"x" * 32)) == 64
+        assert program.find(session, **{"class": PRIVATE}, label=b"rotated") == [handle]
+
+    def test_a_next_key_does_not_decrypt(self, program, session, keys):
+        following = keys.call("POST", f"/key/{keys.generate('rsa2048')['kid']}/next")
+        handle = one(program, session, following)
+        assert program.get(session, handle, Attribute.SIGN, Attribute.DECRYPT) == [False, False]
+
     def test_a_disabled_key_is_hidden(self, program, session, keys):
         key = keys.generate(alias="hidden")
         handle = one(program, session, key)
