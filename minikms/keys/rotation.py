@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Final
 
 from minikms.errors import (
     KeyUnreadable,
@@ -16,13 +15,13 @@ from minikms.errors import (
     StoreUnavailable,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink
-from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyPolicy, KeyRef, require_own_aliases
 from minikms.keys.making import KeyMaker, is_slow_to_make, maker
 from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store import (
+    POSTPONED,
     CheckVersions,
     NotDueError,
     NotRotatableError,
@@ -32,9 +31,6 @@ from minikms.store import (
 )
 
 LOGGER = logging.getLogger(__name__)
-
-# Nanoseconds until a sweep tries again to rotate a due key that could not be rotated.
-_POSTPONED: Final = 3600 * SECOND
 
 
 class Rotation:
@@ -208,7 +204,7 @@ class Rotation:
             LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         finally:
             CURRENT.reset(outer)
-        await self._store.rotations.postpone(profile, kid, time.time_ns() + _POSTPONED)
+        await self._store.rotations.postpone(profile, kid, time.time_ns() + POSTPONED)
 
 
 class _NotNeeded(Exception):

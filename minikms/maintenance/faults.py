@@ -1,5 +1,6 @@
 """Finds faults of a key: compares its record, material, aliases and scheduled deletion."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store import ALIAS, KEY, alias_entry
-from minikms.store.internals import DELETION, ROTATION, deletion_tags, tags_of
+from minikms.store.internals import DELETION, POSTPONED, ROTATION, deletion_tags, tags_of
 
 # Reports a fault: the profile and the kid, empty if they do not apply, and a description.
 Report: TypeAlias = Callable[[str, str, str], None]
@@ -60,9 +61,36 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
             yield "it is scheduled for deletion, and nothing would remove it"
     elif stored.deletion != deletion_tags(record):
         yield "its scheduled deletion does not match its record"
-    is_stored = stored.rotates or (ROTATION, stored.kid) in stored.unreadable
-    if is_stored is not (record.next_step is not None):
+    if (ROTATION, stored.kid) not in stored.unreadable and not _is_found_in_time(stored, record):
         yield "its scheduled rotation does not match its record"
+    yield from _faults_of_succession(record, stored.other)
+
+
+def _is_found_in_time(stored: StoredKey, record: KeyRecord) -> bool:
+    """Tell whether sweeps look at a key once its next step is due, and only then.
+
+    A step that failed is tried again after POSTPONED, by the clock of another machine.
+    """
+    if stored.rotation is None or record.next_step is None:
+        return stored.rotation is None and record.next_step is None
+    latest = max(record.next_step.at, time.time_ns() + 2 * POSTPONED)
+    return record.next_step.at <= int(stored.rotation.get("~at", 0)) <= latest
+
+
+def _faults_of_succession(record: KeyRecord, other: KeyRecord | None) -> Iterator[str]:
+    """Describe the faults between a key and its next key; `other` is the record of the other."""
+    if record.next_kid is not None and other is None:
+        yield f"its next key {record.next_kid} is missing"
+    elif record.next_kid is not None and other is not None and other.follows != record.kid:
+        yield f"its next key {record.next_kid} does not follow it"
+    if record.follows is None:
+        return
+    if other is None:
+        yield f"it is the next key of {record.follows}, which is missing"
+    elif other.next_kid != record.kid:
+        yield f"it is not the next key of {record.follows}, which it follows"
+    elif not other.aliases and (other.state == "verify-only" or other.replaced):
+        yield f"it is the next key of {record.follows}, which another key has replaced"
 
 
 def _faults_without_record(stored: StoredKey) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """All entries of a key, even if they contradict each other."""
 
 from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -32,9 +33,10 @@ class StoredKey:
     `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials`
     maps a category to the material stored there. `aliases` maps the `alias_entry` of each alias
     that the record lists or the caller named to its `holder`, or to None if it has no entry.
-    `deletion` has the tags of the scheduled deletion, and `rotates` says that there is an entry of
-    a scheduled rotation. Entries that do not decrypt are only in `unreadable`, as pairs of category
-    and name.
+    `deletion` has the tags of the scheduled deletion, and `rotation` those of the entry of the next
+    step of its rotation. `other` is the record of its next key, or of the key that it follows, None
+    without one. Entries that do not decrypt are only in `unreadable`, as pairs of category and
+    name.
     """
 
     kid: str
@@ -44,7 +46,8 @@ class StoredKey:
     materials: Mapping[str, Stored] = field(repr=False)
     aliases: Mapping[str, str | None]
     deletion: Mapping[str, Any] | None
-    rotates: bool
+    rotation: Mapping[str, Any] | None
+    other: KeyRecord | None
     unreadable: tuple[tuple[str, str], ...]
 
     @property
@@ -83,6 +86,10 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
     names = dict.fromkeys((*listed, *aliases))
     deletion = await _read(session.fetch(DELETION, kid), (DELETION, kid), unreadable)
     rotation = await _read(session.fetch(ROTATION, kid), (ROTATION, kid), unreadable)
+    other = None
+    if record and (name := record.next_kid or record.follows):
+        with suppress(UndecryptableError):
+            other = await session.fetch(KEY, name)
     holders = {
         name: await _read(session.fetch(ALIAS, name), (ALIAS, name), unreadable) for name in names
     }
@@ -98,7 +105,8 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
             if (ALIAS, name) not in unreadable
         },
         deletion=deletion.tags if deletion else None,
-        rotates=rotation is not None,
+        rotation=rotation.tags if rotation else None,
+        other=parsed(other.value) if other else None,
         unreadable=tuple(unreadable),
     )
 

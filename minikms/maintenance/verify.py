@@ -196,7 +196,7 @@ class _ProfileCheck:
         # Entries without a record so far, by the name of an alias's entry, or by kid.
         self._aliases: dict[str, str] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
-        self._rotations: dict[str, bool] = {}
+        self._rotations: dict[str, Mapping[str, Any]] = {}
         self._askar_keys: dict[str, None] = {}
 
     async def run(self, askar_profile: str) -> None:
@@ -206,7 +206,7 @@ class _ProfileCheck:
         self._tally.aliases += (aliases := len(self._aliases) + hidden[ALIAS])
         self._advance(aliases)
         hidden[DELETION] = await self._read(DELETION, self._deletions, lambda row: row.tags)
-        hidden[ROTATION] = await self._read(ROTATION, self._rotations, lambda _: True)
+        hidden[ROTATION] = await self._read(ROTATION, self._rotations, lambda row: row.tags)
         await self._read_askar_keys()
         hidden[KEY] = await self._check_records(askar_profile)
         await self._check_aliases()
@@ -270,6 +270,9 @@ class _ProfileCheck:
         readable = [(entry, entry.record) for entry in entries if entry.record is not None]
         records = [record for _, record in readable]
         materials = await self._inspector.material(self._profile, records)
+        paired = [kid for each in records if (kid := each.next_kid or each.follows)]
+        found = await self._inspector.find(self._profile, paired)
+        others = {each.kid: each for each in found if each is not None}
         for (entry, record), material in zip(readable, materials, strict=True):
             category = material_category(record)
             if category == ASKAR_KEY:
@@ -284,7 +287,8 @@ class _ProfileCheck:
                     name: self._aliases.get(name) for name in map(alias_entry, record.aliases)
                 },
                 deletion=self._deletions.pop(entry.kid, None),
-                rotates=self._rotations.pop(entry.kid, False),
+                rotation=self._rotations.pop(entry.kid, None),
+                other=others.get(record.next_kid or record.follows or ""),
                 unreadable=(),
             )
             for alias, holder in stored.aliases.items():

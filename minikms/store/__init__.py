@@ -17,7 +17,7 @@ from minikms.store.connections.counters import ChangeCounters
 from minikms.store.database import Database
 from minikms.store.keys.checks import Check, CheckVersions, no_check, no_check_of_versions
 from minikms.store.keys.day_leases import lease_uses
-from minikms.store.keys.due_entries import NotDueError
+from minikms.store.keys.due_entries import POSTPONED, NotDueError
 from minikms.store.keys.entries import alias_entry
 from minikms.store.keys.key_store import KeyStore
 from minikms.store.keys.last_use import LastUses
@@ -41,6 +41,7 @@ __all__ = [
     "KINDS",
     "LEASE",
     "NOTHING",
+    "POSTPONED",
     "PROFILE",
     "TOKENS",
     "Bounds",

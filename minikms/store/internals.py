@@ -11,7 +11,7 @@ from minikms.store.askar.stores import open_store
 from minikms.store.categories import ARRIVING, DAY_USES, DELETION, LAST_USES, ROTATION
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.connections.rows import BATCH, read_by_halves
-from minikms.store.keys.due_entries import deletion_tags
+from minikms.store.keys.due_entries import POSTPONED, deletion_tags
 from minikms.store.keys.entries import find_material, find_versions, insert_key, tags_of
 from minikms.store.keys.last_use import SINCE
 from minikms.store.keys.provider_objects import ProviderObjects, objects_in
@@ -28,6 +28,7 @@ __all__ = [
     "LAST_USES",
     "LAYOUT",
     "LONG_TIMEOUT",
+    "POSTPONED",
     "ROTATION",
     "SEQ_TAG",
     "SINCE",

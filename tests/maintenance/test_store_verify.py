@@ -304,6 +304,42 @@ KEY_FAULTS = {
         lambda session, record: session.insert("minikms.rotation", record.kid, b"", {"~at": "1"}),
         ["its scheduled rotation does not match its record"],
     ),
+    "rotation that comes too late": (
+        "hs256",
+        lambda session, record: both(
+            put(session, record, retires=2**62),
+            session.insert("minikms.rotation", record.kid, b"", {"~at": f"{2**62 + 1:020d}"}),
+        ),
+        ["its scheduled rotation does not match its record"],
+    ),
+    "rotation that comes too early": (
+        "hs256",
+        lambda session, record: both(
+            put(session, record, retires=2**62),
+            session.insert("minikms.rotation", record.kid, b"", {"~at": "1"}),
+        ),
+        ["its scheduled rotation does not match its record"],
+    ),
+    "next key missing": (
+        "ed25519",
+        lambda session, record: put(session, record, next_kid="y"),
+        ["its next key y is missing"],
+    ),
+    "next key that is its own": (
+        "ed25519",
+        lambda session, record: put(session, record, next_kid=record.kid),
+        ["its next key {kid} does not follow it"],
+    ),
+    "key before it missing": (
+        "ed25519",
+        lambda session, record: put(session, record, follows="y"),
+        ["it is the next key of y, which is missing"],
+    ),
+    "key before it with another next key": (
+        "ed25519",
+        lambda session, record: put(session, record, follows=record.kid),
+        ["it is not the next key of {kid}, which it follows"],
+    ),
     "order gone": (
         "ed25519",
         lambda session, record: session.replace("minikms.sequence", "last", "1"),
@@ -350,10 +386,68 @@ async def test_a_key_that_does_not_fit_together(tmp_path, with_key, what):
     async with KeyStore.open(location, key) as store:
         await damage(KeyService(REGISTRY, store), lambda session: work(session, record))
     faults, notes, _ = await check(location, key)
-    found = [(record.kid, text) if isinstance(text, str) else text for text in expected]
+    found = [
+        (record.kid, text.format(kid=record.kid)) if isinstance(text, str) else text
+        for text in expected
+    ]
     assert [fault[1:] for fault in faults] == found
     assert {fault[0] for fault in faults} == {DEFAULT_PROFILE}
     assert notes == []
+
+
+async def test_a_key_in_each_state_of_a_rotation_has_no_fault(location, key):
+    async with service_of(location, key) as service:
+        for state in ("next", "replaced", "retired", "not made"):
+            policy = KeyPolicy(
+                aliases=(state,), rotate_every=86_400, publish_ahead=3600, retire_after=3600
+            )
+            made = (await service.creation.generate(DEFAULT_PROFILE, "hs256", policy)).kid
+            if state != "not made":
+                await service.rotation.make_next(DEFAULT_PROFILE, made)
+            if state in ("replaced", "retired"):
+                await service.rotation.rotate(DEFAULT_PROFILE, made)
+            if state == "retired":
+                at = {"retires": 1}
+                await service.operations.store.change(
+                    DEFAULT_PROFILE, made, lambda record, at=at: replace(record, **at)
+                )
+        await service.sweep()
+    faults, notes, tally = await check(location, key)
+    assert (faults, notes, tally.keys) == ([], [], 7)
+
+
+async def test_a_step_that_was_postponed_is_no_fault(location, key):
+    async with service_of(location, key) as service:
+        policy = KeyPolicy(rotate_every=3600)  # without an alias, it is not rotated
+        made = (await service.creation.generate(DEFAULT_PROFILE, "hs256", policy)).kid
+        due = {"rotate_every": 3600, "rotates": 1}
+        await service.changes.update(DEFAULT_PROFILE, made, due)
+        await service.sweep()
+        assert await service.operations.store.rotations.due(DEFAULT_PROFILE) == []
+    assert (await check(location, key))[:2] == ([], [])
+
+
+async def test_a_next_key_that_an_older_version_left_behind_is_named_and_can_be_deleted(
+    location, key
+):
+    """Version 0.4.0 rotates a key without its next key, and keeps the record's other members."""
+    async with service_of(location, key) as service:
+        policy = KeyPolicy(aliases=("a",))
+        old = (await service.creation.generate(DEFAULT_PROFILE, "ed25519", policy)).kid
+        following = (await service.rotation.make_next(DEFAULT_PROFILE, old)).kid
+        await service.rotation.rotate(DEFAULT_PROFILE, old)
+        store = service.operations.store
+        for kid, left in ((old, {"next_kid": following}), (following, {"follows": old})):
+            await store.change(
+                DEFAULT_PROFILE, kid, lambda record, left=left: replace(record, aliases=(), **left)
+            )
+        other = KeyPolicy(aliases=("a",))
+        await service.creation.generate(DEFAULT_PROFILE, "ed25519", other)
+    what = f"it is the next key of {old}, which another key has replaced"
+    assert (await check(location, key))[0] == [(DEFAULT_PROFILE, following, what)]
+    async with KeyStore.open(location, key) as store:
+        await KeyService(REGISTRY, store).changes.delete(DEFAULT_PROFILE, KeyRef(following))
+    assert (await check(location, key))[0] == []
 
 
 async def damage(service, work, profile=DEFAULT_PROFILE):

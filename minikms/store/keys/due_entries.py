@@ -3,12 +3,16 @@
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from minikms.key_bounds import SECOND
 from minikms.records import KeyRecord
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import DELETION, ROTATION
+
+# Nanoseconds until a sweep tries again to take a due step that failed.
+POSTPONED: Final = 3600 * SECOND
 
 
 class NotDueError(Exception):
