@@ -384,13 +384,14 @@ class KeyRecord:
         """The record with one more alias; raises TooManyAliases and TooLargeRecord.
 
         Raises KeyNotUsable for a next key: it gets the aliases of its key. `again` says that the
-        key is already among the versions of the alias.
+        key is already among the versions of the alias. With an alias, it does not retire.
         """
         self.require_begun()
         aliases = (*self.aliases, alias)
         require_room(aliases)
         count = self.named_by if again or self.named_by is None else self.named_by + 1
-        return replace(self, aliases=aliases, replaced=False, named_by=count)
+        retires = self.retires if self.has_retired else None
+        return replace(self, aliases=aliases, replaced=False, named_by=count, retires=retires)
 
     def rotating(self, every: int | None, at: int | None = None) -> Self:
         """Return the record with a rotation every `every` seconds, the next one `at` a time.
@@ -496,6 +497,8 @@ class KeyRecord:
         if not data.keys() <= _MEMBERS:
             others = {name: data.pop(name) for name in data.keys() - _MEMBERS}
             unknown = {**others, **(unknown or {})}
+        if data.get("rotate_every") is None:  # version 0.4.0 ends a schedule without it
+            data.pop("publish_ahead", None)
         # Many records stay in memory, so equal values are shared.
         for name in ("alg", "kty", "material", "state"):
             data[name] = sys.intern(data[name])

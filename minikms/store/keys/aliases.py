@@ -25,6 +25,7 @@ from minikms.store.keys.entries import (
     find_versions,
     load_record,
     replace_record,
+    replace_scheduled,
 )
 from minikms.versions import KeyVersions
 
@@ -216,5 +217,5 @@ async def bind_aliases(
     for alias in aliases:
         named = await add_alias(session, named, alias, binding)
     if named is not record:
-        await replace_record(session, named)
+        await replace_scheduled(session, record, named)
     return named

@@ -156,6 +156,7 @@ class Rotations:
                 return retired
             if not old.aliases or old.state != "enabled" or old.deletes is not None:
                 raise NotRotatableError
+            old.require_rotatable()
             named = await versions_of(session, old)
             if any(each.soft_deleted for each in named.values()):
                 raise NotRotatableError

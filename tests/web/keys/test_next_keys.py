@@ -1,6 +1,7 @@
 """Rotation in three steps: a key is published, signs after the rotation, and retires later."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from problems import refused
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.web.state import SERVICE
+from minikms.web.state import SERVICE, STORE
 
 DATA = "aGVsbG8"
 HOUR, DAY = 3600, 86_400
@@ -382,3 +383,110 @@ async def test_the_public_key_of_others_has_no_next_key(client, generate):
     await refused(await client.post(path), 422, "unsupported-operation")
     body = {"retire_after": DAY}
     await refused(await client.patch(f"/key/{kid}", json=body), 422, "unsupported-operation")
+
+
+@pytest.mark.each_store
+async def test_a_replaced_key_that_gets_an_alias_signs_and_does_not_retire(
+    call, generate, sweep, clock
+):
+    old = (await generate(alias="a", retire_after=60))["kid"]
+    await call("post", f"/key/{old}/rotate")
+    await call("patch", f"/key/{old}", {"state": "enabled"})
+    await call("post", f"/key/{old}/associate", {"alias": "a"})
+    clock(120)
+    assert await sweep() == []
+    found = await call("get", "/key?alias=a")
+    assert (found["kid"], found["state"], "retires" in found) == (old, "enabled", False)
+    await call("post", "/sign", {"alias": "a", "data": DATA})
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("has_next", [False, True])
+async def test_a_key_with_rules_of_a_later_version_is_not_rotated_by_a_sweep(
+    client, call, generate, sweep, clock, has_next
+):
+    old = (await generate(alias="a", rules={"raw": True}, rotate_every=HOUR))["kid"]
+    if has_next:
+        await call("post", f"/key/{old}/next")
+    later = {"rules": None, "unknown": {"rules": {"of_later": 1}}}
+    await client.app[STORE].change("default", old, lambda record: replace(record, **later))
+    clock(HOUR + 60)
+    assert [kid for _, kid, new in await sweep() if new] == []
+    assert (await call("get", "/key?alias=a"))["kid"] == old
+
+
+async def test_a_key_whose_schedule_an_older_version_ended_can_be_changed(client, call, generate):
+    """Version 0.4.0 knows `rotate_every`, and leaves `publish_ahead`."""
+    kid = (await generate(**STEPS))["kid"]
+    ended = {"rotate_every": None, "rotates": None}
+    await client.app[STORE].change("default", kid, lambda record: replace(record, **ended))
+    assert (await call("patch", f"/key/{kid}", {"labels": {"n": "1"}}))["labels"] == {"n": "1"}
+
+
+@pytest.mark.each_store
+async def test_a_clock_that_is_set_back_or_forward_rotates_to_no_key_too_early(
+    call, generate, sweep, clock
+):
+    old = (await generate(alias="a", **STEPS))["kid"]
+    clock(29 * DAY + 60)
+    [(_, _, following)] = await sweep()
+    clock(0)
+    assert await sweep() == []
+    kid = (await call("get", "/key?alias=a"))["kid"]
+    assert kid == old
+    clock(-40 * DAY)
+    assert await sweep() == []
+    assert (await call("post", f"/key/{old}/next"))["kid"] == following
+    clock(30 * DAY)
+    assert await sweep() == []
+    clock(30 * DAY + 120)
+    assert await sweep() == [("rotateKey", old, following)]
+    clock(-40 * DAY)
+    assert await sweep() == []
+    assert (await call("get", f"/key/{old}"))["state"] == "verify-only"
+    # A next key that was made while the clock was years ahead waits, and is not rotated to early.
+    clock(3650 * DAY)
+    lines = await sweep()
+    assert ("nextKey", following) in [(step, kid) for step, kid, _ in lines]
+    clock(61 * DAY)
+    assert await sweep() == []
+    assert (await call("get", "/key?alias=a"))["kid"] == following
+
+
+@pytest.mark.each_store
+async def test_a_frozen_profile_makes_no_next_key_and_its_keys_wait(
+    client, call, generate, sweep, clock
+):
+    old = (await generate(alias="a", **STEPS))["kid"]
+    await call("patch", "/profile/default", {"frozen": True})
+    await refused(await client.post(f"/key/{old}/next"), 409, "profile-frozen")
+    for at in (29 * DAY + 60, 31 * DAY):
+        clock(at)
+        assert await sweep() == []
+    await call("patch", "/profile/default", {"frozen": False})
+    [(operation, kid, following)] = await sweep()
+    assert (operation, kid) == ("nextKey", old)
+    await call("patch", "/profile/default", {"frozen": True})
+    clock(32 * DAY + 60)
+    assert await sweep() == []
+    assert [each["kid"] for each in await call("get", "/keys?state=next")] == [following]
+    await call("patch", "/profile/default", {"frozen": False})
+    assert await sweep() == [("rotateKey", old, following)]
+
+
+@pytest.mark.each_store
+async def test_a_next_key_counts_as_a_key_of_the_profile(client, call, generate, sweep, clock):
+    old = (await generate(alias="a", **STEPS))["kid"]
+    await call("patch", "/profile/default", {"max_keys": 1})
+    await refused(await client.post(f"/key/{old}/next"), 422, "too-many-keys")
+    clock(30 * DAY)
+    assert [new for _, _, new in await sweep()] in ([], [None])
+    await call("patch", "/profile/default", {"max_keys": 2})
+    clock(30 * DAY + 2 * HOUR)
+    [(operation, _, following)] = await sweep()
+    assert operation == "nextKey"
+    other = {"alg": "ed25519"}
+    await refused(await client.post("/key/generate", json=other), 422, "too-many-keys")
+    # The rotation itself needs no more room.
+    clock(31 * DAY + 3 * HOUR)
+    assert await sweep() == [("rotateKey", old, following)]
