@@ -25,6 +25,8 @@ COMMIT = "e3c98bf7cd10b26d5badf326bf6b5b9b50674d87"
 
 DAY = 24 * 3600 * 10**9
 
+STEPS = {"rotate_every": 86_400, "publish_ahead": 3600, "retire_after": 3600}
+
 # Make two keys that are due, as if a service of version 0.4.0 had made them two hours ago.
 MAKE_DUE = """
 import asyncio, sys, time
@@ -197,3 +199,44 @@ def test_each_restores_a_backup_of_the_other(serve, run, released, options, old,
         service = serve("--port", "0", command=other, **options)
         assert key(service, kid)[0] == 200
         service.stop()
+
+
+def test_the_release_does_not_use_a_next_key_and_rotates_its_key_without_it(
+    serve, run, released, options, old
+):
+    new = serve("--port", "0", **options)
+    kids = {alias: make(new, alias=alias, **STEPS) for alias in ("a", "b")}
+    following = {}
+    for alias, kid in kids.items():
+        status, made = call(new, "POST", f"/key/{kid}/next", {})
+        assert (status, made["state"]) == (200, "next")
+        following[alias] = by_kid = made["kid"]
+        for change in None, {"state": "enabled"}:
+            if change is not None:
+                call(old, "PATCH", f"/key/{by_kid}", change)
+            for service in old, new:
+                for path, body in (
+                    ("/sign", {"kid": by_kid, "data": ""}),
+                    ("/jws/sign", {"kid": by_kid, "payload": ""}),
+                    (f"/key/{by_kid}/rotate", {}),
+                ):
+                    status, problem = call(service, "POST", path, body)
+                    assert (status, problem["type"][20:]) == (409, "key-not-usable"), path
+        assert key(new, by_kid)[1]["state"] == "next"
+    # This version rotates to the next key, and the release makes another one.
+    assert call(new, "POST", f"/key/{kids['a']}/rotate", {})[1]["kid"] == following["a"]
+    status, rotated = call(old, "POST", f"/key/{kids['b']}/rotate", {})
+    assert (status, rotated["aliases"]) == (200, ["b"])
+    assert rotated["kid"] != following["b"]
+    for kid in following["b"], kids["b"]:
+        assert call(new, "POST", f"/key/{kid}/rotate", {})[0] == 409
+    for service in old, new:
+        for alias in kids:
+            assert call(service, "POST", "/sign", {"alias": alias, "data": ""})[0] == 200
+    assert call(new, "PATCH", f"/key/{kids['b']}", {"labels": {"n": "1"}})[0] == 200
+    done = run("store", "verify", **options)
+    assert done.returncode == 1
+    left = f"it is the next key of {kids['b']}, which another key has replaced"
+    assert f"{following['b']} {left}" in done.stdout
+    assert call(new, "DELETE", f"/key/{following['b']}")[0] == 200
+    verified(run, **options)

@@ -395,3 +395,54 @@ async def test_without_the_provider_its_keys_only_verify(start, make_store, toke
     again = await start(create_service(Config(**options, provider=(token_folder.option,))))
     await until_open(again)
     assert (await again.post("/sign", json={"alias": "k", "data": DATA})).status == 200
+
+
+@pytest.mark.parametrize("later", ["", "?after=1h"])
+async def test_a_next_key_is_made_in_the_token_and_deleted_with_its_object(
+    client, make, post, token_folder, later
+):
+    old = await make(alias="k")
+    following = await post(f"/key/{old['kid']}/next", {})
+    assert (following["provider"], following["state"]) == ("hsm", "next")
+    assert await post(f"/key/{old['kid']}/next", {}) == following
+    assert len(token_folder.keys) == 2
+    signing = await client.post("/sign", json={"kid": following["kid"], "data": DATA})
+    await refused(signing, 409, "key-not-usable")
+    assert (await post("/csr", {"kid": following["kid"], "subject": "CN=Next"}))["csr"]
+    await ok(await client.delete(f"/key/{following['kid']}{later}"))
+    await until("the end of its object", lambda: len(token_folder.keys) == 1)
+    second = await post(f"/key/{old['kid']}/next", {})
+    new = await post(f"/key/{old['kid']}/rotate", {})
+    assert new["kid"] == second["kid"] != following["kid"]
+    assert len(token_folder.keys) == 2
+    sig = (await post("/sign", {"alias": "k", "data": DATA}))["sig"]
+    assert (await post("/verify", {"jwk": new["jwk"], "data": DATA, "sig": sig}))["valid"]
+    # A deleted key takes its next key along, also if its own deletion is only scheduled.
+    await post(f"/key/{new['kid']}/next", {})
+    assert len(token_folder.keys) == 3
+    await ok(await client.delete(f"/key/{new['kid']}{later}"))
+    left = 2 if later else 1
+    await until("the end of its object", lambda: len(token_folder.keys) == left)
+    kids = {key["kid"] for key in await ok(await client.get("/keys"))}
+    assert kids == ({old["kid"], new["kid"]} if later else {old["kid"]})
+
+
+@pytest.mark.each_store
+async def test_services_that_race_for_a_next_key_leave_no_object(start, token_folder, any_store):
+    config = Config(provider=(token_folder.option,), provider_timeout=10_000, **any_store)
+    clients = [await start(create_service(config)) for _ in range(2 if any_store else 1)]
+    for each in clients:
+        await until_open(each)
+    body = {"alg": "p256", "provider": "hsm", "alias": "a"}
+    kid = (await ok(await clients[0].post("/key/generate", json=body)))["kid"]
+    answers = await asyncio.gather(
+        *(each.post(f"/key/{kid}/next") for each in clients for _ in range(3))
+    )
+    assert len({(await ok(answer))["kid"] for answer in answers}) == 1
+    await until("the end of the others", lambda: len(token_folder.keys) == 2)
+    # A rotation takes the next key, whatever was made meanwhile.
+    calls = [each.post(f"/key/{kid}/{step}") for each in clients for step in ("next", "rotate")]
+    statuses = [answer.status for answer in await asyncio.gather(*calls)]
+    assert statuses.count(200) >= 1
+    await until("the end of the others", lambda: len(token_folder.keys) == 2)
+    assert len(await ok(await clients[0].get("/keys"))) == 2
