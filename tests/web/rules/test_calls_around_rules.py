@@ -427,3 +427,32 @@ async def test_an_alias_that_moves_during_calls_gives_no_key_the_rules_of_anothe
     moving = asyncio.create_task(move())
     await asyncio.gather(moving, sign(), sign())
     assert set(signed) == {(200, free["kid"]), (403, None)}
+
+
+async def test_a_next_key_is_no_way_around(client, kid, post):
+    """Not before the rotation, nor after it, even if the rules are tightened in between."""
+    following = (await post(f"/key/{kid}/next", {}))["kid"]
+    for path, body in (jws(), cose(), ("/sign", {"data": "aGk"})):
+        answer = await client.post(path, json={"kid": following, **body})
+        assert await slug_of(answer) == "key-not-usable"
+    for rules in (RULES, {"raw": True}):
+        answer = await client.patch(f"/key/{following}", json={"rules": rules})
+        assert await slug_of(answer) == "key-not-usable"
+    jwk = (await post(f"/key/{kid}/next", {}))["jwk"]
+    for given, slug in (
+        ({"rules": {"raw": True}}, "key-exists"),
+        ({"alias": "mine"}, "key-not-usable"),
+    ):
+        answer = await client.post("/key/import", json={"jwk": jwk, "if_exists": "keep", **given})
+        assert await slug_of(answer) == slug
+    answer = await client.post(f"/key/{following}/associate", json={"alias": "mine"})
+    assert await slug_of(answer) == "key-not-usable"
+    tighter = {**RULES, "jws": {**JWS, "max_lifetime": 1800}}
+    assert (await client.patch(f"/key/{kid}", json={"rules": tighter})).status == 200
+    assert (await post(f"/key/{kid}/rotate", {}))["rules"] == tighter
+    path, body = jws(claims(exp=str(int(time.time()) + 3000)))
+    assert await slug_of(await client.post(path, json={"kid": following, **body})) == (
+        "rule-violated"
+    )
+    path, body = jws()
+    assert (await client.post(path, json={"kid": following, **body})).status == 200
