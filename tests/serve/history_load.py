@@ -30,6 +30,8 @@ class Load:
         self._keys: list[str] = []
         self._gone: list[str] = []  # deleted, if the call was not refused
         self._aliases: dict[str, list[str]] = {}
+        self._rotated: dict[str, list[str]] = {}  # aliases, and the keys that may have them
+        self._next: dict[str, str] = {}
         self._counted: list[str] = []
         self._in_room: list[str] = []
         self._tokens: list[tuple[str, str]] = []
@@ -50,6 +52,12 @@ class Load:
         for name in "abcd":
             self._aliases[name] = [await self._generate() for _ in range(4)]
             await self.move_alias(name)
+        for name in "xyz":
+            body = {"alg": "ed25519", "alias": name, "retire_after": 60}
+            call = await self._call(f"alias {name}", "POST", "/key/generate", body)
+            call.writes = call.answer["kid"]
+            self._rotated[name] = [call.writes]
+            await self.rotate(name)
         for _ in range(2):
             self._counted.append(await self._generate(rules={"per_day": DAY}))
         for _ in range(3):
@@ -59,7 +67,9 @@ class Load:
         """Call until `stop`; `changing` is the share of calls that change something."""
         changes = [self.set_state] * 4 + [self.move_alias] * 4 + [self.make_in_room] * 3
         changes += [self.delete_in_room] * 3 + [self.replace_key, self.make_token, self.revoke]
+        changes += [self.rotate] * 2
         uses = [self.sign_by_alias, self.sign_by_key, self.sign_counted, self.use_token]
+        uses += [self.sign_by_next_key]
         uses += [self.ask_door, self.ask_door_without_line]
         while not stop.is_set():
             await self._chance.choice(changes if self._chance.random() < changing else uses)()
@@ -69,7 +79,7 @@ class Load:
         """See each object."""
         for kid in self._keys + self._gone:
             await self.sign_by_key(kid)
-        for name in self._aliases:
+        for name in (*self._aliases, *self._rotated):
             await self.sign_by_alias(name)
         for token in self._tokens:
             await self.use_token(token)
@@ -113,9 +123,37 @@ class Load:
             await self._call(about, "POST", path, {"alias": name}, writes=kid)
 
     async def sign_by_alias(self, name: str = "") -> None:
-        name = name or self._chance.choice(list(self._aliases))
+        name = name or self._chance.choice([*self._aliases, *self._rotated])
         call = await self._call(f"alias {name}", "POST", "/sign", {"alias": name, "data": DATA})
         call.shows = call.answer.get("kid")
+
+    # Next keys, and the rotations to them
+
+    async def rotate(self, name: str = "") -> None:
+        """Make the next key of an alias's key, by two calls, and let it take the key's place."""
+        name = name or self._chance.choice(list(self._rotated))
+        async with self._locks[name]:
+            for kid in self._rotated[name]:
+                path = f"/key/{kid}/next"
+                asked = [self._call(f"next {kid}", "POST", path) for _ in range(2)]
+                made = {call.answer["kid"] for call in await asyncio.gather(*asked) if call.is_done}
+                if made:
+                    break
+            else:
+                return
+            self._next[name] = following = made.pop()
+            await asyncio.sleep(self._chance.uniform(0, 0.2))
+            path = f"/key/{kid}/rotate?if_published=0"
+            call = await self._call(f"alias {name}", "POST", path, writes=following)
+            self._rotated[name] = [
+                *(() if call.is_done else (kid,)),
+                *((following,) if call.may_be_done else ()),
+            ]
+
+    async def sign_by_next_key(self) -> None:
+        """Sign with a key that is a next key, or was one."""
+        kid = self._chance.choice(list(self._next.values()))
+        await self._call(f"early {kid}", "POST", "/sign", {"kid": kid, "data": DATA})
 
     # The number of keys, and of uses
 

@@ -18,6 +18,8 @@ _REFUSED: Final = {
     "key": {"key-not-usable", "key-not-found"},
     "room": {"too-many-keys"},
     "counted": {"over-rate"},
+    "next": {"key-not-usable"},
+    "early": {"key-not-usable"},
     "token": {"unauthenticated"},
 }
 
@@ -32,6 +34,8 @@ def violations(calls: Sequence[Call], lines: Iterable[Mapping[str, Any]]) -> lis
         *stale_reads([*about["key"], *about["alias"], *about["token"]]),
         *wrong_room(about["room"], ROOM),
         *overused(about["counted"], DAY),
+        *several_next_keys(about["next"]),
+        *early_signatures(about["early"], about["alias"]),
         *unrecorded(calls, lines),
     ]
 
@@ -118,6 +122,28 @@ def overused(calls: Iterable[Call], most: int) -> list[str]:
     return [f"{about}: {number} uses" for about, number in uses.items() if number > most]
 
 
+def several_next_keys(calls: Iterable[Call]) -> list[str]:
+    """Find keys with several next keys, none of which was deleted."""
+    made: dict[str, set[str]] = defaultdict(set)
+    for call in calls:
+        if call.is_done:
+            made[call.about].add(call.answer["kid"])
+    return [f"{about}: {sorted(kids)}" for about, kids in made.items() if len(kids) > 1]
+
+
+def early_signatures(calls: Iterable[Call], changes: Iterable[Call]) -> list[str]:
+    """Find signatures by a next key before the call that rotated to it; there may be several."""
+    begun: dict[str, float] = {}
+    for change in changes:
+        if change.writes is not None and change.may_be_done:
+            begun[change.writes] = min(begun.get(change.writes, change.begun), change.begun)
+    return [
+        f"{call.about}: {call.request_id} signs before the rotation"
+        for call in calls
+        if call.is_done and call.ended < begun.get(call.about.partition(" ")[2], call.ended + 1)
+    ]
+
+
 def unrecorded(calls: Iterable[Call], lines: Iterable[Mapping[str, Any]]) -> list[str]:
     """Find answers without exactly one audit line of their outcome.
 
@@ -141,7 +167,8 @@ def unrecorded(calls: Iterable[Call], lines: Iterable[Mapping[str, Any]]) -> lis
         if its != [answered] and not failed_commit:
             found.append(f"{call.about}: {call.request_id} is {answered}, and recorded as {its}")
         elif kid := call.answer.get("kid"):
-            recorded_kid = recorded[call.request_id][-1]["kid"]
-            if recorded_kid != kid:
-                found.append(f"{call.about}: {call.request_id} is recorded for {recorded_kid}")
+            its_kids = {recorded[call.request_id][-1].get(name) for name in ("kid", "new_kid")}
+            # A next key that existed already is not a new key: the line names its key.
+            if its_kids.isdisjoint({kid, call.about.removeprefix("next ")}):
+                found.append(f"{call.about}: {call.request_id} is recorded for {its_kids}")
     return found

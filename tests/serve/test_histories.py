@@ -20,6 +20,7 @@ The models were tried with deliberate faults of the service, in runs of 30 to 60
 | another call moves an alias back, once in ten times | aliases |
 | a profile gets one key too many; a deleted key counts | the number of keys |
 | each service counts `per_day` by itself; the store leases more than that (second seed) | uses |
+| a second call makes another next key of a key | next keys |
 | a refusal leaves no audit line, or two | the audit log |
 | an audit line is written a second after the answer | the audit log |
 | a turn of the event loop writes no line if its first call has none | the audit log |

@@ -113,3 +113,17 @@ def test_a_call_that_the_audit_log_omits_has_no_line():
 def test_an_answer_that_no_fault_explains():
     assert len(found(call("alias a", 0, status=500, slug="internal-error"))) == 1
     assert len(found(call("alias a", 0, status=404, slug="alias-not-found"))) == 1
+
+
+def test_a_key_has_one_next_key_which_does_not_sign_before_the_rotation():
+    def asked(kid, begun, **facts):
+        return call("next 1", begun, answer={"kid": kid}, **facts)
+
+    assert found(asked("2", 0), asked("2", 1, process=OTHER), call("next 1", 5, **REFUSED)) == []
+    assert len(found(asked("2", 0), asked("3", 5))) == 1
+    usable, refused = call("early 2", 12), {"status": 409, "slug": "key-not-usable"}
+    assert found(call("early 2", 5, **refused), write("2", 10), usable) == []
+    assert len(found(usable)) == 1
+    assert len(found(write("2", 20), usable)) == 1
+    assert found(write("2", 10, **LOST), usable) == []
+    assert len(found(write("2", 10, **REFUSED), usable)) == 1
