@@ -137,7 +137,11 @@ def blocks(run: Run) -> Iterator[tuple[str, list[str]]]:
         rows = [glance[title] for title in GLANCE if title in glance]
         yield "glance", _rows(run, rows, rate, names)
         if more := [row for row in glance.values() if not _at_a_glance(run, row)]:
-            yield "more rates", _rows(run, more, rate)
+            alone = [row for row in more if run.rows[row].keys() == {"memory"}]
+            beside = [row for row in more if row not in alone]
+            for name, rows in (("more rates", beside), ("more rates in memory", alone)):
+                if rows:
+                    yield name, _rows(run, rows, rate)
     if many:
         for title, cell in (*CELLS.items(), ("memory", memory)):
             rows = [row for row in many if title != "memory" or row in run.memory]
@@ -195,8 +199,8 @@ def _rows(
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    first, *others = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    return [first, "|" + "---|" * len(head), *others]
 
 
 def rate(run: Run, row: Row, name: str) -> str:

@@ -197,7 +197,7 @@ def test_a_table_has_the_costs_of_each_number_of_keys_and_profiles():
     found = many_tenants.tables({(30, 3): {"a call": few}, (1_000, 30): {"a call": many}})
     assert found["buffers of calls"] == [
         "|  | 30 in 3 | 1,000 in 30 |",
-        "| --- | --- | --- |",
+        "|---|---|---|",
         "| a call | 70 | 1,234 |",
     ]
     assert found["milliseconds of calls"][2] == "| a call | 1.2 | 30.0 |"
