@@ -30,7 +30,7 @@ class AbsentStoreError(StoreError):
 
 
 class SealError(StoreError):
-    """A store key that no seal opens, where one seal must not be retried, as after a wrong PIN.
+    """No seal opens the store key, and one seal must not be retried, as after a wrong PIN.
 
     Supervisors do not restart the service after its exit code.
     """

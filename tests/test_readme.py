@@ -187,7 +187,7 @@ def test_commands_that_ci_takes_from_here():
     """.ci/run runs the first and the second line that begin so."""
     run, test = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
     assert run.endswith(" && .venv/bin/minikms serve")
-    # Not where the service runs, whose files an installation replaces.
+    # Not in the service's environment, whose files an installation replaces.
     assert " && .venv-test/bin/pytest" in test
     assert ".venv/" not in test
 

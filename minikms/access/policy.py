@@ -29,8 +29,9 @@ _OTHERS: Final = ""
 
 # Bytes of all cached tokens.
 _MEMORY: Final = 32 * 1024 * 1024
-# Bytes of a cached token with its scopes, and of each of its profiles.
+# Bytes of a cached token with its scopes.
 _EACH: Final = 2048
+# Bytes of each profile of a cached token.
 _EACH_PROFILE: Final = 256
 
 

@@ -49,7 +49,7 @@ class PublicKey(Protocol):
 
 
 class PrivateKey(Protocol):
-    """A private key with the methods of pyca/cryptography's, on any of these curves."""
+    """The methods that pyca/cryptography's private keys on these curves share."""
 
     @classmethod
     def generate(cls) -> Self: ...

@@ -14,8 +14,9 @@ from minikms.http.state import PARAMETERS
 
 _REST: Final = "..."
 
-# The number of paths in the cache of lookups, and the length of the longest one.
+# The number of paths in the cache of lookups.
 _PATHS_KEPT: Final = 1024
+# The length of the longest cached path.
 _LONGEST_KEPT: Final = 256
 
 

@@ -17,8 +17,9 @@ Name: TypeAlias = tuple[str, str | None, str | None]
 # bench/measurements.md names the script that compared the sum with the memory of a process.
 _EACH: Final = 900
 
-# Bytes of another name of the entry, besides the alias itself, and of a member of a dictionary.
+# Bytes of another name of the entry, besides the alias itself.
 _EACH_NAME: Final = 150
+# Bytes of a member of a dictionary.
 _EACH_MEMBER: Final = 64
 
 # Bytes of rules with about ten strings, besides the strings. Equal rules may share one object.

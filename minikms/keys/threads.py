@@ -18,9 +18,8 @@ class KeyThreads:
     """
 
     def __init__(self) -> None:
-        # Waiting for a turn costs a tenth of a signature by RSA-2048, so slow calls get
-        # more threads, and more of them are submitted at a time. `--max-in-flight` limits the
-        # waiting calls.
+        # Waiting for a turn takes a tenth of the time of an RSA-2048 signature. So slow calls have
+        # more threads, and several wait in front of each. `--max-in-flight` limits them.
         self.slow = FairThreads(TooBusy, PROCESSORS + 4, given=8 * PROCESSORS, most=inf)
         refusal = partial(TooBusy, "Too many long calls of this profile wait.")
         self.long = FairThreads(refusal, 1, given=1)

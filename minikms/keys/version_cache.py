@@ -7,9 +7,11 @@ from minikms.errors import AliasNotFound
 from minikms.store import ALIAS, PROFILE, Bounds, Cache, KeyStore, alias_entry
 from minikms.versions import KeyVersions
 
-# The most bytes of the cache; bytes of an entry, and of each version in it.
+# The most bytes of the cache.
 _MEMORY: Final = 16 * 1024 * 1024
+# Bytes of an entry, without its versions.
 _EACH: Final = 1_000
+# Bytes of each version in an entry.
 _EACH_VERSION: Final = 200
 
 

@@ -32,7 +32,7 @@ _TOGETHER: Final = 100
 # this number once, for a millisecond.
 _SPARED: Final = 500
 
-# Seconds between two lines of the log that say how far it is.
+# Seconds between two lines of the log with the number of keys read.
 _PROGRESS: Final = 10.0
 
 

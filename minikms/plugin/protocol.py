@@ -146,7 +146,7 @@ class Capability(ABC):
     """Its operations, as the API names them."""
     public_grants: ClassVar[tuple[str, ...]] = ()
     """The operations that need only a public key."""
-    # A fact of the algorithm that inherits it.
+    # Each algorithm sets it, for all of its capabilities.
     slow: ClassVar[frozenset[str]]
 
 
@@ -231,7 +231,7 @@ class Mac(Capability, Generic[KeyT]):
     """Makes and checks message authentication codes."""
 
     grants: ClassVar[tuple[str, ...]] = ("mac", "mac-verify")
-    # A fact of the algorithm that inherits it.
+    # Each algorithm sets it, for all of its capabilities.
     jose_algs: ClassVar[tuple[str, ...]]
 
     @property
@@ -268,7 +268,7 @@ class Jwe(Capability):
     """
 
     grants: ClassVar[tuple[str, ...]] = ("jwe-encrypt", "jwe-decrypt")
-    # A fact of the algorithm that inherits it.
+    # Each algorithm sets it, for all of its capabilities.
     jose_algs: ClassVar[tuple[str, ...]]
 
     @property

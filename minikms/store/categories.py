@@ -17,8 +17,9 @@ KEY: Final = "minikms.key"
 # The versions of an alias (versions.py); named by `alias_entry` (store/keys/entries.py).
 ALIAS: Final = "minikms.alias"
 
-# The time of a key's scheduled deletion, and of its scheduled rotation, in a tag; named by the kid.
+# An entry for each scheduled deletion: its name is the kid, a tag has the time.
 DELETION: Final = "minikms.deletion"
+# The same for each scheduled rotation.
 ROTATION: Final = "minikms.rotation"
 
 # A key's uses of a day, if its rules limit them; the name is the kid.

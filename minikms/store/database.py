@@ -347,7 +347,7 @@ class Database:
 
     @property
     def mark(self) -> bytes:
-        """The mark of the store that this process makes, for a process that continues."""
+        """The mark of the unfinished store; a process that continues it passes the mark on."""
         return self._making
 
     async def _begin(self, earlier: bytes, kept: Collection[str]) -> set[str]:

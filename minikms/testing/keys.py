@@ -17,7 +17,7 @@ from minikms.store import KeyStore
 from minikms.testing.base import Contract, Part
 from minikms.testing.damage import damaged_jwks, flip_bit, jwks_of_another_type, material_members
 
-# The prime of the field, and the bytes of a public key (RFC 8032 sections 5.1 and 5.2).
+# By curve: the prime of the field, and the length of a public key (RFC 8032 sections 5.1 and 5.2).
 _EDWARDS: Final = {"Ed25519": (2**255 - 19, 32), "Ed448": (2**448 - 2**224 - 1, 57)}
 
 

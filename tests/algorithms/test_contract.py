@@ -17,7 +17,7 @@ CONTRACTS = {
     for entry in REGISTRY
 }
 
-# One class each, so that a report and `-k` go by algorithm.
+# A class for each algorithm, so that reports name it, and `-k` selects it.
 globals().update({contract.__name__: contract for contract in CONTRACTS.values()})
 
 

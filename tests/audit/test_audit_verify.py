@@ -237,7 +237,8 @@ async def test_a_file_that_was_cut_within_its_first_line_is_found(path, store, c
     assert (await checked(path, older, partial=True))[0] == faults[:1]
 
 
-# Which of four files are there, and where it is found that others are not: given all, and a part.
+# The given ones of four files, and the places at which verification misses others, without and
+# with `--partial`.
 GIVEN = {
     "all": ("0123", [], []),
     "all but the first": ("123", ["1:1"], []),

@@ -122,7 +122,7 @@ def test_a_target_that_is_a_store(command, persistent_url, target_url, key, key_
     )
     for options in (
         [target_url, "--to-key-file", file],
-        [target_url],  # which its key does not even open
+        [target_url],  # its key does not open this target
         [persistent_url],
         [spelled],
     ):

@@ -112,7 +112,7 @@ async def test_tokens_scopes_and_profiles(opened, tmp_path, admin):
 
     assert await call("/sign", Key="k") == (401, "unauthenticated")
     assert await call("/sign", Key="k", Token="wrong") == (401, "unauthenticated")
-    # Only the door says where a request has its token.
+    # Only the door knows the place of the token in a request.
     response = await door.post("/sign", headers={"Key": "k", **headers})
     assert response.status == 401
     assert await call("/keys", Key="k", Token=signer, Room="alice") == (403, "forbidden")

@@ -176,7 +176,7 @@ def test_a_call_whose_caller_leaves_is_counted(counted):
     with socket.create_connection((service.host, service.port)) as connection:
         connection.sendall(b"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
         wait_until("a connection", lambda: service.metrics()[key("connections")] == 1)
-        # Both halves end, as they do where a caller is gone.
+        # Both halves end, as if the caller were gone.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     outcome = key("operations_total", operation="sign", alg="none", outcome="broken-off")
     wait_until("the call that was broken off", lambda: service.metrics()[outcome] == 1)
@@ -424,7 +424,7 @@ def test_a_folder_that_cannot_be_made(run, store, free_port, monkeypatch, tmp_pa
 
 @pytest.mark.process
 def test_one_process_writes_no_file(counted, monkeypatch, tmp_path):
-    """Even where the variable is set, for another service."""
+    """Even if the variable is set, for another service."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     service = counted()
     assert service.status("GET", "/healthz") == 200

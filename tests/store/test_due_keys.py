@@ -1,4 +1,4 @@
-"""Keys whose deletion was found due stay gone where the clock goes back."""
+"""Keys whose deletion was found due stay gone if the clock goes back."""
 
 import time
 from dataclasses import replace

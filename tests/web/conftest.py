@@ -84,7 +84,7 @@ async def database_client(start: Any, make_store: Any, database: tuple[str, str]
 
 @pytest.fixture
 async def profile_client(shared_server: TestServer) -> AsyncIterator[Any]:
-    """A client of the shared service, which calls in a new profile where it names none."""
+    """A client of the shared service; it calls in a new profile unless it names one."""
     name = secrets.token_hex()
     await shared_server.app[SERVICE].profiles.create(name)
     client: TestClient[Any, Any] = TestClient(shared_server, headers={"X-Profile": name})
@@ -94,7 +94,7 @@ async def profile_client(shared_server: TestServer) -> AsyncIterator[Any]:
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest, any_store: dict[str, str]) -> Any:
-    """A client of a new service, or in memory of the shared one, where the test is marked so."""
+    """A client of a new service, or in memory of the shared one if the test is marked so."""
     shared = request.node.get_closest_marker("shared_service") and not any_store
     return request.getfixturevalue("profile_client" if shared else "own_client")
 
@@ -114,7 +114,7 @@ def listening() -> Callable[..., Awaitable[None]]:
 
 @pytest.fixture
 def profile(client: Any) -> str:
-    """The profile that the client calls in where it names none."""
+    """The profile of the client's calls that name none."""
     return client.session.headers.get("X-Profile", DEFAULT_PROFILE)
 
 
@@ -274,7 +274,7 @@ class Connection:
 
 @pytest.fixture
 async def connect_to() -> AsyncIterator[Callable[[Any], Awaitable[Connection]]]:
-    """Open connections to where a client calls, closed at the end of the test."""
+    """Open connections to a client's service, closed at the end of the test."""
     opened = []
 
     async def open_one(client: Any) -> Connection:

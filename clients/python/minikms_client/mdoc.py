@@ -12,7 +12,7 @@ from pymdoccbor.mdoc.issuer import MdocCborIssuer
 
 from minikms_client._sync.client import Client
 
-# The header parameter with claims (RFC 9597), and the claim of the time (RFC 8392 section 4).
+# The header parameter CWT Claims (RFC 9597), and the label of its claim iat (RFC 8392 section 4).
 _CWT_CLAIMS, _IAT = 15, 6
 
 

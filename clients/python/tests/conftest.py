@@ -55,7 +55,7 @@ def make_sync():
 
 @pytest.fixture
 def shell(minikms, tmp_path):
-    """Run a line of bash; its standard output, where it ends with `code`."""
+    """Run a line of bash, which must end with `code`; return its standard output."""
 
     def run(line, code=0, given=b""):
         done = subprocess.run(

@@ -31,7 +31,7 @@ def session() -> boto3.Session:
 
 
 def check_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
-    """Fail where a success is not of the shape that AWS's own model of the operation has."""
+    """Fail if a success does not have the shape in AWS's own model of the operation."""
     if http_response.status_code == 200 and model.output_shape is not None:
         check_members(json.loads(http_response.content or b"{}"), model.output_shape)
         members = {name: parsed[name] for name in parsed if name != "ResponseMetadata"}
@@ -40,7 +40,7 @@ def check_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
 
 
 def check_members(value: Any, shape: Any) -> None:
-    """Fail where a structure has members that its model does not have."""
+    """Fail if a structure has members that its model lacks."""
     if shape.type_name == "list":
         for each in value:
             check_members(each, shape.member)

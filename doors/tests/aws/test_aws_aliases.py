@@ -39,7 +39,7 @@ async def test_the_life_of_an_alias(aws, create, named):
     assert answer.keys() == {"ResponseMetadata"}
     assert await named("alias/a/b_c-D1") == await named(f"{ARN}alias/a/b_c-D1") == one
     assert (await aws.list_aliases())["Aliases"] == [entry("alias/a/b_c-D1", one)]
-    for target in (other, f"{ARN}key/{other}"):  # also where it is so already
+    for target in (other, f"{ARN}key/{other}"):  # also if it names this key already
         await aws.update_alias(AliasName="alias/a/b_c-D1", TargetKeyId=target)
         assert await named("alias/a/b_c-D1") == other
     await aws.delete_alias(AliasName="alias/a/b_c-D1")

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 
 def marked(fact):
-    """A fact, marked where it takes making large RSA keys."""
+    """A fact; it is marked slow if it makes large RSA keys."""
     specs = {call.arguments.get("KeySpec") for call in fact.calls}
     marks = [pytest.mark.slow] if specs & {"RSA_3072", "RSA_4096"} else []
     return pytest.param(fact, marks=marks, id=fact.name.removeprefix("test_"))

@@ -204,7 +204,7 @@ def errors_of(name):
 
 
 def require(shape, value):
-    """Fail where a value of an answer is not of its shape."""
+    """Fail if a value of an answer does not have its shape."""
     kind = shape.type_name
     if kind == "structure":
         assert value.keys() <= shape.members.keys()

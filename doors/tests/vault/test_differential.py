@@ -1,4 +1,4 @@
-"""OpenBao, where it is installed, and the door answer the calls of vault_calls alike."""
+"""If OpenBao is installed, it and the door answer the calls of vault_calls alike."""
 
 import base64
 import os

@@ -47,7 +47,7 @@ GROUPS = {
         post("encrypt/re", {"plaintext": "***"}, says="base64"),
         post("encrypt/re", {"plaintext": 17}),
         post("encrypt/re", {"plaintext": None}),
-        post("encrypt/re", {"plaintext": HELLO, "type": None}),  # it is there already
+        post("encrypt/re", {"plaintext": HELLO, "type": None}),  # the key exists already
         post("encrypt/re", {"plaintext": HELLO, "key_version": 2}),
         post("encrypt/re", {"plaintext": HELLO, "associated_data": "***"}),
         post("encrypt/re", {"plaintext": HELLO, "nonce": "AAAAAAAAAAAAAAAA"}),

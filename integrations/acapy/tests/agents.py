@@ -150,7 +150,7 @@ def run(arguments, folder, environment):
 
 
 class Agent:
-    """An agent of ACA-Py in a process of its own; `kms` is where its keys are, if not with it."""
+    """An agent of ACA-Py in a process of its own, with its keys at the service `kms`, if any."""
 
     def __init__(self, label, folder, webhooks, *options, kms=None):
         self.label, self.folder, inbound, admin = label, folder, free_port(), free_port()

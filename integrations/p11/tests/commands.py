@@ -128,7 +128,7 @@ def openssl_config(folder, module, pin=None):
 
 
 def uri_pem(uri):
-    """The file that stands for a private key where a program wants a file."""
+    """The file that stands for a private key if a program wants a file."""
     text = uri.encode()
     assert len(text) < 100, "the lengths below have one byte"
     version = b"PKCS#11 Provider URI v1.0"

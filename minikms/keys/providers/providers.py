@@ -35,7 +35,7 @@ ResultT = TypeVar("ResultT")
 _OF_BATCHES: Final = 4
 # The most calls that wait for a thread.
 _WAITING: Final = 256
-# The time limit of a call that makes a key, as a multiple of the others': devices find primes
+# A call that makes a key has so many times the time limit of other calls: devices find primes
 # slowly.
 _MAKING: Final = 6
 # Seconds between two checks of a provider; if it is away, it is opened again.

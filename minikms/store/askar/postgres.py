@@ -38,9 +38,9 @@ _SERVICES: Final = (
 # With fewer keys, reads are quick in any case.
 _LEAST: Final = 500
 
-# Seconds for ANALYZE, which reads a sample of 30,000 rows, and for the end of a connection, which a
-# proxy may not pass on.
+# The time limit of ANALYZE, which reads a sample of 30,000 rows.
 _ANALYZE_TIMEOUT: Final = 60.0
+# The time limit for closing a connection: a proxy may not pass its end on.
 _CLOSE_TIMEOUT: Final = 0.5
 
 # Tells whether the table has grown by half since it was last analyzed or vacuumed.

@@ -42,8 +42,9 @@ _ALL: Final = "all"
 # Characters of notices that are read at a time; more count as a change of everything.
 _MAX_READ: Final = 8_000
 
-# Seconds for sending a notice, and between attempts to connect.
+# The time limit for sending a notice, in seconds.
 _SEND_TIMEOUT: Final = 1.0
+# Seconds between attempts to connect.
 _PAUSE: Final = 0.5
 # Seconds between two tests of the connection: only its use shows that it died without a reset.
 _HEARTBEAT: Final = 5.0

@@ -38,9 +38,9 @@ ACQUIRE_TIMEOUT: Final = 2.0
 # their values, which takes a minute for a million keys.
 SORTING: Final = 900.0
 
-# Seconds between failed attempts to reconnect, and the least time between two new pools, since more
-# connections do not help a slow server.
+# Seconds between failed attempts to reconnect.
 _PAUSE: Final = 1.0
+# The least time between two new pools: more connections do not help a slow server.
 _LONG_PAUSE: Final = 5.0
 
 # Seconds that a call waits for new connections before it tries the old ones.

@@ -84,7 +84,7 @@ class ProfileDirectory:
         self.calls_per_second: dict[str, int] = {}
         self.ids: dict[str, str | None] = {}
         self._refreshing: set[str] = set()
-        # On PostgreSQL, where a notice of a change may be lost.
+        # On PostgreSQL, a notice of a change may be lost.
         self._lease = counters.lease(())
 
     async def create(

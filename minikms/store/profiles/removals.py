@@ -132,8 +132,8 @@ class ProfileRemovals:
         """Erase the contents of a removed profile; False if some are left at `until`.
 
         That is a time of the monotonic clock. The contents are erased in small transactions, each
-        followed by a pause of its length; the last one erases what is left, which is little unless
-        entries do not decrypt. Another call, of any process, goes on with a profile that is left.
+        followed by a pause of its length. The last transaction erases the rest, also entries that
+        do not decrypt. A later call, in any process, continues with an unfinished profile.
         """
         some = partial(self._erase_some, profile)
         began = time.monotonic()

@@ -173,7 +173,7 @@ class CrlRequest(ByKey):
 
 
 def read_entries(items: list[Any], places: Sequence[int]) -> list[x509.RevokedCertificate]:
-    """Load the items of `revoked` in a CrlRequest at some places; raises ValidationFailed."""
+    """Load `items[places[0]]` to `items[places[-1]]` of `revoked`; raises ValidationFailed."""
     read: list[x509.RevokedCertificate]
     try:
         read = _ENTRIES.parse({"revoked": items[places[0] : places[-1] + 1]})["revoked"]

@@ -205,7 +205,7 @@ def kid_in(path):
 
 
 async def key_of(client, call):
-    """The kid and algorithm of the key that a call names, None and None where it names none."""
+    """The kid and algorithm of the key that a call names, or None and None."""
     name, _, path, query, body = call
     body = body or {}
     # The line of a JWE has the sender's key, or else the first recipient's.

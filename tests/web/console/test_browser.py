@@ -74,7 +74,7 @@ async def test_docs_are_dark_if_the_system_is(client, page, scheme, turned):
 
 
 async def test_a_token_typed_in_the_page_is_sent(start, page, admin):
-    """A token that is typed there is sent from then on; where one is needed, no key is imported."""
+    """A typed token is sent from then on; a service that needs one imports no keys."""
     token, file = admin
     client = await start(create_service(Config(auth="token", admin_token_file=file)))
     await page.goto(str(client.make_url("/docs")))

@@ -87,7 +87,7 @@ async def test_a_web_page_cannot_send_a_body_without_its_type(client, generate):
 
 
 KIB = 1024
-# The largest body of each route where nothing is bulky; with labels it is larger.
+# The largest body of each route whose fields are all short, and of routes with labels.
 LARGEST = {
     **dict.fromkeys(("/key/generate", "/key/generate/batch"), 128 * KIB),
     **dict.fromkeys(("/key/KID/associate", "/derive", "/encapsulate", "/decapsulate"), 64 * KIB),

@@ -48,7 +48,7 @@ def shared(request, tmp_path_factory, make_store):
 
 @pytest.fixture
 async def client(kind, processes, start, empty_store, shared):
-    """An empty service on each store, and as several processes where they can share it."""
+    """An empty service on each store, and as several processes if they can share the store."""
     if processes == 1:
         yield await start(create_service(Config(**await empty_store(kind))))
         return
@@ -64,7 +64,7 @@ async def client(kind, processes, start, empty_store, shared):
 
 
 async def answer(call):
-    """A call's status, and the slug where it is a problem."""
+    """A call's status, and the slug of its problem."""
     async with call as response:
         return response.status, await slug_of(response)
 

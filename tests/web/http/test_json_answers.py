@@ -35,7 +35,7 @@ ANSWERS = {
 async def test_an_answer_ends_with_a_line_feed(connection, name):
     method, target, body, status = ANSWERS[name]
     assert (await connection.call("POST", "/key/generate", GENERATE, JSON)).status == 200
-    for _ in range(2):  # with a length that leaves the next answer where it begins
+    for _ in range(2):  # with a length after which the next answer begins at the same place
         response = await connection.call(method, target, body, JSON)
         if target != "/profile":  # whose second is a refusal
             assert response.status == status

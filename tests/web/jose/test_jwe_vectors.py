@@ -71,7 +71,7 @@ def concat_kdf(z, name, apu, apv, size):
 
 
 def sealed(header, cek, encrypted_key=b""):
-    """A compact JWE with AES-GCM, of a key that is there."""
+    """A compact JWE with AES-GCM, for a given content key."""
     protected, nonce = part(json.dumps(header).encode()), bytes(12)
     whole = AESGCM(cek).encrypt(nonce, b"hello", protected.encode())
     parts = (encrypted_key, nonce, whole[:-16], whole[-16:])

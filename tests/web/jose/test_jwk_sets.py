@@ -174,7 +174,7 @@ async def test_many_callers_at_once_share_one_read(service, any_store, pages_rea
         pages_read.clear()
         asking.clear()
         assert await asyncio.gather(*(kids(client) for _ in range(50))) == [[kid]] * 50
-        assert len(pages_read) <= 2  # a second time where a notice of PostgreSQL comes late
+        assert len(pages_read) <= 2  # a second time if a notice of PostgreSQL comes late
         await ok(await client.delete("/profile/alice"))
         await client.close()
 

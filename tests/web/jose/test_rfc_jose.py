@@ -91,7 +91,7 @@ async def test_made_again_where_alg_and_kid_are_the_header(post, name):
 
 @pytest.mark.parametrize("name", ["RFC 7515 A.1", "RFC 7515 A.2", "RFC 8037 A.4", "RFC 7797 4.2"])
 async def test_the_signatures_of_the_rfcs_are_made_again(post, name):
-    """The signature alone, where the header is another than the service's."""
+    """Return the signature alone; the vector's header differs from the service's."""
     example = EXAMPLES[name]
     kid = (await post("/key/import", importable(example["key"])))["kid"]
     protected, payload, signature = example["jws"].split(".")

@@ -146,7 +146,7 @@ async def test_until_then_it_comes_back_as_it_was(client, generate, state):
     for body in ({"state": "enabled"}, {"expires": None}, {"labels": {}}):
         response = await client.patch(f"/key/{kid}", json=body)
         await refused(response, 409, "key-not-usable")
-    for _ in range(2):  # where it is not scheduled, it stays as it is
+    for _ in range(2):  # a key that is not scheduled stays unchanged
         async with client.post(f"/key/{kid}/restore") as response:
             assert await response.json() == before
     found = await (await client.get("/key?alias=a")).json()

@@ -29,7 +29,7 @@ def again(client):
 @pytest.mark.each_store
 async def test_an_existing_key_is_refused_unless_it_may_be_kept(refuses, post, again, all_keys):
     options = {"alias": "a", "labels": {"n": "1"}, "operations": ["sign"], "exportable": True}
-    first = await (await again(**options)).json()  # where there is none, it is stored
+    first = await (await again(**options)).json()  # a key that does not exist is stored
     assert (first["aliases"], first["exportable"]) == (["a"], True)
     for body in ({"jwk": PRIVATE}, {"jwk": PRIVATE, "if_exists": "refuse", "alias": "b"}):
         await refuses("/key/import", body, 409, "key-exists")

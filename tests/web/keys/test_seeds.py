@@ -185,7 +185,7 @@ async def test_seeding_leaves_stored_keys_unchanged(start, seed, persistent, cou
     assert (before[0]["labels"], before[0]["aliases"]) == ({"of": "caller"}, ["b"])
     await client.close()
 
-    # Even where the file has changed meanwhile.
+    # Even if the file has changed meanwhile.
     entries[1] |= {"secret": "A" * 43, "aliases": ["late"]}
     entries.append({"alg": "x25519", "seed": SECRET})
     client = await start(

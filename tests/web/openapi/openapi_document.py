@@ -22,9 +22,9 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def profile_of(document: dict[str, Any], name: str, *, named: str) -> str | None:
-    """The profile that the call `name` is in, when it has no header; `named` where it names one.
+    """The profile of the call `name` without a header: `named` if the call names one.
 
-    None where no profile has to do with it.
+    None if the call belongs to no profile.
     """
     for _, path, operation in operations(document):
         if operation["operationId"] == name:

@@ -26,7 +26,7 @@ def secured(document):
 
 
 def leave_out_what_a_token_adds(document):
-    """Leave out where a token belongs, and the problems by name; their responses stay."""
+    """Leave out the place of the token, and the names of problems; their responses stay."""
     document["components"].pop("securitySchemes", None)
     del document["components"]["examples"], document["info"]["description"]
     for item in document["paths"].values():

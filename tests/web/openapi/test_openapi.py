@@ -205,7 +205,7 @@ async def test_examples_are_of_their_schemas(document):
 
 
 async def test_a_field_that_may_be_left_out_has_no_default(document):
-    """A generated client would send it, or ask for it."""
+    """A generated client would send the default, or require the field."""
     responses = [operation["responses"]["default"] for _, _, operation in operations(document)]
     assert [found for found in every(document, "default") if found not in responses] == []
 
@@ -224,7 +224,7 @@ async def test_no_schema_has_the_name_of_a_property_of_its_own(document):
 
 
 async def test_a_schema_has_a_type(document):
-    """`required` alone has none, and generators make no type of it either."""
+    """A schema with only `required` has no type, and generators make none of it."""
     for name, schema in document["components"]["schemas"].items():
         if "oneOf" in schema:
             assert schema.keys() == {"description", "oneOf"}

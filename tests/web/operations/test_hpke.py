@@ -176,7 +176,7 @@ async def test_a_point_off_the_curve_is_refused(refuses, generate):
 
 
 async def test_pyca_agrees_on_the_other_side(post, generate):
-    """A verifier with pyca/cryptography, and a wallet here; then the other way."""
+    """Open its ciphertexts, and let it open the service's."""
     for alg, private, kem in (
         ("x25519", x25519.X25519PrivateKey.generate(), hpke.KEM.X25519),
         ("p256", ec.generate_private_key(ec.SECP256R1()), hpke.KEM.P256),

@@ -1,4 +1,4 @@
-"""Opt-in operations: a key has one only where it was named for it."""
+"""Opt-in operations: a key has only those that were requested."""
 
 import os
 

@@ -42,7 +42,7 @@ SEEN = []  # each call of such a method: its name, and the thread
 
 
 def watched(name, base, slow=None, also=()):
-    """A plugin of which all is slow, or just this; it notes where its methods run."""
+    """A plugin whose operations are all slow, or only `slow`; it notes the threads of its calls."""
 
     def noting(name):
         method = getattr(base, name)
@@ -59,7 +59,7 @@ def watched(name, base, slow=None, also=()):
     methods["unpack"] = lambda _, stored: base().unpack(stored)
     said = slow or (*base().operations, "generate", "export")
     made = type(name, (base,), {**methods, "slow": frozenset(said)})
-    globals()[name] = made  # where its entry point finds it
+    globals()[name] = made  # its entry point finds it here
     return made
 
 

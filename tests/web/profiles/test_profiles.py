@@ -17,7 +17,7 @@ async def names(client):
 
 
 async def calls(client, headers, *, kid, alias):
-    """The answers of every call that names a key, with `headers`: status, slug or body."""
+    """Make every call that names a key; return the status and the slug or body of each answer."""
     ref = [{"kid": kid}, {"alias": alias}]
     made = [
         client.get(f"/key/{kid}", headers=headers),

@@ -219,5 +219,5 @@ class AsyncAdministration(AsyncTransport):
 
 
 def _settings(data: Mapping[str, Any]) -> dict[str, ProfileSettings]:
-    found = members(data.get("settings", {}))  # an older service has none
+    found = members(data.get("settings", {}))  # an older service sends no settings
     return {name: ProfileSettings.from_json(settings) for name, settings in found.items()}

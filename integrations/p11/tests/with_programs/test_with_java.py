@@ -30,7 +30,7 @@ JVMS = sorted({path.resolve() for path in JVMS})
 
 @pytest.fixture(params=JVMS or [None], ids=lambda path: path and path.name)
 def java(request):
-    """The folder of a Java, each that is there."""
+    """The folder of each installed Java."""
     if request.param is None:
         missing("Java is missing: apt-get install default-jdk-headless")
     return request.param
