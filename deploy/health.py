@@ -11,7 +11,7 @@ HOST, TIMEOUT = "127.0.0.1", 2.0
 def is_healthy() -> bool:
     """Call `/healthz`, by TLS if the service has a certificate.
 
-    If it requires client certificates, a handshake is enough.
+    For a service that requires client certificates, a handshake is enough.
     """
     port = int(os.environ["MINIKMS_PORT"])
     if not os.environ.get("MINIKMS_TLS_CERT"):

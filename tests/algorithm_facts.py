@@ -46,7 +46,7 @@ class Facts:
     nonce: int = 0
     tag: int = 0
     multicodec: str = ""
-    """Its code as a varint, in hexadecimal (the table of multiformats)."""
+    """The multicodec as a varint, in hexadecimal (the table of multiformats)."""
     kem: int = 0
     """The number of its KEM in HPKE (RFC 9180 section 7.1, draft-ietf-hpke-pq)."""
     enc: int = 0

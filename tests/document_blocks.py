@@ -96,7 +96,7 @@ def stable(block: Block) -> Any:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment with these options of the service alone."""
+    """Return this process's environment with no options of the service but `variables`."""
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
     return inherited | variables
 

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),  # the first builds and installs the service
+    pytest.mark.timeout(300),  # the first test builds and installs the service
     pytest.mark.skipif(os.geteuid() != 0, reason="only root enters a root folder"),
 ]
 

@@ -118,7 +118,7 @@ async def _authenticated(call: DoorCall, token: str) -> DoorCaller:
 
 
 def _profile_of(caller: DoorCaller) -> str:
-    """Return the profile of a role: `default` if it is among several."""
+    """Return the profile of a role: of several, `default` if the role has it, else the first."""
     if caller.profiles is None or DEFAULT_PROFILE in caller.profiles:
         return DEFAULT_PROFILE
     return min(caller.profiles, default=DEFAULT_PROFILE)

@@ -110,7 +110,7 @@ def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[s
 def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]) -> None:
     """Replace each schema that has an `x-component` by a reference to that component.
 
-    A generated client then has one type for it in all bodies.
+    A generated client then has one type for such a schema in all bodies.
     """
     if isinstance(node, dict):
         name = node.pop("x-component", None)

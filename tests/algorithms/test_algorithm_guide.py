@@ -95,7 +95,7 @@ def test_the_guide_has_every_fact(fact):
 
 def test_only_a_signer_and_hpke_have_facts_of_their_own():
     facts = {fact for capability in CAPABILITIES for fact in inspect.get_annotations(capability)}
-    # A Mac names facts that it uses and that every algorithm has.
+    # Mac also annotates facts of KeyAlgorithm, which every algorithm has.
     facts -= inspect.get_annotations(KeyAlgorithm).keys()
     assert facts == {"grants", "public_grants", *OF_SIGNERS, *OF_HPKE}
     assert inspect.get_annotations(Signer).keys() >= {*OF_SIGNERS}

@@ -192,7 +192,7 @@ def test_a_rotation_while_files_are_read_spoils_no_later_read(log, monkeypatch):
 
 
 def test_a_file_that_is_listed_by_two_names_is_read_once(log, monkeypatch):
-    """Its times are known, and it is renamed while the folder is listed."""
+    """The file's times are known, and it is renamed while the folder is listed."""
     files, scandir, renamed = LogFiles(str(log)), os.scandir, []
     assert len(files.read()) == 9
 

@@ -144,7 +144,7 @@ async def test_a_service_that_was_open_before_a_rekey(run, persistent_url, key, 
 
 
 def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
-    """One of the two keys opens the store, whenever that happens."""
+    """One of the two keys opens the store, whenever the command was killed."""
 
     async def make():
         async with KeyStore.create(StoreLocation.parse(persistent_url), StoreKey(key)) as store:

@@ -117,7 +117,7 @@ def test_postgresql_has_many_replicas_with_a_budget():
 
 
 def test_url_and_secrets_are_in_no_manifest():
-    """They come from the Secret, as files or by reference."""
+    """The URL and the secrets come from the Secret, as files or by reference."""
     for values in ({}, POSTGRES):
         found = container(render(values), "minikms")
         assert environment(found)["MINIKMS_STORE_KEY_FILE"] == "/etc/minikms/store-key"

@@ -331,7 +331,7 @@ async def test_a_record_without_the_members_of_3_0_is_upgraded_as_well(old):
 
 @one_file
 async def test_entries_of_objects_that_no_key_names_are_removed(old):
-    """This layout has none; `minikms store destroy-orphans` finds the objects."""
+    """The new layout has no such entries; `minikms store destroy-orphans` finds the objects."""
     category = "minikms.object"
 
     async def announce(session):

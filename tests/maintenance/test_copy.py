@@ -219,7 +219,7 @@ async def test_versions_of_aliases_are_copied(source, persistent_url, target, ke
 
 
 async def test_an_alias_with_versions_that_changes_meanwhile(source, copied_while, target, key):
-    """Its versions are as of the record that was read."""
+    """The copied versions are those at the time when the record was read."""
     before = await with_versions(source)
     await copied_while(lambda: source.rotation.rotate_name("t", "a"))
     async with verified(target, key) as copied:

@@ -117,7 +117,7 @@ def test_a_curve_of_another_kty_is_another_curve(install, plugins):
 
 
 def test_a_renamed_algorithm_has_its_old_keys(registry):
-    """Its old name is an alias."""
+    """The old name is an alias of the algorithm."""
     record = SimpleNamespace(alg="secp256k1", provider=None)
     assert registry.has(record)
     assert registry.of(record).name == "k256"

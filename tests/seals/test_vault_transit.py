@@ -94,7 +94,7 @@ def serve_seal(aiohttp_server, token_file):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("operation", ["seal", "unseal"])
 async def test_a_redirect_is_not_followed(serve_seal, status, operation):
-    """Its target would get the token and the secret, and could choose the secret."""
+    """The target of the redirect would get the token and the secret, or choose the secret."""
     asked = []
 
     async def answer(request):

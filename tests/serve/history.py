@@ -46,7 +46,7 @@ class Call:
 
     @property
     def is_done(self) -> bool:
-        """It was acknowledged."""
+        """Tell whether the write was acknowledged."""
         return self.status == 200
 
     @property

@@ -536,7 +536,7 @@ async def test_an_imported_version_is_checked_in_its_transaction(calls):
 async def test_a_slow_rotation_makes_the_key_for_the_policy_of_the_key_that_it_replaces(
     calls, monkeypatch
 ):
-    """The alias moves to a key with another policy while its successor is made."""
+    """During the rotation, the alias moves to a key with another policy."""
     await calls.make("n", alg="p256")
     other = (await calls.generate("p256", KeyPolicy(exportable=True))).kid
     monkeypatch.setattr(rotation, "is_slow_to_make", lambda *_: True)

@@ -362,7 +362,7 @@ async def test_a_connection_is_in_use_until_a_late_call_has_ended(store, monkeyp
 
 
 async def test_a_read_that_is_tried_again_has_only_the_rest_of_its_time(store, monkeypatch):
-    """Its first session was lost after a while, and then the database says nothing."""
+    """The first session is lost after a while, and then the database does not answer."""
     pool, answer = store.database._pool, asyncio.Event()
     monkeypatch.setattr(pool, "acquire_timeout", 1.0)
     monkeypatch.setattr(pool, "timeout", 3.0)

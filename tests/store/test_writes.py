@@ -104,12 +104,12 @@ async def test_one_that_fails_fails_alone(store, transactions):
     assert isinstance(stored.pop(7), KeyExists)
     assert all(isinstance(one, KeyRecord) for one in stored)
     assert len(await places(store)) == 20
-    # That the key exists has a reason that is looked for: whether its deletion is due.
+    # If a key exists, the service checks whether its deletion is due.
     assert len(transactions) <= 3
 
 
 async def test_one_that_fails_after_it_has_written(store, transactions):
-    """Its write is not stored, and the other writes are."""
+    """The failed write is not stored, but the other writes are."""
 
     async def half(session):
         await session.insert("test", "half", b"written")

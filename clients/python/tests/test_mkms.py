@@ -767,7 +767,7 @@ def test_a_shell_completes_a_command(shell):
 
 
 def test_a_command_starts_without_imports_for_terminals(shell):
-    """It imports neither asyncio nor the modules of httpx's own command."""
+    """A command imports neither asyncio nor the modules of httpx's own command."""
     shell('python -X importtime "$(command -v mkms)" status')
     imported = {line.split("|")[-1].strip() for line in shell.error.splitlines()}
     assert "httpx" in imported

@@ -260,7 +260,7 @@ async def test_one_of_eight_callers_makes_an_alias(start_aws, any_store):
 
 @pytest.mark.each_store
 async def test_an_alias_that_is_moved_and_removed_at_once(start_aws, any_store):
-    """One call removes it; later moves are refused, and none makes it again."""
+    """One call removes the alias; later moves are refused, and none makes it again."""
     aws = await start_aws(**any_store)
     keys = [(await aws.create_key())["KeyMetadata"]["KeyId"] for _ in range(3)]
     await aws.create_alias(AliasName="alias/a", TargetKeyId=keys[0])

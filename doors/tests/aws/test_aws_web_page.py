@@ -38,7 +38,7 @@ async def test_a_browser_that_asks_first_is_refused(door):
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
 )
 async def test_a_simple_request_of_a_web_page_calls_nothing(door, kind):
-    """Such a request has only simple headers, and the operation is in another."""
+    """A simple request cannot have the header that names the operation."""
     status, code, headers = await door("POST", PAGE | {"Content-Type": kind})
     assert (status, code) == (400, "UnknownOperationException")
     assert not [name for name in headers if name.startswith("Access-Control")]

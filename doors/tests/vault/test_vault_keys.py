@@ -541,7 +541,7 @@ async def test_versions_are_imported(vault, wrapped):
 @pytest.mark.parametrize("kind", ["ecdsa-p256", "aes256-gcm96"])
 @pytest.mark.parametrize("exportable", [None, False, True])
 async def test_an_imported_name_leaves_only_if_it_was_imported_so(vault, wrapped, kind, exportable):
-    """Its later versions are as the first, whatever their bodies say."""
+    """The first version decides for all later ones, whatever their bodies say."""
 
     def material():
         if kind == "aes256-gcm96":
@@ -568,7 +568,7 @@ async def test_an_imported_name_leaves_only_if_it_was_imported_so(vault, wrapped
 
 
 async def test_an_imported_key_of_an_older_version_stays_imported(vault):
-    """Its label says so, and its record may not."""
+    """The key's label says so, but its record may not."""
     body = {"alg": "ed25519", "alias": "k", "labels": {"vault%3Aimported": "rotatable"}}
     assert (await vault.rest.post("/key/generate", json=body)).status == 200
     for _ in range(2):

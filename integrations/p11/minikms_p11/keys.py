@@ -111,7 +111,7 @@ class Key:
 
     @cached_property
     def public_key(self) -> PublicKey | None:
-        """Its public key, None for a secret."""
+        """The public key, None for a secret."""
         return None if self.jwk is None else public_key_of(self.jwk)
 
     @cached_property

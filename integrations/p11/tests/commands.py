@@ -13,7 +13,7 @@ from kms import ADMIN
 
 
 def need(program, package):
-    """Its path; skips the test if it is missing.
+    """Return the program's path; skip the test if it is missing.
 
     MINIKMS_TEST_REQUIRE_PROGRAMS=1 lets the test fail instead, as in CI.
     """

@@ -109,7 +109,7 @@ def program(shared):
 
 @pytest.fixture
 def session(program):
-    """Its session to read and write, with the default slot."""
+    """A program's session to read and write, with the default slot."""
     return program.open()
 
 

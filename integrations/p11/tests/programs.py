@@ -18,7 +18,7 @@ THREADS = 8
 
 
 def token(module):
-    """Its token."""
+    """The token of the module."""
     return pkcs11.lib(module).get_token(token_label="minikms")
 
 

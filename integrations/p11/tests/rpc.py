@@ -411,7 +411,7 @@ class _Reader:
         return [self.u64() for _ in range(length)]
 
     def _attribute(self):
-        """Its value, its length for a query, or None."""
+        """The attribute's value, its length for a query, or None."""
         kind = self.u32()
         if not self.take(1)[0]:
             return None

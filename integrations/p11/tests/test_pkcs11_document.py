@@ -21,7 +21,7 @@ until [ -S p11.socket ]; do sleep 0.05; done
 """
 REPLACED = {
     SIDECAR: BACKGROUND,
-    # They are installed here by now.
+    # The packages are installed here by now.
     ".venv/bin/pip install ./integrations/p11\n": "",
     "sudo apt-get install --yes p11-kit-modules opensc\n": "",
     "sudo apt-get install --yes pkcs11-provider\n": "",

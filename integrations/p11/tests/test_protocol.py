@@ -477,7 +477,7 @@ class TestCallsAtOnce:
         assert program.read("C_GetInfo", program.receive()[1])
 
     def test_a_program_that_does_not_read_bounds_the_memory(self, shared):
-        """Its answers wait in the socket, and then its calls do."""
+        """The program's answers wait in the socket, and then its calls do."""
         with shared.connect() as program, shared.connect() as other:
             session, others = program.open(), other.open()
             for _ in range(10):

@@ -330,7 +330,7 @@ class TestARestart:
             assert program.call("C_GetInfo")
 
     def test_no_connection_is_lost(self, sidecar):
-        """This includes connections made at the moment when the old process stops accepting."""
+        """Connections are also made at the moment when the old process stops accepting."""
         errors, end = [], threading.Event()
 
         def connect():

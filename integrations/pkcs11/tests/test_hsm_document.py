@@ -10,7 +10,7 @@ from minikms_pkcs11.kinds import KINDS
 
 DOCUMENT = (ROOT / "docs/hsm.md").read_text("utf-8")
 FIVE_MINUTES = section(DOCUMENT, "## SoftHSM in five minutes")
-# They are installed here by now.
+# The packages are installed here by now.
 INSTALLS = {
     "sudo apt-get install --yes softhsm2\n": "",
     ".venv/bin/pip install ./integrations/pkcs11\n": "",

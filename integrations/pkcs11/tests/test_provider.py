@@ -323,7 +323,7 @@ def test_each_signature_has_its_length(faults, algorithm, change):
 @pytest.mark.parametrize("change", [flipped, zeros])
 @pytest.mark.parametrize("scheme", [RSA_SCHEMES[1], RSA_SCHEMES[-1]], ids=str)
 def test_no_wrong_signature_of_an_rsa_key_leaves(faults, scheme, change):
-    """One by a fault in the Chinese remainder theorem would give the factors away."""
+    """A signature with a fault in the Chinese remainder theorem would reveal the factors."""
     provider, changes = faults
     key, data = made(provider, "rsa2048"), digest_of(scheme)
     assert signs(provider, key, scheme, data)

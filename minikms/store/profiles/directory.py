@@ -70,9 +70,8 @@ class _Known(NamedTuple):
 class ProfileDirectory:
     """Makes, removes and looks up profiles by the names that tenants use.
 
-    `settings` and `calls_per_second` have the settings of the profiles that have some, as this
-    process knows them. They are current if the profile is `known`. `ids` has the ids of profiles as
-    this process knew them last.
+    `settings` and `calls_per_second` list profiles with settings, as this process knows them; these
+    are current if the profile is `known`. `ids` has the last known ids of profiles.
     """
 
     def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:

@@ -391,7 +391,7 @@ async def test_a_self_signed_certificate_is_one_as_openssl_makes_it(post, genera
 
 
 async def test_a_client_of_another_program(post, authority):
-    """Its key and its request are not the service's: the request names it."""
+    """The client makes its key and its request itself; the request names the client."""
     kid, root = await authority()
     private = ec.generate_private_key(ec.SECP384R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "worker")])
@@ -438,7 +438,7 @@ async def test_a_request_that_is_not_valid(post, refuses, generate, authority):
 
 
 async def test_a_request_whose_signature_alone_is_wrong(post, refuses, authority):
-    """It could name the key of somebody else (RFC 2986 section 3)."""
+    """The request could have the public key of somebody else (RFC 2986 section 3)."""
     kid, _ = await authority()
     name = x509.Name.from_rfc4514_string("CN=a")
     private, victim = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]

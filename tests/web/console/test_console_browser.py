@@ -260,7 +260,7 @@ async def test_keys_are_found_by_each_of_their_names(guarded, signed_in):
 
 
 async def test_a_search_is_stopped_and_goes_on(guarded, signed_in):
-    """Its buttons keep the focus while its pages come."""
+    """The buttons of the search keep the focus while pages come."""
     page = signed_in
     for number in range(6):
         await make(guarded, alias=f"did:example:{number}#key", labels={"number": str(number)})

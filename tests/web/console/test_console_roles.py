@@ -40,7 +40,7 @@ async def guarded(start, admin, tmp_path, issuer):
 
 
 async def test_a_caller_with_roles_works_in_their_profiles(guarded, address, page, issuer):
-    """Its pages are those of its roles in the chosen profile."""
+    """The console shows the pages of the roles that are valid in the chosen profile."""
     await sign_in(page, address, issuer.token({"roles": ["maker", "reader"]}))
     rows, menu = page.locator("main tbody tr"), page.locator("#menu a")
     await expect(page.locator("#caller")).to_contain_text("cluster:alice")

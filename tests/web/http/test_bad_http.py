@@ -168,7 +168,7 @@ async def test_an_upgrade_that_is_declined(client, name, body, pieces):
 @pytest.mark.parametrize("client", [True], ids=["Python"], indirect=True)
 @pytest.mark.parametrize("name", UPGRADES)
 async def test_each_answer_behind_a_declined_upgrade_belongs_to_its_request(client, name):
-    """This parser reads on behind an upgrade to HTTP/2, and loses nothing."""
+    """The parser also reads the requests after an upgrade to HTTP/2."""
     upgrade = LIST + UPGRADES[name] + b"\r\n"
     behind = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     sent = [upgrade + behind + b"\r\n" + behind + b"Connection: close\r\n\r\n"]

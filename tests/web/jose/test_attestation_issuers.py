@@ -98,7 +98,7 @@ def eudi(attestation, asked, proof):
     header, claims = attestation.header, attestation.claims
     require(header["alg"] in ECDSA and header["alg"] in asked.algs, "alg")
     require(header.get("typ") == TYP, "typ")
-    # It reads the key of a kid that is a DID URL, which no kid of ours is.
+    # It resolves a kid that is a DID URL; kids of this service are none.
     require("kid" not in header and attestation.chain, "kid")
     attestation.require_signature(attestation.leaf)
     needed = {"iat", "attested_keys"} | ({"exp"} if proof == "jwt" else set())

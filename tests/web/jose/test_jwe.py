@@ -597,7 +597,7 @@ async def test_a_key_that_the_alg_is_not_for(generate, encrypt, fails):
 async def test_a_public_key_encrypts_whatever_its_operations(
     client, refuses, generate, post, encrypt, opens
 ):
-    """Its public part is enough, whatever its operations; a secret key needs the operation."""
+    """Any key pair is a recipient, by its public part; a secret key needs the operation."""
     key = await generate("x25519", operations=["jwe-decrypt"])
     assert key["operations"] == ["jwe-decrypt"]
     jwe = await encrypt({"kid": key["kid"], "alg": "ECDH-ES"})

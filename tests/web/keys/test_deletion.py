@@ -391,7 +391,7 @@ async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog
 async def test_a_profile_that_cannot_be_read_holds_up_no_other(
     client, post, monkeypatch, caplog, failure
 ):
-    """They are swept by name, and its name is the first; it may be removed meanwhile."""
+    """Profiles are swept by name, and this one is the first; it may be removed meanwhile."""
     await post("/profile", {"name": "a"})
     service, kid = client.app[SERVICE], (await post("/key/generate", {"alg": "ed25519"}))["kid"]
     await let_be_due(client, kid)

@@ -207,7 +207,7 @@ async def test_a_page_ends_where_its_keys_are_large(client, insert):
 
 @pytest.mark.each_store
 async def test_a_page_of_few_keys_that_match_ends_where_they_are_large(client, post, insert):
-    """They are read by a query of their own."""
+    """A query of its own reads a few matching keys."""
     label = {"a": "b"} | LARGEST
     kids = await insert(1, labels=label)
     await post("/key/generate/batch", {"alg": "ed25519", "count": 1000})

@@ -173,8 +173,8 @@ BOB = {
     "d": "XasIfmJKikt54X-Lg4AO5m87sSkmGLb9HC-LJ_-I4Os",
 }
 VALID, HELLO = {"valid": True}, {"plaintext": "aGVsbG8="}
-# For each call with random answers: the path of the call that opens or checks one, and the body
-# from its request and its answer; and what that answers.
+# For each call with a random answer: the path of the call that checks the answer, a function that
+# makes its body from the request and the answer, and the expected result.
 OPENED = {
     "sign": (
         "/verify",

@@ -144,7 +144,7 @@ async def run_typescript(programs, source, url, *, cwd):
 
 
 async def test_types_of_openapi_typescript(client, tmp_path):
-    """They compile, a program that uses them does, and it works."""
+    """The types compile, also in a program that uses them, and the program works."""
     url = str(client.make_url("/"))
     programs = install(tmp_path, TYPESCRIPT, OPENAPI_TYPESCRIPT) / "node_modules/.bin"
     # Not as `kms.d.ts`: --skipLibCheck, which spares TypeScript's own types, would pass over it.

@@ -196,7 +196,7 @@ async def test_a_tightened_rate_of_a_day_ends_what_was_leased(client, generate):
 
 @pytest.mark.each_store
 async def test_a_key_that_another_service_has_deleted_leaves_no_uses(client, generate):
-    """They would count for a key that is imported again."""
+    """Uses that are left would count for a key that is imported again."""
     kid, store = (await generate(rules={"per_day": 5}))["kid"], client.app[STORE]
     await ok(await client.delete(f"/key/{kid}"))
     with pytest.raises(KeyNotFound):

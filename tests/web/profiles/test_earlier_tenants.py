@@ -181,7 +181,7 @@ async def test_a_token_that_is_put_back_does_not_make_its_profile_again(serving,
 
 
 async def test_a_profile_that_is_put_back_is_not_the_next_tenants(serving, store, path):
-    """Its rows, and the entry of the directory that leads to it."""
+    """The profile's rows are put back, and the entry of the directory that leads to it."""
     async with serving() as (client, operator):
         former, _ = await make_tenant(client, operator)
         kid = await make_key(client, former)
@@ -327,7 +327,7 @@ async def test_tags_of_tokens_that_were_exchanged_are_found(serving, store, path
 
 
 async def test_a_token_is_for_the_profile_that_it_makes(serving):
-    """It was made before, and no other token that was made before is for the profile."""
+    """Any other token that was made before the profile is not for it."""
     async with serving() as (client, operator):
         scopes = ["profiles", "keys:read"]
         maker, other = [(await make_token(client, operator, scopes=scopes))[0] for _ in "12"]

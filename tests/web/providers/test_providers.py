@@ -303,7 +303,7 @@ for name in ("up", "sessions", "reconnects_total", "objects_waiting"):
 
 @pytest.mark.process
 def test_the_metrics_of_processes_are_joined(tmp_path):
-    """It is up if it answers all; each process sees all objects that wait."""
+    """A provider is up if it answers all processes; each process sees all waiting objects."""
     ended = subprocess.run(
         [sys.executable, "-c", TWO_PROCESSES],
         env={**os.environ, FOLDER: str(tmp_path)},

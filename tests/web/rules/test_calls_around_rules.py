@@ -394,7 +394,7 @@ async def test_a_batch_of_refused_calls_signs_none(client, generate):
 
 
 async def test_refused_payloads_are_bounded_too(client, generate):
-    """They are read, so a caller does not try them without end."""
+    """A refused payload takes time to read, so it counts for the rate."""
     kid = (await generate("p256", rules={"jws": JWS, "per_minute": 2}))["kid"]
     path, refused = REFUSED["zip of another case"]
     slugs = [await slug_of(await client.post(path, json={"kid": kid, **refused})) for _ in range(3)]

@@ -202,7 +202,7 @@ async def test_no_other_call_signs_the_text_of_a_jws(client, kid, generate):
 
 
 async def test_no_secret_of_a_kem_is_given(client, generate, post):
-    """It makes codes as the secret of `/derive` does."""
+    """The secret makes codes, like the secret of `/derive`."""
     key = await generate("mlkem768")
     sent = await post("/encapsulate", {"to": key["jwk"]})
     body = {"kid": key["kid"], "ciphertext": sent["ciphertext"]}
@@ -242,7 +242,7 @@ async def test_no_change_loosens_the_rules(client, kid, get, change):
 
 
 async def test_no_life_of_a_key_ends_its_rules(client, kid, post):
-    """Its states, aliases, labels, certificates, rotation, and deletion that is cancelled."""
+    """States, aliases, labels, certificates, a rotation and a cancelled deletion keep them."""
     changes = [
         ("patch", f"/key/{kid}", {"state": "disabled"}),
         ("patch", f"/key/{kid}", {"state": "enabled", "labels": {"rules": "{}"}}),

@@ -131,7 +131,7 @@ async def test_slow_reads(client, execute, stays):
 
 @pytest.mark.parametrize("change", ["INSERT", "UPDATE"])
 async def test_slow_writes(client, execute, stays, change):
-    """They change nothing; Askar's error hides that an UPDATE was cancelled."""
+    """A cancelled write changes nothing; Askar's error hides that an UPDATE was cancelled."""
 
     first = await generate(client, **TENANT)
     await execute(WRITE.format(change=change, when=""))
@@ -186,7 +186,7 @@ async def makes_anew(client):
 
 
 async def test_a_slow_erasure_goes_on_later(client, execute, removals):
-    """It holds up no other profile; the profile is gone, and its name is free."""
+    """A slow erasure delays no other profile; its profile is gone, and its name is free."""
     mine, last = await generate(client), await execute(LAST)
     await generate(client, **NEWEST)
     await execute(WRITE.format(change="DELETE", when=f"WHEN (OLD.id > {last})"))
