@@ -76,6 +76,21 @@ async def test_a_key_is_made_used_and_deleted(eudiplo):
     assert (await eudiplo.call("DELETE", f"/keys/{KID}"))[0] == 404
 
 
+async def test_a_name_signs_by_its_key_and_after_the_rotation_by_the_next_key(eudiplo):
+    await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
+    async with eudiplo.rest.get("/key", params={"alias": KID}) as answer:
+        jwk, kid = (found := await answer.json())["jwk"], found["kid"]
+    async with eudiplo.rest.post(f"/key/{kid}/next") as answer:
+        following = await answer.json()
+    path = f"/keys/{following['kid']}/sign"
+    assert (await eudiplo.call("POST", path, {"data": HELLO, **ES256}))[0] == 404
+    for signing in (jwk, following["jwk"]):
+        _, signed = await eudiplo.call("POST", f"/keys/{KID}/sign", {"data": HELLO, **ES256})
+        check(signing, signed["signature"])
+        async with eudiplo.rest.post(f"/key/{kid}/rotate") as answer:
+            assert answer.status == (200 if signing is jwk else 409)
+
+
 def private_jwk(crv="P-256", curve=ec.SECP256R1):
     """A new private JWK."""
     secret = ec.generate_private_key(curve()).private_numbers()
