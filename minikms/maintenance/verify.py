@@ -271,7 +271,7 @@ class _ProfileCheck:
         records = [record for _, record in readable]
         materials = await self._inspector.material(self._profile, records)
         paired = [kid for each in records if (kid := each.next_kid or each.follows)]
-        found = await self._inspector.find(self._profile, paired)
+        found = await self._inspector.find(self._profile, paired) if paired else []
         others = {each.kid: each for each in found if each is not None}
         for (entry, record), material in zip(readable, materials, strict=True):
             category = material_category(record)
