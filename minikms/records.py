@@ -35,6 +35,9 @@ State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 StateInEffect: TypeAlias = State | Literal["next"]
 NEXT: Final = "next"
 
+# An operation of the audit log by which the service goes on with a key's rotation.
+StepCall: TypeAlias = Literal["nextKey", "rotateKey", "retireKey"]
+
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
 _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-encrypt"})
 
@@ -61,10 +64,10 @@ _SEPARATOR: Final = b"\0"
 class Step(NamedTuple):
     """What the service does next with a key on its schedule, and when, in nanoseconds.
 
-    It makes the next key, rotates the key, or retires it: `call` is the operation in the audit log.
+    It makes the next key, rotates the key, or retires it.
     """
 
-    call: Literal["nextKey", "rotateKey", "retireKey"]
+    call: StepCall
     at: int
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -34,7 +35,10 @@ LOGGER = logging.getLogger(__name__)
 
 
 class Rotation:
-    """Makes next keys, rotates keys, and retires replaced keys, on request or when it is due."""
+    """Makes next keys, rotates keys, and retires replaced keys, on request or when it is due.
+
+    `taken` and `failed` count the steps of `take_steps`, by operation.
+    """
 
     def __init__(
         self, keys: KeyOperations, maker: KeyMaker, reserved_aliases: Sequence[str]
@@ -43,6 +47,8 @@ class Rotation:
         self._store = keys.store
         self._maker = maker
         self._reserved_aliases = reserved_aliases
+        self.taken: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
 
     async def make_next(self, profile: str, kid: str) -> KeyRecord:
         """Make the next key of a key, unless it has one; return the record of the next key.
@@ -186,9 +192,11 @@ class Rotation:
         async def store(successor: Successor) -> KeyRecord:
             return await self._store.rotations.take_step(profile, kid, successor)
 
-        outer = CURRENT.set(AuditEvent("rotateKey", sink, profile=profile, kid=kid))
+        event = AuditEvent("rotateKey", sink, profile=profile, kid=kid)
+        outer = CURRENT.set(event)
         try:
             await self._replace(profile, KeyRef(kid=kid), store)
+            self.taken[event.operation] += 1
             return
         except NotDueError:
             return  # another process was first
@@ -197,9 +205,11 @@ class Rotation:
         except NotRotatableError:
             pass
         except KmsError as exc:  # such as too many versions
+            self.failed[event.operation] += 1
             why = exc.detail or exc.title
             LOGGER.warning("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         except Exception as exc:  # an algorithm's message may contain a secret
+            self.failed[event.operation] += 1
             why = type(exc).__name__
             LOGGER.error("the key %s, whose rotation is due, cannot be rotated: %s", kid, why)
         finally:

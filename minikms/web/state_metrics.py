@@ -8,7 +8,7 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -19,6 +19,7 @@ from minikms.events import SUCCESS
 from minikms.http.gate import GATE
 from minikms.http.places import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT
+from minikms.records import StepCall
 from minikms.store import CAUSES, KINDS, StoreLocation, last_backup
 from minikms.web.handlers.system import require_ready
 from minikms.web.provider_metrics import ProviderMetrics
@@ -131,6 +132,19 @@ class StateMetrics:
         self._sweep_left = Gauge(
             "sweep_profiles_waiting", "Profiles with keys that are due for an hour.", **most
         )
+        steps = get_args(StepCall)
+        self._steps = _by_value(
+            Counter("rotation_steps", "Steps of rotations by sweeps.", ("step",), **family), steps
+        )
+        self._failed_steps = _by_value(
+            Counter(
+                "rotation_steps_failed",
+                "Steps of rotations that sweeps could not take.",
+                ("step",),
+                **family,
+            ),
+            steps,
+        )
         self._keys = Gauge("keys", "Keys in the store at the last count.", **most)
         self._largest = Gauge("profile_keys_max", "Keys of the largest profile.", **most)
         self._profiles = Gauge("profiles", "Profiles in the store at the last count.", **most)
@@ -238,6 +252,11 @@ class StateMetrics:
         for counter, number in (
             *((counter, pool.errors.get(cause, 0)) for cause, counter in self._errors.items()),
             *((counter, refused.get(reason, 0)) for reason, counter in self._refused.items()),
+            *((counter, keys.rotation.taken[step]) for step, counter in self._steps.items()),
+            *(
+                (counter, keys.rotation.failed[step])
+                for step, counter in self._failed_steps.items()
+            ),
             *((self._logins.labels(*labels), number) for labels, number in logins.items()),
             (self._losses, counters.losses),
             (self._late_leases, counters.late_leases),

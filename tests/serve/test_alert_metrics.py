@@ -73,6 +73,9 @@ def test_a_service_that_is_well(counted, store, tmp_path):
     assert {labels: n for (name, labels), n in found.items() if name == "store_errors_total"} == {
         key("", cause=cause)[1]: 0 for cause in CAUSES
     }
+    for name in ("rotation_steps_total", "rotation_steps_failed_total"):
+        for step in ("nextKey", "rotateKey", "retireKey"):
+            assert found[key(name, step=step)] == 0
 
 
 @pytest.mark.process

@@ -228,6 +228,7 @@ def test_no_label_contains_names_chosen_by_callers(counted):
         "outcome": slugs | {"success", "broken-off"},
         "rule": {"jws.claims"},
         "kind": set(KINDS),
+        "step": {"nextKey", "rotateKey", "retireKey"},
     }
     seen = {pair for _, labels in found for pair in labels if pair[0] in allowed}
     assert {name for name, _ in seen} == allowed.keys()

@@ -9,10 +9,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from problems import refused
+from prometheus_client import CollectorRegistry
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE, STORE
+from minikms.web.state_metrics import StateMetrics
 
 DATA = "aGVsbG8"
 HOUR, DAY = 3600, 86_400
@@ -281,6 +283,43 @@ async def test_a_shorter_period_does_not_rotate_before_the_next_key_was_publishe
     assert seconds(old["created"], changed["rotates"]) == pytest.approx(DAY, abs=60)
     clock(DAY + 60)
     assert await sweep() == [("rotateKey", old["kid"], following)]
+
+
+async def test_steps_of_sweeps_are_counted(client, call, generate, sweep, clock):
+    """Not calls of others; a step that failed is counted again when it is tried again."""
+    await call("patch", "/profile/default", {"max_keys": 2})
+    old = (await generate(alias="a", **STEPS))["kid"]
+
+    async def counted():
+        """The nextKey, rotateKey and retireKey that were taken, and those that failed."""
+        registry = CollectorRegistry()
+        async with StateMetrics(registry, counts_keys=False).sampled(client.app):
+            pass
+        return [
+            registry.get_sample_value(f"minikms_rotation_{name}_total", {"step": step})
+            for name in ("steps", "steps_failed")
+            for step in ("nextKey", "rotateKey", "retireKey")
+        ]
+
+    assert await counted() == [0] * 6
+    spare = (await generate())["kid"]
+    for hours in (1, 2):
+        clock(29 * DAY + hours * HOUR + 60)
+        assert await sweep() == []
+        assert await sweep() == []
+        assert await counted() == [0, 0, 0, hours, 0, 0]
+    await call("delete", f"/key/{spare}")
+    clock(29 * DAY + 4 * HOUR)
+    [(_, _, following)] = await sweep()
+    clock(31 * DAY)
+    assert await sweep() == [("rotateKey", old, following)]
+    assert await counted() == [1, 1, 0, 2, 0, 0]
+    clock(34 * DAY)
+    assert await sweep() == [("retireKey", old, None)]
+    await call("patch", "/profile/default", {"max_keys": None})
+    for step in ("next", "rotate"):
+        await call("post", f"/key/{following}/{step}")
+    assert await counted() == [1, 1, 1, 2, 0, 0]
 
 
 @pytest.mark.each_store
