@@ -479,13 +479,13 @@ class AuditEvent:
 
     `who` is empty if the caller is unknown. `alias` is the alias by which a failed call requested
     its key, and `admitted` is true if the caller of a failed call may use the profile. `new_kid` is
-    the key that replaced `kid` in a rotation. `certificate` has the serial number, the subject and
-    the profile of a certificate that the call issued, and `crl` the number of a revocation list
-    that it made, with the count of its entries. `batch` has the number of items of a batch, and of
-    its failed items, if there are any. `rule` is the rule of the key that refused the
-    call, and `provider` the provider that the call used. `object_id` is the identifier of an object
-    that was destroyed there. `profile_id` is the id of the profile; it tells the profile from
-    earlier ones with its name. `roles` are those of the caller.
+    the key that replaced `kid` in a rotation, or its next key. `certificate` has the serial number,
+    the subject and the profile of a certificate that the call issued, and `crl` the number of a
+    revocation list that it made, with the count of its entries. `batch` has the number of items of
+    a batch, and of its failed items, if there are any. `rule` is the rule of the key that refused
+    the call, and `provider` the provider that the call used. `object_id` is the identifier of an
+    object that was destroyed there. `profile_id` is the id of the profile; it tells the profile
+    from earlier ones with its name. `roles` are those of the caller.
     """
 
     time: datetime

@@ -116,7 +116,11 @@ class Rotations:
             old = await find_record(session, KeyRef(kid=kid))
             set_key(old.kid, old.alg)
             old.require_rotatable()
-            return await next_of(session, old) or await _insert_next(session, old, successor)
+            following = await next_of(session, old)
+            if following is None:
+                return await _insert_next(session, old, successor)
+            set_new_key(following.kid)
+            return following
 
         return await self._deletions.write(profile, work)
 

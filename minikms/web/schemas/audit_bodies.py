@@ -44,7 +44,7 @@ class AuditEvent(Body):
     outcome = Text("`success`, or the slug of the problem.", required=True)
     roles = ListOf(Text(), "Roles of the caller.")
     alias = Text("Alias by which a refused call requested its key.")
-    new_kid = Text("Key that replaced the key of the call in a rotation.")
+    new_kid = Text("Key that replaced the key of the call in a rotation, or its next key.")
     certificate = Part(IssuedIdentity)
     crl = Part(SignedCrl)
     batch = Part(FailedItems)

@@ -180,6 +180,69 @@ async def test_the_line_of_a_rotation_names_both_keys(client, lines, generate):
     assert (line["kid"], line["outcome"], "new_kid" in line) == (old, "key-not-usable", False)
 
 
+@pytest.mark.each_store
+async def test_each_step_of_a_rotation_has_a_line_by_a_call_or_a_sweep(
+    client, lines, generate, clock
+):
+    """A search by any of the kids, or by the alias, finds it; nobody asked for a sweep's steps."""
+    day = 86_400
+    times = {"rotate_every": 30 * day, "publish_ahead": day, "retire_after": 2 * day}
+    first = (await generate(alias="a", **times))["kid"]
+
+    async def call(step, kid):
+        async with client.post(f"/key/{kid}/{step}") as answer:
+            return (await answer.json())["kid"]
+
+    async def sweep(days):
+        clock(days * day)
+        await client.app[SERVICE].sweep(client.app[GATE].sink)
+        return (await (await client.get("/key?alias=a")).json())["kid"]
+
+    lines()
+    second = await call("next", first)
+    assert await call("rotate", first) == second
+    third = await call("next", second)
+    assert [await call("next", second), await sweep(2.1)] == [third, second]
+    assert await sweep(31) == third
+    assert await sweep(40) == third
+    assert await sweep(62) == third
+    [fourth] = [key["kid"] for key in await (await client.get("/keys?state=next")).json()]
+    assert await sweep(64) == fourth
+    expected = [
+        ("operator", "nextKey", first, second),
+        ("operator", "rotateKey", first, second),
+        ("operator", "nextKey", second, third),
+        ("operator", "nextKey", second, third),
+        ("", "retireKey", first, None),
+        ("", "rotateKey", second, third),
+        ("", "retireKey", second, None),
+        ("", "nextKey", third, fourth),
+        ("", "rotateKey", third, fourth),
+    ]
+    steps = ("nextKey", "rotateKey", "retireKey")
+
+    def facts(found):
+        kids = [
+            [each.get(name) for name in ("who", "operation", "kid", "new_kid")] for each in found
+        ]
+        return [tuple(each) for each in kids if each[1] in steps]
+
+    found = [each for each in lines() if each["operation"] in steps]
+    assert facts(found) == expected
+    assert {(each["outcome"], each["alg"], each["profile"]) for each in found} == {
+        ("success", "ed25519", "default")
+    }
+    for query in ({"kid": first}, {"kid": third}, {"alias": "a"}, {"operation": "retireKey"}):
+        async with client.get("/audit", params={"limit": 100, **query}) as answer:
+            newest_first = facts(await answer.json())
+        asked = query.get("kid")
+        assert newest_first[::-1] == [
+            each
+            for each in expected
+            if asked in (None, *each[2:]) and query.get("operation") in (None, each[1])
+        ], query
+
+
 async def test_the_second_line_of_a_rotation_whose_commit_fails_names_no_new_key(
     client, lines, generate, monkeypatch
 ):
