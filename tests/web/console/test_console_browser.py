@@ -12,6 +12,7 @@ from http_answers import bearer, ok
 from node import AXE, install
 from problems import refused
 from token_folder import until_open
+from waiting import waiting_for
 from web.console.console_pages import complaints, expect, make, make_token, open_page, sign_in
 
 from minikms.access.callers import SCOPES
@@ -567,10 +568,173 @@ async def test_rules_are_tightened_and_a_rotation_is_scheduled(guarded, signed_i
     await save("Rules", "Rules", '{"raw": true}')
     await expect(dialog.get_by_role("alert")).not_to_be_empty()
     await dialog.get_by_role("button", name="Cancel").click()
-    await save("Schedule", "Days", "30")
+    await save("Schedule", "Days between rotations", "30")
     await expect(page.locator("dd", has_text="30 days")).to_be_visible()
     found = await ok(await guarded.get(f"/key/{key['kid']}"))
     assert (found["rules"]["raw"], found["rotate_every"]) == (False, 30 * 86_400)
+
+
+async def steps_of(page):
+    """The steps of the shown key's line in time: when it is, name, time, and note."""
+    items = page.get_by_role("region", name="In time").get_by_role("listitem")
+    await expect(items.first).to_be_visible()
+    return [tuple((await item.inner_text()).split("\n")) for item in await items.all()]
+
+
+def shown(text):
+    return text[:19].replace("T", " ")
+
+
+async def test_the_times_of_a_rotation_are_set_and_shown_in_a_line(guarded, signed_in):
+    page, day = signed_in, 86_400
+    dialog = page.get_by_role("dialog")
+    await open_page(page, "New key")
+    await page.get_by_label("Alias").fill("issuer")
+    await page.get_by_label("Days between rotations").fill("30")
+    await page.get_by_label("Days for which the next key is published before").fill("0.5")
+    await page.get_by_label("Days until a replaced key retires").fill("31")
+    await page.get_by_role("button", name="Make the key").click()
+    [key] = await until_made(guarded, 1)
+    times = ("rotate_every", "publish_ahead", "retire_after")
+    assert [key[name] for name in times] == [30 * day, day / 2, 31 * day]
+    rotates = datetime.fromisoformat(key["rotates"])
+    begins, ends = rotates - timedelta(hours=12), rotates + timedelta(days=31)
+    assert await steps_of(page) == [
+        ("Published", "past", shown(key["created"])),
+        ("Signing", "now"),
+        ("Next key published", "to come", shown(begins.isoformat())),
+        ("Replaced", "to come", shown(key["rotates"])),
+        ("Retired", "to come", shown(ends.isoformat())),
+    ]
+    await expect(page.locator("[aria-current=step]")).to_contain_text("Signing")
+
+    await page.get_by_role("button", name="Schedule").click()
+    await dialog.get_by_label("Days for which the next key is published before").fill("30")
+    await dialog.locator("button[type=submit]").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("Must be less than rotate_every.")
+    await dialog.get_by_label("Days for which the next key is published before").fill("")
+    await dialog.get_by_label("Days until a replaced key retires").fill("")
+    await dialog.locator("button[type=submit]").click()
+    await expect(page.get_by_text("The schedule is saved.")).to_be_visible()
+    found = await ok(await guarded.get(f"/key/{key['kid']}"))
+    assert [found.get(name) for name in times] == [30 * day, None, None]
+    assert (await steps_of(page))[2:] == [
+        ("Replaced", "to come", shown(found["rotates"])),
+        ("Retired", "to come", "not scheduled"),
+    ]
+
+
+async def test_a_next_key_is_made_and_takes_its_place_once_it_was_published(
+    guarded, address, signed_in, clock
+):
+    page = signed_in
+    dialog = page.get_by_role("dialog")
+    old = await make(guarded, alias="issuer", retire_after=2 * 86_400)
+    await page.goto(f"{address}#/key/{old['kid']}")
+    await page.get_by_role("button", name="Make the next key").click()
+    line = page.get_by_role("region", name="In time")
+    await expect(line).to_contain_text("Next key published")
+    await expect(page.get_by_role("button", name="Make the next key")).to_have_count(0)
+    [following] = await ok(await guarded.get("/keys?state=next"))
+
+    await line.get_by_role("link").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(following["kid"])
+    await expect(page.locator("main .badge").first).to_have_text("next")
+    assert await steps_of(page) == [
+        ("Published", "now", shown(following["created"]), "follows issuer"),
+        ("Signing", "to come", "after a rotation by hand"),
+        ("Replaced", "to come"),
+        ("Retired", "to come", "2 days later"),
+    ]
+    changes = page.locator("main .buttons").first.get_by_role("button")
+    await expect(changes).to_have_text(["Delete"])
+    await expect(page.get_by_label("New alias")).to_have_count(0)
+    await page.locator("dl").get_by_role("link", name=old["kid"]).click()
+
+    async def rotate(published):
+        await page.locator("main .buttons").get_by_role("button", name="Rotate").click()
+        await dialog.get_by_label("Only if the next key is published for").select_option(published)
+        await dialog.locator("button[type=submit]").click()
+
+    await rotate("1 day")
+    await expect(dialog.get_by_role("alert")).to_contain_text("has been published for")
+    await dialog.get_by_role("button", name="Cancel").click()
+    clock(86_400 + 60)
+    await rotate("1 day")
+    await expect(page.get_by_text("The key is rotated. This is the new one.")).to_be_visible()
+    assert (await ok(await guarded.get("/key?alias=issuer")))["kid"] == following["kid"]
+    await page.get_by_role("link", name=old["kid"]).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(old["kid"])
+    retires = (await ok(await guarded.get(f"/key/{old['kid']}")))["retires"]
+    assert await steps_of(page) == [
+        ("Published", "past", shown(old["created"])),
+        ("Signing", "past"),
+        ("Replaced", "now", "only verifies and decrypts"),
+        ("Retired", "to come", shown(retires), "disabled then"),
+    ]
+    await open_page(page, "Due")
+    await expect(page.locator("main tbody tr")).to_contain_text("the key retires")
+    assert complaints(page) == []
+
+
+async def test_next_keys_are_found_and_deleted_and_their_line_says_whom_they_follow(
+    guarded, signed_in
+):
+    page = signed_in
+    old = (await make(guarded, alias="issuer"))["kid"]
+    await make(guarded, alias="other")
+    following = (await ok(await guarded.post(f"/key/{old}/next")))["kid"]
+    await page.get_by_label("State").select_option("next key")
+    async with page.expect_response("**/keys?*state=next*"):
+        await page.get_by_role("button", name="Search").click()
+    rows = page.locator("main tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows.locator(".badge")).to_have_text("next")
+    await open_page(page, "Audit")
+    event = page.locator("main tbody tr").filter(has_text="nextKey")
+    await expect(event).to_contain_text(f"{old[:10]}… followed by {following[:10]}… (ed25519)")
+    await event.get_by_role("link").nth(1).click()
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("dialog").locator("button[type=submit]").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("issuer")
+    assert await ok(await guarded.get("/keys?state=next")) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "steps"),
+    [
+        (None, ["Made past", "In use now", "Replaced to come", "Retired to come"]),
+        ("replaced", ["Made past", "In use past", "Replaced now", "Retired to come"]),
+        ("retired", ["Made past", "In use past", "Replaced past", "Retired now"]),
+        ("disabled", []),
+        ("verify-only", []),
+    ],
+)
+async def test_the_line_in_time_follows_the_state(guarded, address, signed_in, clock, state, steps):
+    key = await make(guarded, alg="a256gcm", alias="data", retire_after=60)
+    path = f"/key/{key['kid']}"
+    if state in ("replaced", "retired"):
+        await ok(await guarded.post(f"{path}/rotate"))
+        clock(61 if state == "retired" else 0)
+    elif state is not None:
+        await ok(await guarded.patch(path, json={"state": state}))
+    await signed_in.clock.set_fixed_time(
+        datetime.now(UTC) + timedelta(seconds=62 * (state == "retired"))
+    )
+    await signed_in.goto(f"{address}#{path}")
+    await expect(signed_in.get_by_role("heading", level=2).first).to_be_visible()
+    if not steps:
+        await expect(signed_in.get_by_role("region", name="In time")).to_have_count(0)
+    else:
+        assert [" ".join(each[:2]) for each in await steps_of(signed_in)] == steps
+
+
+async def until_made(client, number):
+    """The keys of the profile, once there are so many."""
+    async with waiting_for("new keys"):
+        while len(keys := await ok(await client.get("/keys"))) < number:
+            await asyncio.sleep(0.05)
+    return keys
 
 
 async def test_settings_of_a_profile_are_changed(guarded, signed_in):
@@ -580,8 +744,15 @@ async def test_settings_of_a_profile_are_changed(guarded, signed_in):
         await signed_in.get_by_label(label).fill(value)
         await signed_in.get_by_role("dialog").locator("button[type=submit]").click()
         await expect(signed_in.get_by_role("dialog")).to_have_count(0)
-        shown = "at most 5 keys" if value else "none"
-        await expect(signed_in.get_by_role("cell", name=shown)).to_be_visible()
+        words = "at most 5 keys" if value else "none"
+        await expect(signed_in.get_by_role("cell", name=words)).to_be_visible()
+    await signed_in.get_by_role("button", name="Settings of default").click()
+    await signed_in.get_by_label("Seconds for which readers may keep").fill("600")
+    await signed_in.get_by_role("dialog").locator("button[type=submit]").click()
+    kept = signed_in.get_by_role("cell", name="JWK Set kept for 600 seconds")
+    await expect(kept).to_be_visible()
+    async with guarded.get("/jwks.json") as answer:
+        assert answer.headers["Cache-Control"] == "max-age=600"
 
 
 async def test_a_token_is_shown_once_and_revoked(guarded, signed_in):
@@ -796,6 +967,7 @@ async def hostile(client):
     """Names that are markup, wherever callers may choose them; gives the kid of a key."""
     await ok(await client.post("/profile", json={"name": PROFILE}))
     key = await make(client, alias=MARKUP, labels={MARKUP: MARKUP, BACKWARDS: BACKWARDS})
+    await ok(await client.post(f"/key/{key['kid']}/next"))
     for alias in (BACKWARDS, f"{MARKUP} second"):
         path = f"/key/{key['kid']}/associate"
         await ok(await client.post(path, json={"alias": alias}))
@@ -935,7 +1107,7 @@ async def each_page(page, kid):
             await expect(page.get_by_role("table", name="Figures now")).to_be_visible()
         yield name
     await page.goto(f"{address}#/key/{kid}")
-    await expect(page.get_by_role("heading", level=2).first).to_have_text("Facts")
+    await expect(page.get_by_role("heading", level=2).first).to_have_text("In time (UTC)")
     yield "Key"
     await page.locator("main .buttons").get_by_role("button", name="Delete").click()
     await expect(page.get_by_role("dialog")).to_be_visible()

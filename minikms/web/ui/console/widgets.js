@@ -221,6 +221,7 @@ export function labels(given) {
 export function state(key) {
   const ends = key.deletes?.slice(0, 10);
   if (key.state === "disabled") return badge(ends ? `deletion on ${ends}` : "disabled", "bad");
+  if (key.state === "next") return badge("next");
   const word = key.state === "verify-only" ? "verify only" : "enabled";
   if (ends) return badge(`${word} until ${ends}`, "warn"); // it was made so
   return badge(word, word === "enabled" ? "good" : "warn");

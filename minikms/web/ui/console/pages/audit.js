@@ -33,12 +33,13 @@ const COLUMNS = [
   ["Request id", (event) => h("code", {}, foreign(event.request_id ?? ""))],
 ];
 
-/** The key that a call used, replaced or requested, or the token that it made or revoked. */
-function asked({ kid, new_kid, alias, token, alg, profile }) {
+/** The key that a call used, replaced or requested, with its new or next key, or the token that it made or revoked. */
+function asked({ operation, kid, new_kid, alias, token, alg, profile }) {
   if (kid) {
     const isHere = profile === currentProfile();
     const named = (one, name) => (isHere ? h("a", { href: address("key", one), title: one }, foreign(name)) : foreign(name));
-    const replacement = new_kid && [" replaced by ", named(new_kid, shortened(new_kid))];
+    const word = operation === "nextKey" ? " followed by " : " replaced by ";
+    const replacement = new_kid && [word, named(new_kid, shortened(new_kid))];
     return [named(kid, alias ?? shortened(kid)), replacement, alg && ` (${alg})`];
   }
   if (alias) return ["asked for ", foreign(alias)];

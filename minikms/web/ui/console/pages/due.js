@@ -1,9 +1,10 @@
-// The page of due dates: scheduled deletions, expiries, rotations and certificates, in order of time.
+// The page of due dates: scheduled deletions, expiries, steps of rotations and certificates, in order of time.
 
 import { fill, foreign, h } from "../dom.js";
 import { readCertificate } from "../certificates.js";
 import { listing } from "../session.js";
 import { address, endTime, link, nameOf, table } from "../widgets.js";
+import { isLeft, publishes } from "./key_steps.js";
 
 const SHOWN = 200;
 
@@ -13,7 +14,9 @@ function endsOf(key) {
   return [
     key.deletes && { at: key.deletes, event: "the key is deleted", key },
     key.expires && { at: key.expires, event: "the key verifies only", key },
+    publishes(key) && { at: publishes(key), event: "its next key is published", key },
     key.rotates && { at: key.rotates, event: "the key is rotated", key },
+    isLeft(key) && { at: key.retires, event: "the key retires", key },
     ...chain.map(
       (one, place) =>
         one && { at: one.ends, event: place ? "a certificate above it ends" : "its certificate ends", of: one.subject, key }
@@ -26,7 +29,7 @@ export async function due({ signal }) {
   const status = h("p", { role: "status", class: "quiet" }, "Looking through the keys …");
   const results = h("div", {});
   look(results, status, signal);
-  return [h("h1", {}, "Due"), h("p", {}, "Deletions, expiries, rotations and ends of certificates in this profile."), status, results];
+  return [h("h1", {}, "Due"), h("p", {}, "Deletions, expiries, steps of rotations and ends of certificates in this profile."), status, results];
 }
 
 async function look(results, status, signal) {

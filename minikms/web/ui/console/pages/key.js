@@ -27,23 +27,25 @@ import {
   table,
   time,
 } from "../widgets.js";
+import { DAY, days, neighbour, scheduleFields, scheduleOf, steps } from "./key_steps.js";
 import { events, use } from "./key_use.js";
 import { parseLabels, parseRules } from "./make.js";
 
 // Operations that decrypt or open messages made by others.
 const OPENING = ["decrypt", "unwrap", "derive", "box-open", "jwe-decrypt", "decapsulate", "hpke-open"];
-const DAY = 86_400; // seconds
 
 /** The content of the page. */
 export async function key({ argument, signal, refresh }) {
   const found = await request("GET", keyPath(argument), { signal });
   const kid = found.kid;
+  const other = await neighbour(found, signal);
   return [
     h("h1", {}, foreign(nameOf(found))),
     h("p", { class: "line" }, state(found), ending(found.certificates), found.alg, labels(found.labels)),
-    actions(found, refresh),
+    actions(found, other, refresh),
+    steps(found, other),
     section("Facts", facts(factsOf(found))),
-    section("Aliases", aliases(found, refresh)),
+    !found.follows && section("Aliases", aliases(found, refresh)),
     found.predecessors && section("Earlier keys", earlier(found.predecessors)),
     found.jwk && section("Public JWK", block(pretty(found.jwk), "JWK")),
     found.certificates && section("Certificate", certificates(found.certificates)),
@@ -66,21 +68,24 @@ function factsOf(key) {
     ["Deleted on", key.deletes && time(key.deletes)],
     ["Last used", "last_used" in key ? (key.last_used ? time(key.last_used) : "never, as far as it is known") : null],
     ["Rotated every", key.rotate_every && days(key.rotate_every)],
+    ["Next key", key.next && link(address("key", key.next), foreign(key.next))],
+    ["Follows", key.follows && link(address("key", key.follows), foreign(key.follows))],
+    ["Next key published", key.publish_ahead && `${days(key.publish_ahead)} before each rotation`],
     ["Rotated next", key.rotates && time(key.rotates)],
+    ["Retires", key.retire_after && `${days(key.retire_after)} after its rotation`],
     ["Provider", key.provider && foreign(key.provider)],
     ["Private part", key.exportable ? "can be exported, by holders of keys:export" : `never leaves the ${key.provider ? "provider" : "service"}`],
     ["Algorithm", key.installed === false ? "not installed, so the key cannot be used" : null],
   ];
 }
 
-function days(seconds) {
-  const number = seconds / DAY;
-  return number >= 1 ? `${Number(number.toFixed(1))} days` : `${seconds} seconds`;
-}
-
 /** The buttons that change a key. */
-function actions(key, refresh) {
+function actions(key, other, refresh) {
   const path = keyPath(key.kid);
+  if (key.follows) {
+    const deletes = may("keys:write") || may("keys:delete");
+    return h("div", { class: "buttons" }, deletes && button("Delete", () => askDropping(key), { class: "danger" }));
+  }
   const change = (text, body) => async () => {
     await request("PATCH", path, { body });
     tell(text);
@@ -93,6 +98,11 @@ function actions(key, refresh) {
     tell("The key is restored.");
     await refresh();
   };
+  const makeNext = async () => {
+    await request("POST", `${path}/next`);
+    tell("The next key is made and published. A rotation puts it in this key's place.");
+    await refresh();
+  };
   const writes = may("keys:write");
   const isEnabled = writes && key.state === "enabled";
   const isRestored = key.deletes && key.state === "disabled";
@@ -101,7 +111,8 @@ function actions(key, refresh) {
     "div",
     { class: "buttons" },
     isEnabled && [
-      !key.deletes && button("Rotate", () => askRotation(key)),
+      !key.deletes && button("Rotate", () => askRotation(key, other)),
+      !key.deletes && !key.next && button("Make the next key", makeNext),
       button("Disable", () => askDisabling(key, change)),
       button("Verify only", change("The key only verifies and decrypts now.", { state: "verify-only" })),
     ],
@@ -117,19 +128,45 @@ function actions(key, refresh) {
   );
 }
 
-function askRotation(key) {
+function askRotation(key, next) {
+  const end = key.retire_after ? `, and ${days(key.retire_after)} later it is disabled` : "";
   ask({
     title: "Rotate this key?",
     lost: [
-      "A new key of the same algorithm, labels and operations takes over all aliases.",
-      "This key then only verifies and decrypts. What names it by its kid goes on with the old key.",
-      key.certificates ? "Its certificates stay with this key: the new one has none." : "It keeps its kid, and cannot be rotated again.",
+      key.next
+        ? ["Its next key ", foreign(key.next), " takes over all aliases", next && [". It is published since ", time(next.created), " UTC"], "."]
+        : "A new key of the same algorithm, labels and operations takes over all aliases. Verifiers that keep the JWK Set do not know it yet.",
+      `This key then only verifies and decrypts${end}. What names it by its kid goes on with the old key.`,
+      key.certificates ? "Its certificates stay with this key: the new one has none of them." : "It keeps its kid, and cannot be rotated again.",
     ],
+    fields: key.next ? [field("Only if the next key is published for", choice("published", waits(key), String(key.publish_ahead ?? "")))] : [],
     action: "Rotate",
-    run: async () => {
-      const made = await request("POST", keyPath(key.kid, "rotate"));
+    run: async ({ published }) => {
+      const made = await request("POST", keyPath(key.kid, "rotate"), { query: { if_published: published } });
       tell("The key is rotated. This is the new one.");
       location.hash = address("key", made.kid);
+    },
+  });
+}
+
+/** The times for which a next key may have to be published, as options in seconds. */
+function waits(key) {
+  const known = [3600, DAY, 2 * DAY, 7 * DAY];
+  if (key.publish_ahead) known.push(key.publish_ahead);
+  const given = [...new Set(known)].sort((one, other) => one - other);
+  return [["", "any time, as after a leak"], ...given.map((seconds) => [String(seconds), days(seconds)])];
+}
+
+/** Deletes a next key. */
+function askDropping(key) {
+  ask({
+    title: "Delete this next key?",
+    lost: ["It leaves the JWK Set at once, and cannot be brought back. Before a scheduled rotation, the service makes another one."],
+    action: "Delete",
+    run: async () => {
+      await request("DELETE", keyPath(key.kid));
+      tell("The next key is deleted.");
+      location.hash = address("key", key.follows);
     },
   });
 }
@@ -177,20 +214,16 @@ function askDeletion(key, refresh) {
 }
 
 function askSchedule(key, refresh) {
-  const every = key.rotate_every ? key.rotate_every / DAY : "";
   ask({
     title: "Rotate on a schedule?",
     lost: [
-      "The service then rotates the key itself, with its aliases, labels and rules. The old key verifies and decrypts on.",
+      "The service then rotates the key itself, with its aliases, labels and rules. The old key verifies and decrypts until it retires.",
       key.certificates && "The new key has no certificates.",
     ].filter(Boolean),
-    fields: [
-      field("Days between rotations", input("days", { type: "number", min: 1, max: 3650, value: every }), "Empty for no schedule."),
-    ],
+    fields: scheduleFields(key),
     action: "Save",
     run: async (values) => {
-      const body = { rotate_every: values.days ? Number(values.days) * DAY : null };
-      await request("PATCH", keyPath(key.kid), { body });
+      await request("PATCH", keyPath(key.kid), { body: scheduleOf(values) });
       tell("The schedule is saved.");
       await refresh();
     },

@@ -8,6 +8,7 @@ import { address, badge, choice, ending, field, form, go, input, labels, link, n
 const STATES = [
   ["", "any"],
   ["enabled", "enabled"],
+  ["next", "next key"],
   ["verify-only", "verify only"],
   ["disabled", "disabled"],
   ["due", "deletion scheduled"],
@@ -96,6 +97,7 @@ class Finder {
       return;
     }
     const query = { limit: text || state || unused || provider ? 1000 : 50, alg, label, unused };
+    if (state === "next") query.state = state; // the service filters by no other state
     for await (const { items, isLast } of listing("keys", { query, signal: this.signal })) {
       this.seen += items.length;
       yield { items: items.filter((key) => this.matches(key)), isLast };

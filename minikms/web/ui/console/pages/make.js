@@ -5,6 +5,7 @@ import { fill, h } from "../dom.js";
 import { may, request } from "../session.js";
 import { tell } from "../notices.js";
 import { address, boxes, choice, field, form, input, nameOf, submit, ticked } from "../widgets.js";
+import { scheduleFields, scheduleOf } from "./key_steps.js";
 
 const COMMON = ["ed25519", "p256"]; // the first of them that is installed is chosen
 
@@ -63,7 +64,7 @@ export async function make({ signal }) {
     if (values.expires) body.expires = `${values.expires}T00:00:00Z`;
     if (values.exportable) body.exportable = true;
     if (values.rules.trim()) body.rules = parseRules(values.rules);
-    if (values.days) body.rotate_every = Number(values.days) * 86_400;
+    for (const [name, seconds] of Object.entries(scheduleOf(values))) if (seconds !== null) body[name] = seconds;
     const key = await request("POST", "key/generate", { body });
     tell("The key is made.");
     location.hash = may("keys:read") ? address("key", key.kid) : "#/make";
@@ -83,7 +84,7 @@ export async function make({ signal }) {
         h("textarea", { name: "rules", rows: 3, spellcheck: "false" }),
         "What the key may sign, and how often: as JSON, or the name of a preset, such as sd-jwt-vc. Without any, everything."
       ),
-      field("Days between rotations", input("days", { type: "number", min: 1, max: 3650 }), "Without a number it is not rotated by itself."),
+      scheduleFields({}),
       field("Verifies only from", input("expires", { type: "date" }), "In UTC. Without a date it does not expire."),
       h(
         "label",

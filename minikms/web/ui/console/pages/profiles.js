@@ -104,13 +104,14 @@ function open(name) {
 /** Describe the settings of a profile; undefined means the defaults. */
 function inWords(given) {
   if (!given) return "none";
-  const { max_keys: keys, min_deletion_delay: delay, calls_per_second: rate, delete_scope: scope, frozen } = given;
+  const { max_keys: keys, min_deletion_delay: delay, calls_per_second: rate, delete_scope: scope, frozen, jwks_max_age: age } = given;
   const words = [
     frozen && "frozen",
     keys !== null && `at most ${keys} keys`,
     delay !== null && `deletions after ${Number((delay / DAY).toFixed(1))} days`,
     rate !== null && `at most ${rate} calls a second`,
     scope && "deletions by keys:delete only",
+    age !== null && `JWK Set kept for ${age} seconds`,
   ]
     .filter(Boolean)
     .join(", ");
@@ -128,15 +129,21 @@ function askSettings(name, given, refresh) {
       field("Most keys", whole("keys", given.max_keys, 1e9), "Empty for no bound."),
       field("Days until a deletion", whole("days", delay, 365), "At least, from the call on."),
       field("Most calls a second", whole("rate", given.calls_per_second, 1e6), "Empty for no bound."),
+      field(
+        "Seconds for which readers may keep the JWK Set",
+        whole("age", given.jwks_max_age, 90 * DAY),
+        "Empty: they ask each time. Keys must publish their next keys for at least so long."
+      ),
       boxes("Deletions", "scope", [["scope", "need the scope keys:delete: keys:write is not enough", given.delete_scope]]),
       boxes("All changes", "frozen", [["frozen", "are refused: the profile is frozen", given.frozen]]),
     ],
     action: "Save",
-    run: async ({ keys, days, rate, scope, frozen }) => {
+    run: async ({ keys, days, rate, age, scope, frozen }) => {
       const body = {
         max_keys: number(keys),
         min_deletion_delay: days === "" ? null : Number(days) * DAY,
         calls_per_second: number(rate),
+        jwks_max_age: number(age),
         delete_scope: scope !== undefined,
         frozen: frozen !== undefined,
       };
