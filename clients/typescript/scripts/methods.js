@@ -8,6 +8,7 @@ export const METHODS = {
   findKey: 'alias',
   deleteKeyByAlias: '! alias',
   listKeys: '',
+  nextKey: '@',
   rotateKey: '! @',
   exportKey: '@ > jwk',
   restoreKey: '@',

@@ -128,6 +128,9 @@ export class KeyExists extends Conflict {}
 /** The alias already names another key, and the caller asked for a refusal. */
 export class AliasExists extends Conflict {}
 
+/** The next key is missing, or has not been published for as long as the call asks. */
+export class TooEarly extends Conflict {}
+
 /** The key's state does not allow the operation, or its algorithm is not installed. */
 export class KeyNotUsable extends Conflict {}
 
@@ -243,6 +246,7 @@ const CLASSES: Record<Slug | number, typeof ProblemError> = {
   'request-timeout': RequestTimeout,
   'key-exists': KeyExists,
   'alias-exists': AliasExists,
+  'too-early': TooEarly,
   'key-not-usable': KeyNotUsable,
   'not-exportable': NotExportable,
   'rule-violated': RuleViolated,

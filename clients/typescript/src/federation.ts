@@ -1,6 +1,7 @@
 import { type By, checkedBy } from './by.js'
 import { signCompact } from './jose.js'
 import type { RemoteKey } from './key.js'
+import type { Jwk } from './types.js'
 
 /**
  * What an entity of OpenID Federation signs by: the `header` of its statements, its public `jwk` for its JWK Set, and `sign`. The
@@ -20,6 +21,19 @@ export function federationSigner(key: RemoteKey, { by = 'kid', kid: given }: { k
     /** The `signJwtCallback` of `@openid-federation/core`. */
     signJwtCallback: federationSignCallback({ [kid]: key }),
   }
+}
+
+/**
+ * The `jwks` for the entity configuration of a key: the key, its next key, and the keys that rotations have replaced and that have not
+ * retired. Each has its thumbprint as kid, as `federationSigner` without `by` and `kid`.
+ *
+ * @throws As `getKey` and `jwks`.
+ */
+export async function federationJwks(key: RemoteKey): Promise<{ keys: Jwk[] }> {
+  const { next, predecessors = [] } = await key.kms.getKey({ kid: key.kid })
+  const kids = [key.kid, next, ...predecessors]
+  const { keys } = await key.kms.jwks({ kty: [key.publicJwk.kty] })
+  return { keys: keys.filter(({ kid }) => kids.includes(kid!)) }
 }
 
 /** The `signJwtCallback` of `@openid-federation/core`, for keys by the kid that the entity's JWK Set gives them. */

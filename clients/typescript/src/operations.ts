@@ -14,6 +14,7 @@ export const operations: Record<keyof Documented, string> = {
   findKey: 'GET /key alias||cose_key',
   deleteKeyByAlias: 'DELETE! /key alias',
   listKeys: 'GET /keys',
+  nextKey: '/key/{kid}/next @',
   rotateKey: '! /key/{kid}/rotate @',
   exportKey: 'GET /key/{kid}/export @|jwk',
   restoreKey: '/key/{kid}/restore @',

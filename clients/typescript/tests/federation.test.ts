@@ -3,7 +3,7 @@ import * as jose from 'jose'
 import { expect, test } from 'vitest'
 
 import { InvalidSetting, type Minikms } from '@minikms/client'
-import { federationSignCallback, federationSigner } from '@minikms/client/federation'
+import { federationJwks, federationSignCallback, federationSigner } from '@minikms/client/federation'
 import { openid4vcCallbacks } from '@minikms/client/openid4vc'
 
 import { HOUR, inSeconds, newKey, refusal } from './kms.js'
@@ -70,4 +70,34 @@ test('a kid is the thumbprint, the alias, or a given one; sign makes a trust mar
   const jwt = await signer.sign('trust-mark+jwt', { iss: ENTITY, sub: 'https://leaf.example', iat: inSeconds(0) })
   const { protectedHeader } = await jose.jwtVerify(jwt, await jose.importJWK(signer.jwk, 'ES256'))
   expect(protectedHeader).toEqual({ alg: 'ES256', typ: 'trust-mark+jwt', kid: alias })
+})
+
+test('an entity configuration has the next key, and verifies by it after the rotation, until the old key retires', async () => {
+  const alias = `fed-${crypto.randomUUID()}`
+  await newKey('p256', { alias, retire_after: HOUR })
+  const { kms } = await import('./kms.js')
+  const configuration = async () => {
+    const signer = federationSigner(await kms.key(alias))
+    const jwks = await federationJwks(await kms.key(alias))
+    const jwt = await createEntityConfiguration({
+      header: signer.header,
+      claims: { ...claims({}), jwks } as any,
+      signJwtCallback: signer.signJwtCallback,
+    })
+    const kids = jwks.keys.map(({ kid }) => kid)
+    return { jwt, kid: signer.kid, kids, set: jose.createLocalJWKSet(jwks as jose.JSONWebKeySet) }
+  }
+  const before = await configuration()
+  expect(before.kids).toEqual([before.kid])
+  const next = await kms.nextKey({ kid: before.kid })
+  const published = await configuration()
+  expect(published.kid).toBe(before.kid)
+  expect(published.kids.sort()).toEqual([before.kid, next.kid].sort())
+  await kms.rotateKey({ kid: before.kid })
+  const after = await configuration()
+  expect(after.kid).toBe(next.kid)
+  await jose.jwtVerify(after.jwt, published.set)
+  await jose.jwtVerify(published.jwt, after.set)
+  await kms.updateKey({ kid: before.kid }, { state: 'disabled' })
+  expect((await configuration()).kids).toEqual([next.kid])
 })
