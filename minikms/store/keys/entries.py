@@ -228,11 +228,7 @@ def require_published(session: Transaction, record: KeyRecord) -> None:
 
 
 async def insert_key(session: Transaction, record: KeyRecord, material: Stored) -> None:
-    """Insert a new key: record, tags, material, and times for sweeps.
-
-    Raises KeyExists, and ValidationFailed as `require_published` does.
-    """
-    require_published(session, record)
+    """Insert a new key: record, tags, material, and times for sweeps. Raises KeyExists."""
     try:
         if isinstance(material, bytes):
             record = await with_material(session, record, material)
@@ -257,6 +253,7 @@ async def insert_keys(
         await require_room(session, len(keys))
     stored: list[KeyRecord] = []
     for record, material in keys:
+        require_published(session, record)
         stored.append(replace(record, seq=seq_of(session.next_place())))
         await insert_key(session, stored[-1], material)
     set_keys((key.kid, key.alg) for key in stored)

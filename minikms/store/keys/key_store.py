@@ -208,6 +208,7 @@ class KeyStore:
                     raise KeyExists()
                 existing.require_same(record)
                 return await bind_aliases(session, existing, aliases, binding)
+            require_published(session, record)
             if session.settings.max_keys is not None:
                 await require_room(session)
             stored = record
@@ -297,7 +298,8 @@ class KeyStore:
         async def work(session: Transaction) -> KeyRecord:
             before = await fetch_record(session, kid)
             record = await after_next(session, change(before))
-            require_published(session, record)
+            if record.publish_ahead != before.publish_ahead:
+                require_published(session, record)
             await replace_scheduled(session, before, record)
             return record
 

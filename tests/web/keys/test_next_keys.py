@@ -402,6 +402,19 @@ async def test_readers_may_not_keep_the_set_longer_than_next_keys_are_published(
 
 
 @pytest.mark.each_store
+async def test_a_key_is_rotated_and_disabled_though_readers_keep_the_set_for_longer_by_now(
+    client, call, generate
+):
+    old = (await generate(rotate_every=DAY, publish_ahead=HOUR))["kid"]
+    await call("patch", "/profile/default", {"jwks_max_age": 2 * HOUR})
+    new = await call("post", f"/key/{old}/rotate")
+    assert new["publish_ahead"] == HOUR
+    assert (await call("patch", f"/key/{old}", {"state": "disabled"}))["state"] == "disabled"
+    body = {"publish_ahead": HOUR + 1}
+    await refused(await client.patch(f"/key/{new['kid']}", json=body), 422, "validation-failed")
+
+
+@pytest.mark.each_store
 async def test_a_retired_key_comes_back_only_by_a_call(call, generate, published, sweep, clock):
     old = (await generate(alias="a", retire_after=60))["kid"]
     new = (await call("post", f"/key/{old}/rotate"))["kid"]
