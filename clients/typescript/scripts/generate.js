@@ -52,11 +52,12 @@ function operationsOf(document) {
         const [, changes, positional, result = ''] = /^(!? ?)([^>]*?) ?(?:> (.+))?$/.exec(METHODS[id])
         const body = requestBody?.content['application/json'].schema
         const answer = responses['200'].content['application/json'].schema
+        const hasQuery = parameters.some((parameter) => resolve(document, parameter).in === 'query')
+        const inQuery = method === 'post' && !body && hasQuery ? '?' : ''
         return {
-          ...{ id, path, body, positional, result, method: method.toUpperCase() + changes.trim() },
+          ...{ id, path, body, positional, result, hasQuery, method: method.toUpperCase() + changes.trim() + inQuery },
           hover: { summary, scope: description, returns: responses['200'].description, problems: problems(responses) },
           takesJwk: requestBody && parts(document, body).some(({ properties }) => properties?.jwk && !properties.kid),
-          hasQuery: parameters.some((parameter) => resolve(document, parameter).in === 'query'),
           bytesOfBody: bytes(document, body),
           bytesOfAnswer: bytes(document, answer),
         }
@@ -75,9 +76,9 @@ function table(operations) {
   })
   return (
     `${HEAD}import type { operations as Documented } from './openapi.js'\n\n` +
-    '/**\n * Of each operation, separated by |: the method, if it is not POST, with ! if two calls may do more than one, the path, and\n' +
-    ' * what its method takes in its order, with * if it is bytes (@ names the key); the member of the answer that its method returns;\n' +
-    ' * the members of the answer that are bytes; other members of the body that are bytes.\n */\n' +
+    '/**\n * Of each operation, separated by |: the method, if it is not POST, with ! if two calls may do more than one, and ? if POST\n' +
+    ' * has a query and no body; the path, and what its method takes in its order, with * if it is bytes (@ names the key); the member\n' +
+    ' * of the answer that its method returns; the members of the answer that are bytes; other members of the body that are bytes.\n */\n' +
     `export const operations: Record<keyof Documented, string> = {\n${rows.join('')}}\n`
   )
 }

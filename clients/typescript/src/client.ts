@@ -194,13 +194,13 @@ export class Minikms extends Transport {
 
   /** Call an operation with its members, and with options of the operation and of every call. */
   protected call<O extends Operation>(operation: O, members: object, o: CallOptions = {}): Promise<Answer<O>> {
-    const { method, path } = described(operation)
+    const { path, takes } = described(operation)
     // `profile` among the members is the kind of a certificate, and among the options the profile of the call.
     const { signal, timeout, profile, requestId, ...rest } = o
     const given: Record<string, any> = { ...rest, ...members }
     const parameters = { ...given }
     delete given[/{(\w+)}/.exec(path)?.[1] ?? '']
-    return this.request(operation, { ...o, path: parameters, [method.startsWith('P') ? 'body' : 'query']: given } as any)
+    return this.request(operation, { ...o, path: parameters, [takes]: given } as any)
   }
 }
 

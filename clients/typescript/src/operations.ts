@@ -3,9 +3,9 @@
 import type { operations as Documented } from './openapi.js'
 
 /**
- * Of each operation, separated by |: the method, if it is not POST, with ! if two calls may do more than one, the path, and
- * what its method takes in its order, with * if it is bytes (@ names the key); the member of the answer that its method returns;
- * the members of the answer that are bytes; other members of the body that are bytes.
+ * Of each operation, separated by |: the method, if it is not POST, with ! if two calls may do more than one, and ? if POST
+ * has a query and no body; the path, and what its method takes in its order, with * if it is bytes (@ names the key); the member
+ * of the answer that its method returns; the members of the answer that are bytes; other members of the body that are bytes.
  */
 export const operations: Record<keyof Documented, string> = {
   generateKey: '! /key/generate alg',
@@ -15,7 +15,7 @@ export const operations: Record<keyof Documented, string> = {
   deleteKeyByAlias: 'DELETE! /key alias',
   listKeys: 'GET /keys',
   nextKey: '/key/{kid}/next @',
-  rotateKey: '! /key/{kid}/rotate @',
+  rotateKey: '!? /key/{kid}/rotate @',
   exportKey: 'GET /key/{kid}/export @|jwk',
   restoreKey: '/key/{kid}/restore @',
   associateAlias: '/key/{kid}/associate alias @',

@@ -187,6 +187,8 @@ export class Transport {
 interface Description {
   method: string
   changes: string
+  /** Where the parameters are that are not in the path. */
+  takes: 'body' | 'query'
   path: string
   result: string | undefined
   positional: string[]
@@ -197,7 +199,8 @@ interface Description {
 /** Read the row of an operation in the table. */
 export function described(operation: Operation): Description {
   const [call, result, received, others] = operations[operation].split('|')
-  const [, method, changes, path, taken] = /^([A-Z]*)(!?) ?(\S+) ?(.*)/.exec(call!) as unknown as [
+  const [, method, changes, inQuery, path, taken] = /^([A-Z]*)(!?)(\??) ?(\S+) ?(.*)/.exec(call!) as unknown as [
+    string,
     string,
     string,
     string,
@@ -207,6 +210,7 @@ export function described(operation: Operation): Description {
   const names = (text?: string) => (text ? text.split(' ') : [])
   return {
     ...{ path, result, changes, method: method || 'POST' },
+    takes: !inQuery && (method || 'POST').startsWith('P') ? 'body' : 'query',
     positional: names(taken.replaceAll('*', '')),
     received: names(received),
     sent: [...(taken.match(/\w+(?=\*)/g) ?? []), ...names(others)],

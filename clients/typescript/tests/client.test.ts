@@ -14,13 +14,14 @@ import {
   NotFound,
   RuleViolated,
   TooBusy,
+  TooEarly,
   UnexpectedAnswer,
   Unreachable,
 } from '@minikms/client'
 import { startMinikms } from '@minikms/client/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 
-import { kms, newKey } from './kms.js'
+import { HOUR, kms, newKey } from './kms.js'
 
 const SECRET = 'mk_secret-of-the-caller'
 const hello = new TextEncoder().encode('hello')
@@ -188,6 +189,13 @@ describe('calls', () => {
     for await (const { profile } of other.auditEvents({ profile: 'default', kid })) ofDefault.push(profile)
     expect(ofDefault).toEqual(found.map(() => 'default'))
     await rm(folder, { recursive: true })
+  })
+
+  test('a rotation waits until the next key has been published for as long as the caller asks', async () => {
+    const { kid } = await kms.generateKey('p256')
+    const next = await kms.nextKey({ kid })
+    await expect(kms.rotateKey({ kid }, { if_published: HOUR })).rejects.toBeInstanceOf(TooEarly)
+    expect((await kms.rotateKey({ kid }, { if_published: 0 })).kid).toBe(next.kid)
   })
 
   test('a key keeps its kid when its alias moves', async () => {
