@@ -2,11 +2,28 @@
 
 import json
 import shlex
+import sys
 
 import pytest
 from answering import KEY, answering
 
 from minikms_client.cli.main import mkms
+
+PATIENT = f"""#!{sys.executable}
+from minikms_client.cli import completion, main
+completion._SECONDS = 60
+main.mkms(prog_name="mkms")
+"""
+
+
+@pytest.fixture
+def shell(shell, tmp_path):
+    """Run lines of bash in which `mkms` waits longer for a busy service than three seconds."""
+    program = tmp_path / "bin" / "mkms"
+    program.parent.mkdir()
+    program.write_text(PATIENT)
+    program.chmod(0o755)
+    return lambda line: shell(f"PATH=$PWD/bin:$PATH; {line}")
 
 
 @pytest.fixture
