@@ -238,9 +238,16 @@ async def test_a_database_that_is_away(counted, make_store, own_postgres):
     await asyncio.to_thread(reaches, ready=1, store_notices_connected=1, store_writable=1)
     await asyncio.to_thread(own_postgres.stop, "immediate")
     assert await asyncio.to_thread(service.status, "POST", "/key/generate", GENERATE) == 503
-    await asyncio.to_thread(reaches, ready=0, store_notices_connected=0, store_writable=0)
 
     def counted_as():
+        # Callers go on to write: otherwise the service notices a failed write at its next own one.
+        wait_until(
+            "store writable",
+            lambda: (
+                service.status("POST", "/key/generate", GENERATE) == 503
+                and value(service, "store_writable") == 0
+            ),
+        )
         wait_until(
             "store notices lost total", lambda: value(service, "store_notices_lost_total") >= 1
         )
@@ -249,6 +256,7 @@ async def test_a_database_that_is_away(counted, make_store, own_postgres):
         )
 
     await asyncio.to_thread(counted_as)
+    await asyncio.to_thread(reaches, ready=0, store_notices_connected=0, store_writable=0)
     await asyncio.to_thread(own_postgres.start)
     await asyncio.to_thread(reaches, ready=1, store_notices_connected=1, store_writable=1)
 

@@ -1,8 +1,9 @@
 """Histories of services under faults, compared with models of what may happen (history_models.py).
 
-Clients change and use keys for a minute, while processes are killed and stopped, and connections to
-PostgreSQL are stalled, delayed and closed. `MINIKMS_TEST_HISTORY_SEED` repeats the choices of a
-run, though not its times; `MINIKMS_TEST_HISTORY_SECONDS` is its length. Each run prints both.
+Clients change and use keys for half a minute, while processes are killed and stopped, and
+connections to PostgreSQL are stalled, delayed and closed. `MINIKMS_TEST_HISTORY_SEED` repeats the
+choices of a run, though not its times; `MINIKMS_TEST_HISTORY_SECONDS` is its length. Each run
+prints both.
 
 The models were tried with deliberate faults of the service, in runs of 30 to 60 seconds:
 
@@ -49,7 +50,7 @@ from serve.history_load import Load
 from serve.history_models import violations
 from waiting import LONG, waiting_for
 
-SECONDS = float(os.environ.get("MINIKMS_TEST_HISTORY_SECONDS", "60"))
+SECONDS = float(os.environ.get("MINIKMS_TEST_HISTORY_SECONDS", "30"))
 SEED = os.environ.get("MINIKMS_TEST_HISTORY_SEED") or str(random.randrange(10**6))
 
 # Clients of each of three services: each number is the share of changes in a client's calls.

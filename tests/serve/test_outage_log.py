@@ -33,7 +33,7 @@ def said(service):
 
 
 @pytest.mark.process
-@pytest.mark.timeout(120)  # calls wait for the database for six seconds, five times
+@pytest.mark.timeout(90)  # calls wait for the database for six seconds, three times
 async def test_a_database_that_is_away(serve, make_store, own_postgres):
     options = await make_store(own_postgres.create_database())
     service = serve("--port", "0", **options)
@@ -44,7 +44,7 @@ async def test_a_database_that_is_away(serve, make_store, own_postgres):
     assert generate() == 200
     before = len(said(service))
     await asyncio.to_thread(own_postgres.stop, "immediate")
-    for _ in range(5):
+    for _ in range(3):
         statuses = await asyncio.gather(*(asyncio.to_thread(generate) for _ in range(10)))
         assert set(statuses) == {503}
     await asyncio.to_thread(own_postgres.start)
