@@ -168,7 +168,6 @@ def unrecorded(calls: Iterable[Call], lines: Iterable[Mapping[str, Any]]) -> lis
             found.append(f"{call.about}: {call.request_id} is {answered}, and recorded as {its}")
         elif kid := call.answer.get("kid"):
             its_kids = {recorded[call.request_id][-1].get(name) for name in ("kid", "new_kid")}
-            # A next key that existed already is not a new key: the line names its key.
-            if its_kids.isdisjoint({kid, call.about.removeprefix("next ")}):
+            if kid not in its_kids:
                 found.append(f"{call.about}: {call.request_id} is recorded for {its_kids}")
     return found
