@@ -50,7 +50,7 @@ def issue(kms, claims, holder):
         "_sd": sorted(b64(hashlib.sha256(each.encode()).digest()) for each in disclosures),
         "_sd_alg": "sha-256",
     }
-    options = {"header": {"typ": "dc+sd-jwt"}, "disclosures": disclosures}
+    options = {"header": {"typ": "dc+sd-jwt"}, "kid_header": "kid", "disclosures": disclosures}
     jwt = kms.sign_jws(json.dumps(payload).encode(), alias="issuer", **options)
     return "~".join([jwt, *disclosures, ""])
 
@@ -62,8 +62,8 @@ def list_statuses(kms, revoked):
         statuses[index // 8] |= 1 << index % 8
     lst = {"bits": 1, "lst": b64(zlib.compress(statuses, 9))}
     payload = {"sub": STATUS_LIST, "iat": now, "exp": now + 3600, "status_list": lst}
-    header = {"typ": "statuslist+jwt"}
-    return kms.sign_jws(json.dumps(payload).encode(), alias="status", header=header)
+    options = {"header": {"typ": "statuslist+jwt"}, "kid_header": "kid"}
+    return kms.sign_jws(json.dumps(payload).encode(), alias="status", **options)
 
 
 def verify(presentation, status_list, issuer_key, status_key):

@@ -26,7 +26,7 @@ async function statusList(statuses: number[]): Promise<string> {
   const { header, payload } = createHeaderAndPayload(new StatusList(statuses, 1), claims, {
     alg: 'ES256',
     typ: 'statuslist+jwt',
-    kid: 'status',
+    kid: status.kid,
   })
   return signCompact(status, header, payload)
 }
@@ -38,7 +38,7 @@ const person = { given_name: 'Erika', family_name: 'Mustermann' }
 const credential = await new SDJwtVcInstance(sdJwtIssuer(issuer)).issue(
   { ...claims, ...person },
   { _sd: ['given_name', 'family_name'] },
-  { header: { kid: 'issuer' } }
+  { header: { kid: issuer.kid } }
 )
 console.log(`Issued: ${credential.slice(0, 40)}…, entry 3 of ${uri}`)
 
