@@ -226,6 +226,10 @@ class KeyNotUsable(Conflict, slug="key-not-usable"):
     """The key's state does not allow the operation, or its algorithm is not installed."""
 
 
+class TooEarly(Conflict, slug="too-early"):
+    """The next key is missing, or has not been published as long as the caller requested."""
+
+
 class NotExportable(ProblemError, slug="not-exportable"):
     """The key was not made exportable."""
 

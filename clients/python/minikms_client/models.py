@@ -35,11 +35,14 @@ class Key:
     `imported` is true if its private part or secret was imported. `provider` names the provider,
     such as an HSM, that has its private part; None if the service has it. `rules` are the rules of
     the key, as a JSON object; None if it has none. The service rotates it every `rotate_every`, the
-    next time at `rotates`; both are None without a schedule. `deletes` is the time of its deletion,
-    None if that is not scheduled; until then it is disabled, unless it was made with
-    `delete_after`. `last_used` is the time of its last use, accurate to five minutes, None if
-    unknown. `cose_key` is its COSE_Key, and `predecessors` are the kids of keys that it replaced in
-    rotations, newest first; only `get_key` and `find_key` return both.
+    next time at `rotates`; both are None without a schedule. `next` is the kid of its next key,
+    which is made `publish_ahead` before a scheduled rotation, has the `state` "next", and `follows`
+    this key. A replaced key is disabled at `retires`, which is `retire_after` later than its
+    rotation. All five are None if they do not apply. `deletes` is the time of its deletion, None if
+    that is not scheduled; until then it is disabled, unless it was made with `delete_after`.
+    `last_used` is the time of its last use, accurate to five minutes, None if unknown. `cose_key`
+    is its COSE_Key, and `predecessors` are the kids of keys that it replaced in rotations, newest
+    first; only `get_key` and `find_key` return both.
     """
 
     kid: str
@@ -62,6 +65,11 @@ class Key:
     provider: str | None = None
     rotate_every: timedelta | None = None
     rotates: datetime | None = None
+    publish_ahead: timedelta | None = None
+    retire_after: timedelta | None = None
+    retires: datetime | None = None
+    next: str | None = None
+    follows: str | None = None
     last_used: datetime | None = field(default=None, compare=False)
     certificates: tuple[bytes, ...] = ()
     x5t_s256: str | None = None
@@ -93,6 +101,11 @@ class Key:
             provider=optional(text, data.get("provider")),
             rotate_every=optional(seconds, data.get("rotate_every")),
             rotates=optional(moment, data.get("rotates")),
+            publish_ahead=optional(seconds, data.get("publish_ahead")),
+            retire_after=optional(seconds, data.get("retire_after")),
+            retires=optional(moment, data.get("retires")),
+            next=optional(text, data.get("next")),
+            follows=optional(text, data.get("follows")),
             last_used=optional(moment, data.get("last_used")),
             certificates=each(_der, data.get("certificates", [])),
             x5t_s256=optional(text, data.get("x5t#S256")),
@@ -317,8 +330,8 @@ class JwkSet:
 class ProfileSettings:
     """The settings of a profile; None for no bound.
 
-    `min_deletion_delay` is in seconds. `jwks` is "public" if everyone may read its JWK Set, else
-    "private".
+    `min_deletion_delay` and `jwks_max_age` are in seconds. `jwks` is "public" if everyone may read
+    its JWK Set, else "private".
     """
 
     max_keys: int | None = None
@@ -327,6 +340,7 @@ class ProfileSettings:
     delete_scope: bool = False
     jwks: str = "private"
     frozen: bool = False
+    jwks_max_age: int | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ProfileSettings":
@@ -338,6 +352,7 @@ class ProfileSettings:
             delete_scope=flag(data.get("delete_scope", False)),
             jwks=text(data.get("jwks", "private")),  # an older service does not say
             frozen=flag(data.get("frozen", False)),
+            jwks_max_age=optional(number, data.get("jwks_max_age")),
         )
 
 
@@ -355,6 +370,7 @@ class Profile:
     calls_per_second: int | None = None
     delete_scope: bool = False
     frozen: bool = False
+    jwks_max_age: int | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Profile":
@@ -368,6 +384,7 @@ class Profile:
             settings.calls_per_second,
             settings.delete_scope,
             settings.frozen,
+            settings.jwks_max_age,
         )
 
 

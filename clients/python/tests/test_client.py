@@ -13,13 +13,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from minikms_client import (
     AliasNotFound,
     Client,
+    Conflict,
     DecryptionFailed,
     InvalidCose,
     KeyExists,
     KeyNotFound,
+    KeyNotUsable,
     NotFound,
     RulesLoosened,
     RuleViolated,
+    TooEarly,
     UnexpectedAnswer,
     UnsupportedOption,
     ValidationFailed,
@@ -107,6 +110,34 @@ def test_a_key_is_changed_named_rotated_and_deleted(minikms):
         minikms.get_key(new.kid)
     assert (caught.value.slug, caught.value.status) == ("key-not-found", 404)
     assert caught.value.request_id
+
+
+def test_a_next_key_is_published_before_it_signs(minikms):
+    day = timedelta(days=1)
+    given = {"rotate_every": 90 * day, "publish_ahead": 2 * day, "retire_after": 31 * day}
+    key = minikms.generate_key("ed25519", alias=EXAMPLE, **given)
+    assert (key.publish_ahead, key.retire_after) == (2 * day, 31 * day)
+    assert minikms.generate_keys("ed25519", 1, **given)[0].retire_after == 31 * day
+    with pytest.raises(TooEarly) as caught:
+        minikms.rotate_key(key.kid, if_published=timedelta())
+    assert isinstance(caught.value, Conflict)
+    following = minikms.next_key(key.kid)
+    assert (following.state, following.follows) == ("next", key.kid)
+    assert minikms.next_key(key.kid) == following
+    assert minikms.get_key(key.kid).next == following.kid
+    assert list(minikms.keys(state="next")) == [following]
+    assert minikms.list_keys(state="next", alg="p256").keys == ()
+    with pytest.raises(KeyNotUsable):
+        minikms.sign(b"hello", kid=following.kid)
+    with pytest.raises(TooEarly):
+        minikms.rotate_key(key.kid, if_published=day)
+    new = minikms.rotate_key(key.kid, if_published=timedelta())
+    assert (new.kid, new.state, new.follows) == (following.kid, "enabled", None)
+    retires = minikms.get_key(key.kid).retires
+    assert abs(datetime.now(UTC) + 31 * day - retires) < timedelta(minutes=1)
+    changed = minikms.update_key(new.kid, publish_ahead=day, retire_after=None)
+    assert (changed.publish_ahead, changed.retire_after) == (day, None)
+    assert minikms.update_key(new.kid, publish_ahead=None).publish_ahead is None
 
 
 def test_a_key_is_rotated_on_a_schedule_and_its_use_is_noted(minikms):

@@ -881,6 +881,9 @@ def test_settings_of_a_profile(command, minikms):
     found = json.loads(command(f"mkms --json profile set {name} --calls-per-second none"))
     assert found["calls_per_second"] is None
     assert name not in command("mkms profile settings")
+    shown = f"{name}\tjwks_max_age=3600"
+    assert command(f"mkms profile set {name} --jwks-max-age 1h") == shown
+    assert command(f"mkms profile set {name} --jwks-max-age none") == name
     assert command(f"mkms profile set {name} --frozen") == f"{name}\tfrozen=true"
     assert minikms.profile_settings()[name].frozen
     assert command(f"mkms profile set {name} --no-frozen") == name

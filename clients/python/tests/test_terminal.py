@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from answering import KEY, answering, refusal
@@ -183,6 +183,46 @@ def test_a_listing_shows_last_uses_and_schedules(command, minikms):
     command("mkms key update signer --rotate-every 1d --never-rotate", code=2)
     command("mkms key update signer --never-rotate")
     assert minikms.get_key(kid).rotate_every is None
+
+
+def test_a_key_is_rotated_in_three_steps(command, minikms):
+    given = "--rotate-every 90d --publish-ahead 2d --retire-after 31d"
+    old = command(f"mkms key generate p256 --alias signer {given}")
+    command("mkms key generate p256 --rotate-every 90d")  # without an alias, it is not rotated
+    command("mkms key generate p256 --alias other --rotate-every 89d")
+
+    def due():
+        lines = command("mkms key due").splitlines()
+        return [(days_until(time), *row) for time, *row in (line.split("\t") for line in lines)]
+
+    def days_until(time):
+        return round((datetime.fromisoformat(time) - datetime.now(UTC)) / timedelta(days=1))
+
+    def shown(kid):
+        return json.loads(command(f"mkms --json key show {kid}"))
+
+    steps = [(day, event, alias) for day, event, _, _, alias in due()]
+    assert steps == [(88, "next key is made", "signer"), (89, "key is rotated", "other")]
+    command("mkms key rotate signer --if-published 0s", code=5)
+    following = command("mkms key next signer")
+    assert command("mkms key next signer") == following
+    assert command("mkms key list --state next").split("\t")[0] == following
+    assert shown(old)["next"] == following
+    assert [each[:2] for each in due()] == [(89, "key is rotated"), (90, "key is rotated")]
+    command("mkms key rotate signer --if-published 2d", code=5)
+    command("mkms key rotate signer --if-published soon", code=2)
+    assert command("mkms key rotate signer --if-published 0s") == following
+    [retirement, *_] = due()
+    assert retirement == (31, "key retires", minikms.profile, old, "")
+    assert "key retires" in command("mkms due")
+    command(f"mkms key update {old} --state disabled")
+    assert "key retires" not in command("mkms key due")
+    command("mkms key update signer --publish-ahead 1d --retire-after none")
+    new = shown("signer")
+    assert (new["publish_ahead"], new["retire_after"]) == (86_400, None)
+    command("mkms key update signer --publish-ahead none")
+    assert shown("signer")["publish_ahead"] is None
+    command("mkms key update signer --publish-ahead soon", code=2)
 
 
 def test_a_key_is_made_for_a_time(command):

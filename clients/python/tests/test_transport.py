@@ -115,7 +115,7 @@ ONCE = [
     ("createToken", lambda kms: kms.create_token("signer", ["sign"])),
     ("revokeToken", lambda kms: kms.revoke_token("a")),
 ]
-REPEATABLE = {"associateAlias", "removeCertificates", "restoreKey"}
+REPEATABLE = {"associateAlias", "nextKey", "removeCertificates", "restoreKey"}
 
 
 @pytest.mark.parametrize("call", [call for _, call in ONCE], ids=[name for name, _ in ONCE])

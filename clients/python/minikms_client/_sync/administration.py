@@ -64,19 +64,21 @@ class Administration(Transport):
         calls_per_second: int | UnsetType | None = UNSET,
         delete_scope: bool | None = None,
         frozen: bool | None = None,
+        jwks_max_age: int | UnsetType | None = UNSET,
     ) -> Profile:
         """Change the given settings; None removes a bound.
 
         Return the profile with all settings. `jwks` makes the JWK Set "public" for everyone, or
         "private" for callers. The deletion of a key is delayed by at least `min_deletion_delay`
         seconds, and with `delete_scope` it needs the scope `keys:delete`. In a profile that is
-        `frozen`, nothing changes.
+        `frozen`, nothing changes. Readers may keep the JWK Set for `jwks_max_age` seconds.
         """
         body = present(jwks=jwks, delete_scope=delete_scope, frozen=frozen)
         bounds = {
             "max_keys": max_keys,
             "min_deletion_delay": min_deletion_delay,
             "calls_per_second": calls_per_second,
+            "jwks_max_age": jwks_max_age,
         }
         body |= {name: bound for name, bound in bounds.items() if bound is not UNSET}
         call = Call("PATCH", f"/profile/{segment(name)}", body)

@@ -41,6 +41,8 @@ class Keys(Transport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        publish_ahead: timedelta | None = None,
+        retire_after: timedelta | None = None,
         delete_after: timedelta | None = None,
         provider: str | None = None,
     ) -> Key:
@@ -50,11 +52,21 @@ class Keys(Transport):
         `operations` are the permitted operations, by default all of the algorithm except opt-in
         ones. From `expires` on, the key only verifies, decrypts and unwraps. `rules` are the name
         of a preset, such as "sd-jwt-vc", or an object. The service rotates the key every
-        `rotate_every`, or deletes it after `delete_after`. `provider`, such as an HSM, keeps the
-        private key.
+        `rotate_every`, or deletes it after `delete_after`. It publishes the next key
+        `publish_ahead` before each scheduled rotation, and disables a replaced key `retire_after`
+        later than its rotation. `provider`, such as an HSM, keeps the private key.
         """
         options = _options(
-            labels, operations, exportable, expires, rules, rotate_every, delete_after, provider
+            labels,
+            operations,
+            exportable,
+            expires,
+            rules,
+            rotate_every,
+            publish_ahead,
+            retire_after,
+            delete_after,
+            provider,
         )
         body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
         refuses = alias is not None and alias_taken == "refuse"
@@ -71,12 +83,23 @@ class Keys(Transport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        publish_ahead: timedelta | None = None,
+        retire_after: timedelta | None = None,
         delete_after: timedelta | None = None,
         provider: str | None = None,
     ) -> tuple[Key, ...]:
         """Make 1 to 1,000 keys in one transaction: all or none."""
         options = _options(
-            labels, operations, exportable, expires, rules, rotate_every, delete_after, provider
+            labels,
+            operations,
+            exportable,
+            expires,
+            rules,
+            rotate_every,
+            publish_ahead,
+            retire_after,
+            delete_after,
+            provider,
         )
         body = present(alg=alg, count=count, **options)
         call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
@@ -100,6 +123,8 @@ class Keys(Transport):
         expires: datetime | None = None,
         rules: Rules | None = None,
         rotate_every: timedelta | None = None,
+        publish_ahead: timedelta | None = None,
+        retire_after: timedelta | None = None,
         delete_after: timedelta | None = None,
         provider: str | None = None,
     ) -> Key:
@@ -120,7 +145,16 @@ class Keys(Transport):
             alias_taken=alias_taken,
             if_exists=if_exists,
             **_options(
-                labels, operations, exportable, expires, rules, rotate_every, delete_after, provider
+                labels,
+                operations,
+                exportable,
+                expires,
+                rules,
+                rotate_every,
+                publish_ahead,
+                retire_after,
+                delete_after,
+                provider,
             ),
         )
         # A symmetric key has a random kid, so a second import would make a second key.
@@ -159,14 +193,15 @@ class Keys(Transport):
         alias: str | None = None,
         label: Mapping[str, str] | None = None,
         unused: timedelta | None = None,
+        state: str | None = None,
     ) -> KeyPage:
         """Return a page of at most `limit` keys (1 to 1,000), in order of creation.
 
         `after` comes from the previous page. Only keys are listed that have all labels in `label`,
-        and were not used for the time `unused`. A page may be short or empty even if its `after`
-        leads to another.
+        and were not used for the time `unused`. `state` "next" lists only next keys; no other state
+        is possible. A page may be short or empty even if its `after` leads to another.
         """
-        given = present(limit=limit, after=after, alg=alg, alias=alias)
+        given = present(limit=limit, after=after, alg=alg, alias=alias, state=state)
         query = [(name, str(value)) for name, value in given.items()]
         query += [("label", f"{name}:{value}") for name, value in (label or {}).items()]
         if unused is not None:
@@ -182,12 +217,19 @@ class Keys(Transport):
         alias: str | None = None,
         label: Mapping[str, str] | None = None,
         unused: timedelta | None = None,
+        state: str | None = None,
     ) -> Iterator[Key]:
         """Yield every key of the listing, page by page."""
         after = None
         while True:
             page = self.list_keys(
-                limit=1000, after=after, alg=alg, alias=alias, label=label, unused=unused
+                limit=1000,
+                after=after,
+                alg=alg,
+                alias=alias,
+                label=label,
+                unused=unused,
+                state=state,
             )
             for key in page.keys:
                 yield key
@@ -202,24 +244,44 @@ class Keys(Transport):
         state: str | None = None,
         expires: datetime | UnsetType | None = UNSET,
         rotate_every: timedelta | UnsetType | None = UNSET,
+        publish_ahead: timedelta | UnsetType | None = UNSET,
+        retire_after: timedelta | UnsetType | None = UNSET,
         labels: Mapping[str, str] | None = None,
         rules: Rules | None = None,
     ) -> Key:
         """Change the given fields.
 
-        None removes `expires` or `rotate_every`, and `labels` replace all. `rules` replace the
-        rules of the key, and must be at least as tight.
+        None removes `expires`, `rotate_every`, `publish_ahead` or `retire_after`, and `labels`
+        replace all. `rules` replace the rules of the key, and must be at least as tight.
         """
         body = present(state=state, labels=labels, rules=_plain(rules))
         if expires is not UNSET:
             body["expires"] = encode_time(expires)
-        if rotate_every is not UNSET:
-            body["rotate_every"] = whole_seconds(rotate_every)
+        periods = {
+            "rotate_every": rotate_every,
+            "publish_ahead": publish_ahead,
+            "retire_after": retire_after,
+        }
+        body |= {name: whole_seconds(each) for name, each in periods.items() if each is not UNSET}
         return self._key("PATCH", f"/key/{segment(kid)}", body)
 
-    def rotate_key(self, kid: str) -> Key:
-        """Make a key that replaces this one and takes its aliases; this one then only verifies."""
-        return self._key("POST", f"/key/{segment(kid)}/rotate", is_repeatable=False)
+    def next_key(self, kid: str) -> Key:
+        """Return the next key, which the next rotation puts in this key's place; make it if needed.
+
+        It is published and verifies, and makes nothing before the rotation.
+        """
+        return self._key("POST", f"/key/{segment(kid)}/next")
+
+    def rotate_key(self, kid: str, *, if_published: timedelta | None = None) -> Key:
+        """Replace this key by its next key, or else a new one; this one then only verifies.
+
+        The new key takes the aliases. Raises TooEarly unless the next key has been published for
+        the time `if_published`; by default that is not required.
+        """
+        published = whole_seconds(if_published)
+        query = [] if published is None else [("if_published", str(published))]
+        call = Call("POST", f"/key/{segment(kid)}/rotate", query=query, is_repeatable=False)
+        return self._read(call, Key.from_json)
 
     def export_key(self, kid: str) -> Jwk:
         """Return the private JWK of an exportable key."""
@@ -280,6 +342,8 @@ def _options(
     expires: datetime | None,
     rules: Rules | None,
     rotate_every: timedelta | None,
+    publish_ahead: timedelta | None,
+    retire_after: timedelta | None,
     delete_after: timedelta | None,
     provider: str | None,
 ) -> Json:
@@ -291,6 +355,8 @@ def _options(
         expires=encode_time(expires),
         rules=_plain(rules),
         rotate_every=whole_seconds(rotate_every),
+        publish_ahead=whole_seconds(publish_ahead),
+        retire_after=whole_seconds(retire_after),
         delete_after=whole_seconds(delete_after),
         provider=provider,
     )

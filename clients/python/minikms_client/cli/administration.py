@@ -14,7 +14,7 @@ from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.display import last_use, tell
 from minikms_client.cli.exits import NOT_FOUND, fail
 from minikms_client.cli.session import Session, pass_session, plain
-from minikms_client.cli.times import delay_option, expires_option
+from minikms_client.cli.times import bound_option, expires_option
 from minikms_client.errors import Forbidden, TokenNotFound
 from minikms_client.models import Profile, ProfileSettings, Token
 from minikms_client.wire import UNSET, UnsetType
@@ -82,7 +82,10 @@ def change_profile(session: Session, name: str, access: str) -> None:
 @click.option(
     "--max-keys", metavar="NUMBER", callback=_bound, help="Largest number of keys; none removes it."
 )
-@delay_option
+@bound_option("--min-deletion-delay", "Shortest delay of a deletion, such as 7d", in_seconds=True)
+@bound_option(
+    "--jwks-max-age", "How long readers may keep the JWK Set, such as 1h", in_seconds=True
+)
 @click.option(
     "--calls-per-second",
     metavar="NUMBER",
@@ -104,9 +107,10 @@ def set_profile(
     calls_per_second: int | UnsetType | None,
     delete_scope: bool | None,
     frozen: bool | None,
+    jwks_max_age: int | UnsetType | None,
 ) -> None:
     """Change settings of the profile NAME, and show all of them."""
-    bounds = {max_keys, min_deletion_delay, calls_per_second}
+    bounds = {max_keys, min_deletion_delay, calls_per_second, jwks_max_age}
     if delete_scope is None and frozen is None and bounds == {UNSET}:
         raise click.UsageError("Name a setting to change.")
     changed = session.client.change_profile(
@@ -116,6 +120,7 @@ def set_profile(
         calls_per_second=calls_per_second,
         delete_scope=delete_scope,
         frozen=frozen,
+        jwks_max_age=jwks_max_age,
     )
     session.show(changed, changed.name, *_cells(changed))
 

@@ -13,17 +13,18 @@ from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
 from minikms_client.cli.display import last_use, progress, shown_time, visible
 from minikms_client.cli.session import Session, pass_session
-from minikms_client.cli.times import after_option, duration_option, expires_option
+from minikms_client.cli.times import after_option, bound_option, duration_option, expires_option
 from minikms_client.models import Key
 from minikms_client.shapes import moment, optional, seconds
-from minikms_client.wire import UNSET
+from minikms_client.wire import UNSET, UnsetType
 
 _MOST_ALIASES = 5
 _TAKEN = click.Choice(["move", "refuse"])
 _TAKEN_HELP = "If another key has the alias, move it or refuse the call."
 _STATES = click.Choice(["enabled", "disabled", "verify-only"])
 _SCHEDULED = "deletion-scheduled"
-_LISTED = click.Choice([*_STATES.choices, _SCHEDULED])
+_NEXT = "next"
+_LISTED = click.Choice([*_STATES.choices, _NEXT, _SCHEDULED])
 
 
 def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -39,6 +40,8 @@ _expires_option = expires_option(
 _rotate_every_option = duration_option(
     "--rotate-every", "Let the service rotate the key, such as every 90d."
 )
+_PUBLISH_AHEAD = "--publish-ahead", "Publish the next key so long before each scheduled rotation"
+_RETIRE_AFTER = "--retire-after", "Disable a replaced key so long after its rotation"
 _delete_after_option = duration_option(
     "--delete-after", "Let the service delete the key, such as after 10m; at most 24h."
 )
@@ -65,6 +68,8 @@ def _takes_new_key(command: Any) -> Any:
     for option in (
         _expires_option,
         _rotate_every_option,
+        duration_option(_PUBLISH_AHEAD[0], f"{_PUBLISH_AHEAD[1]}, such as 2d."),
+        duration_option(_RETIRE_AFTER[0], f"{_RETIRE_AFTER[1]}, such as 31d."),
         _delete_after_option,
         click.option("--exportable", is_flag=True, help="Allow export of the private part."),
         click.option(
@@ -214,7 +219,7 @@ def _body(item: Any) -> dict[str, Any]:
     fields = dict(item)
     for name in fields.keys() & {"secret", "seed", "wrapped"}:
         fields[name] = from_text(fields[name])
-    for name in fields.keys() & {"rotate_every", "delete_after"}:
+    for name in fields.keys() & {"rotate_every", "publish_ahead", "retire_after", "delete_after"}:
         fields[name] = optional(seconds, fields[name])
     if "expires" in fields:
         fields["expires"] = optional(moment, fields["expires"])
@@ -269,7 +274,8 @@ def list_(
     labels: dict[str, str],
 ) -> None:
     """List all keys, the oldest first."""
-    keys = session.client.keys(alg=alg, alias=alias, label=labels, unused=unused)
+    only = _NEXT if state == _NEXT else None
+    keys = session.client.keys(alg=alg, alias=alias, label=labels, unused=unused, state=only)
     session.show_rows(
         (key for key in keys if _is_in(key, state) and not (without_rules and key.rules)),
         _COLUMNS,
@@ -329,6 +335,8 @@ def unalias(session: Session, alias: str) -> None:
 @click.option("--never-expires", is_flag=True, help="Let the key never expire.")
 @_rotate_every_option
 @click.option("--never-rotate", is_flag=True, help="End the scheduled rotation of the key.")
+@bound_option(*_PUBLISH_AHEAD)
+@bound_option(*_RETIRE_AFTER)
 @_labels_option
 @pass_session
 def update(
@@ -339,6 +347,8 @@ def update(
     never_expires: bool,
     rotate_every: timedelta | None,
     never_rotate: bool,
+    publish_ahead: timedelta | UnsetType | None,
+    retire_after: timedelta | UnsetType | None,
     labels: dict[str, str],
 ) -> None:
     """Change the key NAME; labels replace all of its labels."""
@@ -346,7 +356,8 @@ def update(
         raise click.UsageError("Use --expires or --never-expires, not both.")
     if rotate_every and never_rotate:
         raise click.UsageError("Use --rotate-every or --never-rotate, not both.")
-    if not any((state, expires, never_expires, rotate_every, never_rotate, labels)):
+    is_changed = any((state, expires, never_expires, rotate_every, never_rotate, labels))
+    if not is_changed and publish_ahead is UNSET and retire_after is UNSET:
         raise click.UsageError("Name a field to change.")
     session.show_key(
         session.client.update_key(
@@ -354,6 +365,8 @@ def update(
             state=state,
             expires=None if never_expires else expires or UNSET,
             rotate_every=None if never_rotate else rotate_every or UNSET,
+            publish_ahead=publish_ahead,
+            retire_after=retire_after,
             labels=labels or None,
         )
     )
@@ -378,13 +391,26 @@ def rules(session: Session, name: str, rules: str | dict[str, Any] | None) -> No
 
 
 @key.command(
-    examples="mkms key rotate signer",
+    "next",
+    examples="mkms key next signer",
 )
 @click.argument("name", shell_complete=completion.keys)
 @pass_session
-def rotate(session: Session, name: str) -> None:
-    """Make a key that replaces the key NAME and takes its aliases."""
-    session.show_key(session.client.rotate_key(session.kid(name)))
+def next_(session: Session, name: str) -> None:
+    """Show the next key of the key NAME, which its rotation will use; make it if needed."""
+    session.show_key(session.client.next_key(session.kid(name)))
+
+
+@key.command(
+    examples="mkms key rotate signer\n"
+    "mkms key next signer\nmkms key rotate signer --if-published 0s",
+)
+@click.argument("name", shell_complete=completion.keys)
+@duration_option("--if-published", "Refuse unless the next key has been published so long.")
+@pass_session
+def rotate(session: Session, name: str, if_published: timedelta | None) -> None:
+    """Replace the key NAME by its next key, or else a new one, which takes its aliases."""
+    session.show_key(session.client.rotate_key(session.kid(name), if_published=if_published))
 
 
 @key.command(

@@ -28,13 +28,19 @@ def _a_duration(_: click.Context, __: click.Parameter, given: str | None) -> tim
     return duration
 
 
-def _delay(
+def _bound(
     context: click.Context, parameter: click.Parameter, given: str | None
-) -> int | UnsetType | None:
+) -> timedelta | UnsetType | None:
     if given is None:
         return UNSET
-    delay = None if given == "none" else _a_duration(context, parameter, given)
-    return None if delay is None else int(delay.total_seconds())
+    return None if given == "none" else _a_duration(context, parameter, given)
+
+
+def _bound_in_seconds(
+    context: click.Context, parameter: click.Parameter, given: str | None
+) -> int | UnsetType | None:
+    bound = _bound(context, parameter, given)
+    return int(bound.total_seconds()) if isinstance(bound, timedelta) else bound
 
 
 def _expires(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
@@ -82,9 +88,10 @@ after_option = duration_option(
     "--after", "Delay the deletion, such as 7d; until then it can be cancelled."
 )
 
-delay_option = click.option(
-    "--min-deletion-delay",
-    metavar="DURATION",
-    callback=_delay,
-    help="Shortest delay of a deletion, such as 7d; none removes it.",
-)
+
+def bound_option(name: str, what: str, *, in_seconds: bool = False) -> Callable[[Any], Any]:
+    """Make an option that is a duration or `none`, and UNSET by default; `what` is its help."""
+    callback = _bound_in_seconds if in_seconds else _bound
+    return click.option(
+        name, metavar="DURATION", callback=callback, help=f"{what}; none removes it."
+    )
