@@ -1,7 +1,7 @@
 import { InvalidSetting } from './errors.js'
 import type { Minikms } from './client.js'
 import { sha256 } from './hashes.js'
-import type { RemoteKey } from './key.js'
+import { RemoteKey } from './key.js'
 import { encode } from './bytes.js'
 import { base58 } from './public.js'
 
@@ -26,9 +26,32 @@ export function webvhVerifier(kms: Minikms) {
 }
 
 /** The entry for a key in the parameter `nextKeyHashes` of a log (did:webvh 1.0, pre-rotation). */
-export async function nextKeyHash(key: RemoteKey): Promise<string> {
+export async function nextKeyHash(key: Pick<RemoteKey, 'multikey'>): Promise<string> {
   const digest = await sha256(key.multikey!)
   return base58(Uint8Array.of(0x12, digest.length, ...digest))
+}
+
+/**
+ * Options of a log entry by a key, for `createDID` and `updateDID`. The entry announces the next key, which is made if needed.
+ *
+ * @throws The errors of `nextKey`, and InvalidSetting for a key without a Multikey.
+ */
+export async function webvhEntry(key: RemoteKey) {
+  const signer = webvhSigner(key)
+  const next = await key.kms.nextKey({ kid: key.kid })
+  return { signer, updateKeys: [key.multikey!], nextKeyHashes: [await nextKeyHash(next)] }
+}
+
+/**
+ * Rotate to the next key, which the last log entry has announced; return the options of the entry that says so. If the entry
+ * is not published, `webvhEntry` of the new key gives the same options again.
+ *
+ * @param ifPublished The seconds for which the next key must have existed.
+ * @throws The errors of `rotateKey`, such as TooEarly if there is no next key, and those of `webvhEntry`.
+ */
+export async function rotateWebvh({ kms, kid, alias }: RemoteKey, ifPublished = 0) {
+  const { alg: _, jwk, ...facts } = await kms.rotateKey({ kid }, { if_published: ifPublished })
+  return webvhEntry(new RemoteKey(kms, { ...facts, jwk: jwk!, alias }))
 }
 
 /** The bytes that eddsa-jcs-2022 signs (Data Integrity EdDSA Cryptosuites 1.0 section 3.3). */

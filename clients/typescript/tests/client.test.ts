@@ -198,6 +198,23 @@ describe('calls', () => {
     expect((await kms.rotateKey({ kid }, { if_published: 0 })).kid).toBe(next.kid)
   })
 
+  test('a next key is published before it signs', async () => {
+    const day = 86_400
+    const given = { rotate_every: 90 * day, publish_ahead: 2 * day, retire_after: 31 * day }
+    const { kid, publish_ahead, retire_after } = await kms.generateKey('ed25519', given)
+    expect([publish_ahead, retire_after]).toEqual([2 * day, 31 * day])
+    await expect(kms.rotateKey({ kid }, { if_published: 0 })).rejects.toBeInstanceOf(TooEarly)
+    const next = await kms.nextKey({ kid })
+    expect(next).toMatchObject({ state: 'next', follows: kid })
+    expect((await kms.nextKey({ kid })).kid).toBe(next.kid)
+    expect((await kms.getKey({ kid })).next).toBe(next.kid)
+    expect((await kms.listKeys({ state: 'next', limit: 1000 })).map((key) => key.kid)).toContain(next.kid)
+    await expect(kms.sign('x', { kid: next.kid })).rejects.toSatisfy((error) => isProblem(error, 'key-not-usable'))
+    expect((await kms.rotateKey({ kid }, { if_published: 0 })).kid).toBe(next.kid)
+    expect(Date.parse((await kms.getKey({ kid })).retires!) - Date.now()).toBeGreaterThan(30 * day * 1000)
+    expect((await kms.updateKey({ kid: next.kid }, { retire_after: null })).retire_after).toBeUndefined()
+  })
+
   test('a key keeps its kid when its alias moves', async () => {
     const alias = `moving-${crypto.randomUUID()}`
     await kms.generateKey('p256', { alias })

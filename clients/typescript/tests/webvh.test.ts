@@ -11,7 +11,8 @@ import {
 } from 'didwebvh-ts'
 import { expect, test } from 'vitest'
 
-import { eddsaJcs2022Input, nextKeyHash, webvhSigner, webvhVerifier } from '@minikms/client/webvh'
+import { isProblem, TooEarly } from '@minikms/client'
+import { eddsaJcs2022Input, nextKeyHash, rotateWebvh, webvhEntry, webvhSigner, webvhVerifier } from '@minikms/client/webvh'
 
 import { kms, newKey } from './kms.js'
 
@@ -53,6 +54,43 @@ test.each([
   const forged = structuredClone(changed.log)
   forged[1]!.proof![0]!.proofValue = forged[0]!.proof![0]!.proofValue
   await expect(resolveDIDFromLog(forged, { verifier })).rejects.toThrow('failed verification')
+})
+
+test('each rotation is to the key that the log has announced', async () => {
+  const alias = `did:webvh:${crypto.randomUUID()}#update`
+  const key = await newKey('ed25519', { alias })
+  await expect(rotateWebvh(key)).rejects.toBeInstanceOf(TooEarly)
+  const entry = await webvhEntry(key)
+  expect(await webvhEntry(key)).toMatchObject({ updateKeys: entry.updateKeys, nextKeyHashes: entry.nextKeyHashes })
+  let { log } = await createDID({
+    ...entry,
+    address: 'https://example.com',
+    verifier,
+    verificationMethods: [{ type: 'Multikey', publicKeyMultibase: key.multikey!, purpose: 'assertionMethod' }],
+  })
+  await expect(rotateWebvh(key, 3600)).rejects.toSatisfy((error) => isProblem(error, 'too-early'))
+  const signers = [key.multikey]
+  for (let rotations = 0; rotations < 3; rotations++) {
+    const changed = await rotateWebvh(await kms.key(alias))
+    const present = await kms.key(alias)
+    expect(changed.updateKeys).toEqual([present.multikey])
+    const { next } = await kms.getKey({ alias })
+    expect(changed.nextKeyHashes).toEqual([await deriveNextKeyHash((await kms.getKey({ kid: next! })).multikey!)])
+    // The entry was not published: its options are made again.
+    ;({ log } = await updateDID({ ...(await webvhEntry(present)), log, verifier }))
+    signers.push(present.multikey)
+  }
+  expect(new Set(signers).size).toBe(4)
+  expect(log.map(({ parameters }) => parameters.updateKeys)).toEqual(signers.map((multikey) => [multikey]))
+  expect(log.every(({ parameters }) => parameters.nextKeyHashes?.length === 1)).toBe(true)
+  const { meta } = await resolveDIDFromLog(log, { verifier })
+  expect(meta).toMatchObject({ updateKeys: [signers[3]], prerotation: true })
+  expect(meta.error).toBeUndefined()
+  // Another next key than the announced one is refused.
+  const { next } = await kms.getKey({ alias })
+  await kms.deleteKey({ kid: next! })
+  await kms.nextKey({ kid: (await kms.key(alias)).kid })
+  await expect(updateDID({ ...(await rotateWebvh(await kms.key(alias))), log, verifier })).rejects.toThrow()
 })
 
 test('a witness signs a version of a log', async () => {
