@@ -2,13 +2,20 @@
 
 import contextlib
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from aiohttp.test_utils import TestClient
+from app_servers import KmsTestServer, open_doors
 from vault_client import Vault
+
+from minikms.config import Config, DoorConfig
+from minikms.serve.assembly import create_service
+from minikms.web.state import SERVICE
 
 
 @pytest.fixture
@@ -25,9 +32,37 @@ async def start_vault(start_with_doors: Any) -> AsyncIterator[Callable[..., Awai
 
 
 @pytest.fixture
-async def vault(start_vault: Any) -> Vault:
-    """A service without tokens."""
-    return await start_vault()
+async def own_vault(start_vault: Any) -> Vault:
+    """A new service without tokens."""
+    vault: Vault = await start_vault()
+    return vault
+
+
+@pytest.fixture(scope="session")
+async def shared_vault() -> AsyncIterator[tuple[KmsTestServer, str]]:
+    """A service without tokens that the tests of a process share, and the URL of its door."""
+    app = create_service(Config(doors=(DoorConfig("vault", "127.0.0.1", 0, {}),)))
+    async with KmsTestServer(app) as server, open_doors(app) as urls:
+        yield server, urls["vault"].rstrip("/")
+
+
+@pytest.fixture
+async def profile_vault(shared_vault: tuple[KmsTestServer, str]) -> AsyncIterator[Vault]:
+    """The shared service; its clients call in a new profile where they name none."""
+    server, url = shared_vault
+    name = secrets.token_hex()
+    await server.app[SERVICE].profiles.create(name)
+    rest: TestClient[Any, Any] = TestClient(server, headers={"X-Profile": name})
+    async with rest.session, ClientSession(headers={"X-Vault-Namespace": name}) as session:
+        yield Vault(session, url, rest)
+
+
+@pytest.fixture
+def vault(request: pytest.FixtureRequest) -> Vault:
+    """A service without tokens: the shared one, if the test is marked so."""
+    shared = request.node.get_closest_marker("shared_service")
+    vault: Vault = request.getfixturevalue("profile_vault" if shared else "own_vault")
+    return vault
 
 
 @pytest.fixture

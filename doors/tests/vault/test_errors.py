@@ -9,6 +9,8 @@ from yarl import URL
 from minikms import errors
 from minikms_vault.errors import VaultError, as_vault, body_of
 
+pytestmark = pytest.mark.shared_service
+
 KEPT = {404, 405, 408, 413, 421, 429, 431, 500, 503}
 
 

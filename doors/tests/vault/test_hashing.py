@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 INPUT = base64.b64encode(b"a message").decode()
 HASHES = {
     "sha2-224": "sha224",

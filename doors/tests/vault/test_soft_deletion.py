@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 INPUT = "aGVsbG8="
 SAYS = "refusing to use soft-deleted key"
 # Each operation: its key, and its body; {} stands for the earlier result of the same key.

@@ -12,6 +12,8 @@ from vault_calls.judge import public_of
 
 from minikms_vault import description, exports
 
+pytestmark = pytest.mark.shared_service
+
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
 CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
 CA = ec.generate_private_key(ec.SECP256R1())

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt
 
+pytestmark = pytest.mark.shared_service
+
 PLAINTEXT = b"a plaintext"
 
 

@@ -6,6 +6,8 @@ import hmac
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 MESSAGE = b"a message"
 INPUT = base64.b64encode(MESSAGE).decode()
 HASHES = {

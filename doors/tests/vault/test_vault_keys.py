@@ -18,6 +18,8 @@ from minikms.keys import described_keys
 from minikms.web.state import SERVICE, STORE
 from minikms_vault import imports, keys
 
+pytestmark = pytest.mark.shared_service
+
 # Type, body besides, alg here, encrypts, signs, derives, name of a version.
 TYPES = [
     ("aes128-gcm96", {}, "a128gcm", True, False, True, None),

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from minikms_vault import imports
 
+pytestmark = pytest.mark.shared_service
+
 INPUT = base64.b64encode(b"hello").decode()
 RAW = {"raw": False}
 

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, utils
 from vault_calls.judge import HASHES, public_of
 
+pytestmark = pytest.mark.shared_service
+
 MESSAGE = b"a message"
 INPUT = base64.b64encode(MESSAGE).decode()
 CURVES = {"ecdsa-p256": 32, "ecdsa-p384": 48, "ecdsa-p521": 66, "ecdsa-secp256k1": 32}
