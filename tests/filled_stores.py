@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from sqlite_copies import whole, write
+from waiting import LONG
 
 from minikms.access.tokens import Tokens
 from minikms.key_requests import KeyPolicy, KeyRef, KeySource
@@ -116,7 +117,8 @@ async def everything(url, key, method="raw"):
             found[profile] = []
             async for page in service.descriptions.pages(profile):
                 # In one session, which takes less than one for each key.
-                await store.database.run(profile, partial(read, profile=profile, records=page))
+                work = partial(read, profile=profile, records=page)
+                await store.database.run(profile, work, timeout=LONG)
     return found
 
 

@@ -123,9 +123,26 @@ def trimmed(call, answer):
     return answer
 
 
+def without_new_members(answer):
+    """An answer without the members that version 0.5 adds, which are null in an old store."""
+    if isinstance(answer, list):
+        return [without_new_members(each) for each in answer]
+    if not isinstance(answer, dict):
+        return answer
+    added = ("next", "jwks_max_age")
+    return {
+        name: without_new_members(value)
+        for name, value in answer.items()
+        if name not in added or value is not None
+    }
+
+
 def differences(ask):
     """The calls whose answers are not as they were, with both answers."""
-    asked = ((call, trimmed(call, before), ask(call)) for call, before in EXPECTED["calls"])
+    asked = (
+        (call, trimmed(call, before), without_new_members(ask(call)))
+        for call, before in EXPECTED["calls"]
+    )
     return [each for each in asked if each[1] != each[2]]
 
 

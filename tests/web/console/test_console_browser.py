@@ -841,7 +841,7 @@ async def test_calls_are_found_in_the_audit_log(guarded, signed_in):
         chosen = signed_in.get_by_role("region", name="Use").get_by_role("button", pressed=True)
         await expect(chosen).to_have_text(span)
     await signed_in.get_by_role("link", name="All events of this key").click()
-    await expect(signed_in.get_by_label("Key")).to_have_value(key["kid"])
+    await expect(signed_in.get_by_label("Key", exact=True)).to_have_value(key["kid"])
 
 
 async def test_a_rotation_leads_to_both_keys(guarded, signed_in):
