@@ -12,7 +12,9 @@ from problems import refused
 from prometheus_client import CollectorRegistry
 
 from minikms.config import Config
+from minikms.key_bounds import SECOND
 from minikms.serve.assembly import create_service
+from minikms.store.keys.entries import load_record, replace_scheduled
 from minikms.web.state import SERVICE, STORE
 from minikms.web.state_metrics import StateMetrics
 
@@ -542,3 +544,63 @@ async def test_a_next_key_counts_as_a_key_of_the_profile(client, call, generate,
     # The rotation itself needs no more room.
     clock(31 * DAY + 3 * HOUR)
     assert await sweep() == [("rotateKey", old, following)]
+
+
+@pytest.mark.each_store
+async def test_a_longer_time_of_publication_puts_the_rotation_off(call, generate, sweep, clock):
+    old = await generate(alias="a", rotate_every=30 * DAY, publish_ahead=HOUR)
+    clock(30 * DAY - HOUR + 60)
+    [(_, _, following)] = await sweep()
+    changed = await call("patch", f"/key/{old['kid']}", {"publish_ahead": DAY})
+    assert seconds(old["created"], changed["rotates"]) == pytest.approx(31 * DAY - HOUR, abs=120)
+    clock(30 * DAY + HOUR)
+    assert await sweep() == []
+    clock(31 * DAY)
+    assert await sweep() == [("rotateKey", old["kid"], following)]
+
+
+async def test_a_schedule_of_an_older_version_does_not_rotate_too_early(
+    client, call, generate, sweep, clock
+):
+    """Version 0.4.0 sets `rotates`, and does not know how long the next key has to be published."""
+    old = (await generate(alias="a", rotate_every=30 * DAY, publish_ahead=DAY))["kid"]
+    following = (await call("post", f"/key/{old}/next"))["kid"]
+
+    async def shorten(session):
+        record = await load_record(session, old)
+        sooner = replace(record, rotates=record.created + HOUR * SECOND)
+        await replace_scheduled(session, record, sooner)
+
+    await client.app[STORE].database.write("default", shorten)
+    clock(2 * HOUR)
+    assert await sweep() == []
+    clock(DAY + 60)
+    assert await sweep() == [("rotateKey", old, following)]
+
+
+@pytest.mark.each_store
+async def test_few_next_keys_are_listed_among_many_keys(call, generate):
+    old = (await generate(alias="a"))["kid"]
+    await call("post", "/key/generate/batch", {"alg": "ed25519", "count": 400})
+    following = await call("post", f"/key/{old}/next")
+    assert await call("get", "/keys?state=next") == [following]
+    await call("post", f"/key/{old}/rotate")
+    assert await call("get", "/keys?state=next") == []
+
+
+async def test_a_key_that_is_not_enabled_is_no_failed_step(client, call, generate, sweep, clock):
+    kid = (await generate(alias="a", **STEPS))["kid"]
+    await call("patch", f"/key/{kid}", {"state": "disabled"})
+    clock(30 * DAY)
+    assert [new for _, _, new in await sweep() if new] == []
+    assert client.app[SERVICE].rotation.failed == {}
+
+
+async def test_a_sweep_goes_on_with_the_steps_that_the_last_one_left(
+    call, generate, sweep, clock, monkeypatch
+):
+    monkeypatch.setattr("minikms.store.keys.rotation._DUE", 2)
+    kids = {(await generate(alias=f"a{number}", **STEPS))["kid"] for number in range(5)}
+    clock(29 * DAY + 3 * HOUR)  # the hour in which they are due is over
+    found = [kid for _ in range(4) for _, kid, _ in await sweep()]
+    assert (len(found), set(found)) == (5, kids)
