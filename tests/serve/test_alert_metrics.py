@@ -222,6 +222,21 @@ def test_the_last_backup(counted, run, store, tmp_path):
     )
 
 
+def until_a_write_fails(service):
+    """Write until a write is refused and the metric tells of it.
+
+    Callers go on to write, since another connection, which learns of the fault later, may succeed
+    in between.
+    """
+    wait_until(
+        "store writable",
+        lambda: (
+            service.status("POST", "/key/generate", GENERATE) == 503
+            and value(service, "store_writable") == 0
+        ),
+    )
+
+
 @pytest.mark.process
 @pytest.mark.timeout(90)  # the database ends and starts again
 async def test_a_database_that_is_away(counted, make_store, own_postgres):
@@ -240,14 +255,7 @@ async def test_a_database_that_is_away(counted, make_store, own_postgres):
     assert await asyncio.to_thread(service.status, "POST", "/key/generate", GENERATE) == 503
 
     def counted_as():
-        # Callers go on to write: otherwise the service notices a failed write at its next own one.
-        wait_until(
-            "store writable",
-            lambda: (
-                service.status("POST", "/key/generate", GENERATE) == 503
-                and value(service, "store_writable") == 0
-            ),
-        )
+        until_a_write_fails(service)
         wait_until(
             "store notices lost total", lambda: value(service, "store_notices_lost_total") >= 1
         )
@@ -269,15 +277,7 @@ async def test_a_database_that_is_read_only(counted, make_store, own_postgres):
     own_postgres.set("default_transaction_read_only", "on")
 
     def seen():
-        # Open connections learn of a setting a little later, each by itself, so that a write which
-        # succeeds may follow one that was refused.
-        wait_until(
-            "store writable",
-            lambda: (
-                service.status("POST", "/key/generate", GENERATE) == 503
-                and value(service, "store_writable") == 0
-            ),
-        )
+        until_a_write_fails(service)
         wait_until(
             "store errors total",
             lambda: value(service, "store_errors_total", cause="read-only") > 0,
