@@ -21,6 +21,9 @@ from waiting import wait_until
 
 from minikms.store.askar.errors import CAUSES, cause_of
 
+# Without an alias, so that a second one is a write as well, and no conflict.
+NEW_KEY = b'{"alg":"ed25519"}'
+
 
 @pytest.fixture
 def store(tmp_path):
@@ -132,7 +135,7 @@ def test_a_store_that_is_locked_is_not_writable(counted, store, tmp_path):
     assert service.status("POST", "/key/generate", GENERATE) == 200
     with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert service.status("POST", "/key/generate", GENERATE) == 503
+        assert service.status("POST", "/key/generate", NEW_KEY) == 503
         wait_until("store writable", lambda: value(service, "store_writable") == 0)
         found = service.metrics()
         assert sum(n for (name, _), n in found.items() if name == "store_errors_total") > 0
@@ -231,7 +234,7 @@ def until_a_write_fails(service):
     wait_until(
         "store writable",
         lambda: (
-            service.status("POST", "/key/generate", GENERATE) == 503
+            service.status("POST", "/key/generate", NEW_KEY) == 503
             and value(service, "store_writable") == 0
         ),
     )
@@ -294,7 +297,7 @@ async def test_a_database_that_does_not_answer(counted, make_store, own_postgres
     await asyncio.to_thread(own_postgres.pause)
 
     def seen():
-        assert service.status("POST", "/key/generate", GENERATE) == 503
+        assert service.status("POST", "/key/generate", NEW_KEY) == 503
         wait_until(
             "store errors total", lambda: value(service, "store_errors_total", cause="dead") > 0
         )
@@ -321,7 +324,7 @@ async def test_a_row_that_another_session_locks(counted, make_store, own_postgre
 
     def seen():
         wait_until("the lock", lambda: locked() == "1")
-        assert service.status("POST", "/key/generate", GENERATE) == 503
+        assert service.status("POST", "/key/generate", NEW_KEY) == 503
         wait_until(
             "store errors total", lambda: value(service, "store_errors_total", cause="busy") > 0
         )
