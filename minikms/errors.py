@@ -4,7 +4,7 @@ It is over 300 lines, since it has every problem.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 
 class KmsError(Exception):
@@ -165,6 +165,41 @@ class RuleViolated(KmsError):
     def __init__(self, rule: str = "", fault: str = "") -> None:
         self.rule = rule or None
         super().__init__(f"The rule {rule}: {fault}" if rule else "")
+
+
+class ApprovalRequired(KmsError):
+    """The use of the key needs approvals; `approval` is the one that it waits for."""
+
+    status, slug, title = 403, "approval-required", "The use of the key needs approvals"
+
+    def __init__(self, approval: Mapping[str, Any] | None = None) -> None:
+        self.approval = approval
+        if approval is None:
+            super().__init__()
+            return
+        have, need = len(approval["approved_by"]), approval["threshold"]
+        super().__init__(
+            f"Approval {approval['id']} waits: {have} of {need} approvers have signed it. "
+            "When it is approved, send the same call again."
+        )
+
+
+class ApprovalNotFound(KmsError):
+    """No use of a key waits for an approval with this id."""
+
+    status, slug, title = 404, "approval-not-found", "There is no such approval"
+
+
+class InvalidApproval(KmsError):
+    """The proof is not an approver's signature of the approval."""
+
+    status, slug, title = 422, "invalid-approval", "The approval is not valid"
+
+
+class TooManyApprovals(KmsError):
+    """Too many uses of the key, or in the profile, wait for approvals."""
+
+    status, slug, title = 429, "too-many-approvals", "Too many approvals wait"
 
 
 class RulesLoosened(KmsError):

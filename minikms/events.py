@@ -7,7 +7,7 @@ to it, such as the key and the token of the call.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from minikms.errors import AuditUnavailable, KmsError
 
@@ -18,19 +18,21 @@ SUCCESS: Final = "success"
 class AuditEvent:
     """The facts of one call that are known so far.
 
-    `operation` is the operationId of the route; `who` names the caller, who has `roles`; `subject`
-    is the subject of the caller's certificate; the call acts on `profile`, `kid`, `alg` and
-    `token`, and requested its key by `alias`; `new_kid` is the key that replaces its key. `outcome`
-    is "success" or the slug of a problem, `recorded` the outcome that is already in the audit log,
-    and `answered` the outcome of an answer that is not a problem. `asked` is a requested kid or
-    alias that was not found; `admitted` says that the caller of a failed call may use the profile.
+    `operation` is the operationId of the route; `who` names the caller, who has `roles` and, unless
+    it is empty, the token with the id `caller_token`; `subject` is the subject of the caller's
+    certificate; the call acts on `profile`, `kid`, `alg` and `token`, and requested its key by
+    `alias`; `new_kid` is the key that replaces its key. `outcome` is "success" or the slug of a
+    problem, `recorded` the outcome that is already in the audit log, and `answered` the outcome of
+    an answer that is not a problem. `asked` is a requested kid or alias that was not found;
+    `admitted` says that the caller of a failed call may use the profile.
     `others` are further keys that the call uses, as kid and algorithm; each gets its own line.
     `certificate` is the issued certificate: its serial number in hexadecimal digits, its subject
     and its profile. `crl` is the revocation list that the call makes: its number, and its number of
     entries. `batch` is a batch with failed items: the numbers of its items, and of those that
     failed. `rule` is the rule of the key or the profile that refused the call or an item of its
     batch. `provider` is the provider that the call uses, and `object_id` the identifier of an
-    object that is destroyed there, in hexadecimal. `profile_id` is the id of the profile
+    object that is destroyed there, in hexadecimal. `approvals` are the approvals that the call asks
+    for, signs or uses, by the kid of their keys. `profile_id` is the id of the profile
     (store/profiles/tenancy.py), which an earlier one of its name does not have; `id_of` gives it if
     a process knows it, and is None if no line will have it. `count_call` counts the call for its
     profile and raises OverRate; it is None if no profile has a rate. `store_times` are calls of the
@@ -41,6 +43,7 @@ class AuditEvent:
     sink: "AuditSink | None" = field(repr=False)
     request_id: str = ""
     who: str = ""
+    caller_token: str = ""
     address: str = ""
     subject: str | None = None
     profile: str | None = None
@@ -61,6 +64,7 @@ class AuditEvent:
     rule: str | None = None
     provider: str | None = None
     object_id: str | None = None
+    approvals: Mapping[str | None, Mapping[str, Any]] | None = None
     asked: tuple[str | None, str | None] = (None, None)
     admitted: bool = False
     id_of: Callable[[str], str | None] | None = field(default=None, repr=False)
@@ -215,3 +219,15 @@ def set_crl(number: int, count: int) -> None:
     event = CURRENT.get()
     if event is not None:
         event.crl = {"number": number, "count": count}
+
+
+def set_approval(kid: str | None, facts: Mapping[str, Any], *, used: bool = False) -> None:
+    """Set the approval for a key that the current call asks for, signs or uses.
+
+    A call that uses several approvals gets a line for each of them.
+    """
+    event = CURRENT.get()
+    if event is not None:
+        event.approvals = {**(event.approvals or {}), kid: facts}
+        if used:
+            event.recorded = None

@@ -28,7 +28,8 @@ from minikms.key_bounds import (
     require_room,
     require_small_labels,
 )
-from minikms.rules import Rules, RulesError
+from minikms.rule_members import RulesError
+from minikms.rules import Rules
 
 # A state that can be set, and a state in effect: a `next` key is published and does not sign yet.
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]

@@ -4,18 +4,25 @@ They are parsed strictly, and can only be tightened. credentials/rule_checks.py 
 with them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from minikms.approval_rule import ApprovalRule
 from minikms.basics.claim_names import readings
 from minikms.errors import RulesLoosened, RuleViolated
+from minikms.rule_members import (
+    MAX_RULE_TEXT,
+    RulesError,
+    read_boolean,
+    read_members,
+    read_number,
+    read_texts,
+)
 
 # A record is read and written as a whole, so its rules are bounded: in number, and in the UTF-8
 # bytes of all strings together.
-MAX_RULE_VALUES: Final = 64  # per list
 MAX_RULED_CLAIMS: Final = 16
-MAX_RULE_TEXT: Final = 2048  # characters
 MAX_RULE_BYTES: Final = 16 * 1024
 MAX_LIFETIME: Final = 2**31 - 1  # seconds
 MAX_RATE: Final = 1_000_000_000  # calls
@@ -28,6 +35,8 @@ SIGNING: Final = frozenset({"sign", "mac"})
 _RAW: Final = SIGNING | {"derive", "decapsulate"}
 # Operations that authenticate the key as the sender of a ciphertext.
 _SENDING: Final = frozenset({"box", "jwe-encrypt"})
+
+_MEMBERS: Final = ("raw", "algs", "jws", "cose", "per_minute", "per_day", "approval")
 
 _CLAIMS: Final = "jws.claims"
 EXP: Final = "exp"
@@ -70,15 +79,6 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 """Rules by name; callers may send a name instead of the rules."""
 
 
-class RulesError(ValueError):
-    """Rules are not valid; `place` is the path of member names to the fault."""
-
-    def __init__(self, fault: str, *place: str) -> None:
-        super().__init__(fault)
-        self.fault = fault
-        self.place = place
-
-
 @dataclass(frozen=True, slots=True)
 class JwsRules:
     """The rules for JWS and COSE messages that a key signs.
@@ -97,7 +97,7 @@ class JwsRules:
     @classmethod
     def read(cls, document: object) -> "JwsRules":
         """Read the member `jws` of stored rules; raises RulesError."""
-        members = _members(document, ("typ", "claims", "max_lifetime", "disclosures"), "jws")
+        members = read_members(document, ("typ", "claims", "max_lifetime", "disclosures"), "jws")
         claims = members.get("claims", {})
         if type(claims) is not dict or len(claims) > MAX_RULED_CLAIMS:
             most = f"Must be an object of at most {MAX_RULED_CLAIMS} claims."
@@ -110,9 +110,11 @@ class JwsRules:
             one_of = f"Must be one of: {', '.join(_DISCLOSURES)}."
             raise RulesError(one_of, "jws", "disclosures")
         return cls(
-            _texts(members["typ"], "jws", "typ") if "typ" in members else None,
-            tuple((name, _texts(claims[name], "jws", "claims", name)) for name in sorted(claims)),
-            _number(members, MAX_LIFETIME, "jws", "max_lifetime"),
+            read_texts(members["typ"], "jws", "typ") if "typ" in members else None,
+            tuple(
+                (name, read_texts(claims[name], "jws", "claims", name)) for name in sorted(claims)
+            ),
+            read_number(members, 1, MAX_LIFETIME, "jws", "max_lifetime"),
             disclosures,
         )
 
@@ -163,7 +165,8 @@ class Rules:
     envelopes: JWS, COSE, certificates and attestations. `algs` are the allowed JOSE names of its
     signatures. `jws` requires that `raw` is false, since a raw signature over a JWS's signing input
     makes a JWS. With `jws`, `cose` is false unless the rules set it, since COSE verifiers may
-    ignore the type. `per_minute` and `per_day` bound the number of its uses. None allows any.
+    ignore the type. `per_minute` and `per_day` bound the number of its uses. None allows any. With
+    `approval`, approvers have to sign each use.
     """
 
     raw: bool = True
@@ -172,6 +175,7 @@ class Rules:
     per_minute: int | None = None
     per_day: int | None = None
     cose: bool = True
+    approval: ApprovalRule | None = None
 
     @classmethod
     def parse(cls, document: object) -> "Rules":
@@ -188,18 +192,19 @@ class Rules:
     @classmethod
     def read(cls, document: object) -> "Rules":
         """Parse stored rules, a JSON object; raises RulesError."""
-        members = _members(document, ("raw", "algs", "jws", "cose", "per_minute", "per_day"))
+        members = read_members(document, _MEMBERS)
         jws = JwsRules.read(members["jws"]) if "jws" in members else None
-        raw = _boolean(members, "raw", default=jws is None)
+        raw = read_boolean(members, "raw", default=jws is None)
         if raw and jws is not None:
             raise RulesError("Must be false with jws: a raw signature can make any JWS.", "raw")
         read = cls(
             raw,
-            _texts(members["algs"], "algs") if "algs" in members else None,
+            read_texts(members["algs"], "algs") if "algs" in members else None,
             jws,
-            _number(members, MAX_RATE, "per_minute"),
-            _number(members, MAX_RATE, "per_day"),
-            _boolean(members, "cose", default=jws is None),
+            read_number(members, 1, MAX_RATE, "per_minute"),
+            read_number(members, 1, MAX_RATE, "per_day"),
+            read_boolean(members, "cose", default=jws is None),
+            ApprovalRule.read(members["approval"]) if "approval" in members else None,
         )
         if read.size > MAX_RULE_BYTES:
             raise RulesError(f"All strings together have at most {MAX_RULE_BYTES:,} bytes.")
@@ -218,6 +223,8 @@ class Rules:
             written["per_minute"] = self.per_minute
         if self.per_day is not None:
             written["per_day"] = self.per_day
+        if self.approval is not None:
+            written["approval"] = self.approval.document()
         return written
 
     @property
@@ -228,10 +235,16 @@ class Rules:
             texts += self.jws.typ or ()
             for name, values in self.jws.claims:
                 texts += (name, *values)
+        if self.approval is not None:
+            for approver in self.approval.approvers:
+                texts += approver.texts
         return sum(len(text.encode()) for text in texts)
 
     def tightened(self, new: "Rules") -> "Rules":
-        """Return `new`; raises RulesLoosened if it allows anything that these rules refuse."""
+        """Return `new`; raises RulesLoosened if it allows anything that these rules refuse.
+
+        A looser `approval` is left to the store, which needs an approval for it.
+        """
         _require(self.raw or not new.raw, "raw")
         _require(_is_within(new.algs, self.algs), "algs")
         if self.jws is not None:
@@ -240,6 +253,7 @@ class Rules:
         _require(self.cose or not new.cose, "cose")
         _require(_is_at_most(new.per_minute, self.per_minute), "per_minute")
         _require(_is_at_most(new.per_day, self.per_day), "per_day")
+        _require(self.approval is None or new.approval is not None, "approval")
         return new
 
     def permit_operation(self, operation: str) -> None:
@@ -255,45 +269,18 @@ class Rules:
             raise RuleViolated("algs", "The key does not sign with this algorithm.")
 
 
+def looser_approval(old: Rules | None, new: Rules | None) -> ApprovalRule | None:
+    """Return the rule `approval` of new rules if it is looser than that of old ones, else None."""
+    before = None if old is None else old.approval
+    after = None if new is None else new.approval
+    if before is None or after is None or after.is_as_tight_as(before):
+        return None
+    return after
+
+
 def kind_of(rule: str) -> str:
     """Return a rule without the name of a claim, since callers choose that name."""
     return _CLAIMS if rule.startswith(_CLAIMS) else rule
-
-
-def _members(document: object, names: Collection[str], *place: str) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise RulesError("Must be an object.", *place)
-    for name in document:
-        if name not in names:
-            raise RulesError(f"Unknown: the rules are {', '.join(names)}.", *place, str(name)[:64])
-    return document
-
-
-def _texts(value: object, *place: str) -> tuple[str, ...]:
-    if type(value) is not list or not 0 < len(value) <= MAX_RULE_VALUES:
-        raise RulesError(f"Must be a list of 1 to {MAX_RULE_VALUES} strings.", *place)
-    for number, each in enumerate(value):
-        if type(each) is not str or not 0 < len(each) <= MAX_RULE_TEXT:
-            fault = f"Must be a string of 1 to {MAX_RULE_TEXT:,} characters."
-            raise RulesError(fault, *place, str(number))
-    return tuple(sorted(set(value)))
-
-
-def _number(members: Mapping[str, Any], most: int, *place: str) -> int | None:
-    name = place[-1]
-    if name not in members:
-        return None
-    value = members[name]
-    if type(value) is not int or not 1 <= value <= most:
-        raise RulesError(f"Must be a number from 1 to {most:,}.", *place)
-    return value
-
-
-def _boolean(members: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    value = members.get(name, default)
-    if type(value) is not bool:
-        raise RulesError("Must be true or false.", name)
-    return value
 
 
 def _is_within(new: tuple[str, ...] | None, old: tuple[str, ...] | None) -> bool:

@@ -13,7 +13,7 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.state import DOCUMENT
 
-MEMBERS = {"type", "title", "status", "detail", "errors", "outcome"}
+MEMBERS = {"type", "title", "status", "detail", "errors", "outcome", "approval"}
 
 
 @cache

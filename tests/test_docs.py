@@ -21,7 +21,8 @@ from minikms.key_bounds import (
 from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import KeyPairAlgorithm, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.rules import MAX_RULE_BYTES, MAX_RULE_VALUES
+from minikms.rule_members import MAX_RULE_VALUES
+from minikms.rules import MAX_RULE_BYTES
 from minikms.serve.assembly import create_service
 from minikms.store.keys.record_queries import MAX_PAGE_BYTES
 from minikms.versions import MAX_VERSIONS

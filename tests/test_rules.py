@@ -8,17 +8,15 @@ import pytest
 
 from minikms.basics.claim_names import is_taken_for, readings
 from minikms.errors import RulesLoosened, RuleViolated
+from minikms.rule_members import MAX_RULE_TEXT, MAX_RULE_VALUES, RulesError
 from minikms.rules import (
     MAX_LIFETIME,
     MAX_RATE,
     MAX_RULE_BYTES,
-    MAX_RULE_TEXT,
-    MAX_RULE_VALUES,
     MAX_RULED_CLAIMS,
     PRESETS,
     JwsRules,
     Rules,
-    RulesError,
     kind_of,
 )
 
@@ -34,6 +32,16 @@ ALL = {
     "cose": True,
     "per_minute": 60,
     "per_day": 1000,
+    "approval": {
+        "approvers": [
+            {"name": "ann", "jwk": {"crv": "Ed25519", "kty": "OKP", "x": "YQ"}},
+            {"name": "bob", "jwk": {"crv": "Ed25519", "kty": "OKP", "x": "Yg"}},
+        ],
+        "threshold": 1,
+        "expires_in": 300,
+        "wait": 0,
+        "delete": False,
+    },
 }
 
 
@@ -166,6 +174,11 @@ TIGHTER = [
     ("jws/disclosures", "none"),
     ("cose", False),
     ("cose", None),  # false with jws
+    ("approval/threshold", 2),
+    ("approval/expires_in", 299),
+    ("approval/wait", 60),
+    ("approval/delete", True),
+    ("approval/approvers", ALL["approval"]["approvers"][:1]),
 ]
 LOOSER = [
     ("raw", True),
@@ -189,6 +202,7 @@ LOOSER = [
     ("per_minute", 61),
     ("per_day", None),
     ("per_day", 1001),
+    ("approval", None),
 ]
 
 

@@ -57,6 +57,7 @@ _STATUSES: Final[Mapping[type[KmsError], tuple[int, str]]] = {
     # Another tenant's profile looks as if it did not exist.
     errors.ProfileNotFound: (404, "namespace not found"),
     errors.NotExportable: (400, "key is not exportable"),
+    errors.ApprovalRequired: (403, ""),
     errors.RuleViolated: (403, ""),
     errors.MethodNotAllowed: (405, "1 error occurred:\n\t* unsupported operation\n\n"),
     errors.RouteNotFound: (404, "1 error occurred:\n\t* unsupported path\n\n"),

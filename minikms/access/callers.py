@@ -21,6 +21,7 @@ SCOPES: Final = (
     "derive",
     "mac",
     "random",
+    "approvals",
     "profiles",
     "audit",
     "admin",

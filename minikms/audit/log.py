@@ -30,6 +30,8 @@ _LONG: Final = 3800
 _LONG_VALUE: Final = 256
 # Likewise, a list to this number of items.
 _LONG_LIST: Final = 32
+# This member has a proof, which is verified from the log, so it is never cut.
+_WHOLE: Final = "approval"
 
 # In UTF-8, the control characters that JSON does not escape. A terminal may obey them.
 _CONTROLS: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
@@ -282,6 +284,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         facts["provider"] = event.provider
     if event.object_id is not None:
         facts["object_id"] = event.object_id
+    if event.approvals is not None and event.kid in event.approvals:
+        facts["approval"] = event.approvals[event.kid]
     if event.profile_id is not None:
         facts["profile_id"] = event.profile_id
     if event.admitted:
@@ -291,7 +295,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
     except TypeError:  # a name from a caller may contain lone surrogates
         encoded = b""
     if not 0 < len(encoded) <= _LONG:
-        encoded = orjson.dumps({name: _cut(value) for name, value in facts.items()})
+        cut = {name: _cut(value) for name, value in facts.items() if name != _WHOLE}
+        encoded = orjson.dumps(facts | cut)
     # The names in JWTs and certificates may have any characters.
     if _is_printable(event.who) and _is_printable(event.subject):
         return encoded

@@ -186,7 +186,9 @@ class Gate:
                             call.caller = self._known_caller(
                                 request, route
                             ) or await self._authenticate(self.access, call)
-                            event.who, event.roles = call.caller.name, call.caller.roles
+                            caller = call.caller
+                            event.who, event.roles = caller.name, caller.roles
+                            event.caller_token = caller.token
                     if route.refuse_query is not None and request.query_string:
                         route.refuse_query(request)
                     rates = self.rates
@@ -318,6 +320,7 @@ class Gate:
         else:
             call.caller = await self._identify(call, access, f"Bearer {token}" if token else "")
             event.who, event.roles = call.caller.name, call.caller.roles
+            event.caller_token = call.caller.token
             call.caller.with_scopes(())
 
     def _record_refusal(self, call: GatedCall, exc: BaseException) -> None:
@@ -370,7 +373,7 @@ class Gate:
             return Caller("", _PUBLIC, frozenset({profile}))
         known = await self._identify(call, access, self._authorization(request))
         call.caller = known  # also if it lacks a scope: the line of the refusal names it
-        event.who, event.roles = known.name, known.roles
+        event.who, event.roles, event.caller_token = known.name, known.roles, known.token
         return known.with_scopes(route.scopes)
 
     async def _identify(self, call: GatedCall, access: TokenAccess, text: str) -> Caller:

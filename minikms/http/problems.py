@@ -36,6 +36,8 @@ def problem(error: errors.KmsError) -> dict[str, Any]:
         body["errors"] = [{"pointer": at, "detail": what} for at, what in error.errors]
     if error.outcome:
         body["outcome"] = error.outcome
+    if isinstance(error, errors.ApprovalRequired) and error.approval is not None:
+        body["approval"] = error.approval
     return body
 
 

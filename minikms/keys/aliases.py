@@ -1,6 +1,7 @@
 """Binds aliases to keys, and finds, changes and removes the versions of an alias."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from minikms.key_requests import AliasBinding, require_own_aliases
 from minikms.keys.operations import KeyOperations
@@ -52,13 +53,15 @@ class Aliases:
         Raises Forbidden if `change` leaves out versions and the caller may not delete keys.
         """
         require_own_aliases(self._reserved_aliases, name)
-        return await self._keys.store.aliases.change_versions(
-            profile, name, change, may_delete=may_delete
-        )
+        store = self._keys.store.aliases
+        call = partial(store.change_versions, profile, name, change, may_delete=may_delete)
+        return await self._keys.approvals.attempt(profile, call)
 
     async def delete_name(
         self, profile: str, name: str, check: CheckVersions, *, may_delete: bool = False
     ) -> KeyRecord:
         """Remove an alias and the keys of its versions; raises AliasNotFound and Forbidden."""
         require_own_aliases(self._reserved_aliases, name)
-        return await self._keys.store.aliases.remove(profile, name, check, may_delete=may_delete)
+        store = self._keys.store.aliases
+        call = partial(store.remove, profile, name, check, may_delete=may_delete)
+        return await self._keys.approvals.attempt(profile, call)

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from minikms.errors import KmsError, ProviderUnavailable
 from minikms.events import set_rule
+from minikms.keys.guard import Guard
 from minikms.keys.operation import BatchOperation, UsableKey
 from minikms.keys.operations import By, KeyOperations, name_in_event
 from minikms.keys.threads import is_slow
@@ -33,7 +34,9 @@ class BatchCalls:
         caller is gone. Raises TooBusy.
         """
         key = await self._keys.usable_key(profile, by, batch)
-        if key.rules is not None:
+        if type(key.material) is Guard:
+            await self._keys.approvals.obtain_batch(profile, key, batch, items)
+        elif key.rules is not None:
             number = sum(not isinstance(item, KmsError) for item in items)
             await self._keys.rates.count(profile, key, number)
         results = await self._run_batch(profile, key, batch, items, check)

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyRef, require_own_aliases
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.making import require_fitting
@@ -22,6 +24,7 @@ class Changes:
     ) -> None:
         self._registry = keys.registry
         self._store = keys.store
+        self._approvals = keys.approvals
         self._descriptions = descriptions
         self._reserved_aliases = reserved_aliases
 
@@ -89,18 +92,21 @@ class Changes:
             after.require_labels_of(record)
             return after
 
-        return await self._descriptions.described(
-            profile, await self._store.change(profile, kid, changed)
+        record = await self._approvals.attempt(
+            profile, partial(self._store.change, profile, kid, changed)
         )
+        return await self._descriptions.described(profile, record)
 
     async def delete(self, profile: str, ref: KeyRef, *, may_delete: bool = False) -> KeyRecord:
         """Delete a key with its aliases, and return its record.
 
         If the settings of the profile require a delay, the deletion is scheduled, and `deletes` of
-        the record is its time. Raises Forbidden if they require a caller who may delete keys.
+        the record is its time. Raises Forbidden if they require a caller who may delete keys, and
+        ApprovalRequired if the rules of the key do.
         """
         require_own_aliases(self._reserved_aliases, ref.alias)
-        return await self._store.deletions.delete(profile, ref, may_delete=may_delete)
+        delete = partial(self._store.deletions.delete, profile, ref, may_delete=may_delete)
+        return await self._approvals.attempt(profile, delete)
 
     async def schedule_deletion(
         self,
@@ -117,10 +123,14 @@ class Changes:
         settings of the profile apply as in `delete`.
         """
         require_own_aliases(self._reserved_aliases, ref.alias)
-        due = time.time_ns() + after
-        return await self._store.deletions.schedule(
-            profile, ref, due, check=check, may_delete=may_delete
+        schedule = partial(
+            self._store.deletions.schedule,
+            *(profile, ref, time.time_ns() + after),
+            check=check,
+            may_delete=may_delete,
+            after=after // SECOND,
         )
+        return await self._approvals.attempt(profile, schedule)
 
     async def restore(
         self, profile: str, kid: str, *, state: State | None = None, check: Check = no_check

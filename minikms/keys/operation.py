@@ -6,7 +6,7 @@ It holds its arguments. `KeyOperations` (operations.py) finds its key and runs i
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import InvalidKey, UnsupportedOption
@@ -71,6 +71,15 @@ class KeyUser(ABC):
 
     __slots__ = ()
     uses: tuple[Use, ...]
+    asks: ClassVar[bool] = False
+    """True if it asks for approvals with a key whose rules require them; else it is refused."""
+
+    def meaning(self, key: UsableKey[Any]) -> Mapping[str, Any] | None:
+        """Describe a signature for its approvers in JSON; None to show them the signed bytes.
+
+        It is for structures that contain the time, whose bytes are not known before they are made.
+        """
+        return None
 
     def load_public(self, algorithm: Any, jwk: Mapping[str, Any]) -> Any:
         """Load a caller's public JWK; raises InvalidKey."""
@@ -140,6 +149,7 @@ class ByRecord(Operation[AlgorithmT, ResultT]):
     """
 
     uses: tuple[Use, ...]
+    asks = True
     choose: Callable[[KeyRecord], Operation[AlgorithmT, ResultT]]
 
     def permit(self, key: UsableKey[Any], rules: Rules) -> None:
@@ -163,6 +173,7 @@ class Each(BatchOperation[AlgorithmT, Operation[AlgorithmT, ResultT], ResultT]):
     """A batch whose items are operations on one key; all have these `uses`."""
 
     uses: tuple[Use, ...]
+    asks = True
 
     def permit(self, key: UsableKey[Any], rules: Rules) -> None:
         rules.permit_operation(key.use.operation)

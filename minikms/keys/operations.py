@@ -20,7 +20,9 @@ from minikms.errors import (
 )
 from minikms.events import set_key
 from minikms.key_requests import AnyKey, KeyRef
+from minikms.keys.approvals import Approvals
 from minikms.keys.cached_keys import CachedKey
+from minikms.keys.guard import Guard, guard, is_guarded, require_asking
 from minikms.keys.key_rates import KeyRates
 from minikms.keys.operation import (
     ByRecord,
@@ -90,6 +92,7 @@ class KeyOperations:
         self.caches: list[Cache[Any]] = [self.cache, self.versions.cache]
         self.threads = KeyThreads()
         self.rates = KeyRates(rates or RateTable(), store)
+        self.approvals = Approvals(store, self.rates, self.threads)
         self.last_uses = LastUses(store.database)
         self.uses = NotedUses(self.last_uses.write)
 
@@ -107,7 +110,10 @@ class KeyOperations:
         if type(operation) is ByRecord:
             operation = operation.chosen(key)  # before a use is counted, since it may raise
         if key.rules is not None:
-            await self.rates.count(profile, key)
+            if type(key.material) is Guard:
+                await self.approvals.obtain(profile, key, operation)
+            else:
+                await self.rates.count(profile, key)
         if operation.is_long or operation.is_slow or key.algorithm.slow:
             result = await self._compute_aside(profile, key, operation)
         else:
@@ -187,6 +193,8 @@ class KeyOperations:
         self.uses.times[profile, opened.record.seq] = time.time_ns()
         usable.material = opened.key = usable.algorithm.unpack(stored)
         keep_in_cache(pending, profile, opened)
+        if usable.rules is not None and is_guarded(usable):
+            guard(usable)
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
@@ -243,6 +251,8 @@ class KeyOperations:
         if found.period != self.uses.period:
             found.period = self.uses.period
             self.uses.times[profile, found.record.seq] = time.time_ns()
+        if key.rules is not None and is_guarded(key):
+            guard(key)
         return key
 
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:
@@ -282,6 +292,8 @@ class KeyOperations:
         key: UsableKey[Any] = UsableKey(algorithm, use, record.kid, record, alias)
         if record.rules is not None:
             key.rules = record.rules
+            if is_guarded(key):
+                require_asking(user)
             user.permit(key, record.rules)
         return key
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final, Self, Unpack
 
-from minikms.errors import KeyUnreadable, ProfileNotFound, StatementTimeout
+from minikms.errors import KeyUnreadable, ProfileFrozen, ProfileNotFound, StatementTimeout
 from minikms.events import AuditSink
 from minikms.keys.aliases import Aliases
 from minikms.keys.batch_calls import BatchCalls
@@ -67,7 +67,7 @@ class KeyService:
         return other
 
     async def sweep(self, sink: AuditSink | None = None) -> int:
-        """Remove keys whose scheduled deletion is due, and take the steps of due rotations.
+        """Remove keys whose deletion is due and expired approvals, and take the steps of rotations.
 
         Each removal and each step is an audit event in `sink`. Return the number of profiles in
         which keys have been due for more than an hour. Keys in frozen profiles wait, and do not
@@ -83,6 +83,9 @@ class KeyService:
         profiles = sorted(named - frozen)
         left = await self.deletions.sweep(profiles, sink)  # first: rotations may take long
         left |= await self.rotation.take_steps(profiles, sink)
+        for profile in profiles:
+            with suppress(ProfileNotFound, ProfileFrozen, KeyUnreadable):  # at the next sweep
+                await self.operations.store.approvals.remove_expired(profile)
         await due_hours.remove([each for each in over if each.profile not in left | frozen])
         return len({each.profile for each in over} & left)
 

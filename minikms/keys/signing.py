@@ -46,6 +46,7 @@ class Sign(Operation[AnySigner, Signed]):
     """Signs a message; raises UnsupportedOption."""
 
     uses = _SIGN
+    asks = True
     message: bytes
     options: SignOptions
 
@@ -84,6 +85,7 @@ class SignBatch(BatchOperation[AnySigner, bytes, bytes]):
     """Signs each message; raises UnsupportedOption."""
 
     uses = _SIGN
+    asks = True
     options: SignOptions
 
     def permit(self, key: UsableKey[AnySigner], rules: Rules) -> None:
@@ -117,6 +119,7 @@ class ComputeMac(Operation[Mac[Any], bytes]):
     """Computes the authentication code of a message."""
 
     uses = (Use(Mac, "mac"),)
+    asks = True
     message: bytes
 
     def permit(self, key: UsableKey[Mac[Any]], rules: Rules) -> None:

@@ -4,6 +4,7 @@ Only this wing opens sessions; others give it work for one. Commands on whole st
 `minikms.store.internals`.
 """
 
+from minikms.store.approval_checks import Proof, Proven
 from minikms.store.askar.errors import CAUSES, DuplicateError, UndecryptableError
 from minikms.store.askar.files import last_backup
 from minikms.store.askar.location import KEY_METHODS, StoreKey, StoreLocation
@@ -15,6 +16,7 @@ from minikms.store.categories import ALIAS, KEY, PROFILE, TOKENS
 from minikms.store.connections.calls import KINDS
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.database import Database
+from minikms.store.keys.approvals import GuardedUse, UnapprovedError, Waiting
 from minikms.store.keys.checks import Check, CheckVersions, no_check, no_check_of_versions
 from minikms.store.keys.day_leases import lease_uses
 from minikms.store.keys.due_entries import POSTPONED, NotDueError
@@ -52,12 +54,15 @@ __all__ = [
     "Database",
     "DuplicateError",
     "Entry",
+    "GuardedUse",
     "KeyStore",
     "LastUses",
     "NotDueError",
     "NotRotatableError",
     "PendingEntry",
     "ProfileDirectory",
+    "Proof",
+    "Proven",
     "ProviderObject",
     "RemovedProfile",
     "Session",
@@ -68,7 +73,9 @@ __all__ = [
     "TagFilter",
     "Tenancy",
     "Transaction",
+    "UnapprovedError",
     "UndecryptableError",
+    "Waiting",
     "alias_entry",
     "groups_of",
     "last_backup",

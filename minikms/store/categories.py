@@ -25,6 +25,9 @@ ROTATION: Final = "minikms.rotation"
 # A key's uses of a day, if its rules limit them; the name is the kid.
 DAY_USES: Final = "minikms.uses"
 
+# The approvals that uses of keys wait for, or have; the name is the id.
+APPROVAL: Final = "minikms.approval"
+
 # Exists if everybody may read the profile's JWK Set.
 PUBLISHED: Final = "minikms.published"
 

@@ -19,6 +19,7 @@ from aries_askar import AskarError, KeyAlg
 from minikms.basics.background import in_background
 from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.startup_errors import StoreError
+from minikms.store.approval_checks import ApprovalChecks
 from minikms.store.askar.errors import UndecryptableError
 from minikms.store.askar.files import StoreFile
 from minikms.store.askar.layout import (
@@ -87,7 +88,10 @@ class Database:
         self._reads = Reads(self._calls)
         self.due_hours = DueHours(self._calls)
         self.arrivals = Arrivals(self._calls, self.directory.removals, self.due_hours)
-        self._writes = Writes(self._calls, self.directory, counters, self.due_hours)
+        self.approval_checks = ApprovalChecks(opened.identity.hex())
+        self._writes = Writes(
+            self._calls, self.directory, counters, self.due_hours, self.approval_checks
+        )
         self.write = self._writes.write
 
     @classmethod

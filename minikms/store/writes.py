@@ -19,6 +19,7 @@ from aries_askar import AskarError, AskarErrorCode
 from minikms.errors import KmsError, ProfileFrozen, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent, set_profile_id
 from minikms.profile_settings import NO_SETTINGS
+from minikms.store.approval_checks import ApprovalChecks
 from minikms.store.askar.sequence import CONTENTS, Sequence, slot_of
 from minikms.store.askar.sessions import Transaction
 from minikms.store.categories import PROFILE
@@ -76,8 +77,10 @@ class Writes:
         directory: ProfileDirectory,
         counters: ChangeCounters,
         due_hours: DueHours,
+        approval_checks: ApprovalChecks,
     ) -> None:
         self._calls = calls
+        self._approval_checks = approval_checks
         self._due_hours = due_hours
         self._directory = directory
         self._counters = counters
@@ -218,6 +221,7 @@ class Writes:
                 async with self._calls.transaction(askar_profile, profile) as transaction:
                     stored = await self._sequence(transaction, askar_profile, slots)
                     transaction.stored, transaction.place = stored, stored.place
+                    transaction.approval_checks = self._approval_checks
                     settings = transaction.settings = directory.settings.get(profile, NO_SETTINGS)
                     if settings.max_keys is not None:
                         transaction.keys = stored.keys

@@ -38,6 +38,7 @@ TAGS: Final = (
     {"name": "jose", "description": "JWS, JWE and JWK Sets."},
     {"name": "certificates", "description": "X.509: certificate requests and certificates."},
     {"name": "cose", "description": "COSE_Sign1 and COSE_Mac0."},
+    {"name": "approvals", "description": "Uses of keys that others must sign first."},
     {"name": "profiles", "description": "Tenants: no profile sees another one's keys."},
     {"name": "tokens", "description": "Tokens of callers, with their scopes and profiles."},
     {"name": "audit", "description": "Past calls: who used which key, and when."},

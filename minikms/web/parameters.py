@@ -16,6 +16,7 @@ from minikms.http.problems import pointer
 from minikms.key_bounds import ALIAS_PATTERN, MAX_RETIRE_AFTER
 from minikms.records import NEXT
 from minikms.web.messages import PROFILE_HEADER
+from minikms.web.schemas.approval_bodies import APPROVAL_PATTERN
 from minikms.web.schemas.base import sentence
 from minikms.web.schemas.fields import MAX_FAULTS, Converted
 from minikms.web.schemas.named_fields import algorithm, alias, kid, profile
@@ -176,6 +177,15 @@ KEY: Final = Parameter(
 CERTIFIED_KEY: Final = KEY._replace(
     component="CertifiedKid", example="FVV5umTuau890q59V-4Ga_R6qWb7ON_ivJc4EjvCwTM"
 )
+APPROVAL: Final = Parameter(
+    "ApprovalId",
+    "approval",
+    "path",
+    "The approval's id.",
+    _text(APPROVAL_PATTERN),
+    "LW5qE2rUu0v7qj3mWmcO1g",
+)
+APPROVALS_KID: Final = _query("ApprovalsKid", "kid", "Only approvals for this key.", kid())
 TOKEN: Final = Parameter(
     "Token", "token", "path", "The token's id.", _text(ID_PATTERN), "8c1f0a5d92b3e467"
 )

@@ -12,6 +12,7 @@ from minikms.access.callers import ANY_TOKEN, OPEN
 from minikms.http.answers import Answer
 from minikms.web import parameters as p
 from minikms.web.handlers import (
+    approvals,
     audit,
     jwks,
     keys,
@@ -25,6 +26,7 @@ from minikms.web.handlers import (
 from minikms.web.handlers.operations import batch_operation, operation
 from minikms.web.messages import NDJSON, PEM_FILE
 from minikms.web.schemas import (
+    approval_bodies,
     audit_bodies,
     box_bodies,
     certificate_bodies,
@@ -121,11 +123,15 @@ def _operation(
 # otherwise their methods would be allowed for a key.
 KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
+APPROVAL: Final = "{approval:[^/]+}"
 ID: Final = "{token:(?!self$)[^/]+}"
 
 _CALL: Final = (p.PROFILE_OF_CALL,)
 _OF_KEY: Final = (p.PROFILE_OF_CALL, p.KEY)
-_OF_KEYS: Final[Problems] = (e.KeyNotFound, e.AliasNotFound, e.KeyNotUsable, e.UnsupportedOperation)
+_OF_KEYS: Final[Problems] = (
+    *(e.KeyNotFound, e.AliasNotFound, e.KeyNotUsable, e.UnsupportedOperation, e.RuleViolated),
+)
+_ASKING: Final[Problems] = (e.ApprovalRequired, e.TooManyApprovals)
 _NEXT: Final = {"Link": {"description": "The next page (RFC 8288).", "schema": {"type": "string"}}}
 _PAGE: Final = {"content": {NDJSON: {"schema": {"type": "string"}}}, "headers": _NEXT}
 _PEM: Final = {"content": {PEM_FILE: {"schema": {"type": "string"}}}}
@@ -175,7 +181,8 @@ ROUTES: Final = (
                     e.TooLargeRecord, e.UnsupportedOperation, e.ProviderUnavailable)),
     Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export", "keys",
           "The private JWK.", key_bodies.PrivateJwk, parameters=_OF_KEY, secret=True,
-          problems=(e.KeyNotFound, e.NotExportable, e.KeyNotUsable, e.UnsupportedOperation)),
+          problems=(e.KeyNotFound, e.NotExportable, e.KeyNotUsable, e.UnsupportedOperation,
+                    *_ASKING)),
     Route("POST", f"/key/{KID}/restore", keys.restore, "restoreKey", "keys:write", "keys",
           "The key.", Key, parameters=_OF_KEY, problems=(e.KeyNotFound,)),
     Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write", "keys",
@@ -197,26 +204,26 @@ ROUTES: Final = (
           responses={"200": _PEM}),
     Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write", "keys", "The key.", Key,
           key_bodies.UpdateKey, _OF_KEY,
-          (e.KeyNotFound, e.KeyNotUsable, e.RulesLoosened, e.TooLargeRecord, e.UnsupportedOption,
-           e.UnsupportedOperation)),
+          (e.KeyNotFound, e.KeyNotUsable, *_ASKING, e.RulesLoosened, e.TooLargeRecord,
+           e.UnsupportedOption, e.UnsupportedOperation)),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:delete", "keys",
           "The key is deleted, or its deletion is scheduled.", key_bodies.Deletion,
-          parameters=(*_OF_KEY, p.DELETE_AFTER), problems=(e.KeyNotFound,)),
+          parameters=(*_OF_KEY, p.DELETE_AFTER), problems=(e.KeyNotFound, *_ASKING)),
     Route("DELETE", "/key", keys.delete_by_alias, "deleteKeyByAlias", "keys:delete", "keys",
           "The key is deleted, or its deletion is scheduled.", key_bodies.Deletion,
           parameters=(*_CALL, p.DELETED_ALIAS, p.DELETE_AFTER),
-          problems=(e.AliasNotFound, e.KeyNotFound)),
+          problems=(e.AliasNotFound, e.KeyNotFound, *_ASKING)),
 
     _operation("/sign", operations.sign, "sign", "sign", "operations", "The signature.",
                operation_bodies.SignRequest, operation_bodies.Signature,
-               (e.RuleViolated, e.UnsupportedOption, e.ProviderUnavailable)),
+               (*_ASKING, e.UnsupportedOption, e.ProviderUnavailable)),
     _operation("/verify", operations.verify, "verify", "verify", "operations",
                "Whether the signature is valid.", operation_bodies.VerifyRequest,
                operation_bodies.Verification, (e.UnsupportedOption, e.InvalidKey)),
     _operation("/sign/batch", operations.sign_batch, "signBatch", "sign", "operations",
                "A signature or a problem for each message, in order.",
                operation_bodies.BatchSignRequest, operation_bodies.BatchSignature,
-               (e.RuleViolated, e.UnsupportedOption, e.ProviderUnavailable), each="sig"),
+               (*_ASKING, e.UnsupportedOption, e.ProviderUnavailable), each="sig"),
     _operation("/verify/batch", operations.verify_batch, "verifyBatch", "verify", "operations",
                "Whether each signature is valid, or a problem, in order.",
                operation_bodies.BatchVerifyRequest, operation_bodies.BatchVerification,
@@ -234,9 +241,9 @@ ROUTES: Final = (
                (e.DecryptionFailed,), secret=True),
     _operation("/derive", operations.derive, "derive", "derive", "operations",
                "The raw shared secret.", operation_bodies.DeriveRequest,
-               operation_bodies.SharedSecret, (e.RuleViolated, e.InvalidKey), secret=True),
+               operation_bodies.SharedSecret, (e.InvalidKey,), secret=True),
     _operation("/mac", operations.mac, "mac", "mac", "operations", "The authentication code.",
-               operation_bodies.MacRequest, operation_bodies.AuthenticationCode, (e.RuleViolated,)),
+               operation_bodies.MacRequest, operation_bodies.AuthenticationCode, _ASKING),
     _operation("/mac/verify", operations.verify_mac, "verifyMac", "mac", "operations",
                "Whether the authentication code is valid.", operation_bodies.VerifyMacRequest,
                operation_bodies.Verification),
@@ -244,7 +251,7 @@ ROUTES: Final = (
           operation_bodies.RandomBytes, operation_bodies.RandomRequest),
 
     _operation("/box", operations.make_box, "makeBox", "encrypt", "boxes", "The box.",
-               box_bodies.BoxRequest, box_bodies.BoxCiphertext, (e.RuleViolated, e.InvalidKey)),
+               box_bodies.BoxRequest, box_bodies.BoxCiphertext, (e.InvalidKey,)),
     _operation("/box/open", operations.open_box, "openBox", "decrypt", "boxes", "The plaintext.",
                box_bodies.OpenBoxRequest, DecryptedData, (e.DecryptionFailed, e.InvalidKey),
                secret=True),
@@ -256,7 +263,7 @@ ROUTES: Final = (
 
     _operation("/didcomm/pack", operations.pack, "packDidcomm", "encrypt", "didcomm",
                "The envelope.", didcomm_bodies.PackRequest, didcomm_bodies.PackAnswer,
-               (e.RuleViolated, e.InvalidKey)),
+               (e.InvalidKey,)),
     _operation("/didcomm/unpack", operations.unpack, "unpackDidcomm", "decrypt", "didcomm",
                "The message, with sender and recipient.", didcomm_bodies.UnpackRequest,
                didcomm_bodies.UnpackAnswer, (e.DecryptionFailed,), secret=True),
@@ -267,7 +274,7 @@ ROUTES: Final = (
                (e.InvalidKey,), secret=True),
     _operation("/decapsulate", operations.decapsulate, "decapsulate", "derive",
                "encapsulation", "The secret.", encapsulation_bodies.DecapsulateRequest,
-               encapsulation_bodies.DecapsulatedSecret, (e.RuleViolated, e.DecryptionFailed),
+               encapsulation_bodies.DecapsulatedSecret, (e.DecryptionFailed,),
                secret=True),
     _operation("/hpke/seal", operations.seal_hpke, "sealHpke", "encrypt", "encapsulation",
                "The encapsulated key and the ciphertext.", encapsulation_bodies.SealHpkeRequest,
@@ -279,7 +286,7 @@ ROUTES: Final = (
     Route("POST", "/jws/sign", operations.sign_jws, "signJws", "sign", "jose",
           "The JWS, or the signature over a signing input.", jose_bodies.JwsSignature,
           jose_bodies.SignJwsRequest, _CALL,
-          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.ProviderUnavailable),
+          (*_OF_KEYS, *_ASKING, e.UnsupportedOption, e.ProviderUnavailable),
           other=(jose_bodies.SignSigningInputRequest, Signature)),
     _operation("/jws/verify", operations.verify_jws, "verifyJws", "verify", "jose",
                "Whether the JWS is valid, with its header and payload.",
@@ -287,14 +294,14 @@ ROUTES: Final = (
                (e.UnsupportedOption, e.InvalidKey)),
     Route("POST", "/jwe/encrypt", several_keys.encrypt_jwe, "encryptJwe", "encrypt", "jose",
           "The JWE.", jwe_bodies.EncryptedJwe, jwe_bodies.EncryptJweRequest, _CALL,
-          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.InvalidKey)),
+          (*_OF_KEYS, e.UnsupportedOption, e.InvalidKey)),
     _operation("/jwe/decrypt", operations.decrypt_jwe, "decryptJwe", "decrypt", "jose",
                "The plaintext and the header.", jwe_bodies.DecryptJweRequest,
                jwe_bodies.DecryptedJwe, (e.DecryptionFailed, e.UnsupportedOption, e.InvalidKey),
                secret=True),
     Route("POST", "/key-attestation", several_keys.attest_keys, "attestKeys", "sign", "jose",
           "The attestation.", jose_bodies.AttestationJwt, jose_bodies.AttestKeysRequest, _CALL,
-          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.NotAttestable,
+          (*_OF_KEYS, *_ASKING, e.UnsupportedOption, e.NotAttestable,
            e.ProviderUnavailable)),
     Route("GET", "/jwks.json", jwks.jwks, "jwks", "keys:read", "jose",
           "The public keys for signatures and key agreement, each under its kid and its aliases.",
@@ -307,27 +314,40 @@ ROUTES: Final = (
     _operation("/csr", operations.make_csr, "makeCsr", "sign", "certificates",
                "The certificate request.", certificate_bodies.CsrRequest,
                certificate_bodies.CertificateSigningRequest,
-               (e.RuleViolated, e.UnsupportedOption, e.InvalidCertificate, e.ProviderUnavailable)),
+               (*_ASKING, e.UnsupportedOption, e.InvalidCertificate, e.ProviderUnavailable)),
     Route("POST", "/certificate", several_keys.issue_certificate, "issueCertificate", "sign",
           "certificates", "The certificate.", certificate_bodies.IssuedCertificate,
           certificate_bodies.IssueCertificateRequest, _CALL,
-          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.InvalidCertificate,
+          (*_OF_KEYS, *_ASKING, e.UnsupportedOption, e.InvalidCertificate,
            e.ProviderUnavailable)),
     Route("POST", "/crl", several_keys.make_crl, "makeCrl", "sign", "certificates",
           "The revocation list.", certificate_bodies.SignedRevocationList,
           certificate_bodies.CrlRequest, _CALL,
-          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.InvalidCertificate,
+          (*_OF_KEYS, *_ASKING, e.UnsupportedOption, e.InvalidCertificate,
            e.ProviderUnavailable)),
 
     Route("POST", "/cose/sign", operations.sign_cose, "signCose", "sign", "cose",
           "The message, or the signature over a Sig_structure.", cose_bodies.CoseMessage,
           cose_bodies.SignCoseRequest, _CALL,
-          (*_OF_KEYS, e.RuleViolated, e.UnsupportedOption, e.InvalidCose, e.ProviderUnavailable),
+          (*_OF_KEYS, *_ASKING, e.UnsupportedOption, e.InvalidCose, e.ProviderUnavailable),
           other=(cose_bodies.SignSigStructureRequest, Signature)),
     _operation("/cose/verify", operations.verify_cose, "verifyCose", "verify", "cose",
                "Whether the message is valid, with its header parameters and payload.",
                cose_bodies.VerifyCoseRequest, cose_bodies.CoseVerification,
                (e.UnsupportedOption, e.InvalidCose, e.InvalidKey)),
+
+    Route("GET", "/approvals", approvals.list_approvals, "listApprovals", "approvals", "approvals",
+          "The approvals, the first to expire first.", approval_bodies.Approval, many=True,
+          parameters=(*_CALL, p.APPROVALS_KID)),
+    Route("GET", f"/approvals/{APPROVAL}", approvals.get, "getApproval", "approvals", "approvals",
+          "The approval.", approval_bodies.Approval, parameters=(*_CALL, p.APPROVAL),
+          problems=(e.ApprovalNotFound,)),
+    Route("POST", f"/approvals/{APPROVAL}", approvals.approve, "approve", "approvals", "approvals",
+          "The approval, with its new name.", approval_bodies.Approval, approval_bodies.Approve,
+          (*_CALL, p.APPROVAL), (e.ApprovalNotFound, e.InvalidApproval)),
+    Route("DELETE", f"/approvals/{APPROVAL}", approvals.withdraw, "withdrawApproval", "approvals",
+          "approvals", "The approval, which waits no longer.", approval_bodies.Approval,
+          parameters=(*_CALL, p.APPROVAL), problems=(e.ApprovalNotFound,)),
 
     Route("POST", "/profile", profiles.create, "createProfile", "profiles", "profiles",
           "The profile is created.", profile_bodies.ProfileCreated, profile_bodies.CreateProfile,

@@ -96,6 +96,7 @@ class SignCose(Envelope[SignerOrMac, bytes]):
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
+    asks = True
     payload: bytes
     header: CoseHeader
     alg: str | None = None
@@ -134,6 +135,7 @@ class SignSigStructure(Envelope[SignerOrMac, Signed]):
     """
 
     uses = SignCose.uses
+    asks = True
     structure: bytes
 
     def permit(self, key: UsableKey[SignerOrMac], rules: Rules) -> None:

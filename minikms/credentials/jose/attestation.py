@@ -1,7 +1,7 @@
 """Makes key attestations: JWTs about keys of the service (OpenID4VCI 1.0, appendix D.1)."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -67,6 +67,20 @@ class Attestation:
         own = {name: value for name, value in own.items() if value is not None}
         return orjson.dumps(own | dict(self.claims))
 
+    def described(self, kids: Iterable[str]) -> dict[str, Any]:
+        """Describe the attestation of these keys to approvers, without its times."""
+        facts = {
+            "keys": list(kids),
+            "expires_in": self.expires_in,
+            "nonce": self.nonce,
+            "aud": self.audience,
+            "key_storage": self.key_storage,
+            "user_authentication": self.user_authentication,
+            "certification": self.certification,
+            "claims": dict(self.claims),
+        }
+        return {name: value for name, value in facts.items() if value}
+
 
 @dataclass(slots=True, repr=False)
 class SignAttestation(Envelope[SignerOrMac, str]):
@@ -77,8 +91,13 @@ class SignAttestation(Envelope[SignerOrMac, str]):
     """
 
     uses = (Use(Signer, "sign"),)
+    asks = True
     certificates: Sequence[CertificateMember] = ()
     payload: bytes = b""
+    described: Mapping[str, Any] = field(default_factory=dict)
+
+    def meaning(self, key: UsableKey[Any]) -> dict[str, Any]:
+        return {"type": "key-attestation", **self.described}
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
         kid: KidHeader = "none" if "x5c" in self.certificates else "kid"
@@ -114,6 +133,7 @@ class AttestationCalls:
                 records[record.kid] = record
                 keep_key()
         operation.payload = attestation.payload(list(records.values()))
+        operation.described = attestation.described(records)
         return await self._keys.perform(profile, by, operation)
 
     async def _key_to_attest(self, profile: str, key: KeyRef | AnyKey, place: int) -> KeyRecord:

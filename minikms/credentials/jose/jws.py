@@ -63,6 +63,7 @@ class SignJws(Envelope[SignerOrMac, Serialized]):
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
+    asks = True
     payload: bytes
     header: Mapping[str, Any]
     alg: str | None = None
@@ -117,6 +118,7 @@ class SignSigningInput(Envelope[SignerOrMac, Signed]):
     """
 
     uses = SignJws.uses
+    asks = True
     text: str
     disclosures: Sequence[str] = ()
     is_long: bool = field(init=False)

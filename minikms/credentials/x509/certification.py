@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final
 
 from cryptography import x509
@@ -29,6 +30,7 @@ from minikms.credentials.x509.names import (
 from minikms.credentials.x509.profiles import PROFILES, CertificateProfile
 from minikms.credentials.x509.public_keys import is_of_strong_signer, spki
 from minikms.credentials.x509.signing import SigningKey, public_key_in_x509, sign_x509
+from minikms.encodings import jose_b64url
 from minikms.errors import InvalidCertificate, RuleViolated, UnsupportedOption
 from minikms.events import set_certificate
 from minikms.key_requests import AnyKey, KeyRef
@@ -80,7 +82,29 @@ class IssueCertificate(Envelope[Signer[Any, Any], str]):
     """
 
     uses = (Use(Signer, "sign"),)
+    asks = True
     request: CertificateRequest
+
+    def meaning(self, key: SigningKey) -> dict[str, Any]:
+        request = self.request
+        subject, public, names = _subject(request, public_key_in_x509(key))
+        more = {
+            "issuer_alternative_names": list(request.issuer_alternative_names),
+            "crl": request.crl,
+            "policies": list(request.policies),
+            "cps": request.cps,
+            "issuer_url": request.issuer_url,
+            "document_signing": request.document_signing,
+        }
+        return {
+            "type": "certificate",
+            "profile": request.profile,
+            "days": request.days,
+            "subject": subject.rfc4514_string(),
+            "alternative_names": list(texts_of(names)),
+            "spki": jose_b64url(sha256(spki(public)).digest()),
+            **{name: value for name, value in more.items() if value},
+        }
 
     def compute(self, key: SigningKey) -> str:
         request, profile = self.request, PROFILES[self.request.profile]

@@ -33,6 +33,7 @@ class MakeCsr(Envelope[Signer[Any, Any], str]):
     """Signs a certificate request, in PEM; raises InvalidCertificate and UnsupportedOption."""
 
     uses = (Use(Signer, "sign", as_next=True),)
+    asks = True
     subject: str
     alternative_names: Sequence[str] = ()
     alg: str | None = None
@@ -57,6 +58,7 @@ class CopyCsr(Envelope[Signer[Any, Any], str]):
     """
 
     uses = (Use(Signer, "sign", as_next=True),)
+    asks = True
     template: str
 
     def compute(self, key: SigningKey) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final
 
 from cryptography import x509
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minikms.credentials.x509.certificates import authority_identifier, ca_certificates
 from minikms.credentials.x509.signing import SigningKey, public_key_in_x509, sign_x509
+from minikms.encodings import jose_b64url
 from minikms.errors import InvalidCertificate, RuleViolated, ValidationFailed
 from minikms.events import set_crl
 from minikms.keys.operation import Envelope, Use
@@ -30,10 +32,25 @@ class MakeCrl(Envelope[Signer[Any, Any], str]):
     """
 
     uses = (Use(Signer, "sign"),)
+    asks = True
     number: int
     days: int
     entries: Sequence[x509.RevokedCertificate] = ()
     is_slow: bool = field(init=False, default=True)
+
+    def meaning(self, key: SigningKey) -> dict[str, Any]:
+        digest = sha256()
+        for each in self.entries:
+            extensions = b"".join(one.value.public_bytes() for one in each.extensions)
+            facts = f"{each.serial_number:x} {each.revocation_date_utc.isoformat()} "
+            digest.update(facts.encode() + extensions.hex().encode() + b"\n")
+        return {
+            "type": "crl",
+            "number": self.number,
+            "days": self.days,
+            "revoked": len(self.entries),
+            "sha256": jose_b64url(digest.digest()),
+        }
 
     def compute(self, key: SigningKey) -> str:
         if key.rules is not None and key.rules.jws is not None:

@@ -13,6 +13,7 @@ from aries_askar import Session as AskarSession
 
 from minikms.events import AuditEvent
 from minikms.profile_settings import NO_SETTINGS
+from minikms.store.approval_checks import ApprovalChecks
 from minikms.store.askar.sequence import CONTENTS, Sequence, slot_of
 from minikms.store.categories import SEQUENCE
 
@@ -121,7 +122,7 @@ class Transaction(Session):
     says whether it becomes frozen, None if that does not change. With `logs_changes`, the slots are
     stored with the commit, for other processes. `ended` has the kids of deleted keys of providers,
     whose objects are to be destroyed. `removed` has the places of the keys that it removes. `due`
-    has the times at which a sweep has to look at its keys.
+    has the times at which a sweep has to look at its keys. `approval_checks` verify approvals.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Transaction(Session):
         self.left = Sequence()
         self.place = 0
         self.settings = NO_SETTINGS
+        self.approval_checks = ApprovalChecks("")
         self.keys: int | None = None
         self.freezes: bool | None = None
         self.changed: set[int] = set()
@@ -165,15 +167,17 @@ class Transaction(Session):
         name: str,
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
+        *,
+        cached: bool = True,
     ) -> None:
         """Insert an entry; raises DuplicateError, and ValueError for a name with NUL.
 
-        After DuplicateError, nothing was written.
+        After DuplicateError, nothing was written. `cached` as in `replace`.
         """
         if _NUL in name:
             raise ValueError("The name of an entry must not contain NUL.")
         await self._session.insert(category, name, value, tags)
-        self._note(size=len(value))
+        self._note(size=len(value), cached=cached)
 
     async def insert_key(self, name: str, key: AskarKey) -> None:
         """Insert a key of Askar's; raises DuplicateError."""
@@ -193,19 +197,12 @@ class Transaction(Session):
 
         `cached` is False if no cache depends on it, nor on the contents of the profile by it.
         """
-        if cached:
-            self._note((category, name), len(value))
-        else:
-            self.written += 1
-            self.size += len(value)
+        self._note((category, name), len(value), cached=cached)
         await self._replace(category, name, value, tags)
 
     async def remove(self, category: str, name: str, *, cached: bool = True) -> None:
         """Remove an entry; `cached` as in `replace`."""
-        if cached:
-            self._note((category, name))
-        else:
-            self.written += 1
+        self._note((category, name), cached=cached)
         await self._session.remove(category, name)
 
     async def remove_key(self, name: str) -> None:
@@ -214,10 +211,17 @@ class Transaction(Session):
         await self._session.remove_key(name)
 
     async def remove_all(
-        self, category: str | None = None, tag_filter: TagFilter | None = None
+        self,
+        category: str | None = None,
+        tag_filter: TagFilter | None = None,
+        *,
+        cached: bool = True,
     ) -> int:
-        """Remove all entries of a category, or of the profile; return their number."""
-        self._note()
+        """Remove all entries of a category, or of the profile; return their number.
+
+        `cached` as in `replace`.
+        """
+        self._note(cached=cached)
         removed: int = await self._session.remove_all(category, tag_filter)
         return removed
 
@@ -268,10 +272,14 @@ class Transaction(Session):
                 await self.fetch(category, name)
             raise
 
-    def _note(self, entry: tuple[str, str] | None = None, size: int = 0) -> None:
-        """Count a write; note the slots of its entry and of the profile's contents."""
+    def _note(
+        self, entry: tuple[str, str] | None = None, size: int = 0, *, cached: bool = True
+    ) -> None:
+        """Count a write; note the slots of its entry and of the contents, if they are `cached`."""
         self.written += 1
         self.size += size
+        if not cached:
+            return
         if entry is not None:
             self.changed.add(slot_of(*entry))
         if self._contents is not None:

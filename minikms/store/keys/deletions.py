@@ -15,6 +15,7 @@ from minikms.records import KeyRecord, State
 from minikms.store.askar.sessions import Session, Transaction
 from minikms.store.categories import DELETION
 from minikms.store.database import Database
+from minikms.store.keys.approvals import GuardedUse, take_approval
 from minikms.store.keys.checks import Check, no_check
 from minikms.store.keys.due_entries import (
     NotDueError,
@@ -76,11 +77,13 @@ class Deletions:
         state: State | None = None,
         check: Check = no_check,
         may_delete: bool = False,
+        after: int = 0,
     ) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None; return its record.
 
         A next key is deleted at once, and the next key of a key with the key's schedule. Its state
         becomes `state`, or stays for None. `check` is called with its record first, and may raise.
+        `after` is the delay in seconds that approvers are asked for.
         Raises KeyNotFound and AliasNotFound. The settings of the profile apply as in
         `delete`.
         """
@@ -92,9 +95,10 @@ class Deletions:
             record = await find_record(session, ref)
             set_key(record.kid, record.alg)
             check(record)
-            if record.follows is not None and due is not None:
-                return await delete_key(session, record, None)
-            return await schedule(session, replace(record, state=state or record.state), due)
+            changed = replace(record, state=state or record.state)
+            if due is None:
+                return await schedule(session, changed, None)
+            return await delete_key(session, changed, due, after=after)
 
         return await self.write(profile, work)
 
@@ -185,12 +189,20 @@ def time_of_deletion(session: Transaction, *, may_delete: bool) -> int | None:
     return time.time_ns() + delay * 10**9 if delay else None
 
 
-async def delete_key(session: Transaction, record: KeyRecord, deletes: int | None) -> KeyRecord:
+async def delete_key(
+    session: Transaction, record: KeyRecord, deletes: int | None, *, after: int = 0
+) -> KeyRecord:
     """Remove a key for None, or schedule its deletion; return its record.
 
     A next key is removed at once, and so is the next key of a key. A key of a provider is gone for
-    callers, but stays in the store until its object is destroyed.
+    callers, but stays in the store until its object is destroyed. Raises UnapprovedError if the
+    rules of the key require an approval; it is asked for with the delay of the profile or, if that
+    is longer, with the caller's: `after`, in seconds.
     """
+    approval = None if record.rules is None else record.rules.approval
+    if approval is not None and approval.delete:
+        delay = max(after, session.settings.min_deletion_delay or 0)
+        await take_approval(session, record, GuardedUse("delete", ({"after": delay},)))
     if record.follows is not None:
         await _leave(session, record, record.follows)
     elif deletes is not None:

@@ -32,7 +32,7 @@ from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar.errors import DuplicateError, UndecryptableError
 from minikms.store.askar.sequence import SEQ_TAG, seq_of
 from minikms.store.askar.sessions import Session, Transaction
-from minikms.store.categories import ALIAS, DAY_USES, DELETION, KEY
+from minikms.store.categories import ALIAS, APPROVAL, DAY_USES, DELETION, KEY
 from minikms.store.keys.due_entries import due_filter, insert_deletion, set_rotation
 from minikms.store.profiles.marker import ensure_sealing_key, sealing_key
 from minikms.store.reads import AnsweredError
@@ -45,6 +45,9 @@ OBJECT_TAG: Final = "object"
 
 # The tag of a next key's record.
 NEXT_TAG: Final = {"state": "next"}
+
+# The tag of the record of a key that is deleted only with an approval.
+KEPT_TAG: Final = {"approval": "delete"}
 
 # Aliases of this length, in bytes of UTF-8, and longer ones are hashed to name their entries.
 # PostgreSQL takes 2,704 bytes in a row of an index, which also has the category and 56 bytes that
@@ -80,7 +83,9 @@ def tags_of(record: KeyRecord) -> dict[str, str]:
     labels = {label_tag(name): value for name, value in record.labels.items()}
     at_provider = {} if record.object_id is None else {OBJECT_TAG: record.object_id}
     of_next = {} if record.follows is None else NEXT_TAG
-    return {SEQ_TAG: record.seq, "alg": record.alg, **labels, **at_provider, **of_next}
+    approval = None if record.rules is None else record.rules.approval
+    kept = KEPT_TAG if approval is not None and approval.delete else {}
+    return {SEQ_TAG: record.seq, "alg": record.alg, **labels, **at_provider, **of_next, **kept}
 
 
 def seal(key: bytes, kid: str, material: bytes) -> bytes:
@@ -286,6 +291,8 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     is_counted = record.rules is not None and record.rules.per_day is not None
     if is_counted and await session.fetch(DAY_USES, record.kid) is not None:
         await session.remove(DAY_USES, record.kid)
+    if record.rules is not None and record.rules.approval is not None:
+        await session.remove_all(APPROVAL, {"kid": record.kid}, cached=False)
     await session.remove(KEY, record.kid)
     session.removed.add(int(record.seq or 0))
     if session.keys is not None:

@@ -20,6 +20,7 @@ from minikms.key_requests import AliasBinding, KeyRef
 from minikms.plugin.protocol import Stored
 from minikms.profile_settings import DEFAULT_PROFILE
 from minikms.records import KeyRecord
+from minikms.rules import looser_approval
 from minikms.store.askar.location import StoreKey, StoreLocation
 from minikms.store.askar.sequence import CONTENTS, seq_of
 from minikms.store.askar.sessions import Session, Transaction
@@ -29,10 +30,12 @@ from minikms.store.categories import KEY, PROFILE, TOKENS
 from minikms.store.connections.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys.aliases import Aliases, add_alias, bind_aliases
+from minikms.store.keys.approvals import Approvals, GuardedUse, take_approval
 from minikms.store.keys.checks import CheckVersions
 from minikms.store.keys.deletions import Deletions
 from minikms.store.keys.due_entries import due_before
 from minikms.store.keys.entries import (
+    KEPT_TAG,
     DueKey,
     fetch_record,
     find_named,
@@ -78,7 +81,7 @@ class Totals(NamedTuple):
 
 
 class KeyStore:
-    """Keys in an Askar store; parts have their `aliases`, `deletions`, `rotations` and `listing`.
+    """Keys in an Askar store, with a part for each subject, such as their `aliases`.
 
     Each method is one session, and each change one transaction. All raise ProfileNotFound,
     StoreUnavailable, and KeyUnreadable for a key that does not decrypt.
@@ -92,6 +95,7 @@ class KeyStore:
         self.aliases = Aliases(database, self.deletions)
         self.listing = KeyListing(database, self.deletions)
         self.objects = ProviderObjects(database)
+        self.approvals = Approvals(database)
         self.sweeps = Sweeps(database)
         self.keys_opened = 0
         self._total = _MANY  # keys at the last count; as many before the first one
@@ -293,11 +297,17 @@ class KeyStore:
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
     ) -> KeyRecord:
-        """Replace a key's record by the result of `change`; raises KeyNotFound."""
+        """Replace a key's record by the result of `change`.
+
+        Raises KeyNotFound, and UnapprovedError for a looser rule `approval`.
+        """
 
         async def work(session: Transaction) -> KeyRecord:
             before = await fetch_record(session, kid)
             record = await after_next(session, change(before))
+            if (looser := looser_approval(before.rules, record.rules)) is not None:
+                use = GuardedUse("change", ({"approval": looser.document()},))
+                await take_approval(session, before, use)
             if record.publish_ahead != before.publish_ahead:
                 require_published(session, record)
             await replace_scheduled(session, before, record)
@@ -317,10 +327,15 @@ class KeyStore:
         """Remove a profile with all its keys; False if it does not exist.
 
         It is gone for callers at once. `DueDeletions` erases the contents of a large one. Raises
-        ProfileProtected for the default one.
+        ProfileProtected for the default one, and while it has keys that are deleted only with an
+        approval.
         """
         if name == DEFAULT_PROFILE:
             raise ProfileProtected("The default profile cannot be deleted.")
+        kept = partial(Session.count, category=KEY, tag_filter=KEPT_TAG)
+        with suppress(ProfileNotFound, KeyUnreadable):  # an undecryptable one can be removed
+            if await self._database.run(name, kept, timeout=LONG_TIMEOUT):
+                raise ProfileProtected("It has keys that are deleted only with an approval.")
         removed = await self.directory.remove(name)
         if removed is None:
             return False

@@ -4,19 +4,35 @@ from typing import Any, get_args
 
 from marshmallow import ValidationError, fields, validate
 
+from minikms.approval_rule import (
+    DEFAULT_EXPIRES_IN,
+    MAX_APPROVER_NAME,
+    MAX_APPROVERS,
+    MAX_EXPIRES_IN,
+    MAX_ORIGINS,
+    MAX_WAIT,
+    MIN_EXPIRES_IN,
+)
+from minikms.rule_members import MAX_RULE_TEXT, MAX_RULE_VALUES, RulesError
 from minikms.rules import (
     MAX_LIFETIME,
     MAX_RATE,
-    MAX_RULE_TEXT,
-    MAX_RULE_VALUES,
     MAX_RULED_CLAIMS,
     PRESETS,
     Disclosures,
     Rules,
-    RulesError,
 )
 from minikms.web.schemas.base import Request
-from minikms.web.schemas.fields import BoundedList, Described, Flag, Readable, Text
+from minikms.web.schemas.fields import (
+    BoundedList,
+    Described,
+    Flag,
+    Part,
+    Readable,
+    Text,
+    number,
+)
+from minikms.web.schemas.named_fields import jwk
 
 
 class RulesField(Readable, fields.Field[Any]):
@@ -77,6 +93,43 @@ class JwsRules(Request):
     )
 
 
+class ApproverPasskey(Request):
+    """The passkey of an approver."""
+
+    id = Text("Identifier of the credential, in base64url.", required=True)
+    rp_id = Text("The relying party: a domain.", required=True)
+    origins = BoundedList(
+        Text(validate=validate.Length(1, MAX_RULE_TEXT)),
+        1,
+        MAX_ORIGINS,
+        description="Origins of the pages that use the passkey.",
+        required=True,
+    )
+
+
+class Approver(Request):
+    """Somebody who may approve; a name may have several keys."""
+
+    name = Text(required=True, validate=validate.Length(1, MAX_APPROVER_NAME))
+    jwk = jwk("A public JWK for signatures; with passkey, the key of the passkey.", required=True)
+    passkey = fields.Nested(ApproverPasskey)
+
+
+class ApprovalRules(Request):
+    """Who must sign a use of the key before it is done."""
+
+    approvers = BoundedList(Part(Approver), 1, MAX_APPROVERS, required=True)
+    threshold = number("Names that must approve.", MAX_APPROVERS, load_default=1)
+    expires_in = number(
+        "Seconds from the asking until the approval is void.",
+        MAX_EXPIRES_IN,
+        least=MIN_EXPIRES_IN,
+        load_default=DEFAULT_EXPIRES_IN,
+    )
+    wait = number("Seconds that a call waits for approvals.", MAX_WAIT, least=0, load_default=0)
+    delete = Flag("Whether deleting the key needs approvals, too; false by default.")
+
+
 class KeyRules(Request):
     """The rules of a key; those that are left out allow anything."""
 
@@ -95,6 +148,7 @@ class KeyRules(Request):
     per_day = fields.Integer(
         validate=validate.Range(1, MAX_RATE), metadata={"description": "Most uses in a day."}
     )
+    approval = fields.Nested(ApprovalRules)
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """Dump the rules of a key."""

@@ -2,6 +2,7 @@
 
 from marshmallow import fields, validate
 
+from minikms.web.schemas.approval_bodies import Approval
 from minikms.web.schemas.base import Body
 from minikms.web.schemas.fields import ListOf, Part, Text
 
@@ -53,3 +54,4 @@ class Problem(Body):
         "`unknown` if the change may have been applied; absent if nothing was changed.",
         validate=validate.OneOf(["unknown"]),
     )
+    approval = Part(Approval, metadata={"description": "The approval that the call waits for."})
