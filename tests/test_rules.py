@@ -178,7 +178,6 @@ TIGHTER = [
     ("approval/expires_in", 299),
     ("approval/wait", 60),
     ("approval/delete", True),
-    ("approval/approvers", ALL["approval"]["approvers"][:1]),
 ]
 LOOSER = [
     ("raw", True),

@@ -52,6 +52,8 @@ def common_problems(route: Route, *, guarded: bool) -> Problems:
         if route.method != "GET":  # even a signature may store its use
             common.append(errors.ProfileFrozen)
     is_counted = route.scope not in (OPEN, "profiles") and route.name != "jwks"
+    if errors.ApprovalRequired in route.problems:
+        common.append(errors.TooManyApprovals)
     if is_counted and (guarded or route.is_in_profile):
         common.append(errors.OverRate)
     if route.name != "healthz":

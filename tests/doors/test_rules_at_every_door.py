@@ -15,6 +15,8 @@ from http_answers import ok
 from issued_certificates import CA, MIDDLE, pem, public_key
 from joserfc.jwk import ECKey
 from operation_calls import PEER
+from web.approvals.approvers import Signer
+from web.approvals.approvers import rule as rule_of
 
 from minikms.rules import JwsRules, Rules
 from minikms.web.schemas.rule_bodies import JwsRules as DescribedRules
@@ -101,6 +103,7 @@ RULES = {
     "cose": ("p256", {"jws": ALLOWED}, COSE),
     "per_minute": ("p256", {"per_minute": 1}, ALL),
     "per_day": ("p256", {"per_day": 1}, ALL),
+    "approval": ("p256", rule_of(Signer()), ALL),
 }
 
 
@@ -132,6 +135,9 @@ async def outcomes(urls, rule, times, name="k"):
             url, sent = urls[door] + path.format(name=name), json.dumps(body)
             async with session.post(url, data=sent, headers=headers) as answer:
                 text = await answer.text()
+                if re.search(r"Approval [\w-]{22} waits", text):
+                    assert answer.status in (400, 403)
+                    return "approval"
                 if found := re.search(r"The (?:rule|rate) ([\w.]+)", text):
                     assert answer.status >= 400 or "results" in text
                     return found[1]

@@ -271,8 +271,10 @@ async def test_a_bug_is_an_internal_error(aws, monkeypatch, caplog):
 
 # Errors without a code of AWS's: of HTTP itself, and of calls that the door does not have.
 WITHOUT_CODE = {
+    errors.ApprovalNotFound,
     errors.BadRequest,
     errors.HeadersTooLarge,
+    errors.InvalidApproval,
     errors.InvalidCertificate,
     errors.InvalidCose,
     errors.KeyExists,

@@ -222,6 +222,7 @@ class Approvals:
             record = None if approval is None else await load_record(session, approval.kid)
             if approval is None or not _has_rule(record):
                 return None
+            set_key(record.kid, record.alg)
             return self._waiting(approval, record)
 
         return await self._database.read(profile, work)

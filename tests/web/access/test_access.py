@@ -27,7 +27,7 @@ from minikms.http.limits import read_body
 from minikms.serve.assembly import create_service
 from minikms.web import app as app_module
 from minikms.web.openapi import read_examples
-from minikms.web.parameters import BY_ALIAS, KEY, PROFILE_NAME, TOKEN
+from minikms.web.parameters import APPROVAL, BY_ALIAS, KEY, PROFILE_NAME, TOKEN
 from minikms.web.routes import ROUTES
 from minikms.web.state import DOCUMENT, TOKENS
 
@@ -36,7 +36,7 @@ EXAMPLES = read_examples()
 ELSEWHERE = ("elsewhere",)
 # A scope, and another scope that also suffices.
 ALSO = {"keys:delete": "keys:write"}
-PLACES = {one.name: one.example for one in (KEY, PROFILE_NAME, TOKEN)}
+PLACES = {one.name: one.example for one in (APPROVAL, KEY, PROFILE_NAME, TOKEN)}
 
 
 @pytest.fixture

@@ -5,36 +5,13 @@ import hashlib
 import json
 
 import pytest
-from approvers import Passkey, Signer, rule
 from base64url import b64, raw
 from problems import refused
+from web.approvals.approvers import Passkey, Signer, rule
 
 pytestmark = pytest.mark.shared_service
 
 DATA = b64(b"hello")
-
-
-@pytest.fixture
-def asks(client):
-    """Send a call that must ask for an approval, and give the approval."""
-
-    async def call(path="/sign", body=None, method="POST", **options):
-        answer = await client.request(method, path, json=body, **options)
-        return (await refused(answer, 403, "approval-required"))["approval"]
-
-    return call
-
-
-@pytest.fixture
-def approves(client):
-    """Approve by a proof, and give the approval."""
-
-    async def call(approval, approver, **options):
-        answer = await client.post(f"/approvals/{approval['id']}", json=approver.proof(approval))
-        assert answer.status == 200, await answer.text()
-        return await answer.json()
-
-    return call
 
 
 async def test_the_same_call_is_done_once_after_its_approval(client, generate, asks, approves):
@@ -54,7 +31,7 @@ async def test_the_same_call_is_done_once_after_its_approval(client, generate, a
     assert found["operation"] == "sign"
     assert found["what"] == [{"alg": "ES256", "sha256": digest}]
     assert found["sub"] == key["kid"]
-    assert found["profile"] == client.headers["X-Profile"]
+    assert found["profile"] == client.session.headers["X-Profile"]
     assert found["exp"] == found["iat"] + 300 == asked["expires"]
 
     assert await asks(body=body) == asked  # it waits, and is not asked for again

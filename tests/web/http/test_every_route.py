@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
+from web.approvals.approvers import example_of
 from web.openapi.openapi_document import sent_in_turn
 
 from minikms.web.routes import ROUTES
@@ -28,6 +29,7 @@ def examples(client):
                 made = await client.post("/tokens", json={"name": "t", "scopes": ["sign"]})
                 token = (await made.json())["record"]["id"]
                 path = f"/tokens/{token}"
+            path, body = await example_of(client, name, path, body)
             target = f"{path}?{urlencode(query)}" if query else path
             yield name, method, target, b"" if body is None else orjson.dumps(body)
 

@@ -6,6 +6,7 @@ import json
 import orjson
 import pytest
 from http_answers import endless
+from web.approvals.approvers import Signer, rule
 
 from minikms.config import Config
 from minikms.http.gate import GATE
@@ -42,6 +43,11 @@ async def test_head_is_answered_on_every_get_route(begin):
     key = orjson.dumps({"alg": "ed25519", "alias": "mine", "exportable": True})
     made = await connection.call("POST", "/key/generate", key, JSON)
     kid = orjson.loads(made.body)["kid"]
+    ruled = orjson.dumps({"alg": "ed25519", "rules": rule(Signer())})
+    made = await connection.call("POST", "/key/generate", ruled, JSON)
+    body = orjson.dumps({"kid": orjson.loads(made.body)["kid"], "data": "aGVsbG8"})
+    refusal = await connection.call("POST", "/sign", body, JSON)
+    approval = orjson.loads(refusal.body)["approval"]["id"]
     asked = {"findKey": "?alias=mine", "jwks": "?profile=default"}
     seen = 0
     for route in ROUTES:
@@ -49,6 +55,7 @@ async def test_head_is_answered_on_every_get_route(begin):
             path = (
                 f"/key/{kid}{route.path.partition('}')[2]}" if "{kid" in route.path else route.path
             )
+            path = path.replace("{approval:[^/]+}", approval)
             answer = await both(connection, path + asked.get(route.name, ""))
             assert (route.name, answer.status) == (route.name, 200)
             assert int(answer.headers["Content-Length"]) == len(answer.body)

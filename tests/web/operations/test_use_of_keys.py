@@ -11,7 +11,7 @@ pytestmark = pytest.mark.shared_service
 
 # Scopes of routes that use no key.
 ELSE = {
-    *(OPEN, ANY_TOKEN, "admin", "audit", "profiles"),
+    *(OPEN, ANY_TOKEN, "admin", "approvals", "audit", "profiles"),
     *("keys:read", "keys:write", "keys:export", "keys:delete"),
 }
 # These need a ciphertext for the key: see their own tests.

@@ -13,6 +13,7 @@ export const SCOPES = {
   derive: "derive shared secrets",
   mac: "make and verify authentication codes",
   random: "get random bytes",
+  approvals: "list, give and withdraw approvals of uses of keys",
   profiles: "make, publish and delete profiles",
   audit: "search the audit log; for all profiles, also read the figures of the service",
   admin: "make and revoke tokens with any scope",

@@ -98,3 +98,26 @@ class Passkey:
 def rule(*approvers: Any, **members: Any) -> dict[str, Any]:
     """The rules of a key with these approvers."""
     return {"approval": {"approvers": [each.approver() for each in approvers], **members}}
+
+
+CALLS = {"getApproval", "approve", "withdrawApproval"}
+"""The calls on one approval, whose id depends on the caller."""
+
+
+async def example_of(
+    client: Any, name: str, path: str, body: Any, **options: Any
+) -> tuple[str, Any]:
+    """The path and the body of a call; one on an approval gets an approval that waits.
+
+    It belongs to the profile `default`.
+    """
+    if name not in CALLS:
+        return path, body
+    ann, own = Signer(), {"X-Profile": "default"}
+    asked = {"alg": "ed25519", "rules": rule(ann)}
+    async with client.post("/key/generate", json=asked, headers=own, **options) as answer:
+        kid = (await answer.json())["kid"]
+    asked = {"kid": kid, "data": "aGVsbG8"}
+    async with client.post("/sign", json=asked, headers=own, **options) as answer:
+        approval = (await answer.json())["approval"]
+    return f"/approvals/{approval['id']}", ann.proof(approval) if name == "approve" else body
