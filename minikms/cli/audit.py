@@ -166,6 +166,37 @@ def show(
         click.echo(found.line, nl=False)
 
 
+@audit.command(examples=("minikms audit approvals audit.log audit.log.1",))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+def approvals(files: tuple[str, ...]) -> None:
+    """Verify that approvers have signed each approved use in these files.
+
+    The store is not needed. Name all files of a log, and check their lines by `minikms audit
+    verify`.
+    """
+    # Imported here: the algorithms are slow to load.
+    from minikms.credentials.approval_lines import Fault, LogLine, faults_of, lines_of
+    from minikms.plugin.registry import AlgorithmRegistry
+
+    uses = faults = 0
+    lines: list[LogLine] = []
+    for name in files:
+        try:
+            with open(name, "rb") as file:
+                lines += lines_of(name, file)
+        except OSError as exc:
+            raise AuditError(f"The file {name} cannot be read: {exc.strerror}.") from None
+    for found in faults_of(AlgorithmRegistry.from_installed(), lines):
+        if isinstance(found, Fault):
+            faults += 1
+            click.echo(f"{found.place}: {found.what}")
+        else:
+            uses += 1
+    click.echo(f"{uses} uses are proven: {faults or 'nothing'} wrong.")
+    if faults:
+        sys.exit(1)
+
+
 @audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
 @on_a_store
 async def heads(**options: Any) -> None:

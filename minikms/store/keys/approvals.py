@@ -117,7 +117,7 @@ class Approval:
 
     def is_alive(self, store: str) -> bool:
         """Tell whether it may be used in this store now; also false if the clock was set back."""
-        return self.store == store and self.asked - _SKEW <= time.time() < self.expires
+        return self.store == store and self.asked - _SKEW <= _now() < self.expires
 
 
 class Waiting(NamedTuple):
@@ -305,7 +305,7 @@ class Approvals:
         """Remove the approvals of a profile that have expired."""
 
         async def work(session: Transaction) -> int:
-            tag_filter = {"~until": {"$lte": _until(int(time.time()))}}
+            tag_filter = {"~until": {"$lte": _until(_now())}}
             return await session.remove_all(APPROVAL, tag_filter, cached=False)
 
         self.expired += await self._database.run(profile, work, write=True)
@@ -342,7 +342,7 @@ def approval_id(kid: str, use: GuardedUse) -> str:
 
 def _asked(record: KeyRecord, use: GuardedUse, named: str, store: str) -> Approval:
     """Make the approval of a use that is asked for now."""
-    event, now = CURRENT.get(), int(time.time())
+    event, now = CURRENT.get(), _now()
     expires = now + _rule_of(record).expires_in
     document = {
         "jti": jose_b64url(secrets.token_bytes(_ID_BYTES)),
@@ -365,7 +365,7 @@ def _asked(record: KeyRecord, use: GuardedUse, named: str, store: str) -> Approv
 
 async def _require_room(session: Transaction, kid: str) -> None:
     """Raise TooManyApprovals if no more approvals may wait for a key, or in the profile."""
-    alive = {"~until": {"$gt": _until(int(time.time()))}}
+    alive = {"~until": {"$gt": _until(_now())}}
     if await session.count(APPROVAL, {"kid": kid, **alive}) >= MOST_OF_KEY:
         raise TooManyApprovals(f"At most {MOST_OF_KEY} approvals wait for a key.")
     if await session.count(APPROVAL, alive) >= MOST_OF_PROFILE:
@@ -405,6 +405,11 @@ def _rule_of(record: KeyRecord) -> ApprovalRule:
     if record.rules is None or record.rules.approval is None:
         raise KeyNotUsable("The key has lost its rule: approval.")
     return record.rules.approval
+
+
+def _now() -> int:
+    """The time in seconds since the epoch."""
+    return time.time_ns() // 10**9
 
 
 def _until(time_in_seconds: int) -> str:
