@@ -12,7 +12,7 @@ NAMES = {
         f"Async{name}": name
         for name in (
             *("Transport", "Keys", "Operations", "Jose", "Cose", "Boxes", "Encapsulation"),
-            *("Administration", "Client"),
+            *("Administration", "Approvals", "Client"),
         )
     },
     "_async": "_sync",

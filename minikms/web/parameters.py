@@ -179,7 +179,7 @@ CERTIFIED_KEY: Final = KEY._replace(
 )
 APPROVAL: Final = Parameter(
     "ApprovalId",
-    "approval",
+    "id",
     "path",
     "The approval's id.",
     _text(APPROVAL_PATTERN),

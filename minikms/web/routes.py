@@ -123,7 +123,7 @@ def _operation(
 # otherwise their methods would be allowed for a key.
 KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
-APPROVAL: Final = "{approval:[^/]+}"
+APPROVAL: Final = "{id:[^/]+}"
 ID: Final = "{token:(?!self$)[^/]+}"
 
 _CALL: Final = (p.PROFILE_OF_CALL,)

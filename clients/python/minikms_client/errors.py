@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, TypeVar
 
-from minikms_client.shapes import each, text, typed
+from minikms_client.shapes import each, members, text, typed
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 _PREFIX: Final = "urn:minikms:problem:"
@@ -54,7 +54,8 @@ class ProblemError(MinikmsError):
     Programs rely on the class or on `slug`; `title` and `detail` are for people. `errors` pairs a
     JSON pointer into the request with the fault there. `request_id` is in the service's log.
     `retry_after` has the seconds after which the call may be repeated, if the service sent them.
-    `outcome` is "unknown" if the call may have changed something despite the error.
+    `outcome` is "unknown" if the call may have changed something despite the error. `approval` is
+    the approval that the call waits for, as the service sends it.
     """
 
     by_slug: ClassVar[dict[str, type["ProblemError"]]] = {}
@@ -77,6 +78,7 @@ class ProblemError(MinikmsError):
         request_id: str | None = None,
         retry_after: float | None = None,
         outcome: str | None = None,
+        approval: Mapping[str, Any] | None = None,
     ) -> None:
         self.slug = slug
         self.status = status
@@ -86,6 +88,7 @@ class ProblemError(MinikmsError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.outcome = outcome
+        self.approval = approval
         super().__init__(" ".join([detail, *(f"{at}: {fault}" for at, fault in errors)]))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -99,6 +102,7 @@ class ProblemError(MinikmsError):
             self.request_id,
             self.retry_after,
             self.outcome,
+            self.approval,
         )
 
 
@@ -142,6 +146,7 @@ def problem(
         request_id,
         retry_after,
         text(body["outcome"]) if "outcome" in body else None,
+        members(body["approval"]) if "approval" in body else None,
     )
 
 
@@ -236,6 +241,25 @@ class NotExportable(ProblemError, slug="not-exportable"):
 
 class RuleViolated(ProblemError, slug="rule-violated"):
     """A rule of the key does not allow the signature; `detail` names the rule."""
+
+
+class ApprovalRequired(ProblemError, slug="approval-required"):
+    """The use of the key needs approvals; the member "id" of `approval` names what it waits for.
+
+    Wait for the approval, then repeat the call.
+    """
+
+
+class ApprovalNotFound(NotFound, slug="approval-not-found"):
+    """No use waits for an approval with this id: it has expired, or was used or withdrawn."""
+
+
+class InvalidApproval(Invalid, slug="invalid-approval"):
+    """The proof is not an approver's signature of the approval."""
+
+
+class TooManyApprovals(ProblemError, slug="too-many-approvals"):
+    """Too many uses of the key, or in the profile, wait for approvals."""
 
 
 class RulesLoosened(Conflict, slug="rules-loosened"):

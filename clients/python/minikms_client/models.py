@@ -7,7 +7,7 @@ An answer may have more members than its class, since later services may add som
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from minikms_client.errors import ProblemError, problem
@@ -474,6 +474,58 @@ class OwnToken:
             issuer=optional(text, data.get("issuer")),
             subject=optional(text, data.get("subject")),
             roles=each(OwnRole.from_json, data.get("roles", [])),  # an older service does not say
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ApproverOfUse:
+    """Somebody who may approve; `passkey` and `rp_id` are None for a key that signs a JWS."""
+
+    name: str
+    passkey: str | None
+    rp_id: str | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ApproverOfUse":
+        """The approver of an answer."""
+        return cls(
+            text(data["name"]), optional(text, data["passkey"]), optional(text, data["rp_id"])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A use of a key that waits for approvals, or has them.
+
+    Its `state` is "pending" or "approved". Approvers sign `document`, whose SHA-256 is `challenge`.
+    `data` has the bytes that the key will sign; it is empty if they are long, or not known yet.
+    """
+
+    id: str
+    kid: str
+    state: str
+    threshold: int
+    approved_by: tuple[str, ...]
+    approvers: tuple[ApproverOfUse, ...]
+    expires: datetime
+    document: bytes
+    challenge: bytes
+    data: tuple[bytes, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Approval":
+        """The approval of an answer."""
+        return cls(
+            id=text(data["id"]),
+            kid=text(data["kid"]),
+            state=text(data["state"]),
+            threshold=number(data["threshold"]),
+            approved_by=texts(data["approved_by"]),
+            approvers=each(ApproverOfUse.from_json, data["approvers"]),
+            expires=datetime.fromtimestamp(number(data["expires"]), UTC),
+            document=decode(data["document"]),
+            challenge=decode(data["challenge"]),
+            data=each(decode, data["data"]),
         )
 
 

@@ -81,8 +81,8 @@ export class Minikms extends Transport {
    * Delete a key, at once or `after` a time such as `30d`. Scope: `keys:delete`.
    *
    * @returns A message, and if it is later the time of the deletion.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound; as every call: Unauthenticated, Forbidden, OverRate, Unavailable,
-   * Unreachable, UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ApprovalRequired; as every call: Unauthenticated, Forbidden,
+   * OverRate, Unavailable, Unreachable, UnexpectedAnswer.
    */
   deleteKey(key: KeyName, o?: Options<Query<'deleteKey'>, never>): Promise<Answer<'deleteKey'>> {
     return this.call(key.kid === undefined ? 'deleteKeyByAlias' : 'deleteKey', named(key), o)
@@ -92,9 +92,9 @@ export class Minikms extends Transport {
    * Make a JWS. A payload that is an object is signed as its JSON. Scope: `sign`.
    *
    * @returns The JWS: a text, or with `serialization` "flattened" or "general" an object.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ValidationFailed,
-   * UnsupportedOperation, UnsupportedOption, TypeError; as every call: Unauthenticated, Forbidden, OverRate, Unavailable,
-   * Unreachable, UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ApprovalRequired,
+   * ValidationFailed, UnsupportedOperation, UnsupportedOption, TypeError; as every call: Unauthenticated, Forbidden, OverRate,
+   * Unavailable, Unreachable, UnexpectedAnswer.
    */
   async signJws<O extends JwsOptions = JwsOptions>(
     payload: Data | object,
@@ -108,9 +108,9 @@ export class Minikms extends Transport {
    * Sign a JWS Signing Input that a library has made: HEADER.PAYLOAD. The rules of the key hold for it. Scope: `sign`.
    *
    * @returns The signature, for the third part of the JWS.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ValidationFailed,
-   * UnsupportedOperation, UnsupportedOption; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
-   * UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ApprovalRequired,
+   * ValidationFailed, UnsupportedOperation, UnsupportedOption; as every call: Unauthenticated, Forbidden, OverRate,
+   * Unavailable, Unreachable, UnexpectedAnswer.
    */
   signSigningInput(
     signingInput: string,
@@ -124,9 +124,9 @@ export class Minikms extends Transport {
    * Make a COSE_Sign1, or by a MAC key a COSE_Mac0. Scope: `sign`.
    *
    * @returns The message in CBOR.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ValidationFailed,
-   * UnsupportedOperation, UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated, Forbidden, OverRate,
-   * Unavailable, Unreachable, UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ApprovalRequired,
+   * ValidationFailed, UnsupportedOperation, UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated,
+   * Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
    */
   async signCose(payload: Data, key: KeyName, o?: CoseOptions): Promise<Uint8Array> {
     return ((await this.call('signCose', { payload: bytesOf(payload), ...named(key) }, o)) as any).cose
@@ -136,9 +136,9 @@ export class Minikms extends Transport {
    * Sign a Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it. Scope: `sign`.
    *
    * @returns The signature.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ValidationFailed,
-   * UnsupportedOperation, UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated, Forbidden, OverRate,
-   * Unavailable, Unreachable, UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ApprovalRequired,
+   * ValidationFailed, UnsupportedOperation, UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated,
+   * Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
    */
   async signSigStructure(sigStructure: Data, key: KeyName, o?: CallOptions): Promise<Signature> {
     return this.call('signCose', { sig_structure: bytesOf(sigStructure), ...named(key) }, o) as Promise<any>

@@ -55,6 +55,8 @@ export interface Problem {
   retryAfter?: number | undefined
   /** `unknown` if the call may have changed something nevertheless. */
   outcome?: 'unknown' | undefined
+  /** The approval that the call waits for. */
+  approval?: components['schemas']['Approval'] | undefined
 }
 
 /** A problem (RFC 9457) that the service answered. Rely on its class or its slug: `title` and `detail` are for people. */
@@ -67,6 +69,7 @@ export class ProblemError extends MinikmsError implements Problem {
   declare readonly requestId?: string | undefined
   declare readonly retryAfter?: number | undefined
   declare readonly outcome?: 'unknown' | undefined
+  declare readonly approval?: components['schemas']['Approval'] | undefined
 
   constructor(problem: Problem) {
     super([problem.detail, ...problem.errors.map(({ pointer, detail }) => `${pointer}: ${detail}`)].join(' '))
@@ -139,6 +142,18 @@ export class NotExportable extends ProblemError {}
 
 /** A rule of the key does not allow the signature; `detail` names the rule. */
 export class RuleViolated extends ProblemError {}
+
+/** The use of the key needs approvals: `approval` is the one to wait for. Then repeat the call. */
+export class ApprovalRequired extends ProblemError {}
+
+/** No use waits for an approval with this id: it has expired, or was used or withdrawn. */
+export class ApprovalNotFound extends NotFound {}
+
+/** The proof is not an approver's signature of the approval. */
+export class InvalidApproval extends Invalid {}
+
+/** Too many uses of the key, or in the profile, wait for approvals. */
+export class TooManyApprovals extends ProblemError {}
 
 /** The new rules would allow more than the key's rules do. */
 export class RulesLoosened extends Conflict {}
@@ -250,6 +265,10 @@ const CLASSES: Record<Slug | number, typeof ProblemError> = {
   'key-not-usable': KeyNotUsable,
   'not-exportable': NotExportable,
   'rule-violated': RuleViolated,
+  'approval-required': ApprovalRequired,
+  'approval-not-found': ApprovalNotFound,
+  'invalid-approval': InvalidApproval,
+  'too-many-approvals': TooManyApprovals,
   'rules-loosened': RulesLoosened,
   'profile-frozen': ProfileFrozen,
   'profile-protected': ProfileProtected,
@@ -301,11 +320,11 @@ export function retryAfterOf(headers: Headers): number | undefined {
 export function problemOf(json: components['schemas']['Problem'], headers: Headers): ProblemError {
   const [, slug] = json.type.split(PREFIX) as [string, Slug]
   if (!slug) throw new TypeError('The type has no slug.')
-  const { status, title, detail, errors = [], outcome } = json
+  const { status, title, detail, errors = [], outcome, approval } = json
   // Every object has a member `constructor`, which is no class of errors.
   const known = [slug, status].find((name) => Object.hasOwn(CLASSES, name))
   return new (CLASSES[known!] ?? ProblemError)({
-    ...{ slug, status, title, detail, errors, outcome },
+    ...{ slug, status, title, detail, errors, outcome, approval },
     requestId: headers.get('X-Request-Id') ?? undefined,
     retryAfter: retryAfterOf(headers),
   })

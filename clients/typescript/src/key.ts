@@ -65,9 +65,9 @@ export class RemoteKey {
    * Sign bytes as they are.
    *
    * @returns The signature.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ValidationFailed,
-   * UnsupportedOperation, UnsupportedOption, TypeError; as every call: Unauthenticated, Forbidden, OverRate, Unavailable,
-   * Unreachable, UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ApprovalRequired,
+   * ValidationFailed, UnsupportedOperation, UnsupportedOption, TypeError; as every call: Unauthenticated, Forbidden, OverRate,
+   * Unavailable, Unreachable, UnexpectedAnswer.
    */
   async sign(data: Data, { alg = this.alg, ...options }: SignOptions = {}): Promise<Uint8Array> {
     return (await this.kms.sign(data, { kid: this.kid }, { ...options, alg: alg || undefined })).sig
@@ -77,9 +77,9 @@ export class RemoteKey {
    * Sign the JWS Signing Input that a library has made. The rules of the key hold for it.
    *
    * @returns The signature as base64url.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ValidationFailed,
-   * UnsupportedOperation, UnsupportedOption; as every call: Unauthenticated, Forbidden, OverRate, Unavailable, Unreachable,
-   * UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ApprovalRequired,
+   * ValidationFailed, UnsupportedOperation, UnsupportedOption; as every call: Unauthenticated, Forbidden, OverRate,
+   * Unavailable, Unreachable, UnexpectedAnswer.
    */
   async signJws(signingInput: string, options?: { disclosures?: string[] | undefined; signal?: AbortSignal }): Promise<string> {
     return encode((await this.kms.signSigningInput(signingInput, { kid: this.kid }, options)).sig)
@@ -89,9 +89,9 @@ export class RemoteKey {
    * Sign the Sig_structure that a library has made (RFC 9052 section 4.4). The rules of the key hold for it.
    *
    * @returns The signature.
-   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ValidationFailed,
-   * UnsupportedOperation, UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated, Forbidden, OverRate,
-   * Unavailable, Unreachable, UnexpectedAnswer.
+   * @throws KeyNotFound, AliasNotFound, ProfileNotFound, ProfileFrozen, KeyNotUsable, RuleViolated, ApprovalRequired,
+   * ValidationFailed, UnsupportedOperation, UnsupportedOption, InvalidCose, TypeError; as every call: Unauthenticated,
+   * Forbidden, OverRate, Unavailable, Unreachable, UnexpectedAnswer.
    */
   async signCose(sigStructure: Data, options?: { signal?: AbortSignal }): Promise<Uint8Array> {
     return (await this.kms.signSigStructure(sigStructure, { kid: this.kid }, options)).sig

@@ -14,6 +14,7 @@ import {
   NotFound,
   RuleViolated,
   TooBusy,
+  ApprovalRequired,
   TooEarly,
   UnexpectedAnswer,
   Unreachable,
@@ -196,6 +197,27 @@ describe('calls', () => {
     const next = await kms.nextKey({ kid })
     await expect(kms.rotateKey({ kid }, { if_published: HOUR })).rejects.toBeInstanceOf(TooEarly)
     expect((await kms.rotateKey({ kid }, { if_published: 0 })).kid).toBe(next.kid)
+  })
+
+  test('a use that needs an approval is done after it', async () => {
+    const { publicKey, privateKey } = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify'])
+    const { kty, crv, x, y } = await crypto.subtle.exportKey('jwk', publicKey)
+    const approval = { approvers: [{ name: 'ann', jwk: { kty: kty!, crv: crv!, x: x!, y: y! } }] }
+    const { kid } = await kms.generateKey('p256', { rules: { approval } })
+    const error = await kms.sign('x', { kid }).catch((error: unknown) => error)
+    if (!isProblem(error, 'approval-required')) throw error
+    expect(error).toBeInstanceOf(ApprovalRequired)
+    const { id, document } = error.approval!
+    expect(await kms.listApprovals({ kid })).toEqual([error.approval])
+    const header = Buffer.from('{"alg":"ES256","typ":"approval+jwt"}').toString('base64url')
+    const input = `${header}.${document}`
+    const signature = await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, privateKey, Buffer.from(input))
+    const jws = `${input}.${Buffer.from(signature).toString('base64url')}`
+    expect((await kms.approve(id, { jws })).state).toBe('approved')
+    expect((await kms.getApproval(id)).approved_by).toEqual(['ann'])
+    const { sig } = await kms.sign('x', { kid })
+    expect(await kms.verify('x', sig, { kid })).toBe(true)
+    await expect(kms.withdrawApproval(id)).rejects.toSatisfy((error) => isProblem(error, 'approval-not-found'))
   })
 
   test('a next key is published before it signs', async () => {

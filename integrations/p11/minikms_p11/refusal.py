@@ -8,6 +8,7 @@ from minikms_p11.constants import (
     CKR_DEVICE_MEMORY,
     CKR_ENCRYPTED_DATA_INVALID,
     CKR_FUNCTION_FAILED,
+    CKR_FUNCTION_REJECTED,
     CKR_KEY_FUNCTION_NOT_PERMITTED,
     CKR_KEY_HANDLE_INVALID,
     CKR_MECHANISM_PARAM_INVALID,
@@ -18,6 +19,7 @@ from minikms_p11.constants import (
 _BY_SLUG: Final = {
     "unauthenticated": CKR_USER_NOT_LOGGED_IN,
     "forbidden": CKR_KEY_FUNCTION_NOT_PERMITTED,
+    "approval-required": CKR_FUNCTION_REJECTED,
     "rule-violated": CKR_KEY_FUNCTION_NOT_PERMITTED,
     "key-not-usable": CKR_KEY_FUNCTION_NOT_PERMITTED,
     "unsupported-operation": CKR_KEY_FUNCTION_NOT_PERMITTED,

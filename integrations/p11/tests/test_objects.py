@@ -367,6 +367,14 @@ class TestStatesAndRules:
         with refused(c.CKR_KEY_FUNCTION_NOT_PERMITTED):
             program.call("C_DecryptInit", session, (Mechanism.RSA_PKCS_OAEP, OAEP), handle)
 
+    def test_a_signature_that_needs_an_approval(self, program, session, keys):
+        x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        approver = {"name": "ann", "jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}}
+        key = keys.generate("rsa2048", rules={"approval": {"approvers": [approver]}})
+        handle = one(program, session, key)
+        with refused(c.CKR_FUNCTION_REJECTED):
+            program.sign(session, handle, Mechanism.SHA256_RSA_PKCS, b"hello")
+
     def test_a_rule_that_refuses_a_signature(self, program, session, keys):
         key = keys.generate("rsa2048", rules={"algs": ["PS256"]})
         handle = one(program, session, key)

@@ -15,20 +15,18 @@ async def list_approvals(call: GatedCall, kid: str | None = None) -> Answer:
     return _APPROVAL.encode(found, many=True)
 
 
-async def get(call: GatedCall, approval: str) -> Answer:
+async def get(call: GatedCall, id: str) -> Answer:
     """Get what an approval is for, and who has signed it."""
-    return _APPROVAL.encode(await credentials(call).approvals.get(call.profile, approval))
+    return _APPROVAL.encode(await credentials(call).approvals.get(call.profile, id))
 
 
-async def approve(call: GatedCall, approval: str) -> Answer:
+async def approve(call: GatedCall, id: str) -> Answer:
     """Approve a use of a key by a signature of an approver."""
     proof = load(call, _APPROVE)
-    return _APPROVAL.encode(
-        await credentials(call).approvals.approve(call.profile, approval, proof)
-    )
+    return _APPROVAL.encode(await credentials(call).approvals.approve(call.profile, id, proof))
 
 
-async def withdraw(call: GatedCall, approval: str) -> Answer:
+async def withdraw(call: GatedCall, id: str) -> Answer:
     """Withdraw an approval: the use waits no longer."""
     no_body(call)
-    return _APPROVAL.encode(await credentials(call).approvals.withdraw(call.profile, approval))
+    return _APPROVAL.encode(await credentials(call).approvals.withdraw(call.profile, id))

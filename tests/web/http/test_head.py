@@ -55,7 +55,7 @@ async def test_head_is_answered_on_every_get_route(begin):
             path = (
                 f"/key/{kid}{route.path.partition('}')[2]}" if "{kid" in route.path else route.path
             )
-            path = path.replace("{approval:[^/]+}", approval)
+            path = path.replace("{id:[^/]+}", approval)
             answer = await both(connection, path + asked.get(route.name, ""))
             assert (route.name, answer.status) == (route.name, 200)
             assert int(answer.headers["Content-Length"]) == len(answer.body)

@@ -1,6 +1,7 @@
 """The client, with all operations of the service."""
 
 from minikms_client._async.administration import AsyncAdministration
+from minikms_client._async.approvals import AsyncApprovals
 from minikms_client._async.boxes import AsyncBoxes
 from minikms_client._async.cose import AsyncCose
 from minikms_client._async.encapsulation import AsyncEncapsulation
@@ -16,6 +17,7 @@ class AsyncClient(
     AsyncCose,
     AsyncBoxes,
     AsyncEncapsulation,
+    AsyncApprovals,
     AsyncAdministration,
 ):
     """A client of Mini KMS, with a method for each operation of its API.

@@ -1,6 +1,7 @@
 """The client, with all operations of the service."""
 
 from minikms_client._sync.administration import Administration
+from minikms_client._sync.approvals import Approvals
 from minikms_client._sync.boxes import Boxes
 from minikms_client._sync.cose import Cose
 from minikms_client._sync.encapsulation import Encapsulation
@@ -16,6 +17,7 @@ class Client(
     Cose,
     Boxes,
     Encapsulation,
+    Approvals,
     Administration,
 ):
     """A client of Mini KMS, with a method for each operation of its API.
