@@ -20,7 +20,7 @@ from minikms.http.gate import GATE
 from minikms.http.places import REASONS, Places
 from minikms.http.state import CONFIG, IN_FLIGHT
 from minikms.records import StepCall
-from minikms.store import CAUSES, KINDS, StoreLocation, last_backup
+from minikms.store import CAUSES, KINDS, ApprovalEvent, StoreLocation, last_backup
 from minikms.web.handlers.system import require_ready
 from minikms.web.provider_metrics import ProviderMetrics
 from minikms.web.state import AUDIT, CREDENTIALS, SERVICE, STORE
@@ -145,6 +145,10 @@ class StateMetrics:
             ),
             steps,
         )
+        self._approvals = _by_value(
+            Counter("approvals", "Approvals of uses of keys.", ("event",), **family),
+            get_args(ApprovalEvent),
+        )
         self._keys = Gauge("keys", "Keys in the store at the last count.", **most)
         self._largest = Gauge("profile_keys_max", "Keys of the largest profile.", **most)
         self._profiles = Gauge("profiles", "Profiles in the store at the last count.", **most)
@@ -256,6 +260,10 @@ class StateMetrics:
             *(
                 (counter, keys.rotation.failed[step])
                 for step, counter in self._failed_steps.items()
+            ),
+            *(
+                (counter, store.approvals.counts[event])
+                for event, counter in self._approvals.items()
             ),
             *((self._logins.labels(*labels), number) for labels, number in logins.items()),
             (self._losses, counters.losses),

@@ -79,6 +79,8 @@ def test_a_service_that_is_well(counted, store, tmp_path):
     for name in ("rotation_steps_total", "rotation_steps_failed_total"):
         for step in ("nextKey", "rotateKey", "retireKey"):
             assert found[key(name, step=step)] == 0
+    for event in ("asked", "approved", "expired", "refused"):
+        assert found[key("approvals_total", event=event)] == 0
 
 
 @pytest.mark.process

@@ -8,10 +8,11 @@ they arrive, and again when the approval is used: what the store has is not enou
 import hashlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, Self, TypeGuard
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeGuard
 
 import orjson
 
@@ -20,6 +21,7 @@ from minikms.encodings import jose_b64url
 from minikms.errors import (
     ApprovalNotFound,
     ApprovalRequired,
+    InvalidApproval,
     KeyNotUsable,
     RuleViolated,
     TooManyApprovals,
@@ -156,13 +158,20 @@ class Waiting(NamedTuple):
         }
 
 
+ApprovalEvent: TypeAlias = Literal["asked", "approved", "expired", "refused"]
+"""What is counted of approvals; "refused" are proofs that are not valid."""
+
+
 class Approvals:
-    """The approvals of a store; all methods raise ProfileNotFound and StoreUnavailable."""
+    """The approvals of a store; all methods raise ProfileNotFound and StoreUnavailable.
+
+    `counts` are since the start of this process.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._checks = database.approval_checks
-        self.expired = 0
+        self.counts: Counter[str] = Counter()
 
     async def ask(self, profile: str, kid: str, use: GuardedUse) -> Waiting:
         """Find the approval of a use; ask for it unless it waits already.
@@ -196,7 +205,9 @@ class Approvals:
             event.answered = ApprovalRequired.slug
         try:
             with suppress(DuplicateError):
-                return await self._database.write(profile, work)
+                waiting = await self._database.write(profile, work)
+                self.counts["asked"] += 1
+                return waiting
             return await self._database.write(profile, work)  # another process has asked
         finally:
             if event is not None:
@@ -276,7 +287,13 @@ class Approvals:
             await session.replace(APPROVAL, named, approval.to_bytes(), approval.tags, cached=False)
             return self._waiting(approval, record)
 
-        return await self._database.write(profile, work)
+        try:
+            approved = await self._database.write(profile, work)
+        except InvalidApproval:
+            self.counts["refused"] += 1
+            raise
+        self.counts["approved"] += 1
+        return approved
 
     async def withdraw(self, profile: str, named: str) -> Waiting:
         """Remove an approval that waits, or was approved; raises ApprovalNotFound."""
@@ -308,7 +325,7 @@ class Approvals:
             tag_filter = {"~until": {"$lte": _until(_now())}}
             return await session.remove_all(APPROVAL, tag_filter, cached=False)
 
-        self.expired += await self._database.run(profile, work, write=True)
+        self.counts["expired"] += await self._database.run(profile, work, write=True)
 
     def _waiting(self, approval: Approval, record: KeyRecord) -> Waiting:
         rule = _rule_of(record)
