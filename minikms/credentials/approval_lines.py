@@ -19,6 +19,9 @@ APPROVE: Final = "approve"
 # Seconds that the clocks of the processes may differ that wrote the lines.
 _SKEW: Final = 60
 
+# A line is written before its change is committed.
+_KILLED: Final = "Was that process killed, so that it did not sign?"
+
 _MARK: Final = b'"approval":{'
 
 # What a line raises that was written by hand.
@@ -52,16 +55,16 @@ class Fault(NamedTuple):
 
 @dataclass(slots=True)
 class _Signed:
-    """A document, and the names of those who have signed it; it is used once."""
+    """A document, the names of those who have signed it, and the place of the line that uses it."""
 
     document: Mapping[str, Any]
-    names: dict[str, float] = field(default_factory=dict)
-    is_used: bool = False
+    names: set[str] = field(default_factory=set)
+    used_in: str = ""
 
     def fits(self, line: LogLine) -> bool:
-        """Tell whether it is for the key of a line, and was not expired or used then."""
+        """Tell whether all names of a line have signed it, for its key, and it was not expired."""
         return (
-            not self.is_used
+            self.names >= set(line.approval["by"])
             and self.document["sub"] == line.members["kid"]
             and self.document["profile"] == line.members["profile"]
             and self.document["iat"] - _SKEW <= line.time < self.document["exp"] + _SKEW
@@ -93,17 +96,21 @@ def faults_of(registry: AlgorithmRegistry, lines: Iterable[LogLine]) -> Iterator
             if line.members["operation"] == APPROVE:
                 jti, document = _verified(registry, line)
                 of_use = signed.setdefault(key, {}).setdefault(jti, _Signed(document))
-                of_use.names[line.approval["by"]] = line.time
+                of_use.names.add(line.approval["by"])
                 continue
             names, threshold = set(line.approval["by"]), line.approval["threshold"]
-            fitting = (each for each in signed.get(key, {}).values() if each.fits(line))
-            found = next((each for each in fitting if names <= each.names.keys()), None)
+            fitting = [each for each in signed.get(key, {}).values() if each.fits(line)]
+            found = min(fitting, key=lambda each: bool(each.used_in), default=None)
             if found is None:
                 yield Fault(line.place, "The log has no proofs of all its approvers before it.")
             elif type(threshold) is not int or not 1 <= threshold <= len(names):
                 yield Fault(line.place, "Fewer names than its threshold have approved it.")
+            elif found.used_in:
+                yield Fault(
+                    line.place, f"Its approval was used before, in {found.used_in}. {_KILLED}"
+                )
             else:
-                found.is_used = True
+                found.used_in = line.place
                 yield line
         except KmsError as exc:
             yield Fault(line.place, exc.detail)

@@ -1,6 +1,6 @@
 """The calls on approvals: list, find, approve and withdraw them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from minikms.approval_rule import ApprovalRule
@@ -8,7 +8,7 @@ from minikms.credentials.approval_proofs import check_jws, check_webauthn, names
 from minikms.encodings import jose_b64url
 from minikms.events import set_approval
 from minikms.keys.operations import KeyOperations
-from minikms.store import Proof
+from minikms.store import Checked, Proof
 
 
 class ApprovalCalls:
@@ -35,37 +35,35 @@ class ApprovalCalls:
         """
         set_approval(None, {"id": named})
 
-        def check(rule: ApprovalRule, document: bytes) -> Mapping[str, Any]:
+        def check(rule: ApprovalRule, document: bytes) -> Checked:
             return self._checked(rule, document, proof)
 
-        if "webauthn" in proof:
-            assertion = proof["webauthn"]
-            kept = {"id": assertion.get("id"), "type": "public-key"}
-            kept["response"] = proof_of(assertion)
-            proof = {"webauthn": kept}
-        return (await self._approvals.add_proof(profile, named, proof, check)).document()
+        return (await self._approvals.add_proof(profile, named, check)).document()
 
     async def withdraw(self, profile: str, named: str) -> dict[str, Any]:
         """Let a use wait no longer; raises ApprovalNotFound."""
         set_approval(None, {"id": named})
         return (await self._approvals.withdraw(profile, named)).document()
 
-    def _checked(self, rule: ApprovalRule, document: bytes, proof: Proof) -> dict[str, Any]:
-        """Verify a proof; return what the audit log has of it: enough to verify it again."""
+    def _checked(self, rule: ApprovalRule, document: bytes, proof: Proof) -> Checked:
+        """Verify a proof; the audit log has enough of it to verify it again."""
         if "jws" in proof:
             approver = check_jws(self._registry, rule.approvers, proof["jws"], document)
-            return {"by": approver.name, "proof": proof["jws"], "jwk": approver.jwk}
+            facts = {"by": approver.name, "proof": proof["jws"], "jwk": approver.jwk}
+            return Checked(proof, facts)
         assertion = proof["webauthn"]
         approver = check_webauthn(self._registry, rule.approvers, assertion, document)
-        passkey = approver.passkey
-        return {
+        passkey, response = approver.passkey, proof_of(assertion)
+        kept = {"id": assertion["id"], "type": assertion["type"], "response": response}
+        facts = {
             "by": approver.name,
-            "proof": assertion["response"],
+            "proof": response,
             "jwk": approver.jwk,
             "rp_id": passkey and passkey.rp_id,
             "origins": passkey and passkey.origins,
             "document": jose_b64url(document),
         }
+        return Checked({"webauthn": kept}, facts)
 
     def _proven(self, rule: ApprovalRule, document: bytes, proofs: Sequence[Proof]) -> list[str]:
         return names_in(self._registry, rule.approvers, document, proofs)

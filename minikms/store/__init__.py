@@ -16,7 +16,13 @@ from minikms.store.categories import ALIAS, KEY, PROFILE, TOKENS
 from minikms.store.connections.calls import KINDS
 from minikms.store.connections.counters import ChangeCounters
 from minikms.store.database import Database
-from minikms.store.keys.approvals import ApprovalEvent, GuardedUse, UnapprovedError, Waiting
+from minikms.store.keys.approvals import (
+    ApprovalEvent,
+    Checked,
+    GuardedUse,
+    UnapprovedError,
+    Waiting,
+)
 from minikms.store.keys.checks import Check, CheckVersions, no_check, no_check_of_versions
 from minikms.store.keys.day_leases import lease_uses
 from minikms.store.keys.due_entries import POSTPONED, NotDueError
@@ -52,6 +58,7 @@ __all__ = [
     "ChangeCounters",
     "Check",
     "CheckVersions",
+    "Checked",
     "Database",
     "DuplicateError",
     "Entry",

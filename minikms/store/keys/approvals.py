@@ -122,6 +122,13 @@ class Approval:
         return self.store == store and self.asked - _SKEW <= _now() < self.expires
 
 
+class Checked(NamedTuple):
+    """A verified proof as it is kept, and what the audit line has of it: `by` is the name."""
+
+    proof: Proof
+    facts: Mapping[str, Any]
+
+
 class Waiting(NamedTuple):
     """An approval, the rule of its key, and the names of the approvers who have signed it."""
 
@@ -261,13 +268,11 @@ class Approvals:
         self,
         profile: str,
         named: str,
-        proof: Proof,
-        check: Callable[[ApprovalRule, bytes], Mapping[str, Any]],
+        check: Callable[[ApprovalRule, bytes], Checked],
     ) -> Waiting:
         """Add a proof to an approval that waits; a name that has signed already is not added again.
 
-        `check` gets the rule of the key and the document, verifies the proof, and may raise. It
-        returns what the audit line has of it; `by` is the name of the approver. Raises
+        `check` gets the rule of the key and the document, verifies the proof, and may raise. Raises
         ApprovalNotFound.
         """
 
@@ -279,11 +284,11 @@ class Approvals:
             set_key(record.kid, record.alg)
             set_approval(record.kid, {"id": named})
             before = self._waiting(approval, record)
-            facts = check(before.rule, approval.document)
-            set_approval(record.kid, {"id": named, **facts})
-            if facts["by"] in before.approved_by:
+            checked = check(before.rule, approval.document)
+            set_approval(record.kid, {"id": named, **checked.facts})
+            if checked.facts["by"] in before.approved_by:
                 return before
-            approval = replace(approval, proofs=(*approval.proofs, proof))
+            approval = replace(approval, proofs=(*approval.proofs, checked.proof))
             await session.replace(APPROVAL, named, approval.to_bytes(), approval.tags, cached=False)
             return self._waiting(approval, record)
 
