@@ -14,7 +14,8 @@ from minikms.approval_rule import Approver
 from minikms.credentials.jose.jws_forms import read_signing_input
 from minikms.encodings import b64url_decode, decode_canonical
 from minikms.errors import InvalidApproval, KmsError
-from minikms.plugin.protocol import EcdsaSigner, SignatureOptions, Signer
+from minikms.keys.approvers import signer_of
+from minikms.plugin.protocol import EcdsaSigner, SignatureOptions
 from minikms.plugin.registry import AlgorithmRegistry
 
 TYP: Final = "approval+jwt"
@@ -30,22 +31,6 @@ _UNREADABLE: Final = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError),
     *(RecursionError, OverflowError, struct.error),
 )
-
-
-def signer_of(registry: AlgorithmRegistry, approver: Approver) -> tuple[Signer[Any, Any], str]:
-    """Return the algorithm of an approver's key, and the JOSE name of its signatures.
-
-    Raises InvalidKey, UnsupportedAlgorithm and UnsupportedOperation.
-    """
-    jwk = approver.jwk
-    algorithm = registry.for_jwk(jwk).require(Signer)
-    algorithm.load_public(jwk)
-    algs = algorithm.jws_algs
-    default = "RS256" if "RS256" in algs else next(iter(algs), "")
-    alg = jwk.get("alg", default)
-    if alg not in algs:
-        raise InvalidApproval("The key of the approver makes no JWS.")
-    return algorithm, alg
 
 
 def check_jws(

@@ -8,6 +8,7 @@ from typing import Any
 
 from minikms.key_bounds import SECOND
 from minikms.key_requests import KeyRef, require_own_aliases
+from minikms.keys.approvers import require_approvers
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.making import require_fitting
 from minikms.keys.operations import KeyOperations
@@ -41,6 +42,7 @@ class Changes:
         """
         others = dict(changes)
         rules: Rules | None = others.pop("rules", None)
+        require_approvers(self._registry, rules)
         every, rotates = others.pop("rotate_every", ...), others.pop("rotates", None)
         scheduled = any(others.get(name) is not None for name in ("publish_ahead", "retire_after"))
 

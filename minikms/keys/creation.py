@@ -8,6 +8,7 @@ from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import UnsupportedOption
 from minikms.events import keep_key, set_key
 from minikms.key_requests import KeyPolicy, KeyRef, KeySource, require_own_aliases
+from minikms.keys.approvers import require_approvers
 from minikms.keys.described_keys import DescribedKeys
 from minikms.keys.encryption import Unwrap
 from minikms.keys.making import KeyMaker, KeyPair, maker
@@ -46,6 +47,7 @@ class Creation:
         TooBusy and ProviderUnavailable.
         """
         require_own_aliases(self._reserved_aliases, *policy.aliases)
+        require_approvers(self._registry, policy.rules)
         algorithm = self._registry.get(alg)
         insert = partial(
             self._store.insert,
@@ -80,6 +82,7 @@ class Creation:
         raises if the caller is gone.
         """
         policy.require_bounded(count)
+        require_approvers(self._registry, policy.rules)
         algorithm = self._registry.get(alg)
         if policy.provider is not None:
             making = self._maker.making_at_provider(profile, algorithm, policy, count, check)
@@ -147,6 +150,7 @@ class Creation:
         """
         if policy.provider is not None:
             raise UnsupportedOption("A provider takes no imported key: it makes its keys itself.")
+        require_approvers(self._registry, policy.rules)
         jwk, named = source.jwk or {}, source.alg
         algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
         if source.secret is not None:

@@ -61,5 +61,4 @@ class Approve(Request):
     )
     webauthn = Object(
         "The assertion of a passkey, an AuthenticationResponseJSON, with the challenge.",
-        validate=validate.Length(1, 16),
     )
