@@ -234,7 +234,17 @@ def test_no_label_contains_names_chosen_by_callers(counted):
     assert {name for name, _ in seen} == allowed.keys()
     assert not [(name, value) for name, value in seen if value not in allowed[name]]
     others = {pair[0] for _, labels in found for pair in labels} - allowed.keys()
-    assert others == {"le", "version", "python", "cause", "reason", "signal", "kept", "role"}
+    assert others == {
+        "le",
+        "version",
+        "python",
+        "cause",
+        "event",
+        "reason",
+        "signal",
+        "kept",
+        "role",
+    }
 
 
 @pytest.mark.process

@@ -24,6 +24,10 @@ WITHOUT_COMMAND = {
     "list_audit_events": "mkms audit calls it for every page, by `audit_events`",
     "delete_key_by_alias": "mkms key delete finds the key first, and asks with its aliases",
     "healthz": "mkms doctor reads the headers of its answer",
+    # mkms has no commands of approvals yet: programs use the client.
+    **dict.fromkeys(
+        ("list_approvals", "get_approval", "approve", "withdraw_approval"), "no command"
+    ),
 }
 # The keys that the examples name, by alias.
 KEYS = {
