@@ -334,7 +334,7 @@ class KeyStore:
             raise ProfileProtected("The default profile cannot be deleted.")
         kept = partial(Session.count, category=KEY, tag_filter=KEPT_TAG)
         with suppress(ProfileNotFound, KeyUnreadable):  # an undecryptable one can be removed
-            if await self._database.run(name, kept, timeout=LONG_TIMEOUT):
+            if await self._database.run(name, kept):
                 raise ProfileProtected("It has keys that are deleted only with an approval.")
         removed = await self.directory.remove(name)
         if removed is None:
