@@ -333,7 +333,7 @@ async def browser() -> AsyncIterator[Any]:
 @pytest.fixture
 async def page(browser: Any) -> AsyncIterator[Any]:
     """A page in a new browser profile, which records its requests and errors."""
-    context = await browser.new_context(viewport={"width": 1280, "height": 1000})
+    context = await browser.new_context(viewport={"width": 1280, "height": 1024})
     context.set_default_timeout(60_000)
     page = await context.new_page()
     page.requested, page.complaints = [], []
