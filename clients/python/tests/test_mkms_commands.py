@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from api_document import operations, snake
+from approving import private_jwk, rules
 from click.testing import CliRunner
 from commands import environment
 
 import minikms_client.cli
-from minikms_client import Client
+from minikms_client import ApprovalRequired, Client
 from minikms_client.cli.main import mkms
 from minikms_client.pytest_plugin import serve
 
@@ -24,11 +25,8 @@ WITHOUT_COMMAND = {
     "list_audit_events": "mkms audit calls it for every page, by `audit_events`",
     "delete_key_by_alias": "mkms key delete finds the key first, and asks with its aliases",
     "healthz": "mkms doctor reads the headers of its answer",
-    # mkms has no commands of approvals yet: programs use the client.
-    **dict.fromkeys(
-        ("list_approvals", "get_approval", "approve", "withdraw_approval"), "no command"
-    ),
 }
+WAITING = "LW5qE2rUu0v7qj3mWmcO1g"  # the approval that the examples name
 # The keys that the examples name, by alias.
 KEYS = {
     "signer": {"alg": "p256", "labels": {"use": "login"}},
@@ -123,6 +121,8 @@ def prepared(kms, tmp_path):
         kms.find_key("iaca").kid,
         [kms.issue_certificate("self-signed", 30, alias="iaca", subject="CN=iaca")],
     )
+    for name in ("ann", "bob"):
+        (tmp_path / f"{name}.jwk").write_text(json.dumps(private_jwk()))
     (tmp_path / "token").write_text("mkms_token\n")
     config = Path(os.environ["MINIKMS_CONFIG"])
     config.parent.mkdir()
@@ -132,12 +132,22 @@ def prepared(kms, tmp_path):
     return tmp_path
 
 
+def approval(kms, file):
+    """The id of a signature that waits for an approval by the private JWK in a file."""
+    key = kms.generate_key("p256", rules=rules(ann=json.loads(file.read_text())))
+    with pytest.raises(ApprovalRequired) as error:
+        kms.sign(b"hello", kid=key.kid)
+    return error.value.approval["id"]
+
+
 @pytest.mark.parametrize("path", COMMANDS)
 def test_the_examples_of_a_command_run(path, kms, prepared):
     if path != "mkms profile create":
         kms.create_profile("alice")
     variables = {**environment(kms), "HOME": str(prepared)}
     script = COMMANDS[path].examples.replace("https://kms.example", kms.url)
+    if WAITING in script:
+        script = script.replace(WAITING, approval(kms, prepared / "ann.jwk"))
     try:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],

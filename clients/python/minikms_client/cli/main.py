@@ -9,6 +9,7 @@ from click.shell_completion import add_completion_class, get_completion_class
 from minikms_client.cli import (
     administration,
     agreement,
+    approvals,
     audit,
     batches,
     certificates,
@@ -137,6 +138,8 @@ for command in (
     didcomm.didcomm,
     administration.profile,
     administration.token,
+    approvals.approve,
+    approvals.approver,
     audit.audit,
     administration.algorithms,
     administration.status,
