@@ -4,7 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from approving import private_jwk, rules
+from joserfc import jws
+from joserfc.jwk import import_key
 
 from minikms_client.pytest_plugin import serve
 
@@ -24,12 +30,25 @@ def test_the_programs_of_the_readme_run():
     """On a service of its own, since the first lists all keys of the default profile."""
     with serve() as url:
         programs = [text.replace("http://127.0.0.1:8080", url) for text in PYTHON]
-        blocking, asynchronous, by_pyca, _ = programs
+        blocking, asynchronous, _, by_pyca, _ = programs
         first, second = run([sys.executable, "-c", blocking], url)
         assert first.endswith("('did:example:123#key-1',)")
         assert second.startswith("alias-not-found ")
         assert run([sys.executable, "-c", asynchronous], url) == ["EdDSA"]
         assert run([sys.executable, "-c", by_pyca], url) == ["{'sub': 'alice'}"]
+
+
+def test_the_program_of_the_readme_waits_for_an_approval(minikms):
+    ann, program = private_jwk(), {}
+    exec(PYTHON[2], program)
+    minikms.generate_key("p256", alias="guarded", rules=rules(ann=ann))
+    signing = ThreadPoolExecutor(1).submit(program["sign"], minikms, b"hello", "guarded")
+    while not (waiting := minikms.list_approvals()):
+        time.sleep(0.1)
+    header = {"alg": "ES256", "typ": "approval+jwt"}
+    signed = jws.serialize_compact(header, waiting[0].document, import_key(ann))
+    minikms.approve(waiting[0].id, jws=signed)
+    assert minikms.verify(b"hello", signing.result(30), alias="guarded")
 
 
 def test_the_commands_of_the_readme_run(minikms_url):
@@ -39,7 +58,7 @@ def test_the_commands_of_the_readme_run(minikms_url):
 
 
 def test_the_test_of_a_program(tmp_path):
-    (tmp_path / "test_it.py").write_text(PYTHON[3])
+    (tmp_path / "test_it.py").write_text(PYTHON[4])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         check=True,

@@ -27,6 +27,9 @@ OWN_CLAIMS: Final = frozenset(
 )
 """The claims that the service writes, from its own facts or from members of the call."""
 
+BY_APPROVAL: Final = "approval"
+"""The user authentication that the service confirms: approvers sign each use of the key."""
+
 MAX_CLAIM_BYTES: Final = 16 * 1024
 """The bound of all further claims, in bytes of JSON."""
 
@@ -35,9 +38,10 @@ MAX_CLAIM_BYTES: Final = 16 * 1024
 class Attestation:
     """The claims that the caller gives an attestation; None leaves a claim out.
 
-    `keys` are the attested keys; with `allow_imported` they may be imported. The attestation
-    expires after `expires_in` seconds, or with the first of its keys. `claims` are further claims,
-    and must not name any of OWN_CLAIMS.
+    `keys` are the attested keys; with `allow_imported` they may be imported. With `approval` each
+    must have the rule `approval`, which `user_authentication` begins with. The attestation expires
+    after `expires_in` seconds, or with the first of its keys. `claims` are further claims, and must
+    not name any of OWN_CLAIMS.
     """
 
     keys: tuple[KeyRef | AnyKey, ...]
@@ -48,6 +52,7 @@ class Attestation:
     user_authentication: Sequence[str] | None = None
     certification: str | None = None
     allow_imported: bool = False
+    approval: bool = False
     claims: Mapping[str, Any] = field(default_factory=dict)
 
     def payload(self, records: Sequence[KeyRecord]) -> bytes:
@@ -61,7 +66,7 @@ class Attestation:
             "aud": self.audience,
             "attested_keys": [{**(record.jwk or {}), "kid": record.kid} for record in records],
             "key_storage": self.key_storage,
-            "user_authentication": self.user_authentication,
+            "user_authentication": self._user_authentication(),
             "certification": self.certification,
         }
         own = {name: value for name, value in own.items() if value is not None}
@@ -75,11 +80,16 @@ class Attestation:
             "nonce": self.nonce,
             "aud": self.audience,
             "key_storage": self.key_storage,
-            "user_authentication": self.user_authentication,
+            "user_authentication": self._user_authentication(),
             "certification": self.certification,
             "claims": dict(self.claims),
         }
         return {name: value for name, value in facts.items() if value}
+
+    def _user_authentication(self) -> Sequence[str] | None:
+        if not self.approval:
+            return self.user_authentication
+        return [BY_APPROVAL, *(self.user_authentication or ())]
 
 
 @dataclass(slots=True, repr=False)
@@ -129,6 +139,8 @@ class AttestationCalls:
         for place, each in enumerate(attestation.keys):
             record = await self._key_to_attest(profile, each, place)
             require_attestable(record, place, allow_imported=attestation.allow_imported)
+            if attestation.approval and (record.rules is None or record.rules.approval is None):
+                raise not_attestable(place, "The key has no rule approval.")
             if record.kid not in records:
                 records[record.kid] = record
                 keep_key()

@@ -8,7 +8,12 @@ from marshmallow import ValidationError, post_load, validate, validates_schema
 
 from minikms.basics.claim_names import is_taken_for
 from minikms.credentials.jose import jws, jws_forms
-from minikms.credentials.jose.attestation import MAX_CLAIM_BYTES, OWN_CLAIMS, Attestation
+from minikms.credentials.jose.attestation import (
+    BY_APPROVAL,
+    MAX_CLAIM_BYTES,
+    OWN_CLAIMS,
+    Attestation,
+)
 from minikms.key_bounds import MAX_ALIAS
 from minikms.key_requests import AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, made_of
@@ -125,10 +130,12 @@ class JwsVerification(Body):
     payload = Base64Url("The payload.", required=True, allow_none=True)
 
 
-def _texts(description: str) -> BoundedList:
-    return BoundedList(
-        Text(validate=validate.Length(1, 256)), 1, 16, description=description, load_default=None
-    )
+_OF_SERVICE: Final = "The service states this value, by the member approval."
+
+
+def _texts(description: str, *refused: str) -> BoundedList:
+    each = Text(validate=(validate.Length(1, 256), validate.NoneOf(refused, error=_OF_SERVICE)))
+    return BoundedList(each, 1, 16, description=description, load_default=None)
 
 
 def _further(claims: Mapping[str, Any]) -> None:
@@ -160,7 +167,9 @@ class AttestKeysRequest(ByKey):
     expires_in = number("Seconds until it expires; 300 by default.", MAX_LIFE, load_default=300)
     certificate_header = _certificate_header()
     key_storage = _texts("Caller's claim: resistance of the key storage (OpenID4VCI 1.0).")
-    user_authentication = _texts("Caller's claim: resistance of the user authentication.")
+    user_authentication = _texts(
+        "Caller's claim: resistance of the user authentication; not `approval`.", BY_APPROVAL
+    )
     certification = Text(
         "Caller's claim: URL of the certification of the key storage.",
         validate=validate.Length(1, 2048),
@@ -175,6 +184,11 @@ class AttestKeysRequest(ByKey):
     )
     allow_imported = Flag(
         "Also attest imported keys, of which copies may exist elsewhere; false by default.",
+        load_default=False,
+    )
+    approval = Flag(
+        "Attest only keys with the rule `approval`, and begin `user_authentication` with "
+        "`approval`; false by default.",
         load_default=False,
     )
 

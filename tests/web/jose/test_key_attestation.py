@@ -12,6 +12,7 @@ from base64url import b64, jose, raw
 from issued_certificates import MIDDLE, der, pem, public_key
 from joserfc import jwt
 from joserfc.jwk import import_key
+from web.approvals.approvers import Signer, rule
 
 from minikms.credentials.jose.attestation import Attestation
 from minikms.credentials.service import Credentials
@@ -251,6 +252,37 @@ async def test_an_imported_key_is_attested_if_the_caller_allows_it(
         await refuses("/key-attestation", body | {"allow_imported": given}, 422, slug)
     token = (await post("/key-attestation", body | {"allow_imported": True}))["jwt"]
     assert header_and_claims(token)[1]["attested_keys"] == [{**key["jwk"], "kid": key["kid"]}]
+
+
+async def test_the_service_states_that_uses_need_approvals(post, refuses, generate, signer):
+    await signer()
+    guarded = (await generate("p256", rules=rule(Signer())))["kid"]
+    free = (await generate("p256"))["kid"]
+    body = {"alias": "provider", "keys": [guarded], "approval": True}
+    token = (await post("/key-attestation", body))["jwt"]
+    assert header_and_claims(token)[1]["user_authentication"] == ["approval"]
+    more = body | {"user_authentication": ["iso_18045_basic"]}
+    token = (await post("/key-attestation", more))["jwt"]
+    stated = header_and_claims(token)[1]["user_authentication"]
+    assert stated == ["approval", "iso_18045_basic"]
+    for keys, place in (([free], 0), ([guarded, free], 1)):
+        found = await refuses("/key-attestation", body | {"keys": keys}, 422, "not-attestable")
+        assert found["errors"][0]["pointer"] == f"#/keys/{place}"
+    for approval in (False, True):
+        stated = {"user_authentication": ["a", "approval"], "approval": approval}
+        found = await refuses("/key-attestation", body | stated, 422, "validation-failed")
+        assert found["errors"][0]["pointer"] == "#/user_authentication/1"
+    token = (await post("/key-attestation", body | {"approval": False}))["jwt"]
+    assert "user_authentication" not in header_and_claims(token)[1]
+
+
+async def test_the_approvers_of_the_provider_see_what_is_stated(post, refuses, generate):
+    await generate("p256", alias="provider", rules=rule(ann := Signer()))
+    kid = (await generate("p256", rules=rule(ann)))["kid"]
+    body = {"alias": "provider", "keys": [kid], "approval": True}
+    found = await refuses("/key-attestation", body, 403, "approval-required")
+    [what] = json.loads(raw(found["approval"]["document"]))["what"]
+    assert what["user_authentication"] == ["approval"]
 
 
 async def test_the_successor_of_an_imported_key_is_attested(client, post, signer):

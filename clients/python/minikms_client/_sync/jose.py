@@ -136,6 +136,7 @@ class Jose(Transport):
         user_authentication: Iterable[str] | None = None,
         certification: str | None = None,
         allow_imported: bool | None = None,
+        approval: bool | None = None,
         claims: Mapping[str, Any] | None = None,
     ) -> str:
         """Make a key attestation, a JWT by this key about `keys`, each a kid or an alias.
@@ -144,8 +145,10 @@ class Jose(Transport):
         `certificate_header` "x5c" the header has this key's certificate chain instead of its kid,
         with "x5t#S256" the certificate's thumbprint, with a list both. The service does not verify
         `key_storage`, `user_authentication`, `certification`, and the further `claims`, such as
-        `key_storage_status`. Raises NotAttestable for a key that is exportable or not enabled, and
-        for an imported key without `allow_imported`.
+        `key_storage_status`. With `approval` the service states in `user_authentication` that each
+        use of the keys needs an approval. Raises NotAttestable for a key that is exportable or not
+        enabled, for an imported key without `allow_imported`, and for a key without the rule
+        `approval` if `approval` is given.
         """
         body = named(kid, alias) | present(
             keys=list(keys),
@@ -157,6 +160,7 @@ class Jose(Transport):
             user_authentication=None if user_authentication is None else list(user_authentication),
             certification=certification,
             allow_imported=allow_imported,
+            approval=approval,
             claims=None if claims is None else dict(claims),
         )
         return self._read(

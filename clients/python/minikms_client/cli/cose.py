@@ -141,6 +141,12 @@ def verify_cose(
 @click.option("--claims", help="Your further claims, as JSON.")
 @takes_certificate_header("x5c", "x5t#S256")
 @click.option("--allow-imported", is_flag=True, default=None, help="Attest imported keys, too.")
+@click.option(
+    "--approval",
+    is_flag=True,
+    default=None,
+    help="State that each use of the keys needs an approval.",
+)
 @pass_session
 def attest(
     session: Session,
