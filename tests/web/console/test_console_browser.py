@@ -41,6 +41,7 @@ PAGES = {
     "Keys": "keys:read",
     "New key": "keys:write",
     "Due": "keys:read",
+    "Approvals": "approvals",
     "Try it": "sign",
     "Profiles": "profiles",
     "Tokens": "admin",

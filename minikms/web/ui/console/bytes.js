@@ -1,10 +1,19 @@
 // Bytes as text: base64url (RFC 4648 section 5), and the parts of a JWS (RFC 7515).
 
+/** Bytes as base64url without padding. */
+export function encode(bytes) {
+  const binary = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
 /** The bytes of a text in UTF-8, as base64url. */
 export function encodeText(text) {
-  const bytes = new TextEncoder().encode(text);
-  const binary = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_");
+  return encode(new TextEncoder().encode(text));
+}
+
+/** The SHA-256 of bytes, as base64url. A browser has it only on pages over HTTPS and of this machine. */
+export async function sha256(bytes) {
+  return encode(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
 }
 
 /** The bytes of base64url or base64; throws an error for anything else. */

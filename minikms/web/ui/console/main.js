@@ -2,6 +2,7 @@
 // The address is `#/page/argument?query`; browsers do not send it to servers.
 
 import { fill, foreign, h } from "./dom.js";
+import { approvals } from "./pages/approvals.js";
 import { audit } from "./pages/audit.js";
 import { due } from "./pages/due.js";
 import { health } from "./pages/health.js";
@@ -14,15 +15,17 @@ import { tokens } from "./pages/tokens.js";
 import { tryOut } from "./pages/try.js";
 import * as session from "./session.js";
 import { dropNotice, dropRefusal, sentences, tellProblem } from "./notices.js";
-import { button, choice, field, input, remark } from "./widgets.js";
+import { lookForWaiting, onWaiting, watchWaiting } from "./waiting.js";
+import { badge, button, choice, field, input, remark } from "./widgets.js";
 
-// Name, title, scope that callers need, and the function that makes the content. A page with a `title` is not in the
-// menu: it is reached from others.
+// Name, text in the menu, scope that callers need, and the function that makes the content. A page that is not in the
+// menu is reached from others. `title` is its heading, if it has no text in the menu or another one.
 const PAGES = [
   { name: "keys", menu: "Keys", scope: "keys:read", show: keys },
   { name: "key", title: "Key", scope: "keys:read", show: key },
   { name: "make", menu: "New key", scope: "keys:write", show: make },
   { name: "due", menu: "Due", scope: "keys:read", show: due },
+  { name: "approvals", menu: "Approvals", title: "Waiting for approval", scope: "approvals", show: approvals },
   { name: "try", menu: "Try it", scopes: ["sign", "verify"], show: tryOut },
   { name: "profiles", menu: "Profiles", scope: "profiles", show: profiles },
   { name: "tokens", menu: "Tokens", scope: "admin", show: tokens },
@@ -79,7 +82,7 @@ async function show() {
   }
   const before = place;
   place = JSON.stringify([page.name, argument, session.currentProfile()]);
-  if (place !== before) present([h("h1", {}, page.menu ?? page.title), remark("Loading…")]);
+  if (place !== before) present([h("h1", {}, page.title ?? page.menu), remark("Loading…")]);
   main.setAttribute("aria-busy", "true");
   let content;
   try {
@@ -136,6 +139,14 @@ function showMenu() {
       h("a", { href: `#/${page.name}`, "data-page": page.name }, page.menu)
     )
   );
+  lookForWaiting();
+}
+
+/** Show beside the link to the approvals how many wait. */
+function showWaiting(found) {
+  const item = menu.querySelector("[data-page=approvals]");
+  const number = found.filter(({ state }) => state === "pending").length;
+  if (item) fill(item, "Approvals", number > 0 && [" ", badge(number, "warn")]);
 }
 
 /** Show the caller and the current profile. */
@@ -176,6 +187,8 @@ async function start() {
   }
 }
 
+onWaiting(showWaiting);
+watchWaiting();
 session.onEnd(() => showSignIn("The token is no longer valid."));
 window.addEventListener("hashchange", show);
 window.addEventListener("profileschange", () => showCaller().catch(tellProblem));

@@ -9,7 +9,7 @@ const SHOWN = 50; // events of a page
 const MOST_SHOWN = 10; // characters of a kid
 const FILTERS = ["kid", "who", "operation", "outcome", "profile", "since", "until"];
 // The console's own reads, made by a person who browses in it.
-const READS = ["findKey", "getKey", "getOwnToken", "listAlgorithms", "listAuditEvents", "listKeys", "listProfiles", "listTokens"];
+const READS = ["findKey", "getKey", "getOwnToken", "listAlgorithms", "listApprovals", "listAuditEvents", "listKeys", "listProfiles", "listTokens"];
 
 /** The columns of events. */
 export const EVENTS = [
