@@ -54,9 +54,10 @@ async def sign_in(page, address, token):
 
 
 async def open_page(page, name):
-    """Open a page of the menu by its name."""
-    await page.locator("#menu").get_by_role("link", name=name, exact=True).click()
-    await expect(page.locator("#menu [aria-current=page]")).to_have_text(name)
+    """Open a page of the menu by its name, after which a number may stand."""
+    shown = re.compile(rf"^{re.escape(name)}( \d+)?$")
+    await page.locator("#menu").get_by_role("link", name=shown).click()
+    await expect(page.locator("#menu [aria-current=page]")).to_have_text(shown)
     await expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
 
 

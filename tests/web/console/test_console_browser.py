@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
+from base64url import b64
 from cryptography import x509
 from http_answers import bearer, ok
 from node import AXE, install
 from problems import refused
 from token_folder import until_open
 from waiting import waiting_for
+from web.approvals.approvers import Passkey, rule
 from web.console.console_pages import complaints, expect, make, make_token, open_page, sign_in
 
 from minikms.access.callers import SCOPES
@@ -974,6 +976,12 @@ async def hostile(client):
         await ok(await client.post(path, json={"alias": alias}))
     await make_token(client, name=MARKUP, profiles=[PROFILE])
     await client.post("/sign", json={"alias": MARKUP, "data": "!"})
+    approvers = rule(Passkey(MARKUP, "localhost", "http://localhost"), expires_in=3600)
+    for alias in (f"{MARKUP} third", f"{BACKWARDS} third"):
+        asked = await make(client, alias=alias, exportable=True, rules=approvers)
+        await client.get(f"/key/{asked['kid']}/export")
+        data = b64(f"{MARKUP}{BACKWARDS}".encode())
+        await client.post("/sign", json={"alias": alias, "data": data})
     return key["kid"]
 
 
@@ -1004,6 +1012,13 @@ async def test_names_that_are_markup_stay_texts(guarded, address, signed_in):
     await page.get_by_role("button", name="Remove the alias").first.click()
     await check()
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await open_page(page, "Approvals")
+    await check()
+    await expect(page.locator("main")).not_to_contain_text("\u202e")
+    for number in range(4):
+        await page.get_by_role("button", name="Withdraw").nth(number).click()
+        await check()
+        await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await open_page(page, "Profiles")
     await check(PROFILE)
     await page.get_by_role("button", name="Delete the profile").click()
@@ -1163,6 +1178,7 @@ def axe(tmp_path_factory):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_has_no_complaint(guarded, address, page, admin, axe, scheme):
     kid = await hostile(guarded)
+    address = address.replace("127.0.0.1", "localhost")  # where passkeys can be used
     await page.emulate_media(color_scheme=scheme)
     for width in (1280, 390):
         await page.set_viewport_size({"width": width, "height": 844})

@@ -29,7 +29,7 @@ export async function inWords(approval, name) {
   const key = value(name);
   if (!Object.hasOwn(TOGETHER, operation)) return { document, lines: [visible(other(operation, key, what[0]))] };
   if (data.length > 0 && data.length !== what.length) throw mismatch();
-  const each = await Promise.all(what.map((one, place) => signature(one, data[place] && decode(data[place]))));
+  const each = await Promise.all(what.map((one, place) => signature(one, data[place] === undefined ? null : decode(data[place]))));
   const begin = `${TOGETHER[operation]} ${key}`;
   const lines = each.length === 1 ? [`${begin}: ${each[0]}`] : [`${begin}, ${each.length} times:`, ...each];
   return { document, lines: lines.map(visible) };
@@ -78,10 +78,10 @@ async function signature(what, data) {
     return `${type}: ${Object.entries(facts).map(([name, given]) => `${name} ${value(given)}`).join(", ")}`;
   }
   if ("prehashed" in what) {
-    if (data && encode(data) !== what.prehashed) throw mismatch();
+    if (data !== null && encode(data) !== what.prehashed) throw mismatch();
     return `the digest ${what.prehashed}`;
   }
-  if (!data) return `bytes with the SHA-256 ${what.sha256}`;
+  if (data === null) return `bytes with the SHA-256 ${what.sha256}`;
   if ((await sha256(data)) !== what.sha256) throw mismatch();
   return message(data, what.sha256);
 }
@@ -104,7 +104,8 @@ async function message(data, digest) {
   } catch {
     // It is something else.
   }
-  return text.length <= LONGEST ? `the text ${value(text)}` : bytes;
+  const isReadable = text.length <= LONGEST && !/[^\P{Cc}\t\n\r]/u.test(text);
+  return isReadable ? `the text ${value(text)}` : bytes;
 }
 
 async function jws(header, payload) {

@@ -23,7 +23,7 @@ export async function approvals({ signal }) {
   const fault = obstacle();
   return [
     h("h1", {}, "Waiting for approval"),
-    h("p", {}, "Calls that want to use keys with the rule approval. What they ask for is read from the bytes that you sign: compare it with what you expect."),
+    h("p", {}, "Uses of keys that their approvers have to sign. They are described by what approvers sign, not by the words of a caller."),
     fault && h("p", {}, badge("no passkeys", "warn"), ` ${fault}`),
     status,
     list,
@@ -56,7 +56,8 @@ class Uses {
     if (this.number !== found.length) {
       this.number = found.length; // a screen reader would say the same again
       const more = this.number > SHOWN ? ` The first ${SHOWN} are shown.` : "";
-      fill(this.status, this.number === 0 ? "Nothing waits in this profile." : `${this.number === 1 ? "1 use" : `${this.number} uses`}.${more}`);
+      const uses = this.number === 1 ? "1 use." : `${this.number} uses, the first to expire first.`;
+      fill(this.status, this.number === 0 ? "Nothing waits in this profile." : `${uses}${more}`);
     }
     for (const one of elements) one.querySelector("[data-expires]").textContent = left(Number(one.dataset.expires));
     const focused = document.activeElement;
@@ -107,12 +108,14 @@ function use(approval, name, { document, lines, fault }, signal) {
     more.length > 0 && h("ol", {}, more.map((line) => h("li", {}, foreign(line)))),
     isChange && block(visible(pretty(document.what[0].approval)), "rule"),
     facts([
-      ["State", state === "approved" ? badge("approved", "good") : badge("waits", "warn")],
       ["Key", [name !== kid && [may("keys:read") ? link(address("key", kid), shownName) : shownName, " "], code(kid, "kid")]],
       ["Asked by", document && (document.who ? foreign(visible(value(document.who))) : "anybody: callers need no token")],
-      ["Approved", [`${by.length} of ${threshold}`, by.length > 0 && [": ", foreign(list(by))]]],
+      [
+        "Approved",
+        [`${by.length} of ${threshold}`, by.length > 0 && [": ", foreign(list(by))], " ", state === "approved" ? badge("approved", "good") : badge("waits", "warn")],
+      ],
       ["Approvers", foreign(list(approvers.map((one) => one.name)))],
-      ["Expires (UTC)", [time(end), " ", h("span", { "data-expires": "" })]],
+      ["Expires (UTC)", [time(end), ", ", h("span", { "data-expires": "" })]],
       ["Id", code(id, "id")],
     ]),
     h(
