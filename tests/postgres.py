@@ -166,18 +166,30 @@ class Postgres:
 
     @contextmanager
     def backends_paused(self) -> Iterator[None]:
-        """Hold the processes of open connections still; the server takes new ones."""
+        """Hold the processes of open connections still; the server takes new ones.
+
+        None of them is in a transaction, whose locks new connections would wait for.
+        """
+        while not (backends := self._idle_backends_paused()):
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            _resume(backends)
+
+    def _idle_backends_paused(self) -> list[psutil.Process]:
+        """Pause all backends; if one of them is not idle, resume them and return none."""
         found = self._server().children(recursive=True)
         backends = [process for process in found if " 127.0.0.1(" in "".join(process.cmdline())]
         assert backends
         for process in backends:
             _suspend(process)
-        try:
-            yield
-        finally:
-            for process in backends:
-                with suppress(psutil.NoSuchProcess):
-                    process.resume()
+        pids = ", ".join(str(process.pid) for process in backends)
+        busy = f"SELECT pid FROM pg_stat_activity WHERE pid IN ({pids}) AND state <> 'idle'"
+        if self.execute(busy):
+            _resume(backends)
+            return []
+        return backends
 
     def resume(self) -> None:
         """Let a paused server go on."""
@@ -220,6 +232,12 @@ def _suspend(process: psutil.Process) -> None:
     process.suspend()
     while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
         time.sleep(0.001)
+
+
+def _resume(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def let_through(path: Path) -> None:
